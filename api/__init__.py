@@ -1,0 +1,1 @@
+"""Thin shells over the verbs: the `tune` command and the REST service."""

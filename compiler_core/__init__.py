@@ -1,0 +1,1 @@
+"""Graph, Target, Schedule, Program: everything a compiler needs and nothing that measures or searches."""

@@ -1,0 +1,1 @@
+"""Devices that measure, and the pools of workers that hold them."""

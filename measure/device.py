@@ -1,0 +1,43 @@
+"""The Device protocol: anything that can say how long a Config takes.
+
+Implementations: the simulated accelerator, the replay of a recorded table, a user's own board. The suite in
+tests/conformance/ is what each of them passes.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from measure.results import Measurement
+from search_space.knobs import Config
+
+
+@dataclass(frozen=True)
+class DeviceInfo:
+    """Who measured: goes into every record."""
+
+    name: str
+    target_digest: str
+    toolchain: str
+    deterministic: bool
+
+
+class Task(Protocol):
+    """What is being tuned: a Workload, a whole Program, or a foreign space. Its digest is a database key."""
+
+    @property
+    def digest(self) -> str:
+        """64 hex characters."""
+        ...
+
+
+class Device(Protocol):
+    """Two methods. A failed trial is a value with its reason; DeviceError means nothing can be measured."""
+
+    def describe(self) -> DeviceInfo:
+        """Constant over the life of the device."""
+        ...
+
+    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+        """One Measurement per Config, in their order."""
+        ...

@@ -1,0 +1,85 @@
+"""The space of Configs of one kernel: knobs, a static validity rule, and the moves a search makes in it."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.digest import digest_of
+from compiler_core.errors import ConfigError
+from search_space.knobs import Config, Knob, Rows
+
+Feasible = Callable[[Rows], npt.NDArray[np.bool_]]
+
+
+def everything_is_feasible(rows: Rows) -> npt.NDArray[np.bool_]:
+    """The validity rule of a space without constraints."""
+    return np.ones(len(rows), dtype=np.bool_)
+
+
+@dataclass(frozen=True)
+class Space:
+    """Knobs and which of their combinations are worth asking for.
+
+    `feasible` maps rows [n, knobs] to booleans [n]: capacity, alignment and other static rules, checked
+    before anything is compiled. `rules` is the text those rules are known by; it goes into the digest.
+    """
+
+    knobs: tuple[Knob, ...]
+    feasible: Feasible = field(default=everything_is_feasible, compare=False)
+    rules: str = ""
+
+    @cached_property
+    def digest(self) -> str:
+        """Content digest over knob names, values and rules."""
+        return digest_of(
+            {
+                "knobs": [[knob.name, knob.ordered, list(knob.values)] for knob in self.knobs],
+                "rules": self.rules,
+            }
+        )
+
+    @cached_property
+    def widths(self) -> npt.NDArray[np.int32]:
+        """How many values each knob has, int32 [knobs]."""
+        return np.array([len(knob.values) for knob in self.knobs], dtype=np.int32)
+
+    @property
+    def grid_size(self) -> int:
+        """Number of combinations before `feasible` is asked."""
+        size = 1
+        for knob in self.knobs:
+            size *= len(knob.values)
+        return size
+
+    def encode(self, config: Config) -> Rows:
+        """`config` as a row int32 [knobs]; ConfigError names the first knob that does not fit."""
+        given = dict(config.items)
+        row = np.empty(len(self.knobs), dtype=np.int32)
+        for column, knob in enumerate(self.knobs):
+            if knob.name not in given:
+                raise ConfigError(f"config lacks knob {knob.name!r}; give it one of {list(knob.values)}")
+            value = given.pop(knob.name)
+            at = knob.position.get((type(value).__name__, value))
+            if at is None:
+                raise ConfigError(f"knob {knob.name!r} cannot be {value!r}; choose from {list(knob.values)}")
+            row[column] = at
+        if given:
+            raise ConfigError(f"config has a knob {next(iter(given))!r} that the space does not know")
+        return row
+
+    def decode(self, row: Rows | Sequence[int]) -> Config:
+        """The Config at a row int32 [knobs]."""
+        return Config(
+            tuple((knob.name, knob.values[int(at)]) for knob, at in zip(self.knobs, row, strict=True))
+        )
+
+    def contains(self, config: Config) -> bool:
+        """Whether every knob has a listed value and the static rules hold."""
+        try:
+            row = self.encode(config)
+        except ConfigError:
+            return False
+        return bool(self.feasible(row[None, :])[0])
