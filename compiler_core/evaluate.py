@@ -1,0 +1,185 @@
+"""The numpy meaning of one structured op over a box of its domain.
+
+The interpreter asks for the whole domain, the emulator for the box of one tile; both read operands through
+the op's index maps and nothing else.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from compiler_core.dims import known
+from compiler_core.dtypes import TensorType
+from compiler_core.graph import Op
+from compiler_core.index_map import Access, Interval, unclamped_interval
+from compiler_core.ops import Array, AxisKind
+
+Box = Sequence[Interval]
+
+
+@dataclass(frozen=True)
+class Held:
+    """The part of an operand at hand: its elements, the index of the first one, the operand's full shape."""
+
+    elements: Array
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+def read_over(access: Access, held: Held, box: Box, others: Sequence[Array]) -> Array:
+    """The operand's element at every point of `box`, as an array that broadcasts over the box.
+
+    Shape: one dim a domain axis, of the box's extent where the access moves with that axis, else 1.
+    Points outside the operand read `access.pad`.
+    """
+    if all(expr.is_affine for expr in access.exprs):
+        return _read_strided(access, held, box)
+    return _read_indexed(access, held, box, others)
+
+
+def _read_strided(access: Access, held: Held, box: Box) -> Array:
+    """Affine accesses are a strided view of the held elements, padded where the box reaches outside."""
+    wanted = [unclamped_interval(e, list(box), n) for e, n in zip(access.exprs, held.shape, strict=True)]
+    below = [max(0, start - low) for (low, _), start in zip(wanted, held.start, strict=True)]
+    ends = [start + n for start, n in zip(held.start, held.elements.shape, strict=True)]
+    above = [max(0, high - end) for (_, high), end in zip(wanted, ends, strict=True)]
+    elements = held.elements
+    if any(below) or any(above):
+        fill = 0 if access.pad is None else access.pad
+        elements = _padded(elements, below, above, fill)
+    used = access.axes
+    shape = [box[axis][1] - box[axis][0] if axis in used else 1 for axis in range(len(box))]
+    if not elements.size or 0 in shape:
+        return np.zeros(shape, dtype=elements.dtype)
+    strides = [0] * len(box)
+    corner: list[slice] = []
+    for expr, start, extra, stride in zip(access.exprs, held.start, below, elements.strides, strict=True):
+        at = known(expr.offset, "an index offset") - (start - extra)
+        for axis, coefficient in expr.terms:
+            step = known(coefficient, "an index coefficient")
+            at += step * box[axis][0]
+            strides[axis] += step * stride
+        corner.append(slice(at, None))
+    return as_strided(elements[tuple(corner)], shape=shape, strides=strides, writeable=False)
+
+
+def _padded(elements: Array, below: list[int], above: list[int], fill: float) -> Array:
+    shape = [b + n + a for b, n, a in zip(below, elements.shape, above, strict=True)]
+    padded = np.full(shape, _in_dtype(fill, elements.dtype), dtype=elements.dtype)
+    padded[tuple(slice(b, b + n) for b, n in zip(below, elements.shape, strict=True))] = elements
+    return padded
+
+
+def _in_dtype(fill: float, dtype: np.dtype[Any]) -> Any:
+    if np.isinf(fill) and np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        return limits.max if fill > 0 else limits.min
+    return dtype.type(fill)
+
+
+def _read_indexed(access: Access, held: Held, box: Box, others: Sequence[Array]) -> Array:
+    """Divisions, moduli and data-dependent indices: index arrays, masked where they fall outside."""
+    rank = len(box)
+    inside: Array = np.ones((1,) * rank, dtype=np.bool_)
+    indices: list[Array] = []
+    for expr, start, extent, size in zip(
+        access.exprs, held.start, held.shape, held.elements.shape, strict=True
+    ):
+        if expr.source >= 0:
+            index = others[expr.source].astype(np.int64)
+            index = np.where(index < 0, index + extent, index)
+        else:
+            index = np.full((1,) * rank, known(expr.offset, "offset"), dtype=np.int64)
+            for axis, coefficient in expr.terms:
+                along = np.arange(box[axis][0], box[axis][1], dtype=np.int64)
+                shape = [1] * rank
+                shape[axis] = -1
+                index = index + known(coefficient, "coefficient") * along.reshape(shape)
+            index = index // known(expr.divisor, "divisor")
+            modulus = known(expr.modulus, "modulus")
+            if modulus:
+                index = index % modulus
+        inside = inside & (index >= max(0, start)) & (index < min(extent, start + size))
+        indices.append(np.clip(index - start, 0, max(size - 1, 0)))
+    if not held.elements.size:
+        shape_out = np.broadcast_shapes(*(i.shape for i in indices))
+        return np.full(shape_out, _in_dtype(access.pad or 0, held.elements.dtype), dtype=held.elements.dtype)
+    got = held.elements[tuple(indices)] if indices else held.elements.reshape((1,) * rank)
+    if access.pad is None or bool(inside.all()):
+        return got
+    return np.where(inside, got, _in_dtype(access.pad, held.elements.dtype))
+
+
+def evaluate(op: Op, box: Box, operands: Sequence[Held], result: TensorType, *, partial: bool = False) -> Array:
+    """The op's result over `box`, shaped like the box's result axes.
+
+    Sums are kept in the accumulator type. With `partial` they are returned in it, as one addend of a
+    reduction that is split; otherwise they are rounded to the result's dtype, once, here.
+    """
+    rank = op.rank
+    shape = tuple(high - low for low, high in box[:rank])
+    row = op.row
+    attributes = dict(op.attributes)
+    accumulator = result.dtype.accumulator.numpy
+    args: list[Array] = []
+    if row.contraction:
+        args = [read_over(a, h, box, ()) for a, h in zip(op.operands, operands, strict=True)]
+        total = _contract(op, box, args[0], args[1], accumulator)
+        return total if partial else total.astype(result.dtype.numpy)
+    for access, held in reversed(list(zip(op.operands, operands, strict=True))):
+        # Later operands first: a data-dependent index is an operand behind the one it indexes.
+        args.insert(0, read_over(access, held, box, [*[_NOTHING] * (len(operands) - len(args)), *args]))
+    point = row.body(args, attributes)
+    point = np.broadcast_to(point, tuple(high - low for low, high in box))
+    if row.reducer is None:
+        return np.ascontiguousarray(point).astype(result.dtype.numpy, copy=False)
+    folded = point.astype(accumulator)
+    if op.reduction_axes:
+        folded = row.reducer.ufunc.reduce(
+            folded,
+            axis=tuple(op.reduction_axes),
+            initial=row.reducer.start_for(accumulator),
+        )
+    for axis in range(rank):
+        if op.axis_kinds[axis] is AxisKind.SCAN:
+            folded = row.reducer.ufunc.accumulate(folded, axis=axis)
+    folded = np.asarray(folded).reshape(shape)
+    return folded if partial else folded.astype(result.dtype.numpy)
+
+
+_NOTHING = np.zeros(())
+
+
+def _contract(op: Op, box: Box, left: Array, right: Array, accumulator: np.dtype[Any]) -> Array:
+    """Sum of products as one batched matrix product; axes sort themselves by who moves with them."""
+    left_axes, right_axes = op.operands[0].axes, op.operands[1].axes
+    both = left_axes & right_axes
+    batch = [a for a in op.result_axes if a in both or (a not in left_axes and a not in right_axes)]
+    rows = [a for a in op.result_axes if a in left_axes and a not in both]
+    columns = [a for a in op.result_axes if a in right_axes and a not in both]
+    inner = list(op.reduction_axes)
+    size = [high - low for low, high in box]
+    work = _work_dtype(accumulator)
+
+    def count(axes: list[int]) -> int:
+        return int(np.prod([size[a] for a in axes], dtype=np.int64))
+
+    def matrix(operand: Array, first: list[int], second: list[int]) -> Array:
+        axes = batch + first + second
+        full = np.broadcast_to(
+            operand, [size[a] if a in axes else 1 for a in range(len(size))]
+        ).transpose([*axes, *[a for a in range(len(size)) if a not in axes]])
+        return full.reshape(count(batch), count(first), count(second)).astype(work, copy=False)
+
+    product = np.matmul(matrix(left, rows, inner), matrix(right, inner, columns))
+    order = batch + rows + columns
+    unflattened = product.reshape([size[a] for a in order])
+    return unflattened.transpose(np.argsort(order)).astype(accumulator)
+
+
+def _work_dtype(accumulator: np.dtype[Any]) -> np.dtype[Any]:
+    """Integers multiply in f64: exact below 2**53, and BLAS takes it."""
+    return np.dtype(np.float64) if np.issubdtype(accumulator, np.integer) else accumulator

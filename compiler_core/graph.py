@@ -1,0 +1,144 @@
+"""Graph: a network as structured ops over typed values, in static single assignment form.
+
+Values are integers; `Graph.values[v]` is the type of value v. An op's result has one dim per leading domain
+axis, in order; the domain axes behind them are its reduction axes. So an op needs no output map, and a box of
+its result is a box of its parallel axes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.dims import Dim, bind, known, symbols_of
+from compiler_core.dtypes import TensorType
+from compiler_core.index_map import Access
+from compiler_core.ops import OPS, AttributeValue, AxisKind, OpRow
+
+
+@dataclass(frozen=True)
+class Op:
+    """One structured op: `kind` is its row in the table, `domain` the extent of each axis."""
+
+    kind: str
+    domain: tuple[Dim, ...]
+    axis_kinds: tuple[AxisKind, ...]
+    operands: tuple[Access, ...]
+    result: int
+    attributes: tuple[tuple[str, AttributeValue], ...] = ()
+
+    @property
+    def row(self) -> OpRow:
+        """The op's row in the structured-op table."""
+        return OPS[self.kind]
+
+    @cached_property
+    def rank(self) -> int:
+        """Number of result dims: every axis that is not a reduction."""
+        return sum(kind is not AxisKind.REDUCTION for kind in self.axis_kinds)
+
+    @property
+    def result_axes(self) -> range:
+        """The axes that index the result."""
+        return range(self.rank)
+
+    @property
+    def reduction_axes(self) -> range:
+        """The axes folded away."""
+        return range(self.rank, len(self.domain))
+
+    @cached_property
+    def extents(self) -> tuple[int, ...]:
+        """The domain as integers; ModelError while a symbol is unbound."""
+        return tuple(known(extent, f"an axis of {self.kind}") for extent in self.domain)
+
+    @cached_property
+    def points(self) -> int:
+        """Size of the iteration domain: MACs of a contraction."""
+        total = 1
+        for extent in self.extents:
+            total *= extent
+        return total
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network. `ops` are in an order that respects data; inputs and constants have no producer.
+
+    `constants` maps a value to its array (weights, folded constants). `names` keeps a model's own names for
+    messages and reports; nothing depends on them. `host_ops` says, per op that runs on the host, what the
+    model called it.
+    """
+
+    values: tuple[TensorType, ...]
+    ops: tuple[Op, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    constants: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
+
+    @cached_property
+    def producer(self) -> Mapping[int, int]:
+        """From a value to the position of the op that makes it."""
+        return {op.result: at for at, op in enumerate(self.ops)}
+
+    @cached_property
+    def readers(self) -> Mapping[int, tuple[int, ...]]:
+        """From a value to the positions of the ops that read it, ascending, each once."""
+        readers: dict[int, list[int]] = {}
+        for at, op in enumerate(self.ops):
+            for value in dict.fromkeys(access.value for access in op.operands):
+                readers.setdefault(value, []).append(at)
+        return {value: tuple(positions) for value, positions in readers.items()}
+
+    @cached_property
+    def symbols(self) -> frozenset[str]:
+        """Names of the extents that are still unbound."""
+        found: frozenset[str] = frozenset()
+        for value in self.values:
+            for dim in value.shape:
+                found |= symbols_of(dim)
+        return found
+
+    def shape(self, value: int) -> tuple[int, ...]:
+        """The shape of a value as integers; ModelError while a symbol is unbound."""
+        return tuple(known(dim, self.name_of(value)) for dim in self.values[value].shape)
+
+    def elements(self, value: int) -> int:
+        """The number of elements of a value."""
+        return int(np.prod(self.shape(value), dtype=np.int64))
+
+    def name_of(self, value: int) -> str:
+        """The model's name of a value, or %n where it has none."""
+        return self.names.get(value, f"%{value}")
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of all contractions."""
+        return sum(op.points for op in self.ops if op.row.contraction)
+
+    def bound_to(self, values: Mapping[str, int]) -> "Graph":
+        """The same network with symbolic extents replaced.
+
+            x: f32[batch, 3]   --bind batch=2-->   x: f32[2, 3]
+        """
+        if not self.symbols:
+            return self
+        types = tuple(
+            TensorType(tuple(bind(dim, values) for dim in value.shape), value.dtype) for value in self.values
+        )
+        ops = tuple(
+            replace(
+                op,
+                domain=tuple(bind(extent, values) for extent in op.domain),
+                operands=tuple(
+                    replace(access, exprs=tuple(expr.bound_to(values) for expr in access.exprs))
+                    for access in op.operands
+                ),
+            )
+            for op in self.ops
+        )
+        return replace(self, values=types, ops=ops)
