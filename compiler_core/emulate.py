@@ -1,0 +1,186 @@
+"""Run a Program in numpy, tile by tile, doing what its instructions say and nothing else.
+
+Each core has its own L1; a slot that was never filled, or was freed, holds poison, and reading a box that a
+slot does not hold raises VerifyError. So equality with the interpreter says that every load, every halo,
+every accumulation and every store of the Program is right.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from compiler_core.errors import VerifyError
+from compiler_core.evaluate import Held, evaluate
+from compiler_core.graph import Graph, Op
+from compiler_core.index_map import clamped_interval
+from compiler_core.ops import Array, AxisKind
+from compiler_core.program import FROM_MEMORY, Action, Instruction, KernelCall, KernelProgram, Program
+
+Observer = Callable[[int, Array], None]
+
+
+def emulate(graph: Graph, program: Program, inputs: Mapping[int, Array]) -> dict[int, Array]:
+    """Every value that `program` stores, from arrays for the graph's inputs.
+
+    `graph` supplies constants and shapes only. Raises VerifyError when the Program reads what is not there.
+    """
+    memory: dict[int, Array] = {}
+    for value in graph.inputs:
+        memory[value] = inputs[value].astype(graph.values[value].dtype.numpy, copy=False)
+    for stage in program.stages:
+        for call in stage:
+            run_kernel(graph, call, memory)
+    return {value: memory[value] for value in memory if value not in graph.inputs}
+
+
+def run_kernel(graph: Graph, call: KernelCall, memory: dict[int, Array]) -> None:
+    """Execute one kernel on `memory` (value of the graph -> array), adding what it stores."""
+    local = call.kernel.workload.graph
+    for value in local.inputs:
+        outer = call.kernel.values[value]
+        if outer not in memory:
+            if outer not in graph.constants:
+                raise VerifyError(f"{graph.name_of(outer)} is read before any kernel stored it")
+            memory[outer] = graph.constants[outer]
+    for value in local.outputs:
+        outer = call.kernel.values[value]
+        memory[outer] = poison(graph.shape(outer), graph.values[outer].dtype.numpy)
+    for core in range(call.program.cores):
+        _Core(call, memory).run(core)
+
+
+def poison(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Elements that spoil whatever is computed from them."""
+    if np.issubdtype(dtype, np.integer):
+        return np.full(shape, np.iinfo(dtype).max // 2 + 7, dtype=dtype)
+    if dtype == np.bool_:
+        return np.ones(shape, dtype=dtype)
+    return np.full(shape, np.nan, dtype=dtype)
+
+
+@dataclass
+class _Core:
+    """One core: what its L1 slots hold, and the carries of scans in progress."""
+
+    call: KernelCall
+    memory: dict[int, Array]
+    slots: dict[tuple[int, int], Held] = field(default_factory=dict)
+    current: dict[int, int] = field(default_factory=dict)
+    carries: dict[int, Array] = field(default_factory=dict)
+
+    @property
+    def program(self) -> KernelProgram:
+        return self.call.program
+
+    @property
+    def graph(self) -> Graph:
+        return self.call.kernel.workload.graph
+
+    def run(self, core: int) -> None:
+        for instruction in self.program.instructions(core):
+            if instruction.action is Action.FREE:
+                self._free(instruction)
+            elif instruction.action is Action.LOAD:
+                self._load(instruction)
+            elif instruction.action is Action.COMPUTE:
+                self._compute(instruction)
+            else:
+                self._store(instruction)
+
+    def _box(self, instruction: Instruction, buffer: int) -> list[tuple[int, int]]:
+        region = self.program.buffers[buffer].region
+        return [self.program.at(span, instruction.tile) for span in region]
+
+    def _free(self, instruction: Instruction) -> None:
+        held = self.slots.pop((instruction.buffer, instruction.slot), None)
+        if held is None:
+            raise VerifyError(f"{self._name(instruction.buffer)} is freed but not held")
+
+    def _name(self, buffer: int) -> str:
+        return f"buffer {buffer} of value {self.program.buffers[buffer].value}"
+
+    def _load(self, instruction: Instruction) -> None:
+        value = self.program.buffers[instruction.buffer].value
+        source = self.memory[self.call.kernel.values[value]]
+        box = self._box(instruction, instruction.buffer)
+        part = source[tuple(slice(low, high) for low, high in box)].copy()
+        self._fill(instruction, Held(part, tuple(low for low, _ in box), source.shape))
+
+    def _fill(self, instruction: Instruction, held: Held) -> None:
+        key = (instruction.buffer, instruction.slot)
+        if key in self.slots:
+            raise VerifyError(f"{self._name(instruction.buffer)} is overwritten before it was freed")
+        self.slots[key] = held
+        self.current[instruction.buffer] = instruction.slot
+
+    def _held(self, buffer: int) -> Held:
+        held = self.slots.get((buffer, self.current.get(buffer, -1)))
+        if held is None:
+            raise VerifyError(f"{self._name(buffer)} is read but not held")
+        return held
+
+    def _compute(self, instruction: Instruction) -> None:
+        step = self.program.steps[instruction.step]
+        op = self.graph.ops[step.op]
+        box = [self.program.at(span, instruction.tile) for span in self.program.domains[step.op]]
+        operands: list[Held] = []
+        for access, read in zip(op.operands, step.reads, strict=True):
+            if read == FROM_MEMORY:
+                source = self.memory[self.call.kernel.values[access.value]]
+                operands.append(Held(source, (0,) * source.ndim, source.shape))
+            else:
+                held = self._held(read)
+                for dim, expr in enumerate(access.exprs):
+                    low, high = clamped_interval(expr, box, held.shape[dim])
+                    inside = held.start[dim] <= low and high <= held.start[dim] + held.elements.shape[dim]
+                    if low < high and not inside:
+                        raise VerifyError(
+                            f"{self._name(read)} holds [{held.start[dim]}, "
+                            f"{held.start[dim] + held.elements.shape[dim]}) of dim {dim}, "
+                            f"op {step.op} ({op.kind}) reads [{low}, {high})"
+                        )
+                operands.append(held)
+        whole = [(0, extent) for extent in op.extents]
+        split = step.op == self.program.anchor and box[op.rank :] != whole[op.rank :]
+        result = evaluate(op, box, operands, self.graph.values[op.result], partial=split)
+        if any(kind is AxisKind.SCAN for kind in op.axis_kinds):
+            result = self._carry(step.op, op, box, result)
+        if not split or all(box[axis][0] == 0 for axis in op.reduction_axes):
+            start = tuple(low for low, _ in box[: op.rank])
+            self._fill(instruction, Held(result, start, self.graph.shape(op.result)))
+        else:
+            self._accumulate(instruction, op, result)
+        if split and all(box[axis][1] == op.extents[axis] for axis in op.reduction_axes):
+            self._round(instruction, op)
+
+    def _accumulate(self, instruction: Instruction, op: Op, addend: Array) -> None:
+        held = self._held(instruction.buffer)
+        reducer = op.row.reducer
+        assert reducer is not None, "only a reduction is split"
+        total = reducer.ufunc(held.elements, addend)
+        self.slots[instruction.buffer, instruction.slot] = Held(total, held.start, held.shape)
+
+    def _round(self, instruction: Instruction, op: Op) -> None:
+        held = self._held(instruction.buffer)
+        rounded = held.elements.astype(self.graph.values[op.result].dtype.numpy)
+        self.slots[instruction.buffer, instruction.slot] = Held(rounded, held.start, held.shape)
+
+    def _carry(self, at: int, op: Op, box: list[tuple[int, int]], result: Array) -> Array:
+        """Continue a scan from the tile before, and remember where it got to."""
+        axis = op.axis_kinds.index(AxisKind.SCAN)
+        reducer = op.row.reducer
+        assert reducer is not None, "a scan folds"
+        if box[axis][0] > 0:
+            result = reducer.ufunc(result, self.carries[at]).astype(result.dtype)
+        self.carries[at] = result.take([-1], axis=axis)
+        return result
+
+    def _store(self, instruction: Instruction) -> None:
+        held = self._held(instruction.buffer)
+        value = self.program.buffers[instruction.buffer].value
+        target = self.memory[self.call.kernel.values[value]]
+        box = self._box(instruction, instruction.buffer)
+        want = tuple(slice(low - start, high - start) for (low, high), start in zip(box, held.start, strict=True))
+        target[tuple(slice(low, high) for low, high in box)] = held.elements[want]

@@ -1,0 +1,115 @@
+"""Fusion groups: which ops run as one kernel.
+
+A group is connected, convex and has one root that every other op of it leads to. Views belong to their
+readers (each reader's group gets its own: they cost nothing), so no kernel exists just to rename elements.
+
+    conv -> add(bias) -> relu -> add(x) -> relu        one group, root the last relu
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compiler_core.graph import Graph
+from compiler_core.ops import Unit
+
+Group = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class FusionPolicy:
+    """What the greedy grouping may put together.
+
+    `epilogues`: elementwise ops join the kernel whose value they read, as long as nobody else reads it.
+    `max_ops` bounds a group.
+    """
+
+    epilogues: bool = True
+    max_ops: int = 24
+
+
+def group_greedily(graph: Graph, policy: FusionPolicy) -> tuple[Group, ...]:
+    """Groups in an order that respects data. Every op that is not a view is in exactly one."""
+    group_of: dict[int, int] = {}
+    members: list[list[int]] = []
+    root: list[int] = []
+    for at, op in enumerate(graph.ops):
+        if op.row.unit is Unit.NONE and not _must_be_stored(graph, at):
+            continue
+        views = _views_above(graph, at)
+        host = op.row.unit is Unit.HOST
+        joined = -1
+        if policy.epilogues and not host and _is_pointwise(graph, at):
+            joined = _group_to_join(graph, at, group_of, members, root, policy)
+        if joined < 0:
+            members.append([])
+            root.append(at)
+            joined = len(members) - 1
+        members[joined].extend(view for view in views if view not in members[joined])
+        members[joined].append(at)
+        root[joined] = at
+        group_of[at] = joined
+    order = sorted(range(len(members)), key=lambda group: root[group])
+    return tuple(tuple(sorted(members[group])) for group in order)
+
+
+def _must_be_stored(graph: Graph, at: int) -> bool:
+    """A view that is itself an output of the network, or that a host op wants as a whole."""
+    value = graph.ops[at].result
+    readers = graph.readers.get(value, ())
+    return value in graph.outputs or any(graph.ops[r].row.unit is Unit.HOST for r in readers)
+
+
+def _views_above(graph: Graph, at: int) -> list[int]:
+    """The views through which op `at` reads, views of views included."""
+    found: list[int] = []
+    pending = [at]
+    while pending:
+        op = graph.ops[pending.pop()]
+        for access in op.operands:
+            above = graph.producer.get(access.value)
+            if above is None or above in found:
+                continue
+            if graph.ops[above].row.unit is Unit.NONE and not _must_be_stored(graph, above):
+                found.append(above)
+                pending.append(above)
+    return found
+
+
+def _is_pointwise(graph: Graph, at: int) -> bool:
+    op = graph.ops[at]
+    return op.row.unit in (Unit.VECTOR, Unit.NONE) and not op.reduction_axes and op.rank == len(op.domain)
+
+
+def _group_to_join(
+    graph: Graph,
+    at: int,
+    group_of: dict[int, int],
+    members: Sequence[Sequence[int]],
+    root: Sequence[int],
+    policy: FusionPolicy,
+) -> int:
+    """The group op `at` may extend: it reads the group's root point by point and is its only reader.
+
+    Of several, the one with the most arithmetic; the other operands are read from outside. Convexity holds
+    because the root's only reader is the op itself and all its other operands come earlier in the order.
+    """
+    op = graph.ops[at]
+    best = -1
+    for access in op.operands:
+        above = graph.producer.get(access.value)
+        if above is None or above not in group_of or not access.is_identity(op.rank):
+            continue
+        group = group_of[above]
+        if root[group] != above or graph.readers[access.value] != (at,) or access.value in graph.outputs:
+            continue
+        if graph.ops[above].row.unit is Unit.HOST or graph.shape(access.value) != graph.shape(op.result):
+            continue
+        if len(members[group]) >= policy.max_ops:
+            continue
+        if best < 0 or _work(graph, members[group]) > _work(graph, members[best]):
+            best = group
+    return best
+
+
+def _work(graph: Graph, members: Sequence[int]) -> int:
+    return sum(graph.ops[at].points for at in members)

@@ -1,0 +1,124 @@
+"""Workload: the canonical, name-free form of one kernel, or of a whole network. Its digest is a database key."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import cached_property
+
+from compiler_core.canonical import Numbering, canonical_form, number
+from compiler_core.digest import Json, digest_of
+from compiler_core.graph import Graph
+
+
+class Level(StrEnum):
+    """Where an operand lives between kernels."""
+
+    LLB = "llb"
+    DRAM = "dram"
+    HOST = "host"
+
+
+@dataclass(frozen=True, eq=False)
+class Workload:
+    """Ops in canonical order over canonically numbered values, and where each outer operand lives.
+
+    `graph.inputs` are the outer operands read, `graph.outputs` the values stored (the root's first);
+    `levels` has one Level for each of them, inputs then outputs. The last op is the root.
+    """
+
+    graph: Graph
+    levels: tuple[Level, ...]
+
+    @cached_property
+    def form(self) -> Json:
+        """The numbered DAG without placement."""
+        members = range(len(self.graph.ops))
+        numbering = Numbering(
+            tuple(range(len(self.graph.values))),
+            tuple(members),
+            self.graph.inputs,
+            tuple(op.operands for op in self.graph.ops),
+        )
+        return canonical_form(self.graph, numbering, self.graph.outputs)
+
+    @cached_property
+    def family_digest(self) -> str:
+        """What is computed, wherever the operands live."""
+        return digest_of(self.form)
+
+    @property
+    def placement(self) -> str:
+        """The levels as text, one word an outer operand: inputs, then outputs."""
+        return " ".join(self.levels)
+
+    @cached_property
+    def digest(self) -> str:
+        """What is computed, and where the operands live."""
+        return digest_of({"family": self.family_digest, "placement": list(self.levels)})
+
+    def level_of(self, value: int) -> Level:
+        """Where an outer operand lives; KeyError for an inner value."""
+        return self._levels[value]
+
+    @cached_property
+    def _levels(self) -> Mapping[int, Level]:
+        return dict(zip((*self.graph.inputs, *self.graph.outputs), self.levels, strict=True))
+
+    def placed(self, levels: Sequence[Level]) -> "Workload":
+        """The same kernel with its operands elsewhere."""
+        return Workload(self.graph, tuple(levels))
+
+
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """A group of a Graph as a Workload, and what its numbers stand for.
+
+    `values[i]` is the Graph's value behind the Workload's value i, `ops[j]` the position in graph.ops of its
+    op j.
+    """
+
+    workload: Workload
+    values: tuple[int, ...]
+    ops: tuple[int, ...]
+
+
+def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level]) -> Kernel:
+    """Cut the ops `members` out of `graph`; the last of them in graph order is the root.
+
+    `levels` says where each outer operand lives; values it does not name live in DRAM.
+
+        conv -> relu -> add(x)     --members (conv, relu)-->     inputs (x0, w), outputs (relu's result)
+    """
+    root = graph.ops[max(members)].result
+    inside = set(members)
+    stored = [
+        value
+        for at in sorted(members)
+        if (value := graph.ops[at].result) != root
+        and (value in graph.outputs or any(reader not in inside for reader in graph.readers.get(value, ())))
+    ]
+    numbering = number(graph, members, [root])
+    at = {value: i for i, value in enumerate(numbering.values)}
+    outputs = (root, *sorted(stored, key=lambda value: at[value]))
+    ops = tuple(
+        replace(
+            graph.ops[position],
+            operands=tuple(replace(access, value=at[access.value]) for access in operands),
+            result=at[graph.ops[position].result],
+        )
+        for position, operands in zip(numbering.ops, numbering.operands, strict=True)
+    )
+    local = Graph(
+        values=tuple(graph.values[value] for value in numbering.values),
+        ops=ops,
+        inputs=tuple(at[value] for value in numbering.inputs),
+        outputs=tuple(at[value] for value in outputs),
+    )
+    placed = tuple(levels.get(value, Level.DRAM) for value in (*numbering.inputs, *outputs))
+    return Kernel(Workload(local, placed), numbering.values, numbering.ops)
+
+
+def graph_digest(graph: Graph) -> str:
+    """The database key of a whole network: canonical numbering from its ordered outputs."""
+    numbering = number(graph, range(len(graph.ops)), graph.outputs)
+    return digest_of(canonical_form(graph, numbering, graph.outputs))
