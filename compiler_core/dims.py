@@ -2,8 +2,9 @@
 
     'batch' * 'seq' + 3,  floordiv('height' + 1, 2)
 
-A symbolic extent is an exact sum of products of atoms; an atom is a symbol or a floor division that did not
-come out even. Equal polynomials are equal objects, so shapes compare with `==`.
+A symbolic extent is an exact sum of products of atoms; an atom is a symbol, a floor division that did not
+come out even, or a minimum that is not decided. Equal polynomials are equal objects, so shapes compare with
+`==`. Symbols are extents: never negative.
 """
 
 from collections.abc import Mapping
@@ -29,7 +30,22 @@ class FloorDiv:
         return str(self) < str(other)
 
 
-Atom: TypeAlias = Union[str, FloorDiv]
+@total_ordering
+@dataclass(frozen=True)
+class Minimum:
+    """The atom `min(left, right)`, kept when it is not known which one is smaller."""
+
+    left: "Dim"
+    right: "Dim"
+
+    def __str__(self) -> str:
+        return f"min({self.left}, {self.right})"
+
+    def __lt__(self, other: "Atom") -> bool:
+        return str(self) < str(other)
+
+
+Atom: TypeAlias = Union[str, FloorDiv, Minimum]
 Monomial: TypeAlias = tuple[Atom, ...]
 
 
@@ -93,8 +109,18 @@ def _coefficients(dim: Dim) -> dict[Monomial, int]:
     return dict(dim.terms) if isinstance(dim, SymDim) else {(): int(dim)}
 
 
+MAX_TERMS = 64
+MAX_DEGREE = 12
+MAX_TEXT = 2000
+
+
 def _from_coefficients(coefficients: dict[Monomial, int]) -> Dim:
     terms = sorted(((m, c) for m, c in coefficients.items() if c), key=lambda term: str(term[0]))
+    if len(terms) > MAX_TERMS or any(len(monomial) > MAX_DEGREE for monomial, _ in terms):
+        raise ModelError(
+            f"an extent needs a polynomial of more than {MAX_TERMS} terms or degree {MAX_DEGREE};"
+            " bind dimensions with --dim NAME=VALUE"
+        )
     if not terms:
         return 0
     if len(terms) == 1 and terms[0][0] == ():
@@ -114,7 +140,61 @@ def floordiv(numerator: Dim, denominator: Dim) -> Dim:
     if quotient is not None:
         return quotient
     top = numerator if isinstance(numerator, SymDim) else SymDim((((), numerator),))
-    return SymDim((((FloorDiv(top, denominator),), 1),))
+    return _atom(FloorDiv(top, denominator))
+
+
+def _atom(atom: FloorDiv | Minimum) -> SymDim:
+    if len(str(atom)) > MAX_TEXT:
+        raise ModelError("an extent nests divisions too deeply; bind dimensions with --dim NAME=VALUE")
+    return SymDim((((atom,), 1),))
+
+
+def least(dim: Dim) -> int | None:
+    """A number that `dim` never falls below while symbols are not negative; None where none is seen."""
+    if isinstance(dim, int):
+        return dim
+    constant = 0
+    for monomial, coefficient in dim.terms:
+        if not monomial:
+            constant = coefficient
+        elif coefficient < 0 or not all(_never_negative(atom) for atom in monomial):
+            return None
+    return constant
+
+
+def _never_negative(atom: Atom) -> bool:
+    if isinstance(atom, str):
+        return True
+    parts = (atom.numerator, atom.denominator) if isinstance(atom, FloorDiv) else (atom.left, atom.right)
+    return all((least(part) or 0) >= 0 and least(part) is not None for part in parts)
+
+
+def at_most(left: Dim, right: Dim) -> bool | None:
+    """Whether left <= right whatever the symbols are; None where it depends on them."""
+    slack = least(right - left)
+    if slack is not None and slack >= 0:
+        return True
+    excess = least(left - right)
+    return False if excess is not None and excess > 0 else None
+
+
+def minimum(left: Dim, right: Dim) -> Dim:
+    """The smaller of two extents, an atom where the symbols decide."""
+    order = at_most(left, right)
+    if order is None:
+        first, second = sorted((left, right), key=str)
+        return _atom(Minimum(first, second))
+    return left if order else right
+
+
+def maximum(left: Dim, right: Dim) -> Dim:
+    """The larger of two extents."""
+    return left + right - minimum(left, right)
+
+
+def ceildiv(numerator: Dim, denominator: Dim) -> Dim:
+    """`numerator / denominator` rounded up; the denominator is positive."""
+    return floordiv(numerator + denominator - 1, denominator)
 
 
 def _exact_quotient(numerator: Dim, denominator: Dim) -> Dim | None:
@@ -146,6 +226,8 @@ def bind(dim: Dim, values: Mapping[str, int]) -> Dim:
         for atom in monomial:
             if isinstance(atom, FloorDiv):
                 factor = floordiv(bind(atom.numerator, values), bind(atom.denominator, values))
+            elif isinstance(atom, Minimum):
+                factor = minimum(bind(atom.left, values), bind(atom.right, values))
             else:
                 factor = values[atom] if atom in values else symbol(atom)
             product = product * factor
@@ -162,6 +244,8 @@ def symbols_of(dim: Dim) -> frozenset[str]:
         for atom in monomial:
             if isinstance(atom, FloorDiv):
                 names |= symbols_of(atom.numerator) | symbols_of(atom.denominator)
+            elif isinstance(atom, Minimum):
+                names |= symbols_of(atom.left) | symbols_of(atom.right)
             else:
                 names.add(atom)
     return frozenset(names)

@@ -15,7 +15,7 @@ from compiler_core.dims import known
 from compiler_core.dtypes import TensorType
 from compiler_core.graph import Op
 from compiler_core.index_map import Access, Interval, unclamped_interval
-from compiler_core.ops import Array, AxisKind
+from compiler_core.ops import Array, AxisKind, Unit
 
 Box = Sequence[Interval]
 
@@ -125,6 +125,9 @@ def evaluate(op: Op, box: Box, operands: Sequence[Held], result: TensorType, *, 
     attributes = dict(op.attributes)
     accumulator = result.dtype.accumulator.numpy
     args: list[Array] = []
+    if row.unit is Unit.HOST:
+        whole = row.body([held.elements for held in operands], attributes)
+        return whole[tuple(slice(low, high) for low, high in box)].astype(result.dtype.numpy, copy=False)
     if row.contraction:
         args = [read_over(a, h, box, ()) for a, h in zip(op.operands, operands, strict=True)]
         total = _contract(op, box, args[0], args[1], accumulator)
@@ -135,7 +138,7 @@ def evaluate(op: Op, box: Box, operands: Sequence[Held], result: TensorType, *, 
     point = row.body(args, attributes)
     point = np.broadcast_to(point, tuple(high - low for low, high in box))
     if row.reducer is None:
-        return np.ascontiguousarray(point).astype(result.dtype.numpy, copy=False)
+        return np.ascontiguousarray(point).reshape(shape).astype(result.dtype.numpy, copy=False)
     folded = point.astype(accumulator)
     if op.reduction_axes:
         folded = row.reducer.ufunc.reduce(

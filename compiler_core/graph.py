@@ -8,13 +8,14 @@ its result is a box of its parallel axes.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
 
 from compiler_core.dims import Dim, bind, known, symbols_of
 from compiler_core.dtypes import TensorType
+from compiler_core.errors import ModelError
 from compiler_core.index_map import Access
 from compiler_core.ops import OPS, AttributeValue, AxisKind, OpRow
 
@@ -55,6 +56,17 @@ class Op:
         """The domain as integers; ModelError while a symbol is unbound."""
         return tuple(known(extent, f"an axis of {self.kind}") for extent in self.domain)
 
+    def bound_to(self, values: Mapping[str, int]) -> "Op":
+        """The same op with symbolic extents and coefficients replaced."""
+        return replace(
+            self,
+            domain=tuple(bind(extent, values) for extent in self.domain),
+            operands=tuple(
+                replace(access, exprs=tuple(expr.bound_to(values) for expr in access.exprs))
+                for access in self.operands
+            ),
+        )
+
     @cached_property
     def points(self) -> int:
         """Size of the iteration domain: MACs of a contraction."""
@@ -64,9 +76,20 @@ class Op:
         return total
 
 
+@runtime_checkable
+class SymbolicConstants(Protocol):
+    """Constants some of which depend on symbols: binding gives the constants of the bound network."""
+
+    def bound_to(self, values: Mapping[str, int], /) -> Mapping[int, npt.NDArray[Any]]:
+        """The same constants with symbols replaced."""
+        ...
+
+
 @dataclass(frozen=True, eq=False)
 class Graph:
     """A network. `ops` are in an order that respects data; inputs and constants have no producer.
+
+    `constraints` are pairs of symbolic extents that must be equal, because ops of the model demand it.
 
     `constants` maps a value to its array (weights, folded constants). `names` keeps a model's own names for
     messages and reports; nothing depends on them. `host_ops` says, per op that runs on the host, what the
@@ -79,6 +102,7 @@ class Graph:
     outputs: tuple[int, ...]
     constants: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
+    constraints: tuple[tuple[Dim, Dim], ...] = ()
 
     @cached_property
     def producer(self) -> Mapping[int, int]:
@@ -121,7 +145,7 @@ class Graph:
         return sum(op.points for op in self.ops if op.row.contraction)
 
     def bound_to(self, values: Mapping[str, int]) -> "Graph":
-        """The same network with symbolic extents replaced.
+        """The same network with symbolic extents replaced; ModelError where the values contradict an op.
 
             x: f32[batch, 3]   --bind batch=2-->   x: f32[2, 3]
         """
@@ -130,15 +154,31 @@ class Graph:
         types = tuple(
             TensorType(tuple(bind(dim, values) for dim in value.shape), value.dtype) for value in self.values
         )
-        ops = tuple(
-            replace(
-                op,
-                domain=tuple(bind(extent, values) for extent in op.domain),
-                operands=tuple(
-                    replace(access, exprs=tuple(expr.bound_to(values) for expr in access.exprs))
-                    for access in op.operands
-                ),
-            )
-            for op in self.ops
+        self._check_binding(values, types)
+        return replace(
+            self,
+            values=types,
+            ops=tuple(op.bound_to(values) for op in self.ops),
+            constants=(
+                self.constants.bound_to(values)
+                if isinstance(self.constants, SymbolicConstants)
+                else self.constants
+            ),
+            constraints=tuple(
+                (bind(left, values), bind(right, values)) for left, right in self.constraints
+            ),
         )
-        return replace(self, values=types, ops=ops)
+
+    def _check_binding(self, values: Mapping[str, int], types: tuple[TensorType, ...]) -> None:
+        given = ", ".join(f"{name}={values[name]}" for name in sorted(values))
+        for left, right in self.constraints:
+            one, other = bind(left, values), bind(right, values)
+            if isinstance(one, int) and isinstance(other, int) and one != other:
+                raise ModelError(
+                    f"with {given} the model would need {left} ({one}) to equal {right} ({other});"
+                    " give dimensions that agree"
+                )
+        for value, type_ in enumerate(types):
+            for dim, extent in zip(self.values[value].shape, type_.shape, strict=True):
+                if isinstance(extent, int) and extent < 0:
+                    raise ModelError(f"with {given} {self.name_of(value)!r} would have extent {dim} = {extent}")

@@ -55,8 +55,16 @@ class IndexExpr:
         """The axes this index moves with."""
         return frozenset(axis for axis, _ in self.terms)
 
+    @property
+    def is_symbolic(self) -> bool:
+        """Whether a coefficient, the offset, the divisor or the modulus depends on an unbound symbol."""
+        numbers = [self.offset, self.divisor, self.modulus, *(coefficient for _, coefficient in self.terms)]
+        return not all(isinstance(number, int) for number in numbers)
+
     def bound_to(self, values: Mapping[str, int]) -> "IndexExpr":
         """The same form with symbols replaced."""
+        if not self.is_symbolic:
+            return self
         return IndexExpr(
             tuple((axis, bind(coefficient, values)) for axis, coefficient in self.terms),
             bind(self.offset, values),

@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
+from compiler_core import host_ops
+
 Array: TypeAlias = npt.NDArray[Any]
 AttributeValue: TypeAlias = bool | int | float | str
 Attributes: TypeAlias = Mapping[str, Any]
@@ -179,6 +181,10 @@ def _where(args: Sequence[Array], attributes: Attributes) -> Array:
     return np.where(args[0].astype(np.bool_), args[1], args[2])
 
 
+def _host(args: Sequence[Array], attributes: Attributes) -> Array:
+    return host_ops.run(str(attributes["function"]), args, attributes)[int(attributes["output"])]
+
+
 def _vector(body: Body, arity: int, lane_ops: int = 1, *, commutative: bool = False) -> OpRow:
     return OpRow(Unit.VECTOR, body, arity, lane_ops=lane_ops, commutative=commutative)
 
@@ -204,6 +210,8 @@ OPS: dict[str, OpRow] = {
     "move": OpRow(Unit.VECTOR, _same, 1),
     "concat": OpRow(Unit.VECTOR, _concat, -1),
     "gather": OpRow(Unit.DMA, _same, -1, lane_ops=0),
+    # no structured form: attribute `function` names the meaning, `output` which of its results this is
+    "host": OpRow(Unit.HOST, _host, -1, lane_ops=0, exact=False),
     # elementwise, exact on small integers
     "add": _vector(_binary(np.add), 2, commutative=True),
     "sub": _vector(_binary(np.subtract), 2),

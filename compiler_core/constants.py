@@ -1,0 +1,134 @@
+"""Constants that are computed when somebody looks: weights, folded arithmetic, tables that depend on symbols.
+
+A Recipe says how to make an array from other recipes and from the values bound to symbols. Importing a network
+makes recipes only; a compile that needs shapes but no weights never runs them.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import numpy as np
+
+from compiler_core.dims import known
+from compiler_core.dtypes import TensorType
+from compiler_core.evaluate import Held, evaluate
+from compiler_core.graph import Op
+from compiler_core.ops import Array
+
+Compute = Callable[[Sequence[Array], Mapping[str, int]], Array]
+
+UNKNOWN_WORK = 1 << 62
+"""The work of a recipe whose size depends on symbols."""
+
+
+class Recipe:
+    """How to make one constant.
+
+    `work` is the number of elements that computing it touches, its sources included (a source shared by two
+    is counted twice); UNKNOWN_WORK while a symbol decides. `symbolic` says whether symbols must be bound.
+    """
+
+    __slots__ = ("compute", "sources", "symbolic", "work")
+
+    def __init__(
+        self, compute: Compute, sources: tuple["Recipe", ...] = (), *, work: int = 0, symbolic: bool = False
+    ) -> None:
+        self.compute = compute
+        self.sources = sources
+        self.symbolic = symbolic or any(source.symbolic for source in sources)
+        self.work = min(UNKNOWN_WORK, work + sum(source.work for source in sources))
+
+
+def recipe_of(array: Array) -> Recipe:
+    """The recipe of an array that is already there."""
+    return Recipe(lambda sources, symbols: array, work=array.size)
+
+
+def recipe_of_op(op: Op, result: TensorType, sources: Sequence[Recipe]) -> Recipe:
+    """The recipe of a structured op all of whose operands are constants."""
+    extents = [extent for extent in op.domain if isinstance(extent, int)]
+    symbolic = len(extents) < len(op.domain) or any(
+        expr.is_symbolic for access in op.operands for expr in access.exprs
+    )
+    work = UNKNOWN_WORK
+    if not symbolic:
+        work = 1
+        for extent in extents:
+            work = min(UNKNOWN_WORK, work * extent)
+
+    def compute(arrays: Sequence[Array], symbols: Mapping[str, int]) -> Array:
+        bound = op.bound_to(symbols) if symbolic else op
+        box = [(0, known(extent, f"an axis of constant {op.kind}")) for extent in bound.domain]
+        return evaluate(bound, box, [Held(a, (0,) * a.ndim, a.shape) for a in arrays], result)
+
+    return Recipe(compute, tuple(sources), work=work, symbolic=symbolic)
+
+
+def run(recipe: Recipe, symbols: Mapping[str, int]) -> Array:
+    """The array a recipe makes, its sources computed first and dropped after their last reader."""
+    order, readers = _order(recipe)
+    made: dict[int, Array] = {}
+    for step in order:
+        made[id(step)] = step.compute([made[id(source)] for source in step.sources], symbols)
+        for source in step.sources:
+            readers[id(source)] -= 1
+            if not readers[id(source)]:
+                del made[id(source)]
+    return made[id(recipe)]
+
+
+def _order(recipe: Recipe) -> tuple[list[Recipe], dict[int, int]]:
+    """Every recipe behind `recipe`, sources first, and how often each is read."""
+    order: list[Recipe] = []
+    readers: dict[int, int] = {}
+    done: set[int] = set()
+    waiting: list[tuple[Recipe, bool]] = [(recipe, False)]
+    while waiting:
+        step, sources_done = waiting.pop()
+        if id(step) in done:
+            continue
+        if sources_done:
+            done.add(id(step))
+            order.append(step)
+            for source in step.sources:
+                readers[id(source)] = readers.get(id(source), 0) + 1
+        else:
+            waiting.append((step, True))
+            waiting.extend((source, False) for source in step.sources if id(source) not in done)
+    return order, readers
+
+
+class Constants(Mapping[int, Array]):
+    """Constants of a Graph by value: computed at the first look, then kept."""
+
+    def __init__(
+        self,
+        recipes: Mapping[int, Recipe],
+        symbols: Mapping[str, int] | None = None,
+        made: Mapping[int, Array] | None = None,
+    ) -> None:
+        self._recipes = dict(recipes)
+        self._symbols = dict(symbols or {})
+        self._made = dict(made or {})
+
+    def __getitem__(self, value: int) -> Array:
+        if value not in self._made:
+            self._made[value] = np.asarray(run(self._recipes[value], self._symbols))
+        return self._made[value]
+
+    def __contains__(self, value: object) -> bool:
+        return value in self._recipes
+
+    def __iter__(self) -> Iterator[int]:
+        return iter(self._recipes)
+
+    def __len__(self) -> int:
+        return len(self._recipes)
+
+    def bound_to(self, symbols: Mapping[str, int]) -> "Constants":
+        """The same constants with more symbols bound; what does not depend on symbols is not made again."""
+        kept = {value: array for value, array in self._made.items() if not self._recipes[value].symbolic}
+        return Constants(self._recipes, {**self._symbols, **symbols}, kept)
+
+    def recipe(self, value: int) -> Recipe:
+        """How `value` is made."""
+        return self._recipes[value]
