@@ -1,0 +1,142 @@
+"""The Ray that a pool's workers live in: a private local one, or a cluster at an address, with a token.
+
+Ray listens on every interface of its host whatever address it is given, so a local one gets a token of its
+own, in a directory that only this user can read and that goes away with the process. Environment is read and
+set here and nowhere else on the measuring side.
+"""
+
+import atexit
+import ipaddress
+import os
+import secrets
+import shutil
+import tempfile
+import threading
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from compiler_core.errors import DeviceError
+
+LOCAL = "local"
+LOCAL_KIND = "tilewright_local"  # what every worker of a private local Ray asks for, whatever its device
+LOCAL_SLOTS = 4096
+OBJECT_STORE_BYTES = 80 * 2**20  # Ray refuses less than 75 MiB; calls and answers are small texts
+RESOURCE = "device_"  # prefix of the custom resource that a node offers, one unit a device
+
+_lock = threading.Lock()
+_users = 0
+_started_here = False
+
+
+@dataclass(frozen=True)
+class Cluster:
+    """A connection to Ray. `resource` is what one worker of the pool's kind asks for."""
+
+    ray: Any
+    address: str
+    resource: str
+
+    def offered(self) -> int:
+        """How many workers of the kind the cluster's nodes can hold, busy or not."""
+        return int(self.ray.cluster_resources().get(self.resource, 0))
+
+
+def connect(address: str, kind: str, workers: int) -> Cluster:
+    """Join the cluster at `address`, or start a private one for "local"; pair with `disconnect`.
+
+    Several pools of one process share one connection. DeviceError when the address is bare, unreachable, or
+    beyond this machine without a token.
+    """
+    global _users, _started_here
+    if not address:
+        raise DeviceError('no Ray address was given; say "local" or HOST:PORT')
+    if address != LOCAL and not _is_loopback(address) and os.environ.get("RAY_AUTH_MODE") != "token":
+        raise DeviceError(
+            f"Ray at {address} is beyond this machine and no token is set; export RAY_AUTH_MODE=token and "
+            "RAY_AUTH_TOKEN_PATH on every host of the farm"
+        )
+    with _lock:
+        ray = _import_ray(private=address == LOCAL)
+        if not ray.is_initialized():
+            _initialise(ray, address, workers)
+            _started_here = True
+        _users += 1
+    return Cluster(ray, address, LOCAL_KIND if address == LOCAL else RESOURCE + kind)
+
+
+def disconnect(cluster: Cluster) -> None:
+    """Give the connection back; the last one out ends a private Ray and every process of it."""
+    global _users, _started_here
+    with _lock:
+        _users -= 1
+        if _users == 0 and _started_here:
+            cluster.ray.shutdown()
+            _started_here = False
+            if cluster.address == LOCAL:
+                for session in _private_directory().glob("ray*"):
+                    shutil.rmtree(session, ignore_errors=True)
+
+
+def _import_ray(private: bool) -> Any:
+    quiet = {
+        "RAY_USAGE_STATS_ENABLED": "0",
+        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+        "RAY_DEDUP_LOGS": "0",
+        "RAY_enable_metrics_collection": "0",
+    }
+    for name, value in quiet.items():
+        os.environ.setdefault(name, value)
+    if private:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
+            token = _private_directory() / "token"
+            token.touch(mode=0o600)
+            token.write_text(secrets.token_hex(32))
+            os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+    import ray  # 0.5 s, and only where something is measured
+
+    return ray
+
+
+def _initialise(ray: Any, address: str, workers: int) -> None:
+    options: dict[str, Any] = {
+        "address": address,
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "namespace": "tilewright",
+    }
+    if address == LOCAL:
+        options |= {
+            "include_dashboard": False,
+            "num_cpus": max(1, workers),
+            "resources": {LOCAL_KIND: LOCAL_SLOTS},
+            "object_store_memory": OBJECT_STORE_BYTES,
+            "_temp_dir": str(_private_directory() / "ray"),
+        }
+    try:
+        ray.init(**options)
+    except Exception as error:  # noqa: BLE001 - Ray raises ConnectionError, ValueError, RuntimeError...
+        reason = " ".join(str(error).split())[:300]
+        raise DeviceError(f"Ray at {address} cannot be reached: {type(error).__name__}: {reason}") from None
+    # log_to_driver does not cover the page that Ray prints for every dead worker; the pool keeps the reasons.
+    ray._private.worker.print_to_stdstream = lambda *_, **__: None
+
+
+@cache
+def _private_directory() -> Path:
+    """Ours alone (mode 0700), for the token and Ray's files; one a process: Ray reads a token only once."""
+    path = Path(tempfile.mkdtemp(prefix="tilewright-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
+
+
+def _is_loopback(address: str) -> bool:
+    host = address.removeprefix("ray://").rpartition(":")[0].strip("[]")
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

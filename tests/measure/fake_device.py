@@ -1,0 +1,82 @@
+"""A device for tests: a deterministic function of the config's digest, and a task that is only a name."""
+
+import json
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compiler_core.digest import digest_of
+from compiler_core.errors import DeviceError
+from measure.device import DeviceInfo, Task
+from measure.results import Measurement, Status, failure
+from measure.wire import DeviceSpec
+from search_space.knobs import Config
+
+
+@dataclass(frozen=True)
+class NamedTask:
+    """A task whose digest is that of its name."""
+
+    name: str
+
+    @property
+    def digest(self) -> str:
+        return digest_of(self.name)
+
+
+@dataclass(frozen=True)
+class FakeDevice:
+    """Latency from 1 to 101 us by digest. A knob named `do` makes a candidate misbehave."""
+
+    toolchain: str = "fake-1"
+    seconds: float = 0.0
+
+    def describe(self) -> DeviceInfo:
+        return DeviceInfo("fake", digest_of("fake target"), self.toolchain, deterministic=True)
+
+    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+        return [self._one(task, config) for config in configs]
+
+    def _one(self, task: Task, config: Config) -> Measurement:
+        deed = dict(config.items).get("do", "")
+        if deed == "die":
+            os._exit(1)
+        if deed == "hang":
+            while True:
+                time.sleep(0.01)
+        if deed == "raise":
+            raise ValueError("no such tile")
+        if deed == "refuse":
+            raise DeviceError("the board is unplugged")
+        if deed == "fail":
+            return failure(Status.FAILED, "tile does not fit")
+        if self.seconds:
+            time.sleep(self.seconds)
+        latency_us = latency_of(task, config)
+        return Measurement(Status.OK, latency_us=latency_us, samples_us=(latency_us,))
+
+
+def latency_of(task: Task, config: Config) -> float:
+    """What an honest FakeDevice answers."""
+    return 1.0 + int(digest_of([task.digest, config.digest])[:8], 16) / 2**32 * 100.0
+
+
+def config_of(number: int, do: str = "") -> Config:
+    """The number-th Config of the tests."""
+    return Config((("tile", number), ("do", do)) if do else (("tile", number),))
+
+
+def encode(task: Task) -> str:
+    assert isinstance(task, NamedTask)
+    return json.dumps(task.name)
+
+
+def decode(text: str) -> Task:
+    return NamedTask(json.loads(text))
+
+
+def spec_of(**arguments: str | float) -> DeviceSpec:
+    """A DeviceSpec of FakeDevice."""
+    here = "tests.measure.fake_device"
+    return DeviceSpec.of("fake", f"{here}:FakeDevice", f"{here}:encode", f"{here}:decode", arguments)
