@@ -44,7 +44,8 @@ class Buffer:
     """Room in L1 for the tiles of one value.
 
     `region` has the interval of each dim of the value per tile. `slots` copies of `slot_bytes` lie from
-    `offset` on; buffers with the same `storage` take turns in the same room.
+    `offset` on; buffers with the same `storage` take turns in the same room. `accumulator`: the room is in
+    the target's accumulator memory instead.
     """
 
     value: int
@@ -54,12 +55,13 @@ class Buffer:
     slot_bytes: int
     storage: int
     offset: int
+    accumulator: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Step:
     """An instruction template. LOAD fills `buffer`; COMPUTE runs `op`, reads a buffer per operand
-    (or FROM_MEMORY) and fills `buffer`; STORE empties it. `moves` are positions in the loop nest.
+    (or FROM_MEMORY) and fills `buffer`; STORE empties it. `moves` are dims of the interval tables.
     """
 
     action: Action
@@ -72,7 +74,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Instruction:
-    """One instruction of the lazy view: `tile` is the position of every loop, `slot` the copy of the buffer."""
+    """One instruction of the lazy view: `tile` is the tile number in every dim of the interval tables, `slot`
+    the copy of the buffer.
+    """
 
     action: Action
     step: int
@@ -117,25 +121,22 @@ class KernelProgram:
         )
 
     def position(self, parallel_tile: int, serial_step: int) -> tuple[int, ...]:
-        """The position of every loop of the nest."""
-        at: list[int] = []
+        """The tile number in every dim of the interval tables."""
+        at = [0] * len(self.loops)
         for loop in reversed(self.loops):
             if loop.parallel:
-                parallel_tile, index = divmod(parallel_tile, loop.count)
+                parallel_tile, at[loop.dim] = divmod(parallel_tile, loop.count)
             else:
-                serial_step, index = divmod(serial_step, loop.count)
-            at.append(index)
-        return tuple(reversed(at))
+                serial_step, at[loop.dim] = divmod(serial_step, loop.count)
+        return tuple(at)
 
-    def at(self, span: Span, position: tuple[int, ...]) -> tuple[int, int]:
-        """One interval of a table, at a position of the loop nest."""
+    @staticmethod
+    def at(span: Span, position: tuple[int, ...]) -> tuple[int, int]:
+        """One interval of a table, at a tile."""
         low, high = span
-        index = [0] * low.ndim
-        for loop, at in zip(self.loops, position, strict=True):
-            index[loop.dim] = at
         return (
-            int(low[tuple(i if n > 1 else 0 for i, n in zip(index, low.shape, strict=True))]),
-            int(high[tuple(i if n > 1 else 0 for i, n in zip(index, high.shape, strict=True))]),
+            int(low[tuple(i if n > 1 else 0 for i, n in zip(position, low.shape, strict=True))]),
+            int(high[tuple(i if n > 1 else 0 for i, n in zip(position, high.shape, strict=True))]),
         )
 
     def instructions(self, core: int) -> Iterator[Instruction]:
@@ -164,26 +165,19 @@ class KernelProgram:
             for serial in range(self.serial_steps):
                 yield self.position(tile, serial)
 
-    def _is_last(self, position: tuple[int, ...]) -> bool:
-        return all(
-            at == loop.count - 1 for loop, at in zip(self.loops, position, strict=True) if self._reduces(loop)
-        )
-
-    def _reduces(self, loop: Loop) -> bool:
-        return not loop.parallel and loop.dim in self.reduction_dims
-
     @cached_property
-    def reduction_dims(self) -> frozenset[int]:
-        """Dims of the interval tables that belong to the anchor's reduction."""
+    def reductions(self) -> tuple[Loop, ...]:
+        """The loops of the anchor's reduction."""
         rank = self.workload.graph.ops[-1].rank
-        return frozenset(loop.dim for loop in self.loops if loop.dim >= rank)
+        return tuple(loop for loop in self.loops if loop.dim >= rank)
+
+    def _is_last(self, position: tuple[int, ...]) -> bool:
+        return all(position[loop.dim] == loop.count - 1 for loop in self.reductions)
 
     def _starts_anew(self, step: Step, position: tuple[int, ...]) -> bool:
         """Whether a step fills a fresh slot: an accumulating op does so only at its first reduction step."""
         if step.action is Action.COMPUTE and step.op == self.anchor:
-            return all(
-                at == 0 for loop, at in zip(self.loops, position, strict=True) if self._reduces(loop)
-            )
+            return all(position[loop.dim] == 0 for loop in self.reductions)
         return True
 
     def _firing(self, position: tuple[int, ...], fired: Mapping[int, tuple[int, ...]]) -> Iterator[int]:
@@ -192,7 +186,7 @@ class KernelProgram:
             if step.late and not last:
                 continue
             before = fired.get(number)
-            if before is None or any(before[loop] != position[loop] for loop in step.moves):
+            if before is None or any(before[dim] != position[dim] for dim in step.moves):
                 yield number
 
     def _dying(
@@ -210,13 +204,8 @@ class KernelProgram:
 
     def _refills(self, step: Step, position: tuple[int, ...], following: tuple[int, ...]) -> bool:
         """Whether the step's next firing comes before any further use of what it left now."""
-        if step.late or step.op == self.anchor:
-            return any(
-                position[loop] != following[loop]
-                for loop in step.moves
-                if not self._reduces(self.loops[loop])
-            )
-        return any(position[loop] != following[loop] for loop in step.moves)
+        ignored = {loop.dim for loop in self.reductions} if step.late or step.op == self.anchor else set()
+        return any(position[dim] != following[dim] for dim in step.moves if dim not in ignored)
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ the tile sizes of few loops only and is remembered by them, so a search that has
 for dictionary lookups.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -52,9 +53,11 @@ class Regions:
 
     `anchor` is the op whose reduction may be split in time, or NO_ANCHOR. Tile sizes are one per entry of
     `loops`. `early` ops run at every step of the anchor's reduction, the others once after its last.
+    `remembered` holds what was derived before; it changes the cost of an answer, never the answer.
     """
 
     workload: Workload
+    remembered: dict[tuple[object, ...], object] = field(default_factory=dict)
     _spans: dict[tuple[object, ...], Span] = field(default_factory=dict)
 
     @property
@@ -140,27 +143,23 @@ class Regions:
             moves[at] = tuple(own)
         return tuple(moves)
 
+    @cached_property
+    def _sorted_moves(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        return tuple(tuple(tuple(sorted(axis)) for axis in op) for op in self.moves)
+
     def _dim_moves(
-        self, value: int, dim: int, moves: list[tuple[frozenset[int], ...]] | tuple[tuple[frozenset[int], ...], ...]
+        self, value: int, dim: int, moves: Sequence[tuple[frozenset[int], ...]], early: bool | None = None
     ) -> frozenset[int]:
-        found: frozenset[int] = frozenset()
-        for reader, expr in self._reads(value, dim):
-            if expr.source < 0:
-                for axis in expr.axes:
-                    found |= moves[reader][axis]
-        return found
+        """The loops one dim of a value moves with, as read by early, late or (None) all ops."""
+        return frozenset[int]().union(
+            *(moves[reader][axis] for reader, expr in self._reads(value, dim, early) for axis in expr.axes)
+        )
 
     def value_moves(self, value: int, early: bool) -> frozenset[int]:
         """The loops with which the region of an outer operand moves, as read by early or late ops."""
-        found: frozenset[int] = frozenset()
-        for reader in self.graph.readers.get(value, ()):
-            if (reader in self.early) == early:
-                for access in self.graph.ops[reader].operands:
-                    if access.value == value:
-                        for expr in access.exprs:
-                            for axis in expr.axes:
-                                found |= self.moves[reader][axis]
-        return found
+        return frozenset[int]().union(
+            *(self.buffer_moves(value, dim, early) for dim in range(self.rank_of(value)))
+        )
 
     def _reads(self, value: int, dim: int, early: bool | None = None) -> list[tuple[int, IndexExpr]]:
         return [
@@ -173,7 +172,7 @@ class Regions:
 
     def axis_span(self, at: int, axis: int, sizes: tuple[int, ...]) -> Span:
         """The interval of one domain axis of op `at`, per tile."""
-        key = ("axis", at, axis, *(sizes[loop] for loop in sorted(self.moves[at][axis])))
+        key = ("axis", at, axis, *(sizes[loop] for loop in self._sorted_moves[at][axis]))
         span = self._spans.get(key)
         if span is None:
             span = self._spans[key] = self._axis_span(self.graph.ops[at], at, axis, sizes)
@@ -193,11 +192,51 @@ class Regions:
 
     def value_span(self, value: int, dim: int, sizes: tuple[int, ...], early: bool) -> Span:
         """The interval of one dim of an outer operand that early (or late) ops read, per tile."""
-        key = ("value", value, dim, early, *(sizes[loop] for loop in sorted(self.value_moves(value, early))))
+        key = ("value", value, dim, early, *(sizes[loop] for loop in self.buffer_moves(value, dim, early)))
         span = self._spans.get(key)
         if span is None:
             span = self._spans[key] = self._hull(value, dim, sizes, early)
         return span
+
+    def rank_of(self, value: int) -> int:
+        """Number of dims of a value."""
+        return len(self.graph.values[value].shape)
+
+    def buffer_span(self, value: int, dim: int, sizes: tuple[int, ...], read_early: bool | None) -> Span:
+        """The interval an L1 buffer holds: of a computed value (None), or of one loaded for early or late ops."""
+        if read_early is None:
+            return self.axis_span(self.graph.producer[value], dim, sizes)
+        return self.value_span(value, dim, sizes, read_early)
+
+    def buffer_elements(self, value: int, sizes: tuple[int, ...], read_early: bool | None) -> int:
+        """The most elements an L1 buffer holds in any tile, as the product of its widest intervals."""
+        elements = 1
+        for dim in range(self.rank_of(value)):
+            elements *= self.widest(value, dim, sizes, read_early)
+        return elements
+
+    def widest(self, value: int, dim: int, sizes: tuple[int, ...], read_early: bool | None) -> int:
+        """The widest interval of one dim of an L1 buffer over all tiles."""
+        moves = self.buffer_moves(value, dim, read_early)
+        key = ("widest", value, dim, read_early, *(sizes[loop] for loop in moves))
+        found = self.remembered.get(key)
+        if not isinstance(found, int):
+            low, high = self.buffer_span(value, dim, sizes, read_early)
+            found = int((high - low).max())
+            self.remembered[key] = found
+        return found
+
+    def buffer_moves(self, value: int, dim: int, read_early: bool | None) -> tuple[int, ...]:
+        """The loops with which one dim of an L1 buffer moves, ascending."""
+        key = ("moves", value, dim, read_early)
+        found = self.remembered.get(key)
+        if not isinstance(found, tuple):
+            if read_early is None:
+                found = tuple(sorted(self.moves[self.graph.producer[value]][dim]))
+            else:
+                found = tuple(sorted(self._dim_moves(value, dim, self.moves, read_early)))
+            self.remembered[key] = found
+        return found
 
     def _hull(self, value: int, dim: int, sizes: tuple[int, ...], early: bool | None) -> Span:
         extent = self.graph.shape(value)[dim]

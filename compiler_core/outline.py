@@ -1,0 +1,208 @@
+"""The outline of a lowered kernel: its steps and buffers before any size is known.
+
+Which steps there are, when they fire and which buffers can take turns depends only on *which* loops are cut,
+not on how finely. So a search lowers thousands of Configs over a handful of outlines, and the static capacity
+rule of a space reads bytes off the same outline that the lowering uses.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from compiler_core.ops import AxisKind, Unit
+from compiler_core.program import FROM_MEMORY, Action, Step
+from compiler_core.regions import Regions
+from compiler_core.target import Target
+
+
+class SlotKnob(StrEnum):
+    """Which knob of a Tiling says how many copies of a buffer there are."""
+
+    ONE = "one"
+    LOAD = "load"
+    ACCUMULATOR = "accumulator"
+    STORE = "store"
+
+
+@dataclass(frozen=True)
+class BufferOutline:
+    """Room for the tiles of a value. `read_early` tells which readers a loaded region is for (None: computed)."""
+
+    value: int
+    read_early: bool | None
+    element_bytes: int
+    slots: SlotKnob
+    accumulator: bool
+    storage: int = -1
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Steps in execution order over buffers; `storages[s]` are the buffers that take turns in storage s."""
+
+    steps: tuple[Step, ...]
+    buffers: tuple[BufferOutline, ...]
+    storages: tuple[tuple[int, ...], ...]
+
+
+def outline(regions: Regions, cut: frozenset[int], target: Target) -> Outline:
+    """The outline of a kernel when the loops `cut` (dims of the interval tables) have more than one tile."""
+    key = ("outline", cut, target.digest)
+    known = regions.remembered.get(key)
+    if isinstance(known, Outline):
+        return known
+    draft = _Draft(regions, cut, target)
+    draft.emit()
+    tenants = _share(draft.buffers, draft.lives)
+    storage_of = {buffer: storage for storage, held in enumerate(tenants) for buffer in held}
+    made = Outline(
+        tuple(draft.steps),
+        tuple(replace(buffer, storage=storage_of[at]) for at, buffer in enumerate(draft.buffers)),
+        tuple(tuple(held) for held in tenants),
+    )
+    regions.remembered[key] = made
+    return made
+
+
+@dataclass(frozen=True)
+class _Life:
+    """What decides whether a buffer may take turns with others.
+
+    `shareable`: one slot, filled anew in every tile, not stored. Steps `born` to `dies` use it.
+    """
+
+    shareable: bool
+    late: bool
+    born: int
+    dies: int
+    in_place_of: int = -1
+
+
+class _Draft:
+    """Collects steps and buffers in execution order: early ops, then late ops, then stores."""
+
+    def __init__(self, regions: Regions, cut: frozenset[int], target: Target) -> None:
+        self.regions = regions
+        self.cut = cut
+        self.target = target
+        loops = regions.loops
+        self.tile_cut = frozenset(d for d in cut if loops[d].kind is not AxisKind.REDUCTION)
+        self.splits = any(loops[d].kind is AxisKind.REDUCTION for d in cut)
+        self.steps: list[Step] = []
+        self.buffers: list[BufferOutline] = []
+        self.lives: list[_Life] = []
+        self.loaded: dict[tuple[int, bool], int] = {}
+        self.computed: dict[int, int] = {}
+
+    def emit(self) -> None:
+        graph = self.regions.graph
+        for late in (False, True):
+            for at in range(len(graph.ops)):
+                if (at not in self.regions.early) == late:
+                    self._emit_op(at, late)
+        for value in graph.outputs:
+            self.steps.append(Step(Action.STORE, self.computed[value], tuple(sorted(self.tile_cut)), late=True))
+        for number, step in enumerate(self.steps):
+            for buffer in (*step.reads, step.buffer):
+                if buffer != FROM_MEMORY:
+                    self.lives[buffer] = replace(self.lives[buffer], dies=number)
+
+    def _emit_op(self, at: int, late: bool) -> None:
+        graph = self.regions.graph
+        op = graph.ops[at]
+        reads = tuple(self._source(access.value, access.is_data_dependent, late) for access in op.operands)
+        anchor = at == self.regions.anchor
+        # A split reduction starts over in every tile, also in tiles that its result does not move with.
+        moves = frozenset[int]().union(*self.regions.moves[at]) & self.cut
+        moves = self.cut if anchor and self.splits else moves
+        stored = op.result in graph.outputs
+        slots = SlotKnob.ONE
+        if self.tile_cut and stored:
+            slots = SlotKnob.STORE
+        elif self.tile_cut and anchor:
+            slots = SlotKnob.ACCUMULATOR
+        stored_as = self.target.storage_dtype(graph.values[op.result].dtype)
+        sums = anchor or op.row.unit is Unit.MATRIX
+        self.computed[op.result] = self._add(
+            BufferOutline(
+                op.result,
+                None,
+                (self.target.accumulator_dtype(stored_as) if sums else stored_as).bytes,
+                slots,
+                op.row.unit is Unit.MATRIX and self.target.accumulator_kib > 0,
+            ),
+            _Life(
+                shareable=not stored
+                and not anchor
+                and moves >= (self.tile_cut if late else self.cut),
+                late=late,
+                born=len(self.steps),
+                dies=len(self.steps),
+                in_place_of=self._in_place(at, reads),
+            ),
+        )
+        self.steps.append(
+            Step(Action.COMPUTE, self.computed[op.result], tuple(sorted(moves)), late, at, reads)
+        )
+
+    def _source(self, value: int, data_dependent: bool, late: bool) -> int:
+        """The buffer an op reads a value from; outer operands are loaded on first use, early and late apart."""
+        if value in self.computed:
+            return self.computed[value]
+        if data_dependent:
+            return FROM_MEMORY
+        if (value, late) not in self.loaded:
+            moves = self.regions.value_moves(value, not late) & self.cut
+            stored_as = self.target.storage_dtype(self.regions.graph.values[value].dtype)
+            slots = SlotKnob.LOAD if moves else SlotKnob.ONE
+            born = len(self.steps)
+            self.loaded[value, late] = self._add(
+                BufferOutline(value, not late, stored_as.bytes, slots, False),
+                _Life(shareable=False, late=late, born=born, dies=born),
+            )
+            self.steps.append(Step(Action.LOAD, self.loaded[value, late], tuple(sorted(moves)), late))
+        return self.loaded[value, late]
+
+    def _add(self, buffer: BufferOutline, life: _Life) -> int:
+        self.buffers.append(buffer)
+        self.lives.append(life)
+        return len(self.buffers) - 1
+
+    def _in_place(self, at: int, reads: tuple[int, ...]) -> int:
+        """The buffer an elementwise op may overwrite: read point by point, by this op last, and only once."""
+        graph = self.regions.graph
+        op = graph.ops[at]
+        if op.reduction_axes or op.row.unit is Unit.MATRIX:
+            return -1
+        for access, read in zip(op.operands, reads, strict=True):
+            once = sum(a.value == access.value for a in op.operands) == 1
+            last = graph.readers[access.value][-1] == at
+            if once and last and access.value in self.computed and access.is_identity(op.rank):
+                return read
+        return -1
+
+
+def _share(buffers: list[BufferOutline], lives: list[_Life]) -> list[list[int]]:
+    """Buffers by storage: short-lived ones take turns, elementwise ops work in place."""
+    tenants: list[list[int]] = []
+    for at, life in enumerate(lives):
+        home = next((held for held in tenants if _may_join(at, held, buffers, lives)), None)
+        if home is None or not life.shareable:
+            tenants.append([at])
+        else:
+            home.append(at)
+    return tenants
+
+
+def _may_join(at: int, held: list[int], buffers: list[BufferOutline], lives: list[_Life]) -> bool:
+    """Whether all tenants have died before `at` is born, or `at` overwrites the one that is dying."""
+    mine, buffer = lives[at], buffers[at]
+    for other in held:
+        theirs, their_buffer = lives[other], buffers[other]
+        if not theirs.shareable or theirs.late != mine.late:
+            return False
+        if their_buffer.accumulator is not buffer.accumulator:
+            return False
+        in_place = mine.in_place_of == other and their_buffer.element_bytes >= buffer.element_bytes
+        if theirs.dies > mine.born or (theirs.dies == mine.born and not in_place):
+            return False
+    return True
