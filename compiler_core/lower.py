@@ -23,7 +23,8 @@ def lower_kernel(regions: Regions, tiling: Tiling, cores: int, target: Target) -
     sizes = (*tiling.tile, *tiling.reduction_tile)
     _check_sizes(regions, tiling, sizes)
     cut = frozenset(d for d, loop in enumerate(regions.loops) if sizes[d] < loop.extent)
-    _check_stored_inner(regions, cut, sizes)
+    if not storable(regions, cut, sizes):
+        raise ConfigError(f"a value stored besides the root's is not cut into disjoint tiles by {list(sizes)}")
     buffers = _place(regions, outline(regions, cut, target), tiling, sizes)
     l1_bytes = _arena(buffers, accumulator=False)
     _check_room(sizes, l1_bytes, target.l1_bytes, "L1")
@@ -51,8 +52,8 @@ def _check_sizes(regions: Regions, tiling: Tiling, sizes: tuple[int, ...]) -> No
             raise ConfigError(f"tile size {size} is outside 1..{loop.extent}")
 
 
-def _check_stored_inner(regions: Regions, cut: frozenset[int], sizes: tuple[int, ...]) -> None:
-    """A value stored besides the root's must be cut into disjoint tiles, each stored once."""
+def storable(regions: Regions, cut: frozenset[int], sizes: tuple[int, ...]) -> bool:
+    """Whether every value stored besides the root's is cut into disjoint tiles, each stored once."""
     tile_cut = {d for d in cut if regions.loops[d].kind is not AxisKind.REDUCTION}
     for value in regions.graph.outputs[1:]:
         at = regions.graph.producer[value]
@@ -62,7 +63,8 @@ def _check_stored_inner(regions: Regions, cut: frozenset[int], sizes: tuple[int,
             _partitions(regions.axis_span(at, axis, sizes), op.extents[axis]) for axis in op.result_axes
         )
         if not disjoint or not tile_cut <= moved:
-            raise ConfigError(f"stored inner value {value} is not cut into disjoint tiles by {list(sizes)}")
+            return False
+    return True
 
 
 def _partitions(span: Span, extent: int) -> bool:

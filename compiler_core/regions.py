@@ -107,7 +107,7 @@ class Regions:
 
     @cached_property
     def early(self) -> frozenset[int]:
-        """Ops that run at every reduction step: the anchor and all above it (everything without an anchor)."""
+        """Ops that run at every reduction step: the anchor and all above it; without an anchor, every op."""
         if self.anchor == NO_ANCHOR:
             return frozenset(range(len(self.graph.ops)))
         return self._above(self.anchor)
@@ -198,12 +198,16 @@ class Regions:
             span = self._spans[key] = self._hull(value, dim, sizes, early)
         return span
 
+    def is_read(self, value: int, early: bool) -> bool:
+        """Whether early (or late) ops read a value."""
+        return any((reader in self.early) == early for reader in self.graph.readers.get(value, ()))
+
     def rank_of(self, value: int) -> int:
         """Number of dims of a value."""
         return len(self.graph.values[value].shape)
 
     def buffer_span(self, value: int, dim: int, sizes: tuple[int, ...], read_early: bool | None) -> Span:
-        """The interval an L1 buffer holds: of a computed value (None), or of one loaded for early or late ops."""
+        """The interval an L1 buffer holds: computed (None), or loaded for early or for late ops."""
         if read_early is None:
             return self.axis_span(self.graph.producer[value], dim, sizes)
         return self.value_span(value, dim, sizes, read_early)

@@ -1,0 +1,200 @@
+"""Which knobs a kernel on a target offers, and which combinations fit: the Space of a Workload.
+
+Validity is decided for thousands of rows at once and without lowering them: rows are sorted by which loops they
+cut, each cut has one outline, and bytes are products of widths looked up by tile size.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import permutations
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.lower import ALIGNMENT_BYTES, storable
+from compiler_core.ops import AxisKind
+from compiler_core.outline import Outline, SlotKnob, outline
+from compiler_core.regions import NO_ANCHOR, Regions
+from compiler_core.target import Target
+from compiler_core.tile import loop_sizes
+from search_space.knobs import Knob, Rows
+from search_space.space import Space
+
+RULES = "1"
+"""Version of the validity rules: part of every space's digest."""
+MOST_ORDERED_AXES = 4
+"""Loop orders of more axes than this are limited to the choice of the innermost loop."""
+
+Counts = npt.NDArray[np.int64]
+Truths = npt.NDArray[np.bool_]
+
+
+def kernel_space(regions: Regions, target: Target) -> Space:
+    """The Space of one kernel: tile sizes, reduction splits, loop order, buffering, cores."""
+    layout = KnobLayout(regions, target)
+    return Space(
+        knobs=layout.knobs,
+        feasible=layout.feasible,
+        rules=f"{RULES} {regions.workload.family_digest} {target.digest}",
+    )
+
+
+def core_counts(cores: int) -> tuple[int, ...]:
+    """Powers of two below `cores`, and `cores`."""
+    return (*(1 << k for k in range(cores.bit_length()) if 1 << k < cores), cores)
+
+
+@dataclass(frozen=True, eq=False)
+class KnobLayout:
+    """Where each knob of a kernel's Space stands, and what its value positions mean."""
+
+    regions: Regions
+    target: Target
+    _widths: dict[tuple[int, int, bool | None], Counts] = field(default_factory=dict)
+
+    @property
+    def sizes(self) -> tuple[tuple[int, ...], ...]:
+        """Useful tile sizes per loop, ascending."""
+        key = ("loop_sizes", self.target.digest)
+        found = self.regions.remembered.get(key)
+        if not isinstance(found, tuple):
+            found = self.regions.remembered[key] = loop_sizes(self.regions, self.target)
+        return found
+
+    @property
+    def knobs(self) -> tuple[Knob, ...]:
+        """The knobs in column order: one per loop worth cutting, then order, slots, cores."""
+        return tuple(knob for knob, _ in self._columns)
+
+    @property
+    def tiled_loops(self) -> tuple[int, ...]:
+        """Loops with more than one useful size, in column order: loop k's column is its place here."""
+        return tuple(loop for loop, sizes in enumerate(self.sizes) if len(sizes) > 1)
+
+    @property
+    def _columns(self) -> tuple[tuple[Knob, str], ...]:
+        return tuple(self._make_columns())
+
+    def _make_columns(self) -> Iterator[tuple[Knob, str]]:
+        rank = self.regions.graph.ops[self.regions.root].rank
+        for loop in self.tiled_loops:
+            name = f"tile_{loop}" if loop < rank else f"reduction_tile_{loop - rank}"
+            yield Knob(name, self.sizes[loop]), "tile"
+        yield Knob("loop_order", tuple(map(order_text, self.orders)), ordered=False), "order"
+        yield Knob("load_slots", (1, 2, 3)), "load"
+        if self.regions.anchor != NO_ANCHOR and self.regions.anchor != self.regions.root:
+            yield Knob("accumulator_slots", (1, 2)), "accumulator"
+        yield Knob("store_slots", (1, 2)), "store"
+        yield Knob("cores", core_counts(self.target.cores)), "cores"
+
+    @property
+    def orders(self) -> tuple[tuple[int, ...], ...]:
+        """Loop orders of the parallel axes longer than one, outermost first; the model's order comes first."""
+        axes = [d for d in self.tiled_loops if self.regions.loops[d].kind is AxisKind.PARALLEL]
+        if len(axes) <= MOST_ORDERED_AXES:
+            return tuple(permutations(axes))
+        return tuple(
+            (*(d for d in axes if d != innermost), innermost) for innermost in reversed(axes)
+        )
+
+    def column(self, kind: str) -> int:
+        """The column of the knob that is the only one of its kind; -1 where the kernel has none."""
+        return next((at for at, (_, k) in enumerate(self._columns) if k == kind), -1)
+
+    def loop_positions(self, rows: Rows) -> npt.NDArray[np.int64]:
+        """Position of the chosen size in `sizes` of every loop, [n, loops]."""
+        positions = np.zeros((len(rows), len(self.sizes)), dtype=np.int64)
+        for at, loop in enumerate(self.tiled_loops):
+            positions[:, loop] = rows[:, at]
+        return positions
+
+    def feasible(self, rows: Rows) -> Truths:
+        """Whether each row fits L1 and accumulators, stores what it must once, and has work for its cores."""
+        positions = self.loop_positions(rows)
+        good = np.zeros(len(rows), dtype=np.bool_)
+        for cut, chosen in self.by_cut(positions):
+            plan = outline(self.regions, cut, self.target)
+            good[chosen] = self._fits(plan, rows[chosen], positions[chosen]) & self._stores_once(
+                cut, positions[chosen]
+            )
+        return good & self._cores_have_work(rows, positions)
+
+    def by_cut(self, positions: npt.NDArray[np.int64]) -> Iterator[tuple[frozenset[int], npt.NDArray[np.intp]]]:
+        """Rows grouped by the set of loops they cut."""
+        whole = np.array([len(sizes) - 1 for sizes in self.sizes])
+        is_cut = positions < whole
+        code = is_cut @ (1 << np.arange(len(self.sizes), dtype=np.int64))
+        for value in np.unique(code):
+            chosen = np.flatnonzero(code == value)
+            yield frozenset(np.flatnonzero(is_cut[chosen[0]]).tolist()), chosen
+
+    def slots(self, rows: Rows, knob: SlotKnob) -> Counts:
+        """Copies of a buffer in every row."""
+        at = self.column(str(knob)) if knob is not SlotKnob.ONE else -1
+        return np.ones(len(rows), dtype=np.int64) if at < 0 else rows[:, at].astype(np.int64) + 1
+
+    def _fits(self, plan: Outline, rows: Rows, positions: npt.NDArray[np.int64]) -> Truths:
+        total = {False: np.zeros(len(rows), dtype=np.int64), True: np.zeros(len(rows), dtype=np.int64)}
+        for held in plan.storages:
+            first = plan.buffers[held[0]]
+            largest = np.zeros(len(rows), dtype=np.int64)
+            for at in held:
+                buffer = plan.buffers[at]
+                size = self.elements(buffer.value, buffer.read_early, positions) * buffer.element_bytes
+                largest = np.maximum(largest, -(-np.maximum(size, 1) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES)
+            total[first.accumulator] += largest * self.slots(rows, first.slots)
+        return (total[False] <= self.target.l1_bytes) & (total[True] <= self.target.accumulator_bytes)
+
+    def elements(self, value: int, read_early: bool | None, positions: npt.NDArray[np.int64]) -> Counts:
+        """The most elements an L1 buffer holds in any tile, [n]."""
+        elements = np.ones(len(positions), dtype=np.int64)
+        for dim in range(self.regions.rank_of(value)):
+            table = self._width_table(value, dim, read_early)
+            moves = self.regions.buffer_moves(value, dim, read_early)
+            elements *= table[tuple(positions[:, loop] for loop in moves)]
+        return elements
+
+    def _width_table(self, value: int, dim: int, read_early: bool | None) -> Counts:
+        """The widest interval of a dim for every combination of sizes of the loops it moves with."""
+        key = (value, dim, read_early)
+        if key not in self._widths:
+            moves = self.regions.buffer_moves(value, dim, read_early)
+            table = np.empty([len(self.sizes[loop]) for loop in moves], dtype=np.int64)
+            sizes = [values[-1] for values in self.sizes]
+            for index in np.ndindex(table.shape):
+                for loop, at in zip(moves, index, strict=True):
+                    sizes[loop] = self.sizes[loop][at]
+                table[index] = self.regions.widest(value, dim, tuple(sizes), read_early)
+            self._widths[key] = table
+        return self._widths[key]
+
+    def _stores_once(self, cut: frozenset[int], positions: npt.NDArray[np.int64]) -> Truths:
+        if len(self.regions.graph.outputs) == 1:
+            return np.ones(len(positions), dtype=np.bool_)
+        unique, inverse = np.unique(positions, axis=0, return_inverse=True)
+        verdicts = [
+            storable(self.regions, cut, tuple(s[i] for s, i in zip(self.sizes, row, strict=True)))
+            for row in unique.tolist()
+        ]
+        return np.array(verdicts, dtype=np.bool_)[inverse.reshape(-1)]
+
+    def parallel_tiles(self, positions: npt.NDArray[np.int64]) -> Counts:
+        """Tiles to share out among cores, [n]."""
+        tiles = np.ones(len(positions), dtype=np.int64)
+        for loop, axis in enumerate(self.regions.loops):
+            if axis.kind is AxisKind.PARALLEL:
+                counts = np.array([max(1, -(-axis.extent // size)) for size in self.sizes[loop]])
+                tiles *= counts[positions[:, loop]]
+        return tiles
+
+    def _cores_have_work(self, rows: Rows, positions: npt.NDArray[np.int64]) -> Truths:
+        """No core idles by choice: the smallest listed core count that has a tile each, or fewer."""
+        counts = np.array(core_counts(self.target.cores))
+        at = rows[:, self.column("cores")]
+        smaller = counts[np.maximum(at - 1, 0)]
+        return (at == 0) | (smaller < self.parallel_tiles(positions))
+
+
+def order_text(order: tuple[int, ...]) -> str:
+    """A loop order as a knob value: "0 2 3", outermost first."""
+    return " ".join(map(str, order))
