@@ -1,19 +1,37 @@
 """Target: an accelerator as plain numbers, frozen. What the numbers cost in cycles is units.py's business.
 
-A chip is `cores` equal cores. A core has a matrix unit, a vector unit, a private L1 and a load and a store
+A chip is `cores` equal cores. A core has a matrix unit, a vector unit, a private L1, and a load and a store
 DMA engine. The cores share the LLB; DRAM sits behind it and the host behind a link. Bandwidths may be `inf`.
+The ranges in the annotations are what target_file.py accepts and what the JSON Schema says.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass, fields, is_dataclass
 from enum import StrEnum
 from functools import cached_property
-from math import inf
-from typing import Any, TypeAlias
+from math import ceil, inf
+from typing import Annotated, Any, TypeAlias
 
 from compiler_core.digest import Json, digest_of
 from compiler_core.dtypes import DType
 from compiler_core.errors import TargetError
+
+
+@dataclass(frozen=True)
+class Range:
+    """Inclusive limits of a number in a target file."""
+
+    low: float
+    high: float
+
+
+Count: TypeAlias = Annotated[int, Range(1, 2**20)]
+Cycles: TypeAlias = Annotated[int, Range(0, 2**30)]
+Bytes: TypeAlias = Annotated[int, Range(0, 2**30)]
+Kib: TypeAlias = Annotated[int, Range(0, 2**40)]
+Rate: TypeAlias = Annotated[float, Range(1e-6, inf)]
+Microseconds: TypeAlias = Annotated[float, Range(0.0, 1e6)]
+Picojoules: TypeAlias = Annotated[float, Range(0.0, 1e9)]
 
 
 class Dataflow(StrEnum):
@@ -26,33 +44,36 @@ class Dataflow(StrEnum):
 
 @dataclass(frozen=True)
 class CubeShape:
-    """MACs of one step for one dtype: a block of m_outer x m rows, n columns, sums of k products.
+    """What one step multiplies for one dtype: m_outer x m rows, n columns, sums over taps x k products.
 
-    A step takes `cycles`, so m_outer * m * n * k / cycles is the peak of one unit in MACs per cycle.
+    A step takes `cycles`. The n x taps x k weights of a block are held while its rows stream past; bringing
+    in the next ones takes `load_cycles`, hidden behind the rows of the block before.
     """
 
     dtype: DType
-    m: int
-    n: int
-    k: int
-    m_outer: int = 1
-    cycles: int = 1
+    m: Count
+    n: Count
+    k: Count
+    m_outer: Count = 1
+    taps: Count = 1
+    cycles: Count = 1
+    load_cycles: Cycles = 0
 
     @property
     def macs_per_step(self) -> int:
         """Multiply-accumulates of a full step."""
-        return self.m_outer * self.m * self.n * self.k
+        return self.m_outer * self.m * self.n * self.taps * self.k
 
 
 @dataclass(frozen=True)
 class CubeUnit:
-    """A matrix unit that multiplies fixed blocks, one after the other.
+    """A matrix unit that multiplies fixed blocks one after the other, in the best of the shapes it has.
 
-    `joins_rows`: rows of all axes are flattened before they are cut into blocks of m_outer * m; otherwise the
-    two innermost row axes are padded to m_outer and m each. `joins_taps`: all reduction axes are flattened
-    before they are cut into k; otherwise window taps repeat and only the innermost reduction is padded to k.
-    `swaps`: rows and columns may change places. `depthwise` shapes lay the batch axis over the n columns
-    (each column its own channel); without one, every batch element is a multiplication of its own.
+    `joins_rows`: row axes are flattened before they are cut into blocks of m_outer * m; otherwise the two
+    innermost row axes are padded to m_outer and m each. `joins_taps`: all reduction axes are flattened before
+    they are cut into taps * k; otherwise window taps are padded to taps, the innermost reduction to k.
+    `swaps`: rows and columns may change places. `depthwise` shapes lay the batch axis over the n columns,
+    each column its own channel; without one, every batch element is a multiplication of its own.
     """
 
     shapes: tuple[CubeShape, ...]
@@ -60,35 +81,28 @@ class CubeUnit:
     joins_rows: bool = True
     joins_taps: bool = True
     swaps: bool = False
-    start_up_cycles: int = 0
-    units: int = 1
-
-
-@dataclass(frozen=True)
-class SystolicRate:
-    """How many cycles a step of the array takes for one dtype."""
-
-    dtype: DType
-    cycles: int = 1
+    start_up_cycles: Cycles = 0
+    units: Count = 1
 
 
 @dataclass(frozen=True)
 class SystolicUnit:
-    """A rows x cols grid of multipliers through which operands march in step.
+    """A rows x cols grid of multipliers through which operands march, `cycles_per_step` of their dtype a step.
 
     A fold is one filling of the grid. `overlap_folds`: a fold starts while the one before drains; otherwise
-    each pays its whole fill and drain. Independent folds are dealt to `units` equal arrays.
+    each pays its whole fill and drain. Folds are dealt to `units` equal arrays. `joins_taps` and `swaps` are
+    those of CubeUnit.
     """
 
-    rows: int
-    cols: int
+    rows: Count
+    cols: Count
     dataflow: Dataflow
-    rates: tuple[SystolicRate, ...]
+    cycles_per_step: tuple[tuple[DType, Count], ...]
     overlap_folds: bool = True
     joins_taps: bool = True
     swaps: bool = False
-    start_up_cycles: int = 0
-    units: int = 1
+    start_up_cycles: Cycles = 0
+    units: Count = 1
 
 
 MatrixUnit: TypeAlias = CubeUnit | SystolicUnit
@@ -96,15 +110,21 @@ MatrixUnit: TypeAlias = CubeUnit | SystolicUnit
 
 @dataclass(frozen=True)
 class VectorUnit:
-    """`bits` of one operand a cycle. `lane_ops` overrides the op table's cost of a point, by op name.
+    """`bits` of one operand a cycle, in lanes of at least `minimum_lane_bits`.
 
-    `takes_contractions`: sums of products may run here (one lane operation a MAC) where that is faster.
+    `lane_ops` overrides the op table's cost of a point, by op name. `takes_contractions`: sums of products
+    may run here, one lane operation a MAC, where that is faster.
     """
 
-    bits: int
-    start_up_cycles: int = 0
-    lane_ops: tuple[tuple[str, int], ...] = ()
+    bits: Count
+    minimum_lane_bits: Count = 8
+    start_up_cycles: Cycles = 0
     takes_contractions: bool = True
+    lane_ops: tuple[tuple[str, Count], ...] = ()
+
+    def lanes(self, stored: DType) -> int:
+        """Points of a stored dtype worked on at once."""
+        return max(1, self.bits // max(self.minimum_lane_bits, 8 * stored.bytes))
 
     def lane_ops_of(self, op: str, default: int) -> int:
         """Lane operations of one point of `op`; `default` is what the op table says."""
@@ -113,106 +133,96 @@ class VectorUnit:
 
 @dataclass(frozen=True)
 class Memory:
-    """A shared memory and its port: capacity, bandwidth over all cores, time to the first byte."""
+    """A shared memory and its port: capacity, bandwidth over all cores, time to the first byte, burst."""
 
-    kib: int
-    gbps: float
-    latency_cycles: int
-    burst_bytes: int
+    kib: Kib
+    gbps: Rate
+    latency_cycles: Cycles
+    burst_bytes: Annotated[int, Range(1, 2**20)]
 
 
 @dataclass(frozen=True)
 class Dma:
-    """The load engine and the store engine of a core: each moves bytes_per_cycle at best.
+    """The load engine and the store engine of a core: each moves `bytes_per_cycle` at best.
 
-    A transfer pays setup_cycles; at most `outstanding` bursts are in flight at once.
+    A transfer pays `setup_cycles`; at most `outstanding` bursts are in flight at once. Activations move in
+    runs of at most `load_run_bytes` and `store_run_bytes` (0: as long as they lie in memory); constants are
+    packed in the order of their use, so their runs are as long as a tile.
     """
 
-    bytes_per_cycle: float
-    setup_cycles: int
-    outstanding: int
+    bytes_per_cycle: Rate
+    setup_cycles: Cycles
+    outstanding: Count
+    load_run_bytes: Bytes = 0
+    store_run_bytes: Bytes = 0
 
 
 @dataclass(frozen=True)
 class HostLink:
     """The way to the host's memory."""
 
-    gbps: float
-    latency_us: float
+    gbps: Rate
+    latency_us: Microseconds
 
 
 @dataclass(frozen=True)
 class Overheads:
     """Launch of a kernel, barrier between stages (all cores), dispatch of a tile (each core)."""
 
-    launch_us: float
-    barrier_cycles: int
-    tile_dispatch_cycles: int
-
-
-@dataclass(frozen=True)
-class MacEnergy:
-    """Energy of one multiply-accumulate of one dtype."""
-
-    dtype: DType
-    pj: float
+    launch_us: Microseconds
+    barrier_cycles: Cycles
+    tile_dispatch_cycles: Cycles
 
 
 @dataclass(frozen=True)
 class Energy:
-    """Picojoules per MAC, per vector lane operation and per byte at each level; watts at rest."""
+    """Picojoules per MAC of a dtype, per vector lane operation and per byte at each level; watts at rest."""
 
-    macs: tuple[MacEnergy, ...]
-    pj_per_lane_op: float
-    pj_per_l1_byte: float
-    pj_per_llb_byte: float
-    pj_per_dram_byte: float
-    pj_per_host_byte: float
-    static_watts: float
+    pj_per_lane_op: Picojoules
+    pj_per_l1_byte: Picojoules
+    pj_per_llb_byte: Picojoules
+    pj_per_dram_byte: Picojoules
+    pj_per_host_byte: Picojoules
+    static_watts: Annotated[float, Range(0.0, 1e6)]
+    pj_per_mac: tuple[tuple[DType, Picojoules], ...]
 
-    def pj_per_mac(self, dtype: DType) -> float:
+    def pj_per_mac_of(self, stored: DType) -> float:
         """Energy of one MAC; a dtype not listed costs as the dearest listed one."""
-        for entry in self.macs:
-            if entry.dtype is dtype:
-                return entry.pj
-        return max(entry.pj for entry in self.macs)
-
-
-@dataclass(frozen=True)
-class StoredType:
-    """A dtype the target stores and computes, and the type it keeps sums of it in."""
-
-    dtype: DType
-    accumulator: DType
+        listed = dict(self.pj_per_mac)
+        return listed.get(signed(stored), max(listed.values()))
 
 
 @dataclass(frozen=True)
 class Target:
-    """An accelerator. `dtypes` are in order of preference; `assumed` names the numbers nobody published."""
+    """An accelerator. `dtypes` pairs what it stores with what it keeps sums in, the preferred dtype first.
+
+    `assumed` names the numbers that nobody published, by their dotted path as in `numbers_of`.
+    """
 
     name: str
     description: str
-    frequency_mhz: float
-    cores: int
-    dtypes: tuple[StoredType, ...]
+    frequency_mhz: Rate
+    cores: Count
+    l1_kib: Annotated[int, Range(1, 2**30)]
+    dtypes: tuple[tuple[DType, DType], ...]
     matrix: MatrixUnit
     vector: VectorUnit
-    l1_kib: int
-    accumulator_kib: int
     llb: Memory
     dram: Memory
     dma: Dma
     host: HostLink
     overheads: Overheads
     energy: Energy
+    accumulator_kib: Kib = 0
     weights_bypass_llb: bool = False
     assumed: tuple[str, ...] = ()
 
     @cached_property
     def digest(self) -> str:
         """Content digest over all that decides time, energy or legality: not names, prose or provenance."""
-        content = {key: value for key, value in numbers_of(self) if key not in _PROSE}
-        return digest_of(content)
+        prose = ("name", "description", "assumed")
+        content = {path: leaf for path, leaf in numbers_of(self) if path.split(".")[0] not in prose}
+        return digest_of({**content, "preference": [stored for stored, _ in self.dtypes]})
 
     @property
     def cycles_per_us(self) -> float:
@@ -222,7 +232,7 @@ class Target:
     @property
     def launch_cycles(self) -> int:
         """Launch of one kernel in cycles, rounded up."""
-        return _ceil(self.overheads.launch_us * self.frequency_mhz)
+        return ceil(self.overheads.launch_us * self.frequency_mhz)
 
     @property
     def l1_bytes(self) -> int:
@@ -236,7 +246,7 @@ class Target:
 
     @property
     def llb_bytes(self) -> int:
-        """Capacity of the shared buffer."""
+        """Capacity of the shared buffer; 0 where there is none and everything lives in DRAM."""
         return self.llb.kib * 1024
 
     @property
@@ -257,79 +267,71 @@ class Target:
     @property
     def stores_floats(self) -> bool:
         """False on an integer-only target: a float model timed on it must be marked so."""
-        return any(stored.dtype.is_float for stored in self.dtypes)
+        return any(stored.is_float for stored, _ in self.dtypes)
 
     def storage_dtype(self, dtype: DType) -> DType:
         """What a value of the model's `dtype` is stored as: it sets bytes and timing, never numbers.
 
         A listed dtype is stored as it is, except that f32 and f64 take the preferred (first) float. A float
-        that is not listed takes the preferred float, or the preferred type of an integer-only target. Other
-        integers and booleans (indices, masks, sums) keep their width.
+        that is not listed takes the preferred float, or on an integer-only target the preferred type. A short
+        integer that is not listed takes the narrowest listed integer that holds it. All else (indices, masks,
+        sums) keeps its width.
         """
-        if not dtype.is_float:
+        listed = [stored for stored, _ in self.dtypes]
+        if dtype.is_float:
+            floats = [stored for stored in listed if stored.is_float]
+            exact = dtype in floats and dtype not in (DType.F32, DType.F64)
+            return dtype if exact else (floats or listed)[0]
+        if dtype is DType.BOOL or dtype.bytes > 2 or signed(dtype) in listed:
             return dtype
-        floats = [stored.dtype for stored in self.dtypes if stored.dtype.is_float]
-        if not floats:
-            return self.dtypes[0].dtype
-        if dtype in floats and dtype not in (DType.F32, DType.F64):
-            return dtype
-        return floats[0]
+        wide = [stored for stored in listed if not stored.is_float and stored.bytes >= dtype.bytes]
+        return min(wide, key=lambda stored: stored.bytes, default=dtype)
 
     def accumulator_dtype(self, stored: DType) -> DType:
         """The type in which sums of a stored dtype are kept."""
-        for entry in self.dtypes:
-            if entry.dtype is stored:
-                return entry.accumulator
-        return stored.accumulator
+        return dict(self.dtypes).get(signed(stored), stored.accumulator)
 
     def peak_macs_per_cycle(self, stored: DType) -> float:
-        """Most multiply-accumulates a cycle over all cores of the matrix units.
-
-        TargetError when the matrix unit does not take `stored`.
-        """
+        """Most multiply-accumulates a cycle of all matrix units; TargetError if none takes `stored`."""
         matrix = self.matrix
         if isinstance(matrix, CubeUnit):
-            for shape in matrix.shapes:
-                if shape.dtype is stored:
-                    return self.cores * matrix.units * shape.macs_per_step / shape.cycles
+            rates = [s.macs_per_step / s.cycles for s in matrix.shapes if s.dtype is signed(stored)]
         else:
-            for rate in matrix.rates:
-                if rate.dtype is stored:
-                    return self.cores * matrix.units * matrix.rows * matrix.cols / rate.cycles
-        raise TargetError(f"target {self.name}: the matrix unit does not take {stored}; add a shape for it")
+            steps = dict(matrix.cycles_per_step)
+            rates = [matrix.rows * matrix.cols / steps[s] for s in (signed(stored),) if s in steps]
+        if not rates:
+            raise TargetError(f"target {self.name}: matrix has no shape for {stored}; add one to the file")
+        return self.cores * matrix.units * max(rates)
 
     def peak_lane_ops_per_cycle(self, stored: DType) -> int:
         """Most vector lane operations a cycle over all cores."""
-        return self.cores * max(1, self.vector.bits // (8 * stored.bytes))
+        return self.cores * self.vector.lanes(stored)
 
 
-_PROSE = frozenset({"name", "description", "assumed"})
+def signed(dtype: DType) -> DType:
+    """The signed integer of the same width: units do not tell them apart. Other dtypes as they are."""
+    return {DType.U8: DType.I8, DType.U16: DType.I16, DType.U32: DType.I32, DType.U64: DType.I64}.get(
+        dtype, dtype
+    )
 
 
-def numbers_of(value: Any, prefix: str = "") -> Iterator[tuple[str, Json]]:
+def numbers_of(value: Any, path: str = "") -> Iterator[tuple[str, Json]]:
     """The leaves of a Target, or of a part of it, by dotted path; infinite bandwidths as the text "inf".
 
-    ("cores", 32), ("matrix.kind", "cube"), ("matrix.shapes.0.m", 16), ("dma.setup_cycles", 64), ...
+    ("cores", 32), ("matrix.kind", "cube"), ("matrix.shapes.0.m", 16), ("energy.pj_per_mac.f16", 0.5), ...
     """
+    stem = f"{path}." if path else ""
     if is_dataclass(value):
         if isinstance(value, CubeUnit | SystolicUnit):
-            yield f"{prefix}kind", "cube" if isinstance(value, CubeUnit) else "systolic"
+            yield f"{stem}kind", "cube" if isinstance(value, CubeUnit) else "systolic"
         for field in fields(value):
-            yield from _leaves(getattr(value, field.name), f"{prefix}{field.name}")
+            yield from numbers_of(getattr(value, field.name), f"{stem}{field.name}")
     elif isinstance(value, tuple):
         for at, item in enumerate(value):
-            yield from _leaves(item, f"{prefix}{at}")
-
-
-def _leaves(value: Any, path: str) -> Iterator[tuple[str, Json]]:
-    if is_dataclass(value) or isinstance(value, tuple):
-        yield from numbers_of(value, f"{path}.")
+            pair = isinstance(item, tuple)
+            yield from numbers_of(item[1] if pair else item, f"{stem}{item[0] if pair else at}")
     elif isinstance(value, float):
-        # 4000 and 4000.0 in a file are the same number, and must digest alike.
+        # 4000 and 4000.0 are the same number in a file, and must digest alike.
         yield path, "inf" if value == inf else float(value)
     else:
         yield path, value
-
-
-def _ceil(value: float) -> int:
-    return -int(-value // 1)
