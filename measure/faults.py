@@ -1,0 +1,262 @@
+"""A real lab's troubles, on purpose: each with a rate of its own, each repeated exactly by its seed.
+
+A `FaultPlan` says what goes wrong and how often. `FaultyDevice` does it to any Device inside a worker;
+`VirtualFarm` does the same to a whole farm in virtual time. Nothing here is for use against a real board.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from statistics import NormalDist
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.digest import digest_of
+from compiler_core.errors import UsageError
+from measure.device import Device, DeviceInfo, Task
+from measure.results import Measurement, Status, failure
+from search_space.knobs import Config
+
+NORMAL = NormalDist()
+DRIFT_PERIOD = 200.0  # measurements over which a drift reaches its full size
+THROTTLE_RUN = 20  # measurements that a spell of throttling lasts
+CRASH_EXIT = 70
+
+
+@dataclass(frozen=True)
+class FaultPlan:
+    """What goes wrong. Rates are probabilities per measurement; 0 (or a factor of 1) switches a fault off."""
+
+    seed: int = 0
+    # The clock is right, the world is not quiet.
+    noise: float = 0.0  # sigma of a log-normal factor on the latency
+    drift: float = 0.0  # relative slow-down that builds up over DRIFT_PERIOD measurements
+    throttle: float = 0.0  # rate of spells in which latencies are `throttle_factor` times as long
+    throttle_factor: float = 1.5
+    sickness: float = 1.0  # every latency times this: 3 is a slow worker, 0.3 a lying one
+    # The measurement takes longer than it should, or for ever.
+    pace_s: float = 0.0  # seconds that one measurement takes, as on a real board
+    straggler: float = 0.0
+    straggler_factor: float = 5.0
+    hang: float = 0.0
+    # The process ends.
+    crash_before: float = 0.0
+    crash_during: float = 0.0
+    crash_after: float = 0.0
+    failed_start: float = 0.0
+    # The answer does not arrive, or arrives too often.
+    lost_reply: float = 0.0
+    double_reply: float = 0.0
+    # The answer is wrong. These stick to a candidate, whoever measures it.
+    wrong_output: float = 0.0  # other numbers, at the right time
+    wrong_time: float = 0.0  # the right numbers, `wrong_time_factor` times as fast as is true
+    wrong_time_factor: float = 3.0
+    poison: float = 0.0  # the process ends, every time
+
+    def __post_init__(self) -> None:
+        for name in RATES:
+            if not 0.0 <= getattr(self, name) <= 1.0:
+                raise UsageError(f"fault {name} has rate {getattr(self, name)}; a probability is needed")
+
+    def happens(self, fault: str, *key: str | int) -> bool:
+        """Whether `fault` strikes at `key`; the same answer at any time and place."""
+        rate: float = getattr(self, fault)
+        return rate > 0.0 and self.uniform(fault, *key) < rate
+
+    def uniform(self, *key: str | int) -> float:
+        """A number in (0, 1) that depends on the seed and the key alone."""
+        return (int(digest_of([self.seed, *key])[:13], 16) + 0.5) / 16**13
+
+    def stretch(self, worker: str, count: int) -> float:
+        """The factor on the latency of a worker's `count`-th measurement."""
+        factor = self.sickness * (1.0 + self.drift * min(1.0, count / DRIFT_PERIOD))
+        if self.noise:
+            factor *= float(np.exp(self.noise * NORMAL.inv_cdf(self.uniform("noise", worker, count))))
+        if self.throttle and self.happens("throttle", worker, count // THROTTLE_RUN):
+            factor *= self.throttle_factor
+        return factor
+
+
+RATES = (
+    "throttle",
+    "straggler",
+    "hang",
+    "crash_before",
+    "crash_during",
+    "crash_after",
+    "failed_start",
+    "lost_reply",
+    "double_reply",
+    "wrong_output",
+    "wrong_time",
+    "poison",
+)
+
+
+class Effects(Protocol):
+    """What a fault does to the process; `RealEffects` in a worker, something gentler elsewhere."""
+
+    def crash(self) -> None:
+        """End the process, or pretend to."""
+        ...
+
+    def hang(self) -> None:
+        """Never come back, or pretend not to."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Let time pass."""
+        ...
+
+
+class RealEffects:
+    """For a process that is there to be lost."""
+
+    def crash(self) -> None:
+        """End the process at once, with nothing flushed."""
+        os._exit(CRASH_EXIT)
+
+    def hang(self) -> None:
+        """Never come back."""
+        while True:
+            time.sleep(3600.0)
+
+    def wait(self, seconds: float) -> None:
+        """Sleep."""
+        time.sleep(seconds)
+
+
+class OutputDevice(Device, Protocol):
+    """A Device whose kernels can also be run for their numbers."""
+
+    def outputs(self, task: Task, config: Config, seed: int) -> npt.NDArray[np.float64]:
+        """What the kernel computes on inputs drawn from `seed`."""
+        ...
+
+    def expected(self, task: Task, seed: int) -> npt.NDArray[np.float64]:
+        """What it should compute on them."""
+        ...
+
+
+class FaultyDevice:
+    """`device` under `plan`. A fresh one (a restarted worker) goes on where chance is concerned: see `life`.
+
+    `worker` and `life` tell several workers, and the lives of one, apart: without them all would crash at
+    the same measurement, and a restarted one again.
+    """
+
+    def __init__(
+        self,
+        device: Device,
+        plan: FaultPlan,
+        worker: str = "",
+        life: int | None = None,
+        effects: Effects | None = None,
+    ) -> None:
+        self._device = device
+        self._plan = plan
+        self._worker = worker
+        self._life = os.getpid() if life is None else life
+        self._effects = effects or RealEffects()
+        self._count = 0
+
+    def describe(self) -> DeviceInfo:
+        """As the device does; never deterministic."""
+        return replace(self._device.describe(), deterministic=False)
+
+    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+        """One Measurement per Config, if it ever answers."""
+        return [self._one(task, config) for config in configs]
+
+    def outputs(self, task: Task, config: Config, seed: int) -> npt.NDArray[np.float64]:
+        """The device's outputs; one element is off where the plan says so."""
+        numbers = self._device.outputs(task, config, seed)  # type: ignore[attr-defined]  # an OutputDevice
+        if self._plan.happens("wrong_output", task.digest, config.digest):
+            numbers = numbers.copy()
+            where = int(self._plan.uniform("where", config.digest) * numbers.size)
+            numbers.flat[where] += 1.0 + abs(numbers.flat[where])
+        wrong: npt.NDArray[np.float64] = numbers
+        return wrong
+
+    def expected(self, task: Task, seed: int) -> npt.NDArray[np.float64]:
+        """The device's own reference: a fault never touches it."""
+        right: npt.NDArray[np.float64] = self._device.expected(task, seed)  # type: ignore[attr-defined]
+        return right
+
+    def _one(self, task: Task, config: Config) -> Measurement:
+        plan, effects, count = self._plan, self._effects, self._count
+        self._count += 1
+        key = (self._worker, self._life, count)
+        if plan.happens("crash_before", *key) or plan.happens("poison", task.digest, config.digest):
+            effects.crash()
+            return failure(Status.LOST, "crashed before measuring")
+        pace_s = plan.pace_s * (plan.straggler_factor if plan.happens("straggler", *key) else 1.0)
+        if plan.happens("crash_during", *key):
+            effects.wait(pace_s / 2.0)
+            effects.crash()
+            return failure(Status.LOST, "crashed while measuring")
+        effects.wait(pace_s)
+        measured = self._device.measure(task, [config])[0]
+        if plan.happens("hang", *key) or plan.happens("lost_reply", *key):
+            effects.hang()
+            return failure(Status.LOST, "never answered")
+        if plan.happens("crash_after", *key):
+            effects.crash()
+            return failure(Status.LOST, "crashed after measuring")
+        factor = plan.stretch(self._worker, count)
+        if plan.happens("wrong_time", task.digest, config.digest):
+            factor /= plan.wrong_time_factor
+        return stretched(measured, factor)
+
+
+class CheckedDevice:
+    """`device` with its outputs compared with the reference, on inputs that no kernel has seen before.
+
+    A candidate that is fast and computes other numbers comes out WRONG. `tolerance` is relative to the
+    largest expected magnitude; `seed` and a running count make the inputs.
+    """
+
+    def __init__(self, device: OutputDevice, seed: int, tolerance: float = 1e-4) -> None:
+        self._device = device
+        self._seed = seed
+        self._tolerance = tolerance
+        self._checks = 0
+
+    def describe(self) -> DeviceInfo:
+        """As the device does."""
+        return self._device.describe()
+
+    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+        """One Measurement per Config; WRONG with the largest error where the numbers differ."""
+        measured = self._device.measure(task, configs)
+        return [self._checked(task, *pair) for pair in zip(configs, measured, strict=True)]
+
+    def _checked(self, task: Task, config: Config, measured: Measurement) -> Measurement:
+        if measured.status is not Status.OK:
+            return measured
+        self._checks += 1
+        fresh = int(digest_of([self._seed, task.digest, config.digest, self._checks])[:15], 16)
+        expected = self._device.expected(task, fresh)
+        outputs = self._device.outputs(task, config, fresh)
+        if outputs.shape != expected.shape:
+            return failure(Status.WRONG, f"outputs have shape {outputs.shape}, not {expected.shape}")
+        scale = max(1e-30, float(np.max(np.abs(expected), initial=0.0)))
+        error = float(np.max(np.abs(outputs - expected), initial=0.0)) / scale
+        if error <= self._tolerance:  # false for NaN too
+            return measured
+        return failure(Status.WRONG, f"outputs are off by {error:.3g} of their maximum")
+
+
+def stretched(measured: Measurement, factor: float) -> Measurement:
+    """`measured` with every time multiplied by `factor`; failures stay as they are."""
+    if measured.latency_us is None:
+        return measured
+    return replace(
+        measured,
+        latency_us=measured.latency_us * factor,
+        samples_us=tuple(sample * factor for sample in measured.samples_us),
+        latency_cycles=None if measured.latency_cycles is None else measured.latency_cycles * factor,
+    )

@@ -1,0 +1,363 @@
+"""A farm in virtual time: the real dispatcher, imagined workers, every fault, any size, no waiting.
+
+A discrete-event simulation. Events reach one driver, which handles them one after the other and needs time
+for each, as the real one does; a searcher beside it commits what finished and proposes more. So it answers
+both questions: does the dispatcher keep its promises whatever happens (the violations it finds are in the
+report), and where is the limit of a farm of 10,000 workers.
+"""
+
+import heapq
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from itertools import count
+
+import numpy as np
+
+from measure.dispatch import GONE, Dispatch, Phase
+from measure.faults import FaultPlan
+from measure.messages import (
+    Assign,
+    Command,
+    Died,
+    Event,
+    Finish,
+    Halt,
+    Item,
+    Joined,
+    Kill,
+    Opened,
+    Quarantine,
+    Release,
+    Replied,
+    Revive,
+    Rules,
+    Submitted,
+    Ticked,
+)
+from measure.results import Measurement, Status, failure
+
+TASK = "a task"
+TRUTH_US = (50.0, 500.0)  # true latencies are spread over this range
+CANARY_US = 100.0
+
+
+@dataclass(frozen=True)
+class Costs:
+    """Seconds that things take outside the workers. The defaults are measured ones: docs/farm.md says how."""
+
+    send_s: float = 0.001  # driver to worker, and back
+    start_s: float = 2.0  # a process from nothing to its greeting
+    notice_s: float = 1.4  # from a process's end to the driver's hearing of it
+    event_s: float = 0.0002  # of the driver's time, an event
+    candidate_s: float = 0.00002  # of the driver's time, a candidate in it
+    propose_s: float = 0.0003  # of the searcher's time, a candidate
+    commit_s: float = 0.005  # of the searcher's time, a batch of results
+    row_s: float = 0.00007  # of the searcher's time, a result in it
+
+
+@dataclass(frozen=True)
+class Report:
+    """How a run went. `violations` is empty unless the dispatcher broke a promise."""
+
+    wall_s: float  # from the first call to the last result
+    finished: int
+    ok: int
+    efficiency: float  # seconds of measuring that results needed / (workers x wall_s)
+    driver_busy: float  # share of wall_s
+    searcher_busy: float
+    events: int
+    quarantined: tuple[str, ...]
+    measured_until_quarantine: dict[str, int]
+    best: int | None
+    best_latency_us: float | None
+    violations: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Sickness:
+    """After `after` measurements a board's latencies are `factor` times the truth: 0.3 lies, 3 lags."""
+
+    factor: float
+    after: int = 0
+
+
+HEALTHY = Sickness(1.0)
+
+
+@dataclass
+class Process:
+    """What sits in a slot: `life` counts up whenever it is replaced; `measured` is the board's, for good."""
+
+    life: int = 0
+    alive: bool = False
+    stuck: bool = False
+    free_s: float = 0.0
+    measured: int = 0
+    calls: list[int] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Which process a measurement comes from, and whether its board was sick by then."""
+
+    worker: str
+    life: int
+    sick: bool
+
+
+class VirtualFarm:
+    """One run: `budget` candidates over `workers` workers under `plan`, of which `sick` ones lie or lag."""
+
+    def __init__(
+        self,
+        rules: Rules,
+        workers: int,
+        budget: int,
+        plan: FaultPlan,
+        costs: Costs | None = None,
+        sick: dict[str, Sickness] | None = None,
+        batch: int | None = None,
+    ) -> None:
+        self.rules, self.plan, self.costs = rules, plan, costs or Costs()
+        self.budget, self.batch = budget, batch
+        self.dispatch = Dispatch(rules)
+        self.sick = sick or {}
+        self.random = np.random.default_rng([plan.seed, workers, budget])
+        self.truth_us = self.random.uniform(*TRUTH_US, size=budget)
+        self.poisoned = self.random.random(budget) < plan.poison
+        self.processes = {f"w{number}": Process() for number in range(workers)}
+        self.results: dict[int, Measurement] = {}
+        self.violations: list[str] = []
+        self.quarantined_at: dict[str, int] = {}
+        self.origin: dict[float, Origin] = {}  # by the mark that an execution leaves
+        self._agenda: list[tuple[float, int, Event | Callable[[float], Event | None]]] = []
+        self._sequence = count()
+        self._marks = count(1)
+        self._submitted = 0
+        self._fresh = 0  # results that the searcher has not seen
+        self._driver_free_s = self._searcher_free_s = 0.0
+        self._driver_s = self._searcher_s = self._measuring_s = 0.0
+        self._first_s: float | None = None
+        self._last_s = 0.0
+        self._events = 0
+        self.halted = False
+
+    def run(self, until_s: float = 1e7) -> Report:
+        """Play it to the end; `until_s` of virtual time is a violation."""
+        for name in self.processes:
+            self._at(0.0, Opened(name))
+            self._bring_up(name, 0.0)
+        self._at(0.0, self._search)
+        while len(self.results) < self.budget and not self.halted:
+            deadline_s = self.dispatch.next_deadline_s()
+            arrival_s = self._agenda[0][0] if self._agenda else float("inf")
+            if deadline_s is not None and max(deadline_s, self._driver_free_s) < arrival_s:
+                self._handle(Ticked(), deadline_s)
+                continue
+            if not self._agenda or arrival_s > until_s:
+                self.violations.append(f"{self.budget - len(self.results)} candidates were never finished")
+                break
+            arrival_s, _, what = heapq.heappop(self._agenda)
+            event = what(arrival_s) if callable(what) else what
+            if event is not None:
+                self._handle(event, arrival_s)
+        return self._report()
+
+    # The driver and the searcher.
+
+    def _at(self, time_s: float, what: Event | Callable[[float], Event | None]) -> None:
+        heapq.heappush(self._agenda, (time_s, next(self._sequence), what))
+
+    def _handle(self, event: Event, arrival_s: float) -> None:
+        now_s = max(arrival_s, self._driver_free_s)
+        commands = self.dispatch.handle(event, now_s)
+        candidates = sum(len(command.items) for command in commands if isinstance(command, Assign))
+        cost_s = self.costs.event_s + self.costs.candidate_s * candidates
+        self._driver_s += cost_s
+        self._driver_free_s = now_s + cost_s
+        self._events += 1
+        finished = 0
+        for command in commands:
+            self._obey(command, self._driver_free_s)
+            finished += isinstance(command, Finish)
+        if finished:
+            self._last_s = self._driver_free_s
+            self._fresh += finished
+            self._at(max(self._driver_free_s, self._searcher_free_s), self._search)
+
+    def _search(self, now_s: float) -> Event | None:
+        """One turn of the searcher: commit what came, propose what is wanted (or the next batch)."""
+        if now_s < self._searcher_free_s:
+            return None
+        if self.batch is None:
+            wanted = self.dispatch.wanted()
+        else:
+            wanted = 0 if self.dispatch.outstanding() else self.batch
+        wanted = min(wanted, self.budget - self._submitted)
+        cost_s = wanted * self.costs.propose_s
+        if self._fresh:
+            cost_s += self.costs.commit_s + self._fresh * self.costs.row_s
+        self._fresh = 0
+        self._searcher_s += cost_s
+        self._searcher_free_s = now_s + cost_s
+        if not wanted:
+            return None
+        numbers = range(self._submitted, self._submitted + wanted)
+        self._submitted += wanted
+        self._at(self._searcher_free_s, Submitted(tuple(Item(number, TASK) for number in numbers)))
+        self._at(self._searcher_free_s, self._search)
+        return None
+
+    def _obey(self, command: Command, now_s: float) -> None:
+        match command:
+            case Assign():
+                if self._first_s is None:
+                    self._first_s = now_s
+                self._call(command, now_s + self.costs.send_s)
+            case Kill() | Revive():
+                self._bring_up(command.worker, now_s)
+            case Quarantine() | Release():
+                process = self.processes[command.worker]
+                process.life += 1
+                process.alive = False
+                if isinstance(command, Quarantine):
+                    sickness = self.sick.get(command.worker, HEALTHY)
+                    self.quarantined_at[command.worker] = process.measured - sickness.after
+            case Finish():
+                self._accept(command.number, command.measurement)
+            case Halt():
+                self.halted = True
+            case _:
+                pass
+
+    def _accept(self, number: int, measurement: Measurement) -> None:
+        if number in self.results:
+            self.violations.append(f"candidate {number} finished twice")
+        self.results[number] = measurement
+        if measurement.status is not Status.OK or measurement.latency_us is None:
+            return
+        origin = self.origin[measurement.energy_uj or 0.0]
+        if self.processes[origin.worker].life != origin.life:
+            self.violations.append(f"candidate {number} was accepted from a process that is gone")
+        if origin.sick and self.rules.canaries:
+            self.violations.append(f"candidate {number} was published from sick worker {origin.worker}")
+        if self.poisoned[number]:
+            self.violations.append(f"candidate {number} is poison and came out OK")
+        honest = self.plan.noise == 0.0 and not origin.sick
+        if honest and measurement.latency_us != self.truth_us[number]:
+            self.violations.append(f"candidate {number} was given another's latency")
+
+    # The workers.
+
+    def _bring_up(self, name: str, now_s: float) -> None:
+        process = self.processes[name]
+        process.life += 1
+        process.alive, process.stuck = True, False
+        process.calls.clear()
+        life = process.life
+        start_s = now_s + self.costs.start_s * float(self.random.uniform(0.5, 1.5))
+        process.free_s = start_s
+        fate = float(self.random.random())
+        if fate < self.plan.failed_start / 2.0:  # it dies on the way up
+            self._at(start_s, lambda _: Died(name, "failed start") if process.life == life else None)
+        elif fate >= self.plan.failed_start:  # between the two: it never greets
+            self._at(start_s, lambda _: Joined(name, "v1") if process.life == life else None)
+
+    def _call(self, command: Assign, arrival_s: float) -> None:
+        """Play one call at its worker, and put what the driver will hear of it on the agenda."""
+        process, name, plan = self.processes[command.worker], command.worker, self.plan
+        process.calls.append(command.lease)
+        if not process.alive:
+            self._at(arrival_s + self.costs.notice_s, Died(name, "its process died", command.lease))
+            return
+        if process.stuck:
+            return
+        began_s = now_s = max(arrival_s, process.free_s)
+        answers: list[Measurement] = []
+        for number in (*command.items, *(() if command.canary is None else (None,))):
+            pace_s = plan.pace_s * float(self.random.lognormal(0.0, 0.2))
+            if self._strikes(plan.straggler):
+                pace_s *= plan.straggler_factor
+            poison = number is not None and bool(self.poisoned[number])
+            if poison or self._strikes(plan.crash_before + plan.crash_during + plan.crash_after):
+                self._crash(name, now_s + pace_s * float(self.random.random()))
+                return
+            if self._strikes(plan.hang):
+                process.stuck = True
+                return
+            now_s += pace_s
+            self._measuring_s += 0.0 if number is None else pace_s
+            answers.append(self._measure(name, number))
+        process.free_s = now_s
+        canary = answers.pop() if command.canary is not None else None
+        reply = Replied(name, command.lease, tuple(answers), now_s - began_s, canary)
+        heard_s = now_s + self.costs.send_s
+        if self._strikes(plan.double_reply):  # the second one comes when the lease is long settled
+            self._at(heard_s + float(self.random.exponential(3.0)), reply)
+        if self._strikes(plan.lost_reply):  # or late: after its deadline, from a process long replaced
+            self._at(heard_s + self.rules.deadline_s + float(self.random.exponential(10.0)), reply)
+        else:
+            self._at(heard_s, reply)
+
+    def _crash(self, name: str, now_s: float) -> None:
+        process = self.processes[name]
+        life = process.life
+        process.stuck = True  # nothing more is answered; and from now_s on, the driver can hear why
+
+        def die(_: float) -> Event | None:
+            if process.life != life or not process.calls:
+                return None
+            process.alive = False
+            return None
+
+        def heard(lease: int) -> Callable[[float], Event | None]:
+            return lambda _: Died(name, "its process died", lease) if process.life == life else None
+
+        self._at(now_s, die)
+        for lease in process.calls:
+            self._at(now_s + self.costs.notice_s, heard(lease))
+
+    def _measure(self, name: str, number: int | None) -> Measurement:
+        process = self.processes[name]
+        process.measured += 1
+        true_us = CANARY_US if number is None else float(self.truth_us[number])
+        sickness = self.sick.get(name, HEALTHY)
+        sick = sickness is not HEALTHY and process.measured > sickness.after
+        factor = sickness.factor if sick else 1.0
+        if self.plan.noise:
+            factor *= float(self.random.lognormal(0.0, self.plan.noise))
+        if number is not None and self._strikes(self.plan.wrong_output):
+            return failure(Status.WRONG, "outputs are off")
+        mark = float(next(self._marks))
+        self.origin[mark] = Origin(name, process.life, sick)
+        return Measurement(Status.OK, latency_us=true_us * factor, energy_uj=mark)
+
+    def _strikes(self, rate: float) -> bool:
+        return rate > 0.0 and float(self.random.random()) < rate
+
+    def _report(self) -> Report:
+        wall_s = max(1e-9, self._last_s - (self._first_s or 0.0))
+        timed = {n: m.latency_us for n, m in self.results.items() if m.latency_us is not None}
+        best = min(timed, key=lambda number: (timed[number], number), default=None)
+        if not self.halted and len(self.results) != self.budget:
+            self.violations.append(f"{len(self.results)} results for a budget of {self.budget}")
+        if any(worker.phase in GONE and (worker.leases or worker.held) for worker in self.dispatch.workers()):
+            self.violations.append("a worker that is gone still has work")
+        return Report(
+            wall_s=wall_s,
+            finished=len(self.results),
+            ok=len(timed),
+            efficiency=min(self._measuring_s, self._useful_s()) / (len(self.processes) * wall_s),
+            driver_busy=self._driver_s / wall_s,
+            searcher_busy=self._searcher_s / wall_s,
+            events=self._events,
+            quarantined=tuple(w.name for w in self.dispatch.workers() if w.phase is Phase.QUARANTINED),
+            measured_until_quarantine=dict(self.quarantined_at),
+            best=best,
+            best_latency_us=timed[best] if best is not None else None,
+            violations=tuple(self.violations),
+        )
+
+    def _useful_s(self) -> float:
+        """Seconds of measuring that the results needed, each once, at the mean of the log-normal pace."""
+        return len(self.results) * self.plan.pace_s * float(np.exp(0.02))
