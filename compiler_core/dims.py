@@ -89,7 +89,9 @@ class SymDim:
 
     def __str__(self) -> str:
         return " + ".join(
-            "*".join([str(coefficient)] * (coefficient != 1 or not monomial) + [str(atom) for atom in monomial])
+            "*".join(
+                [str(coefficient)] * (coefficient != 1 or not monomial) + [str(atom) for atom in monomial]
+            )
             for monomial, coefficient in self.terms
         )
 

@@ -16,7 +16,15 @@ from compiler_core.evaluate import Held, evaluate
 from compiler_core.graph import Graph, Op
 from compiler_core.index_map import clamped_interval
 from compiler_core.ops import Array, AxisKind
-from compiler_core.program import FROM_MEMORY, Action, Instruction, KernelCall, KernelProgram, Program
+from compiler_core.program import (
+    FROM_MEMORY,
+    Action,
+    HostCall,
+    Instruction,
+    KernelCall,
+    KernelProgram,
+    Program,
+)
 
 Observer = Callable[[int, Array], None]
 
@@ -31,8 +39,20 @@ def emulate(graph: Graph, program: Program, inputs: Mapping[int, Array]) -> dict
         memory[value] = inputs[value].astype(graph.values[value].dtype.numpy, copy=False)
     for stage in program.stages:
         for call in stage:
-            run_kernel(graph, call, memory)
+            if isinstance(call, HostCall):
+                _run_on_host(graph, graph.ops[call.op], memory)
+            else:
+                run_kernel(graph, call, memory)
     return {value: memory[value] for value in memory if value not in graph.inputs}
+
+
+def _run_on_host(graph: Graph, op: Op, memory: dict[int, Array]) -> None:
+    operands: list[Held] = []
+    for access in op.operands:
+        array = memory[access.value] if access.value in memory else graph.constants[access.value]
+        operands.append(Held(array, (0,) * array.ndim, array.shape))
+    box = [(0, extent) for extent in op.extents]
+    memory[op.result] = evaluate(op, box, operands, graph.values[op.result])
 
 
 def run_kernel(graph: Graph, call: KernelCall, memory: dict[int, Array]) -> None:
@@ -182,5 +202,7 @@ class _Core:
         value = self.program.buffers[instruction.buffer].value
         target = self.memory[self.call.kernel.values[value]]
         box = self._box(instruction, instruction.buffer)
-        want = tuple(slice(low - start, high - start) for (low, high), start in zip(box, held.start, strict=True))
+        want = tuple(
+            slice(low - start, high - start) for (low, high), start in zip(box, held.start, strict=True)
+        )
         target[tuple(slice(low, high) for low, high in box)] = held.elements[want]

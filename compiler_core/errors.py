@@ -1,15 +1,15 @@
 """The tree of errors. Every message names the thing, the place, the reason and what to do, on one line.
 
-    TilewrightError
-    ├── InputError            somebody handed us something unusable: exit code 2, or a 4xx
-    │   ├── ModelError        an ONNX file that is malformed, unsupported or contradictory
-    │   ├── TargetError       a target name or TOML file
-    │   ├── ConfigError       a Config outside its space, or a Schedule that breaks a rule
-    │   ├── RecordError       a record, an import file or a database that cannot be read or written
-    │   └── UsageError        arguments that contradict each other or lie out of range
-    ├── CheckError            a check the user asked for failed: exit code 1
-    │   └── VerifyError       a Program that breaks a rule of the verifier, or computes other numbers
-    └── DeviceError           the measuring side is unusable as a whole (one failed trial is a value, not an error)
+TilewrightError
+├── InputError            somebody handed us something unusable: exit code 2, or a 4xx
+│   ├── ModelError        an ONNX file that is malformed, unsupported or contradictory
+│   ├── TargetError       a target name or TOML file
+│   ├── ConfigError       a Config outside its space, or a Schedule that breaks a rule
+│   ├── RecordError       a record, an import file or a database that cannot be read or written
+│   └── UsageError        arguments that contradict each other or lie out of range
+├── CheckError            a check the user asked for failed: exit code 1
+│   └── VerifyError       a Program that breaks a rule of the verifier, or computes other numbers
+└── DeviceError           the measuring side is unusable as a whole (one failed trial is a value, not an error)
 """
 
 

@@ -113,7 +113,9 @@ def _read_indexed(access: Access, held: Held, box: Box, others: Sequence[Array])
     return np.where(inside, got, _in_dtype(access.pad, held.elements.dtype))
 
 
-def evaluate(op: Op, box: Box, operands: Sequence[Held], result: TensorType, *, partial: bool = False) -> Array:
+def evaluate(
+    op: Op, box: Box, operands: Sequence[Held], result: TensorType, *, partial: bool = False
+) -> Array:
     """The op's result over `box`, shaped like the box's result axes.
 
     Sums are kept in the accumulator type. With `partial` they are returned in it, as one addend of a
@@ -172,9 +174,9 @@ def _contract(op: Op, box: Box, left: Array, right: Array, accumulator: np.dtype
 
     def matrix(operand: Array, first: list[int], second: list[int]) -> Array:
         axes = batch + first + second
-        full = np.broadcast_to(
-            operand, [size[a] if a in axes else 1 for a in range(len(size))]
-        ).transpose([*axes, *[a for a in range(len(size)) if a not in axes]])
+        full = np.broadcast_to(operand, [size[a] if a in axes else 1 for a in range(len(size))]).transpose(
+            [*axes, *[a for a in range(len(size)) if a not in axes]]
+        )
         return full.reshape(count(batch), count(first), count(second)).astype(work, copy=False)
 
     product = np.matmul(matrix(left, rows, inner), matrix(right, inner, columns))

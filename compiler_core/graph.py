@@ -147,7 +147,7 @@ class Graph:
     def bound_to(self, values: Mapping[str, int]) -> "Graph":
         """The same network with symbolic extents replaced; ModelError where the values contradict an op.
 
-            x: f32[batch, 3]   --bind batch=2-->   x: f32[2, 3]
+        x: f32[batch, 3]   --bind batch=2-->   x: f32[2, 3]
         """
         if not self.symbols:
             return self
@@ -164,9 +164,7 @@ class Graph:
                 if isinstance(self.constants, SymbolicConstants)
                 else self.constants
             ),
-            constraints=tuple(
-                (bind(left, values), bind(right, values)) for left, right in self.constraints
-            ),
+            constraints=tuple((bind(left, values), bind(right, values)) for left, right in self.constraints),
         )
 
     def _check_binding(self, values: Mapping[str, int], types: tuple[TensorType, ...]) -> None:
@@ -181,4 +179,6 @@ class Graph:
         for value, type_ in enumerate(types):
             for dim, extent in zip(self.values[value].shape, type_.shape, strict=True):
                 if isinstance(extent, int) and extent < 0:
-                    raise ModelError(f"with {given} {self.name_of(value)!r} would have extent {dim} = {extent}")
+                    raise ModelError(
+                        f"with {given} {self.name_of(value)!r} would have extent {dim} = {extent}"
+                    )

@@ -120,7 +120,9 @@ class Access:
         return [expr.projected_axis for expr in self.exprs] == list(range(rank))
 
 
-def unclamped_interval(expr: IndexExpr, box: Mapping[int, Interval] | list[Interval], extent: int) -> Interval:
+def unclamped_interval(
+    expr: IndexExpr, box: Mapping[int, Interval] | list[Interval], extent: int
+) -> Interval:
     """The hull [low, high) of the indices `expr` takes over a box of axis intervals, before clamping.
 
     A sum over a box has its extremes at corners; floor division is monotone; a modulus keeps an interval
@@ -143,7 +145,10 @@ def unclamped_interval(expr: IndexExpr, box: Mapping[int, Interval] | list[Inter
     modulus = known(expr.modulus, "an index modulus")
     if modulus:
         same_period = low // modulus == last // modulus
-        low, last = np.where(same_period, low % modulus, 0), np.where(same_period, last % modulus, modulus - 1)
+        low, last = (
+            np.where(same_period, low % modulus, 0),
+            np.where(same_period, last % modulus, modulus - 1),
+        )
     return low, last + 1
 
 
@@ -175,9 +180,7 @@ def reshape_exprs(source: Shape, result: Shape) -> tuple[IndexExpr, ...]:
             if source[dim] == 1:
                 reversed_exprs.append(constant_index(0))
             else:
-                reversed_exprs.append(
-                    _digit(terms, divisor, 0 if outermost else source[dim], result)
-                )
+                reversed_exprs.append(_digit(terms, divisor, 0 if outermost else source[dim], result))
             divisor = divisor * source[dim]
         exprs.extend(reversed(reversed_exprs))
     return tuple(exprs)

@@ -16,7 +16,9 @@ def interpret(graph: Graph, inputs: Mapping[int, Array]) -> dict[int, Array]:
     known: dict[int, Array] = dict(graph.constants)
     for value in graph.inputs:
         if value not in inputs:
-            raise ModelError(f"input {graph.name_of(value)!r} got no array; give one of {graph.values[value]}")
+            raise ModelError(
+                f"input {graph.name_of(value)!r} got no array; give one of {graph.values[value]}"
+            )
         if inputs[value].shape != graph.shape(value):
             raise ModelError(
                 f"input {graph.name_of(value)!r} got shape {list(inputs[value].shape)},"

@@ -24,7 +24,9 @@ def lower_kernel(regions: Regions, tiling: Tiling, cores: int, target: Target) -
     _check_sizes(regions, tiling, sizes)
     cut = frozenset(d for d, loop in enumerate(regions.loops) if sizes[d] < loop.extent)
     if not storable(regions, cut, sizes):
-        raise ConfigError(f"a value stored besides the root's is not cut into disjoint tiles by {list(sizes)}")
+        raise ConfigError(
+            f"a value stored besides the root's is not cut into disjoint tiles by {list(sizes)}"
+        )
     buffers = _place(regions, outline(regions, cut, target), tiling, sizes)
     l1_bytes = _arena(buffers, accumulator=False)
     _check_room(sizes, l1_bytes, target.l1_bytes, "L1")
@@ -46,7 +48,9 @@ def lower_kernel(regions: Regions, tiling: Tiling, cores: int, target: Target) -
 
 def _check_sizes(regions: Regions, tiling: Tiling, sizes: tuple[int, ...]) -> None:
     if len(sizes) != len(regions.loops) or sorted(tiling.loop_order) != list(range(len(tiling.tile))):
-        raise ConfigError(f"a tiling of {len(sizes)} sizes does not fit a kernel of {len(regions.loops)} loops")
+        raise ConfigError(
+            f"a tiling of {len(sizes)} sizes does not fit a kernel of {len(regions.loops)} loops"
+        )
     for loop, size in zip(regions.loops, sizes, strict=True):
         if not 1 <= size <= max(1, loop.extent):
             raise ConfigError(f"tile size {size} is outside 1..{loop.extent}")
@@ -101,16 +105,17 @@ def slots_of(knob: SlotKnob, tiling: Tiling) -> int:
     }[knob]
 
 
-def _place(
-    regions: Regions, plan: Outline, tiling: Tiling, sizes: tuple[int, ...]
-) -> tuple[Buffer, ...]:
+def _place(regions: Regions, plan: Outline, tiling: Tiling, sizes: tuple[int, ...]) -> tuple[Buffer, ...]:
     """Sizes and offsets: storages one behind the other, each as large as its largest tenant."""
     region_of = [
-        tuple(regions.buffer_span(b.value, dim, sizes, b.read_early) for dim in range(regions.rank_of(b.value)))
+        tuple(
+            regions.buffer_span(b.value, dim, sizes, b.read_early) for dim in range(regions.rank_of(b.value))
+        )
         for b in plan.buffers
     ]
     bytes_of = [
-        _aligned(regions.buffer_elements(b.value, sizes, b.read_early) * b.element_bytes) for b in plan.buffers
+        _aligned(regions.buffer_elements(b.value, sizes, b.read_early) * b.element_bytes)
+        for b in plan.buffers
     ]
     placed: dict[int, Buffer] = {}
     next_byte = {False: 0, True: 0}
@@ -140,4 +145,6 @@ def _aligned(size: int) -> int:
 
 def _arena(buffers: tuple[Buffer, ...], *, accumulator: bool) -> int:
     """Bytes taken in L1, or in the accumulator memory."""
-    return max((b.offset + b.slots * b.slot_bytes for b in buffers if b.accumulator is accumulator), default=0)
+    return max(
+        (b.offset + b.slots * b.slot_bytes for b in buffers if b.accumulator is accumulator), default=0
+    )

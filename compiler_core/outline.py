@@ -100,7 +100,9 @@ class _Draft:
                 if (at not in self.regions.early) == late:
                     self._emit_op(at, late)
         for value in graph.outputs:
-            self.steps.append(Step(Action.STORE, self.computed[value], tuple(sorted(self.tile_cut)), late=True))
+            self.steps.append(
+                Step(Action.STORE, self.computed[value], tuple(sorted(self.tile_cut)), late=True)
+            )
         for number, step in enumerate(self.steps):
             for buffer in (*step.reads, step.buffer):
                 if buffer != FROM_MEMORY:
@@ -131,9 +133,7 @@ class _Draft:
                 op.row.unit is Unit.MATRIX and self.target.accumulator_kib > 0,
             ),
             _Life(
-                shareable=not stored
-                and not anchor
-                and moves >= (self.tile_cut if late else self.cut),
+                shareable=not stored and not anchor and moves >= (self.tile_cut if late else self.cut),
                 late=late,
                 born=len(self.steps),
                 dies=len(self.steps),

@@ -116,9 +116,7 @@ class KernelProgram:
 
     def tiles_of(self, core: int) -> range:
         """The contiguous run of parallel tiles of a core, empty for cores that idle."""
-        return range(
-            core * self.parallel_tiles // self.cores, (core + 1) * self.parallel_tiles // self.cores
-        )
+        return range(core * self.parallel_tiles // self.cores, (core + 1) * self.parallel_tiles // self.cores)
 
     def position(self, parallel_tile: int, serial_step: int) -> tuple[int, ...]:
         """The tile number in every dim of the interval tables."""
@@ -152,7 +150,9 @@ class KernelProgram:
                 fired[number] = position
                 if step.action is not Action.STORE and self._starts_anew(step, position):
                     version[step.buffer] += 1
-                yield Instruction(step.action, number, step.buffer, self._slot(step.buffer, version), position)
+                yield Instruction(
+                    step.action, number, step.buffer, self._slot(step.buffer, version), position
+                )
             for buffer in self._dying(position, following, fired):
                 yield Instruction(Action.FREE, -1, buffer, self._slot(buffer, version), position)
             position = following
@@ -190,7 +190,10 @@ class KernelProgram:
                 yield number
 
     def _dying(
-        self, position: tuple[int, ...], following: tuple[int, ...] | None, fired: Mapping[int, tuple[int, ...]]
+        self,
+        position: tuple[int, ...],
+        following: tuple[int, ...] | None,
+        fired: Mapping[int, tuple[int, ...]],
     ) -> Iterator[int]:
         """Buffers whose present contents no later step uses."""
         last = self._is_last(position)
@@ -217,6 +220,13 @@ class KernelCall:
     cores: CoreRange
 
 
+@dataclass(frozen=True)
+class HostCall:
+    """An op without structured form: `op` (position in graph.ops) runs on the host, over the host link."""
+
+    op: int
+
+
 @dataclass(frozen=True, eq=False)
 class Program:
     """Stages in order; kernels of a stage run side by side, a barrier ends it.
@@ -224,6 +234,6 @@ class Program:
     `offsets` places values that live in the LLB between kernels, in bytes; `llb_bytes` is the arena.
     """
 
-    stages: tuple[tuple[KernelCall, ...], ...]
+    stages: tuple[tuple[KernelCall | HostCall, ...], ...]
     offsets: Mapping[int, int]
     llb_bytes: int

@@ -75,7 +75,9 @@ def default_tiling(regions: Regions, target: Target) -> Tiling:
         if not moves:
             if program is not None:
                 return tiling
-            raise ConfigError(f"no tile of this kernel fits the {target.l1_bytes} bytes of L1 of {target.name}")
+            raise ConfigError(
+                f"no tile of this kernel fits the {target.l1_bytes} bytes of L1 of {target.name}"
+            )
         at = min(moves)[1]
 
 
@@ -127,4 +129,3 @@ def _elements_loaded(regions: Regions, sizes: tuple[int, ...]) -> int:
         for early in (True, False)
         if regions.is_read(value, early)
     )
-

@@ -1,4 +1,4 @@
-"""Workload: the canonical, name-free form of one kernel, or of a whole network. Its digest is a database key."""
+"""Workload: the canonical, name-free form of a kernel or a whole network. Its digest is a database key."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -8,6 +8,7 @@ from functools import cached_property
 from compiler_core.canonical import Numbering, canonical_form, number
 from compiler_core.digest import Json, digest_of
 from compiler_core.graph import Graph
+from compiler_core.ops import Unit
 
 
 class Level(StrEnum):
@@ -82,6 +83,22 @@ class Kernel:
     ops: tuple[int, ...]
 
 
+def stored_values(graph: Graph, members: Sequence[int]) -> list[int]:
+    """The values a group stores: inner ones that somebody outside reads, then its root's.
+
+    A view is remade by every group that reads through it, so nobody stores it unless it is the root.
+    """
+    inside, root = set(members), max(members)
+    inner = [at for at in sorted(inside - {root}) if graph.ops[at].row.unit is not Unit.NONE]
+    read_outside = [
+        value
+        for at in inner
+        if (value := graph.ops[at].result) in graph.outputs
+        or any(reader not in inside for reader in graph.readers.get(value, ()))
+    ]
+    return [*read_outside, graph.ops[root].result]
+
+
 def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level]) -> Kernel:
     """Cut the ops `members` out of `graph`; the last of them in graph order is the root.
 
@@ -90,16 +107,10 @@ def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level])
         conv -> relu -> add(x)     --members (conv, relu)-->     inputs (x0, w), outputs (relu's result)
     """
     root = graph.ops[max(members)].result
-    inside = set(members)
-    stored = [
-        value
-        for at in sorted(members)
-        if (value := graph.ops[at].result) != root
-        and (value in graph.outputs or any(reader not in inside for reader in graph.readers.get(value, ())))
-    ]
     numbering = number(graph, members, [root])
     at = {value: i for i, value in enumerate(numbering.values)}
-    outputs = (root, *sorted(stored, key=lambda value: at[value]))
+    inner = [value for value in stored_values(graph, members) if value != root]
+    outputs = (root, *sorted(inner, key=lambda value: at[value]))
     ops = tuple(
         replace(
             graph.ops[position],

@@ -63,8 +63,9 @@ def _order(value: KnobValue, rank: int) -> tuple[int, ...]:
     try:
         listed = [int(part) for part in str(value).split()]
     except ValueError:
-        raise ConfigError(f"knob 'loop_order' is {value!r}; it takes axis numbers with spaces between") from None
+        raise ConfigError(
+            f"knob 'loop_order' is {value!r}; it takes axis numbers with spaces between"
+        ) from None
     if len(set(listed)) != len(listed) or any(not 0 <= axis < rank for axis in listed):
         raise ConfigError(f"knob 'loop_order' is {value!r}; it takes each axis of 0..{rank - 1} at most once")
     return (*(axis for axis in range(rank) if axis not in listed), *listed)
-

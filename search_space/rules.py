@@ -93,9 +93,7 @@ class KnobLayout:
         axes = [d for d in self.tiled_loops if self.regions.loops[d].kind is AxisKind.PARALLEL]
         if len(axes) <= MOST_ORDERED_AXES:
             return tuple(permutations(axes))
-        return tuple(
-            (*(d for d in axes if d != innermost), innermost) for innermost in reversed(axes)
-        )
+        return tuple((*(d for d in axes if d != innermost), innermost) for innermost in reversed(axes))
 
     def column(self, kind: str) -> int:
         """The column of the knob that is the only one of its kind; -1 where the kernel has none."""
@@ -119,7 +117,9 @@ class KnobLayout:
             )
         return good & self._cores_have_work(rows, positions)
 
-    def by_cut(self, positions: npt.NDArray[np.int64]) -> Iterator[tuple[frozenset[int], npt.NDArray[np.intp]]]:
+    def by_cut(
+        self, positions: npt.NDArray[np.int64]
+    ) -> Iterator[tuple[frozenset[int], npt.NDArray[np.intp]]]:
         """Rows grouped by the set of loops they cut."""
         whole = np.array([len(sizes) - 1 for sizes in self.sizes])
         is_cut = positions < whole

@@ -1,0 +1,159 @@
+"""compile_graph: a Graph and a Schedule become a Program.
+
+groups -> kernels (canonical Workloads) -> regions -> lowered kernels -> stages -> LLB offsets
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from compiler_core.errors import ConfigError
+from compiler_core.fuse import FusionPolicy, Group, group_greedily
+from compiler_core.graph import Graph
+from compiler_core.lower import lower_kernel
+from compiler_core.ops import Unit
+from compiler_core.placement import lifetimes, place_values
+from compiler_core.program import HostCall, KernelCall, Program
+from compiler_core.regions import Regions
+from compiler_core.schedule import CoreRange, Placed, Schedule, Tiling
+from compiler_core.target import Target
+from compiler_core.tile import default_tiling
+from compiler_core.workload import Kernel, Level, kernel_of
+
+LLB_SHARE = 0.75
+"""Share of the LLB that values between kernels may take; the rest stages what streams through."""
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Groups of a Graph in stage order, where values live, and the kernels that follow from both.
+
+    `kernels[g]` is None where group g is a host op. `regions` has one entry per distinct workload digest.
+    """
+
+    graph: Graph
+    groups: tuple[Group, ...]
+    levels: Mapping[int, Level]
+    kernels: tuple[Kernel | None, ...]
+    regions: Mapping[str, Regions] = field(repr=False)
+
+
+def plan_graph(graph: Graph, target: Target, policy: FusionPolicy | None = None) -> Plan:
+    """Fuse and place: everything about a network that is settled before its kernels are tuned."""
+    groups = group_greedily(graph, policy or FusionPolicy())
+    return plan_groups(graph, groups, target)
+
+
+def plan_groups(graph: Graph, groups: Sequence[Group], target: Target) -> Plan:
+    """The Plan for given groups, run one after the other in the order given."""
+    lives = lifetimes(graph, groups, range(len(groups)), target)
+    levels = place_values(lives, len(groups), int(target.llb_bytes * LLB_SHARE))
+    kernels = tuple(None if is_host(graph, group) else kernel_of(graph, group, levels) for group in groups)
+    regions: dict[str, Regions] = {}
+    for kernel in kernels:
+        if kernel is not None and kernel.workload.digest not in regions:
+            regions[kernel.workload.digest] = Regions(kernel.workload)
+    return Plan(graph, tuple(groups), levels, kernels, regions)
+
+
+def is_host(graph: Graph, group: Group) -> bool:
+    """Whether a group is an op without structured form."""
+    return graph.ops[max(group)].row.unit is Unit.HOST
+
+
+def default_schedule(plan: Plan, target: Target) -> Schedule:
+    """-O0: the plan's groups in order, each on all cores with its default tiling."""
+    by_digest = {digest: default_tiling(regions, target) for digest, regions in plan.regions.items()}
+    chosen = {digest: (tiling, target.cores) for digest, tiling in by_digest.items()}
+    return schedule_of(plan, chosen)
+
+
+def schedule_of(plan: Plan, chosen: Mapping[str, tuple[Tiling, int]]) -> Schedule:
+    """A Schedule that runs the plan's groups one after the other, from a (Tiling, cores) per workload digest."""
+    tilings: list[Tiling] = []
+    stages: list[tuple[Placed, ...]] = []
+    for position, kernel in enumerate(plan.kernels):
+        tiling, cores = (Tiling((), (), ()), 1) if kernel is None else chosen[kernel.workload.digest]
+        tilings.append(tiling)
+        stages.append((Placed(position, CoreRange(0, cores)),))
+    return Schedule(plan.groups, tuple(stages), tuple(tilings), plan.levels)
+
+
+def compile_graph(graph: Graph, schedule: Schedule, target: Target, plan: Plan | None = None) -> Program:
+    """Lower every group of `schedule` and lay out the LLB.
+
+    A `plan` of the same groups and levels saves their analysis. ConfigError where a tiling is illegal or a
+    stage asks for more cores than there are.
+    """
+    plan = plan if plan is not None and plan.groups == schedule.groups else _replan(graph, schedule)
+    stage_of = _stage_of(schedule)
+    stages: list[tuple[KernelCall | HostCall, ...]] = []
+    lowered: dict[tuple[str, Tiling, int], KernelCall] = {}
+    for stage in schedule.stages:
+        calls: list[KernelCall | HostCall] = []
+        _check_cores(stage, target)
+        for placed in stage:
+            kernel = plan.kernels[placed.group]
+            if kernel is None:
+                calls.append(HostCall(max(schedule.groups[placed.group])))
+                continue
+            digest, tiling = kernel.workload.digest, schedule.tilings[placed.group]
+            key = (digest, tiling, placed.cores.count)
+            if key not in lowered:
+                program = lower_kernel(plan.regions[digest], tiling, placed.cores.count, target)
+                lowered[key] = KernelCall(kernel, program, placed.cores)
+            calls.append(KernelCall(kernel, lowered[key].program, placed.cores))
+        stages.append(tuple(calls))
+    offsets, llb_bytes = _llb_offsets(graph, schedule, stage_of, target)
+    return Program(tuple(stages), offsets, llb_bytes)
+
+
+def _replan(graph: Graph, schedule: Schedule) -> Plan:
+    kernels = tuple(
+        None if is_host(graph, group) else kernel_of(graph, group, schedule.levels)
+        for group in schedule.groups
+    )
+    regions = {k.workload.digest: Regions(k.workload) for k in kernels if k is not None}
+    return Plan(graph, schedule.groups, schedule.levels, kernels, regions)
+
+
+def _stage_of(schedule: Schedule) -> list[int]:
+    stage_of = [-1] * len(schedule.groups)
+    for number, stage in enumerate(schedule.stages):
+        for placed in stage:
+            stage_of[placed.group] = number
+    if -1 in stage_of:
+        raise ConfigError(f"group {stage_of.index(-1)} is in no stage; every group runs exactly once")
+    return stage_of
+
+
+def _check_cores(stage: Sequence[Placed], target: Target) -> None:
+    taken: set[int] = set()
+    for placed in stage:
+        cores = range(placed.cores.first, placed.cores.first + placed.cores.count)
+        if not cores or cores[0] < 0 or cores[-1] >= target.cores or taken & set(cores):
+            raise ConfigError(
+                f"group {placed.group} is placed on cores {list(cores)}; {target.name} has {target.cores} cores"
+                " and kernels of a stage share none"
+            )
+        taken |= set(cores)
+
+
+def _llb_offsets(
+    graph: Graph, schedule: Schedule, stage_of: Sequence[int], target: Target
+) -> tuple[Mapping[int, int], int]:
+    """First-fit offsets of the values that live in the LLB, largest first, and the arena they need."""
+    lives = [
+        life
+        for life in lifetimes(graph, schedule.groups, stage_of, target)
+        if schedule.levels.get(life.value) is Level.LLB
+    ]
+    offsets: dict[int, int] = {}
+    placed: list[tuple[int, int, int, int]] = []
+    for life in sorted(lives, key=lambda life: (-life.size_bytes, life.value)):
+        at = 0
+        for start, end, born, dies in sorted(placed):
+            if born <= life.dies and life.born <= dies and start < at + life.size_bytes and at < end:
+                at = end
+        offsets[life.value] = at
+        placed.append((at, at + life.size_bytes, life.born, life.dies))
+    return offsets, max((end for _, end, _, _ in placed), default=0)
