@@ -1,0 +1,22 @@
+"""Alembic's entry: our own version table, and no eyes for tables that are not ours."""
+
+from alembic import context
+
+from db.schema import VERSION_TABLE, metadata
+
+
+def ours(name: str | None, kind: str, parents: object) -> bool:
+    """Optuna and others may keep tables in the same database; they are none of our business."""
+    return kind != "table" or name in metadata.tables
+
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=metadata,
+    version_table=VERSION_TABLE,
+    include_name=ours,
+    render_as_batch=True,
+    transactional_ddl=True,
+)
+with context.begin_transaction():
+    context.run_migrations()

@@ -1,0 +1,224 @@
+"""Verbs that record: targets, workloads, models, runs and their trials."""
+
+import secrets
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from compiler_core.errors import RecordError
+from db.columns import database_clock
+from db.records import (
+    Effort,
+    ModelRow,
+    NewRun,
+    Purpose,
+    RunRow,
+    TargetRow,
+    Trial,
+    TrialRow,
+    WorkloadRow,
+    check_digest,
+    plain_name,
+)
+from db.rows import (
+    in_trial_order,
+    parse_json,
+    run_columns,
+    select_trial,
+    to_run,
+    to_trial,
+    to_workload,
+    trial_columns,
+    workload_columns,
+)
+from db.schema import effort, model, run, target, trial, workload
+from db.session import Database
+from db.writes import insert_missing, pieces, run_ids, workload_ids
+
+Guard: TypeAlias = Callable[[Connection], None]
+
+
+class Runs:
+    """Runs and trials. Each verb that writes is one transaction; the promises are those of Repository."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def put_target(self, row: TargetRow) -> None:
+        """Makes a target known. Putting it again changes nothing."""
+        check_digest(row.digest, "target")
+        with self.database.writing() as connection:
+            insert_missing(
+                connection,
+                target,
+                [{"digest": row.digest, "name": plain_name(row.name), "text": row.text}],
+            )
+
+    def put_workloads(self, rows: Iterable[WorkloadRow]) -> None:
+        """Makes workloads known. Putting one again changes nothing."""
+        columns = [workload_columns(row) for row in rows]
+        with self.database.writing() as connection:
+            insert_missing(connection, workload, columns)
+
+    def put_model(self, row: ModelRow) -> None:
+        """Makes a model known by its graph digest; the first name stays."""
+        check_digest(row.digest, "model")
+        with self.database.writing() as connection:
+            insert_missing(connection, model, [{"digest": row.digest, "name": plain_name(row.name)}])
+
+    def start_run(self, asked: NewRun) -> RunRow:
+        """A new run. RecordError when its uid is taken or its target or model was never put."""
+        parse_json(asked.settings, "settings of the run")
+        parse_json(asked.versions, "versions of the run")
+        asked = asked if asked.uid else replace(asked, uid=secrets.token_hex(16))
+        with self.database.writing() as connection:
+            try:
+                connection.execute(insert(run), run_columns(asked))
+            except IntegrityError as error:
+                raise RecordError(
+                    f"run {asked.uid!r} cannot start: its uid is taken, or its target or model was never put"
+                ) from error
+            return to_run(connection.execute(select(run).where(run.c.uid == asked.uid)).one())
+
+    def resume_run(self, asked: NewRun) -> RunRow | None:
+        """The latest unfinished run that was asked the same (whatever its uid and versions), if any."""
+        same = {
+            name: value
+            for name, value in run_columns(asked).items()
+            if name not in ("uid", "versions") or (name == "uid" and value)
+        }
+        question = (
+            select(run)
+            .where(*(run.c[name] == value for name, value in same.items()))
+            .where(run.c.finished_at_s.is_(None), run.c.imported.is_(False), run.c.hidden_at_s.is_(None))
+            .order_by(run.c.id.desc())
+            .limit(1)
+        )
+        rows = self.database.ask(question)
+        return to_run(rows[0]) if rows else None
+
+    def run(self, uid: str) -> RunRow:
+        """The run of that uid; RecordError when there is none."""
+        rows = self.database.ask(select(run).where(run.c.uid == uid))
+        if not rows:
+            raise RecordError(f"run {uid!r} is not in the database; `tune db stats` lists what is")
+        return to_run(rows[0])
+
+    def runs(self, limit: int = 100) -> list[RunRow]:
+        """The latest runs, newest first, hidden ones left out."""
+        question = select(run).where(run.c.hidden_at_s.is_(None)).order_by(run.c.id.desc()).limit(limit)
+        return [to_run(row) for row in self.database.ask(question)]
+
+    def finish_run(
+        self,
+        uid: str,
+        stop_reason: str,
+        regret_estimate: float | None = None,
+        efforts: Sequence[Effort] = (),
+        guard: Guard | None = None,
+    ) -> None:
+        """Closes a run, once, and enters what it spent on each workload into the ledger."""
+        with self.database.writing() as connection:
+            if guard is not None:
+                guard(connection)
+            closed = connection.execute(
+                update(run)
+                .where(run.c.uid == uid, run.c.finished_at_s.is_(None), run.c.imported.is_(False))
+                .values(
+                    finished_at_s=database_clock(), stop_reason=stop_reason, regret_estimate=regret_estimate
+                )
+            )
+            if closed.rowcount != 1:
+                raise RecordError(f"run {uid!r} is not open here; it was finished before, or never started")
+            run_id = run_ids(connection, [uid])[uid]
+            ids = workload_ids(connection, (each.workload_digest for each in efforts))
+            entries = [
+                {
+                    "run_id": run_id,
+                    "workload_id": ids[each.workload_digest],
+                    "trials_budget": each.trials_budget,
+                    "regret_estimate": each.regret_estimate,
+                }
+                for each in efforts
+            ]
+            if entries:
+                connection.execute(insert(effort), entries)
+
+    def commit_trials(self, trials: Sequence[Trial], guard: Guard | None = None) -> None:
+        """Appends a batch, all or nothing; when it returns, the batch is durable.
+
+        `guard` (from Jobs.guard) is asked first, in the same transaction. RecordError when a trial is there
+        already, when its run was never started or its workload never put, or when the lease is lost.
+        """
+        if not trials:
+            return
+        with self.database.writing() as connection:
+            if guard is not None:
+                guard(connection)
+            runs = run_ids(connection, (each.run for each in trials))
+            workloads = workload_ids(connection, (each.workload_digest for each in trials))
+            rows = [trial_columns(each, runs[each.run], workloads[each.workload_digest]) for each in trials]
+            try:
+                connection.execute(insert(trial), rows)
+            except IntegrityError as error:
+                first = trials[0]
+                raise RecordError(
+                    f"run {first.run!r}: a trial from number {first.number} on is recorded already or breaks "
+                    f"a rule of the table ({' '.join(str(error.orig).split())[:200]}); nothing was written"
+                ) from error
+
+    def trials_of_run(self, uid: str, purpose: Purpose | None = Purpose.SEARCH) -> list[TrialRow]:
+        """The trials of one run by number and attempt; every purpose when `purpose` is None."""
+        question = select_trial.where(run.c.uid == uid)
+        if purpose is not None:
+            question = question.where(trial.c.purpose == purpose)
+        return self._trials(question.order_by(*in_trial_order))
+
+    def trials_for(
+        self, workloads: Sequence[str], target_digest: str | None = None, toolchain: str | None = None
+    ) -> list[TrialRow]:
+        """Search trials of these workloads, imported ones included, for priors. Not an answer to a lookup."""
+        return self._prior_trials(
+            [workload.c.digest.in_(some) for some in pieces(workloads)], target_digest, toolchain
+        )
+
+    def family_trials(
+        self, families: Sequence[str], target_digest: str | None = None, toolchain: str | None = None
+    ) -> list[TrialRow]:
+        """Search trials of every workload of these families, whatever its placement, for priors."""
+        return self._prior_trials(
+            [workload.c.family_digest.in_(some) for some in pieces(families)], target_digest, toolchain
+        )
+
+    def workloads(self, digests: Sequence[str]) -> dict[str, WorkloadRow]:
+        """Workloads by digest; those never put are left out."""
+        found: dict[str, WorkloadRow] = {}
+        for some in pieces(digests):
+            rows = self.database.ask(select(workload).where(workload.c.digest.in_(some)))
+            found.update((row.digest, to_workload(row)) for row in rows)
+        return found
+
+    def targets(self) -> list[TargetRow]:
+        """Every target, by name and digest."""
+        question = select(target).order_by(target.c.name, target.c.digest)
+        return [TargetRow(row.digest, row.name, row.text) for row in self.database.ask(question)]
+
+    def _prior_trials(
+        self, conditions: Sequence[Any], target_digest: str | None, toolchain: str | None
+    ) -> list[TrialRow]:
+        question = select_trial.where(trial.c.purpose == Purpose.SEARCH, run.c.hidden_at_s.is_(None))
+        if target_digest is not None:
+            question = question.where(run.c.target_digest == target_digest)
+        if toolchain is not None:
+            question = question.where(run.c.toolchain == toolchain)
+        return [
+            row
+            for condition in conditions
+            for row in self._trials(question.where(condition).order_by(*in_trial_order))
+        ]
+
+    def _trials(self, question: Select[Any]) -> list[TrialRow]:
+        return [to_trial(row) for row in self.database.ask(question)]
