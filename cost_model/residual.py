@@ -1,0 +1,109 @@
+"""The model of a run: what measuring says beyond the draft, learned over the records of all its tasks.
+
+The target is log(measured) - log(draft) less the task's own mean, so that records of other shapes and other
+devices teach the shape of the landscape, while each task's level comes from its own measurements.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from cost_model.ensemble import Ensemble, EnsembleSettings, Features, Floats, fit_ensemble
+from cost_model.feasibility import Feasibility, fit_feasibility
+
+_OFFSET_SHRINKAGE = 2.0
+
+
+@dataclass(frozen=True)
+class TaskRecords:
+    """What was measured of one task.
+
+    `features` [n, f], `draft_log` [n] (zeros without a draft), `latency_log` [n] (NaN where it failed);
+    `weight` is the vote of each record: 1 for the run's own, less for a prior's.
+    """
+
+    task: str
+    features: Features
+    draft_log: Floats
+    latency_log: Floats
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """Per row: mean and standard deviation of log latency, and the chance that it measures at all."""
+
+    mean_log: Floats
+    std_log: Floats
+    feasible: Floats
+
+
+@dataclass(frozen=True)
+class ResidualModel:
+    """A fitted model; `offsets` holds the level of each task it has records of."""
+
+    ensemble: Ensemble
+    feasibility: Feasibility
+    offsets: Mapping[str, float]
+    default_offset: float
+
+    def predict(self, task: str, features: Features, draft_log: Floats) -> Prediction:
+        """For rows of `task` (known to the model or not): features [n, f], log draft [n]."""
+        mean, std = self.ensemble.predict(features)
+        level = self.offsets.get(task, self.default_offset)
+        return Prediction(draft_log + level + mean, std, self.feasibility.probability(features))
+
+
+def fit_residual(
+    records: Sequence[TaskRecords], seed: int, settings: EnsembleSettings
+) -> ResidualModel | None:
+    """The model over all `records`; None while fewer than two measurements succeeded.
+
+    Beyond `settings.max_rows` records, a task keeps its share of them: half of it its fastest, half drawn.
+    """
+    if sum(int(np.isfinite(r.latency_log).sum()) for r in records) < 2:
+        return None
+    rng = np.random.default_rng(seed)
+    total = sum(len(r.latency_log) for r in records)
+    kept = [_thinned(r, settings.max_rows / total, rng) for r in records]
+    residuals = [r.latency_log - r.draft_log for r in kept]
+    finite = [np.isfinite(residual) for residual in residuals]
+    default = float(np.mean(np.concatenate([r[ok] for r, ok in zip(residuals, finite, strict=True)])))
+    offsets = {}
+    for record, residual, ok in zip(kept, residuals, finite, strict=True):
+        count = int(ok.sum())
+        near = float(residual[ok].sum()) + _OFFSET_SHRINKAGE * default
+        # Without a draft a level learned elsewhere says nothing here.
+        shrunken = near / (count + _OFFSET_SHRINKAGE)
+        offsets[record.task] = shrunken if record.draft_log.any() or not count else float(residual[ok].mean())
+    features = np.concatenate([r.features for r in kept])
+    ok = np.concatenate(finite)
+    level = np.concatenate([np.full(len(r.latency_log), offsets[r.task]) for r in kept])
+    weight = np.concatenate([np.full(len(r.latency_log), r.weight) for r in kept])
+    target = np.concatenate(residuals) - level
+    return ResidualModel(
+        fit_ensemble(features[ok], target[ok], weight[ok], seed, settings),
+        fit_feasibility(features, ok, seed, settings),
+        offsets,
+        default,
+    )
+
+
+def _thinned(records: TaskRecords, share: float, rng: np.random.Generator) -> TaskRecords:
+    count = len(records.latency_log)
+    keep = int(share * count)
+    if keep >= count:
+        return records
+    fastest_first = np.argsort(
+        np.where(np.isnan(records.latency_log), np.inf, records.latency_log), kind="stable"
+    )
+    best, rest = fastest_first[: keep // 2], fastest_first[keep // 2 :]
+    chosen = np.sort(np.concatenate([best, rng.permutation(rest)[: keep - len(best)]]))
+    return TaskRecords(
+        records.task,
+        records.features[chosen],
+        records.draft_log[chosen],
+        records.latency_log[chosen],
+        records.weight,
+    )

@@ -1,0 +1,154 @@
+"""The moves a search makes in a Space: draw, enumerate, step to neighbours, cross over, mutate.
+
+Everything works on rows int32 [n, knobs], returns feasible rows only, and draws from the Generator given.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from search_space.knobs import Rows
+from search_space.space import Space
+
+Keys = npt.NDArray[np.uint64]
+
+_ENUMERABLE = 1 << 20
+_CHUNK = 1 << 16
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+@dataclass(frozen=True)
+class SpaceSize:
+    """How many feasible rows a Space has; an estimate unless `exact`."""
+
+    rows: float
+    exact: bool
+
+
+def row_keys(rows: Rows) -> Keys:
+    """A 64-bit key per row, uint64 [n]: equal rows have equal keys.
+
+    Two different rows share a key with a chance of 2^-64. Whoever drops rows by key can lose a fresh one that
+    rarely, and never keeps a duplicate.
+    """
+    keys = np.full(len(rows), rows.shape[1], dtype=np.uint64)
+    for column in range(rows.shape[1]):
+        factor = np.uint64(((2 * column + 1) * _GOLDEN | 1) & 0xFFFFFFFFFFFFFFFF)
+        mixed = (rows[:, column].astype(np.uint64) + np.uint64(1)) * factor
+        keys = (keys ^ mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+        keys ^= keys >> np.uint64(32)
+    return keys
+
+
+def distinct(rows: Rows, without: Keys | None = None) -> Rows:
+    """`rows` in their order, first occurrences only, less those whose key is in `without`."""
+    keys = row_keys(rows)
+    _, first = np.unique(keys, return_index=True)
+    first.sort()
+    if without is not None and len(without):
+        first = first[~np.isin(keys[first], without)]
+    return rows[first]
+
+
+def enumerate_rows(space: Space, limit: int = _ENUMERABLE) -> Rows | None:
+    """All feasible rows in lexicographic order, or None when the grid has more than `limit` combinations."""
+    if space.grid_size > limit:
+        return None
+    parts = []
+    for start in range(0, space.grid_size, _CHUNK):
+        index = np.arange(start, min(start + _CHUNK, space.grid_size))
+        rows = np.stack(np.unravel_index(index, tuple(space.widths)), axis=1).astype(np.int32)
+        parts.append(rows[space.feasible(rows)])
+    return np.concatenate(parts)
+
+
+def random_grid(space: Space, count: int, rng: np.random.Generator) -> Rows:
+    """`count` uniform rows of the grid, feasible or not."""
+    return rng.integers(0, space.widths, size=(count, len(space.knobs)), dtype=np.int32)
+
+
+def sample(space: Space, count: int, rng: np.random.Generator, attempts: int = 64) -> Rows:
+    """Up to `count` distinct feasible rows, uniform by rejection.
+
+    Gives up after `attempts` draws of max(256, 2 count) each, so a space that is feasible almost nowhere
+    yields fewer rows, possibly none.
+    """
+    found = np.empty((0, len(space.knobs)), dtype=np.int32)
+    for _ in range(attempts):
+        drawn = random_grid(space, max(256, 2 * count), rng)
+        found = distinct(np.concatenate([found, drawn[space.feasible(drawn)]]))
+        if len(found) >= min(count, space.grid_size):
+            break
+    return found[:count]
+
+
+def neighbours(space: Space, row: Rows, radius: int = 1) -> Rows:
+    """Feasible rows that differ from `row` int32 [knobs] in 1 to `radius` knobs, in any value of those."""
+    found = row[None, :]
+    for _ in range(radius):
+        found = distinct(np.concatenate([found, *(_one_knob_changed(space, near) for near in found)]))
+    found = found[1:]
+    return found[space.feasible(found)]
+
+
+def steps(space: Space, row: Rows, radius: int = 1) -> Rows:
+    """Feasible rows at most `radius` steps from `row`.
+
+    A step is to an adjacent value of an ordered knob, or to any value of an unordered one.
+    """
+    found = row[None, :]
+    for _ in range(radius):
+        found = distinct(np.concatenate([found, *(_one_step_taken(space, near) for near in found)]))
+    found = found[1:]
+    return found[space.feasible(found)]
+
+
+def crossover(space: Space, first: Rows, second: Rows, rng: np.random.Generator) -> Rows:
+    """Children int32 [<= n, knobs]: every knob from either parent; infeasible children are dropped."""
+    children = np.where(rng.random(first.shape) < 0.5, first, second)
+    return children[space.feasible(children)]
+
+
+def mutate(space: Space, rows: Rows, rng: np.random.Generator) -> Rows:
+    """Each row with one or two knobs changed, half the time by one step where the knob is ordered."""
+    children = rows.copy()
+    at = np.arange(len(rows))
+    for again in (np.ones(len(rows), dtype=np.bool_), rng.random(len(rows)) < 0.5):
+        column = rng.integers(0, len(space.knobs), size=len(rows))
+        width = space.widths[column]
+        anywhere = rng.integers(0, width)
+        step = np.clip(children[at, column] + rng.choice(np.array([-1, 1]), size=len(rows)), 0, width - 1)
+        by_step = (rng.random(len(rows)) < 0.5) & _ordered(space)[column]
+        changed = np.where(by_step, step, anywhere)
+        children[at[again], column[again]] = changed[again]
+    return children[space.feasible(children)]
+
+
+def space_size(space: Space, seed: int = 0, draws: int = 1 << 16) -> SpaceSize:
+    """Exact up to 2^20 combinations; beyond that the grid times the feasible share of `draws` random rows."""
+    rows = enumerate_rows(space)
+    if rows is not None:
+        return SpaceSize(float(len(rows)), exact=True)
+    drawn = random_grid(space, draws, np.random.default_rng(seed))
+    return SpaceSize(float(space.grid_size) * float(np.mean(space.feasible(drawn))), exact=False)
+
+
+def _ordered(space: Space) -> npt.NDArray[np.bool_]:
+    return np.array([knob.ordered for knob in space.knobs], dtype=np.bool_)
+
+
+def _one_knob_changed(space: Space, row: Rows) -> Rows:
+    column = np.repeat(np.arange(len(space.knobs)), space.widths)
+    value = np.concatenate([np.arange(width, dtype=np.int32) for width in space.widths])
+    rows = np.repeat(row[None, :], len(column), axis=0)
+    rows[np.arange(len(column)), column] = value
+    changed: Rows = rows[value != row[column]]
+    return changed
+
+
+def _one_step_taken(space: Space, row: Rows) -> Rows:
+    rows = _one_knob_changed(space, row)
+    moved = np.abs(rows - row)
+    near: Rows = rows[np.all((moved <= 1) | ~_ordered(space), axis=1)]
+    return near

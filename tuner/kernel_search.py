@@ -1,0 +1,236 @@
+"""The search of one kernel task: ask a batch, measure it, commit it, tell it, until a rule says stop.
+
+Whatever is told has been committed before, so a killed run continues from its records. The same loop runs any
+Optuna sampler; what it asks for twice or against the space's rules is answered without a measurement and does
+not count.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from measure.device import Task
+from measure.results import Measurement, Status
+from search_space.knobs import Config, Rows
+from search_space.moves import row_keys, sample
+from tuner.problem import Problem, Trial, objective_value, trial_seed
+from tuner.propose import ProposeSettings
+from tuner.run_model import RunModel
+from tuner.sampler import LOST, KernelSampler, distributions_of, row_of
+from tuner.stopping import Progress, StopReason, StopRule, stop_reason
+
+Commit = Callable[[Sequence[Trial]], None]
+SamplerFactory = Callable[[int], BaseSampler]
+
+
+class Pool(Protocol):
+    """What measures a batch: one Measurement per Config, in their order."""
+
+    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+        """A failed measurement is a value; DeviceError means that nothing can be measured."""
+        ...
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How a search goes about it.
+
+    Batches start small, where each answer changes the next question most, and grow with what is known:
+    `asked` // `batch_growth`, within `first_batch` and `batch`.
+    """
+
+    objective: str = "latency"
+    batch: int = 16
+    first_batch: int = 4
+    batch_growth: int = 4
+    propose: ProposeSettings = field(default_factory=ProposeSettings)
+
+    def batch_size(self, asked: int) -> int:
+        """How many trials to ask for after `asked` of them."""
+        return min(self.batch, max(self.first_batch, asked // self.batch_growth))
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """All trials in order, the best of them (None when nothing succeeded), and why the search ended."""
+
+    trials: tuple[Trial, ...]
+    best: Trial | None
+    reason: StopReason
+
+
+class KernelSearch:
+    """One task's ask/tell state: a study in memory and its sampler. Step it, or let `search_kernel` run it.
+
+    `sampler` makes another Optuna sampler from a seed; it is made anew for every batch, so that a resumed run
+    does not depend on how far a random state had advanced.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        run: str,
+        model: RunModel | None = None,
+        settings: SearchSettings | None = None,
+        sampler: SamplerFactory | None = None,
+    ) -> None:
+        self.problem = problem
+        self.settings = settings or SearchSettings()
+        self.trials: list[Trial] = []
+        self._run = f"{run}/{problem.task.digest}"
+        self._model = model or RunModel(run)
+        self._foreign = sampler
+        self._own = KernelSampler(problem, self._model, self._run, settings=self.settings.propose)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(sampler=self._own)
+        self._distributions = distributions_of(problem.space)
+        self._values: dict[int, float | None] = {}
+        self._asked: list[tuple[optuna.Trial, Config]] = []
+
+    def ask(self, count: int | None = None) -> list[Config]:
+        """The next batch of distinct, feasible, never asked Configs; empty when the space has no more."""
+        count = self.settings.batch_size(len(self.trials)) if count is None else count
+        asks = self._ask_foreign(count) if self._foreign else self._ask_own(count)
+        self._asked.extend(asks)
+        return [config for _, config in asks]
+
+    def trials_of(self, measurements: Sequence[Measurement]) -> list[Trial]:
+        """The Trials that the Configs asked make with their `measurements`, to be committed and then told."""
+        first = len(self.trials)
+        pairs = zip(self._asked, measurements, strict=True)
+        return [Trial(first + at, config, measurement) for at, ((_, config), measurement) in enumerate(pairs)]
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Teach the study the outcome of the last `ask`, after it was committed."""
+        for (asked, _), trial in zip(self._asked, trials, strict=True):
+            self._note(trial)
+            value = objective_value(trial.measurement, self.settings.objective)
+            if trial.measurement.status is Status.LOST:
+                asked.set_user_attr(LOST, True)
+            if value is None:
+                self._study.tell(asked, state=TrialState.FAIL)
+            else:
+                self._study.tell(asked, value)
+        self._asked.clear()
+
+    def resume(self, trials: Sequence[Trial]) -> None:
+        """Rebuild the study from trials of this run that were committed before it was killed."""
+        for trial in trials:
+            self._note(trial)
+            row = self.problem.space.encode(trial.config)
+            value = objective_value(trial.measurement, self.settings.objective)
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    state=TrialState.FAIL if value is None else TrialState.COMPLETE,
+                    value=value,
+                    params=self._params(row),
+                    distributions=self._distributions,
+                    user_attrs={LOST: True} if trial.measurement.status is Status.LOST else {},
+                )
+            )
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the lowest objective; ties go to the lower digest."""
+        values = [(objective_value(t.measurement, self.settings.objective), t) for t in self.trials]
+        done = [(value, t.config.digest, t) for value, t in values if value is not None]
+        return min(done, key=lambda item: item[:2])[2] if done else None
+
+    def progress(self, elapsed_s: float) -> Progress:
+        """Where the search stands, for the stop rule."""
+        best = self.best
+        since = len(self.trials) - (best.number + 1 if best else 0)
+        return Progress(len(self.trials), since, elapsed_s, p_within=0.0, at_bound=False)
+
+    def _note(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        if trial.measurement.status is not Status.LOST:
+            row = self.problem.space.encode(trial.config)
+            self._values[int(row_keys(row[None, :])[0])] = objective_value(
+                trial.measurement, self.settings.objective
+            )
+
+    def _params(self, row: Rows) -> dict[str, int]:
+        return {knob.name: int(at) for knob, at in zip(self.problem.space.knobs, row, strict=True)}
+
+    def _ask_own(self, count: int) -> list[tuple[optuna.Trial, Config]]:
+        fresh = self._own.refill(self._study, count)
+        asks = []
+        for _ in range(min(count, fresh)):
+            trial = self._study.ask(fixed_distributions=self._distributions)
+            asks.append((trial, self.problem.space.decode(row_of(self.problem.space, trial.params))))
+        return asks
+
+    def _ask_foreign(self, count: int) -> list[tuple[optuna.Trial, Config]]:
+        """Ask until `count` Configs count: feasible and new. After 64 misses in a row, one at random."""
+        assert self._foreign is not None
+        space, number = self.problem.space, len(self._study.get_trials(deepcopy=False))
+        self._study.sampler = self._foreign(trial_seed(self._run, number) % (1 << 32))
+        asks: list[tuple[optuna.Trial, Config]] = []
+        pending: set[int] = set()
+        misses = 0
+        while len(asks) < count and misses < 128:
+            if misses == 64 and not self._enqueue_random(number + len(asks), pending):
+                break
+            trial = self._study.ask(fixed_distributions=self._distributions)
+            row = row_of(space, trial.params)
+            key = int(row_keys(row[None, :])[0])
+            if key not in self._values and key not in pending and space.feasible(row[None, :])[0]:
+                asks.append((trial, space.decode(row)))
+                pending.add(key)
+                misses = 0
+                continue
+            misses += 1
+            known = self._values.get(key)
+            if known is None:
+                self._study.tell(trial, state=TrialState.FAIL)
+            else:
+                self._study.tell(trial, known)
+        return asks
+
+    def _enqueue_random(self, number: int, pending: set[int]) -> bool:
+        rng = np.random.default_rng(trial_seed(f"{self._run}/fill", number))
+        for row in sample(self.problem.space, 256, rng):
+            key = int(row_keys(row[None, :])[0])
+            if key not in self._values and key not in pending:
+                self._study.enqueue_trial(self._params(row))
+                return True
+        return False
+
+
+def search_kernel(
+    problem: Problem,
+    pool: Pool,
+    run: str,
+    rule: StopRule,
+    *,
+    model: RunModel | None = None,
+    settings: SearchSettings | None = None,
+    sampler: SamplerFactory | None = None,
+    earlier: Sequence[Trial] = (),
+    commit: Commit = lambda trials: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> SearchResult:
+    """Search `problem` on `pool` until `rule` says stop; `earlier` are committed trials of the same run.
+
+    `commit` receives every batch, failures included, before the sampler learns of it.
+    """
+    search = KernelSearch(problem, run, model, settings, sampler)
+    search.resume(earlier)
+    start = clock()
+    while (reason := stop_reason(rule, search.progress(clock() - start))) is None:
+        left = rule.max_trials - len(search.trials)
+        configs = search.ask(min(left, search.settings.batch_size(len(search.trials))))
+        if not configs:
+            reason = StopReason.EXHAUSTED
+            break
+        trials = search.trials_of(pool.measure(problem.task, configs))
+        commit(trials)
+        search.tell(trials)
+    return SearchResult(tuple(search.trials), search.best, reason)

@@ -1,0 +1,148 @@
+"""Our sampler as Optuna sees it: a thin shell that pops rows from a ranked queue and refills it by `propose`.
+
+Knobs appear as positions: an ordered knob as an integer range, an unordered one as a category, so that any
+other sampler of Optuna can work on the same study.
+"""
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from optuna.distributions import BaseDistribution, CategoricalDistribution, IntDistribution
+from optuna.samplers import BaseSampler
+from optuna.study import Study
+from optuna.trial import FrozenTrial, TrialState
+
+from search_space.knobs import Rows
+from search_space.space import Space
+from tuner.problem import History, Problem, no_history, trial_seed
+from tuner.propose import ProposeSettings, propose
+from tuner.run_model import RunModel
+
+LOST = "lost"  # user attribute of a trial whose measurement says nothing about its Config
+
+
+def distributions_of(space: Space) -> dict[str, BaseDistribution]:
+    """One distribution a knob over positions in its values."""
+    return {
+        knob.name: IntDistribution(0, len(knob.values) - 1)
+        if knob.ordered
+        else CategoricalDistribution(tuple(range(len(knob.values))))
+        for knob in space.knobs
+    }
+
+
+def row_of(space: Space, params: dict[str, Any]) -> Rows:
+    """The row int32 [knobs] of a trial's params."""
+    return np.array([params[knob.name] for knob in space.knobs], dtype=np.int32)
+
+
+class KernelSampler(BaseSampler):
+    """Draws rows for one Problem; the model may be shared with the samplers of other tasks of the run.
+
+    The history is read off the study, so a study rebuilt from records continues as it would have gone on. An
+    exhausted space makes `sample_relative` return nothing new: ask `exhausted` first.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        model: RunModel,
+        run: str,
+        batch: int = 16,
+        settings: ProposeSettings | None = None,
+    ) -> None:
+        self.batch = batch
+        self._problem = problem
+        self._model = model
+        self._run = run
+        self._settings = settings or ProposeSettings()
+        self._distributions = distributions_of(problem.space)
+        self._queue: deque[Rows] = deque()
+        self._history = no_history(problem.space)
+        self._open: dict[int, Rows] = {}
+        self._seen = 0
+
+    def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
+        """The same for every trial."""
+        return self._distributions
+
+    def sample_relative(
+        self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
+    ) -> dict[str, Any]:
+        """The positions of the next row of the queue."""
+        if not self._queue and not self.refill(study, self.batch):
+            return {}
+        row = self._queue.popleft()
+        return {knob.name: int(at) for knob, at in zip(self._problem.space.knobs, row, strict=True)}
+
+    def sample_independent(
+        self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution
+    ) -> Any:
+        """Only for parameters outside the problem's space, or when the space is exhausted."""
+        rng = np.random.default_rng(trial_seed(f"{self._run}/{param_name}", trial.number))
+        if isinstance(param_distribution, IntDistribution):
+            return int(rng.integers(param_distribution.low, param_distribution.high + 1))
+        if isinstance(param_distribution, CategoricalDistribution):
+            return param_distribution.choices[int(rng.integers(len(param_distribution.choices)))]
+        return float(rng.uniform(param_distribution.low, param_distribution.high))  # type: ignore[attr-defined]
+
+    def refill(self, study: Study, count: int) -> int:
+        """Put up to `count` fresh rows into an empty queue; how many there are. 0: the space is exhausted."""
+        if self._queue:
+            return len(self._queue)
+        self._catch_up(study)
+        number = len(self._history.rows) + len(self._open)
+        rows = propose(
+            self._problem,
+            self._history,
+            self._model.fitted(self._problem),
+            self._model.measured(self._problem),
+            count,
+            trial_seed(self._run, number),
+            self._settings,
+        )
+        self._queue.extend(rows)
+        return len(rows)
+
+    @property
+    def history(self) -> History:
+        """What the sampler has learned from its study up to the last refill."""
+        return self._history
+
+    def _catch_up(self, study: Study) -> None:
+        """Read the trials the study gained or finished since the last time."""
+        trials = study.get_trials(deepcopy=False)
+        space = self._problem.space
+        for trial in trials[self._seen :]:
+            if set(trial.params) >= {knob.name for knob in space.knobs}:
+                self._open[trial.number] = row_of(space, trial.params)
+        self._seen = len(trials)
+        done = [number for number in self._open if trials[number].state.is_finished()]
+        rows, values = [], []
+        for number in done:
+            row = self._open.pop(number)
+            if LOST not in trials[number].user_attrs:
+                rows.append(row)
+                values.append(_value_log(trials[number]))
+        pending = list(self._open.values())
+        self._history = History(
+            np.concatenate(
+                [self._history.rows, np.array(rows, dtype=np.int32).reshape(-1, len(space.knobs))]
+            ),
+            np.concatenate([self._history.value_log, np.array(values, dtype=np.float64)]),
+            np.array(pending, dtype=np.int32).reshape(-1, len(space.knobs)),
+        )
+        self._model.tell(self._problem, self._history)
+
+
+def _value_log(trial: FrozenTrial) -> float:
+    if trial.state is not TrialState.COMPLETE or not trial.values or not 0.0 < trial.values[0] < float("inf"):
+        return float("nan")
+    return float(np.log(trial.values[0]))
+
+
+def finished(trials: Sequence[FrozenTrial]) -> int:
+    """How many of `trials` have ended."""
+    return sum(trial.state.is_finished() for trial in trials)

@@ -1,0 +1,59 @@
+"""When a search ends, and why: a pure function of its progress."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class StopReason(StrEnum):
+    """Why a search ended; goes into the report."""
+
+    BUDGET = "budget"
+    TIME_LIMIT = "time_limit"
+    PATIENCE = "patience"
+    REGRET = "regret"
+    BOUND = "bound"
+    EXHAUSTED = "exhausted"
+
+
+@dataclass(frozen=True)
+class StopRule:
+    """Limits of a search. None switches a limit off.
+
+    `regret` with `confidence`: stop once P(best is within `regret` of the optimum) >= `confidence`.
+    """
+
+    max_trials: int = 256
+    patience: int | None = None
+    time_limit_s: float | None = None
+    regret: float | None = None
+    confidence: float = 0.95
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a search stands.
+
+    `since_best` counts trials after the best one; `p_within` is the estimated probability that the best is
+    within the rule's regret of the optimum.
+    """
+
+    trials: int
+    since_best: int
+    elapsed_s: float
+    p_within: float
+    at_bound: bool
+
+
+def stop_reason(rule: StopRule, progress: Progress) -> StopReason | None:
+    """The first limit that is met, or None to go on."""
+    if progress.at_bound:
+        return StopReason.BOUND
+    if progress.trials >= rule.max_trials:
+        return StopReason.BUDGET
+    if rule.time_limit_s is not None and progress.elapsed_s >= rule.time_limit_s:
+        return StopReason.TIME_LIMIT
+    if rule.regret is not None and progress.p_within >= rule.confidence:
+        return StopReason.REGRET
+    if rule.patience is not None and progress.since_best >= rule.patience:
+        return StopReason.PATIENCE
+    return None
