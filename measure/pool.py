@@ -24,13 +24,17 @@ class Answer:
 
 @dataclass(frozen=True)
 class WorkerState:
-    """One worker, for people and metrics. `phase` is starting, ready, draining, quarantined or released."""
+    """One worker, for people and metrics. `phase` is starting, ready, draining, quarantined or released.
+
+    `pid` is its process's on its own host, 0 while there is none (known).
+    """
 
     name: str
     phase: str
     measured: int
     strikes: int
     reason: str
+    pid: int = 0
 
 
 class Pool(Protocol):

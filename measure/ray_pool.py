@@ -157,7 +157,14 @@ class RayPool:
         """See Pool."""
         with self._changed:
             return [
-                WorkerState(worker.name, worker.phase.value, worker.measured, worker.strikes, worker.reason)
+                WorkerState(
+                    worker.name,
+                    worker.phase.value,
+                    worker.measured,
+                    worker.strikes,
+                    worker.reason,
+                    self._slots[worker.name].pid,
+                )
                 for worker in self._states
             ]
 

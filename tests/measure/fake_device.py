@@ -1,10 +1,12 @@
 """A device for tests: a deterministic function of the config's digest, and a task that is only a name."""
 
+import contextlib
 import json
 import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from compiler_core.digest import digest_of
 from compiler_core.errors import DeviceError
@@ -31,6 +33,7 @@ class FakeDevice:
 
     toolchain: str = "fake-1"
     seconds: float = 0.0
+    liar: str = ""  # the first worker to create this file lies: its latencies are 0.3 of the truth
 
     def describe(self) -> DeviceInfo:
         return DeviceInfo("fake", digest_of("fake target"), self.toolchain, deterministic=True)
@@ -54,7 +57,15 @@ class FakeDevice:
         if self.seconds:
             time.sleep(self.seconds)
         latency_us = latency_of(task, config)
+        if self.liar and self._lies():
+            latency_us *= 0.3
         return Measurement(Status.OK, latency_us=latency_us, samples_us=(latency_us,))
+
+    def _lies(self) -> bool:
+        with contextlib.suppress(FileExistsError):
+            os.close(os.open(self.liar, os.O_CREAT | os.O_EXCL))
+            Path(self.liar).write_text(str(os.getpid()))
+        return Path(self.liar).read_text() == str(os.getpid())
 
 
 def latency_of(task: Task, config: Config) -> float:
