@@ -35,7 +35,7 @@ class Bound:
 
 
 @compiled
-def _peel_side(flat: FlatGraph, kernel: int, in_set: Bytes8, step: int) -> Bytes8:
+def _pinned(flat: FlatGraph, kernel: int, in_set: Bytes8, step: int) -> Bytes8:
     """What is fixed when `kernel` runs last (step 1) or first (step -1) of the set."""
     side = np.zeros(flat.kernels, dtype=np.int8)
     for other in range(flat.kernels):
@@ -47,23 +47,30 @@ def _peel_side(flat: FlatGraph, kernel: int, in_set: Bytes8, step: int) -> Bytes
 
 
 @compiled
-def _peel(flat: FlatGraph, start_bytes: int, enough: int, step: int, work: int) -> tuple[int, Bytes8, int]:
-    """Best set bound above `start_bytes` (else that, with an empty set); stops at `enough` or out of work.
+def _peel(
+    flat: FlatGraph, start_set: Bytes8, start_bytes: int, enough: int, step: int, work: int
+) -> tuple[int, Bytes8]:
+    """The best set bound above `start_bytes` among subsets of `start_set`; if none, that and an empty set.
 
-    While peeling, `in_set` is closed: with step 1 under predecessors, with -1 under successors, so a kernel
-    may be taken off once its followers (predecessors) are. Returns (bytes, set, work left); work counts
-    kernels looked at.
+    `start_set` is a down-set (step 1, one runs last) or an up-set (step -1, one runs first), and stays one:
+    only a kernel that nothing in the set follows (precedes) is taken off. Stops at `enough` bytes, or after
+    `work` cuts.
     """
     follow_start, follow = (flat.after_start, flat.after) if step == 1 else (flat.before_start, flat.before)
     lead_start, lead = (flat.before_start, flat.before) if step == 1 else (flat.after_start, flat.after)
-    waiting = follow_start[1:] - follow_start[:-1]
-    in_set = np.ones(flat.kernels, dtype=np.int8)
+    in_set = start_set.copy()
     best_set = np.zeros(flat.kernels, dtype=np.int8)
     bound = start_bytes
-    border = np.flatnonzero(waiting == 0).astype(np.int64)
+    waiting = np.zeros(flat.kernels, dtype=np.int64)
     values = np.zeros(flat.kernels, dtype=np.int64)
-    border_count = border.shape[0]
-    border = np.concatenate((border, np.empty(flat.kernels - border_count, dtype=np.int64)))
+    border = np.empty(flat.kernels, dtype=np.int64)
+    border_count = 0
+    for kernel in range(flat.kernels):
+        for i in range(follow_start[kernel], follow_start[kernel + 1]):
+            waiting[kernel] += in_set[follow[i]]
+        if in_set[kernel] and waiting[kernel] == 0:
+            border[border_count] = kernel
+            border_count += 1
     slot, since_peel = 0, 0
     while border_count > 0 and work > 0:
         if since_peel >= border_count:
@@ -76,12 +83,11 @@ def _peel(flat: FlatGraph, start_bytes: int, enough: int, step: int, work: int) 
             since_peel = 0
         slot = slot + 1 if slot + 1 < border_count else 0
         kernel = border[slot]
-        side = _peel_side(flat, kernel, in_set, step)
+        side = _pinned(flat, kernel, in_set, step)
         value, _, _ = min_cut(flat, side, UNLIMITED)
-        value += flat.floor_bytes[kernel]
-        work -= flat.kernels
-        values[kernel] = value
-        if value > bound:
+        values[kernel] = value + flat.floor_bytes[kernel]
+        work -= 1
+        if values[kernel] > bound:
             since_peel += 1
             continue
         since_peel = 0
@@ -90,50 +96,54 @@ def _peel(flat: FlatGraph, start_bytes: int, enough: int, step: int, work: int) 
         border[slot] = border[border_count]
         for i in range(lead_start[kernel], lead_start[kernel + 1]):
             waiting[lead[i]] -= 1
-            if waiting[lead[i]] == 0:
+            if waiting[lead[i]] == 0 and in_set[lead[i]]:
                 border[border_count] = lead[i]
                 border_count += 1
-    return bound, best_set, work
+    return bound, best_set
 
 
 def cut_bound(flat: FlatGraph, kernels: Ints) -> Bound:
     """The best cut bound over the given `kernels` (at least one)."""
-    best, best_kernel = -1, -1
-    for kernel in kernels.tolist():
-        value = step_cut(flat, kernel)[0] + int(flat.floor_bytes[kernel])
-        if value > best:
-            best, best_kernel = value, kernel
+    values = [step_cut(flat, kernel)[0] + int(flat.floor_bytes[kernel]) for kernel in kernels.tolist()]
+    best = max(values)
     in_set = np.zeros(flat.kernels, dtype=np.int8)
-    in_set[best_kernel] = 1
-    return Bound(best, _witness(flat, in_set, 1))
+    in_set[kernels[values.index(best)]] = 1
+    return Bound(best, _witness(flat, in_set, 1, best))
 
 
-def set_bound(flat: FlatGraph, floor: Bound, enough: int, work: int) -> Bound:
-    """The best set bound, both ways round, if it beats `floor`; done at `enough` bytes or after `work`."""
-    best = floor
-    for step in (1, -1):
-        value, in_set, _ = _peel(flat, best.bytes, enough, step, work)
-        if value > best.bytes:
-            best = Bound(value, _witness(flat, in_set, step))
-        if best.bytes >= enough:
+def set_bound(
+    flat: FlatGraph, order: Ints, window: slice, above: int, enough: int, work: int
+) -> Bound | None:
+    """The best set bound that exceeds `above` bytes, over sets that end (or start) in `window` of `order`.
+
+    The whole order as window gives the best set of all; a short one around the peak is often as good, and
+    cheap. Each way round stops at `enough` bytes, or after `work` cuts.
+    """
+    best: Bound | None = None
+    for step in (-1, 1):
+        start_set = np.zeros(flat.kernels, dtype=np.int8)
+        start_set[order[: window.stop] if step == 1 else order[window.start :]] = 1
+        value, in_set = _peel(flat, start_set, above, enough, step, work)
+        if value > above:
+            above, best = value, Bound(value, _witness(flat, in_set, step, value))
+        if above >= enough:
             break
     return best
 
 
-def _witness(flat: FlatGraph, in_set: Bytes8, step: int) -> SetWitness:
-    """The flows for each kernel of the set that may run last (step 1) or first (step -1)."""
+def _witness(flat: FlatGraph, in_set: Bytes8, step: int, bound: int) -> SetWitness:
+    """The flows, just large enough for `bound`, of each kernel that may run last (first) in the set."""
+    members = np.flatnonzero(in_set).tolist()
     flows = []
-    for kernel in np.flatnonzero(in_set).tolist():
+    for kernel in members:
         reach = np.zeros(flat.kernels, dtype=np.int8)
         if step == 1:
             mark_descendants(flat, kernel, reach)
         else:
             mark_ancestors(flat, kernel, reach)
         reach[kernel] = 0
-        if np.any((reach != 0) & (in_set != 0)):
-            continue
-        side = _peel_side(flat, kernel, in_set, step)
-        # A set is closed while peeling, but the cut bound's is not: close what the others force.
-        _, _, rows = min_cut(flat, side, UNLIMITED)
-        flows.append(Flow(kernel, tuple(tuple(row) for row in rows.tolist())))
-    return SetWitness("last" if step == 1 else "first", tuple(np.flatnonzero(in_set).tolist()), tuple(flows))
+        if not np.any(in_set[reach != 0]):
+            enough = bound - int(flat.floor_bytes[kernel])
+            _, _, rows = min_cut(flat, _pinned(flat, kernel, in_set, step), enough)
+            flows.append(Flow(kernel, tuple(map(tuple, rows.tolist()))))
+    return SetWitness("last" if step == 1 else "first", tuple(members), tuple(flows))

@@ -22,21 +22,23 @@ from numpy.typing import NDArray
 from compiler_core.order.compiled import compiled
 from compiler_core.order.flat import Bytes8, FlatGraph, Ints
 from compiler_core.order.flow import INSIDE, OUTSIDE, UNLIMITED, min_cut
-from compiler_core.order.walk import apply_move, input_bytes, move_delta, step_bytes
+from compiler_core.order.walk import apply_move, move_delta, step_bytes
+from compiler_core.order.witness import SearchWitness
 
 Words = NDArray[np.uint64]
 FOUND, DEAD, OPEN = 1, 0, -1
+MAX_STATE_BYTES = 1 << 28
 _NO_JUMP = -1
 
 
 @dataclass(frozen=True)
 class SearchResult:
-    """`outcome` FOUND: `order` fits; DEAD: none does, `states` are closed; OPEN: work ran out."""
+    """`outcome` FOUND: `order` fits. DEAD: no order stays below `next_limit`, as `witness` shows. OPEN: unknown."""
 
     outcome: int
+    next_limit: int
     order: Ints
-    states: Words  # one row of kernel bits per visited down-set
-    jumps: Ints  # per state the state that its safe move leads to, or -1: all moves were tried
+    witness: SearchWitness | None
 
 
 @compiled
@@ -153,17 +155,14 @@ def _retreat(flat: FlatGraph, walk: _Walk, length: int) -> None:
 
 
 @compiled
-def _fits(flat: FlatGraph, walk: _Walk, kernel: int, delta: int, limit: int) -> bool:
-    """Whether moving `kernel`, which changes live bytes by `delta`, stays within `limit`."""
+def _need(flat: FlatGraph, walk: _Walk, kernel: int, delta: int) -> int:
+    """Bytes while `kernel`, which changes live bytes by `delta`, is moved."""
     if walk.way == 1:
-        return walk.counts[2] + step_bytes(flat, kernel, walk.touched) <= limit
-    below = walk.counts[2] + delta
-    if flat.maybe_start[kernel] == flat.maybe_start[kernel + 1]:
-        return below + flat.floor_bytes[kernel] <= limit
+        return walk.counts[2] + step_bytes(flat, kernel, walk.touched)
     apply_move(flat, kernel, walk.touched, -1)
-    need = below + step_bytes(flat, kernel, walk.touched)
+    need = walk.counts[2] + delta + step_bytes(flat, kernel, walk.touched)
     apply_move(flat, kernel, walk.touched, 1)
-    return need <= limit
+    return need
 
 
 @compiled
@@ -174,7 +173,7 @@ def _close(flat: FlatGraph, walk: _Walk, limit: int) -> None:
         slot = slot + 1 if slot + 1 < walk.counts[0] else 0
         kernel = walk.ready[slot]
         delta = move_delta(flat, kernel, walk.touched, walk.way)
-        if delta <= 0 and _fits(flat, walk, kernel, delta, limit):
+        if delta <= 0 and _need(flat, walk, kernel, delta) <= limit:
             _advance(flat, walk, kernel)
             seen = 0
         else:
@@ -195,7 +194,7 @@ def _least_between(flat: FlatGraph, walk: _Walk, length: int) -> tuple[bool, Byt
 
 
 @compiled
-def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int, Ints, Words, Ints]:
+def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int, int, Ints, Words, Ints]:
     count = flat.kernels
     walk = _begin(flat, way)
     words = walk.bits.shape[0]
@@ -218,11 +217,12 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
     depth = 0
     arrived = True
     entered = 0
+    next_limit = UNLIMITED
     while True:
         if arrived:
             _close(flat, walk, limit)
             if walk.counts[1] == count:
-                return FOUND, walk.trail if way == 1 else walk.trail[::-1].copy(), states[:0], jumps[:0]
+                return FOUND, limit, walk.trail if way == 1 else walk.trail[::-1].copy(), states[:0], jumps[:0]
             live = walk.counts[2]
             first = depth
             while first > 0 and live_at[first - 1] >= live:
@@ -239,20 +239,20 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
                     depth = first + 1
                     minimal = True
                     if walk.counts[1] == count:
-                        return FOUND, walk.trail if way == 1 else walk.trail[::-1].copy(), states[:0], jumps[:0]
+                        return FOUND, limit, walk.trail if way == 1 else walk.trail[::-1].copy(), states[:0], jumps[:0]
                 if minimal:
                     for i in range(first, depth):
                         next_at[i] = end_at[i]
                         safe_at[i] = True
             known = table[_find(states, table, walk.bits)]
             if known >= 0:
-                if safe_at[depth - 1] and depth > 0:
+                if safe_at[depth - 1]:
                     jump_at[depth - 1] = known
                 arrived = False
             else:
                 entered += 1
                 if entered > max_states:
-                    return OPEN, no_order, states[:0], jumps[:0]
+                    return OPEN, limit, no_order, states[:0], jumps[:0]
                 begin = end_at[depth - 1] if depth > 0 else 0
                 if choices.shape[0] < begin + walk.counts[0]:
                     choices = np.concatenate((choices, np.empty(begin + walk.counts[0], dtype=np.int64)))
@@ -261,7 +261,10 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
                 for slot in range(walk.counts[0]):
                     kernel = walk.ready[slot]
                     delta = move_delta(flat, kernel, walk.touched, way)
-                    if _fits(flat, walk, kernel, delta, limit):
+                    need = _need(flat, walk, kernel, delta)
+                    if need > limit:
+                        next_limit = min(next_limit, need)
+                    else:
                         at = fitting
                         while at > 0 and (
                             keys[at - 1] > delta
@@ -293,7 +296,7 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
         jumps[dead] = jump_at[top]
         table[_find(states, table, walk.bits)] = dead
         if top == 0:
-            return DEAD, no_order, states[: dead + 1].copy(), jumps[: dead + 1].copy()
+            return DEAD, next_limit, no_order, states[: dead + 1].copy(), jumps[: dead + 1].copy()
         if safe_at[top - 1]:
             jump_at[top - 1] = jump_at[top] if safe_at[top] else dead
         dead += 1
@@ -305,5 +308,15 @@ def search(flat: FlatGraph, limit: int, way: int, max_states: int) -> SearchResu
 
     `way` 1 searches forward, -1 backward; the answer does not depend on it, the work does.
     """
-    outcome, order, states, jumps = _search(flat, limit, way, max_states)
-    return SearchResult(outcome, order, states, jumps)
+    words = (flat.kernels + 63) // 64
+    capped = max(1, min(max_states, MAX_STATE_BYTES // (8 * words)))
+    outcome, next_limit, order, states, jumps = _search(flat, limit, way, capped)
+    witness = _witness(way, states, jumps) if outcome == DEAD else None
+    return SearchResult(outcome, next_limit, order, witness)
+
+
+def _witness(way: int, states: Words, jumps: Ints) -> SearchWitness:
+    """The dead ends as bit masks."""
+    masks = [int.from_bytes(row.astype("<u8").tobytes(), "little") for row in states]
+    leads = tuple(masks[jump] if jump != _NO_JUMP else None for jump in jumps.tolist())
+    return SearchWitness("forward" if way == 1 else "backward", tuple(masks), leads)

@@ -26,3 +26,18 @@ class SetWitness:
     direction: Literal["last", "first"]
     kernels: tuple[int, ...]
     flows: tuple[Flow, ...]
+
+
+@dataclass(frozen=True)
+class SearchWitness:
+    """Down-sets (bit masks of kernels) from which no order goes on (forward), or comes (backward), below
+    the bound. Each is closed: no kernel could move without raising live bytes. `leads[i]` is the mask of
+    the state that state i safely moves to; None: every kernel that fits leads to another of `states`.
+    """
+
+    way: Literal["forward", "backward"]
+    states: tuple[int, ...]
+    leads: tuple[int | None, ...]
+
+
+Witness: TypeAlias = SetWitness | SearchWitness

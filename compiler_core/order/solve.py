@@ -1,0 +1,140 @@
+"""The order of least peak memory, with a proof: portfolio, cut bound, set bound, bottleneck search."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+
+from compiler_core.order.bounds import cut_bound, set_bound
+from compiler_core.order.flat import FlatGraph, Ints, flatten
+from compiler_core.order.kernel_graph import KernelGraph, peak_of
+from compiler_core.order.portfolio import POLICIES, list_order
+from compiler_core.order.search import DEAD, FOUND, search
+from compiler_core.order.walk import flat_peak, flat_profile
+from compiler_core.order.witness import SetWitness, Witness
+
+Status: TypeAlias = Literal["optimal", "open", "stopped"]
+
+_FEW_CUTS = 64
+_NEAR_STEPS = 64
+_FIRST_STATES = 512
+_MORE_STATES = 8
+
+
+@dataclass(frozen=True)
+class PeakPlan:
+    """An order, its peak, and the best bound known: no order stays below `bound_bytes`, as `witness` shows.
+
+    `status`: optimal - peak and bound meet; open - the budget was spent first; stopped - `stop` said so.
+    """
+
+    order: tuple[int, ...]
+    peak_bytes: int
+    bound_bytes: int
+    witness: Witness
+    status: Status
+
+    @property
+    def gap(self) -> float:
+        """Peak / bound, 1.0 when proven."""
+        return self.peak_bytes / self.bound_bytes if self.bound_bytes else 1.0
+
+
+@dataclass(frozen=True)
+class PeakBudget:
+    """Work, not time, so that results repeat: kernels visited by a bound, down-sets entered by a search."""
+
+    bound_visits: int = 200_000_000
+    search_states: int = 200_000
+
+
+def solve_peak(
+    graph: KernelGraph,
+    budget: PeakBudget = PeakBudget(),
+    stop: Callable[[], bool] = lambda: False,
+) -> PeakPlan:
+    """The order of least peak memory of `graph`, as far as `budget` reaches; `stop` is asked between steps.
+
+    Deterministic unless stopped. The steps get dearer; the first that makes peak and bound meet is the last.
+    """
+    if graph.kernels == 0:
+        inputs = peak_of(graph, ())
+        return PeakPlan((), inputs, inputs, SetWitness("last", (), ()), "optimal")
+    flat = flatten(graph)
+    orders = [list_order(flat, weights) for weights in POLICIES.values()]
+    best = min(orders, key=lambda order: flat_peak(flat, order))
+    state = _State(best, flat_peak(flat, best), -1, SetWitness("last", (), ()))
+    status: Status = "open"
+    for step in _steps(flat, budget):
+        state = _repeat(step, state, stop)
+        if state.bound == state.peak:
+            status = "optimal"
+            break
+        if stop():
+            status = "stopped"
+            break
+    return PeakPlan(tuple(state.order.tolist()), state.peak, state.bound, state.witness, status)
+
+
+@dataclass(frozen=True)
+class _State:
+    """The best order and the best bound so far."""
+
+    order: Ints
+    peak: int
+    bound: int
+    witness: Witness
+
+
+_Step: TypeAlias = Callable[[_State], _State]
+
+
+def _repeat(step: _Step, state: _State, stop: Callable[[], bool]) -> _State:
+    """Takes `step` until it no longer helps."""
+    while True:
+        after = step(state)
+        if after is state or after.bound == after.peak or stop():
+            return after
+        state = after
+
+
+def _steps(flat: FlatGraph, budget: PeakBudget) -> Iterator[_Step]:
+    """What to try, in turn: each returns the state it was given when it did not help."""
+    cuts = max(_FEW_CUTS, budget.bound_visits // flat.kernels)
+    yield lambda state: _by_cuts(flat, state, _FEW_CUTS)
+    yield lambda state: _by_sets(flat, state, _NEAR_STEPS, cuts)
+    yield lambda state: _by_cuts(flat, state, cuts)
+    yield lambda state: _by_sets(flat, state, flat.kernels, cuts)
+    states = min(_FIRST_STATES, budget.search_states)
+    while states > 0:
+        yield lambda state, states=states: _by_search(flat, state, states)  # type: ignore[misc]
+        states = min(states * _MORE_STATES, budget.search_states) if states < budget.search_states else 0
+
+
+def _by_cuts(flat: FlatGraph, state: _State, cuts: int) -> _State:
+    """Cut bounds of the kernels where the best order stands highest."""
+    highest_first = np.argsort(-flat_profile(flat, state.order), kind="stable")
+    bound = cut_bound(flat, state.order[highest_first[:cuts]])
+    return replace(state, bound=bound.bytes, witness=bound.witness) if bound.bytes > state.bound else state
+
+
+def _by_sets(flat: FlatGraph, state: _State, near: int, cuts: int) -> _State:
+    """Set bounds over sets that end or start within `near` steps of the best order's peak."""
+    at = int(np.argmax(flat_profile(flat, state.order)))
+    window = slice(max(0, at - near), at + near + 1)
+    bound = set_bound(flat, state.order, window, state.bound, state.peak, cuts)
+    return replace(state, bound=bound.bytes, witness=bound.witness) if bound else state
+
+
+def _by_search(flat: FlatGraph, state: _State, max_states: int) -> _State:
+    """Searches at the bound, where an order would be its own proof, then nearer and nearer to the peak."""
+    gap = state.peak - 1 - state.bound
+    for eighths in (0, 4, 6, 8):
+        for way in (1, -1):
+            result = search(flat, state.bound + gap * eighths // 8, way, max_states)
+            if result.outcome == FOUND:
+                return replace(state, order=result.order, peak=flat_peak(flat, result.order))
+            if result.outcome == DEAD and result.witness is not None:
+                return replace(state, bound=result.next_limit, witness=result.witness)
+    return state
