@@ -12,10 +12,11 @@ from compiler_core.ops import Unit
 
 
 class Level(StrEnum):
-    """Where an operand lives between kernels."""
+    """Where an operand lives between kernels. CONSTANT is DRAM, packed at compile time in the order of use."""
 
     LLB = "llb"
     DRAM = "dram"
+    CONSTANT = "constant"
     HOST = "host"
 
 
@@ -102,7 +103,7 @@ def stored_values(graph: Graph, members: Sequence[int]) -> list[int]:
 def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level]) -> Kernel:
     """Cut the ops `members` out of `graph`; the last of them in graph order is the root.
 
-    `levels` says where each outer operand lives; values it does not name live in DRAM.
+    `levels` says where each outer operand lives; constants, and values it does not name, live in DRAM.
 
         conv -> relu -> add(x)     --members (conv, relu)-->     inputs (x0, w), outputs (relu's result)
     """
@@ -125,7 +126,10 @@ def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level])
         inputs=tuple(at[value] for value in numbering.inputs),
         outputs=tuple(at[value] for value in outputs),
     )
-    placed = tuple(levels.get(value, Level.DRAM) for value in (*numbering.inputs, *outputs))
+    default = {value: Level.CONSTANT for value in numbering.inputs if value in graph.constants}
+    placed = tuple(
+        levels.get(value, default.get(value, Level.DRAM)) for value in (*numbering.inputs, *outputs)
+    )
     return Kernel(Workload(local, placed), numbering.values, numbering.ops)
 
 

@@ -1,0 +1,135 @@
+"""A Graph (or a Workload) as plain JSON and back: what travels to workers and rests in the database.
+
+Names and weights stay behind; which values are constant travels. Only networks with bound extents do.
+"""
+
+from typing import Any
+
+import numpy as np
+
+from compiler_core.digest import Json
+from compiler_core.dims import known
+from compiler_core.dtypes import DType, TensorType
+from compiler_core.errors import RecordError
+from compiler_core.graph import Graph, Op
+from compiler_core.index_map import Access, IndexExpr
+from compiler_core.ops import OPS, AxisKind
+from compiler_core.workload import Level, Workload
+
+_KINDS = {"p": AxisKind.PARALLEL, "r": AxisKind.REDUCTION, "s": AxisKind.SCAN}
+_LETTERS = {kind: letter for letter, kind in _KINDS.items()}
+
+
+def graph_to_json(graph: Graph) -> Json:
+    """`graph` without names and weights; ModelError while an extent is unbound."""
+    return {
+        "values": [[str(value.dtype), *graph.shape(number)] for number, value in enumerate(graph.values)],
+        "ops": [_op_to_json(op) for op in graph.ops],
+        "inputs": list(graph.inputs),
+        "outputs": list(graph.outputs),
+        "constants": sorted(graph.constants),
+    }
+
+
+def _op_to_json(op: Op) -> Json:
+    return {
+        "kind": op.kind,
+        "domain": list(op.extents),
+        "axes": "".join(_LETTERS[kind] for kind in op.axis_kinds),
+        "operands": [
+            [access.value, _pad_to_json(access.pad), [_expr_to_json(expr) for expr in access.exprs]]
+            for access in op.operands
+        ],
+        "result": op.result,
+        "attributes": [[name, value] for name, value in op.attributes],
+    }
+
+
+def _expr_to_json(expr: IndexExpr) -> Json:
+    terms: Json = [[axis, known(c, "an index coefficient")] for axis, c in expr.terms]
+    numbers = [known(dim, "an index") for dim in (expr.offset, expr.divisor, expr.modulus)]
+    return [terms, *numbers, expr.source]
+
+
+def _pad_to_json(pad: float | None) -> Json:
+    """JSON has no infinities."""
+    return str(pad) if pad is not None and abs(pad) == float("inf") else pad
+
+
+def graph_from_json(form: Any) -> Graph:
+    """Inverse of `graph_to_json`; constants come back as empty arrays. RecordError when it is not a graph."""
+    try:
+        graph = Graph(
+            values=tuple(TensorType(tuple(map(int, dims)), DType(dtype)) for dtype, *dims in form["values"]),
+            ops=tuple(_op_from_json(op) for op in form["ops"]),
+            inputs=tuple(map(int, form["inputs"])),
+            outputs=tuple(map(int, form["outputs"])),
+            constants={int(value): np.zeros(0) for value in form["constants"]},
+        )
+    except (KeyError, TypeError, ValueError, IndexError) as error:
+        raise RecordError(f"a recorded graph is malformed: {type(error).__name__} {error}") from None
+    _check(graph)
+    return graph
+
+
+def _op_from_json(form: Any) -> Op:
+    return Op(
+        kind=str(form["kind"]),
+        domain=tuple(map(int, form["domain"])),
+        axis_kinds=tuple(_KINDS[letter] for letter in form["axes"]),
+        operands=tuple(
+            Access(int(value), tuple(map(_expr_from_json, exprs)), None if pad is None else float(pad))
+            for value, pad, exprs in form["operands"]
+        ),
+        result=int(form["result"]),
+        attributes=tuple((str(name), value) for name, value in form["attributes"]),
+    )
+
+
+def _expr_from_json(form: Any) -> IndexExpr:
+    terms, offset, divisor, modulus, source = form
+    return IndexExpr(
+        tuple((int(axis), int(coefficient)) for axis, coefficient in terms),
+        int(offset),
+        int(divisor),
+        int(modulus),
+        int(source),
+    )
+
+
+def _check(graph: Graph) -> None:
+    """What a foreign text could get wrong that would not fail by itself."""
+    made = {*graph.inputs, *graph.constants}
+    for number, op in enumerate(graph.ops):
+        where = f"op {number} of a recorded graph"
+        if op.kind not in OPS:
+            raise RecordError(f"{where} is a {op.kind!r}, which is not in the table of ops")
+        if len(op.domain) != len(op.axis_kinds) or min(op.extents, default=1) < 0:
+            raise RecordError(f"{where} has a malformed domain")
+        for access in op.operands:
+            if access.value not in made or len(access.exprs) != len(graph.values[access.value].shape):
+                raise RecordError(f"{where} reads value {access.value} before it is made, or by a wrong map")
+            for expr in access.exprs:
+                if any(not 0 <= axis < len(op.domain) for axis in expr.axes) or expr.divisor == 0:
+                    raise RecordError(f"{where} has an index map outside its domain")
+        if not 0 <= op.result < len(graph.values) or op.result in made:
+            raise RecordError(f"{where} makes value {op.result} again")
+        made.add(op.result)
+    if not set(graph.outputs) <= made:
+        raise RecordError("a recorded graph never makes one of its outputs")
+
+
+def workload_to_json(workload: Workload) -> Json:
+    """A Workload: its graph, and the level of each outer operand."""
+    return {"graph": graph_to_json(workload.graph), "levels": [str(level) for level in workload.levels]}
+
+
+def workload_from_json(form: Any) -> Workload:
+    """Inverse of `workload_to_json`; RecordError when it is not a Workload."""
+    try:
+        workload = Workload(graph_from_json(form["graph"]), tuple(Level(level) for level in form["levels"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise RecordError(f"a recorded workload is malformed: {type(error).__name__} {error}") from None
+    if len(workload.levels) != len(workload.graph.inputs) + len(workload.graph.outputs):
+        raise RecordError("a recorded workload does not place each of its outer operands once")
+    return workload
