@@ -113,3 +113,68 @@ def _group_to_join(
 
 def _work(graph: Graph, members: Sequence[int]) -> int:
     return sum(graph.ops[at].points for at in members)
+
+
+def merged(graph: Graph, producer: Group, consumer: Group) -> Group | None:
+    """Two groups as one, or None when that is not a legal group.
+
+        (conv, relu) + (conv)   ->   (conv, relu, conv)      a depth-first chain
+
+    The union is legal when every op of it leads to the consumer's root, when no path leaves it and comes
+    back, and when it holds no op that runs on the host.
+    """
+    union = tuple(sorted({*producer, *consumer}))
+    inside = set(union)
+    root = max(consumer)
+    if max(union) != root or any(graph.ops[at].row.unit is Unit.HOST for at in union):
+        return None
+    for at in union[:-1]:
+        if not any(reader in inside for reader in graph.readers.get(graph.ops[at].result, ())):
+            return None
+    return union if _is_convex(graph, inside) else None
+
+
+def _is_convex(graph: Graph, inside: set[int]) -> bool:
+    """No value of the group is needed, through ops outside it, by the group itself."""
+    tainted: set[int] = set()
+    for at in range(min(inside), max(inside) + 1):
+        sources = {graph.producer.get(access.value, -1) for access in graph.ops[at].operands}
+        if at in inside:
+            if sources & tainted:
+                return False
+        elif sources & (tainted | inside):
+            tainted.add(at)
+    return True
+
+
+def in_data_order(graph: Graph, groups: Sequence[Group]) -> tuple[Group, ...] | None:
+    """`groups` so that each comes after those it reads from, earliest root first; None when they form a cycle.
+
+    Two legal groups can need each other; such a choice of groups is not a schedule.
+    """
+    storing = {at: number for number, group in enumerate(groups) for at in group if not _is_view(graph, at)}
+    storing |= {max(group): number for number, group in enumerate(groups)}
+    needs: list[set[int]] = []
+    for number, group in enumerate(groups):
+        sources = {
+            storing[above]
+            for at in group
+            for access in graph.ops[at].operands
+            if (above := graph.producer.get(access.value)) is not None
+            and above not in group
+            and above in storing
+        }
+        needs.append(sources - {number})
+    done: list[int] = []
+    waiting = sorted(range(len(groups)), key=lambda number: max(groups[number]))
+    while waiting:
+        ready = next((n for n in waiting if needs[n] <= set(done)), None)
+        if ready is None:
+            return None
+        waiting.remove(ready)
+        done.append(ready)
+    return tuple(groups[number] for number in done)
+
+
+def _is_view(graph: Graph, at: int) -> bool:
+    return graph.ops[at].row.unit is Unit.NONE

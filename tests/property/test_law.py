@@ -1,0 +1,101 @@
+"""The law of the house: emulate(compile(graph, any config in the space)) equals interpret(graph), bit for bit."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from compiler_core.emulate import emulate
+from compiler_core.errors import ConfigError
+from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_order, merged
+from compiler_core.graph import Graph
+from compiler_core.interpret import interpret
+from compiler_core.pipeline import Plan, compile_graph, plan_groups, schedule_of
+from compiler_core.schedule import Schedule
+from compiler_core.target import Target
+from compiler_core.verify import verify_program
+from search_space.codec import tiling_of
+from search_space.moves import sample
+from search_space.rules import kernel_space
+from tests.property.random_graphs import graphs
+from tests.targets import small_target
+
+Draw = Callable[..., Any]
+
+
+@st.composite
+def groupings(draw: Draw, graph: Graph) -> tuple[Group, ...]:
+    """The greedy groups, or single ops, with some legal pairs merged."""
+    groups = group_greedily(graph, FusionPolicy(epilogues=draw(st.booleans())))
+    for _ in range(draw(st.integers(0, 4))):
+        pairs = [
+            (p, c) for p in groups for c in groups if p is not c and merged(graph, p, c) and _reads(graph, p, c)
+        ]
+        if not pairs:
+            break
+        producer, consumer = draw(st.sampled_from(pairs))
+        union = merged(graph, producer, consumer)
+        assert union is not None
+        tried = in_data_order(graph, [union, *(g for g in groups if g not in (producer, consumer))])
+        groups = groups if tried is None else tried
+    return groups
+
+
+def _reads(graph: Graph, producer: Group, consumer: Group) -> bool:
+    root = graph.ops[max(producer)].result
+    return any(access.value == root for at in consumer for access in graph.ops[at].operands)
+
+
+@st.composite
+def targets(draw: Draw) -> Target:
+    return small_target(
+        cores=draw(st.integers(1, 5)),
+        l1_kib=draw(st.sampled_from([1, 2, 8, 1024])),
+        accumulator_kib=draw(st.sampled_from([0, 0, 1, 8])),
+    )
+
+
+@st.composite
+def schedules(draw: Draw, graph: Graph, target: Target) -> tuple[Plan, Schedule]:
+    """Random groups, and for every kernel a random Config of its space."""
+    plan = plan_groups(graph, draw(groupings(graph)), target)
+    chosen = {}
+    for digest, regions in plan.regions.items():
+        space = kernel_space(regions, target)
+        rows = sample(space, 1, np.random.default_rng(draw(st.integers(0, 2**31))), attempts=8)
+        assume(len(rows) == 1)
+        chosen[digest] = tiling_of(space.decode(rows[0]), regions)
+    return plan, schedule_of(plan, chosen)
+
+
+@given(st.data())
+def test_every_schedule_computes_what_the_graph_means(data: Any) -> None:
+    graph, inputs = data.draw(graphs())
+    target = data.draw(targets())
+    plan, schedule = data.draw(schedules(graph, target))
+    program = compile_graph(graph, schedule, target, plan)
+    assert verify_program(graph, program, target) == []
+    expected = interpret(graph, inputs)
+    for value, got in emulate(graph, program, inputs).items():
+        np.testing.assert_array_equal(got, expected[value], err_msg=f"value {value}")
+
+
+@given(st.data())
+def test_static_validity_is_what_the_lowering_accepts(data: Any) -> None:
+    graph, _ = data.draw(graphs(most_steps=4))
+    target = data.draw(targets())
+    plan = plan_groups(graph, data.draw(groupings(graph)), target)
+    for regions in plan.regions.values():
+        space = kernel_space(regions, target)
+        rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
+        rows = rng.integers(0, space.widths, size=(8, len(space.knobs)), dtype=np.int32)
+        for row, feasible in zip(rows, space.feasible(rows), strict=True):
+            tiling, cores = tiling_of(space.decode(row), regions)
+            try:
+                from compiler_core.lower import lower_kernel
+
+                lower_kernel(regions, tiling, cores, target)
+            except ConfigError:
+                assert not feasible

@@ -1,0 +1,35 @@
+"""Targets for tests: round numbers, small memories."""
+
+from compiler_core.dtypes import DType
+from compiler_core.target import (
+    CubeShape,
+    CubeUnit,
+    Dma,
+    Energy,
+    HostLink,
+    Memory,
+    Overheads,
+    Target,
+    VectorUnit,
+)
+
+
+def small_target(*, cores: int = 4, l1_kib: int = 64, accumulator_kib: int = 0) -> Target:
+    """A chip of 16x16x16 cubes at 1 GHz that stores f16 and keeps sums in f32."""
+    return Target(
+        name="small",
+        description="",
+        frequency_mhz=1000.0,
+        cores=cores,
+        dtypes=((DType.F16, DType.F32),),
+        matrix=CubeUnit((CubeShape(DType.F16, 16, 16, 16),)),
+        vector=VectorUnit(2048),
+        l1_kib=l1_kib,
+        accumulator_kib=accumulator_kib,
+        llb=Memory(32 * 1024, 1000.0, 10, 64),
+        dram=Memory(1 << 22, 100.0, 100, 64),
+        dma=Dma(128.0, 10, 16),
+        host=HostLink(10.0, 1.0),
+        overheads=Overheads(1.0, 10, 1),
+        energy=Energy(1.0, 1.0, 2.0, 10.0, 20.0, 1.0, ((DType.F16, 1.0),)),
+    )
