@@ -1,0 +1,55 @@
+# Every target but `lock` and `clean` depends on `setup`, which does nothing once its stamp is up to date.
+
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_spec('onnx').submodule_search_locations)")/backend/test/data/light/light_resnet50.onnx
+
+# Some machines export this; it halves the speed of numpy's matrix product.
+unexport OPENBLAS_CORETYPE
+
+.PHONY: setup tune test lint bench campaign fuzz lock clean
+
+setup: $(READY)
+
+# --no-deps: the lock is complete, but for a GPU library of 469 MB that xgboost asks for and a CPU never loads.
+$(READY): requirements.lock pyproject.toml
+	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), 'Tilewright needs Python 3.11 or newer; set PYTHON='"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	if [ -f api/cli/warm.py ]; then $(BIN)/tune warm; fi
+	touch $@
+
+tune: setup
+	$(BIN)/tune run "$(RESNET50)" --target ascend910 --trials 512
+
+test: lint
+	$(BIN)/pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: setup
+	$(BIN)/tune bench models --quick
+
+campaign: setup
+	$(BIN)/pytest -m campaign --timeout=0
+
+fuzz: setup
+	$(BIN)/pytest --hypothesis-profile=fuzz --timeout=0 tests/property
+
+# Keeps the pins that are there; `make lock UPGRADE=--upgrade` moves them all.
+lock:
+	$(PYTHON) -m venv build/lock
+	build/lock/bin/pip install --quiet pip-tools==7.6.2
+	CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --extra dev --build-deps-for editable \
+	    --generate-hashes --strip-extras --no-emit-options --no-emit-index-url --no-emit-find-links \
+	    --no-emit-trusted-host --unsafe-package nvidia-nccl-cu12 $(UPGRADE) --output-file requirements.lock pyproject.toml
+	sed -i '/^# WARNING/,$$d' requirements.lock
+
+clean:
+	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

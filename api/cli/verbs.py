@@ -1,0 +1,22 @@
+"""The table of verbs. A new verb is a module `api/cli/<verb>.py` with an `app`, and one line here.
+
+    from api.cli.verbs import verb_app
+
+    app = verb_app()
+
+    @app.command()
+    def lookup(model: Path, target: ...) -> int | None:
+        from db.lookup import ...        # heavy imports inside, so that --help stays fast
+
+An app with one command is that verb; with several it is a family (`tune targets list`). What a command
+returns is the exit code, None being 0; errors are raised, and `api.cli.main` turns them into exit codes.
+"""
+
+import typer
+
+VERBS: dict[str, str] = {}
+
+
+def verb_app() -> typer.Typer:
+    """A Typer with plain help and without completion options, as every verb's `app` has to be."""
+    return typer.Typer(rich_markup_mode=None, add_completion=False)
