@@ -87,7 +87,7 @@ class CubeUnit:
 
 @dataclass(frozen=True)
 class SystolicUnit:
-    """A rows x cols grid of multipliers through which operands march, a step taking `cycles_per_step` of its dtype.
+    """A rows x cols grid of multipliers through which operands march, `cycles_per_step` by dtype.
 
     A fold is one filling of the grid. `overlap_folds`: a fold starts while the one before drains; otherwise
     each pays its whole fill and drain. Folds are dealt to `units` equal arrays. `joins_taps` and `swaps` are
@@ -201,7 +201,7 @@ class Target:
 
     name: str
     description: str
-    frequency_mhz: Rate
+    frequency_mhz: Annotated[float, Range(1e-3, 1e6)]
     cores: Count
     l1_kib: Annotated[int, Range(1, 2**30)]
     dtypes: tuple[tuple[DType, DType], ...]
