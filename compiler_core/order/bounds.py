@@ -23,7 +23,7 @@ from compiler_core.order.flow import (
     min_cut,
     step_cut,
 )
-from compiler_core.order.witness import Flow, SetWitness
+from compiler_core.order.witness import Flow, SetWitness, flow_rows
 
 
 @dataclass(frozen=True)
@@ -131,19 +131,25 @@ def set_bound(
     return best
 
 
+@compiled
+def _heads(flat: FlatGraph, in_set: Bytes8, step: int) -> Bytes8:
+    """The kernels of the set that may run last (step 1) or first (-1): no other member needs them before."""
+    reach = np.zeros(flat.kernels, dtype=np.int8)
+    for place in range(flat.kernels):
+        kernel = flat.kernels - 1 - place if step == 1 else place
+        start, lead = (flat.before_start, flat.before) if step == 1 else (flat.after_start, flat.after)
+        if in_set[kernel] or reach[kernel]:
+            for i in range(start[kernel], start[kernel + 1]):
+                reach[lead[i]] = 1
+    return in_set & (1 - reach)
+
+
 def _witness(flat: FlatGraph, in_set: Bytes8, step: int, bound: int) -> SetWitness:
     """The flows, just large enough for `bound`, of each kernel that may run last (first) in the set."""
-    members = np.flatnonzero(in_set).tolist()
     flows = []
-    for kernel in members:
-        reach = np.zeros(flat.kernels, dtype=np.int8)
-        if step == 1:
-            mark_descendants(flat, kernel, reach)
-        else:
-            mark_ancestors(flat, kernel, reach)
-        reach[kernel] = 0
-        if not np.any(in_set[reach != 0]):
-            enough = bound - int(flat.floor_bytes[kernel])
-            _, _, rows = min_cut(flat, _pinned(flat, kernel, in_set, step), enough)
-            flows.append(Flow(kernel, tuple(map(tuple, rows.tolist()))))
-    return SetWitness("last" if step == 1 else "first", tuple(members), tuple(flows))
+    for kernel in np.flatnonzero(_heads(flat, in_set, step)).tolist():
+        enough = bound - int(flat.floor_bytes[kernel])
+        _, _, rows = min_cut(flat, _pinned(flat, kernel, in_set, step), enough)
+        flows.append(Flow(kernel, flow_rows(rows)))
+    members = tuple(np.flatnonzero(in_set).tolist())
+    return SetWitness("last" if step == 1 else "first", members, tuple(flows))

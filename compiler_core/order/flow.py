@@ -70,8 +70,8 @@ def _blocking_flow(head: Ints, arcs: tuple[Ints, Ints, Ints], level: Ints, path:
     sent, depth, node = 0, 0, _SOURCE
     while sent < enough:
         if node == _SINK:
-            push = residual[path[0]]
-            for i in range(1, depth):
+            push = enough - sent
+            for i in range(depth):
                 push = min(push, residual[path[i]])
             for i in range(depth):
                 residual[path[i]] -= push
@@ -105,8 +105,8 @@ def min_cut(flat: FlatGraph, side: Bytes8, enough: int) -> tuple[int, Bytes8, ND
     """Least live bytes over down-sets that contain all INSIDE kernels and no OUTSIDE one.
 
     `side` (int8 per kernel: INSIDE, OUTSIDE or 0, free) must be closed: predecessors of INSIDE are INSIDE,
-    successors of OUTSIDE are OUTSIDE. Stops early once the flow reaches `enough`. Returns (flow value, the
-    smallest minimal down-set as INSIDE/OUTSIDE - meaningless after an early stop - and the flow as rows
+    successors of OUTSIDE are OUTSIDE. The flow stops at `enough`. Returns (flow value, the
+    smallest minimal down-set as INSIDE/OUTSIDE - meaningless after such a stop - and the flow as rows
     (tensor, from kernel, to kernel, bytes); tensor NO_TENSOR: along a precedence, from reader to producer;
     from NO_KERNEL: a graph input; to NO_KERNEL: kept as a graph output).
     """
@@ -149,9 +149,11 @@ def min_cut(flat: FlatGraph, side: Bytes8, enough: int) -> tuple[int, Bytes8, ND
                 free_readers += 1
                 free_reader = reader
         if stuck and tail == _SOURCE:
-            fixed[fixed_count] = (edge, producer, stuck_reader, size)
-            fixed_count += 1
-            value += size
+            sent = min(size, enough - value)
+            if sent > 0:
+                fixed[fixed_count] = (edge, producer, stuck_reader, sent)
+                fixed_count += 1
+                value += sent
         elif stuck:
             label[count // 2] = (edge, producer, stuck_reader)
             count = _add_arc(head, arcs, count, tail, _SINK, size)

@@ -10,6 +10,9 @@ Depth first from the empty down-set (forward) or from the full one (backward), w
 - Each down-set is entered once; states are compared in full, the hash only finds them.
 - A kernel that does not fit is not run.
 
+Where a kernel may or may not run in place, depending on which readers came before, only forward search is
+sound: running S earlier helps it, running S later may not.
+
 The search ends with an order, with a closed collection of dead ends (a proof: SearchWitness), or out of work.
 """
 
@@ -23,7 +26,7 @@ from compiler_core.order.compiled import compiled
 from compiler_core.order.flat import Bytes8, FlatGraph, Ints
 from compiler_core.order.flow import INSIDE, OUTSIDE, UNLIMITED, min_cut
 from compiler_core.order.walk import apply_move, move_delta, step_bytes
-from compiler_core.order.witness import SearchWitness
+from compiler_core.order.witness import DeadEnd, FlowRow, SafeMove, SearchWitness, flow_rows
 
 Words = NDArray[np.uint64]
 FOUND, DEAD, OPEN = 1, 0, -1
@@ -303,20 +306,88 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
         depth -= 1
 
 
+def may_search_backward(flat: FlatGraph) -> bool:
+    """Whether every kernel's step bytes are the same in all orders."""
+    return flat.maybe_edge.shape[0] == 0
+
+
 def search(flat: FlatGraph, limit: int, way: int, max_states: int) -> SearchResult:
     """An order of peak <= `limit` bytes or a proof that there is none, within `max_states` down-sets.
 
-    `way` 1 searches forward, -1 backward; the answer does not depend on it, the work does.
+    `way` 1 searches forward, -1 backward (see may_search_backward); only the work depends on it.
     """
     words = (flat.kernels + 63) // 64
     capped = max(1, min(max_states, MAX_STATE_BYTES // (8 * words)))
     outcome, next_limit, order, states, jumps = _search(flat, limit, way, capped)
-    witness = _witness(way, states, jumps) if outcome == DEAD else None
+    witness = _witness(flat, way, next_limit - 1, states, jumps) if outcome == DEAD else None
     return SearchResult(outcome, next_limit, order, witness)
 
 
-def _witness(way: int, states: Words, jumps: Ints) -> SearchWitness:
-    """The dead ends as bit masks."""
+@compiled
+def _children(flat: FlatGraph, way: int, limit: int, state: Words, states: Words, table: Ints) -> Ints:
+    """Where each kernel that fits leads from `state`, as indices of `states`."""
+    walk = _begin(flat, way)
+    changed = True
+    while changed:
+        changed = False
+        for slot in range(walk.counts[0]):
+            kernel = walk.ready[slot]
+            inside = (state[kernel >> 6] >> np.uint64(kernel & 63)) & np.uint64(1) == 1
+            if inside == (way == 1):
+                _advance(flat, walk, kernel)
+                changed = True
+                break
+    length = walk.counts[1]
+    found = np.empty(walk.counts[0], dtype=np.int64)
+    count = 0
+    for kernel in walk.ready[: walk.counts[0]].copy():
+        delta = move_delta(flat, kernel, walk.touched, way)
+        if _need(flat, walk, kernel, delta) <= limit:
+            _advance(flat, walk, kernel)
+            _close(flat, walk, limit)
+            found[count] = table[_find(states, table, walk.bits)]
+            count += 1
+            _retreat(flat, walk, length)
+    return found[:count]
+
+
+@compiled
+def _index(states: Words) -> Ints:
+    size = 1024
+    while size < 2 * states.shape[0]:
+        size *= 2
+    table = np.full(size, -1, dtype=np.int64)
+    for i in range(states.shape[0]):
+        table[_find(states, table, states[i])] = i
+    return table
+
+
+def _witness(flat: FlatGraph, way: int, limit: int, states: Words, jumps: Ints) -> SearchWitness:
+    """The dead ends that the first one (the last to die) needs, in the order they are needed."""
+    table = _index(states)
     masks = [int.from_bytes(row.astype("<u8").tobytes(), "little") for row in states]
-    leads = tuple(masks[jump] if jump != _NO_JUMP else None for jump in jumps.tolist())
-    return SearchWitness("forward" if way == 1 else "backward", tuple(masks), leads)
+    queue, seen = [len(masks) - 1], {len(masks) - 1}
+    dead_ends = []
+    for here in queue:
+        jump = int(jumps[here])
+        if jump == _NO_JUMP:
+            leads = _children(flat, way, limit, states[here], states, table).tolist()
+            dead_ends.append(DeadEnd(masks[here], None))
+        else:
+            leads = [jump]
+            dead_ends.append(DeadEnd(masks[here], SafeMove(masks[jump], _minimal(flat, masks[here], masks[jump]))))
+        queue += [lead for lead in dict.fromkeys(leads) if lead not in seen]
+        seen.update(leads)
+    return SearchWitness("forward" if way == 1 else "backward", tuple(dead_ends))
+
+
+def _minimal(flat: FlatGraph, here: int, there: int) -> tuple[FlowRow, ...]:
+    """A flow as large as the live bytes of `there`, over the down-sets between it and `here`."""
+    both, either = here & there, here | there
+    side = np.zeros(flat.kernels, dtype=np.int8)
+    for kernel in range(flat.kernels):
+        if both >> kernel & 1:
+            side[kernel] = INSIDE
+        elif not either >> kernel & 1:
+            side[kernel] = OUTSIDE
+    return flow_rows(min_cut(flat, side, UNLIMITED)[2].tolist())

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 
@@ -10,35 +10,14 @@ from compiler_core.order.bounds import cut_bound, set_bound
 from compiler_core.order.flat import FlatGraph, Ints, flatten
 from compiler_core.order.kernel_graph import KernelGraph, peak_of
 from compiler_core.order.portfolio import POLICIES, list_order
-from compiler_core.order.search import DEAD, FOUND, search
+from compiler_core.order.search import DEAD, FOUND, may_search_backward, search
 from compiler_core.order.walk import flat_peak, flat_profile
-from compiler_core.order.witness import SetWitness, Witness
-
-Status: TypeAlias = Literal["optimal", "open", "stopped"]
+from compiler_core.order.witness import PeakPlan, SetWitness, Status, Witness
 
 _FEW_CUTS = 64
 _NEAR_STEPS = 64
 _FIRST_STATES = 512
 _MORE_STATES = 8
-
-
-@dataclass(frozen=True)
-class PeakPlan:
-    """An order, its peak, and the best bound known: no order stays below `bound_bytes`, as `witness` shows.
-
-    `status`: optimal - peak and bound meet; open - the budget was spent first; stopped - `stop` said so.
-    """
-
-    order: tuple[int, ...]
-    peak_bytes: int
-    bound_bytes: int
-    witness: Witness
-    status: Status
-
-    @property
-    def gap(self) -> float:
-        """Peak / bound, 1.0 when proven."""
-        return self.peak_bytes / self.bound_bytes if self.bound_bytes else 1.0
 
 
 @dataclass(frozen=True)
@@ -131,7 +110,7 @@ def _by_search(flat: FlatGraph, state: _State, max_states: int) -> _State:
     """Searches at the bound, where an order would be its own proof, then nearer and nearer to the peak."""
     gap = state.peak - 1 - state.bound
     for eighths in (0, 4, 6, 8):
-        for way in (1, -1):
+        for way in (1, -1) if may_search_backward(flat) else (1,):
             result = search(flat, state.bound + gap * eighths // 8, way, max_states)
             if result.outcome == FOUND:
                 return replace(state, order=result.order, peak=flat_peak(flat, result.order))

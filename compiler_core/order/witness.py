@@ -1,19 +1,29 @@
-"""What a proof of a peak-memory bound is made of, as plain values that `checker` reads.
+"""A solved order and its proof, as plain values: what the solver returns and `checker` reads.
 
-A Flow shows that live bytes cannot be small just before one kernel (a maximum flow is dual to the least
-down-set); a SetWitness, that whichever kernel of a set runs last (first), the peak is reached; a
-SearchWitness, that every way from the empty down-set is a dead end below the bound.
+A flow shows that live bytes cannot be small between two down-sets (a maximum flow is dual to the least cut).
+A SetWitness shows that whichever kernel of a set runs last (first), the bound is reached; a SearchWitness,
+that below the bound every way leads to a dead end.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal, TypeAlias
 
-FlowRow: TypeAlias = tuple[int, ...]
+FlowRow: TypeAlias = tuple[int, int, int, int]
+
+
+def flow_rows(rows: Iterable[Iterable[int]]) -> tuple[FlowRow, ...]:
+    """(tensor, from kernel, to kernel, bytes) per row.
+
+    A tensor carries flow from its producer (-1: it is a graph input) to a reader (-1: it stays live to the
+    end), at most its bytes in all. Tensor -1: along a precedence, from a reader back to its producer.
+    """
+    return tuple((int(t), int(tail), int(tip), int(amount)) for t, tail, tip, amount in rows)
 
 
 @dataclass(frozen=True)
 class Flow:
-    """Rows (tensor, from kernel, to kernel, bytes), as compiler_core.order.flow.min_cut describes them."""
+    """The flow for the moment just before `kernel`."""
 
     kernel: int
     rows: tuple[FlowRow, ...]
@@ -21,7 +31,7 @@ class Flow:
 
 @dataclass(frozen=True)
 class SetWitness:
-    """One of `kernels` runs `direction` among them; one flow for each that can."""
+    """One of `kernels` runs `direction` among them; one flow for each that can, in ascending order."""
 
     direction: Literal["last", "first"]
     kernels: tuple[int, ...]
@@ -29,15 +39,51 @@ class SetWitness:
 
 
 @dataclass(frozen=True)
-class SearchWitness:
-    """Down-sets (bit masks of kernels) from which no order goes on (forward), or comes (backward), below
-    the bound. Each is closed: no kernel could move without raising live bytes. `leads[i]` is the mask of
-    the state that state i safely moves to; None: every kernel that fits leads to another of `states`.
+class SafeMove:
+    """Straight on to the down-set `state`; `rows` show that none between here and there is lower."""
+
+    state: int
+    rows: tuple[FlowRow, ...]
+
+
+@dataclass(frozen=True)
+class DeadEnd:
+    """A down-set (a bit mask of kernels) that no order passes below the bound.
+
+    Closed: no kernel could move (run; or be taken back, searching backward) without raising live bytes.
+    `move` None: every kernel that may move leads to a dead end again.
     """
 
+    state: int
+    move: SafeMove | None
+
+
+@dataclass(frozen=True)
+class SearchWitness:
+    """Dead ends, each led to by the ones before it, the first by the empty (full) down-set."""
+
     way: Literal["forward", "backward"]
-    states: tuple[int, ...]
-    leads: tuple[int | None, ...]
+    dead_ends: tuple[DeadEnd, ...]
 
 
 Witness: TypeAlias = SetWitness | SearchWitness
+Status: TypeAlias = Literal["optimal", "open", "stopped"]
+
+
+@dataclass(frozen=True)
+class PeakPlan:
+    """An order, its peak, and the best bound known: no order stays below `bound_bytes`, as `witness` shows.
+
+    `status`: optimal - peak and bound meet; open - the budget was spent first; stopped - on request.
+    """
+
+    order: tuple[int, ...]
+    peak_bytes: int
+    bound_bytes: int
+    witness: Witness
+    status: Status
+
+    @property
+    def gap(self) -> float:
+        """Peak / bound, 1.0 when proven."""
+        return self.peak_bytes / self.bound_bytes if self.bound_bytes else 1.0
