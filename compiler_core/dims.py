@@ -10,7 +10,7 @@ come out even, or a minimum that is not decided. Equal polynomials are equal obj
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import total_ordering
-from typing import TypeAlias, Union
+from typing import TypeAlias
 
 from compiler_core.errors import ModelError
 
@@ -45,7 +45,7 @@ class Minimum:
         return str(self) < str(other)
 
 
-Atom: TypeAlias = Union[str, FloorDiv, Minimum]
+Atom: TypeAlias = str | FloorDiv | Minimum
 Monomial: TypeAlias = tuple[Atom, ...]
 
 
@@ -98,7 +98,7 @@ class SymDim:
     __repr__ = __str__
 
 
-Dim: TypeAlias = Union[int, SymDim]
+Dim: TypeAlias = int | SymDim
 Shape: TypeAlias = tuple[Dim, ...]
 
 

@@ -1,0 +1,1 @@
+"""ONNX files in, Graphs out: the one package that knows onnx."""

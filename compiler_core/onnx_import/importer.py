@@ -1,0 +1,125 @@
+"""ONNX file -> Graph: read, walk the nodes, build structured ops, simplify."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import onnx
+
+from compiler_core.constants import Constants
+from compiler_core.errors import ModelError
+from compiler_core.graph import Graph
+from compiler_core.onnx_import.builder import Builder, Tensor
+from compiler_core.onnx_import.context import Context, HostOp
+from compiler_core.onnx_import.external import ExternalData
+from compiler_core.onnx_import.inputs import DimNames, input_type
+from compiler_core.onnx_import.load import load_model, opset_versions
+from compiler_core.onnx_import.node import printable
+from compiler_core.onnx_import.tensor_data import constant_from, dense_from, element_type
+from compiler_core.onnx_import.walk import Walk, graph_frame
+from compiler_core.simplify import simplify
+
+
+@dataclass(frozen=True)
+class ImportedModel:
+    """A network read from a file.
+
+    `inputs` and `outputs` pair the model's names with values of `graph`, in the model's order; an output may be
+    an input or a constant. `host_ops` lists what runs on the host.
+    """
+
+    name: str
+    graph: Graph
+    inputs: tuple[tuple[str, int], ...]
+    outputs: tuple[tuple[str, int], ...]
+    host_ops: tuple[HostOp, ...]
+
+
+def import_model(path: Path, dims: Mapping[str, int] | None = None) -> ImportedModel:
+    """The Graph of an ONNX file, dims named in `dims` bound, the others kept as symbols.
+
+    Raises ModelError, one line naming node and reason, for whatever cannot be imported. Reads nothing but
+    `path` and external tensor data beside it.
+    """
+    try:
+        return _import(path, dict(dims or {}))
+    except (MemoryError, RecursionError) as error:
+        raise ModelError(f"{str(path)!r} needs more memory or nesting than an import may use") from error
+
+
+def _import(path: Path, dims: Mapping[str, int]) -> ImportedModel:
+    model = load_model(path)
+    context = Context(Builder(), ExternalData(path.parent))
+    frame = graph_frame(model.graph, opset_versions(model), None)
+    _define_constants(model.graph, context, frame.scope)
+    infos = [info for info in model.graph.input if info.name not in frame.scope]
+    names = DimNames(infos, dims)
+    inputs: list[tuple[str, int]] = []
+    for info in infos:
+        shape, elem_type = input_type(info, names)
+        tensor = context.builder.new_value(shape, element_type(elem_type, info.name))
+        frame.define(info.name, tensor)
+        context.builder.names[tensor.value] = info.name
+        inputs.append((info.name, tensor.value))
+    unknown = sorted(set(dims) - names.used)
+    if unknown:
+        raise ModelError(
+            f"the model has no dimension called {unknown[0]!r}; it has {', '.join(sorted(names.used)) or 'none'}"
+        )
+    context.taken |= names.used
+    walk = Walk(context, {(f.domain, f.name): f for f in model.functions})
+    walk.run(frame)
+    outputs = _outputs(model.graph.output, frame.scope)
+    return _imported(path.stem, context, inputs, outputs)
+
+
+def _define_constants(graph: onnx.GraphProto, context: Context, scope: dict[str, Tensor]) -> None:
+    dense = [(t.name, constant_from(t, context.builder, context.external)) for t in graph.initializer]
+    sparse = [
+        (t.values.name, dense_from(t, context.builder, context.external)) for t in graph.sparse_initializer
+    ]
+    for name, tensor in dense + sparse:
+        if name in scope:
+            raise ModelError(f"initializer {printable(name)} is given twice")
+        scope[name] = tensor
+        context.builder.names[tensor.value] = name
+
+
+def _outputs(
+    infos: Sequence[onnx.ValueInfoProto], scope: Mapping[str, Tensor]
+) -> tuple[tuple[str, int], ...]:
+    for info in infos:
+        if info.name not in scope:
+            raise ModelError(f"graph output {printable(info.name)} is not produced by any node")
+    return tuple((info.name, scope[info.name].value) for info in infos)
+
+
+def _imported(
+    name: str,
+    context: Context,
+    inputs: Sequence[tuple[str, int]],
+    outputs: Sequence[tuple[str, int]],
+) -> ImportedModel:
+    builder = context.builder
+    graph = Graph(
+        values=tuple(builder.values),
+        ops=tuple(builder.ops),
+        inputs=tuple(value for _, value in inputs),
+        outputs=tuple(value for _, value in outputs),
+        constants=Constants(builder.recipes),
+        names=builder.names,
+        constraints=tuple(dict.fromkeys(builder.constraints)),
+    )
+    simple, renumbered = simplify(graph)
+    host_ops = []
+    for op in context.host_ops:
+        results = tuple(renumbered[value] for value in op.results if value in renumbered)
+        if results:
+            host_ops.append(HostOp(op.node, op.op_type, results))
+    return ImportedModel(
+        name,
+        simple,
+        tuple((input_name, renumbered[value]) for input_name, value in inputs),
+        tuple((output_name, renumbered[value]) for output_name, value in outputs),
+        tuple(host_ops),
+    )

@@ -1,0 +1,18 @@
+"""The importer's one table: operator -> builder. A new operator is an entry in the table of its room."""
+
+from collections.abc import Mapping
+
+from compiler_core.onnx_import.context import Build
+from compiler_core.onnx_import.contraction import CONTRACTIONS
+from compiler_core.onnx_import.convolution import CONVOLUTIONS
+from compiler_core.onnx_import.elementwise import ELEMENTWISE
+from compiler_core.onnx_import.movement import MOVEMENT
+from compiler_core.onnx_import.normalization import NORMALIZATIONS
+from compiler_core.onnx_import.pooling import POOLING
+from compiler_core.onnx_import.reduction import REDUCTIONS
+
+_STANDARD = (CONTRACTIONS, CONVOLUTIONS, ELEMENTWISE, MOVEMENT, NORMALIZATIONS, POOLING, REDUCTIONS)
+
+BUILDERS: Mapping[tuple[str, str], Build] = {
+    ("", op_type): build for room in _STANDARD for op_type, build in room.items()
+}

@@ -1,0 +1,174 @@
+"""The walk: every node of every frame goes to its builder; functions and branches are entered.
+
+Limits on what a file may make the importer do stand at the top.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import onnx
+from onnx import AttributeProto
+
+from compiler_core.errors import ModelError
+from compiler_core.onnx_import import control, symbolic
+from compiler_core.onnx_import.builder import Tensor
+from compiler_core.onnx_import.context import Context, Result
+from compiler_core.onnx_import.frames import Frame, ordered, reads_of
+from compiler_core.onnx_import.load import opset_versions
+from compiler_core.onnx_import.node import Node, check_signature, printable, signature
+from compiler_core.onnx_import.registry import BUILDERS
+from compiler_core.onnx_import.tensor_data import constant_from
+
+MAX_NODES = 300_000
+"""Nodes imported from one file, inlined functions and unrolled loops included."""
+MAX_DEPTH = 64
+"""Frames inside each other: function calls, branches, loop bodies."""
+
+_STANDARD_DOMAIN = ""
+
+
+def graph_frame(graph: onnx.GraphProto, versions: Mapping[str, int], outer: Frame | None) -> Frame:
+    """A frame for a graph's nodes; a subgraph sees the names of `outer`."""
+    nodes = ordered(graph.node)
+    return Frame(
+        iter(nodes),
+        versions,
+        outer=outer,
+        reads=reads_of(nodes, [output.name for output in graph.output]),
+        named=outer is None or outer.named,
+        call_attributes=outer.call_attributes if outer else None,
+        calls=outer.calls if outer else frozenset(),
+        depth=outer.depth + 1 if outer else 0,
+    )
+
+
+class Walk:
+    """Imports frames until none is left. `functions` are the model's own, by domain and name."""
+
+    def __init__(self, context: Context, functions: Mapping[tuple[str, str], onnx.FunctionProto]) -> None:
+        self.context = context
+        self.functions = functions
+        self.frames: list[Frame] = []
+        self.nodes_left = MAX_NODES
+
+    def run(self, frame: Frame) -> None:
+        """Import `frame` and whatever it enters."""
+        self.frames.append(frame)
+        while self.frames:
+            top = self.frames[-1]
+            proto = next(top.nodes, None)
+            if proto is None:
+                self.frames.pop()
+                top.finish()
+            else:
+                self._step(top, proto)
+
+    def push(self, frame: Frame) -> None:
+        """Enter a frame; it runs before the rest of the present one."""
+        if frame.depth > MAX_DEPTH:
+            raise ModelError(f"functions or subgraphs are nested more than {MAX_DEPTH} deep")
+        self.frames.append(frame)
+
+    def _step(self, frame: Frame, proto: onnx.NodeProto) -> None:
+        self.nodes_left -= 1
+        if self.nodes_left < 0:
+            raise ModelError(
+                f"the model has more than {MAX_NODES} nodes once functions and loops are inlined"
+            )
+        domain = "" if proto.domain == "ai.onnx" else proto.domain
+        node = Node(proto, frame.versions.get(domain, 0), frame.call_attributes)
+        try:
+            self._import_node(frame, node)
+        except ModelError as error:
+            text = str(error)
+            raise ModelError(text if text.startswith("node ") else f"{node.label}: {text}") from error
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # A builder met operands that its checks do not foresee: still the model's fault, still one line.
+            reason = (str(error).splitlines() or [""])[0]
+            raise ModelError(f"{node.label}: malformed ({type(error).__name__}: {reason})") from error
+
+    def _import_node(self, frame: Frame, node: Node) -> None:
+        function = self.functions.get((node.domain, node.op_type))
+        if function is not None:
+            self._call(frame, node, function)
+            return
+        if not node.version:
+            raise ModelError(f"domain {printable(node.domain)} is not among the model's opset_import")
+        known = signature(node.op_type, node.version, node.domain)
+        if known is not None:
+            check_signature(node, known)
+        inputs = [frame.lookup(name) if name else None for name in node.inputs]
+        if node.domain == _STANDARD_DOMAIN and node.op_type in control.ENTER:
+            control.ENTER[node.op_type](self, frame, node, inputs)
+            return
+        self.results(frame, node, self._built(frame, node, inputs))
+
+    def _built(self, frame: Frame, node: Node, inputs: Sequence[Tensor | None]) -> Result:
+        builder = self.context.builder
+        present = [tensor for tensor in inputs if tensor is not None]
+        if any(tensor.content is not None and tensor.content.dtype == object for tensor in present):
+            contents = [builder.content(tensor) for tensor in present]
+            if all(content is not None for content in contents):
+                folded = symbolic.fold(
+                    node, [c for c in contents if c is not None], [tensor.dtype for tensor in present]
+                )
+                if folded is not None:
+                    elements, dtype = folded
+                    return builder.extents(elements.ravel().tolist(), elements.shape, dtype)
+        build = BUILDERS.get((node.domain, node.op_type))
+        if build is None:
+            raise ModelError("this operator is not supported")
+        self.context.reads = lambda name: frame.reads.get(name, 0)
+        return build(self.context, node, inputs)
+
+    def results(self, frame: Frame, node: Node, built: Result) -> None:
+        """Bind a node's results to its output names."""
+        tensors = [built] if isinstance(built, Tensor) else list(built)
+        for at, name in enumerate(node.outputs):
+            if not name:
+                continue
+            if at >= len(tensors):
+                raise ModelError(f"output {at} ({printable(name)}) of this operator is not supported")
+            self.define(frame, name, tensors[at])
+
+    def define(self, frame: Frame, name: str, tensor: Tensor) -> None:
+        """Bind one name, and keep it for reports where it is a name of the model's own graph."""
+        frame.define(name, tensor)
+        if frame.named:
+            self.context.builder.names.setdefault(tensor.value, name)
+
+    def _call(self, frame: Frame, node: Node, function: onnx.FunctionProto) -> None:
+        key = (node.domain, node.op_type)
+        if key in frame.calls:
+            raise ModelError("this function calls itself")
+        if len(node.inputs) > len(function.input) or len(node.outputs) > len(function.output):
+            raise ModelError("the call has more inputs or outputs than the function")
+        attributes: dict[str, AttributeProto] = {a.name: a for a in function.attribute_proto}
+        attributes.update(node.attributes)
+        nodes = ordered(function.node)
+        inner = Frame(
+            iter(nodes),
+            opset_versions(function),
+            call_attributes=attributes,
+            calls=frame.calls | {key},
+            reads=reads_of(nodes, function.output),
+            depth=frame.depth + 1,
+        )
+        for name, outer_name in zip(function.input, node.inputs, strict=False):
+            if outer_name:
+                inner.define(name, frame.lookup(outer_name))
+
+        def finish() -> None:
+            for name, outer_name in zip(function.output, node.outputs, strict=False):
+                if outer_name:
+                    self.define(frame, outer_name, inner.lookup(name))
+
+        inner.finish = finish
+        self.push(inner)
+
+    def enter_graph(self, frame: Frame, graph: onnx.GraphProto) -> Frame:
+        """Enter a subgraph of the present node: its frame, constants defined; the caller sets `finish`."""
+        inner = graph_frame(graph, frame.versions, frame)
+        for tensor in graph.initializer:
+            inner.define(tensor.name, constant_from(tensor, self.context.builder, self.context.external))
+        self.push(inner)
+        return inner
