@@ -1,7 +1,7 @@
 """The way into `tune`: loads the one verb that was asked for, and turns errors into exit codes.
 
 Exit codes: 0 done; 1 a check failed, or nothing could be measured; 2 bad input or usage; 3 a lookup
-missed; 130 interrupted. An error on purpose is one line on stderr; anything else is a bug and shows its trace.
+missed; 130 interrupted. Errors on purpose are one line on stderr; any other is a bug and shows its trace.
 """
 
 from collections.abc import Sequence
