@@ -4,14 +4,14 @@ from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, func, insert, or_, select, text
+from sqlalchemy import Connection, Select, bindparam, delete, insert, or_, select, text
 
 from db.derive import derive_best, objection
 from db.records import Best, Key, Objective, Purpose, WorkloadKind, WorkloadRow
 from db.rows import best_columns, select_trial, to_best, to_trial
 from db.schema import best, run, trial, workload
 from db.session import Database
-from db.writes import pieces
+from db.writes import lock_name, pieces
 from measure.results import Status
 
 _answer_columns = [
@@ -113,7 +113,8 @@ class Answers:
         CONFIRMATION, their verification and their bound, then call this. `why_not_best` explains a refusal.
         """
         with self.database.writing() as connection:
-            _one_publisher(connection, key)
+            words = (key.workload_digest, key.target_digest, key.toolchain, key.objective)
+            lock_name(connection, f"best {' '.join(words)}")
             return _replace(connection, key)
 
     def why_not_best(self, key: Key, config_digest: str) -> str:
@@ -180,13 +181,6 @@ def _in_batches(bests: Iterator[Best]) -> Iterator[list[Best]]:
             some = []
     if some:
         yield some
-
-
-def _one_publisher(connection: Connection, key: Key) -> None:
-    """On PostgreSQL, two publishers of one key take turns; on SQLite there is one writer anyway."""
-    if connection.dialect.name == "postgresql":
-        words = f"{key.workload_digest} {key.target_digest} {key.toolchain} {key.objective}"
-        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(words, 0))))
 
 
 def _measures(key: Key) -> tuple[Any, ...]:

@@ -13,6 +13,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     String,
     Table,
@@ -23,7 +24,7 @@ from sqlalchemy import (
 
 from db.columns import Digest, Identity, database_clock
 
-SCHEMA_VERSION = "0001"
+SCHEMA_VERSION = "0002"
 VERSION_TABLE = "tilewright_version"
 
 metadata = MetaData(
@@ -150,4 +151,89 @@ best = Table(
     Column("confirmations", Integer, nullable=False),
     Column("run", String(64), nullable=False),
     Column("number", BigInteger, nullable=False),
+)
+
+selector = Table(
+    "selector",
+    metadata,
+    Column("workload_digest", Digest, ForeignKey("workload.digest"), primary_key=True),
+    Column("target_digest", Digest, ForeignKey("target.digest"), primary_key=True),
+    Column("toolchain", String(100), primary_key=True),
+    Column("objective", String(16), primary_key=True),
+    Column("symbol", String(100), primary_key=True),
+    Column("low", BigInteger, primary_key=True),
+    Column("high", BigInteger, nullable=False),
+    Column("config", Text, nullable=False),
+    Column("space_digest", Digest, nullable=False),
+    Column("measured_regret", Double),
+    Column("predicted_regret", Double),
+    CheckConstraint("low <= high", name="interval"),
+)
+
+worker = Table(
+    "worker",
+    metadata,
+    Column("name", String(200), primary_key=True),
+    Column("device", String(200), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("first_seen_at_s", Double, nullable=False, default=database_clock()),
+    Column("last_seen_at_s", Double, nullable=False, default=database_clock()),
+    CheckConstraint("state IN ('healthy', 'quarantined')", name="state"),
+)
+
+api_key = Table(
+    "api_key",
+    metadata,
+    Column("id", Identity, primary_key=True),
+    Column("secret_digest", Digest, nullable=False, unique=True),
+    Column("tenant", String(100), nullable=False),
+    Column("name", String(200), nullable=False),
+    Column("can_read", Boolean, nullable=False),
+    Column("can_submit", Boolean, nullable=False),
+    Column("can_admin", Boolean, nullable=False),
+    Column("created_at_s", Double, nullable=False, default=database_clock()),
+    Column("revoked_at_s", Double),
+)
+
+upload = Table(
+    "upload",
+    metadata,
+    Column("digest", Digest, primary_key=True),
+    Column("size_bytes", BigInteger, nullable=False),
+    Column("content", LargeBinary, nullable=False),
+)
+
+job = Table(
+    "job",
+    metadata,
+    Column("id", Identity, primary_key=True),
+    Column("uid", String(64), nullable=False, unique=True),
+    Column("tenant", String(100), nullable=False, index=True),
+    Column("state", String(16), nullable=False, index=True),
+    Column("spec", Text, nullable=False),
+    Column("upload_digest", Digest, ForeignKey("upload.digest")),
+    Column("idempotency_key", String(200)),
+    Column("request_digest", Digest, nullable=False),
+    Column("cancel_requested", Boolean, nullable=False, server_default=false()),
+    Column("runner", String(200), nullable=False, default=""),
+    Column("lease_token", BigInteger, nullable=False, default=0),
+    Column("lease_until_s", Double),
+    Column("attempts", Integer, nullable=False, default=0),
+    Column("result", Text),
+    Column("error", Text, nullable=False, default=""),
+    Column("created_at_s", Double, nullable=False, default=database_clock()),
+    Column("finished_at_s", Double),
+    UniqueConstraint("tenant", "idempotency_key"),
+    CheckConstraint("state IN ('queued', 'running', 'succeeded', 'failed', 'cancelled')", name="state"),
+)
+
+job_event = Table(
+    "job_event",
+    metadata,
+    Column("job_id", Identity, ForeignKey("job.id"), primary_key=True),
+    Column("number", BigInteger, primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("body", Text, nullable=False),
+    Column("created_at_s", Double, nullable=False, default=database_clock()),
 )

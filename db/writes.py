@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Table, select
+from sqlalchemy import Connection, Table, func, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from compiler_core.errors import RecordError
@@ -58,3 +58,9 @@ def run_ids(connection: Connection, uids: Iterable[str]) -> dict[str, int]:
 def pieces(values: Sequence[str]) -> Iterable[Sequence[str]]:
     """`values` in parts that fit one statement: nearly always one."""
     return (values[at : at + LARGEST_IN_LIST] for at in range(0, len(values), LARGEST_IN_LIST))
+
+
+def lock_name(connection: Connection, name: str) -> None:
+    """Until the transaction ends, nobody else holds `name`. On SQLite there is one writer anyway."""
+    if connection.dialect.name == "postgresql":
+        connection.execute(select(func.pg_advisory_xact_lock(func.hashtextextended(name, 0))))

@@ -1,0 +1,72 @@
+"""Who measures: the workers ever seen, and which of them are not to be believed for now."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from sqlalchemy import select, update
+
+from compiler_core.errors import RecordError
+from db.columns import database_clock
+from db.schema import worker
+from db.session import Database
+from db.writes import insert_missing
+
+
+class WorkerState(StrEnum):
+    """Quarantined: a canary came back wrong, and its answers since the last good one are measured again."""
+
+    HEALTHY = "healthy"
+    QUARANTINED = "quarantined"
+
+
+@dataclass(frozen=True)
+class WorkerRow:
+    """A worker as last heard of."""
+
+    name: str
+    device: str
+    state: WorkerState
+    reason: str
+    first_seen_at_s: float
+    last_seen_at_s: float
+
+
+class Workers:
+    """Verbs on workers; the promises on threads, transactions and errors are those of Repository."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def seen(self, name: str, device: str) -> None:
+        """Notes that the worker is alive; its state stays as it was."""
+        with self.database.writing() as connection:
+            first = {"name": name, "device": device, "state": WorkerState.HEALTHY, "reason": ""}
+            insert_missing(connection, worker, [first], key="name")
+            connection.execute(
+                update(worker)
+                .where(worker.c.name == name)
+                .values(device=device, last_seen_at_s=database_clock())
+            )
+
+    def judge(self, name: str, state: WorkerState, reason: str = "") -> None:
+        """Quarantines a worker or lets it back. RecordError when it was never seen."""
+        with self.database.writing() as connection:
+            changed = connection.execute(
+                update(worker).where(worker.c.name == name).values(state=state, reason=reason)
+            )
+            if changed.rowcount != 1:
+                raise RecordError(f"worker {name!r} was never seen by this database")
+
+    def list(self) -> list[WorkerRow]:
+        """Every worker by name."""
+        return [
+            WorkerRow(
+                row.name,
+                row.device,
+                WorkerState(row.state),
+                row.reason,
+                row.first_seen_at_s,
+                row.last_seen_at_s,
+            )
+            for row in self.database.ask(select(worker).order_by(worker.c.name))
+        ]
