@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from compiler_core.graph import Graph
 from compiler_core.ops import Unit
+from compiler_core.workload import is_remade
 
 Group = tuple[int, ...]
 
@@ -33,7 +34,7 @@ def group_greedily(graph: Graph, policy: FusionPolicy) -> tuple[Group, ...]:
     members: list[list[int]] = []
     root: list[int] = []
     for at, op in enumerate(graph.ops):
-        if op.row.unit is Unit.NONE and not _must_be_stored(graph, at):
+        if is_remade(graph, at):
             continue
         views = _views_above(graph, at)
         host = op.row.unit is Unit.HOST
@@ -52,13 +53,6 @@ def group_greedily(graph: Graph, policy: FusionPolicy) -> tuple[Group, ...]:
     return tuple(tuple(sorted(members[group])) for group in order)
 
 
-def _must_be_stored(graph: Graph, at: int) -> bool:
-    """A view that is itself an output of the network, or that a host op wants as a whole."""
-    value = graph.ops[at].result
-    readers = graph.readers.get(value, ())
-    return value in graph.outputs or any(graph.ops[r].row.unit is Unit.HOST for r in readers)
-
-
 def _views_above(graph: Graph, at: int) -> list[int]:
     """The views through which op `at` reads, views of views included."""
     found: list[int] = []
@@ -69,7 +63,7 @@ def _views_above(graph: Graph, at: int) -> list[int]:
             above = graph.producer.get(access.value)
             if above is None or above in found:
                 continue
-            if graph.ops[above].row.unit is Unit.NONE and not _must_be_stored(graph, above):
+            if is_remade(graph, above):
                 found.append(above)
                 pending.append(above)
     return found
@@ -152,8 +146,7 @@ def in_data_order(graph: Graph, groups: Sequence[Group]) -> tuple[Group, ...] | 
 
     Two legal groups can need each other; such a choice of groups is not a schedule.
     """
-    storing = {at: number for number, group in enumerate(groups) for at in group if not _is_view(graph, at)}
-    storing |= {max(group): number for number, group in enumerate(groups)}
+    storing = {at: number for number, group in enumerate(groups) for at in group if not is_remade(graph, at)}
     needs: list[set[int]] = []
     for number, group in enumerate(groups):
         sources = {
@@ -175,6 +168,3 @@ def in_data_order(graph: Graph, groups: Sequence[Group]) -> tuple[Group, ...] | 
         done.append(ready)
     return tuple(groups[number] for number in done)
 
-
-def _is_view(graph: Graph, at: int) -> bool:
-    return graph.ops[at].row.unit is Unit.NONE

@@ -84,20 +84,39 @@ class Kernel:
     ops: tuple[int, ...]
 
 
-def stored_values(graph: Graph, members: Sequence[int]) -> list[int]:
-    """The values a group stores: inner ones that somebody outside reads, then its root's.
+def is_remade(graph: Graph, at: int) -> bool:
+    """Whether op `at` is a view that every group reading through it makes for itself, so that nobody stores it.
 
-    A view is remade by every group that reads through it, so nobody stores it unless it is the root.
+    The views that are stored are outputs of the network and what a host op wants as a whole.
     """
+    op = graph.ops[at]
+    readers = graph.readers.get(op.result, ())
+    return (
+        op.row.unit is Unit.NONE
+        and op.result not in graph.outputs
+        and not any(graph.ops[reader].row.unit is Unit.HOST for reader in readers)
+    )
+
+
+def stored_values(graph: Graph, members: Sequence[int]) -> list[int]:
+    """The values a group stores: inner ones that somebody outside reads, then its root's."""
     inside, root = set(members), max(members)
-    inner = [at for at in sorted(inside - {root}) if graph.ops[at].row.unit is not Unit.NONE]
-    read_outside = [
-        value
-        for at in inner
-        if (value := graph.ops[at].result) in graph.outputs
-        or any(reader not in inside for reader in graph.readers.get(value, ()))
-    ]
-    return [*read_outside, graph.ops[root].result]
+    inner = [graph.ops[at].result for at in sorted(inside - {root}) if not is_remade(graph, at)]
+    return [*(value for value in inner if _is_read_outside(graph, value, inside)), graph.ops[root].result]
+
+
+def _is_read_outside(graph: Graph, value: int, inside: set[int]) -> bool:
+    """Whether an op outside reads a value, perhaps through views that it makes for itself."""
+    if value in graph.outputs:
+        return True
+    pending = list(graph.readers.get(value, ()))
+    while pending:
+        reader = pending.pop()
+        if reader not in inside:
+            return True
+        if is_remade(graph, reader):
+            pending.extend(graph.readers.get(graph.ops[reader].result, ()))
+    return False
 
 
 def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level]) -> Kernel:
