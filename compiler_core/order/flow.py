@@ -68,7 +68,7 @@ def _blocking_flow(head: Ints, arcs: tuple[Ints, Ints, Ints], level: Ints, path:
     arc_tip, arc_next, residual = arcs
     current = head.copy()
     sent, depth, node = 0, 0, _SOURCE
-    while sent < enough:
+    while True:
         if node == _SINK:
             push = enough - sent
             for i in range(depth):
@@ -77,6 +77,8 @@ def _blocking_flow(head: Ints, arcs: tuple[Ints, Ints, Ints], level: Ints, path:
                 residual[path[i]] -= push
                 residual[path[i] ^ 1] += push
             sent += push
+            if sent == enough:
+                break
             for i in range(depth):
                 if residual[path[i]] == 0:
                     depth = i

@@ -47,9 +47,11 @@ class SearchResult:
 @compiled
 def _hash_state(state: Words) -> int:
     value = np.uint64(1469598103934665603)
-    for word in state:
-        value = (value ^ word) * np.uint64(1099511628211)
-        value ^= value >> np.uint64(29)
+    for word in state:  # xorshift64 (Marsaglia 2003)
+        value ^= word
+        value ^= value << np.uint64(13)
+        value ^= value >> np.uint64(7)
+        value ^= value << np.uint64(17)
     return int(value & np.uint64(0x3FFFFFFFFFFFFFFF))
 
 
