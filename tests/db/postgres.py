@@ -15,7 +15,7 @@ USUAL_PLACES = ("/usr/lib/postgresql/*/bin", "/usr/pgsql-*/bin", "/usr/local/pgs
 
 
 def find_binaries() -> Path | None:
-    """The directory that holds initdb and pg_ctl: on PATH, in the usual places, or in the pgserver package."""
+    """The directory that holds initdb and pg_ctl: on PATH, in usual places, in the pgserver package."""
     on_path = shutil.which("initdb")
     candidates = [Path(on_path).resolve().parent] if on_path else []
     for pattern in USUAL_PLACES:

@@ -1,0 +1,472 @@
+"""What every database keeps to. A new one subclasses StorageSuite and says how to open an empty one."""
+
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from sqlalchemy import delete, insert, select, text, update
+from sqlalchemy.exc import DBAPIError
+
+from compiler_core.errors import RecordError
+from db import schema
+from db.api_keys import ApiKeys, Scope
+from db.job_rows import JobState, KeyReusedError, LeaseLostError
+from db.jobs import MOST_ATTEMPTS, Jobs
+from db.records import Effort, Objective, Purpose, Verification, WorkloadKind
+from db.repository import Repository
+from db.selectors import SelectorRow, Selectors
+from db.session import Database
+from db.uploads import Uploads
+from db.workers import Workers, WorkerState
+from measure.results import Status
+from tests.db.samples import (
+    OTHER_TARGET,
+    TARGET,
+    TOOLCHAIN,
+    asked,
+    config,
+    confirmations,
+    digest,
+    failed,
+    filled,
+    key_of,
+    ok,
+    prepared,
+    trial,
+    workload,
+)
+
+LONG_S = 3600.0
+OVER_S = 0.0  # a lease that has run out when it is given
+
+
+class StorageSuite:
+    """Override `database`: empty, of the current schema."""
+
+    @pytest.fixture
+    def database(self) -> Database:
+        raise NotImplementedError
+
+    @pytest.fixture
+    def repository(self, database: Database) -> Repository:
+        return Repository(database)
+
+    @pytest.fixture
+    def jobs(self, database: Database) -> Jobs:
+        return Jobs(database)
+
+    # Runs and trials
+
+    def test_a_trial_comes_back_as_it_went_in(self, repository: Repository) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        batch = [
+            trial(run, 0, row),
+            trial(run, 1, row, failed(Status.TIMEOUT), bound_us=None),
+            trial(run, 2, row, ok(1e-3), verification=Verification.SAMPLED),
+            trial(run, 2, row, ok(1e9 / 3), attempt=1),
+        ]
+        repository.commit_trials(batch)
+        stored = repository.trials_of_run(run)
+        assert [each.trial for each in stored] == batch
+        assert all(each.key == key_of(row) and not each.imported for each in stored)
+        assert len({each.created_at_s for each in stored}) >= 1
+
+    def test_a_batch_is_all_or_nothing(self, repository: Repository) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        repository.commit_trials([trial(run, 0, row)])
+        with pytest.raises(RecordError, match="nothing was written"):
+            repository.commit_trials([trial(run, 1, row), trial(run, 0, row)])
+        assert [each.trial.number for each in repository.trials_of_run(run)] == [0]
+
+    def test_purposes_number_apart_and_stay_out_of_the_list(self, repository: Repository) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        repository.commit_trials(
+            [trial(run, 0, row, purpose=purpose) for purpose in Purpose]
+            + [trial(run, 0, row, attempt=1, purpose=Purpose.CANARY)]
+        )
+        assert len(repository.trials_of_run(run)) == 1
+        assert len(repository.trials_of_run(run, None)) == 4
+
+    def test_what_was_never_put_is_named(self, repository: Repository) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        with pytest.raises(RecordError, match="workload"):
+            repository.commit_trials([trial(run, 0, workload("other"))])
+        with pytest.raises(RecordError, match="run 'nobody'"):
+            repository.commit_trials([trial("nobody", 0, row)])
+        with pytest.raises(RecordError, match="target or model"):
+            repository.start_run(asked(target=OTHER_TARGET))
+
+    def test_putting_twice_changes_nothing(self, repository: Repository) -> None:
+        row = workload()
+        prepared(repository, row)
+        prepared(repository, row, row)
+        assert repository.workloads([row.digest, digest("unknown")]) == {row.digest: row}
+        assert repository.targets() == [TARGET]
+
+    def test_trials_cannot_be_changed_or_removed(self, database: Database, repository: Repository) -> None:
+        filled(repository, [workload()])
+        for statement in (update(schema.trial).values(latency_us=0.1), delete(schema.trial)):
+            with pytest.raises(RecordError, match="append-only"), database.writing() as connection:
+                connection.execute(statement)
+
+    @pytest.mark.parametrize(
+        "wrong",
+        [
+            {"latency_us": 0.0},
+            {"latency_us": -1.0},
+            {"latency_us": float("inf")},
+            {"latency_us": float("nan")},
+            {"latency_us": None},
+            {"status": "fine"},
+            {"purpose": "fun"},
+            {"verification": "trust me"},
+            {"workload_id": 999},
+            {"run_id": 999},
+        ],
+    )
+    def test_the_table_refuses_nonsense_by_itself(
+        self, database: Database, repository: Repository, wrong: dict[str, object]
+    ) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        repository.commit_trials([trial(run, 0, row)])
+        with database.snapshot() as connection:
+            good = dict(connection.execute(select(schema.trial)).one()._mapping)
+        del good["id"]
+        with pytest.raises(RecordError), database.writing() as connection:
+            connection.execute(insert(schema.trial), {**good, "number": 1, **wrong})
+        assert len(repository.trials_of_run(run)) == 1
+
+    def test_an_interrupted_run_is_found_again(self, repository: Repository) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        again = repository.resume_run(asked())
+        assert again is not None
+        assert again.uid == run
+        assert repository.resume_run(asked(objective=Objective.ENERGY)) is None
+        repository.finish_run(run, "budget spent", 0.02, [Effort(row.digest, 64, 0.02)])
+        assert repository.resume_run(asked()) is None
+        finished = repository.run(run)
+        assert (finished.stop_reason, finished.regret_estimate) == ("budget spent", 0.02)
+        assert finished.finished_at_s is not None
+        assert finished.finished_at_s >= finished.started_at_s
+        with pytest.raises(RecordError, match="not open"):
+            repository.finish_run(run, "again")
+
+    def test_priors_come_from_the_workload_and_from_its_family(self, repository: Repository) -> None:
+        here, there = workload(), workload(placement=("LLB", "LLB"))
+        run = prepared(repository, here, there)
+        repository.commit_trials([trial(run, 0, here), trial(run, 1, there)])
+        assert len(repository.trials_for([here.digest], TARGET.digest, TOOLCHAIN)) == 1
+        assert len(repository.family_trials([here.family_digest])) == 2
+        assert repository.trials_for([here.digest], OTHER_TARGET.digest) == []
+        assert repository.trials_for([here.digest], toolchain="timeline-2") == []
+
+    # Best
+
+    def test_best_needs_verified_confirmations_above_the_bound(self, repository: Repository) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        key = key_of(row)
+        repository.commit_trials([trial(run, number, row) for number in range(5)])
+        assert repository.publish_best(key) is None
+        repository.commit_trials(confirmations(run, 0, row, (12.0, 11.0)))
+        assert "2 of 3" in repository.why_not_best(key, config(0).digest)
+        repository.commit_trials(confirmations(run, 1, row, verification=Verification.NONE))
+        assert "not verified" in repository.why_not_best(key, config(1).digest)
+        repository.commit_trials(confirmations(run, 2, row, bound_us=10.5))
+        assert "below its bound" in repository.why_not_best(key, config(2).digest)
+        repository.commit_trials(confirmations(run, 3, row, bound_us=None))
+        assert "bound is not known" in repository.why_not_best(key, config(3).digest)
+        repository.commit_trials(confirmations(run, 4, row))
+        repository.commit_trials([trial(run, 9, row, failed(Status.WRONG), of_config=4)])
+        assert "wrong numbers" in repository.why_not_best(key, config(4).digest)
+        assert repository.publish_best(key) is None
+        assert repository.best(key) is None
+        repository.commit_trials(confirmations(run, 5, row))
+        assert repository.why_not_best(key, config(5).digest) == ""
+        best = repository.publish_best(key)
+        assert best is not None
+        assert best == repository.best(key)
+        assert (best.config, best.latency_us, best.confirmations) == (config(5), 11.0, 3)
+        assert (best.run, best.number, best.verification) == (run, 5, Verification.VALUE_EXACT)
+
+    def test_best_by_objective(self, repository: Repository) -> None:
+        row = workload()
+        repository.put_target(TARGET)
+        prepared(repository, row)
+        for objective in Objective:
+            run = repository.start_run(asked(objective=objective)).uid
+            repository.commit_trials(confirmations(run, 0, row, (9.0, 9.0, 9.0)))
+            repository.commit_trials(confirmations(run, 1, row, (8.0, 8.0, 8.0)))
+            best = repository.publish_best(key_of(row, objective))
+            assert best is not None
+            assert best.config == config(1)
+            assert best.key.objective is objective
+
+    def test_the_word_of_the_device_counts_for_foreign_spaces_only(self, repository: Repository) -> None:
+        for kind in WorkloadKind:
+            row = workload("space of " + kind, kind=kind)
+            run = prepared(repository, row)
+            repository.commit_trials(
+                confirmations(run, 0, row, verification=Verification.FOREIGN, bound_us=None)
+            )
+            assert (repository.publish_best(key_of(row)) is not None) == (kind is WorkloadKind.FOREIGN)
+
+    def test_rebuilt_is_bit_identical(self, repository: Repository) -> None:
+        filled(repository, [workload(name) for name in ("a", "bb", "ccc")])
+        filled(repository, [workload("a"), workload("dddd")])
+        before = list(repository.all_best())
+        assert repository.rebuild_best() == len(before) == 4
+        assert list(repository.all_best()) == before
+
+    def test_nothing_is_served_across_a_key(self, repository: Repository) -> None:
+        row = workload()
+        filled(repository, [row])
+        assert repository.best(key_of(row)) is not None
+        assert repository.best(key_of(row, Objective.MEMORY)) is None
+        assert repository.best(key_of(row, target=OTHER_TARGET)) is None
+        assert repository.best(key_of(workload(placement=("LLB", "LLB")))) is None
+        many = repository.best_many([row.digest, digest("x")], TARGET.digest, TOOLCHAIN)
+        assert set(many) == {row.digest}
+        assert repository.best_many([row.digest], TARGET.digest, "timeline-2") == {}
+
+    def test_ledger_stats_and_coverage(self, repository: Repository) -> None:
+        row, relative, stranger = workload(), workload(placement=("LLB", "LLB")), workload("stranger")
+        run = prepared(repository, row)
+        repository.commit_trials([trial(run, number, row) for number in range(6)])
+        repository.commit_trials(confirmations(run, 0, row))
+        best = repository.publish_best(key_of(row))
+        repository.finish_run(run, "regret", 0.01, [Effort(row.digest, 64, 0.015)])
+        ledger = repository.ledger(key_of(row))
+        assert (ledger.trials, ledger.trials_budget, ledger.runs) == (6, 64, 1)
+        assert (ledger.tuner_version, ledger.regret_estimate, ledger.best) == ("0.1.0", 0.015, best)
+        assert repository.ledger(key_of(stranger)).trials == 0
+        stats = repository.stats()
+        assert dict(stats.rows)["trial"] == 9
+        assert [(context.trials, context.bests) for context in stats.contexts] == [(9, 1)]
+        coverage = repository.coverage([row, relative, stranger], TARGET.digest, TOOLCHAIN)
+        assert coverage.measured == (row.digest,)
+        assert coverage.other_placement == (relative.digest,)
+        assert coverage.unknown == (stranger.digest,)
+
+    def test_threads_share_one_repository(self, repository: Repository) -> None:
+        rows = [workload(f"w{number}") for number in range(8)]
+        run = prepared(repository, *rows)
+
+        def work(at: int) -> int:
+            for number in range(10):
+                repository.commit_trials([trial(run, at * 10 + number, rows[at])])
+                repository.best(key_of(rows[at]))
+            return len(repository.trials_for([rows[at].digest]))
+
+        with ThreadPoolExecutor(8) as threads:
+            assert list(threads.map(work, range(8))) == [10] * 8
+        assert len(repository.trials_of_run(run)) == 80
+
+    # Jobs
+
+    def test_a_job_from_submission_to_result(self, jobs: Jobs) -> None:
+        job, new = jobs.submit("tenant", '{"model":"m"}')
+        assert new
+        assert (job.state, job.tenant) == (JobState.QUEUED, "tenant")
+        lease = jobs.lease("runner", LONG_S)
+        assert lease is not None
+        assert (lease.job.uid, lease.job.state, lease.token) == (job.uid, JobState.RUNNING, 1)
+        assert jobs.lease("another", LONG_S) is None
+        jobs.add_event(lease, "progress", '{"trials":16}')
+        jobs.add_event(lease, "progress", '{"trials":32}')
+        assert [event.number for event in jobs.events(job.uid, after=1)] == [2]
+        jobs.finish(lease, JobState.SUCCEEDED, '{"speedup":2}')
+        ended = jobs.get(job.uid)
+        assert ended is not None
+        assert (ended.state, ended.result) == (JobState.SUCCEEDED, '{"speedup":2}')
+        assert ended.finished_at_s is not None
+        with pytest.raises(LeaseLostError):
+            jobs.finish(lease, JobState.FAILED)
+        assert jobs.counts()[JobState.SUCCEEDED] == 1
+
+    def test_a_lost_lease_writes_nothing(self, repository: Repository, jobs: Jobs) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        jobs.submit("tenant", "{}")
+        late = jobs.lease("late", OVER_S)
+        assert late is not None
+        with pytest.raises(LeaseLostError):
+            repository.commit_trials([trial(run, 0, row)], jobs.guard(late))
+        current = jobs.lease("current", LONG_S)
+        assert current is not None
+        assert current.token == late.token + 1
+        for refused in (lambda: jobs.heartbeat(late, LONG_S), lambda: jobs.add_event(late, "x", "{}")):
+            with pytest.raises(LeaseLostError):
+                refused()
+        with pytest.raises(LeaseLostError):
+            repository.finish_run(run, "late", guard=jobs.guard(late))
+        repository.commit_trials([trial(run, 0, row)], jobs.guard(current))
+        repository.finish_run(run, "done", guard=jobs.guard(current))
+        assert len(repository.trials_of_run(run)) == 1
+
+    def test_a_job_that_kills_its_runners_fails(self, jobs: Jobs) -> None:
+        job, _ = jobs.submit("tenant", "{}")
+        for _ in range(MOST_ATTEMPTS):
+            assert jobs.lease("runner", OVER_S) is not None
+        assert jobs.lease("runner", OVER_S) is None
+        ended = jobs.get(job.uid)
+        assert ended is not None
+        assert ended.state is JobState.FAILED
+        assert "lost" in ended.error
+
+    def test_cancel_waits_for_the_runner(self, jobs: Jobs) -> None:
+        waiting, _ = jobs.submit("tenant", "{}")
+        cancelled = jobs.cancel(waiting.uid, "tenant")
+        assert cancelled is not None
+        assert cancelled.state is JobState.CANCELLED
+        running, _ = jobs.submit("tenant", "{}")
+        lease = jobs.lease("runner", LONG_S)
+        assert lease is not None
+        assert jobs.cancel(running.uid, "somebody else") is None
+        jobs.cancel(running.uid, "tenant")
+        assert jobs.heartbeat(lease, LONG_S).job.cancel_requested
+        jobs.finish(lease, JobState.CANCELLED)
+        abandoned, _ = jobs.submit("tenant", "{}")
+        jobs.lease("runner", OVER_S)
+        jobs.cancel(abandoned.uid)
+        assert jobs.lease("runner", LONG_S) is None
+        ended = jobs.get(abandoned.uid)
+        assert ended is not None
+        assert ended.state is JobState.CANCELLED
+
+    def test_a_released_job_waits_again(self, jobs: Jobs) -> None:
+        jobs.submit("tenant", "{}")
+        lease = jobs.lease("runner", LONG_S)
+        assert lease is not None
+        jobs.release(lease)
+        again = jobs.lease("runner", LONG_S)
+        assert again is not None
+        assert (again.job.attempts, again.token) == (1, 2)
+
+    def test_an_idempotency_key_submits_once(self, jobs: Jobs) -> None:
+        with ThreadPoolExecutor(4) as threads:
+            answers = list(threads.map(lambda _: jobs.submit("tenant", "{}", None, "key"), range(4)))
+        assert len({job.uid for job, _ in answers}) == 1
+        assert [new for _, new in answers].count(True) == 1
+        with pytest.raises(KeyReusedError):
+            jobs.submit("tenant", '{"other":1}', None, "key")
+        assert jobs.submit("another tenant", "{}", None, "key")[1]
+
+    def test_pages_of_jobs_hold_each_job_once(self, jobs: Jobs) -> None:
+        uids = [jobs.submit("tenant", "{}")[0].uid for _ in range(7)]
+        jobs.submit("another", "{}")
+        seen: list[str] = []
+        cursor = None
+        while True:
+            page = jobs.list("tenant", cursor=cursor, limit=3)
+            seen += [job.uid for job in page.jobs]
+            cursor = page.cursor
+            if cursor is None:
+                break
+        assert seen == uids[::-1]
+        assert len(jobs.list(state=JobState.RUNNING).jobs) == 0
+        with pytest.raises(RecordError, match="cursor"):
+            jobs.list(cursor="1; DROP TABLE job")
+
+    def test_runners_never_share_a_job(self, jobs: Jobs) -> None:
+        uids = {jobs.submit("tenant", "{}")[0].uid for _ in range(24)}
+
+        def drain(runner: int) -> list[str]:
+            done = []
+            while (lease := jobs.lease(f"runner {runner}", LONG_S)) is not None:
+                jobs.finish(lease, JobState.SUCCEEDED)
+                done.append(lease.job.uid)
+            return done
+
+        with ThreadPoolExecutor(4) as threads:
+            done = [uid for some in threads.map(drain, range(4)) for uid in some]
+        assert sorted(done) == sorted(uids)
+
+    # Keys, uploads, workers, selectors
+
+    def test_keys_are_known_by_their_secret_only(self, database: Database) -> None:
+        keys = ApiKeys(database)
+        assert not keys.any_valid()
+        key, secret = keys.create("tenant", "laptop", [Scope.READ, Scope.SUBMIT])
+        assert keys.authenticate(secret) == key
+        assert key.scopes == {Scope.READ, Scope.SUBMIT}
+        assert keys.authenticate(secret[:-1]) is None
+        assert keys.authenticate("") is None
+        with database.snapshot() as connection:
+            stored = connection.execute(select(schema.api_key)).all()
+        assert secret not in repr(stored)
+        keys.revoke(key.id)
+        assert keys.authenticate(secret) is None
+        assert not keys.any_valid()
+        assert [each.revoked_at_s is None for each in keys.list("tenant")] == [False]
+        with pytest.raises(RecordError, match="no API key"):
+            keys.revoke(999)
+
+    def test_uploads_are_kept_once(self, database: Database) -> None:
+        uploads = Uploads(database)
+        content = bytes(range(256)) * 100
+        assert uploads.put(content) == uploads.put(content)
+        assert uploads.get(uploads.put(content)) == content
+        assert uploads.get(digest("nothing")) is None
+
+    def test_workers_are_quarantined_and_let_back(self, database: Database) -> None:
+        workers = Workers(database)
+        workers.seen("worker-1", "simulated")
+        workers.judge("worker-1", WorkerState.QUARANTINED, "canary 3 % off")
+        workers.seen("worker-1", "simulated")
+        (row,) = workers.list()
+        assert (row.state, row.reason) == (WorkerState.QUARANTINED, "canary 3 % off")
+        assert row.last_seen_at_s >= row.first_seen_at_s
+        with pytest.raises(RecordError, match="never seen"):
+            workers.judge("worker-2", WorkerState.HEALTHY)
+
+    def test_selectors_answer_by_interval(self, database: Database, repository: Repository) -> None:
+        row = workload()
+        prepared(repository, row)
+        selectors = Selectors(database)
+        space = digest("space")
+        parts = [SelectorRow(1, 64, config(0), space, 0.01, 0.02), SelectorRow(65, 2048, config(1), space)]
+        selectors.publish(key_of(row), "seq", parts)
+        assert selectors.select(key_of(row), "seq", 64) == parts[0]
+        assert selectors.select(key_of(row), "seq", 65) == parts[1]
+        assert selectors.select(key_of(row), "seq", 4096) is None
+        assert selectors.select(key_of(row), "batch", 64) is None
+        selectors.publish(key_of(row), "seq", parts[:1])
+        assert selectors.select(key_of(row), "seq", 65) is None
+        with pytest.raises(RecordError, match="overlap"):
+            selectors.publish(key_of(row), "seq", [*parts, SelectorRow(64, 64, config(2), space)])
+
+    # Transactions
+
+    def test_a_failed_block_leaves_nothing(self, database: Database, repository: Repository) -> None:
+        def write_and_stumble() -> None:
+            with database.writing() as connection:
+                connection.execute(insert(schema.model), {"digest": digest("m"), "name": "m"})
+                raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            write_and_stumble()
+        assert dict(repository.stats().rows)["model"] == 0
+
+    def test_a_snapshot_stands_still(self, database: Database, repository: Repository) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        count = text("SELECT count(*) FROM trial")
+        with database.snapshot() as connection:
+            before = connection.execute(count).scalar()
+            repository.commit_trials([trial(run, 0, row)])
+            assert connection.execute(count).scalar() == before
+        assert len(repository.trials_of_run(run)) == 1
+
+    def test_a_bad_statement_is_one_line_and_does_not_poison(self, database: Database) -> None:
+        for _ in range(3):
+            with pytest.raises(RecordError) as raised:
+                database.ask(text("SELECT nothing FROM nowhere"))
+            assert "\n" not in str(raised.value)
+            assert isinstance(raised.value.__cause__, DBAPIError)
+        assert database.ask(text("SELECT 1"))[0][0] == 1
