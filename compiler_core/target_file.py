@@ -179,8 +179,8 @@ class _Reader:
         return kind(**values) if len(values) == len(given) and not self.mistakes else None
 
     def _matrix(self, given: Any, key: str) -> Any:
-        if not isinstance(given, dict) or given.get("kind") not in KINDS:
-            said = given.get("kind") if isinstance(given, dict) else given
+        said = given.get("kind") if isinstance(given, dict) else given
+        if not isinstance(given, dict) or said not in list(KINDS):
             return self.complain(f"{key}.kind", f"is {said!r}; choose from {', '.join(KINDS)}")
         rest = {name: value for name, value in given.items() if name != "kind"}
         return self.part(KINDS[given["kind"]], rest, key)
@@ -219,7 +219,8 @@ def describe(kind: Any) -> str:
     """What a key may hold, for people."""
     if get_origin(kind) is Annotated:
         number, limits = get_args(kind)
-        return f"{WORDS[number]} from {limits.low:g} to {limits.high:g}"
+        low, high = (f"{limit:.0f}" if number is int else f"{limit:g}" for limit in (limits.low, limits.high))
+        return f"{WORDS[number]} from {low} to {high}"
     if isinstance(kind, type) and issubclass(kind, StrEnum):
         return f"one of {', '.join(kind)}"
     if get_origin(kind) is tuple:
