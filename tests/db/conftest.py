@@ -6,7 +6,9 @@ from pathlib import Path
 
 import psycopg
 import pytest
+from sqlalchemy import text
 
+from db.schema import metadata
 from db.session import Database, open_database
 from tests.db.postgres import find_binaries, running_postgres
 
@@ -47,8 +49,18 @@ def sqlite_database(sqlite_url: str) -> Iterator[Database]:
     database.close()
 
 
-@pytest.fixture
-def postgres_database(new_postgres_url: Callable[[], str]) -> Iterator[Database]:
+@pytest.fixture(scope="session")
+def shared_postgres(new_postgres_url: Callable[[], str]) -> Iterator[Database]:
     database = open_database(new_postgres_url())
     yield database
     database.close()
+
+
+@pytest.fixture
+def postgres_database(shared_postgres: Database) -> Database:
+    """Emptied rather than made anew: a hundred times faster."""
+    tables = ", ".join(table.name for table in metadata.sorted_tables)
+    with shared_postgres.writing() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))  # no triggers
+        connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
+    return shared_postgres
