@@ -149,10 +149,16 @@ class KnobLayout:
         """The most elements an L1 buffer holds in any tile, [n]."""
         elements = np.ones(len(positions), dtype=np.int64)
         for dim in range(self.regions.rank_of(value)):
-            table = self._width_table(value, dim, read_early)
-            moves = self.regions.buffer_moves(value, dim, read_early)
-            elements *= table[tuple(positions[:, loop] for loop in moves)]
+            elements *= self.width(value, dim, read_early, positions)
         return elements
+
+    def width(
+        self, value: int, dim: int, read_early: bool | None, positions: npt.NDArray[np.int64]
+    ) -> Counts:
+        """The widest interval of one dim of an L1 buffer in any tile, [n] (or a scalar that broadcasts)."""
+        table = self._width_table(value, dim, read_early)
+        moves = self.regions.buffer_moves(value, dim, read_early)
+        return np.broadcast_to(table[tuple(positions[:, loop] for loop in moves)], len(positions))
 
     def _width_table(self, value: int, dim: int, read_early: bool | None) -> Counts:
         """The widest interval of a dim for every combination of sizes of the loops it moves with."""
@@ -176,7 +182,7 @@ class KnobLayout:
             storable(self.regions, cut, tuple(s[i] for s, i in zip(self.sizes, row, strict=True)))
             for row in unique.tolist()
         ]
-        return np.array(verdicts, dtype=np.bool_)[inverse.reshape(-1)]
+        return np.asarray(np.array(verdicts, dtype=np.bool_)[inverse.reshape(-1)], dtype=np.bool_)
 
     def parallel_tiles(self, positions: npt.NDArray[np.int64]) -> Counts:
         """Tiles to share out among cores, [n]."""

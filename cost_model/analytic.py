@@ -1,0 +1,220 @@
+"""Bound and draft of kernels and networks, from the nominal target file alone.
+
+    bound   a time nothing can beat: the busiest resource with the least work any schedule must do, one launch
+    draft   a best guess: resources overlapped as far as the buffering of a Config lets them
+
+Both are in cycles and take all rows at once. The draft ranks; the bound prunes and says how far is left to go.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from compiler_core.graph import Graph, Op
+from compiler_core.index_map import IndexExpr
+from compiler_core.ops import Unit
+from compiler_core.outline import SlotKnob
+from compiler_core.roles import roles_of
+from compiler_core.target import Target
+from compiler_core.unit_bounds import (
+    least_moved_bytes,
+    matrix_least_cycles,
+    port_least_cycles,
+    vector_least_cycles,
+)
+from compiler_core.units import load_table, matrix_table
+from compiler_core.workload import Level, Workload
+from cost_model.resources import Demand, KernelResources
+from search_space.knobs import Rows
+from search_space.rules import KnobLayout, core_counts
+
+Cycles: TypeAlias = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class LeastWork:
+    """The least work of a kernel or network by resource, in cycles of one unit (ports: of the whole port)."""
+
+    matrix: float
+    vector: float
+    llb: float
+    dram: float
+
+    def __add__(self, other: "LeastWork") -> "LeastWork":
+        return LeastWork(
+            self.matrix + other.matrix,
+            self.vector + other.vector,
+            self.llb + other.llb,
+            self.dram + other.dram,
+        )
+
+    def cycles(self, cores: int) -> float:
+        """The busiest resource, with work spread evenly over `cores`."""
+        return max(self.matrix / cores, self.vector / cores, self.llb, self.dram)
+
+
+def op_work(graph: Graph, op: Op, target: Target) -> LeastWork:
+    """Least arithmetic of one op: whichever unit may do it, whatever the tiles, nothing computed twice."""
+    if op.row.unit in (Unit.NONE, Unit.HOST, Unit.DMA):
+        return LeastWork(0.0, 0.0, 0.0, 0.0)
+    stored = target.storage_dtype(graph.values[op.operands[0].value].dtype)
+    lanes = target.vector.lanes(stored)
+    if not op.row.contraction:
+        lane_ops = target.vector.lane_ops_of(op.kind, op.row.lane_ops)
+        return LeastWork(0.0, float(vector_least_cycles(op.points, lane_ops, lanes)), 0.0, 0.0)
+    table = matrix_table(target, stored)
+    vector = float(vector_least_cycles(op.points, 1, lanes))
+    if not len(table):
+        return LeastWork(0.0, vector, 0.0, 0.0)
+    matrix = float(matrix_least_cycles(*roles_of(op).extents(op.extents), table))
+    if target.vector.takes_contractions and vector < matrix:
+        # Part of the tiles may go to the other unit: the two together still do at least the cheaper one's work.
+        return LeastWork(vector / 2, vector / 2, 0.0, 0.0)
+    if target.vector.takes_contractions:
+        share = vector / (matrix + vector)
+        return LeastWork(matrix * share, vector * (1.0 - share), 0.0, 0.0)
+    return LeastWork(matrix, 0.0, 0.0, 0.0)
+
+
+def touched_bytes(workload: Workload, value: int, target: Target) -> int:
+    """Bytes of an outer operand that must move at least once: the elements whose index some point computes.
+
+    Dims that share an axis (a diagonal) count only their widest; data-dependent dims count one element.
+    """
+    graph = workload.graph
+    element = target.storage_dtype(graph.values[value].dtype).bytes
+    if value in graph.producer:
+        return graph.elements(value) * element
+    most = 0
+    for reader in graph.readers.get(value, ()):
+        op = graph.ops[reader]
+        for access in op.operands:
+            if access.value != value:
+                continue
+            counts = [
+                _distinct(expr, op.extents, extent)
+                for expr, extent in zip(access.exprs, graph.shape(value), strict=True)
+            ]
+            axes = [axis for expr in access.exprs for axis in expr.axes]
+            shared = len(axes) != len(set(axes))
+            most = max(most, max(counts, default=1) if shared else int(np.prod(counts, dtype=np.int64)))
+    return most * element
+
+
+def _distinct(expr: IndexExpr, extents: Sequence[int], limit: int) -> int:
+    """How many indices inside [0, limit) an expression takes."""
+    if expr.source >= 0:
+        return min(1, limit)
+    if expr.projected_axis is not None:
+        return min(extents[expr.projected_axis], limit)
+    index = np.array([int(str(expr.offset))], dtype=np.int64)
+    for axis, coefficient in expr.terms:
+        along = np.arange(extents[axis], dtype=np.int64) * int(str(coefficient))
+        index = np.unique((index[:, None] + along[None, :]).reshape(-1))
+    index = index // int(str(expr.divisor))
+    modulus = int(str(expr.modulus))
+    index = index % modulus if modulus else index
+    return len(np.unique(index[(index >= 0) & (index < limit)]))
+
+
+def kernel_work(workload: Workload, target: Target) -> LeastWork:
+    """Least work of a kernel: its ops' arithmetic, and every outer operand across the ports it has to cross."""
+    work = LeastWork(0.0, 0.0, 0.0, 0.0)
+    graph = workload.graph
+    for op in graph.ops:
+        work = work + op_work(graph, op, target)
+    llb, dram = load_table(target, target.llb), load_table(target, target.dram)
+    for value in (*graph.inputs, *graph.outputs):
+        size = touched_bytes(workload, value, target)
+        level = workload.level_of(value)
+        bypasses = level is Level.CONSTANT and target.weights_bypass_llb
+        work = work + LeastWork(
+            0.0,
+            0.0,
+            0.0 if bypasses else float(port_least_cycles(least_moved_bytes(size, llb), llb)),
+            0.0 if level is Level.LLB else float(port_least_cycles(size, dram)),
+        )
+    return work
+
+
+def kernel_bound_cycles(workload: Workload, target: Target) -> float:
+    """A time no schedule of this kernel beats, in cycles: one launch, then its busiest resource."""
+    return target.launch_cycles + kernel_work(workload, target).cycles(target.cores)
+
+
+def graph_work(graph: Graph, target: Target) -> LeastWork:
+    """Least work of a network, however it is fused: arithmetic of every op, and compulsory DRAM traffic only."""
+    work = LeastWork(0.0, 0.0, 0.0, 0.0)
+    for op in graph.ops:
+        work = work + op_work(graph, op, target)
+    dram = load_table(target, target.dram)
+    everything = Workload(graph, ())
+    outer = [v for v in (*graph.inputs, *sorted(graph.constants)) if v in graph.readers]
+    stored = [v for v in graph.outputs if v in graph.producer]
+    for value in (*outer, *stored):
+        work = work + LeastWork(
+            0.0, 0.0, 0.0, float(port_least_cycles(touched_bytes(everything, value, target), dram))
+        )
+    return work
+
+
+def graph_bound_cycles(graph: Graph, target: Target) -> float:
+    """A time no schedule of this network beats: maximum over resources of the sum over ops, plus one launch."""
+    return target.launch_cycles + graph_work(graph, target).cycles(target.cores)
+
+
+@dataclass(frozen=True, eq=False)
+class KernelModel:
+    """Draft and bound of the Configs of one kernel, rows [n, knobs] at once."""
+
+    layout: KnobLayout
+
+    @cached_property
+    def resources(self) -> KernelResources:
+        """What rows ask of each resource."""
+        return KernelResources(self.layout)
+
+    @cached_property
+    def least(self) -> LeastWork:
+        """The kernel's least work."""
+        return kernel_work(self.layout.regions.workload, self.layout.target)
+
+    def bound_log(self, rows: Rows) -> Cycles:
+        """Log of a time in us that no measurement of each row can beat: the row's cores share the least work."""
+        cores = np.array(core_counts(self.layout.target.cores))[rows[:, self.layout.column("cores")]]
+        busiest = np.maximum(
+            np.maximum(self.least.matrix, self.least.vector) / cores, max(self.least.llb, self.least.dram)
+        )
+        return np.asarray(self._log_us(busiest + self.layout.target.launch_cycles), dtype=np.float64)
+
+    def draft_log(self, rows: Rows) -> Cycles:
+        """Log of the best guess in us."""
+        return self._log_us(self.draft_cycles(rows, self.resources.demand(rows)))
+
+    def draft_cycles(self, rows: Rows, demand: Demand) -> Cycles:
+        """The engines' demands, overlapped where there are slots to overlap them."""
+        single_load = self.layout.slots(rows, SlotKnob.LOAD) == 1
+        single_store = self.layout.slots(rows, SlotKnob.STORE) == 1
+        chained = self.layout.slots(rows, SlotKnob.ACCUMULATOR) == 1
+        regions = self.layout.regions
+        chained = chained & (regions.anchor != regions.root)
+        compute = np.where(chained, demand.matrix + demand.vector, np.maximum(demand.matrix, demand.vector))
+        steady = np.where(single_load, demand.load + compute, np.maximum(demand.load, compute))
+        steady = np.where(single_store, steady + demand.store, np.maximum(steady, demand.store))
+        overheads = self.layout.target.overheads
+        latency = self.layout.target.llb.latency_cycles
+        return np.asarray(
+            np.maximum(steady + demand.first_load + demand.last_store, demand.dram)
+            + demand.steps * overheads.tile_dispatch_cycles
+            + 2 * latency
+            + overheads.barrier_cycles
+            + self.layout.target.launch_cycles,
+            dtype=np.float64,
+        )
+
+    def _log_us(self, cycles: Cycles) -> Cycles:
+        return np.log(np.maximum(cycles, 1.0) / self.layout.target.cycles_per_us)
