@@ -6,13 +6,31 @@ from compiler_core.onnx_import.context import Build
 from compiler_core.onnx_import.contraction import CONTRACTIONS
 from compiler_core.onnx_import.convolution import CONVOLUTIONS
 from compiler_core.onnx_import.elementwise import ELEMENTWISE
+from compiler_core.onnx_import.host import HOST
 from compiler_core.onnx_import.movement import MOVEMENT
 from compiler_core.onnx_import.normalization import NORMALIZATIONS
 from compiler_core.onnx_import.pooling import POOLING
+from compiler_core.onnx_import.quantized import QUANTIZED, QUANTIZED_MICROSOFT
+from compiler_core.onnx_import.recurrent import RECURRENT
 from compiler_core.onnx_import.reduction import REDUCTIONS
+from compiler_core.onnx_import.resize import RESIZES
 
-_STANDARD = (CONTRACTIONS, CONVOLUTIONS, ELEMENTWISE, MOVEMENT, NORMALIZATIONS, POOLING, REDUCTIONS)
+_STANDARD = (
+    CONTRACTIONS,
+    CONVOLUTIONS,
+    ELEMENTWISE,
+    HOST,
+    MOVEMENT,
+    NORMALIZATIONS,
+    POOLING,
+    QUANTIZED,
+    RECURRENT,
+    REDUCTIONS,
+    RESIZES,
+)
+_MICROSOFT = (QUANTIZED_MICROSOFT,)
 
 BUILDERS: Mapping[tuple[str, str], Build] = {
-    ("", op_type): build for room in _STANDARD for op_type, build in room.items()
+    **{("", op_type): build for room in _STANDARD for op_type, build in room.items()},
+    **{("com.microsoft", op_type): build for room in _MICROSOFT for op_type, build in room.items()},
 }
