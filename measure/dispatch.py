@@ -36,6 +36,7 @@ from measure.messages import (
     Retry,
     Revive,
     Rules,
+    Scattered,
     Submitted,
     Ticked,
     ToolchainChanged,
@@ -128,6 +129,8 @@ class Dispatch:
                 self._replied(event, now_s)
             case Died():
                 self._died(event, now_s)
+            case Scattered():
+                self._scatter(event, now_s)
             case Ticked():
                 self._expire(now_s)
             case DrainAsked():
@@ -245,6 +248,15 @@ class Dispatch:
             reason = "it did not greet in time" if starting else "it overran its deadline"
             if self._down(name, reason, now_s, Status.TIMEOUT):
                 self._commands.append(Kill(name, reason))
+
+    def _scatter(self, event: Scattered, now_s: float) -> None:
+        for worker in self.workers():
+            if worker.phase in LIVE:
+                self._take_back(worker.name, event.reason)
+                self._start_over(worker.name, now_s)
+                self._commands.append(Revive(worker.name, event.reason))
+            elif worker.phase is Phase.DRAINING:
+                self._retire(worker.name, Phase.RELEASED, f"drained; {event.reason}")
 
     def _drain(self, event: DrainAsked) -> None:
         for name in (event.worker,) if event.worker is not None else tuple(self._workers):

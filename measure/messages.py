@@ -132,6 +132,13 @@ class Died:
 
 
 @dataclass(frozen=True)
+class Scattered:
+    """Every worker's process is gone at once (the cluster's head died): nobody is to blame."""
+
+    reason: str
+
+
+@dataclass(frozen=True)
 class Ticked:
     """Nothing but time has passed."""
 
@@ -218,5 +225,7 @@ class Halt:
     reason: str
 
 
-Event: TypeAlias = Opened | Joined | Submitted | Replied | Died | Ticked | DrainAsked | ToolchainChanged
+Event: TypeAlias = (
+    Opened | Joined | Submitted | Replied | Died | Scattered | Ticked | DrainAsked | ToolchainChanged
+)
 Command: TypeAlias = Assign | Kill | Revive | Quarantine | Release | Retry | Finish | Halt

@@ -10,6 +10,9 @@ import ipaddress
 import os
 import secrets
 import shutil
+import socket
+import subprocess
+import sys
 import tempfile
 import threading
 from dataclasses import dataclass
@@ -18,16 +21,21 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.errors import DeviceError
+from measure import ray_warden
+from measure.ray_warden import MARK
 
 LOCAL = "local"
 LOCAL_KIND = "tilewright_local"  # what every worker of a private local Ray asks for, whatever its device
 LOCAL_SLOTS = 4096
 OBJECT_STORE_BYTES = 80 * 2**20  # Ray refuses less than 75 MiB; calls and answers are small texts
+DOOR_S = 2.0
 RESOURCE = "device_"  # prefix of the custom resource that a node offers, one unit a device
 
 _lock = threading.Lock()
 _users = 0
 _started_here = False
+_epoch = 0  # counts connections, so that of several pools only the first replaces a broken one
+_warden: "subprocess.Popen[str] | None" = None
 
 
 @dataclass(frozen=True)
@@ -37,10 +45,21 @@ class Cluster:
     ray: Any
     address: str
     resource: str
+    epoch: int
+    doors: tuple[tuple[str, int], ...]  # host and port of what must be alive for workers to be started
 
     def offered(self) -> int:
         """How many workers of the kind the cluster's nodes can hold, busy or not."""
         return int(self.ray.cluster_resources().get(self.resource, 0))
+
+    def alive(self) -> bool:
+        """Whether the head still takes connections. Ray itself would find out after a minute, and exit."""
+        for door in self.doors:
+            try:
+                socket.create_connection(door, timeout=DOOR_S).close()
+            except OSError:
+                return False
+        return True
 
 
 def connect(address: str, kind: str, workers: int) -> Cluster:
@@ -63,20 +82,46 @@ def connect(address: str, kind: str, workers: int) -> Cluster:
             _initialise(ray, address, workers)
             _started_here = True
         _users += 1
-    return Cluster(ray, address, LOCAL_KIND if address == LOCAL else RESOURCE + kind)
+        return _cluster(ray, address, kind)
+
+
+def reconnect(cluster: Cluster, kind: str, workers: int) -> Cluster:
+    """A new connection in place of one whose head is gone; DeviceError when there is none (yet)."""
+    global _started_here
+    with _lock:
+        if cluster.epoch == _epoch and _started_here:
+            _shut_down(cluster.ray)
+        if not cluster.ray.is_initialized():
+            _initialise(cluster.ray, cluster.address, workers)
+            _started_here = True
+        return _cluster(cluster.ray, cluster.address, kind)
 
 
 def disconnect(cluster: Cluster) -> None:
     """Give the connection back; the last one out ends a private Ray and every process of it."""
-    global _users, _started_here
+    global _users
     with _lock:
         _users -= 1
         if _users == 0 and _started_here:
-            cluster.ray.shutdown()
-            _started_here = False
-            if cluster.address == LOCAL:
-                for session in _private_directory().glob("ray*"):
-                    shutil.rmtree(session, ignore_errors=True)
+            _shut_down(cluster.ray)
+
+
+def _shut_down(ray: Any) -> None:
+    global _started_here, _warden
+    ray.shutdown()
+    _started_here = False
+    if _warden is not None:
+        _warden.communicate("in order")
+        _warden = None
+
+
+def _cluster(ray: Any, address: str, kind: str) -> Cluster:
+    host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
+    doors = [(host, int(port))]
+    if address == LOCAL:
+        doors += [(node["NodeManagerAddress"], node["NodeManagerPort"]) for node in ray.nodes()]
+    resource = LOCAL_KIND if address == LOCAL else RESOURCE + kind
+    return Cluster(ray, address, resource, _epoch, tuple(doors))
 
 
 def _import_ray(private: bool) -> Any:
@@ -85,6 +130,10 @@ def _import_ray(private: bool) -> Any:
         "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
         "RAY_DEDUP_LOGS": "0",
         "RAY_enable_metrics_collection": "0",
+        # Ray ends any process that misses its head for a minute, the caller's too; the pool looks after that.
+        "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
+        # What a device started goes when its worker does.
+        "RAY_process_group_cleanup_enabled": "true",
     }
     for name, value in quiet.items():
         os.environ.setdefault(name, value)
@@ -101,6 +150,7 @@ def _import_ray(private: bool) -> Any:
 
 
 def _initialise(ray: Any, address: str, workers: int) -> None:
+    global _epoch
     options: dict[str, Any] = {
         "address": address,
         "log_to_driver": False,
@@ -115,13 +165,30 @@ def _initialise(ray: Any, address: str, workers: int) -> None:
             "object_store_memory": OBJECT_STORE_BYTES,
             "_temp_dir": str(_private_directory() / "ray"),
         }
+        _post_warden()
     try:
         ray.init(**options)
     except Exception as error:  # noqa: BLE001 - Ray raises ConnectionError, ValueError, RuntimeError...
         reason = " ".join(str(error).split())[:300]
         raise DeviceError(f"Ray at {address} cannot be reached: {type(error).__name__}: {reason}") from None
+    finally:
+        os.environ.pop(MARK, None)
+    _epoch += 1
     # log_to_driver does not cover the page that Ray prints for every dead worker; the pool keeps the reasons.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
+
+
+def _post_warden() -> None:
+    global _warden
+    private = str(_private_directory())
+    _warden = subprocess.Popen(
+        [sys.executable, "-I", ray_warden.__file__, private],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,  # closes when it has done its work
+        text=True,
+        start_new_session=True,  # an interrupt from the keyboard is not for it
+    )
+    os.environ[MARK] = private
 
 
 @cache

@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
+from functools import partial
 from itertools import count
 from types import TracebackType
 from typing import Any, Self
@@ -39,12 +40,13 @@ from measure.messages import (
     Retry,
     Revive,
     Rules,
+    Scattered,
     Submitted,
     Ticked,
     ToolchainChanged,
 )
 from measure.pool import CONFIRMATIONS, Answer, WorkerState
-from measure.ray_cluster import LOCAL, Cluster, connect, disconnect
+from measure.ray_cluster import LOCAL, Cluster, connect, disconnect, reconnect
 from measure.ray_worker import MeasuringWorker, place, started
 from measure.results import Measurement, Status
 from measure.wire import DeviceSpec, measurement_from_plain
@@ -52,6 +54,8 @@ from search_space.knobs import Config
 
 IDLE_TICK_S = 1.0
 GREET_AGAIN_S = 0.2
+LOOK_S = 2.0  # between two looks at the cluster's head
+LOOKS = 2  # in vain, until it counts as dead
 UNAVAILABLE = ("ActorUnavailableError",)  # Ray is bringing the process back; the actor itself lives
 
 
@@ -87,6 +91,7 @@ class RayPool:
         self._inbox: queue.SimpleQueue[Callable[[], Event | None] | None] = queue.SimpleQueue()
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
         # Below: guarded by _changed.
         self._results: dict[int, Measurement] = {}
         self._loose: dict[int, None] = {}  # tickets that `collect` hands out
@@ -243,6 +248,7 @@ class RayPool:
     def _run(self) -> None:
         try:
             self._open_slots()
+            threading.Thread(target=self._watch, name="watch over Ray's head", daemon=True).start()
             self._serve()
         except DeviceError as error:
             self._fail(str(error))
@@ -282,6 +288,34 @@ class RayPool:
             if time.monotonic() - ticked_s > IDLE_TICK_S:
                 ticked_s = time.monotonic()
                 self._carry_out(Ticked())
+
+    def _watch(self) -> None:
+        """In a thread of its own, since a look at a head that is cut off takes its time."""
+        missed = 0
+        while not self._ended.wait(LOOK_S):
+            cluster = self._cluster
+            missed = 0 if cluster is None or cluster.alive() else missed + 1
+            if missed == LOOKS:
+                self._inbox.put(partial(self._start_again, cluster))
+                missed = 0
+
+    def _start_again(self, lost: Cluster | None) -> Event | None:
+        """The head is gone, and every process with it: connect anew, and go on where the answers end."""
+        if lost is None or self._cluster is not lost:
+            return None
+        for slot in self._slots.values():
+            self._kill_here(slot)
+            slot.generation += 1
+            slot.actor = None
+        give_up_s = time.monotonic() + self._rules.start_deadline_s
+        while True:
+            try:
+                self._cluster = reconnect(lost, self._spec.kind, self._asked or 1)
+                return Scattered("Ray's head died")
+            except DeviceError:
+                if time.monotonic() > give_up_s:
+                    raise
+                time.sleep(LOOK_S)
 
     def _tick(self) -> Event:
         now_s = time.monotonic()
@@ -341,6 +375,7 @@ class RayPool:
 
     def _end(self) -> None:
         """Nothing may be left running: every worker is ended by its process id where that means something."""
+        self._ended.set()
         self._fail("the pool is closed")
         if self._cluster is None:
             return
@@ -443,11 +478,14 @@ class RayPool:
         near = slot.pid and slot.place == place()
         if slot.actor is not None and (for_good or not near):
             self._cluster.ray.kill(slot.actor, no_restart=for_good)
-        if near and started(slot.pid) == slot.started:
-            os.kill(slot.pid, signal.SIGKILL)
-        slot.pid = 0
+        self._kill_here(slot)
         if for_good:
             slot.actor = None
+
+    def _kill_here(self, slot: Slot) -> None:
+        if slot.pid and slot.place == place() and started(slot.pid) == slot.started:
+            os.kill(slot.pid, signal.SIGKILL)
+        slot.pid = 0
 
 
 def _one_line(error: BaseException) -> str:
