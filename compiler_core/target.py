@@ -224,6 +224,10 @@ class Target:
         content = {path: leaf for path, leaf in numbers_of(self) if path.split(".")[0] not in prose}
         return digest_of({**content, "preference": [stored for stored, _ in self.dtypes]})
 
+    def is_assumed(self, path: str) -> bool:
+        """Whether nobody published the number at a dotted path: it, or a part it lies in, is in `assumed`."""
+        return any(f"{path}.".startswith(f"{part}.") for part in self.assumed)
+
     @property
     def cycles_per_us(self) -> float:
         """Clock cycles in a microsecond."""

@@ -14,7 +14,9 @@ returns is the exit code, None being 0; errors are raised, and `api.cli.main` tu
 
 import typer
 
-VERBS: dict[str, str] = {}
+VERBS: dict[str, str] = {
+    "targets": "Presets, one target as plain numbers, mistakes in a file of your own.",
+}
 
 
 def verb_app() -> typer.Typer:

@@ -1,0 +1,82 @@
+"""`tune targets`: the presets, one target as plain numbers, and every mistake in a file of one's own."""
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.verbs import verb_app
+
+app = verb_app()
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
+Name = Annotated[str, typer.Argument(help="A preset, or the path of a TOML file.")]
+
+
+@app.callback()
+def targets() -> None:
+    """Describe accelerators: presets, and files of your own."""
+
+
+@app.command("list")
+def list_presets(as_json: AsJson = False) -> None:
+    """Print the presets with their peaks and memories."""
+    from compiler_core.target_file import list_targets, load_target
+
+    rows = []
+    for name in list_targets():
+        target = load_target(name)
+        stored = target.dtypes[0][0]
+        tera_macs = target.peak_macs_per_cycle(stored) * target.frequency_mhz / 1e6
+        rows.append(
+            {
+                "name": name,
+                "cores": target.cores,
+                "dtype": stored,
+                "peak_tmacs": tera_macs,
+                "l1_kib": target.l1_kib,
+                "llb_kib": target.llb.kib,
+                "dram_gbps": target.dram.gbps,
+                "digest": target.digest,
+                "description": target.description,
+            }
+        )
+    if as_json:
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    typer.echo(f"{'target':<14} {'cores':>5} {'TMAC/s':>8} {'L1 KiB':>7} {'LLB KiB':>8} {'DRAM GB/s':>9}")
+    for row in rows:
+        typer.echo(
+            f"{row['name']:<14} {row['cores']:>5} {row['peak_tmacs']:>8.3g} {row['l1_kib']:>7} "
+            f"{row['llb_kib']:>8} {row['dram_gbps']:>9g}  {row['description']}"
+        )
+
+
+@app.command()
+def show(target: Name, as_json: AsJson = False) -> None:
+    """Print every number of a target, and whether it was published or assumed."""
+    from compiler_core.target import numbers_of
+    from compiler_core.target_file import load_target
+
+    loaded = load_target(target)
+    numbers = {key: value for key, value in numbers_of(loaded) if not key.startswith("assumed.")}
+    if as_json:
+        shown = {"digest": loaded.digest, "assumed": list(loaded.assumed), "numbers": numbers}
+        typer.echo(json.dumps(shown, indent=2))
+        return
+    typer.echo(f"{'digest':<32} {loaded.digest}")
+    for key, value in numbers.items():
+        typer.echo(f"{key:<32} {value!s:<24} {'assumed' if loaded.is_assumed(key) else ''}".rstrip())
+
+
+@app.command()
+def check(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> int:
+    """Explain every mistake in a target file, by key and line. Exit code 1 when there is one."""
+    from compiler_core.target_file import check_target_file
+
+    target, mistakes = check_target_file(file)
+    for mistake in mistakes:
+        typer.echo(f"{file}: {mistake}")
+    if target is not None:
+        typer.echo(f"{file}: {target.name} is a valid target, digest {target.digest}")
+    return 1 if mistakes else 0
