@@ -1,0 +1,52 @@
+"""Which axes of a contraction are rows, columns and depth of the product that a matrix unit sees."""
+
+from dataclasses import dataclass
+
+from compiler_core.graph import Op
+from compiler_core.target import CubeUnit, MatrixUnit
+
+
+@dataclass(frozen=True)
+class ProductAxes:
+    """The axes behind each of the six extents of units.matrix_cycles; an extent is the product of its axes."""
+
+    batch: tuple[int, ...]
+    m_outer: tuple[int, ...]
+    m: tuple[int, ...]
+    n: tuple[int, ...]
+    taps: tuple[int, ...]
+    k: tuple[int, ...]
+
+    @property
+    def roles(self) -> tuple[tuple[int, ...], ...]:
+        """In the order in which matrix_cycles takes them."""
+        return self.batch, self.m_outer, self.m, self.n, self.taps, self.k
+
+
+def product_axes(op: Op, matrix: MatrixUnit) -> ProductAxes:
+    """Sort the axes of a contraction by which operands move with them.
+
+    Result axes of both operands (or neither) are the batch, of the left one rows, of the right one columns.
+    Reduction axes that slide a window (share an index with another axis) are taps, the others depth. Units
+    that pad rows by two axes take the innermost two; further row axes repeat the product, like a batch.
+
+        conv [n, m, y, x | c, r, s]     batch n, m_outer y, m x, n m, taps r s, k c
+        matmul [b, i, j | k]            batch b, m i, n j, k k
+    """
+    left, right = op.operands[0].axes, op.operands[1].axes
+    batch = tuple(a for a in op.result_axes if (a in left) == (a in right))
+    rows = tuple(a for a in op.result_axes if a in left and a not in right)
+    columns = tuple(a for a in op.result_axes if a in right and a not in left)
+    sliding = {
+        axis
+        for access in op.operands
+        for expr in access.exprs
+        if len(expr.terms) > 1
+        for axis, _ in expr.terms
+    }
+    taps = tuple(a for a in op.reduction_axes if a in sliding)
+    depth = tuple(a for a in op.reduction_axes if a not in sliding)
+    pads_rows = isinstance(matrix, CubeUnit) and not matrix.joins_rows
+    if pads_rows:
+        batch, rows = batch + rows[:-2], rows[-2:]
+    return ProductAxes(batch, rows[:-1], rows[-1:], columns, taps, depth)

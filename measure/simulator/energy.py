@@ -1,0 +1,122 @@
+"""What a kernel moves and computes over all cores, and the energy that takes."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from compiler_core.dtypes import DType
+from compiler_core.order.compiled import compiled
+from compiler_core.target import Target
+from measure.simulator.flatten import FlatKernel
+from measure.simulator.layout import (
+    BUSY,
+    COST_COLUMNS,
+    ENGINE,
+    ENGINES,
+    ENTRY,
+    FAR,
+    FAR_SIZE,
+    FIRINGS,
+    KIND,
+    L1_SIZE,
+    LANE_WORK,
+    MACS,
+    NEAR,
+    NO_ENGINE,
+    NO_TABLE,
+    SIZE,
+    STORE,
+    TRANSFER,
+    Ints,
+)
+from measure.simulator.memories import HOST_LOAD
+
+
+@dataclass(frozen=True)
+class Work:
+    """Bytes by level and direction as seen from L1, multiply-accumulates by dtype, lane operations.
+
+    `busy_cycles` are those of each engine, summed over cores. Bytes are those asked for, not those that
+    bursts round them up to.
+    """
+
+    llb_read_bytes: int
+    llb_write_bytes: int
+    dram_read_bytes: int
+    dram_write_bytes: int
+    host_read_bytes: int
+    host_write_bytes: int
+    l1_bytes: int
+    macs: tuple[tuple[DType, int], ...]
+    lane_ops: int
+    busy_cycles: tuple[int, ...]
+
+    @property
+    def llb_bytes(self) -> int:
+        """Through the LLB port, both ways."""
+        return self.llb_read_bytes + self.llb_write_bytes
+
+    @property
+    def dram_bytes(self) -> int:
+        """Through the DRAM port, both ways."""
+        return self.dram_read_bytes + self.dram_write_bytes
+
+    @property
+    def host_bytes(self) -> int:
+        """Over the host link, both ways."""
+        return self.host_read_bytes + self.host_write_bytes
+
+
+def work_of(flat: FlatKernel) -> Work:
+    """Sum the cost table over all firings."""
+    totals, macs = _totals(flat.steps, flat.plan.prices, flat.costs)
+    numbers = totals.tolist()
+    return Work(
+        *numbers[:7],
+        macs=tuple(
+            [(dtype, count) for dtype, count in zip(flat.plan.dtypes, macs.tolist(), strict=True) if dtype and count]
+        ),
+        lane_ops=numbers[7],
+        busy_cycles=tuple(numbers[8:]),
+    )
+
+
+@compiled
+def _totals(steps: Ints, prices: Ints, costs: Ints) -> tuple[Ints, Ints]:
+    """Bytes in the order of Work's fields, lane operations, busy cycles an engine; and MACs of every step."""
+    totals = np.zeros(8 + ENGINES, dtype=np.int64)
+    macs = np.zeros(steps.shape[0], dtype=np.int64)
+    own = np.zeros(COST_COLUMNS, dtype=np.int64)
+    for s in range(steps.shape[0]):
+        end = steps[s + 1, ENTRY] if s + 1 < steps.shape[0] else costs.shape[0]
+        own[:] = 0
+        for entry in range(steps[s, ENTRY], end):
+            for column in range(COST_COLUMNS):
+                own[column] += costs[entry, FIRINGS] * costs[entry, column]
+        macs[s] = own[MACS]
+        totals[6] += own[L1_SIZE]
+        totals[7] += own[LANE_WORK]
+        engine = steps[s, ENGINE]
+        if engine != NO_ENGINE:
+            totals[8 + engine] += own[BUSY]
+        if prices[s, KIND] == TRANSFER:
+            stores = 1 if engine == STORE else 0
+            if prices[s, NEAR] != NO_TABLE:
+                totals[stores] += own[SIZE]
+            if prices[s, FAR] != NO_TABLE:
+                totals[(4 if prices[s, FAR] >= HOST_LOAD else 2) + stores] += own[FAR_SIZE]
+    return totals, macs
+
+
+def energy_uj(work: Work, latency_us: float, target: Target) -> float:
+    """Microjoules: every access, MAC and lane operation at the target's price, and static power over time."""
+    energy = target.energy
+    picojoules = (
+        work.l1_bytes * energy.pj_per_l1_byte
+        + work.llb_bytes * energy.pj_per_llb_byte
+        + work.dram_bytes * energy.pj_per_dram_byte
+        + work.host_bytes * energy.pj_per_host_byte
+        + work.lane_ops * energy.pj_per_lane_op
+        + sum([count * energy.pj_per_mac_of(dtype) for dtype, count in work.macs])
+    )
+    return picojoules * 1e-6 + energy.static_watts * latency_us

@@ -1,0 +1,35 @@
+"""The columns of the simulator's integer tables, shared by the code that fills them and the code that reads them."""
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+
+LOAD, MATRIX, VECTOR, STORE, NO_ENGINE = 0, 1, 2, 3, 4
+"""Engines of a core. What runs on no engine takes no time: it only renames elements."""
+ENGINES = 4
+ENGINE_NAMES = ("load", "matrix", "vector", "store")
+SLOT, DISPATCH = 4, 5
+"""Causes of waiting, besides the engine that is still making an input: no free slot, tile not dispatched yet."""
+CAUSES = 6
+CAUSE_NAMES = ("load", "matrix", "vector", "store", "slot", "dispatch")
+MOST_SLOTS = 3
+
+# The step table: what the timeline asks of a step.
+DEPTH, LATE, ANCHOR, BUFFER, STORAGE, FILLS, FIRST_READ, LAST_READ, ENTRY, ENGINE = range(10)
+STEP_COLUMNS = 10
+
+# The price table: what decides the cost of a step.
+KIND, NEAR, FAR, HOLDABLE, VALUE, ELEMENT_BYTES, PACKED, LANE_OPS, LANES = range(9)
+FIRST_TERM, LAST_TERM, FIRST_FETCH, LAST_FETCH, FIRST_WAY, LAST_WAY = range(9, 15)
+PRICE_COLUMNS = 15
+TRANSFER, CONTRACTION, POINTS, RENAMING = range(4)
+NO_TABLE = -1
+
+# The cost table: a row for every step and every class of tiles it meets.
+BUSY, LATENCY, FIRINGS, SIZE, FAR_SIZE, L1_SIZE, MACS, LANE_WORK = range(8)
+COST_COLUMNS = 8
+
+# The event table: an instruction a row.
+EVENT_STEP, EVENT_ENTRY, EVENT_START, EVENT_END, EVENT_CAUSE, EVENT_STALL = range(6)
+EVENT_COLUMNS = 6

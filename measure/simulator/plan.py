@@ -1,0 +1,259 @@
+"""What the timeline has to know of a kernel before sizes are known: its steps as tables of integers.
+
+A plan depends on the ops, the placement, which loops are cut and the target, on none of the tile sizes; so a
+search over thousands of Configs makes a handful of plans and remembers them.
+"""
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+from compiler_core.dtypes import DType
+from compiler_core.graph import Op
+from compiler_core.ops import Unit
+from compiler_core.product import product_axes
+from compiler_core.program import FROM_MEMORY, Action, KernelProgram, Step
+from compiler_core.target import Target
+from compiler_core.units import matrix_table
+from compiler_core.workload import Level, Workload
+from measure.simulator import memories
+from measure.simulator.layout import (
+    ANCHOR,
+    BUFFER,
+    CONTRACTION,
+    ELEMENT_BYTES,
+    ENGINE,
+    FAR,
+    FILLS,
+    FIRST_FETCH,
+    FIRST_READ,
+    FIRST_TERM,
+    FIRST_WAY,
+    HOLDABLE,
+    KIND,
+    LANE_OPS,
+    LANES,
+    LAST_FETCH,
+    LAST_READ,
+    LAST_TERM,
+    LAST_WAY,
+    LATE,
+    LOAD,
+    MATRIX,
+    NEAR,
+    NO_ENGINE,
+    NO_TABLE,
+    PACKED,
+    POINTS,
+    PRICE_COLUMNS,
+    RENAMING,
+    STEP_COLUMNS,
+    STORAGE,
+    STORE,
+    TRANSFER,
+    VALUE,
+    VECTOR,
+    Ints,
+)
+
+APART = -1
+"""Extent of a term that no run of bytes reaches into: the rows of a gather lie anywhere."""
+NO_ROLE = -1
+
+
+@dataclass(frozen=True, eq=False)
+class KernelPlan:
+    """Integer tables over the steps of a kernel, and where each of their intervals is found.
+
+    `steps` and `prices` are laid out as layout.py says, the columns that depend on sizes still open;
+    `moves[s, dim]` is 1 where step s moves with a loop. A *term* is one factor of the size of a step: the
+    interval `term_span[t]`, cut from `term_extent[t]`, with `term_role[t]` in a product. Intervals are those of
+    `regions` (buffer, dim), then those of `domains` (op, axis). A *fetch* is L1 traffic of a compute step: a
+    bit mask of its terms, and bytes. `ways` are rows of units.matrix_table. `dtypes[s]` prices MACs.
+    """
+
+    steps: Ints
+    prices: Ints
+    moves: Ints
+    reads: Ints
+    read_storage: Ints
+    maker: Ints
+    regions: tuple[tuple[int, int], ...]
+    domains: tuple[tuple[int, int], ...]
+    term_span: Ints
+    term_extent: Ints
+    term_role: Ints
+    fetches: Ints
+    ways: Ints
+    dtypes: tuple[DType | None, ...]
+    values: int
+
+
+def plan_of(program: KernelProgram, target: Target) -> KernelPlan:
+    """The plan of a lowered kernel, remembered by its outline."""
+    rooms = tuple([(buffer.value, buffer.storage, buffer.element_bytes) for buffer in program.buffers])
+    return _plan(program.workload, program.steps, rooms, len(program.loops), program.anchor, target)
+
+
+@lru_cache(maxsize=1024)
+def _plan(
+    workload: Workload,
+    steps: tuple[Step, ...],
+    rooms: tuple[tuple[int, int, int], ...],
+    loops: int,
+    anchor: int,
+    target: Target,
+) -> KernelPlan:
+    draft = _Draft(workload, len(steps), rooms, loops, anchor, target)
+    for number, step in enumerate(steps):
+        draft.add(number, step)
+    return draft.finish()
+
+
+class _Draft:
+    """Collects the tables of a plan step by step. `rooms` has (value, storage, element bytes) a buffer."""
+
+    def __init__(
+        self,
+        workload: Workload,
+        steps: int,
+        rooms: tuple[tuple[int, int, int], ...],
+        loops: int,
+        anchor: int,
+        target: Target,
+    ) -> None:
+        self.workload = workload
+        self.graph = workload.graph
+        self.rooms = rooms
+        self.anchor = anchor
+        self.target = target
+        self.steps = np.zeros((steps, STEP_COLUMNS), dtype=np.int64)
+        self.prices = np.zeros((steps, PRICE_COLUMNS), dtype=np.int64)
+        self.prices[:, [NEAR, FAR]] = NO_TABLE
+        self.moves = np.zeros((steps, loops), dtype=np.int64)
+        self.maker = np.zeros(len(rooms), dtype=np.int64)
+        self.reads: list[int] = []
+        self.terms: list[tuple[bool, int, int, int, int]] = []
+        self.fetches: list[tuple[int, int]] = []
+        self.ways: list[Ints] = []
+        self.dtypes: list[DType | None] = []
+
+    def add(self, number: int, step: Step) -> None:
+        row, price = self.steps[number], self.prices[number]
+        self.moves[number, list(step.moves)] = 1
+        row[LATE], row[BUFFER], row[STORAGE] = step.late, step.buffer, self.rooms[step.buffer][1]
+        row[FILLS] = step.action is not Action.STORE
+        row[ANCHOR] = step.action is Action.COMPUTE and step.op == self.anchor
+        row[FIRST_READ] = len(self.reads)
+        price[FIRST_TERM], price[FIRST_FETCH] = len(self.terms), len(self.fetches)
+        price[FIRST_WAY] = sum(map(len, self.ways))
+        self.dtypes.append(None)
+        if step.action is not Action.COMPUTE:
+            self.reads += [step.buffer] if step.action is Action.STORE else []
+            self._move(number, step)
+        else:
+            self.reads += [read for read in step.reads if read != FROM_MEMORY]
+            op = self.graph.ops[step.op]
+            if FROM_MEMORY in step.reads:
+                self._gather(number, step, op)
+            else:
+                self._compute(number, step, op)
+        row[LAST_READ] = len(self.reads)
+        price[LAST_TERM], price[LAST_FETCH] = len(self.terms), len(self.fetches)
+        price[LAST_WAY] = sum(map(len, self.ways))
+        if row[FILLS]:
+            makers = [int(self.maker[read]) for read in self.reads[row[FIRST_READ] : row[LAST_READ]]]
+            self.maker[step.buffer] = row[ENGINE] if row[ENGINE] != NO_ENGINE else max(makers, default=LOAD)
+
+    def _stored(self, value: int) -> DType:
+        return self.target.storage_dtype(self.graph.values[value].dtype)
+
+    def _transfer(self, number: int, value: int, *, loads: bool) -> None:
+        level = self.workload.level_of(value)
+        self.steps[number, ENGINE] = LOAD if loads else STORE
+        price = self.prices[number]
+        price[KIND], price[VALUE] = TRANSFER, value
+        price[ELEMENT_BYTES], price[PACKED] = self._stored(value).bytes, level is Level.CONSTANT
+        price[NEAR], price[FAR] = memories.ways(self.target, level, loads=loads)
+        price[HOLDABLE] = price[NEAR] != NO_TABLE and level in (Level.DRAM, Level.CONSTANT) and loads
+
+    def _move(self, number: int, step: Step) -> None:
+        value = self.rooms[step.buffer][0]
+        self._transfer(number, value, loads=step.action is Action.LOAD)
+        for dim, extent in enumerate(self.graph.shape(value)):
+            self.terms.append((False, step.buffer, dim, extent, NO_ROLE))
+        self.fetches.append(((1 << len(self.graph.shape(value))) - 1, int(self.prices[number, ELEMENT_BYTES])))
+
+    def _gather(self, number: int, step: Step, op: Op) -> None:
+        """Rows by an indexed DMA: a run is the trailing dims that no other operand indexes."""
+        access = op.operands[step.reads.index(FROM_MEMORY)]
+        row: list[tuple[int, int]] = []
+        for expr, extent in zip(reversed(access.exprs), reversed(self.graph.shape(access.value)), strict=True):
+            axis = expr.projected_axis
+            if axis is None:
+                break
+            row.insert(0, (axis, extent))
+        rowed = {axis for axis, _ in row}
+        self._transfer(number, access.value, loads=True)
+        self.prices[number, [HOLDABLE, PACKED]] = 0
+        for axis in op.result_axes:
+            if axis not in rowed:
+                self.terms.append((True, step.op, axis, APART, NO_ROLE))
+        self.terms += [(True, step.op, axis, extent, NO_ROLE) for axis, extent in row]
+        self.fetches.append(((1 << op.rank) - 1, int(self.prices[number, ELEMENT_BYTES])))
+
+    def _compute(self, number: int, step: Step, op: Op) -> None:
+        role_of = {}
+        if op.row.contraction:
+            axes = product_axes(op, self.target.matrix)
+            role_of = {axis: role for role, members in enumerate(axes.roles) for axis in members}
+        for axis, extent in enumerate(op.extents):
+            self.terms.append((True, step.op, axis, extent, role_of.get(axis, NO_ROLE)))
+        price = self.prices[number]
+        if op.row.unit is Unit.NONE:
+            self.steps[number, ENGINE] = NO_ENGINE
+            price[KIND] = RENAMING
+            return
+        stored = self._stored(op.operands[0].value if op.operands else op.result)
+        vector = self.target.vector
+        price[LANES], price[LANE_OPS] = vector.lanes(stored), vector.lane_ops_of(op.kind, op.row.lane_ops)
+        self.steps[number, ENGINE] = VECTOR
+        price[KIND] = POINTS
+        if op.row.contraction:
+            price[KIND] = CONTRACTION
+            self.ways.append(matrix_table(self.target, stored))
+            self.dtypes[number] = stored
+            self.steps[number, ENGINE] = MATRIX
+        self.fetches += [
+            (sum(1 << axis for axis in access.axes), self._stored(access.value).bytes) for access in op.operands
+        ]
+        adds = step.op == self.anchor and self.moves[number, self.graph.ops[-1].rank :].any()
+        self.fetches.append(((1 << op.rank) - 1, (2 if adds else 1) * self.rooms[step.buffer][2]))
+
+    def finish(self) -> KernelPlan:
+        """The tables, with equal intervals looked up once."""
+        places = sorted({term[:3] for term in self.terms})
+        place_of = {place: at for at, place in enumerate(places)}
+        none = [np.zeros((0, matrix_table(self.target, DType.F64).shape[1]), dtype=np.int64)]
+        return KernelPlan(
+            steps=self.steps,
+            prices=self.prices,
+            moves=self.moves,
+            reads=_table(self.reads),
+            read_storage=_table([self.rooms[read][1] for read in self.reads]),
+            maker=self.maker,
+            regions=tuple((at, dim) for of_op, at, dim in places if not of_op),
+            domains=tuple((at, axis) for of_op, at, axis in places if of_op),
+            term_span=_table([place_of[term[:3]] for term in self.terms]),
+            term_extent=_table([extent for *_, extent, _ in self.terms]),
+            term_role=_table([role for *_, role in self.terms]),
+            fetches=np.array(self.fetches, dtype=np.int64).reshape(-1, 2),
+            ways=np.concatenate(none + self.ways),
+            dtypes=tuple(self.dtypes),
+            values=len(self.graph.values),
+        )
+
+
+def _table(numbers: list[int]) -> Ints:
+    return np.array(numbers, dtype=np.int64)

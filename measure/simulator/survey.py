@@ -1,0 +1,176 @@
+"""Which tiles of a kernel are alike, and how often each step meets each kind of them.
+
+Tiles of a loop are of one class when no step can tell them apart: every interval has the same width there. A
+step then has one cost for each combination of classes of the loops it moves with, its *entries*. How often an
+entry fires needs no timeline: a step fires once for every position of the loops down to the innermost one it
+moves with, and once more where a core's run of tiles starts in the middle of such a position.
+"""
+
+import numpy as np
+from numba.extending import register_jitable
+
+from compiler_core.order.compiled import compiled
+from measure.simulator.layout import COST_COLUMNS, DEPTH, ENTRY, FIRINGS, FIRST_TERM, LAST_TERM, Ints
+
+
+@compiled
+def survey(
+    counts: Ints,
+    dims: Ints,
+    parallel_levels: int,
+    cores: int,
+    steps: Ints,
+    prices: Ints,
+    moves: Ints,
+    widths: Ints,
+    shapes: Ints,
+    term_span: Ints,
+) -> tuple[Ints, Ints, Ints, Ints, Ints, Ints]:
+    """Classes, strides and entries of a kernel; fills DEPTH and ENTRY of `steps`.
+
+    `counts[l]` tiles at level l of the nest, which is dim `dims[l]` of the interval tables; their widths lie
+    one after the other in `widths`, with the shapes `shapes[span, dim]`. Returns
+
+        classes      [sum of counts]    class of every tile of every level, level after level
+        until        [sum of counts]    how many tiles of the same class follow in a row, itself included
+        class_start  [levels + 1]       where a level begins in these two
+        strides      [steps, levels]    entry = ENTRY + (strides . classes)
+        lengths      [entries, terms]   the factors of the size of every entry
+        costs        [entries, columns] the cost table with FIRINGS filled in, over all cores
+    """
+    levels = counts.shape[0]
+    span_start, span_stride = _span_strides(shapes)
+    class_start = np.zeros(levels + 1, dtype=np.int64)
+    for level in range(levels):
+        class_start[level + 1] = class_start[level] + counts[level]
+    classes = np.zeros(class_start[levels], dtype=np.int64)
+    until = np.ones(class_start[levels], dtype=np.int64)
+    example = np.zeros(class_start[levels], dtype=np.int64)
+    members = np.zeros(class_start[levels], dtype=np.int64)
+    class_count = np.zeros(levels, dtype=np.int64)
+    for level in range(levels):
+        base = class_start[level]
+        for i in range(counts[level]):
+            found = classes[base + i - 1] if i > 0 else 0
+            if i == 0 or not _alike(
+                i, example[base + found], dims[level], widths, shapes, span_start, span_stride
+            ):
+                found = 0
+                while found < class_count[level] and not _alike(
+                    i, example[base + found], dims[level], widths, shapes, span_start, span_stride
+                ):
+                    found += 1
+                if found == class_count[level]:
+                    example[base + found] = i
+                    class_count[level] += 1
+            classes[base + i] = found
+            members[base + found] += 1
+        for i in range(counts[level] - 2, -1, -1):
+            if classes[base + i] == classes[base + i + 1]:
+                until[base + i] = until[base + i + 1] + 1
+
+    strides = np.zeros((steps.shape[0], levels), dtype=np.int64)
+    entries = 0
+    most_terms = 1
+    for s in range(steps.shape[0]):
+        steps[s, ENTRY] = entries
+        steps[s, DEPTH] = -1
+        own = 1
+        for level in range(levels - 1, -1, -1):
+            if moves[s, dims[level]] != 0:
+                if steps[s, DEPTH] < 0:
+                    steps[s, DEPTH] = level
+                strides[s, level] = own
+                own *= class_count[level]
+        entries += own
+        most_terms = max(most_terms, prices[s, LAST_TERM] - prices[s, FIRST_TERM])
+
+    lengths = np.zeros((entries, most_terms), dtype=np.int64)
+    costs = np.zeros((entries, COST_COLUMNS), dtype=np.int64)
+    index = np.zeros(shapes.shape[1], dtype=np.int64)
+    for s in range(steps.shape[0]):
+        last = steps[s + 1, ENTRY] if s + 1 < steps.shape[0] else entries
+        for entry in range(steps[s, ENTRY], last):
+            firings = 1
+            for level in range(steps[s, DEPTH] + 1):
+                if strides[s, level] > 0:
+                    at = (entry - steps[s, ENTRY]) // strides[s, level] % class_count[level]
+                    index[dims[level]] = example[class_start[level] + at]
+                    firings *= members[class_start[level] + at]
+                else:
+                    firings *= counts[level]
+            costs[entry, FIRINGS] = firings
+            for term in range(prices[s, FIRST_TERM], prices[s, LAST_TERM]):
+                span = term_span[term]
+                at = span_start[span]
+                for dim in range(shapes.shape[1]):
+                    at += span_stride[span, dim] * index[dim]
+                lengths[entry, term - prices[s, FIRST_TERM]] = widths[at]
+            index[:] = 0
+    _fire_at_borders(counts, parallel_levels, cores, steps, strides, classes, class_start, costs)
+    return classes, until, class_start, strides, lengths, costs
+
+
+@register_jitable
+def _span_strides(shapes: Ints) -> tuple[Ints, Ints]:
+    """Where each interval table starts, and its stride along every dim (0 where it does not move)."""
+    start = np.zeros(shapes.shape[0] + 1, dtype=np.int64)
+    stride = np.zeros(shapes.shape, dtype=np.int64)
+    for span in range(shapes.shape[0]):
+        size = 1
+        for dim in range(shapes.shape[1] - 1, -1, -1):
+            if shapes[span, dim] > 1:
+                stride[span, dim] = size
+                size *= shapes[span, dim]
+        start[span + 1] = start[span] + size
+    return start, stride
+
+
+@register_jitable
+def _alike(i: int, j: int, dim: int, widths: Ints, shapes: Ints, span_start: Ints, span_stride: Ints) -> bool:
+    """Whether every interval that moves with a loop has the same widths at its tiles i and j."""
+    for span in range(shapes.shape[0]):
+        tiles = shapes[span, dim]
+        if tiles == 1:
+            continue
+        stride = span_stride[span, dim]
+        for outer in range(span_start[span], span_start[span + 1], tiles * stride):
+            for inside in range(stride):
+                if widths[outer + i * stride + inside] != widths[outer + j * stride + inside]:
+                    return False
+    return True
+
+
+@register_jitable
+def _fire_at_borders(
+    counts: Ints,
+    parallel_levels: int,
+    cores: int,
+    steps: Ints,
+    strides: Ints,
+    classes: Ints,
+    class_start: Ints,
+    costs: Ints,
+) -> None:
+    """Count again what a core has to do again because the core before it did it for its own tiles."""
+    tiles = 1
+    for level in range(parallel_levels):
+        tiles *= counts[level]
+    index = np.zeros(parallel_levels, dtype=np.int64)
+    for core in range(1, cores):
+        first = core * tiles // cores
+        if first == 0 or first == (core + 1) * tiles // cores:
+            continue
+        rest = first
+        changed = -1
+        for level in range(parallel_levels - 1, -1, -1):
+            index[level] = rest % counts[level]
+            rest //= counts[level]
+            if index[level] > 0 and changed < 0:
+                changed = level
+        for s in range(steps.shape[0]):
+            if steps[s, DEPTH] < changed:
+                entry = steps[s, ENTRY]
+                for level in range(steps[s, DEPTH] + 1):
+                    entry += strides[s, level] * classes[class_start[level] + index[level]]
+                costs[entry, FIRINGS] += 1
