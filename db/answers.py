@@ -6,8 +6,8 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, insert, or_, select, text
 
-from db.derive import derive_best, objection
-from db.records import Best, Key, Objective, Purpose, WorkloadKind, WorkloadRow
+from db.derive import best_value, derive_best, objection, objective_value
+from db.records import Best, Key, Objective, Purpose, TrialRow, WorkloadKind, WorkloadRow
 from db.rows import best_columns, select_trial, to_best, to_trial
 from db.schema import best, run, trial, workload
 from db.session import Database
@@ -115,7 +115,7 @@ class Answers:
         with self.database.writing() as connection:
             words = (key.workload_digest, key.target_digest, key.toolchain, key.objective)
             lock_name(connection, f"best {' '.join(words)}")
-            return _replace(connection, key)
+            return derive_again(connection, key)
 
     def why_not_best(self, key: Key, config_digest: str) -> str:
         """Why the config may not be published for `key`; empty when it may."""
@@ -136,6 +136,47 @@ class Answers:
                 derived += len(some)
         return derived
 
+    def to_verify(self, target_digest: str, toolchain: str) -> list[TrialRow]:
+        """What is worth measuring again here: per key under `toolchain`, the best claim that is not proven.
+
+        Claims are good trials that were imported, or made under another toolchain, where there is no best
+        of today's toolchain or the claim beats it. One per workload and objective, in that order.
+        """
+        question = select_trial.where(
+            run.c.target_digest == target_digest,
+            run.c.hidden_at_s.is_(None),
+            trial.c.status == Status.OK,
+            trial.c.purpose != Purpose.CANARY,
+            or_(trial.c.imported, run.c.toolchain != toolchain),
+        )
+        claims: dict[tuple[str, Objective], tuple[float, str, TrialRow]] = {}
+        with self.database.snapshot() as connection:
+            for row in connection.execute(question.execution_options(yield_per=_ROWS_AT_A_TIME)):
+                claim = to_trial(row)
+                value = objective_value(claim.trial.measurement, claim.key.objective)
+                if value is None:
+                    continue
+                about = claim.key.workload_digest, claim.key.objective
+                ranked = value, claim.trial.config.digest, claim
+                if about not in claims or ranked[:2] < claims[about][:2]:
+                    claims[about] = ranked
+            proven = {
+                (found.key.workload_digest, found.key.objective): best_value(found)
+                for found in map(
+                    to_best,
+                    connection.execute(
+                        select(best).where(
+                            best.c.target_digest == target_digest, best.c.toolchain == toolchain
+                        )
+                    ),
+                )
+            }
+        return [
+            claim
+            for about, (value, _, claim) in sorted(claims.items(), key=lambda item: item[0])
+            if about not in proven or value < proven[about]
+        ]
+
     def all_best(self) -> Iterator[Best]:
         """Every best in key order, from one consistent view."""
         question = select(best).order_by(
@@ -146,7 +187,8 @@ class Answers:
                 yield to_best(row)
 
 
-def _replace(connection: Connection, key: Key) -> Best | None:
+def derive_again(connection: Connection, key: Key) -> Best | None:
+    """What publish_best does, inside a transaction of the caller."""
     found = _derive(connection, key)
     connection.execute(delete(best).where(*_is(key)))
     if found is not None:

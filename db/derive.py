@@ -110,7 +110,12 @@ def _place(row: TrialRow) -> tuple[str, str, int, int]:
     return row.trial.run, row.trial.purpose, row.trial.number, row.trial.attempt
 
 
-def _rank(best: Best) -> tuple[float, float, str]:
+def best_value(best: Best) -> float:
+    """What the objective of `best` makes small, in its own unit."""
     measured = Measurement(Status.OK, best.latency_us, energy_uj=best.energy_uj, peak_bytes=best.peak_bytes)
     value = objective_value(measured, best.key.objective)
-    return (float("inf") if value is None else value), best.latency_us, best.config.digest
+    return float("inf") if value is None else value
+
+
+def _rank(best: Best) -> tuple[float, float, str]:
+    return best_value(best), best.latency_us, best.config.digest

@@ -13,6 +13,7 @@ from measure.results import Measurement
 from search_space.knobs import Config
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_UID = re.compile(r"[0-9A-Za-z_.-]{1,64}")
 _NOT_IN_NAMES = re.compile(r"[^\w .,:+/@()\[\]=#-]")
 LARGEST_INTEGER = 2**63 - 1
 
@@ -61,6 +62,11 @@ class WorkloadKind(StrEnum):
     KERNEL = "kernel"
     GRAPH = "graph"
     FOREIGN = "foreign"
+
+
+def plain_text(text: str) -> str:
+    """`text` as free texts are stored: no NUL, no lone surrogates, at most 10,000 characters."""
+    return text[:10_000].encode("utf-8", "replace").decode("utf-8").replace("\0", "?")
 
 
 @dataclass(frozen=True)
@@ -131,6 +137,18 @@ class NewRun:
     versions: str = "{}"
     job: str | None = None
     uid: str = ""
+
+
+def check_run(asked: NewRun) -> None:
+    """RecordError when a run could be stored but not exchanged."""
+    if asked.uid and not _UID.fullmatch(asked.uid):
+        raise RecordError(f"run uid {asked.uid[:80]!r}: use up to 64 letters, digits and _.-")
+    if plain_name(asked.toolchain) != asked.toolchain or len(asked.toolchain) > 100:
+        raise RecordError(
+            f"toolchain version {asked.toolchain[:80]!r} is not a plain name of up to 100 signs"
+        )
+    if not (0 <= asked.seed <= LARGEST_INTEGER and 0 <= asked.trials_budget <= LARGEST_INTEGER):
+        raise RecordError(f"seed {asked.seed} and budget {asked.trials_budget} must lie in 0 to 2**63 - 1")
 
 
 @dataclass(frozen=True)

@@ -20,6 +20,8 @@ from db.records import (
     WorkloadKind,
     WorkloadRow,
     check_digest,
+    plain_name,
+    plain_text,
 )
 from db.schema import run, trial, workload
 from measure.results import Measurement, Status
@@ -93,8 +95,8 @@ def run_columns(asked: NewRun) -> Columns:
         "toolchain": asked.toolchain,
         "objective": asked.objective,
         "seed": asked.seed,
-        "device": asked.device,
-        "tuner_version": asked.tuner_version,
+        "device": asked.device and plain_name(asked.device),
+        "tuner_version": asked.tuner_version and plain_name(asked.tuner_version)[:100],
         "trials_budget": asked.trials_budget,
         "settings": asked.settings,
         "versions": asked.versions,
@@ -142,7 +144,7 @@ def trial_columns(record: Trial, run_id: int, workload_id: int) -> Columns:
         "config_digest": record.config.digest,
         "config": record.config.to_json(),
         "status": measured.status,
-        "reason": measured.reason,
+        "reason": plain_text(measured.reason),
         "latency_us": measured.latency_us,
         "samples_us": json.dumps(measured.samples_us, separators=(",", ":"), allow_nan=False),
         "latency_cycles": measured.latency_cycles,
@@ -150,7 +152,7 @@ def trial_columns(record: Trial, run_id: int, workload_id: int) -> Columns:
         "peak_bytes": measured.peak_bytes,
         "bound_us": record.bound_us,
         "seed": record.seed,
-        "worker": measured.worker,
+        "worker": measured.worker and plain_name(measured.worker),
         "verification": record.verification,
     }
 

@@ -21,7 +21,9 @@ from db.records import (
     TrialRow,
     WorkloadRow,
     check_digest,
+    check_run,
     plain_name,
+    plain_text,
 )
 from db.rows import (
     in_trial_order,
@@ -36,7 +38,7 @@ from db.rows import (
 )
 from db.schema import effort, model, run, target, trial, workload
 from db.session import Database
-from db.writes import insert_missing, pieces, run_ids, workload_ids
+from db.writes import pieces, put, run_ids, workload_ids
 
 Guard: TypeAlias = Callable[[Connection], None]
 
@@ -48,29 +50,26 @@ class Runs:
         self.database = database
 
     def put_target(self, row: TargetRow) -> None:
-        """Makes a target known. Putting it again changes nothing."""
+        """Makes a target known. What is put here overrules what an import said of the same digest."""
         check_digest(row.digest, "target")
         with self.database.writing() as connection:
-            insert_missing(
-                connection,
-                target,
-                [{"digest": row.digest, "name": plain_name(row.name), "text": row.text}],
-            )
+            put(connection, target, [{"digest": row.digest, "name": plain_name(row.name), "text": row.text}])
 
     def put_workloads(self, rows: Iterable[WorkloadRow]) -> None:
-        """Makes workloads known. Putting one again changes nothing."""
+        """Makes workloads known. What is put here overrules what an import said of the same digest."""
         columns = [workload_columns(row) for row in rows]
         with self.database.writing() as connection:
-            insert_missing(connection, workload, columns)
+            put(connection, workload, columns)
 
     def put_model(self, row: ModelRow) -> None:
-        """Makes a model known by its graph digest; the first name stays."""
+        """Makes a model known by its graph digest; the latest name stays."""
         check_digest(row.digest, "model")
         with self.database.writing() as connection:
-            insert_missing(connection, model, [{"digest": row.digest, "name": plain_name(row.name)}])
+            put(connection, model, [{"digest": row.digest, "name": plain_name(row.name)}])
 
     def start_run(self, asked: NewRun) -> RunRow:
         """A new run. RecordError when its uid is taken or its target or model was never put."""
+        check_run(asked)
         parse_json(asked.settings, "settings of the run")
         parse_json(asked.versions, "versions of the run")
         asked = asked if asked.uid else replace(asked, uid=secrets.token_hex(16))
@@ -128,7 +127,9 @@ class Runs:
                 update(run)
                 .where(run.c.uid == uid, run.c.finished_at_s.is_(None), run.c.imported.is_(False))
                 .values(
-                    finished_at_s=database_clock(), stop_reason=stop_reason, regret_estimate=regret_estimate
+                    finished_at_s=database_clock(),
+                    stop_reason=plain_text(stop_reason),
+                    regret_estimate=regret_estimate,
                 )
             )
             if closed.rowcount != 1:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
 
 from compiler_core.errors import RecordError
@@ -23,6 +23,25 @@ def insert_missing(
         connection.execute(sqlite.insert(table).on_conflict_do_nothing(), ordered)
     else:
         connection.execute(postgresql.insert(table).on_conflict_do_nothing(), ordered)
+
+
+def put(connection: Connection, table: Table, rows: Iterable[Columns]) -> None:
+    """Inserts rows by digest, in order of digest; one that is there takes the new content when it differs."""
+    ordered = sorted(rows, key=lambda row: str(row["digest"]))
+    if not ordered:
+        return
+    dialect = sqlite if connection.dialect.name == "sqlite" else postgresql
+    statement = dialect.insert(table)
+    content = [name for name in ordered[0] if name != "digest"]
+    different = or_(*(table.c[name] != statement.excluded[name] for name in content))
+    connection.execute(
+        statement.on_conflict_do_update(
+            index_elements=["digest"],
+            set_={name: statement.excluded[name] for name in content},
+            where=different,
+        ),
+        ordered,
+    )
 
 
 def workload_ids(connection: Connection, digests: Iterable[str]) -> dict[str, int]:

@@ -1,0 +1,180 @@
+"""Which fields an exchanged record has, and what each may hold. A field too many or too few is refused."""
+
+import math
+import re
+from collections.abc import Callable, Mapping
+from enum import StrEnum
+from typing import Any, TypeAlias
+
+from db.exchange.bounded_json import LARGEST_INTEGER, parse_bounded
+from db.records import Objective, Purpose, Verification, WorkloadKind, plain_name
+from measure.results import Status
+
+Check: TypeAlias = Callable[[Any], Any]
+
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_LONGEST_TEXT = 1 << 20
+
+
+def take(values: Any, checks: Mapping[str, Check]) -> dict[str, Any]:
+    """`values` with every field checked; ValueError names the first field at fault."""
+    if not isinstance(values, dict):
+        raise ValueError("value is not an object")
+    for name in values:
+        if name not in checks:
+            raise ValueError(f"field {name[:60]!r} is not known; units are part of the names (us, uj, bytes)")
+    taken = {}
+    for name, check in checks.items():
+        if name not in values:
+            raise ValueError(f"field {name!r} is missing")
+        try:
+            taken[name] = check(values[name])
+        except ValueError as error:
+            raise ValueError(f"field {name!r} {error}") from None
+    return taken
+
+
+def _digest(value: Any) -> str:
+    if not isinstance(value, str) or not _DIGEST.fullmatch(value):
+        raise ValueError("is not a digest of 64 lower-case hex characters")
+    return value
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _LONGEST_TEXT:
+        raise ValueError("is not a text of bearable length")
+    if "\0" in value or any("\ud800" <= sign <= "\udfff" for sign in value):
+        raise ValueError("holds characters that cannot be stored")
+    return value
+
+
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or plain_name(value) != value:
+        raise ValueError("is not a plain name (letters, digits, spaces and _.,:+/@()[]=#-, at most 200)")
+    return value
+
+
+def _maybe_name(value: Any) -> str:
+    return "" if value == "" else _name(value)
+
+
+def _uid(value: Any) -> str:
+    if not isinstance(value, str) or not re.fullmatch(r"[0-9A-Za-z_.-]{1,64}", value):
+        raise ValueError("is not a run's uid (letters, digits and _.-, at most 64)")
+    return value
+
+
+def _json_text(value: Any) -> str:
+    parse_bounded(_text(value))
+    return str(value)
+
+
+def _count(value: Any) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_INTEGER:
+        raise ValueError(f"is {str(value)[:40]}, not a count from 0")
+    return value
+
+
+def _positive(value: Any) -> float:
+    number = _number(value)
+    if number <= 0.0:
+        raise ValueError(f"is {number}, not above 0")
+    return number
+
+
+def _not_negative(value: Any) -> float:
+    number = _number(value)
+    if number < 0.0:
+        raise ValueError(f"is {number}, below 0")
+    return number
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, float) or not math.isfinite(value):
+        raise ValueError(f"is {str(value)[:40]!r}, not a finite number with a decimal point")
+    return value
+
+
+def _samples(value: Any) -> tuple[float, ...]:
+    if not isinstance(value, list):
+        raise ValueError("is not a list of times")
+    return tuple(_positive(each) for each in value)
+
+
+def _knobs(value: Any) -> tuple[tuple[str, bool | int | float | str], ...]:
+    if not isinstance(value, list):
+        raise ValueError("is not a list of [knob, value]")
+    for each in value:
+        if not (isinstance(each, list) and len(each) == 2 and isinstance(each[0], str)):
+            raise ValueError("is not a list of [knob, value]")
+        if not isinstance(each[1], bool | int | float | str):
+            raise ValueError(f"gives knob {each[0][:60]!r} neither a number nor a word")
+    if len({name for name, _ in value}) != len(value):
+        raise ValueError("sets a knob twice")
+    return tuple((name, setting) for name, setting in value)
+
+
+def _one_of(words: type[StrEnum]) -> Check:
+    def check(value: Any) -> StrEnum:
+        if not isinstance(value, str) or value not in list(words):
+            raise ValueError(f"is {str(value)[:40]!r}, not one of {', '.join(words)}")
+        return words(value)
+
+    return check
+
+
+def _or_nothing(check: Check) -> Check:
+    return lambda value: None if value is None else check(value)
+
+
+TARGET: Mapping[str, Check] = {"digest": _digest, "name": _name, "text": _text}
+MODEL: Mapping[str, Check] = {"digest": _digest, "name": _name}
+WORKLOAD: Mapping[str, Check] = {
+    "digest": _digest,
+    "family_digest": _digest,
+    "kind": _one_of(WorkloadKind),
+    "placement": _json_text,
+    "body": _json_text,
+}
+RUN: Mapping[str, Check] = {
+    "uid": _uid,
+    "model_digest": _or_nothing(_digest),
+    "target_digest": _digest,
+    "toolchain": _name,
+    "objective": _one_of(Objective),
+    "seed": _count,
+    "device": _maybe_name,
+    "tuner_version": _maybe_name,
+    "trials_budget": _count,
+    "settings": _json_text,
+    "versions": _json_text,
+    "started_at_s": _not_negative,
+}
+FINISH: Mapping[str, Check] = {
+    "run": _uid,
+    "finished_at_s": _not_negative,
+    "stop_reason": _text,
+    "regret_estimate": _or_nothing(_not_negative),
+}
+TRIAL: Mapping[str, Check] = {
+    "run": _uid,
+    "purpose": _one_of(Purpose),
+    "number": _count,
+    "attempt": _count,
+    "workload_digest": _digest,
+    "space_digest": _digest,
+    "config": _knobs,
+    "config_digest": _digest,
+    "status": _one_of(Status),
+    "reason": _text,
+    "latency_us": _or_nothing(_positive),
+    "samples_us": _samples,
+    "latency_cycles": _or_nothing(_positive),
+    "energy_uj": _or_nothing(_not_negative),
+    "peak_bytes": _or_nothing(_count),
+    "bound_us": _or_nothing(_not_negative),
+    "seed": _count,
+    "worker": _maybe_name,
+    "verification": _one_of(Verification),
+    "created_at_s": _not_negative,
+}

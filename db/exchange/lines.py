@@ -1,0 +1,197 @@
+"""The JSON Lines file: a header, entries sorted by identity, and an end that says how many there were.
+
+    {"format":"tilewright-records","schema":1}
+    {"digest":"...","kind":"target","value":{...}}
+    ...
+    {"digest":"...","kind":"end","value":{"entries":12}}
+
+The digest of the end is that of all entries' digests in order: a file that lost a line says so, and two files
+of equal content are equal byte by byte.
+"""
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from compiler_core.digest import canonical_json
+from compiler_core.errors import RecordError
+from db.exchange.bounded_json import parse_bounded
+from db.exchange.entries import Entry, Identity, StoredRun, StoredTrial, from_object, identity, to_object
+from db.records import ModelRow, TargetRow, WorkloadRow
+
+FORMAT = "tilewright-records"
+FORMAT_SCHEMA = 1
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """What a file may cost to read."""
+
+    file_bytes: int = 4 << 30
+    line_bytes: int = 4 << 20
+
+
+@dataclass(frozen=True)
+class Written:
+    """What was written: how many entries, and the digest of all of them."""
+
+    entries: int
+    digest: str
+
+
+def write_lines(path: Path, entries: Iterable[Entry]) -> Written:
+    """Writes entries, which must come sorted by identity; the file appears whole or not at all."""
+    total = hashlib.sha256()
+    count = 0
+    with written_whole(path) as stream:
+        stream.write(canonical_json({"format": FORMAT, "schema": FORMAT_SCHEMA}).encode() + b"\n")
+        for entry in entries:
+            line = to_object(entry)
+            total.update(bytes.fromhex(line["digest"]))
+            stream.write(canonical_json(line).encode() + b"\n")
+            count += 1
+        stream.write(canonical_json(_end(count, total.hexdigest())).encode() + b"\n")
+    return Written(count, total.hexdigest())
+
+
+@contextmanager
+def written_whole(path: Path) -> Iterator[IO[bytes]]:
+    """A stream whose content takes the place of `path` when the block ends well."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=path.name + ".", dir=path.parent)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be written: {error.strerror}") from None
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        Path(name).chmod(0o644)
+        Path(name).replace(path)
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be written: {error.strerror}") from None
+    finally:
+        Path(name).unlink(missing_ok=True)
+
+
+def read_lines(path: Path, bounds: Bounds | None = None) -> Iterator[Entry]:
+    """The entries of a file, one by one; RecordError names file, line and reason at the first bad one.
+
+    What was yielded before may be believed only when the iteration ends well.
+    """
+    try:
+        with path.open("rb") as stream:
+            yield from _entries(stream, path.name, bounds or Bounds())
+    except OSError as error:
+        raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
+
+
+def _entries(stream: IO[bytes], name: str, bounds: Bounds) -> Iterator[Entry]:
+    number = 0
+    try:
+        lines = _bounded_lines(stream, bounds)
+        number = 1
+        _check_header(next(lines, None))
+        so_far = _SoFar()
+        for line in lines:
+            number += 1
+            parsed = _object(line)
+            if parsed.get("kind") == "end":
+                if parsed != _end(so_far.entries, so_far.total.hexdigest()):
+                    raise ValueError("end does not belong to the lines before it; some were lost or changed")
+                number += 1
+                if next(lines, None) is not None:
+                    raise ValueError("file goes on after its end")
+                return
+            entry = from_object(parsed)
+            so_far.take(entry, parsed["digest"])
+            yield entry
+        number += 1
+        raise ValueError("file stops before its end; it was cut off")
+    except (ValueError, RecursionError) as error:
+        raise RecordError(f"{name}, line {number}: {error}; nothing was taken") from None
+
+
+def _bounded_lines(stream: IO[bytes], bounds: Bounds) -> Iterator[bytes]:
+    taken = 0
+    while line := stream.readline(bounds.line_bytes + 1):
+        taken += len(line)
+        if taken > bounds.file_bytes:
+            raise ValueError(f"file is larger than {bounds.file_bytes} bytes; export it in parts")
+        if len(line) > bounds.line_bytes:
+            raise ValueError(f"line is longer than {bounds.line_bytes} bytes")
+        if not line.endswith(b"\n"):
+            raise ValueError("line is cut off")
+        yield line
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    parsed = parse_bounded(line.decode("utf-8"))
+    if not isinstance(parsed, dict):
+        raise ValueError("line is not a JSON object")
+    return parsed
+
+
+def _check_header(line: bytes | None) -> None:
+    if line is None:
+        raise ValueError("file is empty")
+    header = _object(line)
+    if header.get("format") != FORMAT:
+        raise ValueError(f"not a file of {FORMAT}")
+    if header.get("schema") != FORMAT_SCHEMA or isinstance(header.get("schema"), bool):
+        raise ValueError(
+            f"schema {str(header.get('schema'))[:20]} is not {FORMAT_SCHEMA}; "
+            "read the file with the version that wrote it"
+        )
+    if len(header) != 2:
+        raise ValueError("header has parts that are not known")
+
+
+def _end(entries: int, total: str) -> dict[str, Any]:
+    return {"kind": "end", "value": {"entries": entries}, "digest": total}
+
+
+class _SoFar:
+    """What was read until now: entries come sorted, each once, and after those that they speak of."""
+
+    def __init__(self) -> None:
+        self.entries = 0
+        self.total = hashlib.sha256()
+        self._last: Identity | None = None
+        self._known: set[str] = set()
+
+    def take(self, entry: Entry, digest: str) -> None:
+        """Counts an entry in, or says with a ValueError why it cannot stand here."""
+        self._check(entry)
+        self.entries += 1
+        self.total.update(bytes.fromhex(digest))
+
+    def _check(self, entry: Entry) -> None:
+        here = identity(entry)
+        if self._last is not None and here == self._last:
+            raise ValueError("entry occurs twice")
+        if self._last is not None and here < self._last:
+            raise ValueError("entry is out of order; merge files with the verb, not by hand")
+        self._last = here
+        match entry:
+            case TargetRow() | ModelRow() | WorkloadRow():
+                self._known.add(f"{here[0]} {entry.digest}")
+            case StoredRun(asked=asked):
+                self._needs(f"0 {asked.target_digest}", "target")
+                if asked.model_digest is not None:
+                    self._needs(f"1 {asked.model_digest}", "model")
+                self._known.add(f"3 {asked.uid}")
+            case StoredTrial(trial=trial):
+                self._needs(f"2 {trial.workload_digest}", "workload")
+                self._needs(f"3 {trial.run}", "run")
+            case _:
+                self._needs(f"3 {entry.run}", "run")
+
+    def _needs(self, what: str, kind: str) -> None:
+        if what not in self._known:
+            raise ValueError(f"{kind} {what[2:14]} is spoken of but not in the file")
