@@ -68,6 +68,14 @@ def _chain(kind: str, *, mean: bool = False) -> Build:
     return build
 
 
+def _dropout(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    training, ratio = optional(inputs, 2), optional(inputs, 1)
+    if training is not None and known_number(context, training, "training_mode"):
+        if (0.5 if ratio is None else known_number(context, ratio, "ratio")) != 0.0:
+            raise ModelError("Dropout in training mode draws random numbers; export the model for inference")
+    return _identity(context, node, inputs)
+
+
 def _identity(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     x = required(inputs, 0)
     results = [x]
@@ -137,6 +145,11 @@ def _where(context: Context, node: Node, inputs: Inputs) -> Tensor:
 def _xor(context: Context, node: Node, inputs: Inputs) -> Tensor:
     same = context.builder.elementwise("equal", required(inputs, 0), required(inputs, 1), dtype=DType.BOOL)
     return context.builder.elementwise("logical_not", same)
+
+
+def _bit_shift(context: Context, node: Node, inputs: Inputs) -> Tensor:
+    kind = "shift_left" if node.text("direction") == "LEFT" else "shift_right"
+    return context.builder.elementwise(kind, required(inputs, 0), required(inputs, 1))
 
 
 def _is_inf(context: Context, node: Node, inputs: Inputs) -> Tensor:
@@ -220,16 +233,28 @@ def _shrink(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 ELEMENTWISE: Mapping[str, Build] = {
     "Abs": _row("abs"),
+    "Acos": _row("acos"),
+    "Acosh": _row("acosh"),
     "Add": _binary("add"),
     "And": _binary("logical_and"),
+    "Asin": _row("asin"),
+    "Asinh": _row("asinh"),
+    "Atan": _row("atan"),
+    "Atanh": _row("atanh"),
+    "BitShift": _bit_shift,
+    "BitwiseAnd": _binary("bit_and"),
+    "BitwiseNot": _row("bit_not"),
+    "BitwiseOr": _binary("bit_or"),
+    "BitwiseXor": _binary("bit_xor"),
     "Cast": _cast,
     "CastLike": _cast_like,
     "Ceil": _row("ceil"),
     "Celu": _celu,
     "Clip": _clip,
     "Cos": _row("cos"),
+    "Cosh": _row("cosh"),
     "Div": _binary("div"),
-    "Dropout": _identity,
+    "Dropout": _dropout,
     "Elu": _row("elu", alpha=1.0),
     "Equal": _binary("equal", DType.BOOL),
     "Erf": _row("erf"),
@@ -266,12 +291,14 @@ ELEMENTWISE: Mapping[str, Build] = {
     "Sigmoid": _row("sigmoid"),
     "Sign": _row("sign"),
     "Sin": _row("sin"),
+    "Sinh": _row("sinh"),
     "Softplus": _row("softplus"),
     "Softsign": _softsign,
     "Sqrt": _row("sqrt"),
     "Sub": _binary("sub"),
     "Sum": _chain("add"),
     "Swish": _swish,
+    "Tan": _row("tan"),
     "Tanh": _row("tanh"),
     "ThresholdedRelu": _thresholded_relu,
     "Where": _where,

@@ -491,7 +491,8 @@ def _space_to_depth(context: Context, node: Node, inputs: Inputs) -> Tensor:
     n, c, h, w = _image(x, block)
     rows, columns = floordiv(h, block), floordiv(w, block)
     shape = (n, c, rows, block, columns, block)
-    return _blocks(context, x, shape, (0, 3, 5, 1, 2, 4), (n, c * block * block, rows, columns))
+    order = (0, 3, 5, 1, 2, 4) if node.text("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    return _blocks(context, x, shape, order, (n, c * block * block, rows, columns))
 
 
 def _image(x: Tensor, block: int) -> tuple[Dim, Dim, Dim, Dim]:

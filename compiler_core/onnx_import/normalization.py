@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 
+import numpy as np
+
 from compiler_core.dims import known
 from compiler_core.errors import ModelError
 from compiler_core.index_map import affine, axis_index
@@ -148,7 +150,9 @@ def _lp_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
         norm = builder.elementwise(
             "sqrt", builder.reduce("sum", builder.elementwise("mul", x, x), [axis], keep=True)
         )
-    return builder.elementwise("div", x, norm)
+    # A row of zeros stays zero: 0 / tiny.
+    tiny = float(np.finfo(x.dtype.numpy).tiny)
+    return builder.elementwise("div", x, builder.with_number("maximum", norm, tiny))
 
 
 def _mean_variance_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:

@@ -2,11 +2,13 @@
 
 from collections.abc import Mapping
 
+from compiler_core.onnx_import.attention import ATTENTION
 from compiler_core.onnx_import.context import Build
 from compiler_core.onnx_import.contraction import CONTRACTIONS
 from compiler_core.onnx_import.convolution import CONVOLUTIONS
 from compiler_core.onnx_import.elementwise import ELEMENTWISE
 from compiler_core.onnx_import.host import HOST
+from compiler_core.onnx_import.microsoft import MICROSOFT, simplified_layer_normalization
 from compiler_core.onnx_import.movement import MOVEMENT
 from compiler_core.onnx_import.normalization import NORMALIZATIONS
 from compiler_core.onnx_import.pooling import POOLING
@@ -16,6 +18,7 @@ from compiler_core.onnx_import.reduction import REDUCTIONS
 from compiler_core.onnx_import.resize import RESIZES
 
 _STANDARD = (
+    ATTENTION,
     CONTRACTIONS,
     CONVOLUTIONS,
     ELEMENTWISE,
@@ -28,9 +31,11 @@ _STANDARD = (
     REDUCTIONS,
     RESIZES,
 )
-_MICROSOFT = (QUANTIZED_MICROSOFT,)
+_MICROSOFT = (MICROSOFT, QUANTIZED_MICROSOFT)
 
 BUILDERS: Mapping[tuple[str, str], Build] = {
+    # onnxruntime writes this one into the standard domain
+    ("", "SimplifiedLayerNormalization"): simplified_layer_normalization,
     **{("", op_type): build for room in _STANDARD for op_type, build in room.items()},
     **{("com.microsoft", op_type): build for room in _MICROSOFT for op_type, build in room.items()},
 }
