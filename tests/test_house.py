@@ -39,3 +39,9 @@ def test_lock_names_no_place_and_no_needless_library() -> None:
     assert "nvidia-nccl-cu12" not in pinned
     assert pinned == sorted(pinned)
     assert not [line for line in lines if "://" in line or line.startswith("-")]
+
+
+def test_the_installed_command_is_ours() -> None:
+    """Ray ships a command of the same name; the one installed last wins."""
+    script = Path(sys.executable).with_name("tune").read_text(encoding="utf-8")
+    assert "from api.cli.main import main" in script
