@@ -8,7 +8,7 @@ from compiler_core.target import CubeUnit, MatrixUnit
 
 @dataclass(frozen=True)
 class ProductAxes:
-    """The axes behind each of the six extents of units.matrix_cycles; an extent is the product of its axes."""
+    """The axes behind each extent that units.matrix_cycles takes; an extent is the product of its axes."""
 
     batch: tuple[int, ...]
     m_outer: tuple[int, ...]

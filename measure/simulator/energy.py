@@ -1,6 +1,7 @@
 """What a kernel moves and computes over all cores, and the energy that takes."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,16 +41,16 @@ class Work:
     bursts round them up to.
     """
 
-    llb_read_bytes: int
-    llb_write_bytes: int
-    dram_read_bytes: int
-    dram_write_bytes: int
-    host_read_bytes: int
-    host_write_bytes: int
-    l1_bytes: int
-    macs: tuple[tuple[DType, int], ...]
-    lane_ops: int
-    busy_cycles: tuple[int, ...]
+    llb_read_bytes: int = 0
+    llb_write_bytes: int = 0
+    dram_read_bytes: int = 0
+    dram_write_bytes: int = 0
+    host_read_bytes: int = 0
+    host_write_bytes: int = 0
+    l1_bytes: int = 0
+    lane_ops: int = 0
+    macs: tuple[tuple[DType, int], ...] = field(default=(), kw_only=True)
+    busy_cycles: tuple[int, ...] = field(default=(0,) * ENGINES, kw_only=True)
 
     @property
     def llb_bytes(self) -> int:
@@ -67,16 +68,46 @@ class Work:
         return self.host_read_bytes + self.host_write_bytes
 
 
+def sum_of_work(parts: Sequence[Work]) -> Work:
+    """All parts together."""
+    if len(parts) == 1:
+        return parts[0]
+    macs: dict[DType, int] = {}
+    for part in parts:
+        for dtype, count in part.macs:
+            macs[dtype] = macs.get(dtype, 0) + count
+    return Work(
+        *[sum([getattr(part, name) for part in parts]) for name in _COUNTS],
+        macs=tuple(macs.items()),
+        busy_cycles=tuple([sum([part.busy_cycles[engine] for part in parts]) for engine in range(ENGINES)]),
+    )
+
+
+_COUNTS = (
+    "llb_read_bytes",
+    "llb_write_bytes",
+    "dram_read_bytes",
+    "dram_write_bytes",
+    "host_read_bytes",
+    "host_write_bytes",
+    "l1_bytes",
+    "lane_ops",
+)
+
+
 def work_of(flat: FlatKernel) -> Work:
     """Sum the cost table over all firings."""
     totals, macs = _totals(flat.steps, flat.plan.prices, flat.costs)
     numbers = totals.tolist()
     return Work(
-        *numbers[:7],
+        *numbers[:8],
         macs=tuple(
-            [(dtype, count) for dtype, count in zip(flat.plan.dtypes, macs.tolist(), strict=True) if dtype and count]
+            [
+                (dtype, count)
+                for dtype, count in zip(flat.plan.dtypes, macs.tolist(), strict=True)
+                if dtype and count
+            ]
         ),
-        lane_ops=numbers[7],
         busy_cycles=tuple(numbers[8:]),
     )
 

@@ -25,19 +25,22 @@ class Conflicts:
 class Surroundings:
     """What a kernel finds when it starts.
 
-    `sharers` cores draw on the shared ports (0: as many as it has tiles for), `llb_room_bytes` of the LLB are
-    free to hold what it reads again, `held` are operands (values of its Workload) that are there already.
+    `sharers` cores draw on the shared ports, `llb_room_bytes` of the LLB are there for what it reads again,
+    and `held` has pairs (value of its Workload, bytes): operands that are there already.
     """
 
     sharers: int
     llb_room_bytes: int
-    held: tuple[int, ...] = ()
+    held: tuple[tuple[int, int], ...] = ()
     conflicts: Conflicts = Conflicts()
 
 
 @dataclass(frozen=True, eq=False)
 class FlatKernel:
-    """A kernel in integers; survey.py and layout.py say what the arrays hold."""
+    """A kernel in integers; survey.py and layout.py say what the arrays hold.
+
+    `resident_bytes` of the LLB hold operands while it runs.
+    """
 
     plan: KernelPlan
     counts: Ints
@@ -50,6 +53,7 @@ class FlatKernel:
     strides: Ints
     slots: Ints
     costs: Ints
+    resident_bytes: int
 
 
 def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) -> FlatKernel:
@@ -83,9 +87,9 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
         plan.term_span,
     )
     held = np.zeros(plan.values, dtype=np.int64)
-    if surroundings.held:
-        held[list(surroundings.held)] = 1
-    price(
+    for value, size in surroundings.held:
+        held[value] = size
+    resident_bytes = price(
         steps,
         plan.prices,
         lengths,
@@ -118,4 +122,5 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
         strides,
         slots,
         costs,
+        resident_bytes,
     )

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-
 from compiler_core.program import KernelProgram
 from compiler_core.target import Target
 from compiler_core.workload import Level, Workload
@@ -135,9 +134,7 @@ def span_of(program: KernelProgram, flat: FlatKernel, target: Target, *, compres
         cycles=max(cycles, floor),
         core=core,
         busy_cycles=tuple(numbers[:ENGINES]),
-        stall_cycles=tuple(
-            [tuple(numbers[at : at + CAUSES]) for at in range(ENGINES, len(numbers), CAUSES)]
-        ),
+        stall_cycles=tuple([tuple(numbers[at : at + CAUSES]) for at in range(ENGINES, len(numbers), CAUSES)]),
         port_stall_cycles=max(0, floor - cycles),
         work=work,
     )

@@ -1,4 +1,4 @@
-"""The columns of the simulator's integer tables, shared by the code that fills them and the code that reads them."""
+"""The columns of the simulator's integer tables, for the code that fills them and the code that reads."""
 
 import numpy as np
 import numpy.typing as npt
@@ -10,7 +10,7 @@ LOAD, MATRIX, VECTOR, STORE, NO_ENGINE = 0, 1, 2, 3, 4
 ENGINES = 4
 ENGINE_NAMES = ("load", "matrix", "vector", "store")
 SLOT, DISPATCH = 4, 5
-"""Causes of waiting, besides the engine that is still making an input: no free slot, tile not dispatched yet."""
+"""Causes of waiting, besides the engine still making an input: no free slot, tile not dispatched yet."""
 CAUSES = 6
 CAUSE_NAMES = ("load", "matrix", "vector", "store", "slot", "dispatch")
 MOST_SLOTS = 3

@@ -1,7 +1,7 @@
 """The ways between L1 and the memories of a target, as rows of one integer table.
 
-A transfer crosses the *near* port (the LLB) and, as far as its bytes are not held there, the *far* one (DRAM or
-the host link). Constants may bypass the LLB; a chip without one has only the far port.
+A transfer crosses the *near* port (the LLB) and, as far as its bytes are not held there, the *far* one (DRAM
+or the host link). Constants may bypass the LLB; a chip without one has only the far port.
 """
 
 from functools import lru_cache

@@ -68,9 +68,9 @@ class KernelPlan:
 
     `steps` and `prices` are laid out as layout.py says, the columns that depend on sizes still open;
     `moves[s, dim]` is 1 where step s moves with a loop. A *term* is one factor of the size of a step: the
-    interval `term_span[t]`, cut from `term_extent[t]`, with `term_role[t]` in a product. Intervals are those of
-    `regions` (buffer, dim), then those of `domains` (op, axis). A *fetch* is L1 traffic of a compute step: a
-    bit mask of its terms, and bytes. `ways` are rows of units.matrix_table. `dtypes[s]` prices MACs.
+    interval `term_span[t]`, cut from `term_extent[t]`, with `term_role[t]` in a product. Intervals are those
+    of `regions` (buffer, dim), then those of `domains` (op, axis). A *fetch* is L1 traffic of a compute step:
+    a bit mask of its terms, and bytes. `ways` are rows of units.matrix_table. `dtypes[s]` prices MACs.
     """
 
     steps: Ints
@@ -183,13 +183,17 @@ class _Draft:
         self._transfer(number, value, loads=step.action is Action.LOAD)
         for dim, extent in enumerate(self.graph.shape(value)):
             self.terms.append((False, step.buffer, dim, extent, NO_ROLE))
-        self.fetches.append(((1 << len(self.graph.shape(value))) - 1, int(self.prices[number, ELEMENT_BYTES])))
+        self.fetches.append(
+            ((1 << len(self.graph.shape(value))) - 1, int(self.prices[number, ELEMENT_BYTES]))
+        )
 
     def _gather(self, number: int, step: Step, op: Op) -> None:
         """Rows by an indexed DMA: a run is the trailing dims that no other operand indexes."""
         access = op.operands[step.reads.index(FROM_MEMORY)]
         row: list[tuple[int, int]] = []
-        for expr, extent in zip(reversed(access.exprs), reversed(self.graph.shape(access.value)), strict=True):
+        for expr, extent in zip(
+            reversed(access.exprs), reversed(self.graph.shape(access.value)), strict=True
+        ):
             axis = expr.projected_axis
             if axis is None:
                 break
@@ -226,7 +230,8 @@ class _Draft:
             self.dtypes[number] = stored
             self.steps[number, ENGINE] = MATRIX
         self.fetches += [
-            (sum(1 << axis for axis in access.axes), self._stored(access.value).bytes) for access in op.operands
+            (sum(1 << axis for axis in access.axes), self._stored(access.value).bytes)
+            for access in op.operands
         ]
         adds = step.op == self.anchor and self.moves[number, self.graph.ops[-1].rank :].any()
         self.fetches.append(((1 << op.rank) - 1, (2 if adds else 1) * self.rooms[step.buffer][2]))

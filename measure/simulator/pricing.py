@@ -1,4 +1,4 @@
-"""What every instruction costs: engine cycles, bytes at each level, work. Closed forms are those of units.py."""
+"""What every instruction costs: engine cycles, bytes at each level, work; by the closed forms of units.py."""
 
 import numpy as np
 from numba.extending import register_jitable
@@ -68,14 +68,14 @@ def price(
     held: Ints,
     conflict_bytes: int,
     conflict_percent: int,
-) -> None:
+) -> int:
     """Fill the cost table, and the ENGINE of contractions in `steps` (the faster of matrix and vector).
 
     `spans[t]` is the number of distinct places interval t covers over all tiles. `sharers` cores share the
     ports. Operands behind the LLB that are read again stay in it while `room` bytes of it are left, smallest
-    first: then each load costs its share of the distinct bytes at the far port. `held[v]` = 1 says value v
-    is in the LLB already. Tiles whose rows lie a multiple of `conflict_bytes` apart meet in one L1 bank and
-    take `conflict_percent` longer.
+    first: then each load costs its share of the distinct bytes at the far port. Of value v, `held[v]` bytes
+    are in the LLB already. Tiles whose rows lie a multiple of `conflict_bytes` apart meet in one L1 bank and
+    take `conflict_percent` longer. Returns the bytes of `room` that are taken.
     """
     on_vector = np.zeros(costs.shape[0], dtype=np.int64)
     for s in range(steps.shape[0]):
@@ -116,7 +116,7 @@ def price(
                     costs[entry, BUSY] = on_vector[entry]
                     costs[entry, LANE_WORK] = costs[entry, MACS]
                     costs[entry, MACS] = 0
-    total, distinct = _residency(steps, prices, costs, term_span, spans, room, held)
+    total, distinct, taken = _residency(steps, prices, costs, term_span, spans, room, held)
     for s in range(steps.shape[0]):
         first, last = prices[s, FIRST_TERM], prices[s, LAST_TERM]
         end = steps[s + 1, ENTRY] if s + 1 < steps.shape[0] else costs.shape[0]
@@ -127,7 +127,7 @@ def price(
                     run = _run(lengths[entry], term_extent[first:last]) * prices[s, ELEMENT_BYTES]
                 far_size = costs[entry, SIZE]
                 value = prices[s, VALUE]
-                if prices[s, FAR] == NO_TABLE or (held[value] != 0 and prices[s, HOLDABLE] != 0):
+                if prices[s, FAR] == NO_TABLE:
                     far_size = 0
                 elif prices[s, HOLDABLE] != 0 and distinct[value] < total[value]:
                     far_size = -(-far_size * distinct[value] // total[value])
@@ -151,6 +151,7 @@ def price(
                 pitch = fetch[1] * _innermost(lengths[entry], fetch[0])
                 if pitch > 0 and pitch % conflict_bytes == 0:
                     costs[entry, BUSY] += costs[entry, BUSY] * conflict_percent // 100
+    return taken
 
 
 @register_jitable
@@ -189,10 +190,11 @@ def _run(length: Ints, extent: Ints) -> int:
 @register_jitable
 def _residency(
     steps: Ints, prices: Ints, costs: Ints, term_span: Ints, spans: Ints, room: int, held: Ints
-) -> tuple[Ints, Ints]:
-    """Bytes loaded of every value, and how many of them come over the far port.
+) -> tuple[Ints, Ints, int]:
+    """Bytes loaded of every value, how many of them come over the far port, and the room taken.
 
-    They are the same for what is read once or does not stay; else the latter are the distinct bytes.
+    The first two are the same for what is read once or does not stay; else the latter are the distinct bytes
+    that are not held yet.
     """
     total = np.zeros(held.shape[0], dtype=np.int64)
     distinct = np.zeros(held.shape[0], dtype=np.int64)
@@ -205,21 +207,24 @@ def _residency(
             for term in range(prices[s, FIRST_TERM], prices[s, LAST_TERM]):
                 own *= spans[term_span[term]]
             distinct[prices[s, VALUE]] = max(distinct[prices[s, VALUE]], own)
-    stays = np.zeros(held.shape[0], dtype=np.bool_)
+    stays = held > 0
+    taken = 0
+    for value in range(held.shape[0]):
+        if stays[value]:
+            taken += distinct[value]
     while True:
         smallest = -1
         for value in range(held.shape[0]):
-            again = held[value] == 0 and not stays[value] and distinct[value] < total[value]
+            again = not stays[value] and distinct[value] < total[value]
             if again and (smallest < 0 or distinct[value] < distinct[smallest]):
                 smallest = value
-        if smallest < 0 or distinct[smallest] > room:
+        if smallest < 0 or taken + distinct[smallest] > room:
             break
         stays[smallest] = True
-        room -= distinct[smallest]
+        taken += distinct[smallest]
     for value in range(held.shape[0]):
-        if not stays[value]:
-            distinct[value] = total[value]
-    return total, distinct
+        distinct[value] = max(0, distinct[value] - held[value]) if stays[value] else total[value]
+    return total, distinct, taken
 
 
 @compiled

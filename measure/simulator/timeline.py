@@ -1,10 +1,10 @@
-"""The timeline of one core: when every instruction of its run of tiles starts and ends, in whole cycles.
+"""The timeline of a core: when every instruction of its run of tiles starts and ends, in whole cycles.
 
-A core has four engines that work in order: load DMA, matrix unit, vector unit, store DMA. It walks its tiles,
-and inside each the scan and reduction steps; a walk from one position of the nest to the next changes one loop
-(its *level*) and resets the loops inside it, so a step fires exactly when the innermost loop it moves with is
-at that level or inside it. An instruction starts when its engine is free, its tile was dispatched, the buffers
-it reads are complete, and the slot it fills is free.
+A core has four engines that work in order: load DMA, matrix unit, vector unit, store DMA. It walks its
+tiles, and inside each the scan and reduction steps. A move from one position of the nest to the next changes
+one loop (its *level*) and starts the loops inside it over, so a step fires exactly when the innermost loop it
+moves with is at that level or inside it. An instruction starts when its engine is free, its position was
+dispatched (one every `dispatch` cycles), the buffers it reads are complete, and the slot it fills is free.
 
 Every quantity is an integer, so time is max-plus algebra without rounding: if the state before two iterations
 of a loop is the same but for a shift, and the iterations that follow are of the same classes, everything
@@ -41,7 +41,6 @@ from measure.simulator.layout import (
     NO_ENGINE,
     SLOT,
     STORAGE,
-    STORE,
     Ints,
 )
 
@@ -233,7 +232,7 @@ def _state_size(slots: Ints, steps: Ints) -> int:
     storages = 0
     for s in range(steps.shape[0]):
         storages = max(storages, steps[s, STORAGE] + 1)
-    return _READY + slots.shape[0] + MOST_SLOTS * storages
+    return int(_READY + slots.shape[0] + MOST_SLOTS * storages)
 
 
 @register_jitable
@@ -263,14 +262,14 @@ def _shift(state: Ints, before: Ints, live: Ints, issue: int, issue_before: int)
     moved = issue - issue_before
     if moved != shift and (moved > shift or issue > floor):
         return -1
-    return shift
+    return int(shift)
 
 
 @register_jitable
 def _repeats(classes: Ints, until: Ints, at: int, left: int, period: int) -> int:
     """How many of the next `left` tiles from `at` on have the class of the tile one period before them."""
     if until[at - period] > period:
-        return min(left, until[at])
+        return min(left, int(until[at]))
     same = 0
     while same < left and classes[at + same] == classes[at + same - period]:
         same += 1
@@ -315,7 +314,14 @@ def _live(
 
 @register_jitable
 def _same_run(
-    one: int, other: int, tiles: int, counts: Ints, parallel_levels: int, classes: Ints, until: Ints, start: Ints
+    one: int,
+    other: int,
+    tiles: int,
+    counts: Ints,
+    parallel_levels: int,
+    classes: Ints,
+    until: Ints,
+    start: Ints,
 ) -> bool:
     """Whether `tiles` parallel tiles from `one` on are of the same classes as those from `other` on."""
     inner = 1
@@ -391,8 +397,8 @@ def slowest_core(
         distinct += 1
         tally[:] = 0
         ends = _walk(
-            first, last, counts, parallel_levels, reduction_level, classes, until, class_start, steps, strides,
-            reads, read_storage, slots, maker, costs, dispatch, live, tally, events,
+            first, last, counts, parallel_levels, reduction_level, classes, until, class_start,
+            steps, strides, reads, read_storage, slots, maker, costs, dispatch, live, tally, events,
         )  # fmt: skip
         if ends > cycles:
             cycles, at = ends, core

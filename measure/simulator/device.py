@@ -1,0 +1,89 @@
+"""The simulated accelerator as a Device: Configs of a kernel in, Measurements out."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from compiler_core.errors import ConfigError, DeviceError
+from compiler_core.graph import Graph
+from compiler_core.lower import lower_kernel
+from compiler_core.program import Program
+from compiler_core.regions import Regions
+from compiler_core.target import Target
+from compiler_core.toolchain import TOOLCHAIN
+from compiler_core.workload import Workload
+from measure.device import DeviceInfo, Task
+from measure.results import Measurement, Status, failure
+from measure.simulator.flatten import Conflicts
+from measure.simulator.kernel import NO_CONFLICTS, simulate_kernel
+from measure.simulator.program import simulate_program
+from search_space.codec import tiling_of
+from search_space.knobs import Config
+
+_MOST_REMEMBERED = 256
+
+
+@dataclass(frozen=True, eq=False)
+class SimulatedDevice:
+    """A chip as `target` describes it. Kernels are compiled for it, and timed on `truth` where that is given.
+
+    So a skewed chip is SimulatedDevice(nominal, truth=skewed(nominal, seed), conflicts=...): nobody but the
+    device sees the numbers it really has.
+    """
+
+    target: Target
+    truth: Target | None = None
+    conflicts: Conflicts = NO_CONFLICTS
+    name: str = "simulator"
+    _regions: dict[str, Regions] = field(default_factory=dict, repr=False)
+
+    def describe(self) -> DeviceInfo:
+        """The nominal target's digest: the key of its records, skewed or not."""
+        return DeviceInfo(self.name, self.target.digest, TOOLCHAIN, deterministic=True)
+
+    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+        """Time every Config of a kernel. `task` is its Workload; DeviceError when it is anything else."""
+        if not isinstance(task, Workload):
+            raise DeviceError(f"the simulator runs kernels, not a {type(task).__name__}; give it a Workload")
+        regions = self._regions_of(task)
+        return [self._measure_one(regions, config) for config in configs]
+
+    def run(self, program: Program, graph: Graph) -> Measurement:
+        """Time a whole Program compiled from `graph`; its peak is that of the LLB arena."""
+        timing = simulate_program(program, graph, self._chip, conflicts=self.conflicts)
+        return _measurement(timing.cycles, timing.latency_us, timing.energy_uj, timing.peak_llb_bytes)
+
+    @property
+    def _chip(self) -> Target:
+        return self.truth or self.target
+
+    def _regions_of(self, workload: Workload) -> Regions:
+        known = self._regions.get(workload.digest)
+        if known is None:
+            if len(self._regions) >= _MOST_REMEMBERED:
+                self._regions.clear()
+            known = self._regions[workload.digest] = Regions(workload)
+        return known
+
+    def _measure_one(self, regions: Regions, config: Config) -> Measurement:
+        try:
+            tiling, cores = tiling_of(config, regions)
+            if cores > self.target.cores:
+                raise ConfigError(
+                    f"the config asks for {cores} cores, {self.target.name} has {self.target.cores}"
+                )
+            program = lower_kernel(regions, tiling, cores, self.target)
+        except ConfigError as error:
+            return failure(Status.INVALID, str(error))
+        timing = simulate_kernel(program, self._chip, conflicts=self.conflicts)
+        return _measurement(timing.cycles, timing.latency_us, timing.energy_uj, timing.peak_l1_bytes)
+
+
+def _measurement(cycles: int, latency_us: float, energy_uj: float, peak_bytes: int) -> Measurement:
+    return Measurement(
+        Status.OK,
+        latency_us=latency_us,
+        samples_us=(latency_us,),
+        latency_cycles=float(cycles),
+        energy_uj=energy_uj,
+        peak_bytes=peak_bytes,
+    )
