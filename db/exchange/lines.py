@@ -92,42 +92,51 @@ def read_lines(path: Path, bounds: Bounds | None = None) -> Iterator[Entry]:
 
 
 def _entries(stream: IO[bytes], name: str, bounds: Bounds) -> Iterator[Entry]:
-    number = 0
+    lines = _BoundedLines(stream, bounds)
     try:
-        lines = _bounded_lines(stream, bounds)
-        number = 1
         _check_header(next(lines, None))
         so_far = _SoFar()
         for line in lines:
-            number += 1
             parsed = _object(line)
             if parsed.get("kind") == "end":
                 if parsed != _end(so_far.entries, so_far.total.hexdigest()):
                     raise ValueError("end does not belong to the lines before it; some were lost or changed")
-                number += 1
                 if next(lines, None) is not None:
                     raise ValueError("file goes on after its end")
                 return
             entry = from_object(parsed)
             so_far.take(entry, parsed["digest"])
             yield entry
-        number += 1
         raise ValueError("file stops before its end; it was cut off")
     except (ValueError, RecursionError) as error:
-        raise RecordError(f"{name}, line {number}: {error}; nothing was taken") from None
+        raise RecordError(f"{name}, line {lines.number}: {error}; nothing was taken") from None
 
 
-def _bounded_lines(stream: IO[bytes], bounds: Bounds) -> Iterator[bytes]:
-    taken = 0
-    while line := stream.readline(bounds.line_bytes + 1):
-        taken += len(line)
-        if taken > bounds.file_bytes:
-            raise ValueError(f"file is larger than {bounds.file_bytes} bytes; export it in parts")
-        if len(line) > bounds.line_bytes:
-            raise ValueError(f"line is longer than {bounds.line_bytes} bytes")
+class _BoundedLines:
+    """Iterates over lines; `number` is that of the line that was last asked for, from 1."""
+
+    def __init__(self, stream: IO[bytes], bounds: Bounds) -> None:
+        self.number = 0
+        self._stream = stream
+        self._bounds = bounds
+        self._taken = 0
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self.number += 1
+        line = self._stream.readline(self._bounds.line_bytes + 1)
+        if not line:
+            raise StopIteration
+        self._taken += len(line)
+        if self._taken > self._bounds.file_bytes:
+            raise ValueError(f"file is larger than {self._bounds.file_bytes} bytes; export it in parts")
+        if len(line) > self._bounds.line_bytes:
+            raise ValueError(f"line is longer than {self._bounds.line_bytes} bytes")
         if not line.endswith(b"\n"):
             raise ValueError("line is cut off")
-        yield line
+        return line
 
 
 def _object(line: bytes) -> dict[str, Any]:
