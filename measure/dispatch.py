@@ -110,6 +110,7 @@ class Dispatch:
         self._owing: dict[str, None] = {}  # idle workers that a canary is due from
         self._live: set[str] = set()
         self._active = 0  # workers not GONE
+        self._held = 0  # items measured, and waiting for a canary
         self._deadlines: list[tuple[float, str]] = []
         self._pace_s: dict[str, float] = {}  # task -> seconds per candidate
         self._last_task = ""
@@ -156,7 +157,7 @@ class Dispatch:
     def wanted(self) -> int:
         """How many more candidates keep every worker busy, with one call waiting at each."""
         room = min(len(self._live) * DEPTH * self._full_chunk(self._last_task), self.rules.backlog_max)
-        return max(0, room - len(self._items))
+        return max(0, room - (len(self._items) - self._held))
 
     def outstanding(self) -> int:
         """Items accepted and not finished."""
@@ -505,6 +506,7 @@ class Dispatch:
         before = self._workers.get(worker.name)
         name, calls = worker.name, len(worker.leases)
         self._workers[name] = worker
+        self._held += len(worker.held) - (len(before.held) if before is not None else 0)
         self._active += (worker.phase not in GONE) - (before is not None and before.phase not in GONE)
         (self._live.add if worker.phase in LIVE else self._live.discard)(name)
         hungry = worker.phase is Phase.READY and not worker.must_prove

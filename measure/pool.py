@@ -26,7 +26,8 @@ class Answer:
 class WorkerState:
     """One worker, for people and metrics. `phase` is starting, ready, draining, quarantined or released.
 
-    `pid` is its process's on its own host, 0 while there is none (known).
+    `pid` is its process's on its own host, 0 while there is none (known); `calls` are under way or waiting
+    at the worker.
     """
 
     name: str
@@ -35,6 +36,7 @@ class WorkerState:
     strikes: int
     reason: str
     pid: int = 0
+    calls: int = 0
 
 
 class Pool(Protocol):
@@ -72,6 +74,10 @@ class Pool(Protocol):
 
     def wanted(self) -> int:
         """How many more candidates would keep every worker busy."""
+        ...
+
+    def outstanding(self) -> int:
+        """How many submissions are not answered yet, or answered and not collected."""
         ...
 
     def workers(self) -> list[WorkerState]:
@@ -133,6 +139,10 @@ class SerialPool:
     def wanted(self) -> int:
         """See Pool."""
         return max(0, self._batch - len(self._done))
+
+    def outstanding(self) -> int:
+        """See Pool."""
+        return len(self._done)
 
     def workers(self) -> list[WorkerState]:
         """See Pool."""

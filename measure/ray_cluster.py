@@ -7,6 +7,7 @@ set here and nowhere else on the measuring side.
 
 import atexit
 import ipaddress
+import json
 import os
 import secrets
 import shutil
@@ -29,6 +30,7 @@ LOCAL_KIND = "tilewright_local"  # what every worker of a private local Ray asks
 LOCAL_SLOTS = 4096
 OBJECT_STORE_BYTES = 80 * 2**20  # Ray refuses less than 75 MiB; calls and answers are small texts
 DOOR_S = 2.0
+TOKEN_ADVICE = "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every host of the farm"
 RESOURCE = "device_"  # prefix of the custom resource that a node offers, one unit a device
 
 _lock = threading.Lock()
@@ -72,10 +74,7 @@ def connect(address: str, kind: str, workers: int) -> Cluster:
     if not address:
         raise DeviceError('no Ray address was given; say "local" or HOST:PORT')
     if address != LOCAL and not _is_loopback(address) and os.environ.get("RAY_AUTH_MODE") != "token":
-        raise DeviceError(
-            f"Ray at {address} is beyond this machine and no token is set; export RAY_AUTH_MODE=token and "
-            "RAY_AUTH_TOKEN_PATH on every host of the farm"
-        )
+        raise DeviceError(f"Ray at {address} is beyond this machine and no token is set; {TOKEN_ADVICE}")
     with _lock:
         ray = _import_ray(private=address == LOCAL)
         if not ray.is_initialized():
@@ -104,6 +103,16 @@ def disconnect(cluster: Cluster) -> None:
         _users -= 1
         if _users == 0 and _started_here:
             _shut_down(cluster.ray)
+
+
+def join(address: str, kind: str, devices: int) -> int:
+    """Offer this host's `devices` of a kind to the farm at `address`, until stopped; Ray's exit code."""
+    if not _is_loopback(address) and os.environ.get("RAY_AUTH_MODE") != "token":
+        raise DeviceError(f"Ray at {address} is beyond this machine and no token is set; {TOKEN_ADVICE}")
+    resources = json.dumps({RESOURCE + kind: devices})
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--block"]
+    command += [f"--resources={resources}", f"--num-cpus={devices}", "--disable-usage-stats"]
+    return subprocess.run(command, check=False).returncode
 
 
 def _shut_down(ray: Any) -> None:

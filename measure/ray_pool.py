@@ -158,6 +158,11 @@ class RayPool:
         with self._changed:
             return self._wanted
 
+    def outstanding(self) -> int:
+        """See Pool."""
+        with self._changed:
+            return len(self._loose)
+
     def workers(self) -> list[WorkerState]:
         """See Pool."""
         with self._changed:
@@ -169,6 +174,7 @@ class RayPool:
                     worker.strikes,
                     worker.reason,
                     self._slots[worker.name].pid,
+                    len(worker.leases),
                 )
                 for worker in self._states
             ]
@@ -265,7 +271,10 @@ class RayPool:
                 f"{self._address} offers {offered} of resource {self._cluster.resource!r}; join nodes that "
                 "have it, or ask for fewer"
             )
-        for number in range(workers):
+        self._open_up_to(workers)
+
+    def _open_up_to(self, workers: int) -> None:
+        for number in range(len(self._slots), workers):
             slot = Slot(f"{self._spec.kind}-{number}")
             self._slots[slot.name] = slot
             self._carry_out(Opened(slot.name))
@@ -290,18 +299,26 @@ class RayPool:
                 self._carry_out(Ticked())
 
     def _watch(self) -> None:
-        """In a thread of its own, since a look at a head that is cut off takes its time."""
+        """Look after the head, and for nodes that joined. In a thread of its own: a look may take long."""
         missed = 0
         while not self._ended.wait(LOOK_S):
             cluster = self._cluster
-            missed = 0 if cluster is None or cluster.alive() else missed + 1
+            if cluster is None:
+                continue
+            if not cluster.alive():
+                missed += 1
+            else:
+                missed = 0
+                offered = cluster.offered() if self._asked is None else 0
+                if offered > len(self._slots):
+                    self._inbox.put(partial(self._open_up_to, offered))
             if missed == LOOKS:
                 self._inbox.put(partial(self._start_again, cluster))
                 missed = 0
 
-    def _start_again(self, lost: Cluster | None) -> Event | None:
+    def _start_again(self, lost: Cluster) -> Event | None:
         """The head is gone, and every process with it: connect anew, and go on where the answers end."""
-        if lost is None or self._cluster is not lost:
+        if self._cluster is not lost:
             return None
         for slot in self._slots.values():
             self._kill_here(slot)

@@ -39,6 +39,8 @@ from measure.results import Measurement, Status, failure
 TASK = "a task"
 TRUTH_US = (50.0, 500.0)  # true latencies are spread over this range
 CANARY_US = 100.0
+PACE_SIGMA = 0.2  # of the log-normal spread of how long a measurement takes
+PROPOSED_AT_ONCE = 256  # candidates, so that the first of many need not wait for the last
 
 
 @dataclass(frozen=True)
@@ -62,8 +64,9 @@ class Report:
     wall_s: float  # from the first call to the last result
     finished: int
     ok: int
-    efficiency: float  # seconds of measuring that results needed / (workers x wall_s)
-    driver_busy: float  # share of wall_s
+    efficiency: float  # seconds that the results needed / (workers x seconds), while there was work for all
+    trials_per_s: float  # over the same time
+    driver_busy: float  # share of the same time
     searcher_busy: float
     events: int
     quarantined: tuple[str, ...]
@@ -136,10 +139,11 @@ class VirtualFarm:
         self._submitted = 0
         self._fresh = 0  # results that the searcher has not seen
         self._driver_free_s = self._searcher_free_s = 0.0
-        self._driver_s = self._searcher_s = self._measuring_s = 0.0
+        self._driver_s = self._searcher_s = 0.0
         self._first_s: float | None = None
         self._last_s = 0.0
         self._events = 0
+        self._steady = (0.0, 0, 0.0, 0.0)  # when there was still work for all: time, results, time spent
         self.halted = False
 
     def run(self, until_s: float = 1e7) -> Report:
@@ -182,6 +186,8 @@ class VirtualFarm:
             finished += isinstance(command, Finish)
         if finished:
             self._last_s = self._driver_free_s
+            if len(self.results) <= max(1, self.budget - len(self.processes)):
+                self._steady = (self._last_s, len(self.results), self._driver_s, self._searcher_s)
             self._fresh += finished
             self._at(max(self._driver_free_s, self._searcher_free_s), self._search)
 
@@ -193,7 +199,7 @@ class VirtualFarm:
             wanted = self.dispatch.wanted()
         else:
             wanted = 0 if self.dispatch.outstanding() else self.batch
-        wanted = min(wanted, self.budget - self._submitted)
+        wanted = min(wanted, self.budget - self._submitted, PROPOSED_AT_ONCE)
         cost_s = wanted * self.costs.propose_s
         if self._fresh:
             cost_s += self.costs.commit_s + self._fresh * self.costs.row_s
@@ -275,7 +281,7 @@ class VirtualFarm:
         began_s = now_s = max(arrival_s, process.free_s)
         answers: list[Measurement] = []
         for number in (*command.items, *(() if command.canary is None else (None,))):
-            pace_s = plan.pace_s * float(self.random.lognormal(0.0, 0.2))
+            pace_s = plan.pace_s * float(self.random.lognormal(0.0, PACE_SIGMA))
             if self._strikes(plan.straggler):
                 pace_s *= plan.straggler_factor
             poison = number is not None and bool(self.poisoned[number])
@@ -286,7 +292,6 @@ class VirtualFarm:
                 process.stuck = True
                 return
             now_s += pace_s
-            self._measuring_s += 0.0 if number is None else pace_s
             answers.append(self._measure(name, number))
         process.free_s = now_s
         canary = answers.pop() if command.canary is not None else None
@@ -337,6 +342,9 @@ class VirtualFarm:
 
     def _report(self) -> Report:
         wall_s = max(1e-9, self._last_s - (self._first_s or 0.0))
+        until_s, results, driver_s, searcher_s = self._steady
+        steady_s = max(1e-9, until_s - (self._first_s or 0.0))
+        mean_pace_s = self.plan.pace_s * float(np.exp(PACE_SIGMA**2 / 2.0))
         timed = {n: m.latency_us for n, m in self.results.items() if m.latency_us is not None}
         best = min(timed, key=lambda number: (timed[number], number), default=None)
         if not self.halted and len(self.results) != self.budget:
@@ -347,9 +355,10 @@ class VirtualFarm:
             wall_s=wall_s,
             finished=len(self.results),
             ok=len(timed),
-            efficiency=min(self._measuring_s, self._useful_s()) / (len(self.processes) * wall_s),
-            driver_busy=self._driver_s / wall_s,
-            searcher_busy=self._searcher_s / wall_s,
+            efficiency=results * mean_pace_s / (len(self.processes) * steady_s),
+            trials_per_s=results / steady_s,
+            driver_busy=driver_s / steady_s,
+            searcher_busy=searcher_s / steady_s,
             events=self._events,
             quarantined=tuple(w.name for w in self.dispatch.workers() if w.phase is Phase.QUARANTINED),
             measured_until_quarantine=dict(self.quarantined_at),
@@ -357,7 +366,3 @@ class VirtualFarm:
             best_latency_us=timed[best] if best is not None else None,
             violations=tuple(self.violations),
         )
-
-    def _useful_s(self) -> float:
-        """Seconds of measuring that the results needed, each once, at the mean of the log-normal pace."""
-        return len(self.results) * self.plan.pace_s * float(np.exp(0.02))

@@ -67,6 +67,7 @@ class PoolSuite:
             assert not open_tickets & set(tickets)
             configs.update(zip(tickets, batch, strict=True))
             open_tickets.update(tickets)
+            assert pool.outstanding() == len(open_tickets)
         while open_tickets:
             answers = pool.collect(timeout_s=60.0)
             assert answers

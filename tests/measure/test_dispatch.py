@@ -332,6 +332,17 @@ def test_wanted_is_what_keeps_everybody_busy() -> None:
     assert farm.dispatch.wanted() == 1
 
 
+def test_results_that_wait_for_a_canary_keep_nobody_busy() -> None:
+    farm = Farm(rules=Rules(canaries=(CANARY,), canary_every=100, prefetch_below_s=1e-12))
+    farm.say(Opened("a"))
+    (proof,) = calls(farm.say(Joined("a", "v1")))
+    farm.submit(2)
+    (call,) = calls(farm.say(Replied("a", proof.lease, (), 0.1, GOOD)))
+    farm.answer(call)
+    assert farm.dispatch.outstanding() == 2
+    assert farm.dispatch.wanted() == 1
+
+
 def test_rules_must_make_sense() -> None:
     with pytest.raises(UsageError, match="attempts"):
         Rules(attempts=0)

@@ -1,15 +1,15 @@
-"""The dispatcher on whole farms in virtual time, every fault on. `world(seed)` replays a failure."""
+"""The dispatcher on whole farms in virtual time, every fault on. `troubled_farm(seed)` replays a failure."""
 
 from dataclasses import replace
 
 import pytest
 
+from benchmarks.farm import troubled_farm
 from measure.faults import FaultPlan
 from measure.messages import Canary, Rules
 from measure.results import Status
 from measure.virtual_farm import CANARY_US, Costs, Sickness, VirtualFarm
 from tests.measure.fake_device import NamedTask, config_of
-from tests.measure.farm_worlds import world
 
 CANARIES = (Canary(NamedTask("canary"), config_of(0), CANARY_US),)
 
@@ -17,13 +17,13 @@ CANARIES = (Canary(NamedTask("canary"), config_of(0), CANARY_US),)
 @pytest.mark.parametrize("start", range(0, 500, 50))
 def test_promises_hold_whatever_happens(start: int) -> None:
     for seed in range(start, start + 50):
-        report = world(seed).run()
+        report = troubled_farm(seed).run()
         assert not report.violations, f"seed {seed}: {report.violations}"
 
 
 def test_a_seed_replays_exactly() -> None:
     for seed in (3, 17, 91):
-        assert world(seed).run() == world(seed).run()
+        assert troubled_farm(seed).run() == troubled_farm(seed).run()
 
 
 @pytest.mark.parametrize("factor", [0.3, 3.0])

@@ -1,0 +1,70 @@
+"""The device that farm benchmarks measure: a number by digest, at a real board's pace. Workers load it."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compiler_core.digest import digest_of
+from measure.device import Device, DeviceInfo, Task
+from measure.faults import FaultPlan, FaultyDevice
+from measure.results import Measurement, Status
+from measure.wire import DeviceSpec
+from search_space.knobs import Config
+
+
+@dataclass(frozen=True)
+class NumberedTask:
+    """A task that is only a number."""
+
+    number: int
+
+    @property
+    def digest(self) -> str:
+        """Of the number."""
+        return digest_of(self.number)
+
+
+class DigestDevice:
+    """1 to 101 us by the digests of task and config, and no more work than that."""
+
+    def describe(self) -> DeviceInfo:
+        """See Device."""
+        return DeviceInfo("digest", digest_of("digest device"), "bench-1", deterministic=True)
+
+    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+        """See Device."""
+        return [Measurement(Status.OK, latency_us=latency_us(task, config)) for config in configs]
+
+
+def latency_us(task: Task, config: Config) -> float:
+    """The truth."""
+    return 1.0 + int(digest_of([task.digest, config.digest])[:8], 16) / 2**32 * 100.0
+
+
+def make_device(pace_s: float) -> Device:
+    """A DigestDevice whose every measurement takes `pace_s`."""
+    return FaultyDevice(DigestDevice(), FaultPlan(pace_s=pace_s)) if pace_s else DigestDevice()
+
+
+def encode(task: Task) -> str:
+    """A NumberedTask as text."""
+    assert isinstance(task, NumberedTask)
+    return json.dumps(task.number)
+
+
+def decode(text: str) -> Task:
+    """Its inverse."""
+    return NumberedTask(json.loads(text))
+
+
+def spec_of(pace_s: float = 0.0) -> DeviceSpec:
+    """How a worker builds this device."""
+    here = "benchmarks.farm_device"
+    return DeviceSpec.of(
+        "bench", f"{here}:make_device", f"{here}:encode", f"{here}:decode", {"pace_s": pace_s}
+    )
+
+
+def configs(start: int, count: int) -> list[Config]:
+    """Different ones."""
+    return [Config((("tile", number),)) for number in range(start, start + count)]
