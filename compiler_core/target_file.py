@@ -54,6 +54,11 @@ def load_target(name_or_path: str | Path) -> Target:
     return target
 
 
+def target_text(name_or_path: str | Path) -> str:
+    """The TOML text of a preset or a file."""
+    return _read(_locate(str(name_or_path)))
+
+
 def check_target_file(path: str | Path) -> tuple[Target | None, tuple[Mistake, ...]]:
     """Everything that is wrong in a file; TargetError only where there is no file to read."""
     return parse_target(_read(_locate(str(path))))

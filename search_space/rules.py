@@ -29,19 +29,23 @@ Counts = npt.NDArray[np.int64]
 Truths = npt.NDArray[np.bool_]
 
 
-def kernel_space(regions: Regions, target: Target) -> Space:
+def kernel_space(layout: "KnobLayout") -> Space:
     """The Space of one kernel: tile sizes, reduction splits, loop order, buffering, cores."""
-    layout = KnobLayout(regions, target)
     return Space(
         knobs=layout.knobs,
         feasible=layout.feasible,
-        rules=f"{RULES} {regions.workload.family_digest} {target.digest}",
+        rules=f"{RULES} {layout.regions.workload.family_digest} {layout.target.digest}",
     )
 
 
 def core_counts(cores: int) -> tuple[int, ...]:
     """Powers of two below `cores`, and `cores`."""
     return (*(1 << k for k in range(cores.bit_length()) if 1 << k < cores), cores)
+
+
+def cores_with_work(tiles: int, cores: int) -> int:
+    """The smallest listed core count that gives every tile a core of its own, or all cores."""
+    return next((count for count in core_counts(cores) if count >= tiles), cores)
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,7 +119,7 @@ class KnobLayout:
             good[chosen] = self._fits(plan, rows[chosen], positions[chosen]) & self._stores_once(
                 cut, positions[chosen]
             )
-        return good & self._cores_have_work(rows, positions)
+        return np.asarray(good & self._cores_have_work(rows, positions), dtype=np.bool_)
 
     def by_cut(
         self, positions: npt.NDArray[np.int64]
@@ -198,7 +202,7 @@ class KnobLayout:
         counts = np.array(core_counts(self.target.cores))
         at = rows[:, self.column("cores")]
         smaller = counts[np.maximum(at - 1, 0)]
-        return (at == 0) | (smaller < self.parallel_tiles(positions))
+        return np.asarray((at == 0) | (smaller < self.parallel_tiles(positions)), dtype=np.bool_)
 
 
 def order_text(order: tuple[int, ...]) -> str:

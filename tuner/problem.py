@@ -13,7 +13,7 @@ from cost_model.plain_features import FeatureFunction, Features, plain_features
 from measure.device import Task
 from measure.results import Measurement, Status
 from search_space.knobs import Config, Rows
-from search_space.moves import Keys, enumerate_rows, row_keys
+from search_space.moves import Keys, enumerate_rows, row_keys, sample
 from search_space.space import Space
 
 Floats: TypeAlias = npt.NDArray[np.float64]
@@ -28,8 +28,8 @@ class Problem:
     """One kernel task and everything known about it before measuring.
 
     `features` maps rows [n, knobs] to float32 [n, f]; None stands for the plain features of the space.
-    `draft_log` and `bound_log` map rows to float64 [n], log of the objective in the units it is measured in: a
-    best guess, and a value nothing can beat. `seeds` are rows to ask first: the default, and what a
+    `draft_log` and `bound_log` map rows to float64 [n], log of the objective in the units it is measured in:
+    a best guess, and a value nothing can beat. `seeds` are rows to ask first: the default, and what a
     database knows.
     """
 
@@ -60,6 +60,11 @@ class Problem:
     def whole_features(self) -> Features | None:
         """Features of `whole`, computed once."""
         return None if self.whole is None else self.feature_function(self.whole)
+
+    @cached_property
+    def reference_features(self) -> Features:
+        """Features of up to 256 rows of the space: what a typical value of each feature is."""
+        return self.feature_function(sample(self.space, 256, np.random.default_rng(0)))
 
     def drafts(self, rows: Rows) -> Floats:
         """Log draft [n]; zeros without a draft."""

@@ -28,6 +28,7 @@ class ProposeSettings:
     pool: int = 512
     generations: int = 3
     diversity: float = 0.5
+    ei: int = 0
 
 
 @dataclass(frozen=True)
@@ -65,7 +66,9 @@ def propose(
     if not len(rows):
         return _warm_up(problem, history, count, rng, settings)
     near_best = np.isin(row_keys(rows), row_keys(near))
-    return _pick(Candidates(rows, _score(problem, model, rows, settings), near_best), count, settings)
+    return _pick(
+        Candidates(rows, _score(problem, history, model, rows, settings), near_best), count, settings
+    )
 
 
 def _warming_up(problem: Problem, history: History, measured_in_run: int, settings: ProposeSettings) -> bool:
@@ -102,10 +105,27 @@ def _neighbourhood(problem: Problem, history: History, best: int) -> Rows:
     return np.concatenate(parts) if parts else np.empty((0, len(problem.space.knobs)), dtype=np.int32)
 
 
-def _score(problem: Problem, model: ResidualModel, rows: Rows, settings: ProposeSettings) -> Floats:
+def _score(
+    problem: Problem, history: History, model: ResidualModel, rows: Rows, settings: ProposeSettings
+) -> Floats:
     features = problem.feature_function(rows)
     predicted = model.predict(problem.task.digest, features, problem.drafts(rows))
+    if settings.ei:
+        gain = history.best_log - predicted.mean_log
+        std = predicted.std_log + 1e-9
+        z = gain / std
+        ei = std * np.exp(log_ndtr_ei(z))
+        return -np.log(np.maximum(ei * predicted.feasible, 1e-300))
     return predicted.mean_log - settings.confidence * predicted.std_log - np.log(predicted.feasible)
+
+
+def log_ndtr_ei(z):
+    from scipy.special import ndtr, erfcx
+
+    phi = np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
+    h = np.where(z > -5, phi + z * ndtr(z), 0)
+    tail = -z * z / 2 - 0.918938533 - 2 * np.log(np.maximum(-z, 1e-9))
+    return np.where(z > -5, np.log(np.maximum(h, 1e-300)), tail)
 
 
 def _pick(candidates: Candidates, count: int, settings: ProposeSettings) -> Rows:
@@ -147,7 +167,7 @@ def _evolved(
     )
     pool = [population]
     for _ in range(settings.generations):
-        score = _score(problem, model, population, settings)
+        score = _score(problem, history, model, population, settings)
         parents = population[np.argsort(score, kind="stable")[: size // 4]]
         first, second = (parents[rng.integers(0, len(parents), size)] for _ in range(2))
         children = mutate(space, np.concatenate([crossover(space, first, second, rng), parents]), rng)

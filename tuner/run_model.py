@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from cost_model.ensemble import EnsembleSettings
+from cost_model.ensemble import EnsembleSettings, Features
 from cost_model.residual import ResidualModel, TaskRecords, fit_residual
 from tuner.problem import History, Problem, trial_seed
 
@@ -20,6 +20,7 @@ class RunModel:
         self._settings = settings or EnsembleSettings()
         self._own: dict[str, dict[str, TaskRecords]] = {}
         self._prior: dict[str, tuple[TaskRecords, ...]] = {}
+        self._reference: dict[str, Features] = {}
         self._fitted: dict[str, tuple[int, ResidualModel | None]] = {}
 
     def add_prior(self, problem: Problem, records: tuple[TaskRecords, ...]) -> None:
@@ -30,6 +31,9 @@ class RunModel:
         """Replace what is known of `problem`'s task by `history`; only new rows are featurised."""
         tasks = self._own.setdefault(problem.model_key, {})
         known = tasks.get(problem.task.digest)
+        if known is None:
+            parts = [self._reference[k] for k in (problem.model_key,) if k in self._reference]
+            self._reference[problem.model_key] = np.concatenate([*parts, problem.reference_features])
         start = 0 if known is None else len(known.latency_log)
         if start == len(history.rows):
             return
@@ -57,7 +61,11 @@ class RunModel:
             )
             cached = (
                 count,
-                fit_residual(records, trial_seed(self._run, count), self._settings) if records else None,
+                fit_residual(
+                    records, self._reference[problem.model_key], trial_seed(self._run, count), self._settings
+                )
+                if self.measured(problem)
+                else None,
             )
             self._fitted[problem.model_key] = cached
         return cached[1]

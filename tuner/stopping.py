@@ -13,6 +13,8 @@ class StopReason(StrEnum):
     REGRET = "regret"
     BOUND = "bound"
     EXHAUSTED = "exhausted"
+    CANCELLED = "cancelled"
+    DATABASE = "database"
 
 
 @dataclass(frozen=True)

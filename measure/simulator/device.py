@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from compiler_core.errors import ConfigError, DeviceError
 from compiler_core.graph import Graph
 from compiler_core.lower import lower_kernel
+from compiler_core.pipeline import compile_graph
 from compiler_core.program import Program
 from compiler_core.regions import Regions
 from compiler_core.target import Target
@@ -18,6 +19,7 @@ from measure.simulator.kernel import NO_CONFLICTS, simulate_kernel
 from measure.simulator.program import simulate_program
 from search_space.codec import tiling_of
 from search_space.knobs import Config
+from search_space.network import NetworkTask, network_schedule
 
 _MOST_REMEMBERED = 256
 
@@ -41,9 +43,11 @@ class SimulatedDevice:
         return DeviceInfo(self.name, self.target.digest, TOOLCHAIN, deterministic=True)
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
-        """Time every Config of a kernel. `task` is its Workload; DeviceError when it is anything else."""
+        """Time every Config of a kernel (a Workload) or a network; DeviceError for any other task."""
+        if isinstance(task, NetworkTask):
+            return [self._measure_network(task, config) for config in configs]
         if not isinstance(task, Workload):
-            raise DeviceError(f"the simulator runs kernels, not a {type(task).__name__}; give it a Workload")
+            raise DeviceError(f"the simulator runs kernels and networks, not a {type(task).__name__}")
         regions = self._regions_of(task)
         return [self._measure_one(regions, config) for config in configs]
 
@@ -51,6 +55,14 @@ class SimulatedDevice:
         """Time a whole Program compiled from `graph`; its peak is that of the LLB arena."""
         timing = simulate_program(program, graph, self._chip, conflicts=self.conflicts)
         return _measurement(timing.cycles, timing.latency_us, timing.energy_uj, timing.peak_llb_bytes)
+
+    def _measure_network(self, task: NetworkTask, config: Config) -> Measurement:
+        try:
+            plan, schedule = network_schedule(task, config, self.target)
+            program = compile_graph(task.graph, schedule, self.target, plan)
+        except ConfigError as error:
+            return failure(Status.INVALID, str(error))
+        return self.run(program, task.graph)
 
     @property
     def _chip(self) -> Target:

@@ -1,35 +1,42 @@
 """simulate_program: the stages of a Program one after the other, with constants fetched ahead."""
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import ceil, inf
 
 from compiler_core.graph import Graph
 from compiler_core.placement import stored_bytes
-from compiler_core.program import HostCall, KernelCall, Program
+from compiler_core.program import HostCall, KernelCall, KernelProgram, Program
 from compiler_core.target import Target
 from compiler_core.workload import Level
 from measure.simulator.energy import Work, energy_uj, sum_of_work
 from measure.simulator.flatten import Conflicts, Surroundings, flatten
 from measure.simulator.kernel import NO_CONFLICTS, KernelSpan, active_cores, port_cycles, span_of
+from measure.simulator.prefetch import Constant, Prefetcher
+
+Call = KernelCall | HostCall
 
 
 @dataclass(frozen=True)
 class StageTiming:
-    """One stage: launch, its kernels and host ops side by side, barrier.
+    """One stage: launch, its calls side by side, barrier. `cycles` counts all three, `span_cycles` the middle.
 
     `spans` has an entry a call, None for a host op. `prefetched_bytes` of constants of later stages came into
-    the LLB meanwhile.
+    the LLB meanwhile, beside the DRAM bytes of `work`; `resident_bytes` of operands stayed in it.
     """
 
     start_cycle: int
     cycles: int
     span_cycles: int
     spans: tuple[KernelSpan | None, ...]
-    prefetched_bytes: int
+    work: Work
+    resident_bytes: int
+    prefetched_bytes: int = 0
 
 
 @dataclass(frozen=True)
 class ProgramTiming:
-    """A whole Program. `peak_llb_bytes` is the arena of values between kernels."""
+    """A whole Program. `peak_llb_bytes` is the arena of values between kernels, `peak_l1_bytes` of one core."""
 
     cycles: int
     latency_us: float
@@ -38,41 +45,6 @@ class ProgramTiming:
     peak_llb_bytes: int
     work: Work
     stages: tuple[StageTiming, ...]
-
-
-@dataclass
-class _Prefetch:
-    """Constants of the stages to come, in order, and how many bytes of each are in the LLB by now."""
-
-    pending: list[tuple[int, int, int]]
-    held: dict[tuple[int, int], int] = field(default_factory=dict)
-
-    def of_stage(self, stage: int) -> dict[int, int]:
-        return {value: size for (at, value), size in self.held.items() if at == stage}
-
-    @property
-    def bytes_held(self) -> int:
-        return sum(self.held.values())
-
-    def release(self, stage: int) -> None:
-        """Forget a stage that has run."""
-        self.held = {key: size for key, size in self.held.items() if key[0] != stage}
-        self.pending = [entry for entry in self.pending if entry[0] > stage]
-
-    def advance(self, stage: int, budget: int, room: int) -> int:
-        """Fetch constants of stages after `stage` in order, as far as time and room allow; bytes fetched."""
-        fetched = 0
-        for at, value, size in self.pending:
-            if at <= stage:
-                continue
-            have = self.held.get((at, value), 0)
-            more = min(size - have, budget - fetched, room - fetched)
-            if more > 0:
-                self.held[at, value] = have + more
-                fetched += more
-            if have + max(0, more) < size:
-                break
-        return fetched
 
 
 def simulate_program(
@@ -85,93 +57,72 @@ def simulate_program(
 ) -> ProgramTiming:
     """Time a Program compiled from `graph`.
 
-    Kernels of a stage share the ports; a stage ends with its slowest call, or when the ports have moved all
-    bytes of all calls. While a stage leaves DRAM idle and the LLB has room beside the arena and what its
-    kernels keep there, constants of later stages come in, in order.
+    Calls of a stage share the ports; a stage ends with its slowest call, or when the ports have moved all
+    bytes of all calls. With `prefetch`, constants come into the LLB ahead of their stage, as prefetch.py says.
     """
-    ahead = _Prefetch(_constants(program, graph, target) if prefetch else [])
-    room = max(0, target.llb_bytes - program.llb_bytes)
-    clock = 0
-    stages: list[StageTiming] = []
-    works: list[Work] = []
-    for number, stage in enumerate(program.stages):
-        held = ahead.of_stage(number)
-        kept_for_later = ahead.bytes_held - sum(held.values())
-        sharers = sum(active_cores(call.program) for call in stage if isinstance(call, KernelCall))
-        spans: list[KernelSpan | None] = []
-        stage_works: list[Work] = []
-        longest = resident = 0
-        for call in stage:
-            if isinstance(call, HostCall):
-                moved = _host_bytes(call, graph, target)
-                stage_works.append(moved)
-                spans.append(None)
-                longest = max(longest, port_cycles(moved, target) + 2 * _link_latency(target))
-                continue
-            there = tuple(
-                (local, held[value]) for local, value in enumerate(call.kernel.values) if value in held
-            )
-            surroundings = Surroundings(sharers, max(0, room - kept_for_later - resident), there, conflicts)
-            flat = flatten(call.program, target, surroundings)
-            span = span_of(call.program, flat, target)
-            resident += flat.resident_bytes
-            spans.append(span)
-            stage_works.append(span.work)
-            longest = max(longest, span.cycles)
-        work = sum_of_work(stage_works)
-        span_cycles = max(longest, port_cycles(work, target))
-        cycles = target.launch_cycles + span_cycles + target.overheads.barrier_cycles
-        idle_bytes = _idle_dram_bytes(cycles, work, target)
-        fetched = ahead.advance(number, idle_bytes, room - kept_for_later - resident)
-        ahead.release(number)
-        stages.append(StageTiming(clock, cycles, span_cycles, tuple(spans), fetched))
-        works += [work, Work(dram_read_bytes=fetched)] if fetched else [work]
-        clock += cycles
-    total = sum_of_work(works)
-    latency_us = clock / target.cycles_per_us
-    calls = [call for stage in program.stages for call in stage if isinstance(call, KernelCall)]
+    clock = _Clock(program, graph, target, conflicts)
+    stages = [clock.time(stage, ()) for stage in program.stages]
+    if prefetch:
+        stages = _with_prefetch(clock, stages)
+    starts = [0]
+    for stage in stages:
+        starts.append(starts[-1] + stage.cycles)
+    fetched = Work(dram_read_bytes=sum([stage.prefetched_bytes for stage in stages]))
+    total = sum_of_work([*[stage.work for stage in stages], fetched])
+    latency_us = starts[-1] / target.cycles_per_us
+    kernels = [call.program for stage in program.stages for call in stage if isinstance(call, KernelCall)]
     return ProgramTiming(
-        cycles=clock,
+        cycles=starts[-1],
         latency_us=latency_us,
         energy_uj=energy_uj(total, latency_us, target),
-        peak_l1_bytes=max([call.program.l1_bytes for call in calls], default=0),
+        peak_l1_bytes=max([kernel.l1_bytes for kernel in kernels], default=0),
         peak_llb_bytes=program.llb_bytes,
         work=total,
-        stages=tuple(stages),
+        stages=tuple(
+            StageTiming(start, s.cycles, s.span_cycles, s.spans, s.work, s.resident_bytes, s.prefetched_bytes)
+            for start, s in zip(starts, stages, strict=False)
+        ),
     )
 
 
-def _constants(program: Program, graph: Graph, target: Target) -> list[tuple[int, int, int]]:
-    """(stage, value of the graph, bytes) of every constant a kernel reads past the LLB, in order of use."""
-    if target.weights_bypass_llb or target.llb_bytes == 0:
-        return []
-    return [
-        (number, call.kernel.values[value], stored_bytes(graph, call.kernel.values[value], target))
-        for number, stage in enumerate(program.stages)
-        for call in stage
-        if isinstance(call, KernelCall)
-        for value in call.kernel.workload.graph.inputs
-        if call.kernel.workload.level_of(value) is Level.CONSTANT
-    ]
+class _Clock:
+    """Times single stages of one Program, remembering kernels that find the same surroundings again."""
 
+    def __init__(self, program: Program, graph: Graph, target: Target, conflicts: Conflicts) -> None:
+        self.program = program
+        self.graph = graph
+        self.target = target
+        self.conflicts = conflicts
+        self.room = max(0, target.llb_bytes - program.llb_bytes)
+        self._known: dict[tuple[KernelProgram, Surroundings], tuple[KernelSpan, int]] = {}
 
-def _idle_dram_bytes(cycles: int, work: Work, target: Target) -> int:
-    """Bytes that DRAM could move in `cycles` beside `work`."""
-    rate = target.dram_bytes_per_cycle
-    if rate == float("inf"):
-        return 1 << 62
-    return max(0, int(cycles * rate) - work.dram_bytes)
+    def time(self, stage: Sequence[Call], held: Sequence[tuple[tuple[int, int], ...]]) -> StageTiming:
+        """One stage whose call c finds `held[c]` in the LLB (nothing where `held` is empty)."""
+        sharers = sum([active_cores(call.program) for call in stage if isinstance(call, KernelCall)])
+        spans: list[KernelSpan | None] = []
+        works: list[Work] = []
+        longest = resident = 0
+        for at, call in enumerate(stage):
+            if isinstance(call, HostCall):
+                works.append(_host_work(call, self.graph, self.target))
+                spans.append(None)
+                longest = max(longest, host_cycles(works[-1], self.target))
+                continue
+            there = held[at] if held else ()
+            room = max(0, self.room - resident) if not there else self.target.llb_bytes
+            span, taken = self._kernel(call.program, Surroundings(sharers, room, there, self.conflicts))
+            resident += taken
+            spans.append(span)
+            works.append(span.work)
+            longest = max(longest, span.cycles)
+        work = sum_of_work(works)
+        span_cycles = max(longest, port_cycles(work, self.target))
+        cycles = self.target.launch_cycles + span_cycles + self.target.overheads.barrier_cycles
+        return StageTiming(0, cycles, span_cycles, tuple(spans), work, resident)
 
-
-def _host_bytes(call: HostCall, graph: Graph, target: Target) -> Work:
-    """What a host op moves over the link: whole operands there, its result back."""
-    op = graph.ops[call.op]
-    operands = dict.fromkeys(access.value for access in op.operands)
-    return Work(
-        host_write_bytes=sum(stored_bytes(graph, value, target) for value in operands),
-        host_read_bytes=stored_bytes(graph, op.result, target),
-    )
-
-
-def _link_latency(target: Target) -> int:
-    return -int(-(target.host.latency_us * target.frequency_mhz) // 1)
+    def _kernel(self, program: KernelProgram, surroundings: Surroundings) -> tuple[KernelSpan, int]:
+        key = (program, surroundings)
+        if key not in self._known:
+            flat = flatten(program, self.target, surroundings)
+            self._known[key] = (span_of(program, flat, self.target), flat.resident_bytes)
+        return self._known[key]

@@ -12,13 +12,14 @@ from compiler_core.errors import ConfigError
 from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_order, merged
 from compiler_core.graph import Graph
 from compiler_core.interpret import interpret
+from compiler_core.lower import lower_kernel
 from compiler_core.pipeline import Plan, compile_graph, plan_groups, schedule_of
 from compiler_core.schedule import Schedule
 from compiler_core.target import Target
 from compiler_core.verify import verify_program
 from search_space.codec import tiling_of
 from search_space.moves import sample
-from search_space.rules import kernel_space
+from search_space.rules import KnobLayout, kernel_space
 from tests.property.random_graphs import graphs
 from tests.targets import small_target
 
@@ -63,7 +64,7 @@ def schedules(draw: Draw, graph: Graph, target: Target) -> tuple[Plan, Schedule]
     plan = plan_groups(graph, draw(groupings(graph)), target)
     chosen = {}
     for digest, regions in plan.regions.items():
-        space = kernel_space(regions, target)
+        space = kernel_space(KnobLayout(regions, target))
         rows = sample(space, 1, np.random.default_rng(draw(st.integers(0, 2**31))), attempts=8)
         assume(len(rows) == 1)
         chosen[digest] = tiling_of(space.decode(rows[0]), regions)
@@ -88,14 +89,12 @@ def test_static_validity_is_what_the_lowering_accepts(data: Any) -> None:
     target = data.draw(targets())
     plan = plan_groups(graph, data.draw(groupings(graph)), target)
     for regions in plan.regions.values():
-        space = kernel_space(regions, target)
+        space = kernel_space(KnobLayout(regions, target))
         rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
         rows = rng.integers(0, space.widths, size=(8, len(space.knobs)), dtype=np.int32)
         for row, feasible in zip(rows, space.feasible(rows), strict=True):
             tiling, cores = tiling_of(space.decode(row), regions)
             try:
-                from compiler_core.lower import lower_kernel
-
                 lower_kernel(regions, tiling, cores, target)
             except ConfigError:
                 assert not feasible

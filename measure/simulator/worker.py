@@ -1,0 +1,37 @@
+"""What a measuring worker needs to become a simulated accelerator: names to call, text to read."""
+
+import json
+
+from compiler_core.digest import canonical_json
+from compiler_core.errors import DeviceError
+from compiler_core.graph_json import graph_from_json, graph_to_json, workload_from_json, workload_to_json
+from compiler_core.target_file import parse_target
+from compiler_core.workload import Workload
+from measure.device import Task
+from measure.simulator.device import SimulatedDevice
+from search_space.network import NetworkTask
+
+
+def simulated_device(target_text: str) -> SimulatedDevice:
+    """The chip that a target file's text describes; DeviceError when it describes none."""
+    target, mistakes = parse_target(target_text)
+    if target is None:
+        raise DeviceError(f"the target file is unusable: {mistakes[0]}")
+    return SimulatedDevice(target)
+
+
+def task_to_text(task: Task) -> str:
+    """A kernel or a network as JSON; DeviceError for anything else."""
+    if isinstance(task, Workload):
+        return canonical_json({"workload": workload_to_json(task)})
+    if isinstance(task, NetworkTask):
+        return canonical_json({"network": graph_to_json(task.graph)})
+    raise DeviceError(f"the simulator runs kernels and networks, not a {type(task).__name__}")
+
+
+def task_from_text(text: str) -> Task:
+    """Inverse of `task_to_text`."""
+    form = json.loads(text)
+    if "workload" in form:
+        return workload_from_json(form["workload"])
+    return NetworkTask(graph_from_json(form["network"]))

@@ -1,0 +1,127 @@
+"""Does a Config compute the right numbers? Its kernel is emulated on random data and compared with its meaning.
+
+Data are small integers, where every order of evaluation is exact, so that exact ops must agree bit for bit;
+kernels with transcendentals or divisions get a tolerance.
+"""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import numpy as np
+
+from compiler_core.dtypes import TensorType
+from compiler_core.emulate import emulate, run_kernel
+from compiler_core.errors import ConfigError, VerifyError
+from compiler_core.graph import Graph
+from compiler_core.interpret import interpret
+from compiler_core.lower import lower_kernel
+from compiler_core.ops import Array
+from compiler_core.pipeline import Plan, compile_graph
+from compiler_core.program import KernelCall
+from compiler_core.regions import Regions
+from compiler_core.schedule import CoreRange
+from compiler_core.target import Target
+from compiler_core.verify import require_sound, verify_kernel
+from compiler_core.workload import Kernel
+from db.records import Verification
+from search_space.codec import tiling_of
+from search_space.knobs import Config
+from search_space.network import Numbered, network_schedule
+
+RELATIVE_TOLERANCE = 1e-4
+"""Of the largest element of a value, for kernels that are not exact on integers."""
+SMALL = 3
+
+
+class KernelCheck:
+    """The expected values of one kernel, made once, and the verdict on any of its Configs."""
+
+    def __init__(self, regions: Regions, target: Target, seed: int) -> None:
+        self._regions = regions
+        self._target = target
+        graph = regions.graph
+        self._inputs = random_inputs(graph, seed)
+        self._expected = interpret(graph, self._inputs)
+        self._exact = all(op.row.exact for op in graph.ops)
+
+    def objection(self, config: Config) -> str:
+        """Why `config` must not be published; empty when it breaks no rule and computes the right numbers."""
+        graph = self._regions.graph
+        try:
+            tiling, cores = tiling_of(config, self._regions)
+            program = lower_kernel(self._regions, tiling, cores, self._target)
+        except ConfigError as error:
+            return str(error)
+        findings = verify_kernel(program, self._target)
+        if findings:
+            return f"rule {findings[0].rule!r}: {findings[0].what}"
+        everything = range(len(graph.values))
+        kernel = Kernel(self._regions.workload, tuple(everything), tuple(range(len(graph.ops))))
+        memory = dict(self._inputs)
+        try:
+            run_kernel(graph, KernelCall(kernel, program, CoreRange(0, cores)), memory)
+        except VerifyError as error:
+            return str(error)
+        for value in graph.outputs:
+            if not self._agree(memory[value], self._expected[value]):
+                return f"value {value} differs from what the kernel means"
+        return ""
+
+    def _agree(self, got: Array, expected: Array) -> bool:
+        if self._exact:
+            return np.array_equal(got, expected, equal_nan=got.dtype.kind == "f")
+        return close(got, expected)
+
+
+def close(got: Array, expected: Array) -> bool:
+    """Whether two values agree within RELATIVE_TOLERANCE of the largest finite element."""
+    largest = float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
+    return np.allclose(got, expected, rtol=0.0, atol=RELATIVE_TOLERANCE * max(largest, 1.0), equal_nan=True)
+
+
+def random_inputs(graph: Graph, seed: int) -> Mapping[int, Array]:
+    """Small random integers for every input of a kernel, in its dtype; indices stay inside what they index."""
+    rng = np.random.default_rng(seed)
+    return {value: _random(graph, value, graph.values[value], rng) for value in graph.inputs}
+
+
+def _random(graph: Graph, value: int, kind: TensorType, rng: np.random.Generator) -> Array:
+    shape = graph.shape(value)
+    indexed = [
+        graph.shape(access.value)[dim]
+        for at in graph.readers.get(value, ())
+        for access in graph.ops[at].operands
+        for dim, expr in enumerate(access.exprs)
+        if expr.source >= 0 and graph.ops[at].operands[expr.source].value == value
+    ]
+    if indexed:
+        return rng.integers(0, max(1, min(indexed)), shape).astype(kind.dtype.numpy)
+    low = 0 if kind.dtype.numpy.kind in "ub" else -SMALL
+    return rng.integers(low, SMALL + 1, shape).astype(kind.dtype.numpy)
+
+
+MOST_MACS = 2_000_000_000
+"""Networks with more arithmetic than this are checked kernel by kernel only."""
+
+
+def check_network(plan: Plan, network: Numbered, config: Config, target: Target, seed: int) -> Verification:
+    """Compile the network as `config` says, verify the Program, and up to MOST_MACS emulate it on random data.
+
+    Raises VerifyError when a rule is broken or an output differs: every kernel was checked before, so that
+    would be a defect of ours and not of the Config.
+    """
+    _, schedule = network_schedule(network.task, config, target)
+    groups = tuple(tuple(sorted(network.ops[op] for op in group)) for group in schedule.groups)
+    graph = plan.graph
+    own = replace(schedule, groups=groups, levels=plan.levels)
+    program = compile_graph(graph, own, target, plan)
+    require_sound(graph, program, target)
+    if graph.macs > MOST_MACS:
+        return Verification.SAMPLED
+    inputs = random_inputs(graph, seed)
+    expected = interpret(graph, inputs)
+    got = emulate(graph, program, inputs)
+    for value in graph.outputs:
+        if value in got and not close(got[value], expected[value]):
+            raise VerifyError(f"the tuned program computes another {graph.name_of(value)} than the model")
+    return Verification.VALUE_EXACT

@@ -1,0 +1,32 @@
+"""Which devices a run measures on: simulated ones behind local Ray workers unless told otherwise."""
+
+from compiler_core.errors import UsageError
+from measure.pool import Pool
+
+SERIAL = "none"
+"""The `ray` address that means: measure in this process."""
+
+
+def simulated_pool(target_name: str, target_text: str, workers: int, ray: str) -> Pool:
+    """A pool of simulated accelerators of one target. Ray is only imported where it is used.
+
+    UsageError for fewer workers than one.
+    """
+    if workers < 1:
+        raise UsageError(f"--workers {workers} measures nothing; ask for at least 1")
+    if ray == SERIAL:
+        from measure.pool import SerialPool
+        from measure.simulator.worker import simulated_device
+
+        return SerialPool(simulated_device(target_text))
+    from measure.ray_pool import RayPool
+    from measure.wire import DeviceSpec
+
+    spec = DeviceSpec.of(
+        target_name,
+        "measure.simulator.worker:simulated_device",
+        "measure.simulator.worker:task_to_text",
+        "measure.simulator.worker:task_from_text",
+        {"target_text": target_text},
+    )
+    return RayPool(spec, workers, ray)

@@ -1,0 +1,33 @@
+"""What a long run tells whoever watches it: plain values, one per thing that happened."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+
+@dataclass(frozen=True)
+class Phase:
+    """The run has come to its next part; `detail` is a line for people."""
+
+    name: str
+    detail: str
+
+
+@dataclass(frozen=True)
+class Measured:
+    """A batch was measured and committed. `network_us` adds up the best kernels so far, times their counts."""
+
+    trials: int
+    budget: int
+    kernel: str
+    kernel_best_us: float | None
+    network_us: float
+    bound_us: float
+
+
+Event: TypeAlias = Phase | Measured
+Listener: TypeAlias = Callable[[Event], None]
+
+
+def silent(event: Event) -> None:
+    """A listener that nobody watches."""

@@ -1,0 +1,114 @@
+"""`tune run`: the main path, from an ONNX file to the schedule that runs it fastest.
+
+An ONNX file becomes a Graph; Graph and Target become a plan of kernels and, per kernel, a space of Configs.
+What the database knows is taken from it. The rest of the budget is searched on a pool of devices, every batch
+committed before it is learned from. The best Configs are checked, confirmed and published, and the Program
+made of them is the answer.
+"""
+
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from compiler_core.errors import UsageError
+from db.runs import Guard
+from measure.pool import Pool
+from tuner.conclude import choose_kernels, conclude_network, recall_network
+from tuner.devices import simulated_pool
+from tuner.events import Listener, Phase, silent
+from tuner.guess import guess_kernels, guess_network
+from tuner.network_search import NetworkSearch
+from tuner.report import Report
+from tuner.samplers import sampler_factory
+from tuner.session import Session, open_session
+from tuner.stopping import StopReason, StopRule
+from tuner.summary import summarise
+
+TRIALS = {0: 0, 1: 0, 2: 512, 3: 4096}
+"""Default budgets by level: -O0 default schedule, -O1 database or best guess, -O2 and -O3 measured searches."""
+
+
+def run(
+    model: Path,
+    target: str | Path,
+    *,
+    level: int = 2,
+    trials: int | None = None,
+    time_limit_s: float | None = None,
+    objective: str = "latency",
+    dims: Mapping[str, int] | None = None,
+    sampler: str | None = None,
+    seed: int = 0,
+    database: str | Path = "tilewright.db",
+    workers: int = 2,
+    ray: str = "local",
+    on_event: Listener = silent,
+    guard: Guard | None = None,
+    job: str | None = None,
+    cancelled: Callable[[], bool] = lambda: False,
+) -> Report:
+    """Tune the network in `model` for `target` and record everything in `database`.
+
+    Raises InputError (one line) for an unusable model, target, budget or database, DeviceError when nothing
+    can be measured. A run that was cut off before goes on where its records end.
+    """
+    start = time.monotonic()
+    budget = budget_of(level, trials, time_limit_s)
+    session = open_session(model, target, objective, dims, seed, database, on_event, guard, job)
+    if level >= 2 and session.book.spent() >= budget and (known := recall_network(session)):
+        return summarise(session, known, StopReason.DATABASE, time.monotonic() - start)
+    if budget == 0:
+        guess_kernels(session, use_database=level > 0)
+        return summarise(session, guess_network(session), StopReason.BUDGET, time.monotonic() - start)
+    with simulated_pool(session.target.name, session.book.target_text, workers, ray) as pool:
+        pool.start()
+        reason = _search(session, pool, budget, time_limit_s, sampler, cancelled)
+        outcome = conclude_network(session, pool)
+        session.book.close(reason, session.spent | {session.network.task.digest: budget}, None)
+    return summarise(session, outcome, reason, time.monotonic() - start)
+
+
+def _search(
+    session: Session,
+    pool: Pool,
+    budget: int,
+    time_limit_s: float | None,
+    sampler: str | None,
+    cancelled: Callable[[], bool],
+) -> StopReason:
+    """Spend the budget on the kernels, and settle what each will run with."""
+    book = session.book
+    settings = {"sampler": sampler, "time_limit_s": time_limit_s}
+    book.open(session.tasks, session.model.name, session.seed, budget, settings)
+    known = {digest: (best.config, best.latency_us) for digest, best in session.known.items()}
+    search = NetworkSearch(
+        session.tasks,
+        f"seed {session.seed}",
+        session.settings,
+        known=known,
+        earlier=book.earlier(),
+        sampler=sampler_factory(sampler),
+    )
+    session.listener(Phase("search", f"{len(session.tasks)} distinct kernels, {budget} trials"))
+    reason = search.run(
+        pool,
+        StopRule(max_trials=budget, time_limit_s=time_limit_s),
+        book.commit,
+        listener=session.listener,
+        clock=time.monotonic,
+        cancelled=cancelled,
+    )
+    session.listener(Phase("verify", "emulating the best kernels, and measuring them again"))
+    choose_kernels(session, search, pool)
+    return reason
+
+
+def budget_of(level: int, trials: int | None, time_limit_s: float | None) -> int:
+    """The trials a request may spend; UsageError when its numbers make no sense."""
+    if level not in TRIALS:
+        raise UsageError(f"-O {level} is not a level; choose from 0 to 3")
+    if trials is not None and trials < 0:
+        raise UsageError(f"--trials {trials} is negative; give 0 or more")
+    if time_limit_s is not None and not 0 < time_limit_s < float("inf"):
+        raise UsageError(f"--time-limit {time_limit_s} is not a positive number of seconds")
+    return TRIALS[level] if trials is None else trials

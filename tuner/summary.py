@@ -1,0 +1,56 @@
+"""The Report of a session that has come to its end."""
+
+from tuner.gap import explain_gap
+from tuner.report import Figures, KernelReport, Outcome, Report
+from tuner.session import Session
+from tuner.stopping import StopReason
+from tuner.tasks import KernelTask
+
+
+def summarise(session: Session, outcome: Outcome, reason: StopReason, wall_s: float) -> Report:
+    """Everything `tune run` answers, from the choices and the network's figures."""
+    target = session.target
+    kernels = tuple(_kernel(session, task) for task in session.tasks)
+    return Report(
+        model=session.model.name,
+        graph_digest=session.network.task.digest,
+        target=target.name,
+        target_digest=target.digest,
+        objective=session.settings.objective,
+        default=outcome.default,
+        tuned=outcome.tuned,
+        bound=Figures(session.bound_us, session.bound_us * target.cycles_per_us),
+        gap=explain_gap(session, outcome.tuned.latency_us),
+        sum_of_kernels_us=sum(task.count * session.choices[task.digest].latency_us for task in session.tasks),
+        trials=sum(session.spent.values()),
+        cache_hits=sum(kernel.source == "database" for kernel in kernels),
+        kernels=kernels,
+        host_ops=tuple({"node": op.node, "op_type": op.op_type} for op in session.model.host_ops),
+        stop_reason=str(reason),
+        regret_estimate=None,
+        verification=outcome.verification,
+        timed_as=_timed_as(session),
+        wall_s=wall_s,
+    )
+
+
+def _kernel(session: Session, task: KernelTask) -> KernelReport:
+    choice = session.choices[task.digest]
+    return KernelReport(
+        workload_digest=task.digest,
+        ops=tuple(op.kind for op in task.regions.graph.ops),
+        count=task.count,
+        latency_us=choice.latency_us,
+        bound_us=task.bound_us,
+        trials=session.spent.get(task.digest, 0),
+        source=choice.source,
+        config=dict(choice.config.items),
+    )
+
+
+def _timed_as(session: Session) -> str:
+    """The dtypes the target stores the network's values as: a float model on an integer target shows here."""
+    stored = {session.target.storage_dtype(value.dtype) for value in session.plan.graph.values}
+    floats = {value.dtype for value in session.plan.graph.values if value.dtype.is_float}
+    kept = {session.target.storage_dtype(dtype) for dtype in floats} or stored
+    return " ".join(sorted(map(str, kept)))

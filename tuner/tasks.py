@@ -1,0 +1,90 @@
+"""The kernels of a plan as search tasks: each distinct workload once, with how often the network runs it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from compiler_core.ops import AxisKind
+from compiler_core.pipeline import Plan
+from compiler_core.regions import Regions
+from compiler_core.target import Target
+from compiler_core.tile import default_tiling
+from compiler_core.workload import Workload
+from cost_model.analytic import KernelModel
+from cost_model.kernel_features import kernel_features
+from search_space.codec import config_of
+from search_space.knobs import Config
+from search_space.rules import KnobLayout, cores_with_work, kernel_space
+from search_space.space import Space
+from tuner.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class KernelTask:
+    """One distinct kernel: what is measured, where it may be looked for, and what is known beforehand."""
+
+    regions: Regions
+    target: Target
+    count: int
+
+    @property
+    def workload(self) -> Workload:
+        """What is measured."""
+        return self.regions.workload
+
+    @property
+    def digest(self) -> str:
+        """The workload's digest."""
+        return self.workload.digest
+
+    @cached_property
+    def layout(self) -> KnobLayout:
+        """Its knobs."""
+        return KnobLayout(self.regions, self.target)
+
+    @cached_property
+    def space(self) -> Space:
+        """Its Configs."""
+        return kernel_space(self.layout)
+
+    @cached_property
+    def model(self) -> KernelModel:
+        """Its bound and draft."""
+        return KernelModel(self.layout)
+
+    @cached_property
+    def default(self) -> Config:
+        """The -O0 Config."""
+        tiling = default_tiling(self.regions, self.target)
+        tiles = 1
+        for loop, size in zip(self.regions.loops, tiling.tile, strict=False):
+            tiles *= -(-loop.extent // size) if loop.kind is AxisKind.PARALLEL else 1
+        return config_of(tiling, cores_with_work(tiles, self.target.cores), self.space, self.layout)
+
+    @cached_property
+    def bound_us(self) -> float:
+        """A latency nothing beats."""
+        cycles = self.target.launch_cycles + self.model.least.cycles(self.target.cores)
+        return cycles / self.target.cycles_per_us
+
+    def problem(self, known: tuple[Config, ...] = ()) -> Problem:
+        """The search problem; `known` Configs of other runs are asked first, then the default."""
+        seeds = dict.fromkeys(c for c in (*known, self.default) if self.space.contains(c))
+        return Problem(
+            task=self.workload,
+            space=self.space,
+            features=kernel_features(self.model),
+            draft_log=self.model.draft_log,
+            bound_log=self.model.bound_log,
+            seeds=np.array([self.space.encode(c) for c in seeds], dtype=np.int32).reshape(
+                -1, len(self.space.knobs)
+            ),
+        )
+
+
+def kernel_tasks(plan: Plan, target: Target) -> tuple[KernelTask, ...]:
+    """A task per distinct workload of the plan, in order of first use."""
+    counts = Counter(kernel.workload.digest for kernel in plan.kernels if kernel is not None)
+    return tuple(KernelTask(plan.regions[digest], target, count) for digest, count in counts.items())
