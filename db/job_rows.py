@@ -39,6 +39,7 @@ class JobRow:
     state: JobState
     spec: str
     upload_digest: str | None
+    priority: int
     cancel_requested: bool
     runner: str
     attempts: int
@@ -88,6 +89,7 @@ def to_job(row: Row[Any]) -> JobRow:
         state=JobState(row.state),
         spec=row.spec,
         upload_digest=row.upload_digest,
+        priority=row.priority,
         cancel_requested=row.cancel_requested,
         runner=row.runner,
         attempts=row.attempts,

@@ -51,14 +51,15 @@ class Jobs:
         spec: str,
         upload_digest: str | None = None,
         idempotency_key: str | None = None,
+        priority: int = 0,
     ) -> tuple[JobRow, bool]:
-        """Queues a job; (the job, whether it is new).
+        """Queues a job; (the job, whether it is new). The highest priority is leased first.
 
         The same tenant, idempotency key and request give the first job again; KeyReusedError when the request
         differs.
         """
         parse_json(spec, "spec of the job")
-        request = digest_of([spec, upload_digest])
+        request = digest_of([spec, upload_digest, priority])
         with self.database.writing() as connection:
             if idempotency_key is not None:
                 lock_name(connection, f"job {tenant} {idempotency_key}")
@@ -79,6 +80,7 @@ class Jobs:
                     "state": JobState.QUEUED,
                     "spec": spec,
                     "upload_digest": upload_digest,
+                    "priority": priority,
                     "idempotency_key": idempotency_key,
                     "request_digest": request,
                 },
@@ -119,7 +121,7 @@ class Jobs:
         return {state: found.get(state, 0) for state in JobState}
 
     def lease(self, runner: str, duration_s: float) -> Lease | None:
-        """The oldest job that waits, or whose runner let its lease run out; None when there is none.
+        """The most urgent, then oldest job that waits or whose runner let its lease run out, if there is one.
 
         A job whose lease ran out MOST_ATTEMPTS times is failed instead, a cancelled one is ended.
         """
@@ -127,7 +129,7 @@ class Jobs:
         oldest: Select[Any] = (
             select(job)
             .where(or_(job.c.state == JobState.QUEUED, expired))
-            .order_by(job.c.id)
+            .order_by(job.c.priority.desc(), job.c.id)
             .limit(1)
             .with_for_update(skip_locked=True)
         )

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from db.columns import Digest, Identity, database_clock
 
-SCHEMA_VERSION = "0002"
+SCHEMA_VERSION = "0003"
 VERSION_TABLE = "tilewright_version"
 
 metadata = MetaData(
@@ -201,6 +201,13 @@ upload = Table(
     metadata,
     Column("digest", Digest, primary_key=True),
     Column("size_bytes", BigInteger, nullable=False),
+)
+
+upload_part = Table(
+    "upload_part",
+    metadata,
+    Column("digest", Digest, ForeignKey("upload.digest"), primary_key=True),
+    Column("number", Integer, primary_key=True, autoincrement=False),
     Column("content", LargeBinary, nullable=False),
 )
 
@@ -213,6 +220,7 @@ job = Table(
     Column("state", String(16), nullable=False, index=True),
     Column("spec", Text, nullable=False),
     Column("upload_digest", Digest, ForeignKey("upload.digest")),
+    Column("priority", Integer, nullable=False, server_default="0"),
     Column("idempotency_key", String(200)),
     Column("request_digest", Digest, nullable=False),
     Column("cancel_requested", Boolean, nullable=False, server_default=false()),
@@ -235,5 +243,17 @@ job_event = Table(
     Column("number", BigInteger, primary_key=True),
     Column("kind", String(40), nullable=False),
     Column("body", Text, nullable=False),
+    Column("created_at_s", Double, nullable=False, default=database_clock()),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", Identity, primary_key=True),
+    Column("tenant", String(100), nullable=False),
+    Column("who", String(200), nullable=False),
+    Column("action", String(40), nullable=False),
+    Column("subject", String(200), nullable=False),
+    Column("address", String(100), nullable=False),
     Column("created_at_s", Double, nullable=False, default=database_clock()),
 )

@@ -6,9 +6,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, event, inspect, make_url, text
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError, SQLAlchemyError
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
 
 from compiler_core.errors import RecordError
 from db.schema import SCHEMA_VERSION, VERSION_TABLE
@@ -146,7 +154,7 @@ def _parse(url: str | Path) -> URL:
 
 def _sqlite_engine(path: Path, read_only: bool) -> Engine:
     query = {"uri": "true", "mode": "ro"} if read_only else {}
-    database = f"file:{path}" if read_only else str(path)
+    database = f"file:{quote(str(path))}" if read_only else str(path)
     engine = create_engine(
         URL.create("sqlite", database=database, query=query),
         connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
@@ -217,12 +225,17 @@ def one_line_errors(name: str) -> Iterator[None]:
         raise record_error(error, name) from error
 
 
+class DatabaseDownError(RecordError):
+    """The database could not be reached or broke off; the same question may be answered later."""
+
+
 def record_error(error: SQLAlchemyError, name: str) -> RecordError:
     """`error` in one line, with what to do about it where that is known."""
     cause = str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
     line = " ".join(cause.split())
     advice = next((text for sign, text in _ADVICE if sign in line), "")
-    return RecordError(f"database {name}: {line}{advice}")
+    kind = DatabaseDownError if isinstance(error, (OperationalError, InterfaceError)) else RecordError
+    return kind(f"database {name}: {line}{advice}")
 
 
 _ADVICE = (

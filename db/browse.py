@@ -1,0 +1,163 @@
+"""Looking around in runs and records, page by page, within what the one who looks may see.
+
+A run that a job asked for belongs to the job's tenant. A run without a job (made on the command line, or
+imported) belongs to the operator of the database.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, func, select
+from sqlalchemy.sql.elements import ColumnElement
+
+from compiler_core.errors import RecordError
+from db.records import Objective, Purpose, RunRow, TrialRow
+from db.rows import select_trial, to_run, to_trial
+from db.schema import job, model, run, target, trial, workload
+from db.session import Database
+from measure.results import Status
+
+LARGEST_PAGE = 500
+
+
+@dataclass(frozen=True)
+class Viewer:
+    """Whose eyes: a tenant's jobs (everybody's when None), and the operator's runs where `operator`."""
+
+    tenant: str | None
+    operator: bool
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """Which records: None admits all. `model` is a graph digest."""
+
+    workload: str | None = None
+    target: str | None = None
+    model: str | None = None
+    run: str | None = None
+    objective: Objective | None = None
+    status: Status | None = None
+    purpose: Purpose | None = None
+
+
+@dataclass(frozen=True)
+class RecordRow:
+    """A record with its number in this database, and the names of its model and target."""
+
+    id: int
+    row: TrialRow
+    model_name: str
+    target_name: str
+
+
+class Browse:
+    """Reading verbs; the promises on threads, transactions and errors are those of Repository."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def runs(
+        self, viewer: Viewer, job_uid: str | None = None, cursor: str | None = None, limit: int = 50
+    ) -> tuple[list[RunRow], str | None]:
+        """Runs newest first, and the cursor of the next page."""
+        question = select(run).where(_visible(viewer)).order_by(run.c.id.desc())
+        if job_uid is not None:
+            question = question.where(run.c.job == job_uid)
+        rows, following = self._page(question, run.c.id, cursor, limit)
+        return [to_run(row) for row in rows], following
+
+    def run(self, viewer: Viewer, uid: str) -> RunRow | None:
+        """The run of that uid, if there is one to see."""
+        rows = self.database.ask(select(run).where(run.c.uid == uid, _visible(viewer)))
+        return to_run(rows[0]) if rows else None
+
+    def records(
+        self, viewer: Viewer, wanted: Wanted, cursor: str | None = None, limit: int = 50
+    ) -> tuple[list[RecordRow], str | None]:
+        """Records newest first, and the cursor of the next page."""
+        conditions: list[ColumnElement[bool]] = [_visible(viewer)]
+        for column, value in (
+            (workload.c.digest, wanted.workload),
+            (run.c.target_digest, wanted.target),
+            (run.c.model_digest, wanted.model),
+            (run.c.uid, wanted.run),
+            (run.c.objective, wanted.objective),
+            (trial.c.status, wanted.status),
+            (trial.c.purpose, wanted.purpose),
+        ):
+            if value is not None:
+                conditions.append(column == value)
+        question = _records.where(*conditions).order_by(trial.c.id.desc())
+        rows, following = self._page(question, trial.c.id, cursor, limit)
+        return [_to_record(row) for row in rows], following
+
+    def record(self, viewer: Viewer, record_id: int) -> RecordRow | None:
+        """The record with that number, if there is one to see."""
+        rows = self.database.ask(_records.where(trial.c.id == record_id, _visible(viewer)))
+        return _to_record(rows[0]) if rows else None
+
+    def kernels_of(self, model_digest: str, viewer: Viewer) -> list[str]:
+        """Digests of the workloads that runs of a network measured, as far as they are to be seen."""
+        question = (
+            select(workload.c.digest)
+            .join(trial, trial.c.workload_id == workload.c.id)
+            .join(run, run.c.id == trial.c.run_id)
+            .where(run.c.model_digest == model_digest, _visible(viewer))
+            .distinct()
+            .order_by(workload.c.digest)
+        )
+        return [row.digest for row in self.database.ask(question)]
+
+    def models(self, viewer: Viewer, limit: int = LARGEST_PAGE) -> list[tuple[str, str]]:
+        """Digest and name of networks with runs to see, by name."""
+        question = (
+            select(model.c.digest, model.c.name)
+            .join(run, run.c.model_digest == model.c.digest)
+            .where(_visible(viewer))
+            .distinct()
+            .order_by(model.c.name, model.c.digest)
+            .limit(limit)
+        )
+        return [(row.digest, row.name) for row in self.database.ask(question)]
+
+    def trial_counts(self) -> dict[str, int]:
+        """How many trials of each status there are, whoever made them."""
+        question = select(trial.c.status, func.count().label("trials")).group_by(trial.c.status)
+        return {row.status: row.trials for row in self.database.ask(question)}
+
+    def _page(
+        self, question: Select[Any], number: ColumnElement[int], cursor: str | None, limit: int
+    ) -> tuple[Sequence[Any], str | None]:
+        limit = max(1, min(limit, LARGEST_PAGE))
+        if cursor is not None:
+            if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+                raise RecordError(f"cursor {cursor[:40]!r} is not one that a page gave")
+            question = question.where(number < int(cursor))
+        rows = self.database.ask(question.add_columns(number.label("row_number")).limit(limit + 1))
+        return rows[:limit], str(rows[limit - 1].row_number) if len(rows) > limit else None
+
+
+_records: Select[Any] = (
+    select_trial.add_columns(
+        trial.c.id.label("record_id"),
+        func.coalesce(model.c.name, "").label("model_name"),
+        target.c.name.label("target_name"),
+    )
+    .outerjoin(model, model.c.digest == run.c.model_digest)
+    .join(target, target.c.digest == run.c.target_digest)
+)
+
+
+def _visible(viewer: Viewer) -> ColumnElement[bool]:
+    jobs = select(job.c.uid)
+    if viewer.tenant is not None:
+        jobs = jobs.where(job.c.tenant == viewer.tenant)
+    own = run.c.job.in_(jobs)
+    seen = own | run.c.job.is_(None) if viewer.operator else own
+    return seen & run.c.hidden_at_s.is_(None)
+
+
+def _to_record(row: Any) -> RecordRow:
+    return RecordRow(row.record_id, to_trial(row), row.model_name, row.target_name)
