@@ -26,7 +26,7 @@ class Surroundings:
     """What a kernel finds when it starts.
 
     `sharers` cores draw on the shared ports, `llb_room_bytes` of the LLB are there for what it reads again,
-    and `held` has pairs (value of its Workload, bytes): operands that are there already.
+    and `held` has pairs (value of its Workload, bytes): operands that are there already, beside that room.
     """
 
     sharers: int

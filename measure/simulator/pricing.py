@@ -74,8 +74,8 @@ def price(
     `spans[t]` is the number of distinct places interval t covers over all tiles. `sharers` cores share the
     ports. Operands behind the LLB that are read again stay in it while `room` bytes of it are left, smallest
     first: then each load costs its share of the distinct bytes at the far port. Of value v, `held[v]` bytes
-    are in the LLB already. Tiles whose rows lie a multiple of `conflict_bytes` apart meet in one L1 bank and
-    take `conflict_percent` longer. Returns the bytes of `room` that are taken.
+    are in the LLB already, beside `room`. Tiles whose rows lie a multiple of `conflict_bytes` apart meet in
+    one L1 bank and take `conflict_percent` longer. Returns the bytes of `room` that are taken.
     """
     on_vector = np.zeros(costs.shape[0], dtype=np.int64)
     for s in range(steps.shape[0]):
@@ -209,9 +209,6 @@ def _residency(
             distinct[prices[s, VALUE]] = max(distinct[prices[s, VALUE]], own)
     stays = held > 0
     taken = 0
-    for value in range(held.shape[0]):
-        if stays[value]:
-            taken += distinct[value]
     while True:
         smallest = -1
         for value in range(held.shape[0]):

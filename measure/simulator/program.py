@@ -1,7 +1,7 @@
 """simulate_program: the stages of a Program one after the other, with constants fetched ahead."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import ceil, inf
 
 from compiler_core.graph import Graph
@@ -19,7 +19,7 @@ Call = KernelCall | HostCall
 
 @dataclass(frozen=True)
 class StageTiming:
-    """One stage: launch, its calls side by side, barrier. `cycles` counts all three, `span_cycles` the middle.
+    """One stage: launch, its calls side by side, barrier; `cycles` counts all, `span_cycles` the calls.
 
     `spans` has an entry a call, None for a host op. `prefetched_bytes` of constants of later stages came into
     the LLB meanwhile, beside the DRAM bytes of `work`; `resident_bytes` of operands stayed in it.
@@ -36,7 +36,7 @@ class StageTiming:
 
 @dataclass(frozen=True)
 class ProgramTiming:
-    """A whole Program. `peak_llb_bytes` is the arena of values between kernels, `peak_l1_bytes` of one core."""
+    """A whole Program. `peak_llb_bytes` is the arena of values between kernels, `peak_l1_bytes` a core's."""
 
     cycles: int
     latency_us: float
@@ -58,7 +58,7 @@ def simulate_program(
     """Time a Program compiled from `graph`.
 
     Calls of a stage share the ports; a stage ends with its slowest call, or when the ports have moved all
-    bytes of all calls. With `prefetch`, constants come into the LLB ahead of their stage, as prefetch.py says.
+    bytes of all calls. With `prefetch`, constants come into the LLB ahead of their stage (see prefetch.py).
     """
     clock = _Clock(program, graph, target, conflicts)
     stages = [clock.time(stage, ()) for stage in program.stages]
@@ -79,8 +79,7 @@ def simulate_program(
         peak_llb_bytes=program.llb_bytes,
         work=total,
         stages=tuple(
-            StageTiming(start, s.cycles, s.span_cycles, s.spans, s.work, s.resident_bytes, s.prefetched_bytes)
-            for start, s in zip(starts, stages, strict=False)
+            [replace(stage, start_cycle=start) for start, stage in zip(starts[:-1], stages, strict=True)]
         ),
     )
 
@@ -108,8 +107,8 @@ class _Clock:
                 spans.append(None)
                 longest = max(longest, host_cycles(works[-1], self.target))
                 continue
+            room = max(0, self.room - resident)
             there = held[at] if held else ()
-            room = max(0, self.room - resident) if not there else self.target.llb_bytes
             span, taken = self._kernel(call.program, Surroundings(sharers, room, there, self.conflicts))
             resident += taken
             spans.append(span)
@@ -126,3 +125,52 @@ class _Clock:
             flat = flatten(program, self.target, surroundings)
             self._known[key] = (span_of(program, flat, self.target), flat.resident_bytes)
         return self._known[key]
+
+
+def _with_prefetch(clock: _Clock, stages: Sequence[StageTiming]) -> list[StageTiming]:
+    """Time the stages again that find constants in the LLB, in order: each leaves DRAM time to the next."""
+    program, target = clock.program, clock.target
+    free = [max(0, clock.room - stage.resident_bytes) for stage in stages]
+    ahead = Prefetcher(_constants(clock), free)
+    timed: list[StageTiming] = []
+    for number, (stage, before) in enumerate(zip(program.stages, stages, strict=True)):
+        held = [ahead.held(number, call) for call in range(len(stage))]
+        now = clock.time(stage, held) if any(held) else before
+        timed.append(replace(now, prefetched_bytes=ahead.advance(number, _idle_dram_bytes(now, target))))
+    return timed
+
+
+def _constants(clock: _Clock) -> list[Constant]:
+    """Every constant that a kernel reads through the LLB, in order of use."""
+    if clock.target.weights_bypass_llb or clock.target.llb_bytes == 0:
+        return []
+    return [
+        Constant(number, at, value, stored_bytes(clock.graph, call.kernel.values[value], clock.target))
+        for number, stage in enumerate(clock.program.stages)
+        for at, call in enumerate(stage)
+        if isinstance(call, KernelCall)
+        for value in call.kernel.workload.graph.inputs
+        if call.kernel.workload.level_of(value) is Level.CONSTANT
+    ]
+
+
+def _idle_dram_bytes(stage: StageTiming, target: Target) -> int:
+    """Bytes that DRAM could move during a stage beside what the stage itself asks of it."""
+    if target.dram_bytes_per_cycle == inf:
+        return 1 << 62
+    return max(0, int(stage.cycles * target.dram_bytes_per_cycle) - stage.work.dram_bytes)
+
+
+def _host_work(call: HostCall, graph: Graph, target: Target) -> Work:
+    """What a host op moves over the link: whole operands there, its result back."""
+    op = graph.ops[call.op]
+    operands = dict.fromkeys([access.value for access in op.operands])
+    return Work(
+        host_write_bytes=sum([stored_bytes(graph, value, target) for value in operands]),
+        host_read_bytes=stored_bytes(graph, op.result, target),
+    )
+
+
+def host_cycles(work: Work, target: Target) -> int:
+    """Cycles of a host op: the link there and back. What the host computes meanwhile is not charged."""
+    return 2 * ceil(target.host.latency_us * target.frequency_mhz) + port_cycles(work, target)
