@@ -1,7 +1,7 @@
-"""Constants that are computed when somebody looks: weights, folded arithmetic, tables that depend on symbols.
+"""Constants computed when somebody looks: weights, folded arithmetic, tables that depend on symbols.
 
-A Recipe says how to make an array from other recipes and from the values bound to symbols. Importing a network
-makes recipes only; a compile that needs shapes but no weights never runs them.
+A Recipe says how to make an array from other recipes and from the values bound to symbols. Importing a
+network makes recipes only; a compile that needs shapes but no weights never runs them.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,8 +34,8 @@ class Recipe:
     ) -> None:
         self.compute = compute
         self.sources = sources
-        self.symbolic = symbolic or any(source.symbolic for source in sources)
-        self.work = min(UNKNOWN_WORK, work + sum(source.work for source in sources))
+        self.symbolic: bool = symbolic or any(source.symbolic for source in sources)
+        self.work: int = min(UNKNOWN_WORK, work + sum(source.work for source in sources))
 
 
 def recipe_of(array: Array) -> Recipe:

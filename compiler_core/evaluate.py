@@ -129,7 +129,8 @@ def evaluate(
     args: list[Array] = []
     if row.unit is Unit.HOST:
         whole = row.body([held.elements for held in operands], attributes)
-        return whole[tuple(slice(low, high) for low, high in box)].astype(result.dtype.numpy, copy=False)
+        part = whole[tuple(slice(low, high) for low, high in box)]
+        return np.asarray(part, dtype=result.dtype.numpy)
     if row.contraction:
         args = [read_over(a, h, box, ()) for a, h in zip(op.operands, operands, strict=True)]
         total = _contract(op, box, args[0], args[1], accumulator)

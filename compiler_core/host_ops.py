@@ -81,7 +81,8 @@ def _scatter_elements(args: Sequence[Array], attributes: Mapping[str, Any]) -> S
 def _non_max_suppression(args: Sequence[Array | None], attributes: Mapping[str, Any]) -> Sequence[Array]:
     """Greedy choice of boxes by score; a box that overlaps a chosen one beyond the threshold is dropped."""
     boxes, scores = args[0], args[1]
-    assert boxes is not None and scores is not None
+    assert boxes is not None
+    assert scores is not None
     limits = [0 if arg is None else arg.ravel()[0] for arg in (*args[2:5], *[None] * (5 - len(args)))][:3]
     most, overlap, least = int(limits[0]), float(limits[1]), limits[2]
     score_limit = -np.inf if len(args) < 5 or args[4] is None else float(least)

@@ -100,7 +100,8 @@ def _at(inputs: Sequence[Array | None], place: int) -> Array | None:
 def _weights(inputs: Sequence[Array | None], direction: int, gates: int) -> tuple[Array, Array, Array]:
     """W, R and the sum of both biases of one direction."""
     w, r, bias = inputs[1], inputs[2], _at(inputs, 3)
-    assert w is not None and r is not None
+    assert w is not None
+    assert r is not None
     rows = gates * r.shape[2]
     both = np.zeros(rows, w.dtype) if bias is None else bias[direction][:rows] + bias[direction][rows:]
     return w[direction], r[direction], both

@@ -16,6 +16,7 @@ else - halos, bytes, legality of a tile, backward region inference, digests - fo
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -78,6 +79,7 @@ class IndexExpr:
         return replace(self, terms=tuple(sorted((renumber[axis], c) for axis, c in self.terms)))
 
 
+@lru_cache(maxsize=256)
 def axis_index(axis: int) -> IndexExpr:
     """The index that is equal to `axis`."""
     return IndexExpr(((axis, 1),))

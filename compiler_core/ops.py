@@ -107,9 +107,11 @@ def _concat(args: Sequence[Array], attributes: Attributes) -> Array:
 
 
 def _divide(a: Array, b: Array) -> Array:
-    if np.issubdtype(a.dtype, np.inexact):
+    if not np.issubdtype(a.dtype, np.integer):
         return np.asarray(np.divide(a, b))
     # Integers truncate toward zero, as C and ONNX do.
+    if not np.min(a, initial=0) < 0 and not np.min(b, initial=1) < 1:
+        return np.asarray(np.floor_divide(a, b))
     quotient = np.floor_divide(np.abs(a), np.maximum(np.abs(b), 1))
     return np.asarray(quotient * (np.sign(a) * np.sign(b)), dtype=a.dtype)
 
@@ -182,7 +184,8 @@ def _where(args: Sequence[Array], attributes: Attributes) -> Array:
 
 
 def _host(args: Sequence[Array], attributes: Attributes) -> Array:
-    return host_ops.run(str(attributes["function"]), args, attributes)[int(attributes["output"])]
+    results = host_ops.run(str(attributes["function"]), args, attributes)
+    return np.asarray(results[int(attributes["output"])])
 
 
 def _vector(body: Body, arity: int, lane_ops: int = 1, *, commutative: bool = False) -> OpRow:

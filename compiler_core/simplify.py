@@ -9,7 +9,7 @@ from dataclasses import replace
 from compiler_core.constants import Constants, Recipe, recipe_of, recipe_of_op
 from compiler_core.dims import Dim, Shape
 from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access, IndexExpr
+from compiler_core.index_map import Access, IndexExpr, Interval, unclamped_interval
 from compiler_core.ops import Unit
 
 
@@ -85,21 +85,16 @@ def _may_leave(expr: IndexExpr, domain: Sequence[Dim], extent: Dim) -> bool:
         return False
     if expr.source >= 0 or expr.is_symbolic:
         return True
-    low = high = expr.offset
-    for axis, coefficient in expr.terms:
+    box: dict[int, Interval] = {}
+    for axis in expr.axes:
         axis_extent = domain[axis]
-        if not isinstance(axis_extent, int) or not isinstance(coefficient, int):
+        if not isinstance(axis_extent, int) or axis_extent < 1:
             return True
-        reach = coefficient * (axis_extent - 1)
-        low, high = low + min(0, reach), high + max(0, reach)
-    if not all(isinstance(number, int) for number in (low, high, expr.divisor, expr.modulus, extent)):
+        box[axis] = (0, axis_extent)
+    if not isinstance(extent, int):
         return True
-    low, high = low // expr.divisor, high // expr.divisor
-    if expr.modulus and low // expr.modulus != high // expr.modulus:
-        low, high = 0, expr.modulus - 1
-    elif expr.modulus:
-        low, high = low % expr.modulus, high % expr.modulus
-    return bool(low < 0 or high >= extent)  # type: ignore[operator]  # all are ints, checked above
+    low, high = unclamped_interval(expr, box, extent)
+    return bool(low < 0 or high > extent)
 
 
 def _substituted(expr: IndexExpr, inner: Sequence[IndexExpr]) -> IndexExpr | None:
@@ -167,10 +162,13 @@ def _renumbered(
     for value in graph.outputs:
         places.setdefault(value, len(places))
     renumbered = [
-        replace(
-            op,
-            result=places[op.result],
-            operands=tuple(replace(access, value=places[access.value]) for access in op.operands),
+        Op(
+            op.kind,
+            op.domain,
+            op.axis_kinds,
+            tuple(Access(places[access.value], access.exprs, access.pad) for access in op.operands),
+            places[op.result],
+            op.attributes,
         )
         for op in ops
     ]

@@ -24,7 +24,7 @@ from compiler_core.ops import Array
 
 @dataclass(frozen=True)
 class Mask:
-    """What a query may attend: a bias to add, a table of allowed pairs, and whether a row may be all masked."""
+    """What a query may attend: a bias to add, the pairs allowed, and whether a row may have none."""
 
     bias: Tensor | None = None
     allowed: Tensor | None = None
@@ -51,7 +51,7 @@ def join_heads(builder: Builder, x: Tensor) -> Tensor:
 
 
 def head_product(builder: Builder, left: Tensor, right: Tensor, *, transposed: bool) -> Tensor:
-    """left [b, h, i, k] times right [b, g, k, j] (or [b, g, j, k] transposed), head h with right head h // (h's / g's)."""
+    """[b, h, i, k] times [b, g, k, j] ([b, g, j, k] transposed); head h meets head h // (heads / groups)."""
     builder.equal(left.shape[0], right.shape[0], "batch extents of an attention")
     heads, groups = known(left.shape[1], "heads"), known(right.shape[1], "heads")
     if not groups or heads % groups:
@@ -231,7 +231,7 @@ def rotated(
 def rotary_embedding(
     context: Context, node: Node, x: Tensor, positions: Tensor | None, cosines: Tensor, sines: Tensor
 ) -> Tensor:
-    """RotaryEmbedding of x [b, s, hidden] or [b, h, s, d]; without positions the tables are a row a position."""
+    """RotaryEmbedding of x [b, s, hidden] or [b, h, s, d]; without positions tables hold a row a position."""
     builder = context.builder
     width = node.integer("rotary_embedding_dim", 0)
     heads = node.integer("num_heads", 0)

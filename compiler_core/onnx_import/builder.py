@@ -16,7 +16,7 @@ from compiler_core.dtypes import DType, TensorType, dtype_of
 from compiler_core.errors import ModelError
 from compiler_core.graph import Op
 from compiler_core.index_map import Access, IndexExpr, axis_index, constant_index, reshape_exprs
-from compiler_core.ops import OPS, Array, AttributeValue, AxisKind, Unit
+from compiler_core.ops import OPS, Array, AxisKind, Unit
 
 MAX_RANK = 32
 MAX_CONTENT_ELEMENTS = 65_536
@@ -132,9 +132,9 @@ class Builder:
             return None
         if tensor.content is None and tensor.recipe is not None and not tensor.recipe.symbolic:
             size = product_of(tensor.shape)
-            if isinstance(size, int) and size <= MAX_CONTENT_ELEMENTS:
-                if tensor.recipe.work <= MAX_CONTENT_WORK:
-                    tensor.content = run(tensor.recipe, {})
+            small = isinstance(size, int) and size <= MAX_CONTENT_ELEMENTS
+            if small and tensor.recipe.work <= MAX_CONTENT_WORK:
+                tensor.content = run(tensor.recipe, {})
         return tensor.content
 
     def equal(self, left: Dim, right: Dim, what: str) -> Dim:
@@ -168,12 +168,14 @@ class Builder:
         *,
         reduced: int = 0,
         scan: Sequence[int] = (),
-        **attributes: AttributeValue,
+        **attributes: Any,
     ) -> Tensor:
         """One structured op; the last `reduced` axes of `domain` are folded away."""
         rank = len(domain) - reduced
         result = self.new_value(domain[:rank], dtype)
-        kinds = [AxisKind.SCAN if axis in scan else AxisKind.PARALLEL for axis in range(rank)]
+        kinds = [AxisKind.PARALLEL] * rank
+        for axis in scan:
+            kinds[axis] = AxisKind.SCAN
         op = Op(
             kind,
             tuple(domain),
@@ -193,7 +195,7 @@ class Builder:
         return result
 
     def elementwise(
-        self, kind: str, *tensors: Tensor, dtype: DType | None = None, **attributes: AttributeValue
+        self, kind: str, *tensors: Tensor, dtype: DType | None = None, **attributes: Any
     ) -> Tensor:
         """`kind` at every point of the broadcast of `tensors`; their dtype unless another is given."""
         shape = self.broadcast([tensor.shape for tensor in tensors])
@@ -293,6 +295,8 @@ def bound_extent(dim: Dim, symbols: Mapping[str, int]) -> int:
 
 def aligned(shape: Shape, result: Shape) -> list[IndexExpr]:
     """Index of each dim of `shape` broadcast to `result`: trailing dims meet, an extent of 1 is read at 0."""
+    if shape == result:
+        return [axis_index(at) for at in range(len(shape))]
     first = len(result) - len(shape)
     if first < 0:
         raise ModelError(f"shape {list(shape)} does not broadcast to {list(result)}")

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -13,7 +13,6 @@ from compiler_core.index_map import IndexExpr
 from compiler_core.onnx_import.builder import Builder, Tensor, integers
 from compiler_core.onnx_import.external import ExternalData
 from compiler_core.onnx_import.node import Node
-from compiler_core.ops import AttributeValue
 
 Inputs: TypeAlias = Sequence[Tensor | None]
 
@@ -56,7 +55,7 @@ class Context:
         function: str,
         inputs: Inputs,
         results: Sequence[tuple[Sequence[Dim], DType]],
-        **attributes: AttributeValue,
+        **attributes: Any,
     ) -> list[Tensor]:
         """One host op an output: `function` of compiler_core.host_ops over whole operands."""
         given = [tensor for tensor in inputs if tensor is not None]

@@ -79,17 +79,21 @@ def _gemm(context: Context, node: Node, inputs: Inputs) -> Tensor:
         left = left if left.rank == 2 else builder.reshape(left, _flattened(left))
     if left.rank != 2 or right.rank != 2:
         raise ModelError(f"operands have ranks {left.rank} and {right.rank}; both must be matrices")
-    transposed = {
-        "transpose_left": bool(node.integer("transA", 0)),
-        "transpose_right": bool(node.integer("transB", 0)),
-    }
+    turn_left, turn_right = bool(node.integer("transA", 0)), bool(node.integer("transB", 0))
     alpha, beta = node.number("alpha", 1.0), node.number("beta", 1.0)
     if alpha == 1.0 and beta == 1.0:
-        pair = quantized_pair(context, left, right, output_dim=0 if transposed["transpose_right"] else 1)
+        pair = quantized_pair(context, left, right, output_dim=0 if turn_right else 1)
         if pair is not None:
-            sums = matmul(builder, pair.left, pair.right, dtype=DType.I32, **transposed)
+            sums = matmul(
+                builder,
+                pair.left,
+                pair.right,
+                transpose_left=turn_left,
+                transpose_right=turn_right,
+                dtype=DType.I32,
+            )
             return dequantized(context, pair, sums, bias, channel_dim=1)
-    product = matmul(builder, left, right, **transposed)
+    product = matmul(builder, left, right, transpose_left=turn_left, transpose_right=turn_right)
     if alpha != 1.0:
         product = builder.with_number("mul", product, alpha)
     if bias is None or beta == 0.0:
@@ -175,7 +179,7 @@ def _letter_exprs(
 
 
 def _equation(equation: str, tensors: Sequence[Tensor]) -> tuple[list[list[str]], list[str]]:
-    """Letters of each operand and of the result; an ellipsis becomes the letters '0', '1', ... from the right."""
+    """Letters of each operand and of the result; an ellipsis becomes letters '0', '1', ... from the right."""
     text = equation.replace(" ", "")
     left, arrow, right = text.partition("->")
     parts = left.split(",")

@@ -17,7 +17,7 @@ MAX_SPATIAL = 1 << 31
 
 @dataclass(frozen=True)
 class Window:
-    """The spatial part of a convolution or pooling: one number a spatial dim, and the extents that come out."""
+    """The spatial part of a convolution or pooling: a number a spatial dim, and the extents that come out."""
 
     kernel: tuple[int, ...]
     strides: tuple[int, ...]
@@ -91,7 +91,8 @@ def window_of(node: Node, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_m
             raise ModelError(f"auto_pad {auto_pad!r} is not one of NOTSET, VALID, SAME_UPPER, SAME_LOWER")
         if isinstance(output, int) and output < 1:
             raise ModelError(
-                f"spatial dim {at}: a window of {span} does not fit an input of {size} with padding {begin}+{end}"
+                f"spatial dim {at}: a window of {span} does not fit an input of {size}"
+                f" with padding {begin}+{end}"
             )
         begins.append(begin)
         ends.append(end)
@@ -200,8 +201,9 @@ def _conv(context: Context, node: Node, inputs: Inputs) -> Tensor:
 def _conv_transpose(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """Scatter form y[s*i + d*k - pad] += x[i] * w[k] as a gather without wasted products.
 
-    Output o = s*q + p - pad takes the taps k = s*t + p of input q - t: one contraction over (c, t) with result
-    axes (q, p), read back as [(o + pad) // s, (o + pad) % s]. A dilated kernel is written out with its zeros first.
+    Output o = s*q + p - pad takes the taps k = s*t + p of input q - t: one contraction over (c, t) with
+    result axes (q, p), read back as [(o + pad) // s, (o + pad) % s]. A dilated kernel gets its zeros
+    written out.
     """
     builder = context.builder
     x, w, bias = required(inputs, 0), required(inputs, 1), optional(inputs, 2)

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping
+from typing import Any
 
 from compiler_core.dtypes import DType
 from compiler_core.errors import ModelError
@@ -24,9 +25,7 @@ def _row(kind: str, **defaults: float) -> Build:
     """One operand, one row; `defaults` are FLOAT attributes that the row takes by the same name."""
 
     def build(context: Context, node: Node, inputs: Inputs) -> Tensor:
-        attributes: dict[str, AttributeValue] = {
-            name: node.number(name, default) for name, default in defaults.items()
-        }
+        attributes: dict[str, Any] = {name: node.number(name, default) for name, default in defaults.items()}
         return context.builder.elementwise(kind, required(inputs, 0), **attributes)
 
     return build
@@ -70,9 +69,9 @@ def _chain(kind: str, *, mean: bool = False) -> Build:
 
 def _dropout(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     training, ratio = optional(inputs, 2), optional(inputs, 1)
-    if training is not None and known_number(context, training, "training_mode"):
-        if (0.5 if ratio is None else known_number(context, ratio, "ratio")) != 0.0:
-            raise ModelError("Dropout in training mode draws random numbers; export the model for inference")
+    trains = training is not None and known_number(context, training, "training_mode")
+    if trains and (0.5 if ratio is None else known_number(context, ratio, "ratio")) != 0.0:
+        raise ModelError("Dropout in training mode draws random numbers; export the model for inference")
     return _identity(context, node, inputs)
 
 
@@ -106,7 +105,7 @@ def _clip(context: Context, node: Node, inputs: Inputs) -> Tensor:
             bounds[name] = known_number(context, limit, name)
         elif node.has(attribute):
             bounds[name] = node.number(attribute)
-    finite = {name: bound for name, bound in bounds.items() if math.isfinite(float(bound))}
+    finite: dict[str, Any] = {name: bound for name, bound in bounds.items() if math.isfinite(float(bound))}
     if finite == {"low": 0.0}:
         return context.builder.elementwise("relu", x)
     return context.builder.elementwise("clip", x, **finite) if finite else x
@@ -130,11 +129,11 @@ def _pow(context: Context, node: Node, inputs: Inputs) -> Tensor:
     if exponent.dtype is not x.dtype:
         exponent = context.builder.cast(exponent, x.dtype)
     content = context.builder.content(exponent)
-    if content is not None and content.size == 1 and exponent.rank == 0:
-        if content.ravel()[0] == 2:
-            return context.builder.elementwise("mul", x, x)
-        if content.ravel()[0] == 0.5 and x.dtype.is_float:
-            return context.builder.elementwise("sqrt", x)
+    power = None if content is None or exponent.rank else content.item()
+    if power == 2:
+        return context.builder.elementwise("mul", x, x)
+    if power == 0.5 and x.dtype.is_float:
+        return context.builder.elementwise("sqrt", x)
     return context.builder.elementwise("pow", x, exponent)
 
 

@@ -24,8 +24,8 @@ from compiler_core.simplify import simplify
 class ImportedModel:
     """A network read from a file.
 
-    `inputs` and `outputs` pair the model's names with values of `graph`, in the model's order; an output may be
-    an input or a constant. `host_ops` lists what runs on the host.
+    `inputs` and `outputs` pair the model's names with values of `graph`, in the model's order; an output may
+    be an input or a constant. `host_ops` lists what runs on the host.
     """
 
     name: str
@@ -64,7 +64,8 @@ def _import(path: Path, dims: Mapping[str, int]) -> ImportedModel:
     unknown = sorted(set(dims) - names.used)
     if unknown:
         raise ModelError(
-            f"the model has no dimension called {unknown[0]!r}; it has {', '.join(sorted(names.used)) or 'none'}"
+            f"the model has no dimension called {unknown[0]!r};"
+            f" it has {', '.join(sorted(names.used)) or 'none'}"
         )
     context.taken |= names.used
     walk = Walk(context, {(f.domain, f.name): f for f in model.functions})

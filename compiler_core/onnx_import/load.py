@@ -1,4 +1,4 @@
-"""Read a model file: a regular file of bounded size that parses as ONNX and declares what it is written in."""
+"""Read a model file: a regular file of bounded size that parses as ONNX and declares its opsets."""
 
 import os
 import stat
@@ -23,7 +23,7 @@ def load_model(path: Path) -> onnx.ModelProto:
                 raise ModelError(f"{shown} is not a regular file")
             if state.st_size > MAX_FILE_BYTES:
                 raise ModelError(f"{shown} has {state.st_size} bytes, above the limit of 2 GiB")
-            data = file.read(MAX_FILE_BYTES + 1)
+            data = file.read(state.st_size)
     except OSError as error:
         raise ModelError(f"{shown} cannot be read: {error.strerror}") from error
     model = onnx.ModelProto()

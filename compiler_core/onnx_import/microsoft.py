@@ -130,7 +130,7 @@ def _rotary_embedding(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 
 def _multi_head_attention(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
-    """com.microsoft MultiHeadAttention with separate query, key and value of rank 3 (key and value may be split)."""
+    """com.microsoft MultiHeadAttention with separate query, key and value of rank 3."""
     builder = context.builder
     heads = node.integer("num_heads")
     if len(inputs) > 4 and inputs[4] is not None:

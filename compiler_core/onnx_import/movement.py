@@ -22,7 +22,7 @@ from compiler_core.onnx_import.context import (
     required,
 )
 from compiler_core.onnx_import.node import Node
-from compiler_core.onnx_import.tensor_data import constant_from
+from compiler_core.onnx_import.tensor_data import constant_from, element_type
 from compiler_core.ops import Array
 
 MAX_RANGE_ELEMENTS = 1 << 32
@@ -383,12 +383,12 @@ def _pad_dim(context: Context, x: Tensor, dim: int, before: Dim, after: Dim, mod
         size, first = sources[0].tolist()
         at = np.arange(extents[0]) - first
         if mode == "edge" or size == 1:
-            return np.clip(at, 0, size - 1)
+            return np.asarray(np.clip(at, 0, size - 1))
         if mode == "wrap":
-            return np.mod(at, size)
+            return np.asarray(np.mod(at, size))
         period = 2 * (size - 1)
         folded = np.mod(at, period)
-        return np.minimum(folded, period - folded)
+        return np.asarray(np.minimum(folded, period - folded))
 
     indices = builder.derived_table((extent + before + after,), DType.I64, [facts], index)
     shape = [indices.shape[0] if at == dim else size for at, size in enumerate(x.shape)]
@@ -462,10 +462,8 @@ def _one_hot(context: Context, node: Node, inputs: Inputs) -> Tensor:
 def _eye_like(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x = required(inputs, 0)
     k = node.integer("k", 0)
-    from compiler_core.onnx_import.tensor_data import element_type
-
     dtype = element_type(node.integer("dtype"), "the result") if node.has("dtype") else x.dtype
-    return context.builder.table(x.shape, dtype, lambda extents: np.eye(*extents, k=k))
+    return context.builder.table(x.shape, dtype, lambda extents: np.eye(extents[0], extents[1], k))
 
 
 def _blocks(
@@ -479,11 +477,10 @@ def _depth_to_space(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x, block = required(inputs, 0), node.integer("blocksize")
     n, c, h, w = _image(x, block)
     depth = floordiv(c, block * block)
+    result = (n, depth, h * block, w * block)
     if node.text("mode", "DCR") == "DCR":
-        shape, order = (n, block, block, depth, h, w), (0, 3, 4, 1, 5, 2)
-    else:
-        shape, order = (n, depth, block, block, h, w), (0, 1, 4, 2, 5, 3)
-    return _blocks(context, x, shape, order, (n, depth, h * block, w * block))
+        return _blocks(context, x, (n, block, block, depth, h, w), (0, 3, 4, 1, 5, 2), result)
+    return _blocks(context, x, (n, depth, block, block, h, w), (0, 1, 4, 2, 5, 3), result)
 
 
 def _space_to_depth(context: Context, node: Node, inputs: Inputs) -> Tensor:

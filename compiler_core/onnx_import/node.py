@@ -1,4 +1,4 @@
-"""One node of a model as the importer reads it: names, attributes by type, and the check against its schema."""
+"""One node of a model as the importer reads it: names, attributes by type, the check against its schema."""
 
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
@@ -20,6 +20,9 @@ class Node:
     def __init__(
         self, proto: onnx.NodeProto, version: int, call_attributes: Mapping[str, AttributeProto] | None = None
     ) -> None:
+        for text in (proto.op_type, proto.domain, proto.name, *proto.input, *proto.output):
+            if not isinstance(text, str):
+                raise ModelError(f"a name of node {proto.name!r} is not UTF-8: {text!r}")
         self.op_type: str = proto.op_type
         self.domain: str = "" if proto.domain == "ai.onnx" else proto.domain
         self.inputs: list[str] = list(proto.input)
@@ -96,8 +99,13 @@ class Signature:
     def __init__(self, schema: defs.OpSchema) -> None:
         self.inputs = (schema.min_input, schema.max_input)
         self.outputs = (schema.min_output, schema.max_output)
-        self.attributes = {name: int(a.type.value) for name, a in schema.attributes.items()}
+        self.attributes = {name: _number(a.type) for name, a in schema.attributes.items()}
         self.required = sorted(name for name, a in schema.attributes.items() if a.required)
+
+
+def _number(kind: defs.OpSchema.AttrType) -> int:
+    # The enum comes from C++ and its stub does not say that it has a value.
+    return int(kind.value)  # type: ignore[attr-defined]
 
 
 @lru_cache(maxsize=4096)

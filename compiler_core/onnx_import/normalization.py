@@ -2,8 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 
-import numpy as np
-
 from compiler_core.dims import known
 from compiler_core.errors import ModelError
 from compiler_core.index_map import affine, axis_index
@@ -15,8 +13,10 @@ from compiler_core.onnx_import.reduction import mean
 
 
 def _batch_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    """(x - mean) / sqrt(variance + epsilon) * scale + bias: into the weights of a convolution in front where they
-    are constant and nobody else reads it, else one multiply and one add.
+    """(x - mean) / sqrt(variance + epsilon) * scale + bias.
+
+    It goes into the weights of a convolution in front where those are constant and nobody else reads the
+    result; otherwise it is one multiply and one add.
     """
     builder = context.builder
     x = required(inputs, 0)
@@ -151,8 +151,7 @@ def _lp_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
             "sqrt", builder.reduce("sum", builder.elementwise("mul", x, x), [axis], keep=True)
         )
     # A row of zeros stays zero: 0 / tiny.
-    tiny = float(np.finfo(x.dtype.numpy).tiny)
-    return builder.elementwise("div", x, builder.with_number("maximum", norm, tiny))
+    return builder.elementwise("div", x, builder.with_number("maximum", norm, 1e-37))
 
 
 def _mean_variance_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:

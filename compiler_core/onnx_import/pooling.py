@@ -113,7 +113,7 @@ def _global(kind: str) -> Build:
 
 
 def _lp_pool(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    x, builder = required(inputs, 0), context.builder
+    x = required(inputs, 0)
     power = node.integer("p", 2)
     window = _pool_window(node, x)
     raised = _raised(context, x, power)

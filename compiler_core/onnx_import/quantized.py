@@ -92,8 +92,11 @@ def _dynamic_quantize_linear(context: Context, node: Node, inputs: Inputs) -> li
 def integer_product(
     context: Context, left: Tensor, right: Tensor, left_zero: Tensor | None, right_zero: Tensor | None
 ) -> Tensor:
-    """(left - left_zero) @ (right - right_zero) in i32: the product of the stored left operand with the centred
-    right one, minus left_zero times the column sums."""
+    """(left - left_zero) @ (right - right_zero) in i32.
+
+    It is the product of the stored left operand with the centred right one, minus left_zero times the column
+    sums.
+    """
     builder = context.builder
     if right_zero is not None:
         right = centred(context, right, _flat(context, right_zero), right.rank - 1)
@@ -181,7 +184,7 @@ def _qlinear_matmul(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 
 def _qgemm(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    """com.microsoft QGemm: A, its scale and zero point, B the same, C in i32, and the result's scale and zero."""
+    """com.microsoft QGemm: A, its scale and zero point, B the same, C in i32, the result's scale and zero."""
     builder = context.builder
     left, right = required(inputs, 0), required(inputs, 3)
     if node.integer("transA", 0):
@@ -206,8 +209,10 @@ Real = Callable[[Context, Node, list[Tensor]], Tensor]
 
 
 def through_reals(count: int, function: Real) -> Build:
-    """An operator on `count` quantized tensors (integers, scale, zero point each) and the result's scale and zero:
-    dequantize, compute, quantize."""
+    """Dequantize, compute, quantize.
+
+    Inputs are integers, scale and zero point of `count` tensors, then the result's scale and zero point.
+    """
 
     def build(context: Context, node: Node, inputs: Inputs) -> Tensor:
         reals = [

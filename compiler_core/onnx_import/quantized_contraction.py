@@ -1,6 +1,7 @@
 """Products of quantized tensors kept in integers.
 
-    Q: (x - zx) * sx,  W: (w - zw) * sw      sum of Q * W  =  sx * sw * (sum of x * (w - zw)  -  zx * sum of (w - zw))
+    Q = (x - zx) * sx,  W = (w - zw) * sw,  v = w - zw
+    sum of Q * W  =  sx * sw * (sum of x * v  -  zx * sum of v)
 
 The contraction runs on the stored integers (weights centred when the model is read), reads zx outside the
 input, and one dequantize with the i32 zero point zx * sum(w) - bias gives the real result.

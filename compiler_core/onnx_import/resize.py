@@ -85,7 +85,7 @@ def positions(rule: Rule, size: int, result: int) -> Array:
 
 
 def weight_rows(rule: Rule, size: int, result: int) -> tuple[Array, Array]:
-    """Input index and weight of each tap of each output position, both [result, taps], indices inside [0, size)."""
+    """Input index and weight of every tap of every output position, both [result, taps]."""
     at = positions(rule, size, result).astype(np.float64)
     if rule.mode == "nearest":
         match rule.nearest:
@@ -108,7 +108,8 @@ def weight_rows(rule: Rule, size: int, result: int) -> tuple[Array, Array]:
     distance = np.abs(index - at[:, None]) / stretch
     weights = np.maximum(0.0, 1.0 - distance) if rule.mode == "linear" else _cubic(distance, rule.cubic)
     if rule.exclude_outside or rule.antialias:
-        weights = np.where((index >= 0) & (index < size), weights, 0.0)
+        if rule.exclude_outside:
+            weights = np.where((index >= 0) & (index < size), weights, 0.0)
         weights = weights / weights.sum(axis=1, keepdims=True)
     elif rule.mode == "linear":
         # Coordinates are clamped before the two neighbours are taken.
@@ -133,7 +134,7 @@ def _cubic(distance: Array, a: float) -> Array:
 
 
 def fit(rule: Rule, pairs: Sequence[tuple[int, int]]) -> Fit | None:
-    """The form with the fewest taps that covers the rows of every (size, result) pair; None if none is sought."""
+    """The form with the fewest taps that covers all (size, result) pairs; None if none is sought."""
     if sum(size * 1 + result for size, result in pairs) > MAX_FITTED_ELEMENTS:
         return None
     ratios: set[Fraction] = set()
@@ -190,7 +191,7 @@ def resize_dim(context: Context, x: Tensor, dim: int, result: Dim, rule: Rule) -
     shape = [result if at == dim else extent for at, extent in enumerate(x.shape)]
     exprs: list[IndexExpr] = [axis_index(at) for at in range(x.rank)]
     if rule.mode == "nearest":
-        if found is not None and found.taps == 1 and isinstance(size, int) or _is_plain(found):
+        if (found is not None and found.taps == 1 and isinstance(size, int)) or _is_plain(found):
             assert found is not None
             exprs[dim] = affine((dim, found.step), offset=found.offset, divisor=found.divisor)
             return builder.op("move", shape, [(x, exprs)], x.dtype)

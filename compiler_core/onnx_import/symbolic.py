@@ -128,7 +128,7 @@ def _concat(node: Node, contents: Sequence[Array]) -> Array | None:
 
 def _reshape(node: Node, contents: Sequence[Array]) -> Array | None:
     shape = [_exact_number(value) for value in contents[1].ravel()]
-    return contents[0].reshape([contents[0].shape[at] if not n else n for at, n in enumerate(shape)])
+    return contents[0].reshape([n or contents[0].shape[at] for at, n in enumerate(shape)])
 
 
 def _expand(node: Node, contents: Sequence[Array]) -> Array | None:

@@ -18,7 +18,7 @@ from compiler_core.onnx_import.node import Node, check_signature, printable, sig
 from compiler_core.onnx_import.registry import BUILDERS
 from compiler_core.onnx_import.tensor_data import constant_from
 
-MAX_NODES = 300_000
+MAX_NODES = 150_000
 """Nodes imported from one file, inlined functions and unrolled loops included."""
 MAX_DEPTH = 64
 """Frames inside each other: function calls, branches, loop bodies."""
