@@ -427,7 +427,8 @@ class Dispatch:
 
     def _feed(self, now_s: float) -> None:
         for name in tuple(self._owing):
-            if self._workers[name].must_prove:
+            worker = self._workers[name]
+            if worker.must_prove or worker.phase is Phase.DRAINING:
                 self._assign(name, (), now_s)
         for calls, shelf in enumerate(self._shelves):
             if not (self._queue or self._singles) or (calls and not self._prefetches()):
@@ -438,8 +439,9 @@ class Dispatch:
                     self._assign(name, items, now_s)
                 if not (self._queue or self._singles):
                     break
-        for name in tuple(self._owing):
-            self._assign(name, (), now_s)
+        if len(self._items) == self._held:  # nothing is left to wait for but the canaries
+            for name in tuple(self._owing):
+                self._assign(name, (), now_s)
 
     def _prefetches(self) -> bool:
         task = self._items[self._queue[0]].task if self._queue else self._last_task

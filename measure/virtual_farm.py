@@ -50,7 +50,7 @@ class Costs:
     send_s: float = 0.001  # driver to worker, and back
     start_s: float = 2.0  # a process from nothing to its greeting
     notice_s: float = 1.4  # from a process's end to the driver's hearing of it
-    event_s: float = 0.0002  # of the driver's time, an event
+    event_s: float = 0.0005  # of the driver's time, an event
     candidate_s: float = 0.00002  # of the driver's time, a candidate in it
     propose_s: float = 0.0003  # of the searcher's time, a candidate
     commit_s: float = 0.005  # of the searcher's time, a batch of results
@@ -143,7 +143,7 @@ class VirtualFarm:
         self._first_s: float | None = None
         self._last_s = 0.0
         self._events = 0
-        self._steady = (0.0, 0, 0.0, 0.0)  # when there was still work for all: time, results, time spent
+        self._steady = (0.0, 0, 0.0, 0.0)  # when the last candidate was proposed: time, measured, time spent
         self.halted = False
 
     def run(self, until_s: float = 1e7) -> Report:
@@ -186,8 +186,6 @@ class VirtualFarm:
             finished += isinstance(command, Finish)
         if finished:
             self._last_s = self._driver_free_s
-            if len(self.results) <= max(1, self.budget - len(self.processes)):
-                self._steady = (self._last_s, len(self.results), self._driver_s, self._searcher_s)
             self._fresh += finished
             self._at(max(self._driver_free_s, self._searcher_free_s), self._search)
 
@@ -210,6 +208,12 @@ class VirtualFarm:
             return None
         numbers = range(self._submitted, self._submitted + wanted)
         self._submitted += wanted
+        held = (
+            sum(len(worker.held) for worker in self.dispatch.workers())
+            if self._submitted >= self.budget
+            else 0
+        )
+        self._steady = (now_s, len(self.results) + held, self._driver_s, self._searcher_s)
         self._at(self._searcher_free_s, Submitted(tuple(Item(number, TASK) for number in numbers)))
         self._at(self._searcher_free_s, self._search)
         return None
