@@ -107,30 +107,36 @@ def min_cut(flat: FlatGraph, side: Bytes8, enough: int) -> tuple[int, Bytes8, ND
     """Least live bytes over down-sets that contain all INSIDE kernels and no OUTSIDE one.
 
     `side` (int8 per kernel: INSIDE, OUTSIDE or 0, free) must be closed: predecessors of INSIDE are INSIDE,
-    successors of OUTSIDE are OUTSIDE. The flow stops at `enough`. Returns (flow value, the
-    smallest minimal down-set as INSIDE/OUTSIDE - meaningless after such a stop - and the flow as rows
-    (tensor, from kernel, to kernel, bytes); tensor NO_TENSOR: along a precedence, from reader to producer;
-    from NO_KERNEL: a graph input; to NO_KERNEL: kept as a graph output).
+    successors of OUTSIDE are OUTSIDE. The flow stops at `enough`. Returns (flow value, the smallest minimal
+    down-set as INSIDE/OUTSIDE - meaningless after such a stop - and the flow as rows (tensor, from kernel,
+    to kernel, bytes), as witness.flow_rows describes them).
     """
+    free = np.flatnonzero(side == 0)
+    return cut_among(flat, side, free, np.arange(flat.edge_bytes.shape[0]), enough)
+
+
+@compiled
+def cut_among(
+    flat: FlatGraph, side: Bytes8, free: Ints, edges: Ints, enough: int
+) -> tuple[int, Bytes8, NDArray[np.int64]]:
+    """min_cut that counts only the tensors `edges`, among them all that touch the `free` kernels."""
     node_of = np.full(flat.kernels, -1, dtype=np.int64)
     nodes, arcs_bound = 2, 0
-    for kernel in range(flat.kernels):
-        if side[kernel] == 0:
-            node_of[kernel] = nodes
-            nodes += 1
-            arcs_bound += flat.before_start[kernel + 1] - flat.before_start[kernel]
-            arcs_bound += 2 * (flat.touch_start[kernel + 1] - flat.touch_start[kernel])
-    edges = flat.edge_bytes.shape[0]
-    head = np.full(nodes + edges, -1, dtype=np.int64)
+    for kernel in free:
+        node_of[kernel] = nodes
+        nodes += 1
+        arcs_bound += flat.before_start[kernel + 1] - flat.before_start[kernel]
+        arcs_bound += 2 * (flat.touch_start[kernel + 1] - flat.touch_start[kernel])
+    head = np.full(nodes + edges.shape[0], -1, dtype=np.int64)
     arcs = (
         np.empty(2 * arcs_bound, dtype=np.int64),
         np.empty(2 * arcs_bound, dtype=np.int64),
         np.empty(2 * arcs_bound, dtype=np.int64),
     )
     label = np.empty((arcs_bound, 3), dtype=np.int64)
-    fixed = np.empty((edges, 4), dtype=np.int64)
+    fixed = np.empty((edges.shape[0], 4), dtype=np.int64)
     fixed_count, count, value = 0, 0, 0
-    for edge in range(edges):
+    for edge in edges:
         first, end = flat.edge_start[edge], flat.edge_start[edge + 1]
         size, total = flat.edge_bytes[edge], flat.edge_total[edge]
         base = flat.edge_base[edge]
@@ -171,12 +177,11 @@ def min_cut(flat: FlatGraph, side: Bytes8, enough: int) -> tuple[int, Bytes8, ND
                     label[count // 2] = (edge, producer, reader)
                     count = _add_arc(head, arcs, count, nodes, node_of[reader], UNLIMITED)
             nodes += 1
-    for kernel in range(flat.kernels):
-        if side[kernel] == 0:
-            for i in range(flat.before_start[kernel], flat.before_start[kernel + 1]):
-                if side[flat.before[i]] == 0:
-                    label[count // 2] = (NO_TENSOR, kernel, flat.before[i])
-                    count = _add_arc(head, arcs, count, node_of[kernel], node_of[flat.before[i]], UNLIMITED)
+    for kernel in free:
+        for i in range(flat.before_start[kernel], flat.before_start[kernel + 1]):
+            if side[flat.before[i]] == 0:
+                label[count // 2] = (NO_TENSOR, kernel, flat.before[i])
+                count = _add_arc(head, arcs, count, node_of[kernel], node_of[flat.before[i]], UNLIMITED)
     head = head[:nodes]
     queue = np.empty(nodes, dtype=np.int64)
     path = np.empty(nodes, dtype=np.int64)
@@ -185,9 +190,8 @@ def min_cut(flat: FlatGraph, side: Bytes8, enough: int) -> tuple[int, Bytes8, ND
         value += _blocking_flow(head, arcs, level, path, enough - value)
         level = _levels(head, arcs, queue)
     result = side.copy()
-    for kernel in range(flat.kernels):
-        if side[kernel] == 0:
-            result[kernel] = INSIDE if level[node_of[kernel]] >= 0 else OUTSIDE
+    for kernel in free:
+        result[kernel] = INSIDE if level[node_of[kernel]] >= 0 else OUTSIDE
     rows = np.empty((fixed_count + count // 2, 4), dtype=np.int64)
     rows[:fixed_count] = fixed[:fixed_count]
     used = fixed_count

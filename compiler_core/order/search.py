@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from compiler_core.order.compiled import compiled
 from compiler_core.order.flat import Bytes8, FlatGraph, Ints
-from compiler_core.order.flow import INSIDE, OUTSIDE, UNLIMITED, min_cut
+from compiler_core.order.flow import INSIDE, OUTSIDE, UNLIMITED, cut_among, min_cut
 from compiler_core.order.walk import apply_move, move_delta, step_bytes
 from compiler_core.order.witness import DeadEnd, FlowRow, SafeMove, SearchWitness, flow_rows
 
@@ -36,9 +36,10 @@ _NO_JUMP = -1
 
 @dataclass(frozen=True)
 class SearchResult:
-    """`outcome` FOUND: `order` fits. DEAD: no order stays below `next_limit`, as `witness` shows. OPEN: unknown."""
+    """What came of entering `entered` down-sets. `outcome` FOUND: `order` fits. DEAD: no order stays below `next_limit`, as `witness` shows. OPEN: unknown."""
 
     outcome: int
+    entered: int
     next_limit: int
     order: Ints
     witness: SearchWitness | None
@@ -192,14 +193,26 @@ def _least_between(flat: FlatGraph, walk: _Walk, length: int) -> tuple[bool, Byt
     for kernel in range(flat.kernels):
         inside = walk.bits[kernel >> 6] >> np.uint64(kernel & 63) & np.uint64(1)
         side[kernel] = INSIDE if inside else OUTSIDE
-    for i in range(length, walk.counts[1]):
-        side[walk.trail[i]] = 0
-    value, least, _ = min_cut(flat, side, walk.counts[2])
-    return value >= walk.counts[2], least
+    free = walk.trail[length : walk.counts[1]].copy()
+    seen = np.zeros(flat.edge_bytes.shape[0], dtype=np.bool_)
+    edges = np.empty(flat.edge_bytes.shape[0], dtype=np.int64)
+    edge_count, live = 0, 0
+    for kernel in free:
+        side[kernel] = 0
+        for i in range(flat.touch_start[kernel], flat.touch_start[kernel + 1]):
+            edge = flat.touch_edge[i]
+            if not seen[edge]:
+                seen[edge] = True
+                edges[edge_count] = edge
+                edge_count += 1
+                if 0 < walk.touched[edge] < flat.edge_total[edge]:
+                    live += flat.edge_bytes[edge]
+    value, least, _ = cut_among(flat, side, free, edges[:edge_count], live)
+    return value >= live, least
 
 
 @compiled
-def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int, int, Ints, Words, Ints]:
+def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int, int, int, Ints, Words, Ints]:
     count = flat.kernels
     walk = _begin(flat, way)
     words = walk.bits.shape[0]
@@ -227,7 +240,7 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
         if arrived:
             _close(flat, walk, limit)
             if walk.counts[1] == count:
-                return FOUND, limit, walk.trail if way == 1 else walk.trail[::-1].copy(), states[:0], jumps[:0]
+                return FOUND, entered, limit, walk.trail if way == 1 else walk.trail[::-1].copy(), states[:0], jumps[:0]
             live = walk.counts[2]
             first = depth
             while first > 0 and live_at[first - 1] >= live:
@@ -244,7 +257,7 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
                     depth = first + 1
                     minimal = True
                     if walk.counts[1] == count:
-                        return FOUND, limit, walk.trail if way == 1 else walk.trail[::-1].copy(), states[:0], jumps[:0]
+                        return FOUND, entered, limit, walk.trail if way == 1 else walk.trail[::-1].copy(), states[:0], jumps[:0]
                 if minimal:
                     for i in range(first, depth):
                         next_at[i] = end_at[i]
@@ -257,7 +270,7 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
             else:
                 entered += 1
                 if entered > max_states:
-                    return OPEN, limit, no_order, states[:0], jumps[:0]
+                    return OPEN, entered, limit, no_order, states[:0], jumps[:0]
                 begin = end_at[depth - 1] if depth > 0 else 0
                 if choices.shape[0] < begin + walk.counts[0]:
                     choices = np.concatenate((choices, np.empty(begin + walk.counts[0], dtype=np.int64)))
@@ -301,7 +314,7 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
         jumps[dead] = jump_at[top]
         table[_find(states, table, walk.bits)] = dead
         if top == 0:
-            return DEAD, next_limit, no_order, states[: dead + 1].copy(), jumps[: dead + 1].copy()
+            return DEAD, entered, next_limit, no_order, states[: dead + 1].copy(), jumps[: dead + 1].copy()
         if safe_at[top - 1]:
             jump_at[top - 1] = jump_at[top] if safe_at[top] else dead
         dead += 1
@@ -320,9 +333,9 @@ def search(flat: FlatGraph, limit: int, way: int, max_states: int) -> SearchResu
     """
     words = (flat.kernels + 63) // 64
     capped = max(1, min(max_states, MAX_STATE_BYTES // (8 * words)))
-    outcome, next_limit, order, states, jumps = _search(flat, limit, way, capped)
+    outcome, entered, next_limit, order, states, jumps = _search(flat, limit, way, capped)
     witness = _witness(flat, way, next_limit - 1, states, jumps) if outcome == DEAD else None
-    return SearchResult(outcome, next_limit, order, witness)
+    return SearchResult(outcome, entered, next_limit, order, witness)
 
 
 @compiled

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeAlias
 
 import numpy as np
@@ -10,7 +11,7 @@ from compiler_core.order.bounds import cut_bound, set_bound
 from compiler_core.order.flat import FlatGraph, Ints, flatten
 from compiler_core.order.kernel_graph import KernelGraph, peak_of
 from compiler_core.order.portfolio import POLICIES, list_order
-from compiler_core.order.search import DEAD, FOUND, may_search_backward, search
+from compiler_core.order.search import FOUND, may_search_backward, search
 from compiler_core.order.walk import flat_peak, flat_profile
 from compiler_core.order.witness import PeakPlan, SetWitness, Status, Witness
 
@@ -22,7 +23,7 @@ _MORE_STATES = 8
 
 @dataclass(frozen=True)
 class PeakBudget:
-    """Work, not time, so that results repeat: kernels visited by a bound, down-sets entered by a search."""
+    """Work, not time, so that results repeat: kernels visited by a bound, down-sets entered by all searches."""
 
     bound_visits: int = 200_000_000
     search_states: int = 200_000
@@ -43,7 +44,7 @@ def solve_peak(
     flat = flatten(graph)
     orders = [list_order(flat, weights) for weights in POLICIES.values()]
     best = min(orders, key=lambda order: flat_peak(flat, order))
-    state = _State(best, flat_peak(flat, best), -1, SetWitness("last", (), ()))
+    state = _State(best, flat_peak(flat, best), -1, SetWitness("last", (), ()), budget.search_states)
     status: Status = "open"
     for step in _steps(flat, budget):
         state = _repeat(step, state, stop)
@@ -58,12 +59,13 @@ def solve_peak(
 
 @dataclass(frozen=True)
 class _State:
-    """The best order and the best bound so far."""
+    """The best order and the best bound so far, and the down-sets that searches may still enter."""
 
     order: Ints
     peak: int
     bound: int
     witness: Witness
+    states_left: int
 
 
 _Step: TypeAlias = Callable[[_State], _State]
@@ -73,22 +75,22 @@ def _repeat(step: _Step, state: _State, stop: Callable[[], bool]) -> _State:
     """Takes `step` until it no longer helps."""
     while True:
         after = step(state)
-        if after is state or after.bound == after.peak or stop():
+        if (after.peak, after.bound) == (state.peak, state.bound) or after.bound == after.peak or stop():
             return after
         state = after
 
 
 def _steps(flat: FlatGraph, budget: PeakBudget) -> Iterator[_Step]:
-    """What to try, in turn: each returns the state it was given when it did not help."""
+    """What to try, in turn."""
     cuts = max(_FEW_CUTS, budget.bound_visits // flat.kernels)
-    yield lambda state: _by_cuts(flat, state, _FEW_CUTS)
-    yield lambda state: _by_sets(flat, state, _NEAR_STEPS, cuts)
-    yield lambda state: _by_cuts(flat, state, cuts)
-    yield lambda state: _by_sets(flat, state, flat.kernels, cuts)
-    states = min(_FIRST_STATES, budget.search_states)
-    while states > 0:
-        yield lambda state, states=states: _by_search(flat, state, states)  # type: ignore[misc]
-        states = min(states * _MORE_STATES, budget.search_states) if states < budget.search_states else 0
+    yield partial(_by_cuts, flat, cuts=_FEW_CUTS)
+    yield partial(_by_sets, flat, near=_NEAR_STEPS, cuts=cuts)
+    yield partial(_by_cuts, flat, cuts=cuts)
+    yield partial(_by_sets, flat, near=flat.kernels, cuts=cuts)
+    states = _FIRST_STATES
+    while states < _MORE_STATES * budget.search_states:
+        yield partial(_by_search, flat, max_states=states)
+        states *= _MORE_STATES
 
 
 def _by_cuts(flat: FlatGraph, state: _State, cuts: int) -> _State:
@@ -107,13 +109,16 @@ def _by_sets(flat: FlatGraph, state: _State, near: int, cuts: int) -> _State:
 
 
 def _by_search(flat: FlatGraph, state: _State, max_states: int) -> _State:
-    """Searches at the bound, where an order would be its own proof, then nearer and nearer to the peak."""
-    gap = state.peak - 1 - state.bound
-    for eighths in (0, 4, 6, 8):
-        for way in (1, -1) if may_search_backward(flat) else (1,):
-            result = search(flat, state.bound + gap * eighths // 8, way, max_states)
+    """Searches halfway between bound and peak; where that stays open, at the bound and just below the peak."""
+    ways = (1, -1) if may_search_backward(flat) else (1,)
+    for limit in dict.fromkeys(((state.bound + state.peak - 1) // 2, state.bound, state.peak - 1)):
+        for way in ways:
+            if state.states_left <= 0:
+                return state
+            result = search(flat, limit, way, min(max_states, state.states_left))
+            state = replace(state, states_left=state.states_left - result.entered)
             if result.outcome == FOUND:
                 return replace(state, order=result.order, peak=flat_peak(flat, result.order))
-            if result.outcome == DEAD and result.witness is not None:
+            if result.witness is not None:
                 return replace(state, bound=result.next_limit, witness=result.witness)
     return state
