@@ -370,14 +370,14 @@ def wide_farms(seed: int, quick: bool) -> list[Row]:
         seed=seed,
         pace_s=1.0,
         noise=0.01,
-        straggler=0.01,
+        straggler=0.005,
         hang=0.0001,
-        crash_during=0.001,
+        crash_during=0.0002,
         lost_reply=0.0001,
         double_reply=0.001,
     )
     rules = Rules(deadline_s=10.0, canaries=CANARIES, canary_every=32)
-    rounds = 8 if quick else 40
+    rounds = 20 if quick else 60
     base = Costs()
     quick_search = replace(base, propose_s=base.propose_s / 10.0)
     quick_both = replace(quick_search, event_s=base.event_s / 8.0, candidate_s=base.candidate_s / 8.0)
@@ -391,7 +391,7 @@ def wide_farms(seed: int, quick: bool) -> list[Row]:
     ]
     rows = []
     for change, workers, case_plan, costs in cases:
-        per_worker = rounds if workers <= 1000 else max(4, rounds // 4)
+        per_worker = rounds if workers <= 1000 else max(6, rounds // 6)
         report = VirtualFarm(rules, workers, workers * per_worker, case_plan, costs).run()
         rows.append(wide_row(change, workers, case_plan.pace_s, report))
     return rows

@@ -107,7 +107,8 @@ class Dispatch:
         self._singles: dict[int, None] = {}  # sent alone: suspects, and members of apart sets
         self._sites: dict[int, set[str]] = {}  # apart set -> workers that had a member
         self._shelves: tuple[dict[str, None], ...] = tuple({} for _ in range(DEPTH))  # by calls at the worker
-        self._owing: dict[str, None] = {}  # idle workers that a canary is due from
+        self._proving: dict[str, None] = {}  # idle workers that must send a canary now
+        self._owing: dict[str, None] = {}  # idle workers with results that wait for one
         self._live: set[str] = set()
         self._active = 0  # workers not GONE
         self._held = 0  # items measured, and waiting for a canary
@@ -426,10 +427,8 @@ class Dispatch:
     # Giving out work.
 
     def _feed(self, now_s: float) -> None:
-        for name in tuple(self._owing):
-            worker = self._workers[name]
-            if worker.must_prove or worker.phase is Phase.DRAINING:
-                self._assign(name, (), now_s)
+        for name in tuple(self._proving):
+            self._assign(name, (), now_s)
         for calls, shelf in enumerate(self._shelves):
             if not (self._queue or self._singles) or (calls and not self._prefetches()):
                 break
@@ -518,10 +517,16 @@ class Dispatch:
             else:
                 shelf.pop(name, None)
         reachable = worker.phase in (Phase.READY, Phase.DRAINING)
-        if reachable and not calls and (worker.must_prove or worker.held):
-            self._owing[name] = None
-        else:
-            self._owing.pop(name, None)
+        idle = reachable and not calls
+        leaving = worker.phase is Phase.DRAINING and bool(worker.held)
+        for shelf, wanted in (
+            (self._proving, idle and (worker.must_prove or leaving)),
+            (self._owing, idle and bool(worker.held)),
+        ):
+            if wanted:
+                shelf[name] = None
+            else:
+                shelf.pop(name, None)
         if worker.deadline_s is not None and (before is None or before.deadline_s != worker.deadline_s):
             heapq.heappush(self._deadlines, (worker.deadline_s, name))
 

@@ -69,7 +69,11 @@ class Pool(Protocol):
         ...
 
     def collect(self, timeout_s: float | None = None) -> list[Answer]:
-        """What has finished since; waits for at least one unless nothing is out or the time is over."""
+        """What has finished since; waits for at least one unless nothing is out or the time is over.
+
+        To keep a wide farm busy, wait for some 50 ms only: with canaries, `wanted` grows before anything is
+        finished.
+        """
         ...
 
     def wanted(self) -> int:

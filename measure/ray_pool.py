@@ -191,6 +191,7 @@ class RayPool:
         """See Pool."""
         if self._thread is None:
             return
+        self._ended.set()
         self._inbox.put(None)
         self._thread.join()
 
@@ -258,6 +259,9 @@ class RayPool:
             self._serve()
         except DeviceError as error:
             self._fail(str(error))
+        except Exception as error:
+            self._fail(f"the measuring thread failed: {type(error).__name__}: {error}")
+            raise
         finally:
             self._end()
 
@@ -330,9 +334,8 @@ class RayPool:
                 self._cluster = reconnect(lost, self._spec.kind, self._asked or 1)
                 return Scattered("Ray's head died")
             except DeviceError:
-                if time.monotonic() > give_up_s:
+                if time.monotonic() > give_up_s or self._ended.wait(LOOK_S):
                     raise
-                time.sleep(LOOK_S)
 
     def _tick(self) -> Event:
         now_s = time.monotonic()
@@ -392,7 +395,7 @@ class RayPool:
 
     def _end(self) -> None:
         """Nothing may be left running: every worker is ended by its process id where that means something."""
-        self._ended.set()
+        self._ended.set()  # however it came to this
         self._fail("the pool is closed")
         if self._cluster is None:
             return

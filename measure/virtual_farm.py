@@ -40,6 +40,7 @@ TASK = "a task"
 TRUTH_US = (50.0, 500.0)  # true latencies are spread over this range
 CANARY_US = 100.0
 PACE_SIGMA = 0.2  # of the log-normal spread of how long a measurement takes
+POLL_S = 0.05  # between two looks of a searcher that tops up at what is wanted
 PROPOSED_AT_ONCE = 256  # candidates, so that the first of many need not wait for the last
 
 
@@ -187,7 +188,8 @@ class VirtualFarm:
         if finished:
             self._last_s = self._driver_free_s
             self._fresh += finished
-            self._at(max(self._driver_free_s, self._searcher_free_s), self._search)
+            if self.batch is not None:
+                self._at(max(self._driver_free_s, self._searcher_free_s), self._search)
 
     def _search(self, now_s: float) -> Event | None:
         """One turn of the searcher: commit what came, propose what is wanted (or the next batch)."""
@@ -205,6 +207,8 @@ class VirtualFarm:
         self._searcher_s += cost_s
         self._searcher_free_s = now_s + cost_s
         if not wanted:
+            if self.batch is None and self._submitted < self.budget:
+                self._at(max(now_s + POLL_S, self._searcher_free_s), self._search)
             return None
         numbers = range(self._submitted, self._submitted + wanted)
         self._submitted += wanted
