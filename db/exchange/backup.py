@@ -4,13 +4,12 @@ One form for both kinds of database, so that a backup of a server can be opened 
 way round.
 """
 
-import os
-import tempfile
 from pathlib import Path
 
 from sqlalchemy import Connection, Table, func, insert, select, text
 
 from compiler_core.errors import RecordError
+from db.exchange.best_file import shipped_whole
 from db.schema import metadata
 from db.session import Database, open_database
 
@@ -19,20 +18,8 @@ _ROWS_AT_A_TIME = 5_000
 
 def backup(database: Database, path: Path) -> int:
     """Writes the database as it is at one moment, without stopping anybody; how many rows."""
-    try:
-        with tempfile.TemporaryDirectory(prefix=path.name + ".", dir=path.parent) as directory:
-            made = Path(directory) / "backup.db"
-            copy = open_database(made)
-            try:
-                rows = _copy_all(database, copy)
-                with copy.engine.connect() as connection:
-                    connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
-            finally:
-                copy.close()
-            os.replace(made, path)
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be written: {error.strerror}") from None
-    return rows
+    with shipped_whole(path) as copy:
+        return _copy_all(database, copy)
 
 
 def restore(path: Path, database: Database) -> int:

@@ -1,7 +1,8 @@
 """The answers alone, as one small file to ship with a compiler: opened read-only, without a server."""
 
-import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, insert, select
 
 from compiler_core.errors import RecordError
 from db.schema import best, target, workload
-from db.session import Database, open_database
+from db.session import Database, one_line_errors, open_database
 
 _ROWS_AT_A_TIME = 5_000
 
@@ -27,35 +28,33 @@ def export_best(
     if toolchain is not None:
         wanted = wanted.where(best.c.toolchain == toolchain)
     keys = wanted.subquery()
+    targets = select(target).where(target.c.digest.in_(select(keys.c.target_digest)))
+    workloads = select(workload).where(workload.c.digest.in_(select(keys.c.workload_digest)))
+    with shipped_whole(path) as answers, database.snapshot() as source, answers.writing() as destination:
+        _copy(source, destination, target, targets)
+        _copy(source, destination, workload, workloads)
+        return _copy(source, destination, best, wanted)
+
+
+@contextmanager
+def shipped_whole(path: Path) -> Iterator[Database]:
+    """A new database to fill; what it holds takes the place of `path` when the block ends well.
+
+    The result is one compact file in no need of companions, so that it opens where nobody may write.
+    """
     try:
         with tempfile.TemporaryDirectory(prefix=path.name + ".", dir=path.parent) as directory:
-            made = Path(directory) / "best.db"
-            answers = open_database(made)
+            filled = open_database(Path(directory) / "filled.db")
             try:
-                with database.snapshot() as source, answers.writing() as destination:
-                    _copy(
-                        source,
-                        destination,
-                        target,
-                        select(target).where(target.c.digest.in_(select(keys.c.target_digest))),
-                    )
-                    _copy(
-                        source,
-                        destination,
-                        workload,
-                        select(workload).where(workload.c.digest.in_(select(keys.c.workload_digest))),
-                    )
-                    count = _copy(source, destination, best, wanted)
-                with answers.engine.connect() as connection:
-                    # One file, which readers need not write beside.
-                    connection.exec_driver_sql("PRAGMA journal_mode = DELETE")
-                    connection.exec_driver_sql("VACUUM")
+                yield filled
+                compact = Path(directory) / "compact.db"
+                with one_line_errors(str(path)), filled.engine.connect() as connection:
+                    connection.exec_driver_sql("VACUUM INTO ?", (str(compact),))
             finally:
-                answers.close()
-            os.replace(made, path)
+                filled.close()
+            compact.replace(path)
     except OSError as error:
         raise RecordError(f"{path}: cannot be written: {error.strerror}") from None
-    return count
 
 
 def _copy(source: Connection, destination: Connection, table: Any, question: Any) -> int:
