@@ -8,7 +8,7 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import Connection
 
 from compiler_core.errors import RecordError
-from db.schema import VERSION_TABLE
+from db.schema import VERSION_TABLE, metadata
 
 
 def alembic_config() -> Config:
@@ -16,6 +16,11 @@ def alembic_config() -> Config:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     return config
+
+
+def ours(name: str | None, kind: str, parents: object) -> bool:
+    """Optuna and others may keep tables in the same database; they are none of our business."""
+    return kind != "table" or name in metadata.tables
 
 
 def revisions() -> list[str]:

@@ -2,13 +2,8 @@
 
 from alembic import context
 
+from db.migrate import ours
 from db.schema import VERSION_TABLE, metadata
-
-
-def ours(name: str | None, kind: str, parents: object) -> bool:
-    """Optuna and others may keep tables in the same database; they are none of our business."""
-    return kind != "table" or name in metadata.tables
-
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -1,0 +1,208 @@
+"""Nothing is served across a key, a miss names the field, and asking loads no tuning machinery."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from compiler_core.digest import canonical_json, digest_of
+from db.lookup import Hit, Match, Miss, lookup, lookup_many
+from db.records import Best, Objective, WorkloadKind, WorkloadRow
+from db.repository import Repository
+from db.session import open_database
+from tests.db.samples import OTHER_TARGET, TARGET, TOOLCHAIN, confirmations, digest, filled, key_of, workload
+
+
+def contraction(placement: tuple[str, ...] = ("DRAM", "LLB", "DRAM"), **changes: Any) -> WorkloadRow:
+    body: dict[str, Any] = {
+        "domain": [["m", 64, "parallel"], ["n", 128, "parallel"], ["k", 256, "reduction"]],
+        "dtypes": ["float16", "float16", "float32"],
+        "epilogue": [{"op": "relu", "axis": 0}],
+        "stride": 1,
+        "pad": 0,
+        "zero_point": False,
+        **changes,
+    }
+    family = digest_of(body)
+    where = canonical_json(list(placement))
+    return WorkloadRow(digest_of([family, where]), family, WorkloadKind.KERNEL, where, canonical_json(body))
+
+
+RECORDED = contraction()
+
+
+@dataclass(frozen=True)
+class Question:
+    field: str
+    row: WorkloadRow = RECORDED
+    target: str = TARGET.digest
+    toolchain: str = TOOLCHAIN
+    objective: Objective = Objective.LATENCY
+
+
+def near_misses() -> list[Question]:
+    """Over two hundred questions that differ from the record in one field each."""
+    domain = [["m", 64, "parallel"], ["n", 128, "parallel"], ["k", 256, "reduction"]]
+    asked = [Question("target", target=digest(f"target {n}")) for n in range(20)]
+    asked += [Question("toolchain", toolchain=f"timeline-{n}") for n in range(2, 22)]
+    asked += [Question("objective", objective=each) for each in list(Objective)[1:]]
+    for levels in ("LLB LLB DRAM", "DRAM DRAM DRAM", "DRAM LLB LLB", "LLB DRAM LLB", "L1 L1 L1"):
+        asked.append(Question("placement", contraction(tuple(levels.split()))))
+    for axis in range(3):
+        for size in [*range(1, 41), 63, 65, 127, 129, 255, 257, 1024]:
+            changed = [list(each) for each in domain]
+            changed[axis][1] = size
+            asked.append(Question(f"domain[{axis}][1]", contraction(domain=changed)))
+    for operand in range(3):
+        for dtype in ("bfloat16", "int8", "float64"):
+            dtypes = ["float16", "float16", "float32"]
+            dtypes[operand] = dtype
+            asked.append(Question(f"dtypes[{operand}]", contraction(dtypes=dtypes)))
+    asked += [Question("stride", contraction(stride=stride)) for stride in (2, 3, 4)]
+    asked += [Question("pad", contraction(pad=pad)) for pad in (1, 2, 3, True)]
+    asked += [Question("zero_point", contraction(zero_point=value)) for value in (True, 0)]
+    asked += [
+        Question("epilogue[0].op", contraction(epilogue=[{"op": op, "axis": 0}])) for op in ("tanh", "add")
+    ]
+    asked.append(Question("groups", contraction(groups=2)))
+    return asked
+
+
+@pytest.fixture(scope="module")
+def repository(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Repository]:
+    database = open_database(tmp_path_factory.mktemp("lookup") / "tuning.db")
+    repository = Repository(database)
+    filled(repository, [RECORDED])
+    repository.put_target(OTHER_TARGET)
+    yield repository
+    database.close()
+
+
+def test_there_are_two_hundred_near_misses() -> None:
+    assert len({repr(question) for question in near_misses()}) >= 200
+
+
+@pytest.mark.parametrize("question", near_misses(), ids=lambda question: question.field)
+def test_a_near_miss_is_a_miss_and_names_the_field(question: Question, repository: Repository) -> None:
+    answer = lookup(repository, question.row, question.target, question.toolchain, question.objective)
+    assert isinstance(answer, Miss)
+    assert answer.nearest is not None
+    assert [each.field for each in answer.nearest.differences] == [question.field]
+    assert answer.reason.startswith(f"{question.field}: asked ")
+    assert answer.nearest.guess_us == 11.0
+    assert answer.nearest.guess_regret == 10.0
+
+
+def test_a_hit_is_the_record(repository: Repository) -> None:
+    answer = lookup(repository, RECORDED, TARGET.digest, TOOLCHAIN)
+    assert answer == Hit(RECORDED, _best(repository), Match.EXACT)
+
+
+def _best(repository: Repository) -> Best:
+    best = repository.best(key_of(RECORDED))
+    assert best is not None
+    return best
+
+
+def test_a_hit_is_checked_against_the_space_of_today(repository: Repository) -> None:
+    best = _best(repository)
+
+    def ask(space_digest: str, fits: bool | None) -> type:
+        check = None if fits is None else lambda row, found: (row, found) == (RECORDED, best) and bool(fits)
+        answer = lookup(repository, RECORDED, TARGET.digest, TOOLCHAIN, space_digest=space_digest, fits=check)
+        return type(answer)
+
+    assert ask(best.space_digest, None) is Hit
+    assert ask(best.space_digest, False) is Hit, "an equal space needs no second look"
+    assert ask(digest("another space"), True) is Hit
+    assert ask(digest("another space"), False) is Miss
+    assert ask(digest("another space"), None) is Miss
+
+
+def test_relatives_answer_only_when_asked_and_are_marked(repository: Repository) -> None:
+    elsewhere = contraction(("LLB", "LLB", "LLB"))
+    assert isinstance(lookup(repository, elsewhere, TARGET.digest, TOOLCHAIN), Miss)
+    answer = lookup(repository, elsewhere, TARGET.digest, TOOLCHAIN, other_placement=True)
+    assert answer == Hit(elsewhere, _best(repository), Match.OTHER_PLACEMENT)
+    wrong_context = lookup(repository, elsewhere, OTHER_TARGET.digest, TOOLCHAIN, other_placement=True)
+    assert isinstance(wrong_context, Miss)
+    refused = lookup(
+        repository,
+        elsewhere,
+        TARGET.digest,
+        TOOLCHAIN,
+        space_digest=digest("today"),
+        fits=lambda row, best: False,
+        other_placement=True,
+    )
+    assert isinstance(refused, Miss)
+
+
+def test_many_answers_come_in_order(repository: Repository) -> None:
+    rows = [contraction(pad=7), RECORDED, contraction(("L1",) * 3), RECORDED]
+    answers = lookup_many(repository, rows, TARGET.digest, TOOLCHAIN, other_placement=True)
+    assert [answer.workload for answer in answers] == rows
+    assert [type(answer) for answer in answers] == [Miss, Hit, Hit, Hit]
+
+
+def test_the_nearest_has_the_fewest_differences(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "tuning.db")
+    repository = Repository(database)
+    far, near = contraction(pad=1, stride=2, zero_point=True), contraction(pad=2)
+    run = filled(repository, [far, near])
+    answer = lookup(repository, contraction(pad=3), TARGET.digest, TOOLCHAIN)
+    assert isinstance(answer, Miss)
+    assert answer.nearest is not None
+    assert answer.nearest.workload == near
+    assert answer.nearest.best.run == run
+    empty = lookup(
+        repository, replace(near, kind=WorkloadKind.FOREIGN, digest=digest("t1")), TARGET.digest, "x"
+    )
+    assert isinstance(empty, Miss)
+    database.close()
+
+
+def test_an_empty_database_says_so(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "tuning.db")
+    answer = lookup(Repository(database), RECORDED, TARGET.digest, TOOLCHAIN)
+    assert isinstance(answer, Miss)
+    assert answer.nearest is None
+    assert "tune it first" in answer.reason
+    database.close()
+
+
+def test_a_new_best_is_served_at_once(repository: Repository) -> None:
+    row = workload("tuned while others look")
+    assert isinstance(lookup(repository, row, TARGET.digest, TOOLCHAIN, explain=False), Miss)
+    filled(repository, [row])
+    assert isinstance(lookup(repository, row, TARGET.digest, TOOLCHAIN), Hit)
+    run = filled(repository, [row])
+    repository.commit_trials(confirmations(run, 99, row, (2.0, 2.0, 2.0)))
+    repository.publish_best(key_of(row))
+    answer = lookup(repository, row, TARGET.digest, TOOLCHAIN)
+    assert isinstance(answer, Hit)
+    assert answer.best.latency_us == 2.0
+
+
+def test_a_lookup_loads_no_tuning_machinery(tmp_path: Path) -> None:
+    program = (
+        "import sys\n"
+        "from db.lookup import lookup\n"
+        "from db.repository import Repository\n"
+        "from db.session import open_database\n"
+        f"database = open_database({str(tmp_path / 'tuning.db')!r}, read_only=True)\n"
+        "Repository(database).stats()\n"
+        "database.close()\n"
+        "heavy = {'ray', 'xgboost', 'optuna', 'numba', 'onnx', 'fastapi', 'alembic', 'scipy'}\n"
+        "print(sorted(heavy & set(sys.modules)))\n"
+    )
+    open_database(tmp_path / "tuning.db").close()
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False
+    )
+    assert (done.stdout, done.stderr) == ("[]\n", "")
