@@ -15,6 +15,7 @@ returns is the exit code, None being 0; errors are raised, and `api.cli.main` tu
 import typer
 
 VERBS: dict[str, str] = {
+    "serve": "The REST service and the dashboard, with a runner beside it.",
     "targets": "Presets, one target as plain numbers, mistakes in a file of your own.",
 }
 

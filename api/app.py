@@ -1,0 +1,109 @@
+"""The application: routes, what stands in front of them, and what lives as long as the server does."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import APIRouter, FastAPI
+from fastapi.exceptions import RequestValidationError
+from fastapi.routing import APIRoute
+from starlette.exceptions import HTTPException
+
+from api import problems
+from api.access import AccessTable, Need, access
+from api.auth import Door, is_loopback
+from api.gate import Gate
+from api.observe import Observe
+from api.routes import health, jobs, lookup
+from api.service import Service
+from api.settings import Settings
+from api.threads import Threads
+from compiler_core.errors import InputError
+from db.session import Database, open_database
+
+ROUTERS: tuple[APIRouter, ...] = (health.router, jobs.router, lookup.router)
+DESCRIPTION = "Tune neural networks for AI accelerators, and look up what has been tuned before."
+
+
+def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
+    """The service as an ASGI application. `database` is opened from the settings when it is not given."""
+    opened = database or open_database(settings.database)
+    threads = Threads(settings.database_threads)
+    door = Door(opened, is_loopback(settings.host))
+    service = Service(settings, opened, door, threads)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            stack.callback(threads.close)
+            yield
+
+    app = FastAPI(
+        title="Tilewright",
+        version=version("tilewright"),
+        description=DESCRIPTION,
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        separate_input_output_schemas=False,
+    )
+    app.state.service = service
+    for router in (*ROUTERS, _schema_router(app)):
+        app.include_router(router)
+    app.add_exception_handler(HTTPException, problems.on_http)
+    app.add_exception_handler(RequestValidationError, problems.on_invalid)
+    app.add_exception_handler(InputError, problems.on_input)
+    table = AccessTable(routes_of(app))
+    app.add_middleware(Gate, settings=settings, door=door, table=table, threads=threads)
+    app.add_middleware(Observe)
+    app.openapi = _schema_of(app)  # type: ignore[method-assign]  # FastAPI's own way of extending it
+    return app
+
+
+def routes_of(app: FastAPI) -> list[APIRoute]:
+    """Every route that answers, with its declaration of access."""
+    routers = (*ROUTERS, app.state.schema_router)
+    return [route for router in routers for route in router.routes if isinstance(route, APIRoute)]
+
+
+def _schema_router(app: FastAPI) -> APIRouter:
+    router = APIRouter(tags=["operation"])
+
+    @router.get(
+        "/openapi.json",
+        responses=problems.documented(400, 401, 403, 429, 503),
+        openapi_extra=access(Need.READ),
+    )
+    async def openapi() -> dict[str, Any]:
+        """This description."""
+        return app.openapi()
+
+    app.state.schema_router = router
+    return router
+
+
+def _schema_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
+    """OpenAPI with our Problem in place of FastAPI's own error model, and the two ways of giving a key."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        if app.openapi_schema is not None:
+            return app.openapi_schema
+        schema = plain()
+        schemas = schema["components"]["schemas"]
+        for model in (problems.Problem, problems.Fault):
+            shape = model.model_json_schema(ref_template="#/components/schemas/{model}")
+            shape.pop("$defs", None)
+            schemas[model.__name__] = shape
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
+        for methods in schema["paths"].values():
+            for operation in methods.values():
+                if operation.get("x-access") != Need.PUBLIC:
+                    operation["security"] = [{"key": []}]
+        return schema
+
+    return openapi

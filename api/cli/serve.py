@@ -1,0 +1,34 @@
+"""`tune serve`: the REST service and the dashboard, with a runner beside it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.verbs import verb_app
+
+app = verb_app()
+
+
+@app.command()
+def serve(
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on; beyond loopback needs a key.")
+    ] = None,
+    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
+    database: Annotated[str | None, typer.Option("--db", help="SQLite file, or postgresql://...")] = None,
+    runner: Annotated[bool, typer.Option(help="Also work on jobs, in a process beside the server.")] = True,
+    workers: Annotated[int | None, typer.Option(min=1, help="Measuring workers of the runner's Ray.")] = None,
+    ray: Annotated[str | None, typer.Option(help="local, or HOST:PORT of a Ray cluster.")] = None,
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; docs/service.md.")] = None,
+) -> int:
+    """Serve jobs, lookups and the dashboard; nothing has to be configured."""
+    import os
+
+    from api.serve import serve as serve_until_stopped
+    from api.settings import load_settings
+
+    settings = load_settings(
+        os.environ, config, host=host, port=port, database=database, workers=workers, ray=ray
+    )
+    return serve_until_stopped(settings, runner)

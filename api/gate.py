@@ -1,0 +1,147 @@
+"""The gate: pure ASGI, in front of everything. Key, scope, origin, rate and size are checked before any of
+the body is read; what is let through is counted while it comes in.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from api.access import SMALL_BODY_BYTES, Access, AccessTable, Need
+from api.auth import Door, Principal, is_loopback, same_site
+from api.limits import Buckets, Places
+from api.problems import RETRY_AFTER_S, problem
+from api.settings import Settings
+from api.sign_in import sign_in_page
+from api.threads import Threads
+from db.api_keys import Scope as KeyScope
+from db.session import DatabaseDownError
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+UPLOAD_PATIENCE_S = 5.0
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+
+class Gate:
+    """Answers what may not pass, and hands on the rest with `state["principal"]` set."""
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, door: Door, table: AccessTable, threads: Threads
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._door = door
+        self._table = table
+        self._threads = threads
+        self._rates = Buckets(settings.rate_per_s, settings.rate_burst, time.monotonic)
+        per_s = settings.failures_per_minute / 60.0
+        self._failures = Buckets(per_s, max(1.0, settings.failures_per_minute), time.monotonic)
+        self._uploads = Places(settings.max_uploads, UPLOAD_PATIENCE_S)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        access = self._table.of(scope)
+        refusal = self._refuse_host(headers)
+        if refusal is None and access.need is not Need.PUBLIC:
+            try:
+                refusal = await self._refuse_caller(scope, headers, access)
+            except DatabaseDownError:
+                refusal = problem(503, headers={"Retry-After": str(RETRY_AFTER_S)})
+        limit = self._settings.max_upload_mb << 20 if access.upload else SMALL_BODY_BYTES
+        refusal = refusal or _refuse_size(headers, limit)
+        if refusal is not None:
+            await refusal(scope, receive, send)
+            return
+        counted = self._counted(receive, limit)
+        if not access.upload:
+            await self._app(scope, counted, send)
+            return
+        async with self._uploads.one() as place:
+            if not place:
+                refusal = problem(429, "too many uploads at once", headers=_later(RETRY_AFTER_S))
+                await refusal(scope, receive, send)
+                return
+            await self._app(scope, counted, send)
+
+    def _refuse_host(self, headers: Mapping[str, str]) -> Response | None:
+        """Against pages of other sites that had their own name resolve to our address."""
+        name = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
+        name = headers.get("host", "") if name.startswith("[") and not name.endswith("]") else name
+        allowed = [each.strip() for each in self._settings.allowed_hosts.split(",") if each.strip()]
+        known = name in allowed or (is_loopback(name) if self._door.loopback else not allowed)
+        return None if known else problem(400, "the Host header names another service; see allowed_hosts")
+
+    async def _refuse_caller(
+        self, scope: Scope, headers: Mapping[str, str], access: Access
+    ) -> Response | None:
+        principal = await self._threads(
+            self._door.principal, headers.get("authorization", ""), headers.get("cookie", "")
+        )
+        if principal is None:
+            tried = "authorization" in headers or "cookie" in headers
+            address = scope["client"][0] if scope.get("client") else ""
+            if tried and (wait_s := self._failures.take(address)):
+                return problem(429, "too many wrong keys from this address", headers=_later(wait_s))
+            return sign_in_page(401) if access.page else problem(401, headers=CHALLENGE)
+        scope.setdefault("state", {})["principal"] = principal
+        if wait_s := self._rates.take(f"{principal.tenant} {principal.who}"):
+            return problem(429, "too many requests with this key", headers=_later(wait_s))
+        return _refuse_deed(scope["method"], headers, access, principal)
+
+    def _counted(self, receive: Receive, limit: int) -> Receive:
+        """`receive` with limits on bytes, on pauses and on the time of the whole body."""
+        taken = 0
+        finished = False
+        until = time.monotonic() + self._settings.upload_total_s
+
+        async def counted() -> Message:
+            nonlocal taken, finished
+            if finished:
+                return await receive()
+            patience_s = min(self._settings.upload_idle_s, until - time.monotonic())
+            try:
+                async with asyncio.timeout(patience_s):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "the body came too slowly", {"Connection": "close"}) from None
+            taken += len(message.get("body", b""))
+            finished = not message.get("more_body", False)
+            if taken > limit:
+                detail = f"the body is larger than {limit} bytes"
+                raise HTTPException(413, detail, {"Connection": "close"})
+            return message
+
+        return counted
+
+
+def _refuse_deed(
+    method: str, headers: Mapping[str, str], access: Access, principal: Principal
+) -> Response | None:
+    if KeyScope(access.need) not in principal.scopes:
+        return problem(403, f"this key has not the scope {access.need.value!r}")
+    if method not in SAFE and not same_site(headers, principal.by_cookie):
+        return problem(403, "the request comes from a page of another site")
+    return None
+
+
+def _refuse_size(headers: Mapping[str, str], limit: int) -> Response | None:
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdigit()):
+        return problem(400, "Content-Length is not a number", headers={"Connection": "close"})
+    if int(length) > limit:
+        detail = f"the body is larger than {limit} bytes"
+        return problem(413, detail, headers={"Connection": "close"})
+    return None
+
+
+def _later(wait_s: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(wait_s)))}

@@ -1,0 +1,32 @@
+"""/healthz and /readyz: whether the process lives, and whether it can do its work."""
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Depends, Response
+from pydantic import BaseModel
+
+from api.access import Need, access
+from api.problems import documented
+from api.service import Service, service_of
+
+router = APIRouter(tags=["operation"])
+READY_S = 2.0
+
+
+class Health(BaseModel):
+    """The answer of a process that lives."""
+
+    status: Literal["ok"] = "ok"
+
+
+@router.get("/healthz", responses=documented(400), openapi_extra=access(Need.PUBLIC))
+async def healthz() -> Health:
+    """Alive: restart the process when this does not answer."""
+    return Health()
+
+
+@router.get("/readyz", responses=documented(400, 503), openapi_extra=access(Need.PUBLIC))
+async def readyz(service: Annotated[Service, Depends(service_of)], response: Response) -> Health:
+    """Ready: the database answers. Send no traffic while this is 503."""
+    await service.threads(service.door.keys.any_valid)
+    return Health()

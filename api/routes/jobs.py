@@ -1,0 +1,94 @@
+"""/v1/jobs: submit, list, look at, cancel."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, File, Form, Header, Path, Query, Request, Response, UploadFile
+from pydantic import Json
+
+from api.access import Need, access
+from api.auth import Principal, principal_of
+from api.problems import documented
+from api.schemas.jobs import Job, JobPage, JobSpec
+from api.service import Service, Submission, address_of, service_of
+from db.job_rows import JobState
+
+router = APIRouter(tags=["jobs"])
+Serving = Annotated[Service, Depends(service_of)]
+Caller = Annotated[Principal, Depends(principal_of)]
+JobId = Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", examples=["3f2a90c1b7de45aa8c3fd6f0a1b2c3d4"])]
+Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,18}$", description="`next` of the page before")]
+IdempotencyKey = Annotated[
+    str | None,
+    Header(
+        alias="Idempotency-Key",
+        min_length=1,
+        max_length=200,
+        pattern="^[!-~]+$",
+        description="The same key and request give the same job again, however often they are sent",
+        examples=["nightly-2026-01-31-resnet50"],
+    ),
+]
+
+
+@router.post(
+    "/v1/jobs",
+    status_code=201,
+    response_model=Job,
+    responses={
+        200: {"model": Job, "description": "The job that this Idempotency-Key made before."},
+        201: {"headers": {"Location": {"description": "Path of the job", "schema": {"type": "string"}}}},
+        **documented(400, 401, 403, 408, 413, 415, 422, 429, 503),
+    },
+    openapi_extra=access(Need.SUBMIT, upload=True),
+)
+async def submit_job(
+    request: Request,
+    response: Response,
+    service: Serving,
+    caller: Caller,
+    model: Annotated[UploadFile, File(description="An ONNX file, complete in itself")],
+    spec: Annotated[Json[JobSpec], Form(description="A JobSpec as JSON text")],
+    key: IdempotencyKey = None,
+) -> Job:
+    """Queue a tuning job. The model is read before this answers; a bad one is refused in one line."""
+    job, new = await service.submit(Submission.of(model, spec, key), caller, address_of(request))
+    response.status_code = 201 if new else 200
+    response.headers["Location"] = f"/v1/jobs/{job.uid}"
+    return Job.of(job)
+
+
+@router.get(
+    "/v1/jobs",
+    responses=documented(400, 401, 403, 422, 429, 503),
+    openapi_extra=access(Need.READ),
+)
+async def list_jobs(
+    service: Serving,
+    caller: Caller,
+    state: JobState | None = None,
+    cursor: Cursor = None,
+    limit: Annotated[int, Query(ge=1, le=500)] = 50,
+) -> JobPage:
+    """Your jobs, newest first, page by page."""
+    page = await service.threads(service.jobs.list, caller.tenant, state, cursor, limit)
+    return JobPage(jobs=[Job.of(row) for row in page.jobs], next=page.cursor)
+
+
+@router.get(
+    "/v1/jobs/{job_id}",
+    responses=documented(400, 401, 403, 404, 422, 429, 503),
+    openapi_extra=access(Need.READ),
+)
+async def get_job(service: Serving, caller: Caller, job_id: JobId) -> Job:
+    """One job."""
+    return Job.of(await service.job(job_id, caller))
+
+
+@router.post(
+    "/v1/jobs/{job_id}/cancel",
+    responses=documented(400, 401, 403, 404, 413, 422, 429, 503),
+    openapi_extra=access(Need.SUBMIT),
+)
+async def cancel_job(request: Request, service: Serving, caller: Caller, job_id: JobId) -> Job:
+    """Cancel a waiting job at once, a running one after its batch; one that has ended stays as it is."""
+    return Job.of(await service.cancel(job_id, caller, address_of(request)))

@@ -1,0 +1,1 @@
+"""What goes over the wire: pydantic models, each with an example."""

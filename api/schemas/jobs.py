@@ -1,0 +1,143 @@
+"""Jobs on the wire."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any, Self
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from db.job_rows import JobEvent, JobRow, JobState
+from db.records import Objective
+from tuner.request import TuneRequest, read_request
+
+LARGEST_SAFE_INTEGER = 2**53 - 1
+DimName = Annotated[str, Field(min_length=1, max_length=100)]
+DimSize = Annotated[int, Field(ge=1, le=2**31 - 1)]
+
+
+class JobSpec(BaseModel):
+    """What to tune for, and how hard. Only the target is required."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {"target": "ascend910"},
+                {"target": "ethos_u55_128", "level": 3, "trials": 256, "dims": {"batch": 1}, "priority": 5},
+            ]
+        },
+    )
+
+    target: str = Field(
+        min_length=1, max_length=1 << 20, description="Name of a preset, or the text of a target's TOML file"
+    )
+    level: int = Field(
+        2, ge=0, le=3, description="0 default schedule, 1 no measuring, 2 modest, 3 until done"
+    )
+    trials: int | None = Field(None, ge=0, le=1_000_000, description="Measurements at most")
+    time_limit_s: float | None = Field(None, gt=0, le=30 * 86_400, description="Seconds of search at most")
+    objective: Objective = Objective.LATENCY
+    dims: dict[DimName, DimSize] = Field({}, max_length=64, description="Sizes of the model's symbolic dims")
+    seed: int = Field(0, ge=0, le=LARGEST_SAFE_INTEGER)
+    priority: int = Field(0, ge=-100, le=100, description="Jobs of higher priority run first")
+
+    def request(self, model_name: str) -> TuneRequest:
+        """As it is stored."""
+        return TuneRequest(
+            target=self.target,
+            model_name=model_name,
+            level=self.level,
+            trials=self.trials,
+            time_limit_s=self.time_limit_s,
+            objective=str(self.objective),
+            dims=self.dims,
+            seed=self.seed,
+        )
+
+    @classmethod
+    def of(cls, request: TuneRequest, priority: int) -> Self:
+        """Inverse of `request`."""
+        given = {**vars(request), "priority": priority, "dims": dict(request.dims)}
+        del given["model_name"]
+        return cls(**given)
+
+
+class Links(BaseModel):
+    """Where to go on."""
+
+    self: str = Field(examples=["/v1/jobs/3f2a"])
+    events: str = Field(examples=["/v1/jobs/3f2a/events"])
+    result: str = Field(examples=["/v1/jobs/3f2a/result"])
+    report: str = Field(examples=["/v1/jobs/3f2a/report"])
+    page: str = Field(examples=["/jobs/3f2a"])
+
+
+class Job(BaseModel):
+    """A job and where it is."""
+
+    id: str = Field(examples=["3f2a90c1b7de45aa8c3fd6f0a1b2c3d4"])
+    state: JobState
+    spec: JobSpec
+    model_name: str = Field(examples=["resnet50"])
+    model_sha256: str | None = Field(
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
+    )
+    cancel_requested: bool
+    attempts: int = Field(description="How many runners have held it", examples=[1])
+    error: str = Field(description="Why it failed, in one line", examples=[""])
+    created_at: datetime
+    finished_at: datetime | None
+    links: Links
+
+    @classmethod
+    def of(cls, row: JobRow) -> Self:
+        """From the database."""
+        request = read_request(row.spec)
+        path = f"/v1/jobs/{row.uid}"
+        return cls(
+            id=row.uid,
+            state=row.state,
+            spec=JobSpec.of(request, row.priority),
+            model_name=request.model_name,
+            model_sha256=row.upload_digest,
+            cancel_requested=row.cancel_requested,
+            attempts=row.attempts,
+            error=row.error,
+            created_at=moment(row.created_at_s),
+            finished_at=None if row.finished_at_s is None else moment(row.finished_at_s),
+            links=Links(
+                self=path,
+                events=f"{path}/events",
+                result=f"{path}/result",
+                report=f"{path}/report",
+                page=f"/jobs/{row.uid}",
+            ),
+        )
+
+
+class JobPage(BaseModel):
+    """Jobs newest first. `next` is the cursor of the page after this one, absent on the last."""
+
+    jobs: list[Job]
+    next: str | None = Field(examples=["41"])
+
+
+class StoryEvent(BaseModel):
+    """One event of a job, as in the stream."""
+
+    number: int
+    kind: str
+    at: datetime
+    body: Any
+
+    @classmethod
+    def of(cls, event: JobEvent) -> Self:
+        """From the database."""
+        return cls(
+            number=event.number, kind=event.kind, at=moment(event.created_at_s), body=json.loads(event.body)
+        )
+
+
+def moment(seconds: float) -> datetime:
+    """Seconds since 1970 as a time in UTC."""
+    return datetime.fromtimestamp(seconds, UTC)

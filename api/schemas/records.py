@@ -1,0 +1,227 @@
+"""Lookups, records, runs, targets and workers on the wire."""
+
+from datetime import datetime
+from typing import Any, Self
+
+from pydantic import BaseModel, Field
+
+from api.schemas.jobs import moment
+from compiler_core.target import Target, numbers_of
+from compiler_core.target_file import target_text
+from db.browse import RecordRow
+from db.lookup import Answer, Hit
+from db.records import Best, Objective, Purpose, RunRow, Verification
+from db.workers import WorkerRow, WorkerState
+from measure.results import Status
+
+DIGEST = "1f0e" * 16
+
+
+class BestRecord(BaseModel):
+    """The best Config known for a workload, verified and confirmed."""
+
+    workload_digest: str = Field(examples=[DIGEST])
+    target_digest: str = Field(examples=[DIGEST])
+    toolchain: str = Field(examples=["1"])
+    objective: Objective
+    config: dict[str, Any] = Field(examples=[{"tile_m": 64, "cores": 32}])
+    latency_us: float
+    bound_us: float | None
+    energy_uj: float | None
+    peak_bytes: int | None
+    verification: Verification
+    confirmations: int
+
+    @classmethod
+    def of(cls, best: Best) -> Self:
+        """From the database."""
+        return cls(
+            workload_digest=best.key.workload_digest,
+            target_digest=best.key.target_digest,
+            toolchain=best.key.toolchain,
+            objective=best.key.objective,
+            config=dict(best.config.items),
+            latency_us=best.latency_us,
+            bound_us=best.bound_us,
+            energy_uj=best.energy_uj,
+            peak_bytes=best.peak_bytes,
+            verification=best.verification,
+            confirmations=best.confirmations,
+        )
+
+
+class Lookup(BaseModel):
+    """What the database knows of a workload or network: a hit with its record, or a miss and why."""
+
+    hit: bool
+    best: BestRecord | None = None
+    reason: str = Field(default="", examples=["no record has this key; tune it first"])
+
+    @classmethod
+    def of(cls, answer: Answer) -> Self:
+        """From the database; of a miss only what concerns the workload asked about."""
+        if isinstance(answer, Hit):
+            return cls(hit=True, best=BestRecord.of(answer.best))
+        nearest = answer.nearest
+        same = nearest is not None and nearest.workload.digest == answer.workload.digest
+        return cls(hit=False, reason=answer.reason if same else "no record has this key; tune it first")
+
+
+class Record(BaseModel):
+    """A measurement with its provenance. `id` is its number in this database."""
+
+    id: int
+    run: str
+    model_name: str
+    target_name: str
+    workload_digest: str
+    target_digest: str
+    toolchain: str
+    objective: Objective
+    number: int
+    purpose: Purpose
+    config: dict[str, Any]
+    status: Status
+    reason: str
+    latency_us: float | None
+    bound_us: float | None
+    energy_uj: float | None
+    peak_bytes: int | None
+    verification: Verification
+    worker: str
+    imported: bool
+    at: datetime
+
+    @classmethod
+    def of(cls, found: RecordRow) -> Self:
+        """From the database."""
+        row, trial, measured = found.row, found.row.trial, found.row.trial.measurement
+        return cls(
+            id=found.id,
+            run=trial.run,
+            model_name=found.model_name,
+            target_name=found.target_name,
+            workload_digest=row.key.workload_digest,
+            target_digest=row.key.target_digest,
+            toolchain=row.key.toolchain,
+            objective=row.key.objective,
+            number=trial.number,
+            purpose=trial.purpose,
+            config=dict(trial.config.items),
+            status=measured.status,
+            reason=measured.reason,
+            latency_us=measured.latency_us,
+            bound_us=trial.bound_us,
+            energy_uj=measured.energy_uj,
+            peak_bytes=measured.peak_bytes,
+            verification=trial.verification,
+            worker=measured.worker,
+            imported=row.imported,
+            at=moment(row.created_at_s),
+        )
+
+
+class RecordPage(BaseModel):
+    """Records newest first, and the cursor of the next page."""
+
+    records: list[Record]
+    next: str | None = Field(examples=["41"])
+
+
+class Run(BaseModel):
+    """One execution of a search."""
+
+    id: str
+    job: str | None
+    model_digest: str | None
+    target_digest: str
+    toolchain: str
+    objective: Objective
+    seed: int
+    trials_budget: int
+    started_at: datetime
+    finished_at: datetime | None
+    stop_reason: str
+    regret_estimate: float | None
+    imported: bool
+
+    @classmethod
+    def of(cls, row: RunRow) -> Self:
+        """From the database."""
+        asked = row.asked
+        return cls(
+            id=row.uid,
+            job=asked.job,
+            model_digest=asked.model_digest,
+            target_digest=asked.target_digest,
+            toolchain=asked.toolchain,
+            objective=asked.objective,
+            seed=asked.seed,
+            trials_budget=asked.trials_budget,
+            started_at=moment(row.started_at_s),
+            finished_at=None if row.finished_at_s is None else moment(row.finished_at_s),
+            stop_reason=row.stop_reason,
+            regret_estimate=row.regret_estimate,
+            imported=row.imported,
+        )
+
+
+class RunPage(BaseModel):
+    """Runs newest first, and the cursor of the next page."""
+
+    runs: list[Run]
+    next: str | None = Field(examples=["41"])
+
+
+class TargetSummary(BaseModel):
+    """A preset."""
+
+    name: str = Field(examples=["ascend910"])
+    digest: str = Field(examples=[DIGEST])
+    description: str
+    cores: int
+
+
+class TargetDetail(TargetSummary):
+    """A preset with every number, which of them are assumed, and its file."""
+
+    assumed: list[str]
+    numbers: dict[str, Any]
+    toml: str
+
+    @classmethod
+    def of(cls, target: Target) -> Self:
+        """From the compiler."""
+        numbers = {key: value for key, value in numbers_of(target) if not key.startswith("assumed.")}
+        return cls(
+            name=target.name,
+            digest=target.digest,
+            description=target.description,
+            cores=target.cores,
+            assumed=list(target.assumed),
+            numbers={key: str(value) if value == float("inf") else value for key, value in numbers.items()},
+            toml=target_text(target.name),
+        )
+
+
+class Worker(BaseModel):
+    """Who measures, and whether it is believed."""
+
+    name: str
+    device: str
+    state: WorkerState
+    reason: str
+    first_seen_at: datetime
+    last_seen_at: datetime
+
+    @classmethod
+    def of(cls, row: WorkerRow) -> Self:
+        """From the database."""
+        return cls(
+            name=row.name,
+            device=row.device,
+            state=row.state,
+            reason=row.reason,
+            first_seen_at=moment(row.first_seen_at_s),
+            last_seen_at=moment(row.last_seen_at_s),
+        )

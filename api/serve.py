@@ -1,0 +1,102 @@
+"""`tune serve`: the API, and a runner beside it as a process of its own."""
+
+import logging
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict
+
+import uvicorn
+
+from api.app import create_app
+from api.auth import is_loopback
+from api.logs import write_json_lines
+from api.settings import PREFIX, Settings
+from api.slow import protocol_with_deadline
+from compiler_core.errors import UsageError
+from db.api_keys import ApiKeys
+from db.session import Database, open_database
+
+log = logging.getLogger("tilewright.serve")
+RESTART_S = 1.0
+
+
+def serve(settings: Settings, runner: bool = True) -> int:
+    """Serves until SIGINT or SIGTERM. UsageError when this would open an unlocked door to a network."""
+    database = open_database(settings.database)
+    try:
+        require_key_beyond_loopback(settings, database)
+        write_json_lines(settings.log_level)
+        config = uvicorn.Config(
+            create_app(settings, database),
+            host=settings.host,
+            port=settings.port,
+            http=protocol_with_deadline(settings.header_s),
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
+        )
+        with supervised_runner(settings) if runner else _nothing():
+            uvicorn.Server(config).run()
+    finally:
+        database.close()
+    return 0
+
+
+def require_key_beyond_loopback(settings: Settings, database: Database) -> None:
+    """UsageError where somebody beyond this machine could come in and no key exists."""
+    if not is_loopback(settings.host) and not ApiKeys(database).any_valid():
+        raise UsageError(
+            f"listening on {settings.host} needs an API key, and there is none; "
+            "make one with `tune keys create`, or listen on 127.0.0.1"
+        )
+
+
+@contextmanager
+def supervised_runner(settings: Settings) -> Iterator[None]:
+    """A runner process for as long as the block lasts, started again when it dies."""
+    over = threading.Event()
+    current: list[subprocess.Popen[bytes]] = []
+
+    def supervise() -> None:
+        while not over.is_set():
+            child = subprocess.Popen(
+                [sys.executable, "-m", "api.runner_child"],
+                stdin=subprocess.PIPE,  # closes with this process, however that ends
+                env=runner_environment(settings),
+                start_new_session=True,  # an interrupt from the keyboard is ours to pass on
+            )
+            current[:] = [child]
+            if child.wait() != 0 and not over.is_set():
+                log.warning("the runner ended with code %s; starting another", child.returncode)
+            over.wait(RESTART_S)
+
+    thread = threading.Thread(target=supervise, name="runner supervisor", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        for child in current:
+            child.terminate()
+            try:
+                child.wait(settings.shutdown_s)
+            except subprocess.TimeoutExpired:
+                child.kill()
+        thread.join()
+
+
+def runner_environment(settings: Settings) -> Mapping[str, str]:
+    """This process's environment with every setting in it, so that a child reads the same ones."""
+    import os
+
+    given = {PREFIX + name.upper(): str(value) for name, value in asdict(settings).items()}
+    return {**os.environ, **given}
+
+
+@contextmanager
+def _nothing() -> Iterator[None]:
+    yield

@@ -1,0 +1,115 @@
+"""What REST routes and pages share: the verbs of the service over the database, behind its threads."""
+
+from dataclasses import dataclass
+from pathlib import PurePath
+from typing import BinaryIO
+
+from fastapi import Request, UploadFile
+from starlette.exceptions import HTTPException
+
+from api.auth import Door, Principal
+from api.model_check import ModelCheck
+from api.schemas.jobs import JobSpec
+from api.settings import Settings
+from api.threads import Threads
+from compiler_core.errors import UsageError
+from db.audit import Audit
+from db.browse import Browse
+from db.job_rows import JobRow
+from db.jobs import Jobs
+from db.records import plain_name
+from db.repository import Repository
+from db.session import Database
+from db.uploads import Uploads, digest_of_file
+from db.workers import Workers
+
+
+class Service:
+    """The pieces of a running service; none holds anything that has to survive it."""
+
+    def __init__(self, settings: Settings, database: Database, door: Door, threads: Threads) -> None:
+        self.settings = settings
+        self.database = database
+        self.door = door
+        self.threads = threads
+        self.jobs = Jobs(database)
+        self.uploads = Uploads(database)
+        self.repository = Repository(database)
+        self.browse = Browse(database)
+        self.workers = Workers(database)
+        self.audit = Audit(database)
+        self.models = ModelCheck(settings, threads)
+
+    async def submit(self, asked: "Submission", principal: Principal, address: str) -> tuple[JobRow, bool]:
+        """Queues a job once everything about it is known to be good; (the job, whether it is new)."""
+        request = asked.spec.request(asked.model_name)
+        target = request.load_target()
+        file = asked.model
+        digest = await self.threads(digest_of_file, file)
+        if await self.threads(self.uploads.size, digest) is None:
+            facts = await self.models.check(digest, file)
+            unknown = sorted(request.dims.keys() - set(facts.symbols))
+            if unknown:
+                known = ", ".join(facts.symbols) or "none"
+                raise UsageError(f"the model has no dim called {unknown[0]!r}; it has {known}")
+            await self.threads(self.uploads.put_file, file)
+        job, new = await self.threads(
+            self.jobs.submit,
+            principal.tenant,
+            request.to_json(),
+            digest,
+            asked.idempotency_key,
+            asked.spec.priority,
+        )
+        if new:
+            subject = f"{job.uid} {request.model_name} for {target.name}"
+            await self.record(principal, "submit", subject, address)
+        return job, new
+
+    async def job(self, uid: str, principal: Principal) -> JobRow:
+        """The job, if it is the caller's; 404 otherwise."""
+        found = await self.threads(self.jobs.get, uid, principal.tenant)
+        if found is None:
+            raise HTTPException(404, f"there is no job {uid[:64]!r}")
+        return found
+
+    async def cancel(self, uid: str, principal: Principal, address: str) -> JobRow:
+        """Asks for the end of a job of the caller's; no change to one that has ended."""
+        found = await self.threads(self.jobs.cancel, uid, principal.tenant)
+        if found is None:
+            raise HTTPException(404, f"there is no job {uid[:64]!r}")
+        await self.record(principal, "cancel", uid, address)
+        return found
+
+    async def record(self, principal: Principal, action: str, subject: str, address: str) -> None:
+        """Enters a deed into the audit log."""
+        await self.threads(self.audit.add, principal.tenant, principal.who, action, subject, address)
+
+
+@dataclass(frozen=True)
+class Submission:
+    """What came with a request for a job."""
+
+    model: BinaryIO
+    model_name: str
+    spec: JobSpec
+    idempotency_key: str | None = None
+
+    @classmethod
+    def of(cls, model: UploadFile, spec: JobSpec, idempotency_key: str | None = None) -> "Submission":
+        """From an upload; the file's name is kept as far as it is a plain one."""
+        stem = PurePath(model.filename or "model").stem
+        name = plain_name(stem).replace("/", "_").replace(":", "_")[:100] or "model"
+        return cls(model.file, name, spec, idempotency_key)
+
+
+def service_of(request: Request) -> Service:
+    """The service that answers this request."""
+    service = request.app.state.service
+    assert isinstance(service, Service)
+    return service
+
+
+def address_of(request: Request) -> str:
+    """Where the request came from."""
+    return request.client.host if request.client else ""

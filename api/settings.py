@@ -1,0 +1,102 @@
+"""Settings of the service: environment over file over defaults, each described where it is defined.
+
+A setting `max_upload_mb` is TILEWRIGHT_MAX_UPLOAD_MB in the environment and `max_upload_mb = 256` in the TOML
+file that `--config` or TILEWRIGHT_CONFIG names. docs/service.md lists them all, and a test keeps it so.
+"""
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any
+
+from compiler_core.errors import UsageError
+
+PREFIX = "TILEWRIGHT_"
+
+
+def _setting(default: Any, what: str) -> Any:
+    return field(default=default, metadata={"what": what})
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything that can be set; sizes and times carry their units."""
+
+    database: str = _setting("tilewright.db", "path of a SQLite file, or postgresql://user@host/name")
+    host: str = _setting("127.0.0.1", "address to listen on; beyond loopback an API key has to exist")
+    port: int = _setting(8757, "port to listen on")
+    workers: int = _setting(2, "measuring workers of a runner's own Ray")
+    ray: str = _setting("local", "`local`, or HOST:PORT of a Ray cluster")
+    lease_s: float = _setting(8.0, "how long a job stays with a runner that is not heard of")
+    max_upload_mb: int = _setting(512, "largest model file")
+    max_uploads: int = _setting(16, "uploads at the same time; more wait, then are told to come back")
+    upload_idle_s: float = _setting(10.0, "longest pause inside a request's body")
+    upload_total_s: float = _setting(600.0, "longest time for a request's body")
+    header_s: float = _setting(10.0, "longest time for a request's headers")
+    rate_per_s: float = _setting(200.0, "requests per second of one key, on average")
+    rate_burst: int = _setting(400, "requests of one key at once")
+    failures_per_minute: float = _setting(30.0, "wrong keys from one address before it has to wait")
+    max_streams: int = _setting(64, "event streams open at the same time")
+    model_memory_mb: int = _setting(1024, "memory for reading a model")
+    model_s: float = _setting(8.0, "time for reading a model")
+    model_readers: int = _setting(2, "models read at the same time")
+    database_threads: int = _setting(6, "threads that ask the database")
+    allowed_hosts: str = _setting("", "names under which browsers reach the service, separated by commas")
+    log_level: str = _setting("info", "debug, info, warning or error")
+    shutdown_s: float = _setting(20.0, "time for requests and the runner to finish after SIGTERM")
+
+
+def load_settings(
+    environment: Mapping[str, str], file: Path | None = None, **given: str | int | float | None
+) -> Settings:
+    """Defaults, then the file, then the environment, then what is `given` and not None.
+
+    UsageError names the setting that is unknown or not of its kind.
+    """
+    named = environment.get(PREFIX + "CONFIG")
+    path = file or (Path(named) if named else None)
+    settings = Settings()
+    if path is not None:
+        settings = _with(settings, _read(path), f"settings file {path}")
+    settings = _with(
+        settings,
+        {
+            each.name: environment[PREFIX + each.name.upper()]
+            for each in fields(Settings)
+            if PREFIX + each.name.upper() in environment
+        },
+        "environment",
+    )
+    return _with(settings, {name: value for name, value in given.items() if value is not None}, "arguments")
+
+
+def _read(path: Path) -> Mapping[str, Any]:
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"settings file {path}: {error.strerror}") from None
+    except ValueError as error:
+        raise UsageError(f"settings file {path}: not valid TOML: {error}") from None
+
+
+def _with(settings: Settings, values: Mapping[str, Any], where: str) -> Settings:
+    kinds = {each.name: type(each.default) for each in fields(Settings)}
+    changed: dict[str, Any] = {}
+    for name, value in values.items():
+        if name not in kinds:
+            raise UsageError(f"{where}: there is no setting {name!r}; docs/service.md lists them")
+        changed[name] = _of_kind(kinds[name], value, f"{where}: {name}")
+    return replace(settings, **changed)
+
+
+def _of_kind(kind: type, value: Any, what: str) -> Any:
+    if kind is str:
+        return str(value)
+    try:
+        number = kind(value)
+    except (TypeError, ValueError):
+        raise UsageError(f"{what} is {value!r}; give a number") from None
+    if not 0 <= number < float("inf"):
+        raise UsageError(f"{what} is {value!r}; give a number from 0 up")
+    return number
