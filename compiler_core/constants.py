@@ -23,8 +23,8 @@ UNKNOWN_WORK = 1 << 62
 class Recipe:
     """How to make one constant.
 
-    `work` is the number of elements that computing it touches, its sources included (a source shared by two
-    is counted twice); UNKNOWN_WORK while a symbol decides. `symbolic` says whether symbols must be bound.
+    `work` is the number of elements that this step touches, its sources not included; UNKNOWN_WORK while a
+    symbol decides. `symbolic` says whether symbols must be bound, here or in a source.
     """
 
     __slots__ = ("compute", "sources", "symbolic", "work")
@@ -35,7 +35,7 @@ class Recipe:
         self.compute = compute
         self.sources = sources
         self.symbolic: bool = symbolic or any(source.symbolic for source in sources)
-        self.work: int = min(UNKNOWN_WORK, work + sum(source.work for source in sources))
+        self.work = work
 
 
 def recipe_of(array: Array) -> Recipe:
@@ -74,6 +74,22 @@ def run(recipe: Recipe, symbols: Mapping[str, int]) -> Array:
             if not readers[id(source)]:
                 del made[id(source)]
     return made[id(recipe)]
+
+
+def fits(recipe: Recipe, steps: int, work: int) -> bool:
+    """Whether computing a recipe takes at most `steps` steps that touch at most `work` elements together."""
+    seen = {id(recipe)}
+    waiting = [recipe]
+    while waiting:
+        step = waiting.pop()
+        steps, work = steps - 1, work - step.work
+        if steps < 0 or work < 0:
+            return False
+        for source in step.sources:
+            if id(source) not in seen:
+                seen.add(id(source))
+                waiting.append(source)
+    return True
 
 
 def _order(recipe: Recipe) -> tuple[list[Recipe], dict[int, int]]:
@@ -128,6 +144,11 @@ class Constants(Mapping[int, Array]):
         """The same constants with more symbols bound; what does not depend on symbols is not made again."""
         kept = {value: array for value, array in self._made.items() if not self._recipes[value].symbolic}
         return Constants(self._recipes, {**self._symbols, **symbols}, kept)
+
+    @property
+    def computed(self) -> frozenset[int]:
+        """The values somebody has looked at."""
+        return frozenset(self._made)
 
     def recipe(self, value: int) -> Recipe:
         """How `value` is made."""

@@ -182,7 +182,7 @@ def _contract(op: Op, box: Box, left: Array, right: Array, accumulator: np.dtype
 
     product = np.matmul(matrix(left, rows, inner), matrix(right, inner, columns))
     order = batch + rows + columns
-    unflattened = product.reshape([size[a] for a in order])
+    unflattened: Array = product.reshape([size[a] for a in order])
     return unflattened.transpose(np.argsort(order)).astype(accumulator)
 
 

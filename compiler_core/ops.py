@@ -167,7 +167,7 @@ def _quantize(args: Sequence[Array], attributes: Attributes) -> Array:
     x, scale, zero_point = args
     limits = np.iinfo(attributes["to"])
     scaled = np.rint(x / scale) + zero_point.astype(np.float32)
-    return np.clip(scaled, limits.min, limits.max).astype(attributes["to"])
+    return np.asarray(np.clip(scaled, limits.min, limits.max), dtype=attributes["to"])
 
 
 def _dequantize(args: Sequence[Array], attributes: Attributes) -> Array:

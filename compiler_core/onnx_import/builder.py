@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from compiler_core.constants import UNKNOWN_WORK, Recipe, recipe_of, recipe_of_op, run
+from compiler_core.constants import UNKNOWN_WORK, Recipe, fits, recipe_of, recipe_of_op, run
 from compiler_core.dims import Dim, Shape, bind, product_of, symbols_of
 from compiler_core.dtypes import DType, TensorType, dtype_of
 from compiler_core.errors import ModelError
@@ -23,6 +23,8 @@ MAX_CONTENT_ELEMENTS = 65_536
 """Largest constant that shape arithmetic may look into."""
 MAX_CONTENT_WORK = 1 << 22
 """Most elements that may be computed at import to learn such a constant."""
+MAX_CONTENT_STEPS = 25_000
+"""Most folded nodes that may be run at import to learn such a constant."""
 MAX_EXTENT = 1 << 48
 
 
@@ -130,11 +132,16 @@ class Builder:
         """The elements of a small constant, symbolic or not; None where they cannot be known now."""
         if tensor is None:
             return None
-        if tensor.content is None and tensor.recipe is not None and not tensor.recipe.symbolic:
+        recipe = tensor.recipe
+        if tensor.content is None and recipe is not None and not recipe.symbolic:
             size = product_of(tensor.shape)
             small = isinstance(size, int) and size <= MAX_CONTENT_ELEMENTS
-            if small and tensor.recipe.work <= MAX_CONTENT_WORK:
-                tensor.content = run(tensor.recipe, {})
+            if small and fits(recipe, MAX_CONTENT_STEPS, MAX_CONTENT_WORK):
+                tensor.content = run(recipe, {})
+                # What is built on it from here on starts from the array.
+                tensor.recipe = recipe_of(tensor.content)
+                if tensor.value in self.recipes:
+                    self.recipes[tensor.value] = tensor.recipe
         return tensor.content
 
     def equal(self, left: Dim, right: Dim, what: str) -> Dim:

@@ -19,6 +19,8 @@ from compiler_core.onnx_import.tensor_data import constant_from, dense_from, ele
 from compiler_core.onnx_import.walk import Walk, graph_frame
 from compiler_core.simplify import simplify
 
+MAX_MESSAGE = 1000
+
 
 @dataclass(frozen=True)
 class ImportedModel:
@@ -43,8 +45,17 @@ def import_model(path: Path, dims: Mapping[str, int] | None = None) -> ImportedM
     """
     try:
         return _import(path, dict(dims or {}))
+    except ModelError as error:
+        raise ModelError(one_line(str(error))) from error
     except (MemoryError, RecursionError) as error:
-        raise ModelError(f"{str(path)!r} needs more memory or nesting than an import may use") from error
+        shown = one_line(str(path))
+        raise ModelError(f"{shown!r} needs more memory or nesting than an import may use") from error
+
+
+def one_line(text: str) -> str:
+    """`text`, parts of which a model may have written, as one printable line of bounded length."""
+    shown = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text[:MAX_MESSAGE])
+    return shown if len(text) <= MAX_MESSAGE else shown + "..."
 
 
 def _import(path: Path, dims: Mapping[str, int]) -> ImportedModel:

@@ -28,7 +28,7 @@ from compiler_core.onnx_import.context import (
 from compiler_core.onnx_import.node import Node
 from compiler_core.ops import Array
 
-MAX_FITTED_ELEMENTS = 1 << 22
+MAX_FITTED_ELEMENTS = 1 << 17
 
 
 @dataclass(frozen=True)

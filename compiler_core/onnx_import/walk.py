@@ -19,7 +19,9 @@ from compiler_core.onnx_import.registry import BUILDERS
 from compiler_core.onnx_import.tensor_data import constant_from
 
 MAX_NODES = 150_000
-"""Nodes imported from one file, inlined functions and unrolled loops included."""
+"""Nodes of the graph itself."""
+MAX_INLINED = 60_000
+"""Nodes that come from inlined functions and entered branches."""
 MAX_DEPTH = 64
 """Frames inside each other: function calls, branches, loop bodies."""
 
@@ -28,6 +30,8 @@ _STANDARD_DOMAIN = ""
 
 def graph_frame(graph: onnx.GraphProto, versions: Mapping[str, int], outer: Frame | None) -> Frame:
     """A frame for a graph's nodes; a subgraph sees the names of `outer`."""
+    if len(graph.node) > MAX_NODES:
+        raise ModelError(f"the graph has {len(graph.node)} nodes, above the limit of {MAX_NODES}")
     nodes = ordered(graph.node)
     return Frame(
         iter(nodes),
@@ -48,7 +52,7 @@ class Walk:
         self.context = context
         self.functions = functions
         self.frames: list[Frame] = []
-        self.nodes_left = MAX_NODES
+        self.nodes_left = MAX_INLINED
 
     def run(self, frame: Frame) -> None:
         """Import `frame` and whatever it enters."""
@@ -69,11 +73,10 @@ class Walk:
         self.frames.append(frame)
 
     def _step(self, frame: Frame, proto: onnx.NodeProto) -> None:
-        self.nodes_left -= 1
-        if self.nodes_left < 0:
-            raise ModelError(
-                f"the model has more than {MAX_NODES} nodes once functions and loops are inlined"
-            )
+        if frame.depth:
+            self.nodes_left -= 1
+            if self.nodes_left < 0:
+                raise ModelError(f"functions and branches make more than {MAX_INLINED} nodes when inlined")
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         node = Node(proto, frame.versions.get(domain, 0), frame.call_attributes)
         try:
