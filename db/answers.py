@@ -110,11 +110,10 @@ class Answers:
         """Derives the best of `key` again and serves it from now on; None when no trial may be published.
 
         To publish a config: verify it, measure it three more times, commit these as trials with purpose
-        CONFIRMATION, their verification and their bound, then call this. `why_not_best` explains a refusal.
+        CONFIRMATION, their verification and their bound. Committing them derives already; this verb repeats
+        it and tells the outcome, and `why_not_best` explains a refusal.
         """
         with self.database.writing() as connection:
-            words = (key.workload_digest, key.target_digest, key.toolchain, key.objective)
-            lock_name(connection, f"best {' '.join(words)}")
             return derive_again(connection, key)
 
     def why_not_best(self, key: Key, config_digest: str) -> str:
@@ -188,7 +187,8 @@ class Answers:
 
 
 def derive_again(connection: Connection, key: Key) -> Best | None:
-    """What publish_best does, inside a transaction of the caller."""
+    """Replaces the best of `key` inside a transaction of the caller; two that do so take turns."""
+    lock_name(connection, f"best {key.workload_digest} {key.target_digest} {key.toolchain} {key.objective}")
     found = _derive(connection, key)
     connection.execute(delete(best).where(*_is(key)))
     if found is not None:

@@ -9,11 +9,14 @@ from sqlalchemy import Connection, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from compiler_core.errors import RecordError
+from db.answers import derive_again
 from db.columns import database_clock
 from db.records import (
     Effort,
+    Key,
     ModelRow,
     NewRun,
+    Objective,
     Purpose,
     RunRow,
     TargetRow,
@@ -39,6 +42,7 @@ from db.rows import (
 from db.schema import effort, model, run, target, trial, workload
 from db.session import Database
 from db.writes import pieces, put, run_ids, workload_ids
+from measure.results import Status
 
 Guard: TypeAlias = Callable[[Connection], None]
 
@@ -151,8 +155,9 @@ class Runs:
     def commit_trials(self, trials: Sequence[Trial], guard: Guard | None = None) -> None:
         """Appends a batch, all or nothing; when it returns, the batch is durable.
 
-        `guard` (from Jobs.guard) is asked first, in the same transaction. RecordError when a trial is there
-        already, when its run was never started or its workload never put, or when the lease is lost.
+        Where a trial decides about a best (a confirmation, or wrong numbers), that best is derived again in
+        the same transaction. `guard` (from Jobs.guard) is asked first, there too. RecordError when a trial is
+        there already, when its run was never started or its workload never put, or when the lease is lost.
         """
         if not trials:
             return
@@ -170,6 +175,8 @@ class Runs:
                     f"run {first.run!r}: a trial from number {first.number} on is recorded already or breaks "
                     f"a rule of the table ({' '.join(str(error.orig).split())[:200]}); nothing was written"
                 ) from error
+            for key in _decided(connection, trials):
+                derive_again(connection, key)
 
     def trials_of_run(self, uid: str, purpose: Purpose | None = Purpose.SEARCH) -> list[TrialRow]:
         """The trials of one run by number and attempt; every purpose when `purpose` is None."""
@@ -223,3 +230,23 @@ class Runs:
 
     def _trials(self, question: Select[Any]) -> list[TrialRow]:
         return [to_trial(row) for row in self.database.ask(question)]
+
+
+def _decided(connection: Connection, trials: Sequence[Trial]) -> list[Key]:
+    """The keys whose best these trials may change, in an order on which all writers agree."""
+    about = {
+        (each.run, each.workload_digest)
+        for each in trials
+        if each.purpose is Purpose.CONFIRMATION or each.measurement.status is Status.WRONG
+    }
+    if not about:
+        return []
+    question = select(run).where(run.c.uid.in_({uid for uid, _ in about}))
+    runs = {row.uid: row for row in connection.execute(question)}
+    keys = {
+        Key(digest, runs[uid].target_digest, runs[uid].toolchain, Objective(runs[uid].objective))
+        for uid, digest in about
+    }
+    return sorted(
+        keys, key=lambda key: (key.workload_digest, key.target_digest, key.toolchain, key.objective)
+    )

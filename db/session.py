@@ -123,6 +123,8 @@ def open_database(url: str | Path, read_only: bool = False) -> Database:
     name = where.render_as_string(hide_password=True)
     if where.get_backend_name() == "sqlite":
         path = Path(where.database or "")
+        if "\0" in str(path):
+            raise RecordError("the path of the database holds a NUL; choose another path")
         if not where.database or where.database == ":memory:":
             raise RecordError("a database in memory would be lost; give a file, as in sqlite:///tuning.db")
         if read_only and not path.is_file():

@@ -182,7 +182,10 @@ class StorageSuite:
         repository.commit_trials(confirmations(run, 3, row, bound_us=None))
         assert "bound is not known" in repository.why_not_best(key, config(3).digest)
         repository.commit_trials(confirmations(run, 4, row))
+        assert repository.best(key) == repository.publish_best(key)
+        assert repository.best(key) is not None
         repository.commit_trials([trial(run, 9, row, failed(Status.WRONG), of_config=4)])
+        assert repository.best(key) is None, "wrong numbers take a best back at once"
         assert "wrong numbers" in repository.why_not_best(key, config(4).digest)
         assert repository.publish_best(key) is None
         assert repository.best(key) is None

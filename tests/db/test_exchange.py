@@ -151,7 +151,7 @@ def texts(entries: Sequence[Entry]) -> list[str]:
     return [canonical_json(to_object(entry)) for entry in entries]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(parts(), parts(), parts())
 def test_union_is_commutative_associative_idempotent(
     one: list[Entry], two: list[Entry], three: list[Entry]
@@ -165,7 +165,7 @@ def test_union_is_commutative_associative_idempotent(
     assert set(together) <= set(texts(one)) | set(texts(two)) | set(texts(three))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(parts(), st.integers(NEEDED, len(POOL) - 1), st.randoms(use_true_random=False))
 def test_contradicting_parts_merge_in_no_order(part: list[Entry], at: int, order: random.Random) -> None:
     honest = POOL[at]
