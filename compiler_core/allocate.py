@@ -56,9 +56,9 @@ class Arena:
 
 @dataclass(frozen=True)
 class AllocationBudget:
-    """Work after the greedy placements: placements tried by hill climbing, nodes of the exhaustive search."""
+    """Work after the greedy placements: placements tried from each by hill climbing, nodes of the last search."""
 
-    climbs: int = 2_000
+    climbs: int = 3_000
     nodes: int = 100_000
 
 
@@ -149,18 +149,20 @@ def _place(rects: _Rectangles, live: int, budget: AllocationBudget, seed: int) -
     """Base offsets per block: the first placement as low as `live`, else the lowest found."""
     arrays = (rects.start, rects.first, rects.last, rects.shift, rects.size)
     best = np.zeros(rects.start.shape[0] - 1, dtype=np.int64)
-    best_height, best_order = -1, np.arange(best.shape[0])
+    best_height = -1
     for order in _greedy_orders(rects):
         bases = _first_fit(*arrays, order)
         height = _height(rects, bases)
         if best_height < 0 or height < best_height:
-            best, best_height, best_order = bases, height, order
+            best, best_height = bases, height
         if best_height <= live:
             return best
-    draws = np.random.default_rng(seed).random((budget.climbs, 2))
-    bases = _climb(*arrays, best_order, live, draws)
-    if _height(rects, bases) < best_height:
-        best, best_height = bases, _height(rects, bases)
+    generator = np.random.default_rng(seed)
+    for order in _greedy_orders(rects):
+        if best_height > live:
+            bases = _climb(*arrays, order, live, generator.random((budget.climbs, 3)))
+            if _height(rects, bases) < best_height:
+                best, best_height = bases, _height(rects, bases)
     if best_height > live:
         found, bases = _exhaust(*arrays, live, budget.nodes)
         best = bases if found else best
@@ -245,6 +247,34 @@ def _top_block(start: Ints, shift: Ints, size: Ints, bases: Ints) -> tuple[int, 
 
 
 @compiled
+def _support(
+    start: Ints, first: Ints, last: Ints, shift: Ints, size: Ints, bases: Ints, top: int
+) -> Ints:
+    """The blocks that hold `top` up: itself, one it stands on, and so on to the ground."""
+    chain = np.empty(bases.shape[0], dtype=np.int64)
+    chain[0] = top
+    count = 1
+    while count > 0:
+        block, below = chain[count - 1], -1
+        for mine in range(start[block], start[block + 1]):
+            low = bases[block] + shift[mine]
+            for other in range(bases.shape[0]):
+                for its in range(start[other], start[other + 1]):
+                    if (
+                        bases[other] + shift[its] + size[its] == low
+                        and first[its] <= last[mine]
+                        and first[mine] <= last[its]
+                        and bases[other] < bases[block]
+                    ):
+                        below = other
+        if below < 0:
+            break
+        chain[count] = below
+        count += 1
+    return chain[:count]
+
+
+@compiled
 def _climb(
     start: Ints,
     first: Ints,
@@ -255,26 +285,37 @@ def _climb(
     goal: int,
     draws: NDArray[np.float64],
 ) -> Ints:
-    """First fit again and again, the block on top (or, one time in four, any) moved to an earlier turn."""
+    """First fit again and again: a block that holds up the top swaps turns with another, or moves up.
+
+    A third of the moves each: swap within the support, swap with any block, move to an earlier turn.
+    """
     order = order.copy()
     best = _first_fit(start, first, last, shift, size, order)
     height, top = _top_block(start, shift, size, best)
+    chain = _support(start, first, last, shift, size, best, top)
+    turn = np.empty(order.shape[0], dtype=np.int64)
     for draw in draws:
         if height <= goal:
             break
         trial = order.copy()
-        mover = top if draw[0] < 0.75 else order[int((draw[0] - 0.75) * 4 * order.shape[0])]
-        at = 0
-        while trial[at] != mover:
-            at += 1
-        to = int(draw[1] * (at + 1))
-        for i in range(at, to, -1):
-            trial[i] = trial[i - 1]
-        trial[to] = mover
+        for i in range(order.shape[0]):
+            turn[order[i]] = i
+        one = turn[chain[int(draw[0] * chain.shape[0])]]
+        if draw[2] < 0.33:
+            two = turn[chain[int(draw[1] * chain.shape[0])]]
+            trial[one], trial[two] = order[two], order[one]
+        elif draw[2] < 0.67:
+            two = int(draw[1] * order.shape[0])
+            trial[one], trial[two] = order[two], order[one]
+        else:
+            two = int(draw[1] * (one + 1))
+            trial[two + 1 : one + 1] = order[two:one]
+            trial[two] = order[one]
         bases = _first_fit(start, first, last, shift, size, trial)
         trial_height, trial_top = _top_block(start, shift, size, bases)
         if trial_height <= height:
-            order, best, height, top = trial, bases, trial_height, trial_top
+            order, best, height = trial, bases, trial_height
+            chain = _support(start, first, last, shift, size, bases, trial_top)
     return best
 
 
