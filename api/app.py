@@ -15,14 +15,23 @@ from api.access import AccessTable, Need, access
 from api.auth import Door, is_loopback
 from api.gate import Gate
 from api.observe import Observe
-from api.routes import health, jobs, lookup
+from api.routes import events, health, jobs, lookup, machines, operation, records, results
 from api.service import Service
 from api.settings import Settings
 from api.threads import Threads
 from compiler_core.errors import InputError
 from db.session import Database, open_database
 
-ROUTERS: tuple[APIRouter, ...] = (health.router, jobs.router, lookup.router)
+ROUTERS: tuple[APIRouter, ...] = (
+    health.router,
+    jobs.router,
+    events.router,
+    results.router,
+    lookup.router,
+    records.router,
+    machines.router,
+    operation.router,
+)
 DESCRIPTION = "Tune neural networks for AI accelerators, and look up what has been tuned before."
 
 
@@ -101,9 +110,9 @@ def _schema_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
             schemas.pop(name, None)
         schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
         for methods in schema["paths"].values():
-            for operation in methods.values():
-                if operation.get("x-access") != Need.PUBLIC:
-                    operation["security"] = [{"key": []}]
+            for described in methods.values():
+                if described.get("x-access") != Need.PUBLIC:
+                    described["security"] = [{"key": []}]
         return schema
 
     return openapi

@@ -8,6 +8,7 @@ import sys
 import threading
 
 from api.logs import write_json_lines
+from api.metrics import RunnerMetrics
 from api.settings import Settings, load_settings
 from db.session import open_database
 from tuner.runner import Runner, RunnerSettings
@@ -21,7 +22,7 @@ def run_runner(settings: Settings, name: str | None = None, watch_parent: bool =
     database = open_database(settings.database)
     times = RunnerSettings(name, settings.lease_s, settings.lease_s / 4)
     work = Tuning(settings.database, settings.workers, settings.ray)
-    runner = Runner(database, times, work)
+    runner = Runner(database, times, work, RunnerMetrics())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: runner.stop())
     if watch_parent:

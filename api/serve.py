@@ -7,12 +7,14 @@ import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from types import FrameType
 
 import uvicorn
 
 from api.app import create_app
 from api.auth import is_loopback
 from api.logs import write_json_lines
+from api.service import Service
 from api.settings import PREFIX, Settings
 from api.slow import protocol_with_deadline
 from compiler_core.errors import UsageError
@@ -29,8 +31,9 @@ def serve(settings: Settings, runner: bool = True) -> int:
     try:
         require_key_beyond_loopback(settings, database)
         write_json_lines(settings.log_level)
+        app = create_app(settings, database)
         config = uvicorn.Config(
-            create_app(settings, database),
+            app,
             host=settings.host,
             port=settings.port,
             http=protocol_with_deadline(settings.header_s),
@@ -40,10 +43,23 @@ def serve(settings: Settings, runner: bool = True) -> int:
             timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
         )
         with supervised_runner(settings) if runner else _nothing():
-            uvicorn.Server(config).run()
+            _Server(config, app.state.service).run()
     finally:
         database.close()
     return 0
+
+
+class _Server(uvicorn.Server):
+    """Tells open event streams to end when it is told to stop."""
+
+    def __init__(self, config: uvicorn.Config, service: Service) -> None:
+        super().__init__(config)
+        self._service = service
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        """A signal came."""
+        self._service.closing = True
+        super().handle_exit(sig, frame)
 
 
 def require_key_beyond_loopback(settings: Settings, database: Database) -> None:

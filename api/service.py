@@ -8,6 +8,7 @@ from fastapi import Request, UploadFile
 from starlette.exceptions import HTTPException
 
 from api.auth import Door, Principal
+from api.limits import Places
 from api.model_check import ModelCheck
 from api.schemas.jobs import JobSpec
 from api.settings import Settings
@@ -39,6 +40,9 @@ class Service:
         self.workers = Workers(database)
         self.audit = Audit(database)
         self.models = ModelCheck(settings, threads)
+        self.streams = Places(settings.max_streams, patience_s=0.0)
+        self.closing = False
+        """Set when the server is told to stop, so that endless answers end."""
 
     async def submit(self, asked: "Submission", principal: Principal, address: str) -> tuple[JobRow, bool]:
         """Queues a job once everything about it is known to be good; (the job, whether it is new)."""

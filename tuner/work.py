@@ -1,10 +1,11 @@
 """The work of a runner: `tune run` on the files of a job."""
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tuner.report import Report
-from tuner.runner import Answer, Assignment
+from tuner.runner import Answer, Assignment, finite
 
 
 @dataclass(frozen=True)
@@ -39,5 +40,11 @@ class Tuning:
         )
 
     def files(self, assignment: Assignment, answer: Answer) -> Mapping[str, bytes]:
-        """Nothing yet to download beside the result."""
-        return {}
+        """What the service draws of the answer."""
+        from tuner.pictures import pictures_of
+
+        if not isinstance(answer, Report):
+            return {}
+        request = assignment.request
+        pictures = pictures_of(assignment.model, assignment.target, request.dims, answer)
+        return {"pictures.json": json.dumps(finite(pictures)).encode()}

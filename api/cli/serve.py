@@ -25,10 +25,13 @@ def serve(
     """Serve jobs, lookups and the dashboard; nothing has to be configured."""
     import os
 
-    from api.serve import serve as serve_until_stopped
+    from api.metrics_files import counting_together
     from api.settings import load_settings
 
     settings = load_settings(
         os.environ, config, host=host, port=port, database=database, workers=workers, ray=ray
     )
-    return serve_until_stopped(settings, runner)
+    with counting_together(os.environ):
+        from api.serve import serve as serve_until_stopped
+
+        return serve_until_stopped(settings, runner)

@@ -16,6 +16,12 @@ import typer
 
 VERBS: dict[str, str] = {
     "serve": "The REST service and the dashboard, with a runner beside it.",
+    "runner": "Works on the jobs of a database, beside or far from its server.",
+    "submit": "Sends a model to a server to be tuned.",
+    "jobs": "Your jobs on a server.",
+    "watch": "Follows a job to its end.",
+    "cancel": "Asks for the end of a job.",
+    "keys": "Makes, lists and revokes API keys.",
     "targets": "Presets, one target as plain numbers, mistakes in a file of your own.",
 }
 

@@ -1,0 +1,34 @@
+"""`tune jobs`: the jobs of a server."""
+
+from typing import Annotated
+
+import typer
+
+from api.cli.server import DEFAULT_SERVER, AsJson, Server, connect
+from api.cli.verbs import verb_app
+
+app = verb_app()
+
+
+@app.command()
+def jobs(
+    state: Annotated[
+        str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Print your jobs on a server, newest first."""
+    with connect(server) as client:
+        page = client.jobs(state, limit=limit)
+    if as_json:
+        typer.echo(page.model_dump_json(indent=2))
+        return
+    typer.echo(f"{'job':<32} {'state':<10} {'model':<24} {'target':<16} {'created':<19}")
+    for job in page.jobs:
+        target = job.spec.target if "\n" not in job.spec.target else "own target"
+        typer.echo(
+            f"{job.id:<32} {job.state:<10} {job.model_name:<24.24} {target:<16.16} "
+            f"{job.created_at:%Y-%m-%d %H:%M:%S} {job.error}".rstrip()
+        )

@@ -1,0 +1,88 @@
+"""`tune keys`: who may come in. Works on the database itself, so whoever may write it may make keys."""
+
+import json
+from typing import Annotated
+
+import typer
+
+from api.cli.server import AsJson
+from api.cli.verbs import verb_app
+
+app = verb_app()
+Database = Annotated[
+    str, typer.Option("--db", envvar="TILEWRIGHT_DATABASE", help="SQLite file, or postgresql://...")
+]
+DEFAULT = "tilewright.db"
+
+
+@app.callback()
+def keys() -> None:
+    """Make, list and revoke the API keys of a service."""
+
+
+@app.command()
+def create(
+    name: Annotated[str, typer.Argument(help="What it is for.")],
+    tenant: Annotated[str, typer.Option(help="Whose jobs it sees.")] = "local",
+    scope: Annotated[list[str] | None, typer.Option(help="read, submit or admin; may be repeated.")] = None,
+    database: Database = DEFAULT,
+    as_json: AsJson = False,
+) -> None:
+    """Make a key and print its secret, which is shown only now. Scopes are read and submit by default."""
+    from compiler_core.errors import UsageError
+    from db.api_keys import ApiKeys, Scope
+    from db.audit import Audit
+    from db.session import open_database
+
+    wanted = scope or ["read", "submit"]
+    if unknown := sorted(set(wanted) - set(Scope)):
+        raise UsageError(f"--scope {unknown[0]!r} is unknown; choose from {', '.join(Scope)}")
+    opened = open_database(database)
+    key, secret = ApiKeys(opened).create(tenant, name, map(Scope, wanted))
+    Audit(opened).add(key.tenant, "command line", "create key", f"{key.id} {key.name}")
+    opened.close()
+    if as_json:
+        typer.echo(json.dumps({"id": key.id, "tenant": key.tenant, "secret": secret}))
+        return
+    typer.echo(secret)
+    typer.echo(f"key {key.id} {key.name!r} of tenant {key.tenant}: {', '.join(sorted(key.scopes))}", err=True)
+
+
+@app.command("list")
+def list_keys(database: Database = DEFAULT, as_json: AsJson = False) -> None:
+    """Print every key, revoked ones included; secrets are not kept."""
+    from datetime import UTC, datetime
+
+    from db.api_keys import ApiKeys
+    from db.session import open_database
+
+    opened = open_database(database)
+    found = ApiKeys(opened).list()
+    opened.close()
+    if as_json:
+        rows = [{**vars(key), "scopes": sorted(key.scopes)} for key in found]
+        typer.echo(json.dumps(rows, indent=2))
+        return
+    typer.echo(f"{'key':>4} {'tenant':<16} {'name':<24} {'scopes':<18} {'made':<10} state")
+    for key in found:
+        made = datetime.fromtimestamp(key.created_at_s, UTC)
+        state = "valid" if key.revoked_at_s is None else "revoked"
+        scopes = ",".join(sorted(key.scopes))
+        typer.echo(f"{key.id:>4} {key.tenant:<16} {key.name:<24} {scopes:<18} {made:%Y-%m-%d} {state}")
+
+
+@app.command()
+def revoke(
+    key: Annotated[int, typer.Argument(help="Its number, as `tune keys list` prints it.")],
+    database: Database = DEFAULT,
+) -> None:
+    """End a key at once and for good."""
+    from db.api_keys import ApiKeys
+    from db.audit import Audit
+    from db.session import open_database
+
+    opened = open_database(database)
+    ApiKeys(opened).revoke(key)
+    Audit(opened).add("", "command line", "revoke key", str(key))
+    opened.close()
+    typer.echo(f"key {key} is revoked")

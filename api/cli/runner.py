@@ -1,0 +1,33 @@
+"""`tune runner`: work on the jobs of a database, beside or far from the server that takes them."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.verbs import verb_app
+
+app = verb_app()
+
+
+@app.command()
+def runner(
+    database: Annotated[str | None, typer.Option("--db", help="SQLite file, or postgresql://...")] = None,
+    name: Annotated[str | None, typer.Option(help="How it signs; host and process by default.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Measuring workers of its own Ray.")] = None,
+    ray: Annotated[str | None, typer.Option(help="local, or HOST:PORT of a Ray cluster.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Answer /metrics on this port.")] = None,
+    metrics_host: Annotated[str, typer.Option(help="Address for --metrics-port.")] = "127.0.0.1",
+    config: Annotated[Path | None, typer.Option(help="TOML file of settings; docs/service.md.")] = None,
+) -> int:
+    """Take jobs and run them, until told to stop; a job it leaves is finished by another."""
+    import os
+
+    from api import metrics
+    from api.runner_child import run_runner
+    from api.settings import load_settings
+
+    settings = load_settings(os.environ, config, database=database, workers=workers, ray=ray)
+    if metrics_port is not None:
+        metrics.listen(metrics_port, metrics_host)
+    return run_runner(settings, name)

@@ -1,0 +1,69 @@
+"""`tune submit`: a job for a server."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.server import DEFAULT_SERVER, AsJson, Server, connect
+from api.cli.verbs import verb_app
+
+app = verb_app()
+
+
+@app.command()
+def submit(
+    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
+    target: Annotated[str, typer.Option(help="A preset, or the path of a TOML file.")],
+    level: Annotated[int, typer.Option("-O", min=0, max=3, help="How hard to search.")] = 2,
+    trials: Annotated[int | None, typer.Option(min=0, help="Measurements at most.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds of search at most.")] = None,
+    objective: Annotated[str, typer.Option(help="latency, energy, memory or edp.")] = "latency",
+    dim: Annotated[list[str] | None, typer.Option(help="NAME=SIZE of a symbolic dim.")] = None,
+    seed: Annotated[int, typer.Option(min=0)] = 0,
+    priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher runs first.")] = 0,
+    idempotency_key: Annotated[str | None, typer.Option(help="Sent twice, it is still one job.")] = None,
+    as_json: AsJson = False,
+    server: Server = DEFAULT_SERVER,
+) -> None:
+    """Send a model to be tuned, and print the number of the job."""
+    from pydantic import ValidationError
+
+    from api.schemas.jobs import JobSpec
+    from compiler_core.errors import UsageError
+
+    try:
+        spec = JobSpec.model_validate(
+            {
+                "target": _target(target),
+                "level": level,
+                "trials": trials,
+                "time_limit_s": time_limit,
+                "objective": objective,
+                "dims": dict(map(_dim, dim or [])),
+                "seed": seed,
+                "priority": priority,
+            }
+        )
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+    with connect(server) as client:
+        job = client.submit(model, spec, idempotency_key)
+    typer.echo(job.model_dump_json(indent=2) if as_json else job.id)
+
+
+def _target(target: str) -> str:
+    """A name as it is, a file as its text: paths mean nothing to a server."""
+    from compiler_core.target_file import target_text
+
+    return target_text(target) if target.endswith(".toml") or "/" in target else target
+
+
+def _dim(text: str) -> tuple[str, int]:
+    from compiler_core.errors import UsageError
+
+    name, _, size = text.partition("=")
+    if not (name and size.isascii() and size.isdigit()):
+        raise UsageError(f"--dim {text!r} is not NAME=SIZE")
+    return name, int(size)

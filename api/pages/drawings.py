@@ -1,0 +1,141 @@
+"""The drawings of a job, each a function of its Story."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from api.pages.story import Story
+from api.pages.svg import BLUE, FAINT, GREEN, LEFT, ORANGE, Drawing, Scale, across, up
+
+MOST_ROWS = 24
+ROW = 18
+
+
+def convergence(story: Story) -> str:
+    """Best latency of the network over trials, beside what was predicted and what cannot be beaten."""
+    points = story.points
+    last = points[-1]
+    drawing = Drawing(
+        "Convergence",
+        f"After {last.trials} trials the kernels add up to {last.best_us:.6g} microseconds; "
+        f"the bound is {last.bound_us:.6g}.",
+    )
+    tops = [point.best_us for point in points]
+    x = across(0, last.trials)
+    y = up(min(last.bound_us, min(tops)) * 0.9, max(tops) * 1.05, logarithmic=max(tops) > 20 * last.bound_us)
+    drawing.axes(x, y, "trials", "us")
+    drawing.line([(x(0), y(last.bound_us)), (x(last.trials), y(last.bound_us))], GREEN, "6 4")
+    drawing.line([(x(point.trials), y(point.best_us)) for point in points], BLUE)
+    legend = [(BLUE, "best, sum of kernels"), (GREEN, "bound")]
+    predicted = [
+        (x(point.trials), y(point.predicted_us)) for point in points if point.predicted_us is not None
+    ]
+    if predicted:
+        drawing.line(predicted, ORANGE, "2 3", 1.5)
+        legend.insert(1, (ORANGE, "predicted"))
+    drawing.legend(legend)
+    return str(drawing)
+
+
+def kernels(story: Story) -> str:
+    """The kernels that take most of the time, each beside its bound."""
+    assert story.result is not None, "drawable says so"
+    rows = sorted(story.result["kernels"], key=lambda kernel: -_total(kernel))[:MOST_ROWS]
+    slowest = rows[0]
+    height = 60 + ROW * len(rows)
+    drawing = Drawing(
+        "Kernels",
+        f"The {len(rows)} kernels with the most time; the first, {' + '.join(slowest['ops'])}, "
+        f"takes {_total(slowest):.6g} microseconds over {slowest['count']} calls.",
+        height,
+    )
+    x = across(0, _total(slowest))
+    drawing.axes(x, Scale(0, 1, 0, 0), "us, all calls of a kernel", "")
+    for number, kernel in enumerate(rows):
+        y = 20 + ROW * number
+        says = f"{' + '.join(kernel['ops'])}, {kernel['count']} calls, {_total(kernel):.6g} us"
+        drawing.box(LEFT, y, x(_total(kernel)) - LEFT, ROW - 5, BLUE, says)
+        drawing.box(LEFT, y, x(kernel["bound_us"] * kernel["count"]) - LEFT, ROW - 5, GREEN, says)
+        drawing.text(LEFT - 6, y + 11, kernel["workload_digest"][:8], "end")
+    drawing.legend([(BLUE, "measured"), (GREEN, "bound")])
+    return str(drawing)
+
+
+def roofline(story: Story) -> str:
+    """Work rate of every stage over its arithmetic intensity, below the two roofs of the target."""
+    target, stages = story.pictures["target"], _working(story)
+    peak, bandwidth = target["macs_per_us"], target["dram_bytes_per_us"] or float("inf")
+    dots = [
+        (stage["macs"] / max(stage["dram_bytes"], 1), stage["macs"] / _took(stage), stage) for stage in stages
+    ]
+    drawing = Drawing(
+        "Roofline",
+        f"{len(dots)} stages of {target['name']} below a peak of {peak:.4g} multiply-accumulates per us.",
+    )
+    ridge = peak / bandwidth if bandwidth != float("inf") else 1.0
+    x = across(
+        min([ridge / 10, *(intensity for intensity, _, _ in dots)]),
+        max([ridge * 10, *(intensity for intensity, _, _ in dots)]),
+        logarithmic=True,
+    )
+    y = up(min([peak / 1e4, *(rate for _, rate, _ in dots)]), peak * 2, logarithmic=True)
+    drawing.axes(x, y, "multiply-accumulates per DRAM byte", "MAC/us")
+    slope = [(x(x.low), y(min(peak, bandwidth * x.low))), (x(ridge), y(peak)), (x(x.high), y(peak))]
+    drawing.line(slope, GREEN)
+    for intensity, rate, stage in dots:
+        says = f"{stage['name']}: {_took(stage):.4g} us, {rate / peak:.1%} of the peak"
+        drawing.dot(x(intensity), y(rate), 4, BLUE, says)
+    drawing.legend([(BLUE, "a stage"), (GREEN, "roof")])
+    return str(drawing)
+
+
+def timeline(story: Story) -> str:
+    """The stages one after the other, by cores in use."""
+    stages = story.pictures["stages"]
+    cores, end_us = story.pictures["target"]["cores"], story.pictures["latency_us"]
+    drawing = Drawing("Timeline", f"{len(stages)} stages over {end_us:.6g} microseconds on {cores} cores.")
+    x, y = across(0, end_us), up(0, cores)
+    drawing.axes(x, y, "us", "cores")
+    for number, stage in enumerate(stages):
+        left, right, top = x(stage["start_us"]), x(stage["end_us"]), y(stage["cores"] or cores)
+        says = f"{number}: {stage['name']}, {stage['end_us'] - stage['start_us']:.4g} us"
+        color = FAINT if not stage["cores"] else (BLUE, ORANGE)[number % 2]
+        drawing.box(left, top, right - left, y(0) - top, color, says)
+    return str(drawing)
+
+
+def memory(story: Story) -> str:
+    """Which value lies where in the LLB, from the stage that stores it to the last that reads it."""
+    values, stages = story.pictures["values"], story.pictures["stages"]
+    arena = story.pictures["arena_bytes"]
+    drawing = Drawing("Memory map", f"{len(values)} values between kernels share {arena} bytes of the LLB.")
+    x, y = across(0, len(stages)), up(0, arena)
+    drawing.axes(x, y, "stage", "bytes")
+    for number, value in enumerate(values):
+        left, right = x(value["first"]), x(value["last"] + 1)
+        top = y(value["offset"] + value["bytes"])
+        says = f"{value['name']}: {value['bytes']} bytes at {value['offset']}"
+        drawing.box(
+            left, top, right - left, y(value["offset"]) - top, (BLUE, ORANGE, GREEN)[number % 3], says
+        )
+    return str(drawing)
+
+
+DRAWINGS: Mapping[str, Callable[[Story], str]] = {
+    "convergence": convergence,
+    "kernels": kernels,
+    "roofline": roofline,
+    "timeline": timeline,
+    "memory": memory,
+}
+
+
+def _total(kernel: Mapping[str, Any]) -> float:
+    return float(kernel["latency_us"] or 0.0) * int(kernel["count"])
+
+
+def _working(story: Story) -> list[Mapping[str, Any]]:
+    return [stage for stage in story.pictures["stages"] if stage["macs"] and _took(stage) > 0]
+
+
+def _took(stage: Mapping[str, Any]) -> float:
+    return float(stage["end_us"] - stage["start_us"])

@@ -1,0 +1,153 @@
+"""SVG written out by hand: axes, marks and a description for those who cannot see them.
+
+Only presentation attributes and classes; a policy that forbids inline styles shows the same picture.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from html import escape
+
+WIDTH, HEIGHT = 720, 320
+LEFT, RIGHT, TOP, BOTTOM = 76, 16, 16, 44
+INK, FAINT, BLUE, ORANGE, GREEN = "#222", "#ccc", "#1565a5", "#b35400", "#2c7a3f"
+
+
+@dataclass(frozen=True)
+class Scale:
+    """From values to pixels along one axis, linear or logarithmic, with ticks at round values."""
+
+    low: float
+    high: float
+    start: float
+    end: float
+    logarithmic: bool = False
+
+    def __call__(self, value: float) -> float:
+        """Pixels; values beyond the ends are drawn at the ends."""
+        value = min(max(value, self.low), self.high)
+        if self.logarithmic:
+            share = math.log(value / self.low) / math.log(self.high / self.low)
+        else:
+            share = (value - self.low) / (self.high - self.low)
+        return self.start + share * (self.end - self.start)
+
+    @property
+    def ticks(self) -> list[float]:
+        """Round values between the ends."""
+        if self.logarithmic:
+            first, last = math.ceil(math.log10(self.low)), math.floor(math.log10(self.high))
+            every = max(1, (last - first) // 6)
+            decades = [10.0**power for power in range(first, last + 1, every)]
+            return decades if len(decades) > 1 else [self.low, self.high]
+        rough = (self.high - self.low) / 6
+        decade = 10.0 ** math.floor(math.log10(rough))
+        step = next(decade * factor for factor in (1, 2, 5, 10) if decade * factor >= rough)
+        return [step * at for at in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+
+
+@dataclass
+class Drawing:
+    """A picture in the making; `title` and `description` are what a screen reader says."""
+
+    title: str
+    description: str
+    height: int = HEIGHT
+    marks: list[str] = field(default_factory=list)
+
+    @property
+    def floor(self) -> float:
+        """Pixels of the lower edge of the plot."""
+        return self.height - BOTTOM
+
+    def axes(self, across: Scale, up: Scale, across_label: str, up_label: str) -> None:
+        """Grid lines, numbers and labels."""
+        for value in across.ticks:
+            at = across(value)
+            self.marks.append(_line(at, TOP, at, self.floor, FAINT))
+            self.text(at, self.floor + 16, _short(value), "middle")
+        for value in up.ticks:
+            at = up(value)
+            self.marks.append(_line(LEFT, at, WIDTH - RIGHT, at, FAINT))
+            self.text(LEFT - 6, at + 4, _short(value), "end")
+        self.text((LEFT + WIDTH) / 2, self.height - 6, across_label, "middle")
+        self.text(4, 12, up_label, "start")
+
+    def line(
+        self, points: Sequence[tuple[float, float]], color: str, dashes: str = "", width: float = 2
+    ) -> None:
+        """A line through points in pixels."""
+        path = " ".join(f"{x:.1f},{y:.1f}" for x, y in points)
+        dashed = f' stroke-dasharray="{dashes}"' if dashes else ""
+        self.marks.append(
+            f'<polyline points="{path}" fill="none" stroke="{color}" stroke-width="{width}"{dashed}/>'
+        )
+
+    def box(self, x: float, y: float, width: float, height: float, color: str, says: str = "") -> None:
+        """A filled rectangle; `says` shows on hovering."""
+        title = f"<title>{escape(says)}</title>" if says else ""
+        self.marks.append(
+            f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{max(height, 0.5):.1f}" '
+            f'fill="{color}" fill-opacity="0.75" stroke="#fff" stroke-width="0.5">{title}</rect>'
+        )
+
+    def dot(self, x: float, y: float, radius: float, color: str, says: str = "") -> None:
+        """A disc; `says` shows on hovering."""
+        title = f"<title>{escape(says)}</title>" if says else ""
+        self.marks.append(
+            f'<circle cx="{x:.1f}" cy="{y:.1f}" r="{radius:.1f}" fill="{color}" fill-opacity="0.75">'
+            f"{title}</circle>"
+        )
+
+    def text(self, x: float, y: float, words: str, anchor: str = "start", color: str = INK) -> None:
+        """Words at a place."""
+        self.marks.append(
+            f'<text x="{x:.1f}" y="{y:.1f}" text-anchor="{anchor}" fill="{color}">{escape(words)}</text>'
+        )
+
+    def legend(self, entries: Iterable[tuple[str, str]]) -> None:
+        """Colours and what they stand for, in the upper right corner."""
+        for row, (color, words) in enumerate(entries):
+            y = TOP + 14 + row * 16
+            self.marks.append(f'<rect x="{WIDTH - 190}" y="{y - 9}" width="12" height="10" fill="{color}"/>')
+            self.text(WIDTH - 172, y, words)
+
+    def __str__(self) -> str:
+        return (
+            f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.height}" role="img" '
+            f'font-family="system-ui, sans-serif" font-size="12" class="drawing">'
+            f"<title>{escape(self.title)}</title><desc>{escape(self.description)}</desc>"
+            f'<rect width="{WIDTH}" height="{self.height}" fill="#fff"/>{"".join(self.marks)}</svg>'
+        )
+
+
+def _line(x1: float, y1: float, x2: float, y2: float, color: str) -> str:
+    return (
+        f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{color}" stroke-width="1"/>'
+    )
+
+
+def _short(value: float) -> str:
+    size = abs(value)
+    units: tuple[tuple[float, str], ...] = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e4, "k"))
+    for unit, letter in units:
+        if size >= unit:
+            return f"{value / (1e3 if letter == 'k' else unit):g}{letter}"
+    return f"{value:g}"
+
+
+def across(low: float, high: float, logarithmic: bool = False) -> Scale:
+    """The horizontal scale of a drawing."""
+    return _scale(low, high, LEFT, WIDTH - RIGHT, logarithmic)
+
+
+def up(low: float, high: float, floor: float = HEIGHT - BOTTOM, logarithmic: bool = False) -> Scale:
+    """The vertical scale of a drawing."""
+    return _scale(low, high, floor, TOP + 8, logarithmic)
+
+
+def _scale(low: float, high: float, start: float, end: float, logarithmic: bool) -> Scale:
+    if logarithmic:
+        low = max(low, 1e-9)
+        return Scale(low, max(high, low * 10), start, end, True)
+    return Scale(low, high if high > low else low + 1.0, start, end)

@@ -1,0 +1,66 @@
+"""/v1/jobs/{id}/events: the story of a job as server-sent events."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Header, Query
+from fastapi.sse import EventSourceResponse, ServerSentEvent
+from starlette.exceptions import HTTPException
+
+from api.access import Need, access
+from api.problems import RETRY_AFTER_S, documented
+from api.routes.jobs import Caller, JobId, Serving
+from db.job_rows import ENDED, JobRow
+
+router = APIRouter(tags=["jobs"])
+POLL_S = 0.5
+RECONNECT_MS = 1000
+
+
+async def _one_of_mine(service: Serving, caller: Caller, job_id: JobId) -> JobRow:
+    return await service.job(job_id, caller)
+
+
+async def _a_place(service: Serving) -> AsyncIterator[None]:
+    async with service.streams.one() as place:
+        if not place:
+            raise HTTPException(429, "too many event streams", {"Retry-After": str(RETRY_AFTER_S)})
+        yield
+
+
+@router.get(
+    "/v1/jobs/{job_id}/events",
+    response_class=EventSourceResponse,
+    responses=documented(400, 401, 403, 404, 422, 429, 503),
+    openapi_extra=access(Need.READ),
+    dependencies=[Depends(_a_place)],
+)
+async def job_events(
+    service: Serving,
+    job: Annotated[JobRow, Depends(_one_of_mine)],
+    last: Annotated[
+        str | None,
+        Header(alias="Last-Event-ID", pattern="^[0-9]{1,15}$", description="Go on after this event"),
+    ] = None,
+    follow: Annotated[bool, Query(description="False: end after what has happened so far")] = True,
+) -> AsyncIterator[ServerSentEvent]:
+    """Every event from the first (or after Last-Event-ID) on. `phase` and `measured` come from the run,
+    `state` when the job moves on; the stream ends with the job.
+    """
+    after = int(last or 0)
+    told: str | None = None
+    yield ServerSentEvent(comment="events of a job", retry=RECONNECT_MS)
+    while True:
+        now = await service.threads(service.jobs.get, job.uid)
+        for event in await service.threads(service.jobs.events, job.uid, after):
+            after = event.number
+            yield ServerSentEvent(raw_data=event.body, event=event.kind, id=str(event.number))
+        if now is None:
+            return
+        if now.state != told:
+            told = now.state
+            yield ServerSentEvent(data={"state": now.state, "error": now.error}, event="state")
+        if now.state in ENDED or not follow or service.closing:
+            return
+        await asyncio.sleep(POLL_S)

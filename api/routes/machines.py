@@ -1,0 +1,59 @@
+"""/v1/targets and /v1/workers: what can be tuned for, and who measures."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from pydantic import BaseModel
+from starlette.exceptions import HTTPException
+
+from api.access import Need, access
+from api.problems import documented
+from api.routes.jobs import Serving
+from api.schemas.records import TargetDetail, TargetSummary, Worker
+from compiler_core.target_file import list_targets, load_target
+
+router = APIRouter(tags=["machines"])
+
+
+class TargetList(BaseModel):
+    """The presets, by name."""
+
+    targets: list[TargetSummary]
+
+
+class WorkerList(BaseModel):
+    """Every worker ever seen, by name."""
+
+    workers: list[Worker]
+
+
+@router.get("/v1/targets", responses=documented(400, 401, 403, 429, 503), openapi_extra=access(Need.READ))
+async def list_presets() -> TargetList:
+    """The presets."""
+    presets = map(load_target, list_targets())
+    return TargetList(
+        targets=[
+            TargetSummary(name=each.name, digest=each.digest, description=each.description, cores=each.cores)
+            for each in presets
+        ]
+    )
+
+
+@router.get(
+    "/v1/targets/{name}",
+    responses=documented(400, 401, 403, 404, 422, 429, 503),
+    openapi_extra=access(Need.READ),
+)
+async def get_target(
+    name: Annotated[str, Path(pattern="^[A-Za-z0-9_-]{1,100}$", examples=["ascend910"])],
+) -> TargetDetail:
+    """A preset with every number, and its TOML file to start from."""
+    if name not in list_targets():
+        raise HTTPException(404, f"no preset is called {name!r}; there are {', '.join(list_targets())}")
+    return TargetDetail.of(load_target(name))
+
+
+@router.get("/v1/workers", responses=documented(400, 401, 403, 429, 503), openapi_extra=access(Need.READ))
+async def list_workers(service: Serving) -> WorkerList:
+    """Who measures, and who is in quarantine and why."""
+    return WorkerList(workers=[Worker.of(row) for row in await service.threads(service.workers.list)])
