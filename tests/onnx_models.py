@@ -26,9 +26,9 @@ def value(
 
 
 def node(op_type: str, inputs: str, outputs: str, domain: str = "", **attributes: Any) -> onnx.NodeProto:
-    """One node; names separated by spaces, `_` stands for an input that is left out."""
-    given = ["" if name == "_" else name for name in inputs.split()]
-    return helper.make_node(op_type, given, outputs.split(), domain=domain, **attributes)
+    """One node; names separated by spaces, `_` stands for an input or output that is left out."""
+    given, made = (["" if name == "_" else name for name in names.split()] for names in (inputs, outputs))
+    return helper.make_node(op_type, given, made, domain=domain, **attributes)
 
 
 def model(

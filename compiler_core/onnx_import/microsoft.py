@@ -87,14 +87,21 @@ def simplified_layer_normalization(context: Context, node: Node, inputs: Inputs)
 _ACTIVATIONS = {"Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh", "HardSwish": "hard_swish"}
 
 
+_PARAMETERS = ("alpha", "beta", "gamma")
+
+
 def _activated(context: Context, node: Node, y: Tensor) -> Tensor:
-    """Attribute `activation` of a fused operator, its parameters in activation_params."""
+    """Attribute `activation` of a fused operator.
+
+    Its parameters are in activation_params (FusedConv) or activation_alpha, _beta, _gamma (FusedGemm).
+    """
     name = node.text("activation", "")
     numbers = node.numbers("activation_params", [])
     if not name:
         return y
     if name in _ACTIVATIONS:
         return context.builder.elementwise(_ACTIVATIONS[name], y)
+    numbers = numbers or [node.number(f"activation_{p}") for p in _PARAMETERS if node.has(f"activation_{p}")]
     if name == "LeakyRelu" and len(numbers) == 1:
         return context.builder.elementwise("leaky_relu", y, alpha=numbers[0])
     if name == "Clip" and len(numbers) == 2:

@@ -118,12 +118,25 @@ def weight_rows(rule: Rule, size: int, result: int) -> tuple[Array, Array]:
         index = np.stack([low, np.minimum(low + 1, size - 1)], axis=1)
         weights = np.stack([1 - (at - low), at - low], axis=1)
     if rule.coordinates == "tf_crop_and_resize":
-        original = positions(rule, size, result)
-        outside = (original < 0) | (original > size - 1)
-        if outside.any() and rule.extrapolation:
-            raise ModelError("an extrapolation_value other than 0 is not supported")
-        weights = np.where(outside[:, None], 0.0, weights)
+        weights = np.where(_outside(rule, size, result)[:, None], 0.0, weights)
     return np.clip(index, 0, size - 1), weights
+
+
+def _outside(rule: Rule, size: int, result: int) -> Array:
+    original = positions(rule, size, result)
+    return np.asarray((original < 0) | (original > size - 1))
+
+
+def _extrapolated(context: Context, y: Tensor, dim: int, size: Dim, rule: Rule) -> Tensor:
+    """`y` with the rule's extrapolation value where a position of `dim` lies outside the input."""
+    builder = context.builder
+    outside = builder.derived_table(
+        (y.shape[dim], *[1] * (y.rank - dim - 1)),
+        DType.BOOL,
+        [builder.extents([size], (1,))],
+        lambda extents, sources: _outside(rule, int(sources[0][0]), extents[0]),
+    )
+    return builder.elementwise("where", outside, builder.scalar(rule.extrapolation, y.dtype), y)
 
 
 def _cubic(distance: Array, a: float) -> Array:
@@ -279,7 +292,10 @@ def _resize(context: Context, node: Node, inputs: Inputs) -> Tensor:
         )
         untouched = extent == x.shape[dim] and (scale == 1.0 or scale is None)
         if not untouched or rule.coordinates == "tf_crop_and_resize":
+            size = x.shape[dim]
             x = resize_dim(context, x, dim, extent, rule)
+            if rule.coordinates == "tf_crop_and_resize" and rule.extrapolation:
+                x = _extrapolated(context, x, dim, size, rule)
     return x
 
 

@@ -1,0 +1,131 @@
+"""Every operator against the cases that the onnx package ships for it."""
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from compiler_core.dtypes import DType
+from compiler_core.errors import ModelError
+from compiler_core.interpret import interpret
+from compiler_core.onnx_import.importer import import_model
+from tests.onnx_models import Array, saved
+
+OPERATORS = """
+Abs Acos Acosh Add And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool BatchNormalization BitShift
+BitwiseAnd BitwiseNot BitwiseOr BitwiseXor Cast CastLike Ceil Celu Clip Compress Concat Constant
+ConstantOfShape Conv ConvInteger ConvTranspose Cos Cosh CumSum DepthToSpace DequantizeLinear Det Div Dropout
+DynamicQuantizeLinear Einsum Elu Equal Erf Exp Expand EyeLike Flatten Floor GRU Gather GatherElements
+GatherND Gelu Gemm GlobalAveragePool GlobalMaxPool Greater GreaterOrEqual GroupNormalization HardSigmoid
+HardSwish Hardmax Identity If InstanceNormalization IsInf IsNaN LRN LSTM LayerNormalization LeakyRelu Less
+LessOrEqual Log LogSoftmax LpNormalization LpPool MatMul MatMulInteger Max MaxPool Mean
+MeanVarianceNormalization Min Mish Mod Mul Neg NonMaxSuppression NonZero Not OneHot Or PRelu Pad Pow
+QLinearConv QLinearMatMul QuantizeLinear RMSNormalization RNN Range Reciprocal ReduceL1 ReduceL2
+ReduceLogSum ReduceLogSumExp ReduceMax ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Relu
+Reshape Resize ReverseSequence RotaryEmbedding Round ScatterElements ScatterND Selu Shape Shrink Sigmoid
+Sign Sin Sinh Size Slice Softmax Softplus Softsign SpaceToDepth Split Sqrt Squeeze Sub Sum Swish Tan Tanh
+ThresholdedRelu Tile TopK Transpose Trilu Unique Unsqueeze Where Xor
+""".split()  # noqa: SIM905 - a column of quotes would hide what is listed
+
+REASONS = (
+    "element type",
+    "optional_type",
+    "sequence_type",
+    "training mode",
+    "blocked scales",
+    "(SequenceConstruct)",
+    "(Optional)",
+)
+"""Why a case may be refused: types a Graph has not, training, scales for blocks."""
+
+OTHER_RULE = {
+    # onnx's reference takes the unrounded size here, onnxruntime the real one; so does the importer.
+    "test_resize_downsample_scales_linear_align_corners",
+    "test_resize_downsample_scales_cubic_align_corners",
+}
+
+KNOWN_WHEN_READ = {
+    "Clip", "CumSum", "Dropout", "Expand", "OneHot", "Pad", "QLinearConv", "Range",
+    "Reshape", "Resize", "Slice", "Split", "Squeeze", "Tile", "TopK", "Trilu",
+    "Unsqueeze", "ConstantOfShape",
+}  # fmt: skip
+"""Operators whose later inputs (all of them, for the last) are parameters that networks hold as constants."""
+
+
+@pytest.fixture(scope="module")
+def cases() -> dict[str, list[Any]]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from onnx.backend.test.case.node import collect_testcases
+
+        by_operator: dict[str, list[Any]] = {}
+        for case in collect_testcases(None):
+            nodes = case.model.graph.node if case.model else []
+            if len(nodes) == 1 and "expanded" not in case.name:
+                by_operator.setdefault(nodes[0].op_type, []).append(case)
+    return by_operator
+
+
+def _array(given: Any) -> Array:
+    return numpy_helper.to_array(given) if isinstance(given, onnx.TensorProto) else np.asarray(given)
+
+
+def _with_constants(made: onnx.ModelProto, inputs: list[Any]) -> onnx.ModelProto:
+    """The model with its parameters as initializers."""
+    (item,) = made.graph.node
+    if item.op_type in KNOWN_WHEN_READ or item.op_type.startswith("Reduce"):
+        for info, given in zip(made.graph.input, inputs, strict=False):
+            place = list(item.input).index(info.name)
+            is_data = place == 0 and item.op_type not in ("Range", "ConstantOfShape")
+            if not is_data and not (item.op_type == "OneHot" and place == 2):
+                made.graph.initializer.append(numpy_helper.from_array(_array(given), info.name))
+    return made
+
+
+def _check(case: Any, folder: Path) -> None:
+    inputs, outputs = case.data_sets[0]
+    made = onnx.ModelProto()
+    made.CopyFrom(case.model)
+    imported = import_model(saved(_with_constants(made, inputs), folder))
+    graph = imported.graph
+    given = dict(zip([info.name for info in made.graph.input], inputs, strict=False))
+    feeds = {value: _array(given[name]) for name, value in imported.inputs}
+    wanted = [_array(output) for output in outputs]
+    symbols: dict[str, int] = {}
+    for value, array in [*feeds.items(), *zip([v for _, v in imported.outputs], wanted, strict=True)]:
+        for dim, extent in zip(graph.values[value].shape, array.shape, strict=True):
+            if str(dim) in graph.symbols:
+                symbols[str(dim)] = extent
+    bound = graph.bound_to(symbols)
+    own = interpret(bound, feeds)
+    for (name, value), array in zip(imported.outputs, wanted, strict=True):
+        assert own[value].dtype == array.dtype, name
+        short = graph.values[value].dtype in (DType.F16, DType.BF16)
+        tolerance = 1e-2 if short else 1e-3
+        np.testing.assert_allclose(
+            own[value].astype(np.float64),
+            array.astype(np.float64),
+            rtol=tolerance,
+            atol=tolerance if short else 1e-5,
+            err_msg=case.name,
+        )
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("operator", OPERATORS)
+def test_operator(operator: str, cases: dict[str, list[Any]], tmp_path: Path) -> None:
+    passed = 0
+    for case in cases[operator]:
+        if case.name in OTHER_RULE:
+            continue
+        try:
+            _check(case, tmp_path)
+            passed += 1
+        except ModelError as error:
+            if not any(reason in str(error) for reason in REASONS):
+                raise
+    assert passed
