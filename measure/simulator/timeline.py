@@ -332,6 +332,8 @@ def _same_run(
         at, to = one // inner % counts[level], other // inner % counts[level]
         # How many tiles of this level the runs pass through.
         steps = (one % inner + tiles - 1) // inner + 1
+        if steps != (other % inner + tiles - 1) // inner + 1:
+            return False
         if steps > 1 and one % inner != other % inner:
             return False
         passed = 0
@@ -366,7 +368,8 @@ def slowest_core(
 ) -> tuple[int, int, Ints]:
     """Cycles, number and tally of the core that ends last; the first of equals.
 
-    The parallel tiles are cut into contiguous runs, one a core; runs of the same classes are walked once.
+    The parallel tiles are cut into contiguous runs, one a core. With `compress`, runs of the same classes are
+    walked once, and each skips its steady state.
     """
     tiles = 1
     for level in range(parallel_levels):
@@ -383,7 +386,7 @@ def slowest_core(
     for core in range(cores):
         first, last = core * tiles // cores, (core + 1) * tiles // cores
         known = first == last
-        for earlier in range(distinct):
+        for earlier in range(distinct if compress else 0):
             if known:
                 break
             begin = walked[earlier] * tiles // cores

@@ -1,11 +1,16 @@
 """Laws of the simulated timeline over random kernels."""
 
-from hypothesis import given, settings
+from dataclasses import replace
 
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from compiler_core.lower import lower_kernel
 from compiler_core.program import Action
+from compiler_core.workload import Level
 from measure.simulator import timeline
 from measure.simulator.flatten import FlatKernel, Surroundings, flatten
-from measure.simulator.kernel import active_cores
+from measure.simulator.kernel import active_cores, simulate_kernel
 from measure.simulator.layout import ENTRY, FIRINGS, SIZE
 from tests.measure.simulator.random_kernels import Case, kernels
 
@@ -84,3 +89,65 @@ def test_bytes_are_those_the_instructions_move(case: Case) -> None:
         assert rows[:, FIRINGS].sum() == fired[number]
         if step.action in (Action.LOAD, Action.STORE):
             assert (rows[:, FIRINGS] * rows[:, SIZE]).sum() == moved[number]
+
+
+@settings(max_examples=100)
+@given(kernels(), st.sampled_from([1.5, 4.0, 1000.0]))
+def test_more_bandwidth_is_never_slower(case: Case, factor: float) -> None:
+    """For one core and one order of instructions."""
+    alone = lower_kernel(case.regions, case.tiling, 1, case.target)
+    before = simulate_kernel(alone, case.target).cycles
+    for faster in (
+        replace(case.target, llb=replace(case.target.llb, gbps=case.target.llb.gbps * factor)),
+        replace(case.target, dram=replace(case.target.dram, gbps=case.target.dram.gbps * factor)),
+    ):
+        assert simulate_kernel(alone, faster).cycles <= before
+
+
+@settings(max_examples=100)
+@given(kernels())
+def test_more_cores_are_never_slower_without_shared_operands_or_ports(case: Case) -> None:
+    """Tiles that share nothing, on cores that do not take bandwidth from each other."""
+    wide = replace(
+        case.target,
+        cores=8,
+        llb=replace(case.target.llb, gbps=float("inf")),
+        dram=replace(case.target.dram, gbps=float("inf")),
+    )
+    programs = [lower_kernel(case.regions, case.tiling, cores, wide) for cores in (1, 2, 4, 8)]
+    everything = {loop.dim for loop in programs[0].loops if loop.parallel and loop.count > 1}
+    assume(all(everything <= set(step.moves) for step in programs[0].steps))
+    cycles = [simulate_kernel(program, wide).cycles for program in programs]
+    assert cycles == sorted(cycles, reverse=True)
+
+
+@settings(max_examples=200)
+@given(kernels())
+def test_never_below_what_units_and_ports_need(case: Case) -> None:
+    timing = simulate_kernel(case.program, case.target)
+    work, target = timing.span.work, case.target
+    cycles = timing.span.cycles
+    assert cycles >= work.llb_bytes / target.llb_bytes_per_cycle
+    assert cycles >= work.dram_bytes / target.dram_bytes_per_cycle
+    for dtype, macs in work.macs:
+        assert cycles >= macs / target.peak_macs_per_cycle(dtype)
+    assert cycles * target.cores >= max(work.busy_cycles)
+    assert all(busy <= cycles for busy in timing.span.busy_cycles)
+
+
+@settings(max_examples=100)
+@given(kernels())
+def test_dram_moves_each_stored_byte_once_and_each_loaded_byte_at_least_once(case: Case) -> None:
+    target = replace(case.target, llb=replace(case.target.llb, kib=1 << 20))
+    work = simulate_kernel(
+        lower_kernel(case.regions, case.tiling, case.program.cores, target), target
+    ).span.work
+    graph = case.regions.graph
+
+    def size(value: int) -> int:
+        return graph.elements(value) * target.storage_dtype(graph.values[value].dtype).bytes
+
+    in_dram = [v for v in graph.outputs if case.regions.workload.level_of(v) in (Level.DRAM, Level.CONSTANT)]
+    assert work.dram_write_bytes == sum(size(value) for value in in_dram)
+    assert work.llb_write_bytes == sum(size(value) for value in graph.outputs)
+    assert work.dram_read_bytes <= work.llb_read_bytes
