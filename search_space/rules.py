@@ -6,6 +6,7 @@ cut, each cut has one outline, and bytes are products of widths looked up by til
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 from itertools import permutations
 
 import numpy as np
@@ -56,26 +57,22 @@ class KnobLayout:
     target: Target
     _widths: dict[tuple[int, int, bool | None], Counts] = field(default_factory=dict)
 
-    @property
+    @cached_property
     def sizes(self) -> tuple[tuple[int, ...], ...]:
         """Useful tile sizes per loop, ascending."""
-        key = ("loop_sizes", self.target.digest)
-        found = self.regions.remembered.get(key)
-        if not isinstance(found, tuple):
-            found = self.regions.remembered[key] = loop_sizes(self.regions, self.target)
-        return found
+        return loop_sizes(self.regions, self.target)
 
     @property
     def knobs(self) -> tuple[Knob, ...]:
         """The knobs in column order: one per loop worth cutting, then order, slots, cores."""
         return tuple(knob for knob, _ in self._columns)
 
-    @property
+    @cached_property
     def tiled_loops(self) -> tuple[int, ...]:
         """Loops with more than one useful size, in column order: loop k's column is its place here."""
         return tuple(loop for loop, sizes in enumerate(self.sizes) if len(sizes) > 1)
 
-    @property
+    @cached_property
     def _columns(self) -> tuple[tuple[Knob, str], ...]:
         return tuple(self._make_columns())
 
@@ -91,7 +88,7 @@ class KnobLayout:
         yield Knob("store_slots", (1, 2)), "store"
         yield Knob("cores", core_counts(self.target.cores)), "cores"
 
-    @property
+    @cached_property
     def orders(self) -> tuple[tuple[int, ...], ...]:
         """Loop orders of the parallel axes longer than one, outermost first; the model's order comes first."""
         axes = [d for d in self.tiled_loops if self.regions.loops[d].kind is AxisKind.PARALLEL]
@@ -101,7 +98,11 @@ class KnobLayout:
 
     def column(self, kind: str) -> int:
         """The column of the knob that is the only one of its kind; -1 where the kernel has none."""
-        return next((at for at, (_, k) in enumerate(self._columns) if k == kind), -1)
+        return self._column_of.get(kind, -1)
+
+    @cached_property
+    def _column_of(self) -> dict[str, int]:
+        return {kind: at for at, (_, kind) in enumerate(self._columns)}
 
     def loop_positions(self, rows: Rows) -> npt.NDArray[np.int64]:
         """Position of the chosen size in `sizes` of every loop, [n, loops]."""
