@@ -23,7 +23,7 @@ from tests.targets import small_target
 Draw = Callable[..., Any]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Case:
     graph: Graph
     regions: Regions

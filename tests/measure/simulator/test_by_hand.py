@@ -26,15 +26,16 @@ POINTS = 6400
 LOADING, COMPUTING, STORING = 200, 50, 200
 
 
-def plain_chip(cores: int = 1, port: float = inf, **overheads: int) -> Target:
+def plain_chip(
+    cores: int = 1, port: float = inf, *, launch_us: float = 0.0, barrier: int = 0, dispatch: int = 0
+) -> Target:
     """Nothing takes time but bytes and points: 64 bytes a cycle and core, 128 points a cycle."""
-    spent = {"launch_us": 0.0, "barrier_cycles": 0, "tile_dispatch_cycles": 0, **overheads}
     return replace(
         small_target(cores=cores, l1_kib=1024),
         llb=Memory(1 << 20, port, 0, 1),
         dram=Memory(1 << 20, inf, 0, 1),
         dma=Dma(64.0, 0, 1 << 20),
-        overheads=Overheads(**spent),
+        overheads=Overheads(launch_us, barrier, dispatch),
     )
 
 
@@ -111,7 +112,7 @@ def test_a_full_port_both_ways() -> None:
 
 def test_dispatch_holds_tiles_back() -> None:
     """A tile every 300 cycles is slower than a load every 200."""
-    target = plain_chip(tile_dispatch_cycles=300)
+    target = plain_chip(dispatch=300)
     timing = simulate_kernel(lowered(relu(4), target, slots=2), target)
     assert timing.cycles == 4 * 300 + LOADING + COMPUTING + STORING
 
@@ -135,8 +136,7 @@ def two_layers() -> Graph:
 
 
 def test_a_barrier_between_two_stages() -> None:
-    target = plain_chip(barrier_cycles=30)
-    target = replace(target, overheads=replace(target.overheads, launch_us=0.1))
+    target = plain_chip(launch_us=0.1, barrier=30)
     graph = two_layers()
     plan = plan_groups(graph, [(0,), (1,)], target)
     tiling = Tiling((1, POINTS), (), (0, 1))
