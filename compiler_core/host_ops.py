@@ -36,7 +36,8 @@ def _non_zero(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[
 
 def _top_k(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
     """The k extreme elements along an axis, first index first among equals."""
-    x, axis, k = args[0], int(attributes["axis"]), int(attributes["k"])
+    x, axis = args[0], int(attributes["axis"])
+    k = int(attributes["k"] if "k" in attributes else args[1].ravel()[0])
     if attributes["largest"]:
         # A stable ascending sort of the mirrored row, read backwards, keeps the first of equals first.
         order = x.shape[axis] - 1 - np.flip(np.argsort(np.flip(x, axis), axis=axis, kind="stable"), axis)
@@ -150,6 +151,62 @@ def _reverse_sequence(args: Sequence[Array], attributes: Mapping[str, Any]) -> S
     return [result]
 
 
+def _reshape(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
+    x, shape = args[0], args[1].tolist()
+    if not attributes["allowzero"]:
+        shape = [x.shape[at] if extent == 0 else extent for at, extent in enumerate(shape)]
+    return [x.reshape(shape)]
+
+
+def _expand(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
+    x, shape = args[0], args[1].tolist()
+    return [np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(shape)))]
+
+
+def _tile(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
+    return [np.tile(args[0], args[1].tolist())]
+
+
+def _slice(args: Sequence[Array | None], attributes: Mapping[str, Any]) -> Sequence[Array]:
+    x, *lists = args
+    assert x is not None
+    starts, ends, axes, steps = (
+        [] if arg is None else arg.ravel().tolist() for arg in [*lists, None, None][:4]
+    )
+    cut = [slice(None)] * x.ndim
+    for at, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis = (axes[at] if axes else at) % x.ndim
+        step = steps[at] if steps else 1
+        past_front = step < 0 and end < -x.shape[axis]
+        cut[axis] = slice(start, None if past_front else end, step)
+    return [x[tuple(cut)]]
+
+
+def _range(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
+    start, limit, delta = (arg.ravel()[0] for arg in args)
+    count = max(0, int(np.ceil((limit - start) / delta)))
+    return [(start + np.arange(count) * delta).astype(args[0].dtype)]
+
+
+def _pad(args: Sequence[Array | None], attributes: Mapping[str, Any]) -> Sequence[Array]:
+    x, pads, number = (*args, None)[:3]
+    assert x is not None
+    assert pads is not None
+    widths = list(zip(pads[: x.ndim].tolist(), pads[x.ndim :].tolist(), strict=True))
+    if attributes["mode"] == "constant":
+        value = 0 if number is None else number.ravel()[0]
+        return [np.pad(x, widths, mode="constant", constant_values=value)]
+    return [np.pad(x, widths, mode=str(attributes["mode"]))]  # type: ignore[call-overload]  # a mode of numpy
+
+
+def _one_hot(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
+    indices, depth, values = args
+    count, axis = int(depth.ravel()[0]), int(attributes["axis"])
+    places = np.where(indices < 0, indices + count, indices)
+    hot = np.expand_dims(places, axis) == np.arange(count).reshape([-1] + [1] * (indices.ndim - axis))
+    return [np.where(hot, values[1], values[0])]
+
+
 def _determinant(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
     return [np.linalg.det(args[0])]
 
@@ -157,14 +214,21 @@ def _determinant(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequen
 MEANINGS: Mapping[str, Meaning] = {
     "compress": _compress,
     "determinant": _determinant,
+    "expand": _expand,
     "gru": _with_absent(gru),
     "lstm": _with_absent(lstm),
     "non_max_suppression": _with_absent(_non_max_suppression),
     "non_zero": _non_zero,
+    "one_hot": _one_hot,
+    "pad": _with_absent(_pad),
+    "range": _range,
+    "reshape": _reshape,
     "reverse_sequence": _reverse_sequence,
     "rnn": _with_absent(rnn),
     "scatter_elements": _scatter_elements,
     "scatter_nd": _scatter_nd,
+    "slice": _with_absent(_slice),
+    "tile": _tile,
     "top_k": _top_k,
     "unique": _unique,
 }

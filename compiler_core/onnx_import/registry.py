@@ -16,6 +16,7 @@ from compiler_core.onnx_import.quantized import QUANTIZED, QUANTIZED_MICROSOFT
 from compiler_core.onnx_import.recurrent import RECURRENT
 from compiler_core.onnx_import.reduction import REDUCTIONS
 from compiler_core.onnx_import.resize import RESIZES
+from compiler_core.onnx_import.runtime_shapes import with_runtime_shapes
 
 _STANDARD = (
     ATTENTION,
@@ -36,6 +37,6 @@ _MICROSOFT = (MICROSOFT, QUANTIZED_MICROSOFT)
 BUILDERS: Mapping[tuple[str, str], Build] = {
     # onnxruntime writes this one into the standard domain
     ("", "SimplifiedLayerNormalization"): simplified_layer_normalization,
-    **{("", op_type): build for room in _STANDARD for op_type, build in room.items()},
+    **{("", op_type): build for room in _STANDARD for op_type, build in with_runtime_shapes(room).items()},
     **{("com.microsoft", op_type): build for room in _MICROSOFT for op_type, build in room.items()},
 }
