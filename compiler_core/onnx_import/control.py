@@ -3,10 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
+import numpy as np
+
+from compiler_core.dtypes import DType
 from compiler_core.errors import ModelError
 from compiler_core.onnx_import.builder import Tensor
-from compiler_core.onnx_import.context import required
+from compiler_core.onnx_import.context import optional, required
 from compiler_core.onnx_import.frames import Frame
+from compiler_core.onnx_import.movement import concat
 from compiler_core.onnx_import.node import Node
 
 if TYPE_CHECKING:
@@ -53,4 +57,53 @@ def _enter_if(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Tensor | 
     chosen.finish = then_done
 
 
-ENTER: Mapping[str, Enter] = {"If": _enter_if}
+def _enter_loop(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Tensor | None]) -> None:
+    """A Loop of known trip count whose condition stays true is its body, written out turn by turn."""
+    builder = walk.context.builder
+    body = node.graph("body")
+    trips, going = (builder.content(optional(inputs, at)) for at in range(2))
+    if trips is None or trips.dtype == object:
+        raise ModelError("a Loop whose trip count is computed from data is not supported")
+    if optional(inputs, 1) is not None and going is None:
+        raise ModelError("a Loop whose condition is computed from data is not supported")
+    count = 0 if going is not None and not going.ravel()[0] else int(trips.ravel()[0])
+    if count > MAX_TURNS:
+        raise ModelError(f"a Loop of {count} turns is above the limit of {MAX_TURNS}")
+    carried = [required(inputs, at) for at in range(2, len(inputs))]
+    names = [info.name for info in body.input]
+    results = [info.name for info in body.output]
+    if len(names) != 2 + len(carried) or len(results) < 1 + len(carried):
+        raise ModelError("the body's inputs or outputs do not fit what the Loop carries")
+    scanned: list[list[Tensor]] = [[] for _ in results[1 + len(carried) :]]
+
+    def turn(at: int, state: Sequence[Tensor]) -> None:
+        if at == count:
+            if count == 0 and scanned:
+                raise ModelError("a Loop without turns whose results are collected is not supported")
+            walk.results(frame, node, [*state, *[concat(builder, parts, 0) for parts in scanned]])
+            return
+        inner = walk.enter_graph(frame, body)
+        index = builder.constant(np.array(at, dtype=np.int64))
+        for name, tensor in zip(names, [index, builder.scalar(True, DType.BOOL), *state], strict=True):
+            inner.define(name, tensor)
+
+        def finish() -> None:
+            again = builder.content(inner.lookup(results[0]))
+            if again is None:
+                raise ModelError("a Loop whose condition is computed from data is not supported")
+            if not again.ravel()[0] and at + 1 < count:
+                raise ModelError("a Loop that ends before its trip count is not supported")
+            after = [inner.lookup(name) for name in results[1:]]
+            for parts, tensor in zip(scanned, after[len(state) :], strict=True):
+                parts.append(builder.reshape(tensor, (1, *tensor.shape)))
+            turn(at + 1, after[: len(state)])
+
+        inner.finish = finish
+
+    turn(0, carried)
+
+
+MAX_TURNS = 1024
+"""Most turns of a Loop that are written out."""
+
+ENTER: Mapping[str, Enter] = {"If": _enter_if, "Loop": _enter_loop}

@@ -1,4 +1,4 @@
-"""RNN, LSTM and GRU: host ops with the meaning of compiler_core.host_recurrences."""
+"""RNN, LSTM and GRU: structured steps where the length is known, else compiler_core.host_recurrences."""
 
 from collections.abc import Mapping
 
@@ -7,6 +7,7 @@ from compiler_core.host_recurrences import ACTIVATIONS
 from compiler_core.onnx_import.builder import Tensor
 from compiler_core.onnx_import.context import Build, Context, Inputs, optional, required
 from compiler_core.onnx_import.node import Node
+from compiler_core.onnx_import.recurrent_steps import unrolled
 from compiler_core.ops import AttributeValue
 
 
@@ -41,9 +42,11 @@ def _recurrence(function: str, gates: int, states: int) -> Build:
         outputs = [(batch, steps, directions, hidden) if layout else (steps, directions, batch, hidden)]
         last = (batch, directions, hidden) if layout else (directions, batch, hidden)
         shapes = [*outputs, *[last] * states]
-        return context.host(
-            node, function, inputs, [(shape, x.dtype) for shape in shapes], **_attributes(node, hidden)
-        )
+        attributes = _attributes(node, hidden)
+        steps_written_out = unrolled(context, node, inputs, function, attributes, gates)
+        if steps_written_out is not None:
+            return steps_written_out
+        return context.host(node, function, inputs, [(shape, x.dtype) for shape in shapes], **attributes)
 
     return build
 
