@@ -1,18 +1,19 @@
 """Why a lookup missed: the record nearest to the question, and the fields in which the two differ."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Row, Select, bindparam, or_, select
 
+from db.near import half_digests, leaves, parse_json, skeleton_digest
 from db.records import Best, Key, WorkloadKind, WorkloadRow
-from db.rows import parse_json, skeleton_digest, to_best
+from db.rows import to_best
 from db.schema import best, workload
 from db.session import Database
 
 _CANDIDATES = 2_000
 _LONGEST_VALUE = 60
+_NOTHING = "nothing"
 
 _candidates: Select[Any] = select(
     best, workload.c.family_digest, workload.c.kind, workload.c.placement, workload.c.body
@@ -32,6 +33,12 @@ _in_context = (
     best.c.target_digest == bindparam("target_digest"),
     best.c.toolchain == bindparam("toolchain"),
     best.c.objective == bindparam("objective"),
+)
+_half_alike: Select[Any] = _candidates.where(
+    or_(
+        workload.c.first_half_digest == bindparam("first_half_digest"),
+        workload.c.second_half_digest == bindparam("second_half_digest"),
+    )
 )
 _lookalikes: Select[Any] = _candidates.where(workload.c.skeleton_digest == bindparam("skeleton_digest"))
 _others: Select[Any] = _candidates.where(workload.c.kind == bindparam("kind"))
@@ -72,13 +79,16 @@ class Nearest:
 def nearest_record(database: Database, asked: WorkloadRow, key: Key) -> Nearest | None:
     """The record that differs from the question in the fewest fields; None in a database without any.
 
-    Looked for among the same workload elsewhere, then its family, then workloads of the same form (their
-    bodies differ in values only), then any of its kind.
+    Looked for among the same workload elsewhere and its family; then workloads that share half of their
+    values, which finds all that differ in one; then those of the same form, then any of its kind.
     """
+    halves = half_digests(asked.kind, asked.body)
     values = {
         "digest": asked.digest,
         "family_digest": asked.family_digest,
-        "skeleton_digest": skeleton_digest(asked),
+        "first_half_digest": halves[0],
+        "second_half_digest": halves[1],
+        "skeleton_digest": skeleton_digest(asked.kind, asked.body),
         "kind": asked.kind,
         "target_digest": key.target_digest,
         "toolchain": key.toolchain,
@@ -86,6 +96,8 @@ def nearest_record(database: Database, asked: WorkloadRow, key: Key) -> Nearest 
     }
     questions = (
         _relatives,
+        _half_alike.where(*_in_context).order_by(*_order).limit(_CANDIDATES),
+        _half_alike.order_by(*_order).limit(_CANDIDATES),
         _lookalikes.where(*_in_context).order_by(*_order).limit(_CANDIDATES),
         _lookalikes.order_by(*_order).limit(_CANDIDATES),
         _others.where(*_in_context).order_by(*_order).limit(_CANDIDATES),
@@ -126,29 +138,13 @@ def workload_differences(asked: WorkloadRow, found: WorkloadRow) -> list[Differe
     differences = []
     if asked.placement != found.placement:
         differences.append(Difference("placement", _short(asked.placement), _short(found.placement)))
-    left = parse_json(asked.body, f"body of workload {asked.digest[:12]}")
-    right = parse_json(found.body, f"body of workload {found.digest[:12]}")
-    differences += _leaves(left, right, "")
+    left = dict(leaves(parse_json(asked.body, f"body of workload {asked.digest[:12]}")))
+    right = dict(leaves(parse_json(found.body, f"body of workload {found.digest[:12]}")))
+    for path in sorted(left.keys() | right.keys()):
+        mine, theirs = left.get(path, _NOTHING), right.get(path, _NOTHING)
+        if mine != theirs or type(mine) is not type(theirs):
+            differences.append(Difference(path or "body", _short(mine), _short(theirs)))
     return differences or [Difference("digest", asked.digest[:12], found.digest[:12])]
-
-
-def _leaves(asked: Any, found: Any, path: str) -> Iterator[Difference]:
-    if isinstance(asked, dict) and isinstance(found, dict):
-        for name in sorted(asked.keys() | found.keys()):
-            inner = f"{path}.{name}" if path else name
-            if name not in asked or name not in found:
-                yield Difference(inner, _value(asked, name), _value(found, name))
-            else:
-                yield from _leaves(asked[name], found[name], inner)
-    elif isinstance(asked, list) and isinstance(found, list) and len(asked) == len(found):
-        for at, (left, right) in enumerate(zip(asked, found, strict=True)):
-            yield from _leaves(left, right, f"{path}[{at}]")
-    elif asked != found or type(asked) is not type(found):
-        yield Difference(path or "body", _short(asked), _short(found))
-
-
-def _value(container: dict[str, Any], name: str) -> str:
-    return _short(container[name]) if name in container else "nothing"
 
 
 def _short(value: Any) -> str:

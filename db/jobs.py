@@ -29,7 +29,7 @@ from db.job_rows import (
     to_job,
     to_lease,
 )
-from db.rows import parse_json
+from db.near import parse_json
 from db.runs import Guard
 from db.schema import job, job_event
 from db.session import Database

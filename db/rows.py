@@ -5,8 +5,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Row, Select, select
 
-from compiler_core.digest import Json, digest_of
-from compiler_core.errors import RecordError
+from db.near import half_digests, parse_json, skeleton_digest
 from db.records import (
     Best,
     Key,
@@ -49,36 +48,17 @@ def workload_columns(row: WorkloadRow) -> Columns:
     check_digest(row.digest, "workload")
     check_digest(row.family_digest, "family")
     parse_json(row.placement, f"placement of workload {row.digest[:12]}")
+    halves = half_digests(row.kind, row.body)
     return {
         "digest": row.digest,
         "family_digest": row.family_digest,
-        "skeleton_digest": skeleton_digest(row),
+        "skeleton_digest": skeleton_digest(row.kind, row.body),
+        "first_half_digest": halves[0],
+        "second_half_digest": halves[1],
         "kind": row.kind,
         "placement": row.placement,
         "body": row.body,
     }
-
-
-def skeleton_digest(row: WorkloadRow) -> str:
-    """Digest of the body with its numbers and words blanked: equal for workloads alike but for values."""
-    body = parse_json(row.body, f"body of workload {row.digest[:12]}")
-    return digest_of([row.kind, _blanked(body)])
-
-
-def _blanked(value: Any) -> Json:
-    if isinstance(value, dict):
-        return {name: _blanked(inner) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [_blanked(inner) for inner in value]
-    return None
-
-
-def parse_json(text: str, what: str) -> Any:
-    """`text` as JSON; RecordError names `what` when it is not, or is nested too deep to read."""
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise RecordError(f"{what} is not usable JSON: {error}") from None
 
 
 def to_workload(row: Row[Any]) -> WorkloadRow:

@@ -11,6 +11,7 @@ from sqlalchemy.exc import IntegrityError
 from compiler_core.errors import RecordError
 from db.answers import derive_again
 from db.columns import database_clock
+from db.near import parse_json
 from db.records import (
     Effort,
     Key,
@@ -30,7 +31,6 @@ from db.records import (
 )
 from db.rows import (
     in_trial_order,
-    parse_json,
     run_columns,
     select_trial,
     to_run,

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from db.columns import Digest, Identity, database_clock
 
-SCHEMA_VERSION = "0003"
+SCHEMA_VERSION = "0004"
 VERSION_TABLE = "tilewright_version"
 
 metadata = MetaData(
@@ -52,6 +52,8 @@ workload = Table(
     Column("digest", Digest, nullable=False, unique=True),
     Column("family_digest", Digest, nullable=False, index=True),
     Column("skeleton_digest", Digest, nullable=False, index=True),
+    Column("first_half_digest", Digest, index=True),
+    Column("second_half_digest", Digest, index=True),
     Column("kind", String(16), nullable=False),
     Column("placement", Text, nullable=False),
     Column("body", Text, nullable=False),
