@@ -26,6 +26,8 @@ class EnsembleSettings:
     row_share: float = 0.8
     column_share: float = 0.8
     max_rows: int = 1500
+    process_rows: int = 200
+    process_share: float = 0.7
 
 
 @dataclass(frozen=True)

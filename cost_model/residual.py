@@ -11,8 +11,10 @@ import numpy as np
 
 from cost_model.ensemble import Ensemble, EnsembleSettings, Features, Floats, fit_ensemble
 from cost_model.feasibility import Feasibility, fit_feasibility
+from cost_model.gaussian import GaussianProcess, fit_gaussian
 
 _OFFSET_SHRINKAGE = 2.0
+_KNEE, _SLOW_SCALE = 0.3, 0.25
 
 
 @dataclass(frozen=True)
@@ -44,19 +46,27 @@ class ResidualModel:
     """A fitted model; `offsets` holds the level of each task it has records of."""
 
     ensemble: Ensemble
+    process: GaussianProcess
+    process_share: float
     feasibility: Feasibility
     offsets: Mapping[str, float]
     default_offset: float
 
     def predict(self, task: str, features: Features, draft_log: Floats) -> Prediction:
         """For rows of `task` (known to the model or not): features [n, f], log draft [n]."""
-        mean, std = self.ensemble.predict(features)
+        trees, trees_std = self.ensemble.predict(features)
+        smooth, smooth_std = self.process.predict(features)
+        share = self.process_share
+        mean = share * smooth + (1.0 - share) * trees
+        # Spread of a mixture: within its parts, and between them.
+        apart = share * (1.0 - share) * (smooth - trees) ** 2
+        std = np.sqrt(share * smooth_std**2 + (1.0 - share) * trees_std**2 + apart)
         level = self.offsets.get(task, self.default_offset)
         return Prediction(draft_log + level + mean, std, self.feasibility.probability(features))
 
 
 def fit_residual(
-    records: Sequence[TaskRecords], seed: int, settings: EnsembleSettings
+    records: Sequence[TaskRecords], reference: Features, seed: int, settings: EnsembleSettings
 ) -> ResidualModel | None:
     """The model over all `records`; None while fewer than two measurements succeeded.
 
@@ -67,7 +77,7 @@ def fit_residual(
     rng = np.random.default_rng(seed)
     total = sum(len(r.latency_log) for r in records)
     kept = [_thinned(r, settings.max_rows / total, rng) for r in records]
-    residuals = [r.latency_log - r.draft_log for r in kept]
+    residuals = [_residual(r) for r in kept]
     finite = [np.isfinite(residual) for residual in residuals]
     default = float(np.mean(np.concatenate([r[ok] for r, ok in zip(residuals, finite, strict=True)])))
     offsets = {}
@@ -82,12 +92,27 @@ def fit_residual(
     level = np.concatenate([np.full(len(r.latency_log), offsets[r.task]) for r in kept])
     weight = np.concatenate([np.full(len(r.latency_log), r.weight) for r in kept])
     target = np.concatenate(residuals) - level
+    process_rows = settings.process_rows
     return ResidualModel(
         fit_ensemble(features[ok], target[ok], weight[ok], seed, settings),
+        fit_gaussian(features[ok], target[ok], reference, rng, process_rows),
+        settings.process_share * min(1.0, process_rows / int(ok.sum())),
         fit_feasibility(features, ok, seed, settings),
         offsets,
         default,
     )
+
+
+def _residual(records: TaskRecords) -> Floats:
+    """log(measured) - log(draft); without a draft log(measured), its slow part drawn in.
+
+    Where latencies range over a hundredfold, models would spend themselves on how slow the slow ones are.
+    """
+    if records.draft_log.any() or not np.isfinite(records.latency_log).any():
+        return records.latency_log - records.draft_log
+    knee = np.nanquantile(records.latency_log, _KNEE)
+    beyond = np.maximum(records.latency_log - knee, 0.0)
+    return records.latency_log - (1.0 - _SLOW_SCALE) * beyond
 
 
 def _thinned(records: TaskRecords, share: float, rng: np.random.Generator) -> TaskRecords:

@@ -2,7 +2,7 @@
 
 Two ideas share a batch. Near the best, its neighbourhood is polished: that wins early, when a model knows
 little. Everywhere else a pool (the whole space, or what evolution over the model, the density of the good and
-chance come up with) is ranked by the lower confidence bound of the model: that wins later.
+chance come up with) is ranked by the model's expected improvement: that wins later.
 """
 
 from dataclasses import dataclass
@@ -12,28 +12,32 @@ import numpy.typing as npt
 
 from cost_model.residual import ResidualModel
 from search_space.knobs import Rows
-from search_space.moves import crossover, distinct, mutate, neighbours, random_grid, row_keys, sample
+from search_space.moves import crossover, distinct, mutate, neighbours, random_grid, sample
+from tuner.acquisition import log_expected_improvement
 from tuner.problem import Floats, History, Problem
 
 
 @dataclass(frozen=True)
 class ProposeSettings:
-    """`confidence` weighs the spread of the model, `polish_share` is the part of a batch near the best."""
+    """How a batch is put together.
+
+    `warm_up` measurements of a run go by draft rank, `blind_warm_up` of a task without a draft by spread.
+    `polish_share` of a batch are neighbours of the best `polish_best`. `diversity` is what a pick costs the
+    rows one knob away from it, in quarters of the spread of all scores.
+    """
 
     warm_up: int = 16
     blind_warm_up: int = 6
-    confidence: float = 1.0
     polish_share: float = 0.25
     polish_best: int = 2
     pool: int = 512
     generations: int = 3
-    diversity: float = 0.5
-    ei: int = 0
+    diversity: float = 1.0
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """Rows [n, knobs] not asked before, with their lower confidence bound [n]; the lower the better."""
+    """Rows [n, knobs] not asked before, score [n] (the higher the better), and which are near the best."""
 
     rows: Rows
     score: Floats
@@ -54,21 +58,17 @@ def propose(
     `measured_in_run` counts what `model` was taught by this run, over all tasks: warm-up is per run.
     """
     rng = np.random.default_rng(seed)
-    seeds = _fresh(problem, history, problem.seeds) if problem.seeds is not None else None
-    if seeds is not None and len(seeds):
+    if problem.seeds is not None and len(seeds := _fresh(problem, history, problem.seeds)):
         return seeds[:count]
     if model is None or _warming_up(problem, history, measured_in_run, settings):
         return _warm_up(problem, history, count, rng, settings)
     pool = problem.whole if problem.whole is not None else _evolved(problem, history, model, rng, settings)
     near = _fresh(problem, history, _neighbourhood(problem, history, settings.polish_best))
-    far = _fresh(problem, history, pool)
-    rows = distinct(np.concatenate([near, far]))
+    rows = distinct(np.concatenate([near, _fresh(problem, history, pool)]))
     if not len(rows):
         return _warm_up(problem, history, count, rng, settings)
-    near_best = np.isin(row_keys(rows), row_keys(near))
-    return _pick(
-        Candidates(rows, _score(problem, history, model, rows, settings), near_best), count, settings
-    )
+    near_best = np.arange(len(rows)) < len(near)
+    return _pick(Candidates(rows, _score(problem, history, model, rows), near_best), count, settings)
 
 
 def _warming_up(problem: Problem, history: History, measured_in_run: int, settings: ProposeSettings) -> bool:
@@ -80,21 +80,39 @@ def _warming_up(problem: Problem, history: History, measured_in_run: int, settin
 def _warm_up(
     problem: Problem, history: History, count: int, rng: np.random.Generator, settings: ProposeSettings
 ) -> Rows:
-    """By draft rank where there is a draft, at random where there is none."""
+    """By draft rank where there is a draft, spread over the space where there is none."""
     if problem.whole is not None:
         rows = _fresh(problem, history, problem.whole)
-        rows = rows[rng.permutation(len(rows))]
+        rows = rows[rng.permutation(len(rows))[: max(2 * settings.pool, count)]]
     else:
-        rows = _fresh(problem, history, sample(problem.space, max(settings.pool, 4 * count), rng))
+        rows = _fresh(problem, history, sample(problem.space, max(2 * settings.pool, count), rng))
     if problem.draft_log is None:
-        return rows[:count]
+        return _spread_out(problem, history, rows, count)
     draft = problem.draft_log(rows)
-    return _pick(Candidates(rows, draft, np.zeros(len(rows), dtype=np.bool_)), count, settings)
+    return _pick(Candidates(rows, -draft, np.zeros(len(rows), dtype=np.bool_)), count, settings)
+
+
+def _spread_out(problem: Problem, history: History, rows: Rows, count: int) -> Rows:
+    """`count` of `rows`: the most central first, then whatever lies farthest from all asked (maximin)."""
+    scale = np.maximum(problem.space.widths - 1, 1)
+    places = rows / scale
+    chosen: list[int] = []
+    asked = np.concatenate([history.rows, history.pending]) / scale
+    for _ in range(min(count, len(rows))):
+        known = np.concatenate([asked, places[chosen]])
+        if len(known):
+            gap = np.abs(places[:, None, :] - known).sum(axis=2).min(axis=1)
+            gap[chosen] = -1.0
+        else:
+            gap = -np.abs(places - 0.5).sum(axis=1)
+        chosen.append(int(np.argmax(gap)))
+    return rows[chosen]
 
 
 def _fresh(problem: Problem, history: History, rows: Rows) -> Rows:
-    """`rows` less the infeasible, the asked, and those that cannot beat the best."""
+    """`rows` less what breaks a rule, what was asked, and what cannot beat the best."""
     rows = distinct(rows, without=history.asked)
+    rows = rows[problem.space.feasible(rows)] if len(rows) else rows
     if problem.bound_log is not None and len(rows) and history.ok.any():
         rows = rows[problem.bound_log(rows) < history.best_log]
     return rows
@@ -105,48 +123,32 @@ def _neighbourhood(problem: Problem, history: History, best: int) -> Rows:
     return np.concatenate(parts) if parts else np.empty((0, len(problem.space.knobs)), dtype=np.int32)
 
 
-def _score(
-    problem: Problem, history: History, model: ResidualModel, rows: Rows, settings: ProposeSettings
-) -> Floats:
+def _score(problem: Problem, history: History, model: ResidualModel, rows: Rows) -> Floats:
+    """Log of the improvement to be expected, times the chance of an answer."""
     features = problem.feature_function(rows)
     predicted = model.predict(problem.task.digest, features, problem.drafts(rows))
-    if settings.ei:
-        gain = history.best_log - predicted.mean_log
-        std = predicted.std_log + 1e-9
-        z = gain / std
-        ei = std * np.exp(log_ndtr_ei(z))
-        return -np.log(np.maximum(ei * predicted.feasible, 1e-300))
-    return predicted.mean_log - settings.confidence * predicted.std_log - np.log(predicted.feasible)
-
-
-def log_ndtr_ei(z):
-    from scipy.special import ndtr, erfcx
-
-    phi = np.exp(-z * z / 2) / np.sqrt(2 * np.pi)
-    h = np.where(z > -5, phi + z * ndtr(z), 0)
-    tail = -z * z / 2 - 0.918938533 - 2 * np.log(np.maximum(-z, 1e-9))
-    return np.where(z > -5, np.log(np.maximum(h, 1e-300)), tail)
+    best_log = history.best_log if history.ok.any() else float(predicted.mean_log.min())
+    gain = log_expected_improvement(predicted.mean_log, predicted.std_log, best_log)
+    return gain + np.log(predicted.feasible)
 
 
 def _pick(candidates: Candidates, count: int, settings: ProposeSettings) -> Rows:
     """Greedy by score, a share of the picks reserved for the neighbourhood of the best.
 
-    Every pick makes rows that differ from it in one knob less attractive.
+    Every pick makes the rows that differ from it in one knob less attractive.
     """
     rows, score = candidates.rows, candidates.score.copy()
-    spread = float(score.std()) if len(score) else 0.0
+    penalty = 0.25 * settings.diversity * float(score.std()) if len(score) else 0.0
     polish = round(settings.polish_share * count)
     chosen: list[int] = []
-    taken = np.zeros(len(rows), dtype=np.bool_)
     for at in range(min(count, len(rows))):
-        allowed = ~taken & candidates.near_best if at < polish else ~taken
-        if not allowed.any():
-            allowed = ~taken
-        pick = int(np.argmin(np.where(allowed, score, np.inf)))
+        allowed = candidates.near_best if at < polish else np.ones(len(rows), dtype=np.bool_)
+        pick = int(np.argmax(np.where(allowed, score, -np.inf)))
+        if score[pick] == -np.inf or not allowed[pick]:
+            pick = int(np.argmax(score))
         chosen.append(pick)
-        taken[pick] = True
-        differing = np.count_nonzero(rows != rows[pick], axis=1)
-        score += settings.diversity * spread * 0.25 * (differing <= 1)
+        score -= penalty * (np.count_nonzero(rows != rows[pick], axis=1) == 1)
+        score[pick] = -np.inf
     return rows[chosen]
 
 
@@ -159,19 +161,21 @@ def _evolved(
 ) -> Rows:
     """A pool from chance, the density of the good, and a few generations of evolution over the model."""
     space, size = problem.space, settings.pool
-    elite = history.best_rows(32)
+    chance = sample(space, size, rng, attempts=8)
     population = distinct(
-        np.concatenate(
-            [elite, sample(space, size, rng, attempts=8), _good_density(problem, history, size, rng)]
-        )
+        np.concatenate([history.best_rows(32), chance, _good_density(problem, history, size, rng)])
     )
     pool = [population]
     for _ in range(settings.generations):
-        score = _score(problem, history, model, population, settings)
-        parents = population[np.argsort(score, kind="stable")[: size // 4]]
+        if not len(population):
+            break
+        score = _score(problem, history, model, population)
+        parents = population[np.argsort(-score, kind="stable")[: size // 4]]
         first, second = (parents[rng.integers(0, len(parents), size)] for _ in range(2))
-        children = mutate(space, np.concatenate([crossover(space, first, second, rng), parents]), rng)
-        population = distinct(np.concatenate([parents, children, crossover(space, first, second, rng)]))
+        children = crossover(space, first, second, rng)
+        population = distinct(
+            np.concatenate([parents, children, mutate(space, np.concatenate([children, parents]), rng)])
+        )
         pool.append(population)
     return distinct(np.concatenate(pool))
 
@@ -184,9 +188,8 @@ def _good_density(problem: Problem, history: History, count: int, rng: np.random
     space = problem.space
     good = history.best_rows(max(4, len(history.rows) // 4))
     drawn = random_grid(space, count, rng)
-    if not len(good):
-        return drawn[space.feasible(drawn)]
-    kept = rng.random(drawn.shape) < len(good) / (len(good) + 1.0)
-    source = rng.integers(0, len(good), size=drawn.shape)
-    drawn = np.where(kept, good[source, np.arange(len(space.knobs))], drawn)
+    if len(good):
+        kept = rng.random(drawn.shape) < len(good) / (len(good) + 1.0)
+        source = rng.integers(0, len(good), size=drawn.shape)
+        drawn = np.where(kept, good[source, np.arange(len(space.knobs))], drawn)
     return drawn[space.feasible(drawn)]

@@ -1,0 +1,106 @@
+"""T1 documents: expressions mean what Python says they mean, and nothing else gets through."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from compiler_core.errors import ConfigError
+from search_space.moves import enumerate_rows
+from search_space.t1 import load_t1, parse_condition, space_from_t1
+
+GRID = [(x, y) for x in (0, 1, 2, 3, 16, 33) for y in (1, 2, 5, 32)]
+
+EXPRESSIONS: list[tuple[str, Callable[[int, int], Any]]] = [
+    ("x*y <= 64", lambda x, y: x * y <= 64),
+    ("1 <= x < y <= 32", lambda x, y: 1 <= x < y <= 32),
+    ("x == 0 or y % x == 0", lambda x, y: x == 0 or y % x == 0),
+    ("not (x // y > 2) and -x + y != 3", lambda x, y: not (x // y > 2) and -x + y != 3),
+    ("x in (1, 2, 16) or y not in [2, 5]", lambda x, y: x in (1, 2, 16) or y not in [2, 5]),
+    ("max(x, y, 4) - min(x, y) < 12", lambda x, y: max(x, y, 4) - min(x, y) < 12),
+    ("(x if y > 2 else y) ** 2 < 10", lambda x, y: (x if y > 2 else y) ** 2 < 10),
+    ("x / y <= 0.5", lambda x, y: x / y <= 0.5),
+    ("x", lambda x, y: bool(x)),
+    ("True", lambda x, y: True),
+]
+
+
+@pytest.mark.parametrize(("text", "meant"), EXPRESSIONS, ids=[text for text, _ in EXPRESSIONS])
+def test_a_condition_means_what_python_means(text: str, meant: Callable[[int, int], Any]) -> None:
+    columns = {"x": np.array([x for x, _ in GRID]), "y": np.array([y for _, y in GRID])}
+    with np.errstate(all="ignore"):
+        got = np.broadcast_to(parse_condition(text, {"x", "y"})(columns), len(GRID)).astype(bool)
+    assert got.tolist() == [bool(meant(x, y)) for x, y in GRID]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "__import__('os').system('true')",
+        "x.__class__",
+        "open('f')",
+        "[x for x in (1, 2)]",
+        "z < 3",
+        "lambda: 0",
+        "(x := 3)",
+        "x <",
+        "x is y",
+        "(" * 500 + "x" + ")" * 500,
+    ],
+)
+def test_whatever_is_not_on_the_list_is_refused(text: str) -> None:
+    with pytest.raises(ConfigError):
+        parse_condition(text, {"x", "y"})
+
+
+def document(values: Any, conditions: list[Any] | None = None) -> dict[str, Any]:
+    return {
+        "ConfigurationSpace": {
+            "TuningParameters": [{"Name": "x", "Values": values}],
+            "Conditions": conditions or [],
+        }
+    }
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        ("[4, 1, 2]", (1, 2, 4)),
+        ("[1, 2] + [4 * i for i in range(1, 3)]", (1, 2, 4, 8)),
+        ("list(range(0, 6, 2))", (0, 2, 4)),
+        ("['b', 'a']", ("b", "a")),
+        ([True, False], (True, False)),
+        ("[0.5, 1.0]", (0.5, 1.0)),
+    ],
+)
+def test_value_lists(values: Any, expected: tuple[Any, ...]) -> None:
+    knob = space_from_t1(document(values)).knobs[0]
+    assert knob.values == expected
+    assert knob.ordered == all(type(value) in (int, float) for value in expected)
+
+
+@pytest.mark.parametrize("values", ["[open('f')]", "range(10**9)", "3", "[[1]]", "[1", "x" * 30_000])
+def test_bad_value_lists_name_the_parameter(values: str) -> None:
+    with pytest.raises(ConfigError, match="parameter 'x'"):
+        space_from_t1(document(values))
+
+
+def test_conditions_decide_the_space_and_its_digest() -> None:
+    free, held = space_from_t1(document("[1, 2, 3]")), space_from_t1(document("[1, 2, 3]", ["x != 2"]))
+    rows = enumerate_rows(held)
+    assert rows is not None
+    assert rows.ravel().tolist() == [0, 2]
+    assert free.digest != held.digest
+
+
+def test_a_file_that_is_no_t1_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "space.json"
+    path.write_text("{")
+    with pytest.raises(ConfigError, match=r"space\.json"):
+        load_t1(path)
+    path.write_text(json.dumps({"ConfigurationSpace": {}}))
+    with pytest.raises(ConfigError, match="TuningParameters"):
+        load_t1(path)

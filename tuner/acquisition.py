@@ -1,0 +1,43 @@
+"""What a prediction is worth, and what is left to be found: pure functions of means and spreads."""
+
+import numpy as np
+from scipy.special import ndtr, stdtr
+
+from tuner.problem import Floats
+
+_FAR = -5.0
+_DEGREES = 6.0
+
+
+def log_expected_improvement(mean_log: Floats, std_log: Floats, best_log: float) -> Floats:
+    """Log of the expected gain over `best_log`, float64 [n]; ranking even where the gain underflows.
+
+    Closed form of Jones, Schonlau and Welch (1998); far from the best, its leading asymptotic term, as in
+    Ament et al. (NeurIPS 2023).
+    """
+    std = np.maximum(std_log, 1e-9)
+    z = (best_log - mean_log) / std
+    log_density = -0.5 * z * z - 0.5 * np.log(2.0 * np.pi)
+    near = np.exp(log_density) + z * ndtr(z)
+    far = log_density - 2.0 * np.log(np.maximum(-z, 1.0))
+    value: Floats = np.log(std) + np.where(z > _FAR, np.log(np.maximum(near, 1e-300)), far)
+    return value
+
+
+def probability_within(mean_log: Floats, std_log: Floats, best_log: float, regret: float) -> float:
+    """P(best <= (1 + regret) * optimum) over unmeasured candidates, taken as independent: it errs low.
+
+    Tails are Student's t of six degrees: spreads are estimates, and a Gaussian would stop too early.
+    """
+    wanted = best_log - np.log1p(regret)
+    beaten = stdtr(_DEGREES, (wanted - mean_log) / np.maximum(std_log, 1e-9))
+    return float(np.exp(np.log1p(-np.minimum(beaten, 1.0 - 1e-12)).sum()))
+
+
+def error_scale(errors: Floats) -> float:
+    """By how much spreads must grow for past predictions to have been honest, at least 1.
+
+    `errors` [n] are in units of the spread predicted for them, most recent last.
+    """
+    recent = errors[-64:]
+    return max(1.0, float(np.sqrt(np.mean(recent * recent)))) if len(recent) >= 8 else 3.0
