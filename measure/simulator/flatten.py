@@ -9,8 +9,9 @@ from compiler_core.target import Target
 from measure.simulator import memories
 from measure.simulator.layout import Ints
 from measure.simulator.plan import KernelPlan, plan_of
-from measure.simulator.pricing import covered, price
+from measure.simulator.pricing import price
 from measure.simulator.survey import survey
+from measure.simulator.tables import kinds_of, table_of
 
 
 @dataclass(frozen=True)
@@ -56,6 +57,17 @@ class FlatKernel:
     resident_bytes: int
 
 
+_NOTHING = np.zeros(0, dtype=np.int64)
+
+
+def _starts(parts: list[Ints]) -> Ints:
+    """Where each part begins when they lie one after the other, and where the last one ends."""
+    ends = [0]
+    for part in parts:
+        ends.append(ends[-1] + len(part))
+    return np.array(ends, dtype=np.int64)
+
+
 def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) -> FlatKernel:
     """Find the classes of tiles of `program`, count how often each fires, and price them on `target`."""
     plan = plan_of(program, target)
@@ -67,14 +79,16 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
     reduction_level = sum([loop.dim < rank for loop in loops])
     counts = np.array([loop.count for loop in loops], dtype=np.int64)
     dims = np.array([loop.dim for loop in loops], dtype=np.int64)
-    if spans:
-        lows = np.concatenate([low for low, _ in spans], axis=None)
-        highs = np.concatenate([high for _, high in spans], axis=None)
-    else:
-        lows = highs = np.zeros(0, dtype=np.int64)
-    shapes = np.array([low.shape for low, _ in spans], dtype=np.int64).reshape(-1, len(program.loops))
+    table_of_span = [table_of(low, high) for low, high in spans]
+    number = {table: at for at, table in enumerate(dict.fromkeys(table_of_span))}
+    tables = list(number)
+    term_span = np.array([number[table] for table in table_of_span], dtype=np.int64)[plan.term_span]
+    kinds = [kinds_of(loop.dim, tables) for loop in loops]
+    classes = np.concatenate([_NOTHING, *[kind.classes for kind in kinds]])
+    until = np.concatenate([_NOTHING, *[kind.until for kind in kinds]])
+    class_start = _starts([kind.classes for kind in kinds])
     steps = plan.steps.copy()
-    classes, until, class_start, strides, lengths, costs = survey(
+    strides, lengths, costs = survey(
         counts,
         dims,
         parallel_levels,
@@ -82,9 +96,14 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
         steps,
         plan.prices,
         plan.moves,
-        highs - lows,
-        shapes,
-        plan.term_span,
+        np.concatenate([_NOTHING, *[table.widths for table in tables]]),
+        np.array([table.shape for table in tables], dtype=np.int64).reshape(-1, len(program.loops)),
+        term_span,
+        classes,
+        class_start,
+        np.concatenate([_NOTHING, *[kind.example for kind in kinds]]),
+        np.concatenate([_NOTHING, *[kind.members for kind in kinds]]),
+        _starts([kind.example for kind in kinds]),
     )
     held = np.zeros(plan.values, dtype=np.int64)
     for value, size in surroundings.held:
@@ -94,13 +113,13 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
         plan.prices,
         lengths,
         costs,
-        plan.term_span,
+        term_span,
         plan.term_extent,
         plan.term_role,
         plan.fetches,
         plan.ways,
         memories.tables(target),
-        covered(lows, highs, shapes),
+        np.array([table.places for table in tables], dtype=np.int64),
         target.vector.start_up_cycles,
         target.vector.takes_contractions,
         surroundings.sharers,

@@ -225,28 +225,20 @@ def _residency(
 
 
 @compiled
-def covered(lows: Ints, highs: Ints, shapes: Ints) -> Ints:
-    """How many distinct places each interval covers over all tiles.
+def covered(lows: Ints, widths: Ints) -> int:
+    """How many distinct places the intervals [low, low + width) cover.
 
-    Exact where the tiles ascend, as they do in all but reversed maps; there the hull.
+    Exact where they ascend, as tiles do in all but reversed maps; there the hull.
     """
-    places = np.zeros(shapes.shape[0], dtype=np.int64)
-    at = 0
-    for span in range(shapes.shape[0]):
-        size = 1
-        for dim in range(shapes.shape[1]):
-            size *= shapes[span, dim]
-        reached, least, most = lows[at], lows[at], lows[at]
-        ascending, before = True, lows[at]
-        for i in range(at, at + size):
-            if highs[i] <= lows[i]:
-                continue
+    places = 0
+    reached, least, most = 0, 1 << 62, 0
+    ascending, before = True, 0
+    for i in range(lows.shape[0]):
+        if widths[i] > 0:
             ascending = ascending and lows[i] >= before
             before = lows[i]
-            places[span] += max(0, highs[i] - max(reached, lows[i]))
-            reached = max(reached, highs[i])
-            least, most = min(least, lows[i]), max(most, highs[i])
-        if not ascending:
-            places[span] = most - least
-        at += size
-    return places
+            end = lows[i] + widths[i]
+            places += max(0, end - max(reached, lows[i]))
+            reached = max(reached, end)
+            least, most = min(least, lows[i]), max(most, end)
+    return places if ascending else most - least

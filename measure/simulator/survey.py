@@ -14,6 +14,42 @@ from measure.simulator.layout import COST_COLUMNS, DEPTH, ENTRY, FIRINGS, FIRST_
 
 
 @compiled
+def classify(dim: int, widths: Ints, shapes: Ints) -> tuple[Ints, Ints, Ints, Ints]:
+    """The classes of the tiles of one loop, dim `dim` of the interval tables that move with it.
+
+    The tables' widths lie one after the other in `widths`, with the shapes `shapes[table, dim]`. Returns
+
+        classes   [tiles]    class of every tile, numbered in order of appearance
+        until     [tiles]    how many tiles of the same class follow in a row, itself included
+        example   [classes]  the first tile of a class
+        members   [classes]  how many tiles it has
+    """
+    tiles = 1
+    for table in range(shapes.shape[0]):
+        tiles = max(tiles, shapes[table, dim])
+    start, stride = _table_strides(shapes)
+    classes = np.zeros(tiles, dtype=np.int64)
+    until = np.ones(tiles, dtype=np.int64)
+    example = np.zeros(tiles, dtype=np.int64)
+    members = np.zeros(tiles, dtype=np.int64)
+    found = count = 0
+    for i in range(tiles):
+        if i == 0 or not _alike(i, example[found], dim, widths, shapes, start, stride):
+            found = 0
+            while found < count and not _alike(i, example[found], dim, widths, shapes, start, stride):
+                found += 1
+            if found == count:
+                example[found] = i
+                count += 1
+        classes[i] = found
+        members[found] += 1
+    for i in range(tiles - 2, -1, -1):
+        if classes[i] == classes[i + 1]:
+            until[i] = until[i + 1] + 1
+    return classes, until, example[:count].copy(), members[:count].copy()
+
+
+@compiled
 def survey(
     counts: Ints,
     dims: Ints,
@@ -25,50 +61,23 @@ def survey(
     widths: Ints,
     shapes: Ints,
     term_span: Ints,
-) -> tuple[Ints, Ints, Ints, Ints, Ints, Ints]:
-    """Classes, strides and entries of a kernel; fills DEPTH and ENTRY of `steps`.
+    classes: Ints,
+    class_start: Ints,
+    example: Ints,
+    members: Ints,
+    example_start: Ints,
+) -> tuple[Ints, Ints, Ints]:
+    """Entries of a kernel and how often each fires; fills DEPTH and ENTRY of `steps`.
 
-    `counts[l]` tiles at level l of the nest, which is dim `dims[l]` of the interval tables; their widths lie
-    one after the other in `widths`, with the shapes `shapes[span, dim]`. Returns
+    `counts[l]` tiles at level l of the nest, which is dim `dims[l]` of the interval tables; `classes`,
+    `example` and `members` are those of all levels, one after the other. Returns
 
-        classes      [sum of counts]    class of every tile of every level, level after level
-        until        [sum of counts]    how many tiles of the same class follow in a row, itself included
-        class_start  [levels + 1]       where a level begins in these two
         strides      [steps, levels]    entry = ENTRY + (strides . classes)
         lengths      [entries, terms]   the factors of the size of every entry
         costs        [entries, columns] the cost table with FIRINGS filled in, over all cores
     """
     levels = counts.shape[0]
-    span_start, span_stride = _span_strides(shapes)
-    class_start = np.zeros(levels + 1, dtype=np.int64)
-    for level in range(levels):
-        class_start[level + 1] = class_start[level] + counts[level]
-    classes = np.zeros(class_start[levels], dtype=np.int64)
-    until = np.ones(class_start[levels], dtype=np.int64)
-    example = np.zeros(class_start[levels], dtype=np.int64)
-    members = np.zeros(class_start[levels], dtype=np.int64)
-    class_count = np.zeros(levels, dtype=np.int64)
-    for level in range(levels):
-        base = class_start[level]
-        for i in range(counts[level]):
-            found = classes[base + i - 1] if i > 0 else 0
-            if i == 0 or not _alike(
-                i, example[base + found], dims[level], widths, shapes, span_start, span_stride
-            ):
-                found = 0
-                while found < class_count[level] and not _alike(
-                    i, example[base + found], dims[level], widths, shapes, span_start, span_stride
-                ):
-                    found += 1
-                if found == class_count[level]:
-                    example[base + found] = i
-                    class_count[level] += 1
-            classes[base + i] = found
-            members[base + found] += 1
-        for i in range(counts[level] - 2, -1, -1):
-            if classes[base + i] == classes[base + i + 1]:
-                until[base + i] = until[base + i + 1] + 1
-
+    span_start, span_stride = _table_strides(shapes)
     strides = np.zeros((steps.shape[0], levels), dtype=np.int64)
     entries = 0
     most_terms = 1
@@ -81,7 +90,7 @@ def survey(
                 if steps[s, DEPTH] < 0:
                     steps[s, DEPTH] = level
                 strides[s, level] = own
-                own *= class_count[level]
+                own *= example_start[level + 1] - example_start[level]
         entries += own
         most_terms = max(most_terms, prices[s, LAST_TERM] - prices[s, FIRST_TERM])
 
@@ -94,9 +103,10 @@ def survey(
             firings = 1
             for level in range(steps[s, DEPTH] + 1):
                 if strides[s, level] > 0:
-                    at = (entry - steps[s, ENTRY]) // strides[s, level] % class_count[level]
-                    index[dims[level]] = example[class_start[level] + at]
-                    firings *= members[class_start[level] + at]
+                    kinds = example_start[level + 1] - example_start[level]
+                    at = (entry - steps[s, ENTRY]) // strides[s, level] % kinds
+                    index[dims[level]] = example[example_start[level] + at]
+                    firings *= members[example_start[level] + at]
                 else:
                     firings *= counts[level]
             costs[entry, FIRINGS] = firings
@@ -108,11 +118,11 @@ def survey(
                 lengths[entry, term - prices[s, FIRST_TERM]] = widths[at]
             index[:] = 0
     _fire_at_borders(counts, parallel_levels, cores, steps, strides, classes, class_start, costs)
-    return classes, until, class_start, strides, lengths, costs
+    return strides, lengths, costs
 
 
 @register_jitable
-def _span_strides(shapes: Ints) -> tuple[Ints, Ints]:
+def _table_strides(shapes: Ints) -> tuple[Ints, Ints]:
     """Where each interval table starts, and its stride along every dim (0 where it does not move)."""
     start = np.zeros(shapes.shape[0] + 1, dtype=np.int64)
     stride = np.zeros(shapes.shape, dtype=np.int64)
