@@ -37,7 +37,9 @@ def bench_order(reference: Path, quick: bool = False) -> dict[str, Any]:
         "open_no_worse": _figure(sum(r["peak_bytes"] <= r["best_peak"] for r in still_open), len(still_open)),
         "synthetic_certified": _figure(sum(r["status"] == "optimal" for r in synthetic), len(synthetic)),
         "synthetic_s": _figure(max(r["seconds"] for r in synthetic), SECONDS_AT_50000, least=False),
-        "arena_equal": _figure(sum(r["arena_gap_bytes"] == 0 for r in rows + synthetic), len(rows + synthetic)),
+        "arena_equal": _figure(
+            sum(r["arena_gap_bytes"] == 0 for r in rows + synthetic), len(rows + synthetic)
+        ),
     }
     return {"bench": "order", "summary": summary, "rows": rows + synthetic}
 
@@ -64,5 +66,7 @@ def _row(graph: KernelGraph) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "arena_gap_bytes": arena.gap_bytes,
     }
-    print(*(f"{value:>12}" if isinstance(value, int | float) else value for value in row.values()), flush=True)
+    print(
+        *(f"{value:>12}" if isinstance(value, int | float) else value for value in row.values()), flush=True
+    )
     return row

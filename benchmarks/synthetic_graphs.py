@@ -73,7 +73,8 @@ def transformer_training(kernels: int, heads: int = 16, sequence: int = 256, wid
     final = build.kernel(act, stream)
     loss_gradient = build.kernel(8 * act, build.kernel(8 * act, final), in_place=True)
     gradient = project_back(final, loss_gradient, act, 8 * weight)
-    for stream, norm1, query, key, value, per_head, joined, middle, norm2, expanded, activated in reversed(tape):
+    for saved in reversed(tape):
+        stream, norm1, query, key, value, per_head, joined, middle, norm2, expanded, activated = saved
         back = project_back(activated, gradient, hidden, 4 * weight)
         back = build.kernel(hidden, expanded, back, in_place=True)
         back = project_back(norm2, back, act, 4 * weight)
@@ -97,7 +98,7 @@ def transformer_training(kernels: int, heads: int = 16, sequence: int = 256, wid
 
 
 def random_graph(seed: int, max_kernels: int = 10) -> KernelGraph:
-    """A random DAG of 1 to `max_kernels` kernels: inputs, outputs, dead results, several results, in-place."""
+    """A random DAG of 1 to `max_kernels` kernels with dead results, several results, in-place updates."""
     rng = np.random.default_rng(seed)
     kernels = int(rng.integers(1, max_kernels + 1))
     density = float(rng.uniform(0.1, 0.6))

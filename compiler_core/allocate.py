@@ -56,7 +56,7 @@ class Arena:
 
 @dataclass(frozen=True)
 class AllocationBudget:
-    """Work after the greedy placements: placements tried from each by hill climbing, nodes of the last search."""
+    """Work after the greedy placements: hill climbing steps from each, nodes of the exhaustive search."""
 
     climbs: int = 3_000
     nodes: int = 100_000
@@ -247,9 +247,7 @@ def _top_block(start: Ints, shift: Ints, size: Ints, bases: Ints) -> tuple[int, 
 
 
 @compiled
-def _support(
-    start: Ints, first: Ints, last: Ints, shift: Ints, size: Ints, bases: Ints, top: int
-) -> Ints:
+def _support(start: Ints, first: Ints, last: Ints, shift: Ints, size: Ints, bases: Ints, top: int) -> Ints:
     """The blocks that hold `top` up: itself, one it stands on, and so on to the ground."""
     chain = np.empty(bases.shape[0], dtype=np.int64)
     chain[0] = top

@@ -57,9 +57,8 @@ class _Checker:
         for kernel in order:
             self.require(self.before[kernel] <= done, f"kernel {kernel} runs before one it needs")
             done.add(kernel)
-            last_read = [
-                t for t in self.reads[kernel] if not tensors[t].is_output and done.issuperset(tensors[t].consumers)
-            ]
+            read = [t for t in self.reads[kernel] if not tensors[t].is_output]
+            last_read = [t for t in read if done.issuperset(tensors[t].consumers)]
             written = sum(tensors[t].bytes for t in self.writes[kernel])
             in_place = self.graph.in_place[kernel] and any(tensors[t].bytes >= written for t in last_read)
             peak = max(peak, live_bytes + (0 if in_place else written))
@@ -77,9 +76,9 @@ class _Checker:
         options = [t for t in self.reads[kernel] if not tensors[t].is_output and tensors[t].bytes >= written]
         return options if self.graph.in_place[kernel] else []
 
-    # Flows. Live bytes of a down-set D are at least the net flow out of D: flow crosses from D only along live
-    # tensors, never along a precedence. With kernels strictly between the two sets conserving flow, that is
-    # the net flow out of `inside`, for every D that holds `inside` and avoids `outside`.
+    # Flows. Live bytes of a down-set D are at least the net flow out of D: flow leaves D only along live
+    # tensors, never along a precedence. As the kernels between the two sets conserve flow, that is the net
+    # flow out of `inside`, for every D that holds `inside` and avoids `outside`.
 
     def flow_bytes(self, rows: Iterable[FlowRow], inside: set[int], outside: set[int]) -> int:
         net: dict[int, int] = {}
@@ -96,8 +95,8 @@ class _Checker:
                 self.require(t < len(self.graph.tensors), "a flow names no tensor")
                 tensor = self.graph.tensors[t]
                 stays = tensor.is_output or (tensor.producer < 0 and not tensor.consumers)
-                self.require(tail == tensor.producer, "a flow leaves a tensor's producer out")
-                self.require(tip in tensor.consumers or (tip == -1 and stays), "a flow leaves a tensor's readers")
+                to_reader = tip in tensor.consumers or (tip == -1 and stays)
+                self.require(tail == tensor.producer and to_reader, "a flow strays from its tensor")
                 carried[t] = carried.get(t, 0) + amount
                 self.require(carried[t] <= tensor.bytes, "a flow exceeds a tensor's bytes")
             from_inside = tail in inside or (t >= 0 and tail == -1)
@@ -123,10 +122,12 @@ class _Checker:
         last = witness.direction == "last"
         members = set(witness.kernels)
         self.require(tuple(sorted(members)) == witness.kernels, "the set is not in ascending order")
-        self.require(bool(members) and members <= set(range(self.graph.kernels)), "the set is empty or not of kernels")
+        known = bool(members) and members <= set(range(self.graph.kernels))
+        self.require(known, "the set is empty or not of kernels")
         needed = self._reach(members, self.before if last else self.after)
         heads = sorted(members - needed)
         self.require(heads == [flow.kernel for flow in witness.flows], "the flows are not those of the set")
+        reached = False
         for flow in witness.flows:
             before = self._reach([flow.kernel], self.before)
             after = self._reach([flow.kernel], self.after) | {flow.kernel}
@@ -136,6 +137,8 @@ class _Checker:
             step = 0 if self._may_overwrite(flow.kernel) else written
             value = self.flow_bytes(flow.rows, inside, outside)
             self.require(value == max(0, bound - step), f"the flow of kernel {flow.kernel} misses the bound")
+            reached |= value + step == bound
+        self.require(reached, "the set shows more than the bound")
 
     # Below the bound, every state is a dead end: its safe move is one (live bytes are submodular, so what
     # completes a state also completes a lower one beyond it), or all its moves are.
@@ -146,7 +149,7 @@ class _Checker:
             options and all(len(self.graph.tensors[t].consumers) > 1 for t in options)
             for options in map(self._may_overwrite, range(self.graph.kernels))
         )
-        self.require(forward or not unsettled, "backward moves are not safe where in-place depends on the order")
+        self.require(forward or not unsettled, "no move back is safe where in-place depends on the order")
         everything = (1 << self.graph.kernels) - 1
         dead = {dead_end.state for dead_end in witness.dead_ends}
         self.require(len(dead) == len(witness.dead_ends), "a dead end is listed twice")
@@ -154,7 +157,8 @@ class _Checker:
         for dead_end in witness.dead_ends:
             state, move = dead_end.state, dead_end.move
             self.require(state in needed, "a dead end is not led to")
-            self.require(0 <= state <= everything and state != (everything if forward else 0), "an end is no dead end")
+            self.require(0 <= state <= everything, "a dead end is no down-set")
+            self.require(state != (everything if forward else 0), "a dead end is the goal")
             if move is None:
                 leads = {
                     self._close(state ^ 1 << kernel, forward, bound)
@@ -167,9 +171,8 @@ class _Checker:
                 self.require(ahead and move.state != state, "a safe move does not go on")
                 inside = self._kernels(state & move.state)
                 outside = self._kernels(everything & ~(state | move.state))
-                self.require(
-                    self.flow_bytes(move.rows, inside, outside) == self._live(move.state), "a safe move is not safe"
-                )
+                least = self.flow_bytes(move.rows, inside, outside)
+                self.require(least == self._live(move.state), "a safe move is not safe")
             needed |= leads
         self.require(needed == dead, "a move leads out of the dead ends")
 
@@ -191,11 +194,12 @@ class _Checker:
 
     def _movable(self, state: int, forward: bool) -> list[int]:
         """Kernels that may run next, or that may have run last."""
+        waits_for = self.before if forward else self.after
+        moved = state if forward else ~state
         return [
             kernel
             for kernel in range(self.graph.kernels)
-            if (not state >> kernel & 1 and all(state >> k & 1 for k in self.before[kernel]) if forward else False)
-            or (state >> kernel & 1 and not any(state >> k & 1 for k in self.after[kernel]) if not forward else False)
+            if not moved >> kernel & 1 and all(moved >> k & 1 for k in waits_for[kernel])
         ]
 
     def _need(self, state: int, kernel: int, forward: bool) -> int:

@@ -16,6 +16,7 @@ This file is the oracle: plain Python, one obvious loop. The solvers work on `co
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 from compiler_core.errors import ModelError, UsageError
@@ -57,7 +58,7 @@ class KernelGraph:
                 tensor.bytes < 0
                 or not GRAPH_INPUT <= tensor.producer < self.kernels
                 or any(not tensor.producer < reader < self.kernels for reader in readers)
-                or any(a >= b for a, b in zip(readers, readers[1:], strict=False))
+                or any(a >= b for a, b in pairwise(readers))
             ):
                 raise ModelError(
                     f"kernel graph {self.name}, tensor {index}: needs bytes >= 0 and distinct readers in "
@@ -92,13 +93,12 @@ class KernelGraph:
         if not self.in_place[kernel]:
             return ()
         need = self.result_bytes[kernel]
-        return tuple(
-            t for t in self.operands[kernel] if self.tensors[t].bytes >= need and not self.tensors[t].is_output
-        )
+        inner = (t for t in self.operands[kernel] if not self.tensors[t].is_output)
+        return tuple(t for t in inner if self.tensors[t].bytes >= need)
 
 
 def kernel_graph_from_json(data: Mapping[str, Any]) -> KernelGraph:
-    """The graph of a reference file: keys name, nodes, tensors (bytes, producer, output, consumers), in_place."""
+    """The graph of a reference file: name, nodes, tensors (bytes, producer, output, consumers), in_place."""
     try:
         return KernelGraph(
             name=str(data["name"]),
@@ -115,13 +115,15 @@ def kernel_graph_from_json(data: Mapping[str, Any]) -> KernelGraph:
             in_place=tuple(bool(flag) for flag in data["in_place"]),
         )
     except (KeyError, TypeError, ValueError) as reason:
-        raise ModelError(f"kernel graph file: {reason!r}; expected keys name, nodes, tensors, in_place") from reason
+        raise ModelError(
+            f"kernel graph file: {reason!r}; it needs the keys name, nodes, tensors and in_place"
+        ) from reason
 
 
 def live_profile(graph: KernelGraph, order: Sequence[int]) -> tuple[int, ...]:
     """Live bytes while each kernel of `order` runs. UsageError when `order` is not a topological order."""
     if sorted(order) != list(range(graph.kernels)):
-        raise UsageError(f"kernel graph {graph.name}: the order must name each of {graph.kernels} kernels once")
+        raise UsageError(f"kernel graph {graph.name}: an order names each of {graph.kernels} kernels once")
     readers_left = [len(tensor.consumers) for tensor in graph.tensors]
     written = [tensor.producer == GRAPH_INPUT for tensor in graph.tensors]
     live = sum(tensor.bytes for tensor in graph.tensors if tensor.producer == GRAPH_INPUT)

@@ -76,7 +76,7 @@ def _share(count: int, total: int, size: int, step: int) -> int:
 @compiled
 def _schedule(flat: FlatGraph, weights: NDArray[np.float64], step: int) -> Ints:
     count = flat.kernels
-    waits_start, waits = (flat.before_start, flat.before) if step == 1 else (flat.after_start, flat.after)
+    waits_start = flat.before_start if step == 1 else flat.after_start
     frees_start, frees = (flat.after_start, flat.after) if step == 1 else (flat.before_start, flat.before)
     touched = flat.edge_base.copy()
     if step == -1:

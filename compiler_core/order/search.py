@@ -36,7 +36,10 @@ _NO_JUMP = -1
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What came of entering `entered` down-sets. `outcome` FOUND: `order` fits. DEAD: no order stays below `next_limit`, as `witness` shows. OPEN: unknown."""
+    """What came of entering `entered` down-sets.
+
+    `outcome` FOUND: `order` fits. DEAD: no order stays below `next_limit`, as `witness` shows. OPEN: unknown.
+    """
 
     outcome: int
     entered: int
@@ -60,7 +63,7 @@ def _hash_state(state: Words) -> int:
 def _find(states: Words, table: Ints, state: Words) -> int:
     """Slot of `state` in the hash `table`, or of the hole where it belongs."""
     mask = table.shape[0] - 1
-    slot = _hash_state(state) & mask
+    slot = int(_hash_state(state) & mask)
     while table[slot] >= 0:
         same = True
         for word in range(state.shape[0]):
@@ -164,11 +167,11 @@ def _retreat(flat: FlatGraph, walk: _Walk, length: int) -> None:
 def _need(flat: FlatGraph, walk: _Walk, kernel: int, delta: int) -> int:
     """Bytes while `kernel`, which changes live bytes by `delta`, is moved."""
     if walk.way == 1:
-        return walk.counts[2] + step_bytes(flat, kernel, walk.touched)
+        return int(walk.counts[2] + step_bytes(flat, kernel, walk.touched))
     apply_move(flat, kernel, walk.touched, -1)
     need = walk.counts[2] + delta + step_bytes(flat, kernel, walk.touched)
     apply_move(flat, kernel, walk.touched, 1)
-    return need
+    return int(need)
 
 
 @compiled
@@ -212,7 +215,9 @@ def _least_between(flat: FlatGraph, walk: _Walk, length: int) -> tuple[bool, Byt
 
 
 @compiled
-def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int, int, int, Ints, Words, Ints]:
+def _search(
+    flat: FlatGraph, limit: int, way: int, max_states: int
+) -> tuple[int, int, int, Ints, Words, Ints]:
     count = flat.kernels
     walk = _begin(flat, way)
     words = walk.bits.shape[0]
@@ -240,7 +245,7 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
         if arrived:
             _close(flat, walk, limit)
             if walk.counts[1] == count:
-                return FOUND, entered, limit, walk.trail if way == 1 else walk.trail[::-1].copy(), states[:0], jumps[:0]
+                return FOUND, entered, limit, walk.trail[::way].copy(), states[:0], jumps[:0]
             live = walk.counts[2]
             first = depth
             while first > 0 and live_at[first - 1] >= live:
@@ -257,7 +262,7 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
                     depth = first + 1
                     minimal = True
                     if walk.counts[1] == count:
-                        return FOUND, entered, limit, walk.trail if way == 1 else walk.trail[::-1].copy(), states[:0], jumps[:0]
+                        return FOUND, entered, limit, walk.trail[::way].copy(), states[:0], jumps[:0]
                 if minimal:
                     for i in range(first, depth):
                         next_at[i] = end_at[i]
@@ -323,7 +328,7 @@ def _search(flat: FlatGraph, limit: int, way: int, max_states: int) -> tuple[int
 
 def may_search_backward(flat: FlatGraph) -> bool:
     """Whether every kernel's step bytes are the same in all orders."""
-    return flat.maybe_edge.shape[0] == 0
+    return int(flat.maybe_edge.shape[0]) == 0
 
 
 def search(flat: FlatGraph, limit: int, way: int, max_states: int) -> SearchResult:
@@ -390,7 +395,8 @@ def _witness(flat: FlatGraph, way: int, limit: int, states: Words, jumps: Ints) 
             dead_ends.append(DeadEnd(masks[here], None))
         else:
             leads = [jump]
-            dead_ends.append(DeadEnd(masks[here], SafeMove(masks[jump], _minimal(flat, masks[here], masks[jump]))))
+            move = SafeMove(masks[jump], _minimal(flat, masks[here], masks[jump]))
+            dead_ends.append(DeadEnd(masks[here], move))
         queue += [lead for lead in dict.fromkeys(leads) if lead not in seen]
         seen.update(leads)
     return SearchWitness("forward" if way == 1 else "backward", tuple(dead_ends))

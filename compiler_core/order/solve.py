@@ -23,7 +23,7 @@ _MORE_STATES = 8
 
 @dataclass(frozen=True)
 class PeakBudget:
-    """Work, not time, so that results repeat: kernels visited by a bound, down-sets entered by all searches."""
+    """Work, not time, so that results repeat: kernels visited by a bound, down-sets entered in searches."""
 
     bound_visits: int = 200_000_000
     search_states: int = 200_000
@@ -109,7 +109,7 @@ def _by_sets(flat: FlatGraph, state: _State, near: int, cuts: int) -> _State:
 
 
 def _by_search(flat: FlatGraph, state: _State, max_states: int) -> _State:
-    """Searches halfway between bound and peak; where that stays open, at the bound and just below the peak."""
+    """Searches halfway between bound and peak, else at the bound, else just below the peak."""
     ways = (1, -1) if may_search_backward(flat) else (1,)
     for limit in dict.fromkeys(((state.bound + state.peak - 1) // 2, state.bound, state.peak - 1)):
         for way in ways:

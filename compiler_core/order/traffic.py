@@ -1,8 +1,8 @@
 """DRAM traffic of an order when the shared buffer holds only so many bytes, and what no order avoids.
 
 Model: a tensor is resident or not, whole. Graph inputs start in DRAM. A kernel needs its operands and results
-resident together; what is missing is loaded, what must make room is the resident tensor whose next use lies
-farthest ahead (Belady 1966), stored first unless DRAM has it or nobody will read it. Graph outputs are stored.
+resident together; what is missing is loaded. What makes room is the resident tensor whose next use lies
+farthest ahead (Belady 1966), stored first unless DRAM has it. Graph outputs are stored.
 """
 
 from collections.abc import Sequence

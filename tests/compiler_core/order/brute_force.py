@@ -19,7 +19,7 @@ def least_peak(graph: KernelGraph) -> int:
                 written = graph.result_bytes[kernel]
                 in_place = graph.in_place[kernel] and any(t.bytes >= written for t in dying)
                 peak_here = max(peak, live + (0 if in_place else written))
-                kept = [t for t in map(graph.tensors.__getitem__, graph.results[kernel])]
+                kept = [graph.tensors[t] for t in graph.results[kernel]]
                 live_after = live - sum(t.bytes for t in dying)
                 live_after += sum(t.bytes for t in kept if t.consumers or t.is_output)
                 if after not in grown or peak_here < grown[after][1]:
