@@ -15,12 +15,15 @@ from api.access import AccessTable, Need, access
 from api.auth import Door, is_loopback
 from api.gate import Gate
 from api.observe import Observe
+from api.pages import assets, database, door
+from api.pages import jobs as job_pages
 from api.routes import events, health, jobs, lookup, machines, operation, records, results
 from api.service import Service
 from api.settings import Settings
 from api.threads import Threads
 from compiler_core.errors import InputError
-from db.session import Database, open_database
+from db.session import Database as OpenDatabase
+from db.session import open_database
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
@@ -31,11 +34,15 @@ ROUTERS: tuple[APIRouter, ...] = (
     records.router,
     machines.router,
     operation.router,
+    job_pages.router,
+    database.router,
+    door.router,
+    assets.router,
 )
 DESCRIPTION = "Tune neural networks for AI accelerators, and look up what has been tuned before."
 
 
-def create_app(settings: Settings, database: Database | None = None) -> FastAPI:
+def create_app(settings: Settings, database: OpenDatabase | None = None) -> FastAPI:
     """The service as an ASGI application. `database` is opened from the settings when it is not given."""
     opened = database or open_database(settings.database)
     threads = Threads(settings.database_threads)

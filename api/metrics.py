@@ -5,19 +5,20 @@ PROMETHEUS_MULTIPROC_DIR, where prometheus_client finds them together.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from prometheus_client import (
     REGISTRY,
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     generate_latest,
     start_http_server,
 )
+from prometheus_client.metrics_core import GaugeMetricFamily, Metric
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
 from db.browse import Browse
 from db.jobs import Jobs
@@ -38,7 +39,6 @@ LOOKUPS = Counter("tilewright_lookups", "Lookups by outcome", ["outcome"])
 JOBS_ENDED = Counter("tilewright_runner_jobs", "Jobs that left this runner, by outcome", ["outcome"])
 LEASES_LOST = Counter("tilewright_lease_losses", "Leases that ran out under this runner")
 TRIALS = Counter("tilewright_runner_trials", "Trials measured and committed by this runner")
-BATCHES = Histogram("tilewright_batch_seconds", "Time from one committed batch to the next", buckets=LONG_S)
 PROPOSALS = Histogram("tilewright_proposal_seconds", "Time to propose a batch", buckets=LONG_S)
 MEASUREMENTS = Histogram("tilewright_measurement_seconds", "Time to measure a batch", buckets=LONG_S)
 
@@ -63,25 +63,50 @@ def gauges_of(database: Database) -> Gauges:
 
 def exposition(gauges: Gauges) -> bytes:
     """Everything in Prometheus' text form."""
-    counted = REGISTRY
+    counted: CollectorRegistry = REGISTRY
     if "PROMETHEUS_MULTIPROC_DIR" in os.environ:
         counted = CollectorRegistry()
-        MultiProcessCollector(counted)  # type: ignore[no-untyped-call]  # the library leaves it bare
-    read = CollectorRegistry()
-    for name, what, label, values in (
-        ("tilewright_jobs", "Jobs by state; queued is the depth of the queue", "state", gauges.jobs),
-        ("tilewright_trials", "Recorded trials by status", "status", gauges.trials),
-        ("tilewright_workers", "Workers by state", "state", gauges.workers),
-    ):
-        gauge = Gauge(name, what, [label], registry=read)
-        for key, value in sorted(values.items()):
-            gauge.labels(key).set(value)
-    return generate_latest(read) + generate_latest(counted)
+        counted.register(_Ours())
+    return generate_latest(_Read(gauges)) + generate_latest(counted)
 
 
 def listen(port: int, address: str = "127.0.0.1") -> None:
     """Answers /metrics on a port of its own, for a runner without an API beside it."""
     start_http_server(port, address)
+
+
+@dataclass(frozen=True)
+class _Read(Collector):
+    """What was read from the database, in Prometheus' terms."""
+
+    gauges: Gauges
+
+    def collect(self) -> Iterator[Metric]:
+        """By name."""
+        for name, what, label, values in (
+            (
+                "tilewright_jobs",
+                "Jobs by state; queued is the depth of the queue",
+                "state",
+                self.gauges.jobs,
+            ),
+            ("tilewright_trials", "Recorded trials by status", "status", self.gauges.trials),
+            ("tilewright_workers", "Workers by state", "state", self.gauges.workers),
+        ):
+            family = GaugeMetricFamily(name, what, labels=[label])
+            for key, value in sorted(values.items()):
+                family.add_metric([key], value)
+            yield family
+
+
+class _Ours(Collector):
+    """The counters of all processes, without those that a local Ray leaves in the same directory."""
+
+    def collect(self) -> Iterator[Metric]:
+        """By name."""
+        everything = MultiProcessCollector(None)  # type: ignore[no-untyped-call]  # the library leaves it bare
+        found: Iterable[Metric] = everything.collect()  # type: ignore[no-untyped-call]
+        return (metric for metric in found if metric.name.startswith("tilewright_"))
 
 
 class RunnerMetrics:
@@ -95,6 +120,8 @@ class RunnerMetrics:
         if isinstance(event, Measured):
             TRIALS.inc(max(0, event.trials - self._trials))
             self._trials = event.trials
+            PROPOSALS.observe(event.proposed_s)
+            MEASUREMENTS.observe(event.measured_s)
 
     def ended(self, outcome: str) -> None:
         """Counts how jobs leave."""

@@ -12,6 +12,7 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
+from api.pages.render import page, wants_page
 from compiler_core.errors import InputError, RecordError
 from db.session import DatabaseDownError
 
@@ -98,9 +99,16 @@ def request_id_of(request: Request) -> str:
     return str(request.scope.get("state", {}).get("request_id", ""))
 
 
+def _page(request: Request, status: int, detail: str) -> Response:
+    title, words = HTTPStatus(status).phrase, detail or WHEN.get(status, "")
+    return page(request, "error.html", status, title=title, detail=words, request_id=request_id_of(request))
+
+
 async def on_http(request: Request, error: Exception) -> Response:
     """What a route or the framework raised on purpose."""
     assert isinstance(error, HTTPException)
+    if wants_page(request):
+        return _page(request, error.status_code, str(error.detail or ""))
     return problem(error.status_code, str(error.detail or ""), request_id_of(request), headers=error.headers)
 
 
@@ -112,6 +120,8 @@ async def on_invalid(request: Request, error: Exception) -> Response:
         for each in error.errors()[:20]
     ]
     detail = f"{faults[0].where}: {faults[0].why}" if faults else ""
+    if wants_page(request):
+        return _page(request, 422, detail)
     return problem(422, detail, request_id_of(request), faults)
 
 

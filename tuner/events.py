@@ -15,7 +15,9 @@ class Phase:
 
 @dataclass(frozen=True)
 class Measured:
-    """A batch was measured and committed. `network_us` adds up the best kernels so far, times their counts."""
+    """A batch was measured and committed. `network_us` adds up the best kernels so far, times their counts;
+    `proposed_s` and `measured_s` are what this batch took, for those who watch.
+    """
 
     trials: int
     budget: int
@@ -23,6 +25,8 @@ class Measured:
     kernel_best_us: float | None
     network_us: float
     bound_us: float
+    proposed_s: float
+    measured_s: float
 
 
 Event: TypeAlias = Phase | Measured

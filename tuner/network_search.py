@@ -1,4 +1,4 @@
-"""The search over a network's kernels: one study a kernel, one shared model, a budget that goes where it pays."""
+"""The search over a network: one study a kernel, one shared model, a budget that goes where it pays."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -93,15 +93,18 @@ class NetworkSearch:
             if search is None:
                 return StopReason.EXHAUSTED
             left = rule.max_trials - self.trials
+            times = [clock()]
             configs = search.kernel.ask(min(left, self.settings.batch_size(len(search.kernel.trials))))
             if not configs:
                 search.open = False
                 continue
+            times.append(clock())
             answers = pool.measure(search.task.workload, configs, floor_us=search.task.bound_us)
+            times.append(clock())
             trials = search.kernel.trials_of(answers)
             commit(search.task, trials)
             search.kernel.tell(trials)
-            listener(self._event(search, rule))
+            listener(self._event(search, rule, times))
         return StopReason.CANCELLED
 
     def ranked(self, digest: str) -> list[tuple[Config, Measurement]]:
@@ -124,9 +127,16 @@ class NetworkSearch:
         at = next_task([search.standing() for search in searches])
         return None if at is None else searches[at]
 
-    def _event(self, search: _Search, rule: StopRule) -> Measured:
+    def _event(self, search: _Search, rule: StopRule, times: Sequence[float]) -> Measured:
         kernel = " + ".join(op.kind for op in search.task.regions.graph.ops)
         bound = sum(s.task.count * s.task.bound_us for s in self.searches.values())
         return Measured(
-            self.trials, rule.max_trials, kernel, search.standing().best_us, self.network_us(), bound
+            self.trials,
+            rule.max_trials,
+            kernel,
+            search.standing().best_us,
+            self.network_us(),
+            bound,
+            proposed_s=times[1] - times[0],
+            measured_s=times[2] - times[1],
         )

@@ -3,6 +3,7 @@ kernel's work. Plain JSON, so that whoever draws needs no compiler.
 """
 
 from collections.abc import Mapping
+from math import isfinite
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +44,8 @@ def pictures_of(
             "name": chip.name,
             "cores": chip.cores,
             "macs_per_us": chip.peak_macs_per_cycle(stored) * chip.cycles_per_us,
-            "dram_bytes_per_us": chip.dram.gbps * 1e3,
+            "port": "LLB" if _through_llb(chip) else "DRAM",
+            "port_bytes_per_us": (chip.llb if _through_llb(chip) else chip.dram).gbps * 1e3,
             "llb_bytes": chip.llb_bytes,
         },
         "stages": _stages(program, timing, graph, chip),
@@ -61,11 +63,16 @@ def _stages(program: Program, timing: ProgramTiming, graph: Graph, chip: Target)
             "start_us": stage.start_cycle / per_us,
             "end_us": (stage.start_cycle + stage.cycles) / per_us,
             "macs": _macs(stage),
-            "dram_bytes": stage.work.dram_bytes + stage.prefetched_bytes,
+            "port_bytes": stage.work.llb_bytes if _through_llb(chip) else stage.work.dram_bytes,
             "cores": sum(call.cores.count for call in calls if isinstance(call, KernelCall)),
         }
         for calls, stage in zip(program.stages, timing.stages, strict=True)
     ]
+
+
+def _through_llb(chip: Target) -> bool:
+    """Whether kernels move their data through an LLB with a bandwidth of its own."""
+    return chip.llb_bytes > 0 and isfinite(chip.llb.gbps)
 
 
 def _macs(stage: StageTiming) -> int:

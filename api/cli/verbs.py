@@ -15,6 +15,12 @@ returns is the exit code, None being 0; errors are raised, and `api.cli.main` tu
 import typer
 
 VERBS: dict[str, str] = {
+    "run": "Tune a network for a target.",
+    "lookup": "What the database knows of a network: hit or miss per kernel, and why a miss.",
+    "compile": "The Program of a network from the database, no measuring.",
+    "verify": "Emulate the best Program, compare it with onnxruntime value by value.",
+    "db": "The search database: what it holds, exchange, upkeep.",
+    "warm": "Compile what is compiled at first use, ahead of time.",
     "serve": "The REST service and the dashboard, with a runner beside it.",
     "runner": "Works on the jobs of a database, beside or far from its server.",
     "submit": "Sends a model to a server to be tuned.",

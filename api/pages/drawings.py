@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from api.pages.story import Story
-from api.pages.svg import BLUE, FAINT, GREEN, LEFT, ORANGE, Drawing, Scale, across, up
+from api.pages.svg import BLUE, BOTTOM, FAINT, GREEN, LEFT, ORANGE, TOP, Drawing, across, up
 
 MOST_ROWS = 24
 ROW = 18
@@ -25,7 +25,7 @@ def convergence(story: Story) -> str:
     drawing.axes(x, y, "trials", "us")
     drawing.line([(x(0), y(last.bound_us)), (x(last.trials), y(last.bound_us))], GREEN, "6 4")
     drawing.line([(x(point.trials), y(point.best_us)) for point in points], BLUE)
-    legend = [(BLUE, "best, sum of kernels"), (GREEN, "bound")]
+    legend = [(BLUE, "best (unmeasured kernels at their bound)"), (GREEN, "bound")]
     predicted = [
         (x(point.trials), y(point.predicted_us)) for point in points if point.predicted_us is not None
     ]
@@ -41,7 +41,7 @@ def kernels(story: Story) -> str:
     assert story.result is not None, "drawable says so"
     rows = sorted(story.result["kernels"], key=lambda kernel: -_total(kernel))[:MOST_ROWS]
     slowest = rows[0]
-    height = 60 + ROW * len(rows)
+    height = TOP + BOTTOM + ROW * len(rows)
     drawing = Drawing(
         "Kernels",
         f"The {len(rows)} kernels with the most time; the first, {' + '.join(slowest['ops'])}, "
@@ -49,9 +49,9 @@ def kernels(story: Story) -> str:
         height,
     )
     x = across(0, _total(slowest))
-    drawing.axes(x, Scale(0, 1, 0, 0), "us, all calls of a kernel", "")
+    drawing.axes(x, None, "us, all calls of a kernel", "")
     for number, kernel in enumerate(rows):
-        y = 20 + ROW * number
+        y = TOP + ROW * number
         says = f"{' + '.join(kernel['ops'])}, {kernel['count']} calls, {_total(kernel):.6g} us"
         drawing.box(LEFT, y, x(_total(kernel)) - LEFT, ROW - 5, BLUE, says)
         drawing.box(LEFT, y, x(kernel["bound_us"] * kernel["count"]) - LEFT, ROW - 5, GREEN, says)
@@ -63,9 +63,9 @@ def kernels(story: Story) -> str:
 def roofline(story: Story) -> str:
     """Work rate of every stage over its arithmetic intensity, below the two roofs of the target."""
     target, stages = story.pictures["target"], _working(story)
-    peak, bandwidth = target["macs_per_us"], target["dram_bytes_per_us"] or float("inf")
+    peak, bandwidth = target["macs_per_us"], target["port_bytes_per_us"] or float("inf")
     dots = [
-        (stage["macs"] / max(stage["dram_bytes"], 1), stage["macs"] / _took(stage), stage) for stage in stages
+        (stage["macs"] / max(stage["port_bytes"], 1), stage["macs"] / _took(stage), stage) for stage in stages
     ]
     drawing = Drawing(
         "Roofline",
@@ -78,7 +78,7 @@ def roofline(story: Story) -> str:
         logarithmic=True,
     )
     y = up(min([peak / 1e4, *(rate for _, rate, _ in dots)]), peak * 2, logarithmic=True)
-    drawing.axes(x, y, "multiply-accumulates per DRAM byte", "MAC/us")
+    drawing.axes(x, y, f"multiply-accumulates per byte of {target['port']}", "MAC/us")
     slope = [(x(x.low), y(min(peak, bandwidth * x.low))), (x(ridge), y(peak)), (x(x.high), y(peak))]
     drawing.line(slope, GREEN)
     for intensity, rate, stage in dots:

@@ -9,6 +9,8 @@ from typing import Any
 from db.job_rows import JobEvent, JobRow, JobState
 from tuner.request import TuneRequest, read_request
 
+PICTURES_VERSION = 1
+"""Of what tuner.pictures writes; others are not drawn."""
 WHY = {
     "budget": "the budget of trials is spent",
     "time_limit": "the time limit was reached",
@@ -80,4 +82,5 @@ class Story:
 def tell(job: JobRow, events: Sequence[JobEvent], pictures: Mapping[str, Any]) -> Story:
     """The Story of a job from its rows."""
     result = json.loads(job.result) if job.result else None
-    return Story(job, read_request(job.spec), events, result, pictures)
+    known = pictures if pictures.get("version") == PICTURES_VERSION else {}
+    return Story(job, read_request(job.spec), events, result, known)

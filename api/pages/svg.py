@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from html import escape
 
 WIDTH, HEIGHT = 720, 320
-LEFT, RIGHT, TOP, BOTTOM = 76, 16, 16, 44
+LEFT, RIGHT, TOP, BOTTOM = 76, 16, 24, 44
 INK, FAINT, BLUE, ORANGE, GREEN = "#222", "#ccc", "#1565a5", "#b35400", "#2c7a3f"
 
 
@@ -60,18 +60,17 @@ class Drawing:
         """Pixels of the lower edge of the plot."""
         return self.height - BOTTOM
 
-    def axes(self, across: Scale, up: Scale, across_label: str, up_label: str) -> None:
-        """Grid lines, numbers and labels."""
+    def axes(self, across: Scale, up: Scale | None, across_label: str, up_label: str) -> None:
+        """Grid lines, numbers and labels; `up` is None where rows are not numbers."""
         for value in across.ticks:
             at = across(value)
             self.marks.append(_line(at, TOP, at, self.floor, FAINT))
             self.text(at, self.floor + 16, _short(value), "middle")
-        for value in up.ticks:
-            at = up(value)
+        for at, value in [(up(value), value) for value in up.ticks] if up is not None else []:
             self.marks.append(_line(LEFT, at, WIDTH - RIGHT, at, FAINT))
             self.text(LEFT - 6, at + 4, _short(value), "end")
         self.text((LEFT + WIDTH) / 2, self.height - 6, across_label, "middle")
-        self.text(4, 12, up_label, "start")
+        self.text(4, 13, up_label, "start")
 
     def line(
         self, points: Sequence[tuple[float, float]], color: str, dashes: str = "", width: float = 2
@@ -106,11 +105,12 @@ class Drawing:
         )
 
     def legend(self, entries: Iterable[tuple[str, str]]) -> None:
-        """Colours and what they stand for, in the upper right corner."""
-        for row, (color, words) in enumerate(entries):
-            y = TOP + 14 + row * 16
-            self.marks.append(f'<rect x="{WIDTH - 190}" y="{y - 9}" width="12" height="10" fill="{color}"/>')
-            self.text(WIDTH - 172, y, words)
+        """Colours and what they stand for, above the plot."""
+        x = float(WIDTH - RIGHT)
+        for color, words in entries:
+            x -= 7 * len(words) + 30
+            self.marks.append(f'<rect x="{x:.1f}" y="4" width="12" height="10" fill="{color}"/>')
+            self.text(x + 17, 13, words)
 
     def __str__(self) -> str:
         return (

@@ -1,0 +1,50 @@
+"""`tune lookup`: what the database knows of a network."""
+
+import typer
+
+from api.cli.options import (
+    DEFAULT_DATABASE,
+    Database,
+    Dims,
+    JsonFile,
+    Model,
+    Objective,
+    TargetName,
+    read_dims,
+    write_json,
+)
+from api.cli.verbs import verb_app
+
+app = verb_app()
+MISSED = 3
+
+
+@app.command()
+def lookup(
+    model: Model,
+    target: TargetName,
+    objective: Objective = "latency",
+    dim: Dims = None,
+    database: Database = DEFAULT_DATABASE,
+    json_file: JsonFile = None,
+) -> int:
+    """Print hit or miss for every kernel of MODEL, and why a miss. Exit code 3 on any miss."""
+    from dataclasses import asdict
+
+    from tuner.known import lookup as lookup_network
+
+    answer = lookup_network(model, target, objective=objective, dims=read_dims(dim), database=database)
+    if json_file is not None:
+        write_json(asdict(answer), json_file)
+    if json_file != "-":
+        whole = answer.network_latency_us
+        typer.echo(
+            f"network  {'miss' if whole is None else f'hit {whole:.2f} us'}  {answer.graph_digest[:16]}"
+        )
+        for kernel in answer.kernels:
+            ops = " + ".join(kernel.ops)
+            found = (
+                f"{kernel.match:<16}{kernel.latency_us:10.2f} us" if kernel.hit else f"miss  {kernel.reason}"
+            )
+            typer.echo(f"{kernel.count:3d} x {kernel.workload_digest[:16]}  {found}  {ops}")
+    return 0 if answer.complete else MISSED

@@ -1,0 +1,98 @@
+"""`tune run`: tune a network, with progress, and print the answer."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.options import (
+    DEFAULT_DATABASE,
+    Database,
+    Dims,
+    JsonFile,
+    Model,
+    Objective,
+    Seed,
+    TargetName,
+    read_dims,
+    write_json,
+)
+from api.cli.verbs import verb_app
+
+if TYPE_CHECKING:
+    from tuner.report import Report
+
+app = verb_app()
+
+
+@app.command()
+def run(
+    model: Model,
+    target: TargetName,
+    level: Annotated[
+        int,
+        typer.Option("-O", help="0 default schedule, 1 database or guess, 2 modest search, 3 long search."),
+    ] = 2,
+    trials: Annotated[int | None, typer.Option(help="Measurements to spend; default by level.")] = None,
+    time_limit: Annotated[float | None, typer.Option(help="Seconds after which the search stops.")] = None,
+    objective: Objective = "latency",
+    dim: Dims = None,
+    sampler: Annotated[str | None, typer.Option(help="tilewright, random, tpe or nsga2.")] = None,
+    seed: Seed = 0,
+    database: Database = DEFAULT_DATABASE,
+    workers: Annotated[int, typer.Option(help="Measuring workers of the local Ray.")] = 2,
+    ray: Annotated[
+        str, typer.Option(help="local, HOST:PORT of a cluster, or none: in this process.")
+    ] = "local",
+    json_file: JsonFile = None,
+) -> None:
+    """Find tiles, buffering and cores that run MODEL fastest on a target, and keep them in the database.
+
+    A second run with the same budget is answered from the database; an interrupted one goes on where its
+    records end.
+    """
+    from api.cli.progress import watching
+    from tuner.run import run as tune
+
+    with watching() as listener:
+        report = tune(
+            model,
+            target,
+            level=level,
+            trials=trials,
+            time_limit_s=time_limit,
+            objective=objective,
+            dims=read_dims(dim),
+            sampler=sampler,
+            seed=seed,
+            database=database,
+            workers=workers,
+            ray=ray,
+            on_event=listener,
+        )
+    if json_file is not None:
+        write_json(report.to_json(), json_file)
+    if json_file != "-":
+        typer.echo(as_text(report))
+
+
+def as_text(report: "Report") -> str:
+    """The answer for people, a line a fact."""
+    gap = report.gap
+    peak = report.tuned.peak_bytes
+    lines = [
+        f"model      {report.model}   graph {report.graph_digest[:16]}",
+        f"target     {report.target}   timed as {report.timed_as}",
+        f"default    {report.default.latency_us:12.2f} us   (-O0)",
+        f"tuned      {report.tuned.latency_us:12.2f} us   sum of kernels {report.sum_of_kernels_us:.2f} us",
+        f"bound      {report.bound.latency_us:12.2f} us   no schedule is faster",
+        f"speed-up   {report.speedup:12.2f} x",
+        f"gap        {gap.ratio:12.2f} x    launch {gap.launch_us:.1f} us, bandwidth {gap.bandwidth_us:.1f}, "
+        f"padding {gap.padding_us:.1f}, rest {gap.rest_us:.1f}",
+        f"peak       {'unknown' if peak is None else f'{peak:12d} bytes'}   between kernels",
+        f"trials     {report.trials:12d}      database hits {report.cache_hits} of {len(report.kernels)} kernels",
+        f"verified   {report.verification:>12}",
+        f"stopped    {report.stop_reason:>12}   after {report.wall_s:.1f} s",
+    ]
+    if report.host_ops:
+        lines.append(f"host ops   {', '.join(str(op['op_type']) for op in report.host_ops)}")
+    return "\n".join(lines)

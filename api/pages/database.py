@@ -1,0 +1,126 @@
+"""Pages about the database: search, two records side by side, what is known of a network, workers."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path, Query, Request
+from fastapi.responses import Response
+from starlette.exceptions import HTTPException
+
+from api.access import Need, access
+from api.auth import Principal
+from api.pages.render import page
+from api.routes.jobs import Caller, Cursor, Serving
+from api.service import Service
+from compiler_core.toolchain import TOOLCHAIN
+from db.accounts import Coverage
+from db.browse import RecordRow, Wanted
+from db.records import Best, Objective, Purpose
+from measure.results import Status
+
+router = APIRouter(include_in_schema=False)
+ROWS = 50
+Text = Annotated[str, Query(max_length=100)]
+RecordId = Annotated[int | None, Query(ge=1, le=2**53 - 1)]
+DigestPath = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
+
+
+@router.get("/records", openapi_extra=access(Need.READ, page=True))
+async def records_page(
+    request: Request,
+    service: Serving,
+    caller: Caller,
+    workload: Text = "",
+    target: Text = "",
+    model: Text = "",
+    objective: Text = "",
+    status: Text = "",
+    purpose: Text = "",
+    cursor: Cursor = None,
+) -> Response:
+    """Search the records."""
+    asked = {
+        "workload": workload.strip(),
+        "target": target.strip(),
+        "model": model.strip(),
+        "objective": objective,
+        "status": status,
+        "purpose": purpose,
+    }
+    wrong = [name for name in ("workload", "target", "model") if asked[name] and not _is_digest(asked[name])]
+    rows: list[RecordRow] = []
+    following = None
+    if not wrong:
+        wanted = Wanted(
+            workload=asked["workload"] or None,
+            target=asked["target"] or None,
+            model=asked["model"] or None,
+            objective=Objective(objective) if objective in set(Objective) else None,
+            status=Status(status) if status in set(Status) else None,
+            purpose=Purpose(purpose) if purpose in set(Purpose) else None,
+        )
+        rows, following = await service.threads(service.browse.records, caller.viewer, wanted, cursor, ROWS)
+    choices = {"objective": list(Objective), "status": list(Status), "purpose": list(Purpose)}
+    return page(request, "records.html", rows=rows, asked=asked, wrong=wrong, choices=choices, next=following)
+
+
+@router.get("/records/compare", openapi_extra=access(Need.READ, page=True))
+async def compare_page(
+    request: Request, service: Serving, caller: Caller, a: RecordId = None, b: RecordId = None
+) -> Response:
+    """Two records side by side."""
+    left, right = await _record(service, caller, a), await _record(service, caller, b)
+    configs = [dict(record.row.trial.config.items) for record in (left, right)]
+    knobs = [
+        (knob, configs[0].get(knob, "-"), configs[1].get(knob, "-"))
+        for knob in sorted({*configs[0], *configs[1]})
+    ]
+    return page(request, "compare.html", records=(left, right), knobs=knobs)
+
+
+@router.get("/models", openapi_extra=access(Need.READ, page=True))
+async def models_page(request: Request, service: Serving, caller: Caller) -> Response:
+    """Networks with runs to see."""
+    return page(request, "models.html", models=await service.threads(service.browse.models, caller.viewer))
+
+
+@router.get("/models/{digest}", openapi_extra=access(Need.READ, page=True))
+async def coverage_page(request: Request, service: Serving, caller: Caller, digest: DigestPath) -> Response:
+    """What the database knows of a network's kernels, target by target."""
+    kernels = await service.threads(service.browse.kernels_of, digest, caller.viewer)
+    if not kernels:
+        raise HTTPException(404, f"there are no records of network {digest[:12]}")
+    tables = await service.threads(_coverage, service, kernels, digest)
+    return page(request, "coverage.html", digest=digest, tables=tables)
+
+
+@router.get("/workers", openapi_extra=access(Need.READ, page=True))
+async def workers_page(request: Request, service: Serving) -> Response:
+    """Who measures."""
+    return page(request, "workers.html", workers=await service.threads(service.workers.list))
+
+
+def _coverage(
+    service: Service, kernels: list[str], digest: str
+) -> list[tuple[str, Coverage, dict[str, Best]]]:
+    repository = service.repository
+    rows = list(repository.workloads(kernels).values())
+    found = []
+    for target in repository.targets():
+        coverage = repository.coverage(rows, target.digest, TOOLCHAIN)
+        if coverage.measured or coverage.other_placement:
+            bests = repository.best_many([row.digest for row in rows], target.digest, TOOLCHAIN)
+            found.append((target.name, coverage, bests))
+    return found
+
+
+async def _record(service: Service, caller: Principal, record_id: int | None) -> RecordRow:
+    if record_id is None:
+        raise HTTPException(422, "mark two records to compare")
+    found = await service.threads(service.browse.record, caller.viewer, record_id)
+    if found is None:
+        raise HTTPException(404, f"there is no record {record_id}")
+    return found
+
+
+def _is_digest(text: str) -> bool:
+    return len(text) == 64 and set(text) <= set("0123456789abcdef")

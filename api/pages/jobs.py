@@ -1,0 +1,133 @@
+"""Pages about jobs: the list, one job, submitting and cancelling."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, File, Form, Query, Request, UploadFile
+from fastapi.responses import RedirectResponse, Response
+from markupsafe import Markup
+from pydantic import ValidationError
+
+from api.access import Need, access
+from api.pages.drawings import DRAWINGS
+from api.pages.render import page
+from api.routes.jobs import Caller, Cursor, JobId, Serving
+from api.routes.results import story_of
+from api.schemas.jobs import JobSpec
+from api.service import Submission, address_of
+from compiler_core.errors import InputError, UsageError
+from compiler_core.target_file import list_targets
+from db.job_rows import ENDED, JobState
+from db.records import Objective
+from db.session import DatabaseDownError
+from tuner.request import read_request
+
+router = APIRouter(include_in_schema=False)
+ROWS = 50
+SHOWN_EVENTS = 200
+
+
+@router.get("/", openapi_extra=access(Need.READ, page=True))
+async def jobs_page(
+    request: Request,
+    service: Serving,
+    caller: Caller,
+    state: Annotated[str | None, Query(max_length=20)] = None,
+    cursor: Cursor = None,
+) -> Response:
+    """Jobs, newest first."""
+    wanted = JobState(state) if state in set(JobState) else None
+    found = await service.threads(service.jobs.list, caller.tenant, wanted, cursor, ROWS)
+    rows = [(job, read_request(job.spec)) for job in found.jobs]
+    return page(
+        request, "jobs.html", rows=rows, state=wanted, states=list(JobState), cursor=cursor, next=found.cursor
+    )
+
+
+@router.get("/jobs/{job_id}", openapi_extra=access(Need.READ, page=True))
+async def job_page(request: Request, service: Serving, caller: Caller, job_id: JobId) -> Response:
+    """One job: where it is, what came out, why it stopped."""
+    job = await service.job(job_id, caller)
+    story = await story_of(service, job)
+    drawings = [(name, Markup(DRAWINGS[name](story))) for name in story.drawable]
+    return page(
+        request,
+        "job.html",
+        job=job,
+        story=story,
+        drawings=drawings,
+        ended=job.state in ENDED,
+        events=story.events[-SHOWN_EVENTS:],
+    )
+
+
+@router.get("/submit", openapi_extra=access(Need.SUBMIT, page=True))
+async def submit_page(request: Request) -> Response:
+    """The form for a new job."""
+    return _form(request)
+
+
+@router.post("/submit", openapi_extra=access(Need.SUBMIT, upload=True, page=True))
+async def submit_form(
+    request: Request,
+    service: Serving,
+    caller: Caller,
+    model: Annotated[UploadFile, File()],
+    target: Annotated[str, Form()],
+    own_target: Annotated[str, Form()] = "",
+    level: Annotated[str, Form()] = "2",
+    trials: Annotated[str, Form()] = "",
+    time_limit_s: Annotated[str, Form()] = "",
+    objective: Annotated[str, Form()] = "latency",
+    dims: Annotated[str, Form()] = "",
+    seed: Annotated[str, Form()] = "0",
+    priority: Annotated[str, Form()] = "0",
+) -> Response:
+    """Takes the form; the same job as over REST."""
+    given = {
+        "target": own_target.strip() or target,
+        "level": level,
+        "trials": trials or None,
+        "time_limit_s": time_limit_s or None,
+        "objective": objective,
+        "seed": seed,
+        "priority": priority,
+    }
+    try:
+        spec = JobSpec.model_validate({**given, "dims": _dims(dims)})
+        job, _ = await service.submit(Submission.of(model, spec), caller, address_of(request))
+    except ValidationError as error:
+        first = error.errors()[0]
+        return _form(request, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
+    except DatabaseDownError:
+        raise
+    except InputError as error:
+        return _form(request, str(error))
+    return RedirectResponse(f"/jobs/{job.uid}", 303)
+
+
+@router.post("/jobs/{job_id}/cancel", openapi_extra=access(Need.SUBMIT, page=True))
+async def cancel_form(request: Request, service: Serving, caller: Caller, job_id: JobId) -> Response:
+    """The button on a job's page."""
+    job = await service.cancel(job_id, caller, address_of(request))
+    return RedirectResponse(f"/jobs/{job.uid}", 303)
+
+
+def _form(request: Request, error: str = "") -> Response:
+    return page(
+        request,
+        "submit.html",
+        422 if error else 200,
+        error=error,
+        targets=list_targets(),
+        objectives=list(Objective),
+    )
+
+
+def _dims(text: str) -> dict[str, str]:
+    found = {}
+    for part in text.replace(",", " ").split():
+        name, sign, size = part.partition("=")
+        if not (name and sign):
+            raise UsageError(f"dims: {part[:40]!r} is not NAME=SIZE")
+        found[name] = size
+    return found

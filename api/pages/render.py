@@ -1,0 +1,59 @@
+"""Templates to HTML, and how values read on a page."""
+
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request
+from fastapi.responses import HTMLResponse
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from api.auth import OPERATOR, Principal
+
+HERE = Path(__file__).parent
+
+
+def page(request: Request, template: str, status: int = 200, **values: Any) -> HTMLResponse:
+    """A page of the dashboard."""
+    principal = request.scope.get("state", {}).get("principal", OPERATOR)
+    assert isinstance(principal, Principal)
+    text = _environment().get_template(template).render(principal=principal, **values)
+    return HTMLResponse(text, status)
+
+
+def wants_page(request: Request) -> bool:
+    """Whether a browser asks for something to look at."""
+    asked = request.headers.get("accept", "")
+    return "text/html" in asked and not request.url.path.startswith("/v1/")
+
+
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
+    )
+    environment.trim_blocks = environment.lstrip_blocks = True
+    environment.filters |= {"moment": moment, "number": number, "short": short}
+    return environment
+
+
+def moment(seconds: float | None) -> Markup:
+    """A time on a clock, in UTC."""
+    if seconds is None:
+        return Markup("")
+    at = datetime.fromtimestamp(seconds, UTC)
+    return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
+
+
+def number(value: float | None, digits: int = 6) -> str:
+    """A quantity with so many digits that count; a dash where there is none."""
+    if value is None:
+        return "-"
+    return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}g}"
+
+
+def short(digest: str | None) -> str:
+    """The first letters of a digest."""
+    return (digest or "-")[:12]
