@@ -104,7 +104,7 @@ class Book:
     def open(
         self, tasks: Sequence[KernelTask], name: str, seed: int, trials: int, settings: Mapping[str, object]
     ) -> None:
-        """Make everything known that the run refers to, and start it, or go on with the one that was cut off."""
+        """Make known what the run refers to; start it, or go on with the one that was cut off."""
         self.repository.put_target(TargetRow(self.target.digest, self.target.name, self.target_text))
         self.repository.put_workloads([*map(kernel_row, tasks), network_row(self.network)])
         self.repository.put_model(ModelRow(self.network.digest, name))

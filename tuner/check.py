@@ -1,11 +1,10 @@
-"""Does a Config compute the right numbers? Its kernel is emulated on random data and compared with its meaning.
+"""Does a Config compute the right numbers? Emulate its kernel on random data, compare with its meaning.
 
 Data are small integers, where every order of evaluation is exact, so that exact ops must agree bit for bit;
 kernels with transcendentals or divisions get a tolerance.
 """
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import numpy as np
 
@@ -16,7 +15,7 @@ from compiler_core.graph import Graph
 from compiler_core.interpret import interpret
 from compiler_core.lower import lower_kernel
 from compiler_core.ops import Array
-from compiler_core.pipeline import Plan, compile_graph
+from compiler_core.pipeline import compile_graph
 from compiler_core.program import KernelCall
 from compiler_core.regions import Regions
 from compiler_core.schedule import CoreRange
@@ -26,7 +25,8 @@ from compiler_core.workload import Kernel
 from db.records import Verification
 from search_space.codec import tiling_of
 from search_space.knobs import Config
-from search_space.network import Numbered, network_schedule
+from search_space.network import network_schedule
+from tuner.session import Session
 
 RELATIVE_TOLERANCE = 1e-4
 """Of the largest element of a value, for kernels that are not exact on integers."""
@@ -80,7 +80,7 @@ def close(got: Array, expected: Array) -> bool:
 
 
 def random_inputs(graph: Graph, seed: int) -> Mapping[int, Array]:
-    """Small random integers for every input of a kernel, in its dtype; indices stay inside what they index."""
+    """Small random integers for every input, in its dtype; indices stay inside what they index."""
     rng = np.random.default_rng(seed)
     return {value: _random(graph, value, graph.values[value], rng) for value in graph.inputs}
 
@@ -104,21 +104,19 @@ MOST_MACS = 2_000_000_000
 """Networks with more arithmetic than this are checked kernel by kernel only."""
 
 
-def check_network(plan: Plan, network: Numbered, config: Config, target: Target, seed: int) -> Verification:
-    """Compile the network as `config` says, verify the Program, and up to MOST_MACS emulate it on random data.
+def check_network(session: Session, config: Config) -> Verification:
+    """Compile the network as `config` says, verify the Program, and emulate it on random data.
 
-    Raises VerifyError when a rule is broken or an output differs: every kernel was checked before, so that
-    would be a defect of ours and not of the Config.
+    Networks of more than MOST_MACS are not emulated whole: their kernels were, one by one. Raises VerifyError
+    when a rule is broken or an output differs, which after those checks would be a defect of ours.
     """
-    _, schedule = network_schedule(network.task, config, target)
-    groups = tuple(tuple(sorted(network.ops[op] for op in group)) for group in schedule.groups)
-    graph = plan.graph
-    own = replace(schedule, groups=groups, levels=plan.levels)
-    program = compile_graph(graph, own, target, plan)
+    graph, target = session.plan.graph, session.target
+    _, schedule = network_schedule(session.network.task, config, target)
+    program = compile_graph(graph, session.in_own_numbers(schedule), target, session.plan)
     require_sound(graph, program, target)
     if graph.macs > MOST_MACS:
         return Verification.SAMPLED
-    inputs = random_inputs(graph, seed)
+    inputs = random_inputs(graph, session.seed)
     expected = interpret(graph, inputs)
     got = emulate(graph, program, inputs)
     for value in graph.outputs:

@@ -64,9 +64,7 @@ def conclude_network(session: Session, pool: Pool) -> Outcome:
     session.book.commit_network(list(zip(configs, measured, strict=True)))
     values = [objective_value(each, objective) for each in measured]
     ranked = sorted((value, at) for at, value in enumerate(values) if value is not None)
-    verification = check_network(
-        session.plan, session.network, configs[ranked[0][1]], session.target, session.seed
-    )
+    verification = check_network(session, configs[ranked[0][1]])
     confirmations = pool.confirm(task, configs[ranked[0][1]])
     session.book.publish(task.digest, NETWORK_SPACE, configs[ranked[0][1]], confirmations, verification)
     return Outcome(Figures.of(measured[0]), Figures.of(measured[ranked[0][1]]), str(verification))

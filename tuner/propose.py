@@ -10,11 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from cost_model.residual import ResidualModel
 from search_space.knobs import Rows
 from search_space.moves import crossover, distinct, mutate, neighbours, random_grid, sample
 from tuner.acquisition import log_expected_improvement
 from tuner.problem import Floats, History, Problem
+from tuner.run_model import Predictor
 
 
 @dataclass(frozen=True)
@@ -47,34 +47,35 @@ class Candidates:
 def propose(
     problem: Problem,
     history: History,
-    model: ResidualModel | None,
-    measured_in_run: int,
+    predictor: Predictor | None,
     count: int,
     seed: int,
     settings: ProposeSettings,
 ) -> Rows:
-    """Up to `count` feasible rows never asked before; fewer only where the space has no more to offer.
-
-    `measured_in_run` counts what `model` was taught by this run, over all tasks: warm-up is per run.
-    """
+    """Up to `count` feasible rows never asked before; fewer only where the space has no more to offer."""
     rng = np.random.default_rng(seed)
     if problem.seeds is not None and len(seeds := _fresh(problem, history, problem.seeds)):
         return seeds[:count]
-    if model is None or _warming_up(problem, history, measured_in_run, settings):
+    if predictor is None or _warming_up(problem, history, predictor, settings):
         return _warm_up(problem, history, count, rng, settings)
-    pool = problem.whole if problem.whole is not None else _evolved(problem, history, model, rng, settings)
+    pool = (
+        problem.whole if problem.whole is not None else _evolved(problem, history, predictor, rng, settings)
+    )
     near = _fresh(problem, history, _neighbourhood(problem, history, settings.polish_best))
     rows = distinct(np.concatenate([near, _fresh(problem, history, pool)]))
     if not len(rows):
         return _warm_up(problem, history, count, rng, settings)
     near_best = np.arange(len(rows)) < len(near)
-    return _pick(Candidates(rows, _score(problem, history, model, rows), near_best), count, settings)
+    return _pick(Candidates(rows, _score(history, predictor, rows), near_best), count, settings)
 
 
-def _warming_up(problem: Problem, history: History, measured_in_run: int, settings: ProposeSettings) -> bool:
-    if problem.draft_log is None:
-        return len(history.rows) < settings.blind_warm_up or not history.ok.any()
-    return measured_in_run < settings.warm_up
+def _warming_up(problem: Problem, history: History, predictor: Predictor, settings: ProposeSettings) -> bool:
+    """A prior speaks first; then its word is tested like a blind guess is, before the model is believed."""
+    if problem.draft_log is not None:
+        return predictor.prior is None and predictor.measured < settings.warm_up
+    if predictor.prior is not None and not len(history.rows):
+        return False
+    return len(history.rows) < settings.blind_warm_up or not history.ok.any()
 
 
 def _warm_up(
@@ -123,10 +124,9 @@ def _neighbourhood(problem: Problem, history: History, best: int) -> Rows:
     return np.concatenate(parts) if parts else np.empty((0, len(problem.space.knobs)), dtype=np.int32)
 
 
-def _score(problem: Problem, history: History, model: ResidualModel, rows: Rows) -> Floats:
+def _score(history: History, predictor: Predictor, rows: Rows) -> Floats:
     """Log of the improvement to be expected, times the chance of an answer."""
-    features = problem.feature_function(rows)
-    predicted = model.predict(problem.task.digest, features, problem.drafts(rows))
+    predicted = predictor.predict(rows)
     best_log = history.best_log if history.ok.any() else float(predicted.mean_log.min())
     gain = log_expected_improvement(predicted.mean_log, predicted.std_log, best_log)
     return gain + np.log(predicted.feasible)
@@ -155,7 +155,7 @@ def _pick(candidates: Candidates, count: int, settings: ProposeSettings) -> Rows
 def _evolved(
     problem: Problem,
     history: History,
-    model: ResidualModel,
+    predictor: Predictor,
     rng: np.random.Generator,
     settings: ProposeSettings,
 ) -> Rows:
@@ -169,7 +169,7 @@ def _evolved(
     for _ in range(settings.generations):
         if not len(population):
             break
-        score = _score(problem, history, model, population)
+        score = _score(history, predictor, population)
         parents = population[np.argsort(-score, kind="stable")[: size // 4]]
         first, second = (parents[rng.integers(0, len(parents), size)] for _ in range(2))
         children = crossover(space, first, second, rng)

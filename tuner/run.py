@@ -25,7 +25,7 @@ from tuner.stopping import StopReason, StopRule
 from tuner.summary import summarise
 
 TRIALS = {0: 0, 1: 0, 2: 512, 3: 4096}
-"""Default budgets by level: -O0 default schedule, -O1 database or best guess, -O2 and -O3 measured searches."""
+"""Default budgets by level: -O0 default schedule, -O1 database or guess, -O2 and -O3 searches."""
 
 
 def run(

@@ -1,15 +1,47 @@
 """The models of one run: every task's measurements teach one residual model, refitted when it is asked for.
 
-Records of earlier runs (`prior`) may be added with a vote of their own. Nothing here touches a disk.
+Records of earlier runs form a prior. It has a vote, which falls with its rank correlation to what this run
+measures: a prior from a like device is worth tenfold, one from an unlike device misleads. Nothing here touches
+a disk.
 """
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from cost_model.ensemble import EnsembleSettings, Features
-from cost_model.residual import ResidualModel, TaskRecords, fit_residual
+from cost_model.ensemble import EnsembleSettings, Features, Floats
+from cost_model.residual import Prediction, ResidualModel, TaskRecords, fit_residual
+from cost_model.scores import rank_correlation
+from search_space.knobs import Rows
 from tuner.problem import History, Problem, trial_seed
+
+_VOTE_SHRINKAGE = 4.0
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """What is believed of one problem's rows: its draft, the prior's vote and the run's own model.
+
+    At least one of `model` and `prior` is there; `measured` counts what the run taught the model.
+    """
+
+    problem: Problem
+    model: ResidualModel | None
+    prior: ResidualModel | None
+    vote: float
+    measured: int
+
+    def predict(self, rows: Rows) -> Prediction:
+        """For rows [n, knobs] of the problem."""
+        features = self.problem.feature_function(rows)
+        drafts, task = self.problem.drafts(rows), self.problem.task.digest
+        if self.prior is None:
+            assert self.model is not None
+            return self.model.predict(task, features, drafts)
+        believed = self.prior.predict(task, features, np.zeros(len(rows)))
+        if self.model is None:
+            return replace(believed, mean_log=drafts + believed.mean_log)
+        return self.model.predict(task, features, drafts + self.vote * believed.mean_log)
 
 
 class RunModel:
@@ -19,56 +51,73 @@ class RunModel:
         self._run = run
         self._settings = settings or EnsembleSettings()
         self._own: dict[str, dict[str, TaskRecords]] = {}
-        self._prior: dict[str, tuple[TaskRecords, ...]] = {}
+        self._prior: dict[str, ResidualModel] = {}
+        self._believed: dict[str, Floats] = {}
+        self._votes: dict[str, float] = {}
         self._reference: dict[str, Features] = {}
         self._fitted: dict[str, tuple[int, ResidualModel | None]] = {}
 
-    def add_prior(self, problem: Problem, records: tuple[TaskRecords, ...]) -> None:
-        """Records of earlier runs, with the same features as `problem`."""
-        self._prior[problem.model_key] = self._prior.get(problem.model_key, ()) + records
+    def set_prior(self, problem: Problem, records: tuple[TaskRecords, ...]) -> None:
+        """Learn from records of earlier runs, which have the same features as `problem`."""
+        prior = fit_residual(
+            records, problem.reference_features, trial_seed(f"{self._run}/prior", 0), self._settings
+        )
+        if prior is not None:
+            self._prior[problem.model_key] = prior
 
     def tell(self, problem: Problem, history: History) -> None:
         """Replace what is known of `problem`'s task by `history`; only new rows are featurised."""
-        tasks = self._own.setdefault(problem.model_key, {})
-        known = tasks.get(problem.task.digest)
-        if known is None:
-            parts = [self._reference[k] for k in (problem.model_key,) if k in self._reference]
-            self._reference[problem.model_key] = np.concatenate([*parts, problem.reference_features])
+        key, task = problem.model_key, problem.task.digest
+        known = self._own.setdefault(key, {}).get(task)
         start = 0 if known is None else len(known.latency_log)
         if start == len(history.rows):
             return
         rows = history.rows[start:]
-        fresh = TaskRecords(
-            problem.task.digest,
-            problem.feature_function(rows),
-            problem.drafts(rows),
-            history.value_log[start:],
+        features = problem.feature_function(rows)
+        fresh = TaskRecords(task, features, problem.drafts(rows), history.value_log[start:])
+        if known is None:
+            earlier = [self._reference[key]] if key in self._reference else []
+            self._reference[key] = np.concatenate([*earlier, problem.reference_features])
+        joined = fresh if known is None else _joined(known, fresh)
+        self._own[key][task] = self._with_prior(key, joined, features)
+
+    def predictor(self, problem: Problem) -> Predictor | None:
+        """By all that was told so far; None before two successes when there is no prior either."""
+        key = problem.model_key
+        model, prior = self._model(problem), self._prior.get(key)
+        if model is None and prior is None:
+            return None
+        return Predictor(
+            problem, model, prior, self._votes.get(problem.task.digest, 1.0), self._measured(key)
         )
-        tasks[problem.task.digest] = fresh if known is None else _joined(known, fresh)
 
-    def measured(self, problem: Problem) -> int:
-        """How many of the run's own measurements the model of `problem` learns from."""
-        return sum(len(r.latency_log) for r in self._own.get(problem.model_key, {}).values())
+    def _measured(self, key: str) -> int:
+        return sum(len(r.latency_log) for r in self._own.get(key, {}).values())
 
-    def fitted(self, problem: Problem) -> ResidualModel | None:
-        """The model over all that was told so far; None before two successes."""
-        count = self.measured(problem)
-        cached = self._fitted.get(problem.model_key)
-        if cached is None or cached[0] != count:
-            records = (
-                *self._prior.get(problem.model_key, ()),
-                *self._own.get(problem.model_key, {}).values(),
-            )
-            cached = (
-                count,
-                fit_residual(
-                    records, self._reference[problem.model_key], trial_seed(self._run, count), self._settings
-                )
-                if self.measured(problem)
-                else None,
-            )
-            self._fitted[problem.model_key] = cached
-        return cached[1]
+    def _model(self, problem: Problem) -> ResidualModel | None:
+        key = problem.model_key
+        count = self._measured(key)
+        if key not in self._fitted or self._fitted[key][0] != count:
+            records = tuple(self._own.get(key, {}).values())
+            seed = trial_seed(self._run, count)
+            fit = fit_residual(records, self._reference[key], seed, self._settings) if records else None
+            self._fitted[key] = (count, fit)
+        return self._fitted[key][1]
+
+    def _with_prior(self, key: str, records: TaskRecords, fresh: Features) -> TaskRecords:
+        """`records` with the prior's word on them, weighed by how well it has ranked them so far."""
+        prior, task = self._prior.get(key), records.task
+        if prior is None:
+            return records
+        word = prior.predict(task, fresh, np.zeros(len(fresh))).mean_log
+        believed = np.concatenate([self._believed[task], word]) if task in self._believed else word
+        self._believed[task] = believed
+        ok = np.isfinite(records.latency_log)
+        agreement = rank_correlation(believed[ok], (records.latency_log - records.draft_log)[ok])
+        count = int(ok.sum())
+        vote = (max(agreement, 0.0) * count + _VOTE_SHRINKAGE) / (count + _VOTE_SHRINKAGE)
+        self._votes[task] = vote
+        return replace(records, prior_log=vote * believed)
 
 
 def _joined(known: TaskRecords, fresh: TaskRecords) -> TaskRecords:

@@ -97,8 +97,7 @@ class KernelSampler(BaseSampler):
         rows = propose(
             self._problem,
             self._history,
-            self._model.fitted(self._problem),
-            self._model.measured(self._problem),
+            self._model.predictor(self._problem),
             count,
             trial_seed(self._run, number),
             self._settings,

@@ -1,13 +1,14 @@
-"""What a run works on: a network, a target, the plan of its kernels, and the book of what is known of them."""
+"""What a run works on: a network, a target, the plan of its kernels, the book of what is known."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
 from compiler_core.errors import UsageError
 from compiler_core.onnx_import.importer import ImportedModel, import_model
 from compiler_core.pipeline import Plan, plan_graph
+from compiler_core.schedule import Schedule
 from compiler_core.target import Target
 from compiler_core.target_file import load_target, target_text
 from cost_model.analytic import graph_bound_cycles
@@ -68,6 +69,11 @@ class Session:
         """The network's -O0 Config."""
         return network_config(self.plan, {task.digest: task.default for task in self.tasks}, self.network)
 
+    def in_own_numbers(self, schedule: Schedule) -> Schedule:
+        """A Schedule of the canonical network as one of the model's own graph."""
+        groups = tuple(tuple(sorted(self.network.ops[op] for op in group)) for group in schedule.groups)
+        return replace(schedule, groups=groups, levels=self.plan.levels)
+
 
 def open_session(
     model: Path,
@@ -76,9 +82,11 @@ def open_session(
     dims: Mapping[str, int] | None,
     seed: int,
     database: str | Path,
-    listener: Listener,
-    guard: Guard | None,
-    job: str | None,
+    listener: Listener = silent,
+    guard: Guard | None = None,
+    job: str | None = None,
+    *,
+    read_only: bool = False,
 ) -> Session:
     """Read everything that can be wrong before anything is started."""
     if objective not in set(Objective):
@@ -86,7 +94,7 @@ def open_session(
     chip = load_target(target)
     imported = import_model(model, dims)
     _require_bound(imported)
-    repository = Repository(open_database(database))
+    repository = Repository(open_database(database, read_only))
     plan = plan_graph(imported.graph, chip)
     network = numbered(imported.graph)
     tasks = kernel_tasks(plan, chip)

@@ -1,0 +1,31 @@
+"""`tune warm`: one small kernel from Graph to measurement, so that every compiled function is in the cache."""
+
+from compiler_core.dtypes import DType, TensorType
+from compiler_core.graph import Graph, Op
+from compiler_core.index_map import Access, axis_index
+from compiler_core.ops import AxisKind
+from compiler_core.pipeline import plan_graph
+from compiler_core.target_file import load_target
+from measure.results import Status
+from measure.simulator.device import SimulatedDevice
+from tuner.tasks import kernel_tasks
+
+EXTENT = 64
+
+
+def warm() -> str:
+    """Measure one matrix product on a preset; what was measured, in words."""
+    square = TensorType((EXTENT, EXTENT), DType.F32)
+    product = Op(
+        "contract",
+        (EXTENT, EXTENT, EXTENT),
+        (AxisKind.PARALLEL, AxisKind.PARALLEL, AxisKind.REDUCTION),
+        (Access(0, (axis_index(0), axis_index(2))), Access(1, (axis_index(2), axis_index(1)))),
+        2,
+    )
+    graph = Graph((square, square, square), (product,), (0, 1), (2,))
+    target = load_target("ascend910")
+    (task,) = kernel_tasks(plan_graph(graph, target), target)
+    (measured,) = SimulatedDevice(target).measure(task.workload, [task.default])
+    assert measured.status is Status.OK, measured.reason
+    return f"a {EXTENT} x {EXTENT} matrix product takes {measured.latency_us:.2f} us on {target.name}"
