@@ -113,7 +113,7 @@ def _coefficients(dim: Dim) -> dict[Monomial, int]:
 
 MAX_TERMS = 64
 MAX_DEGREE = 12
-MAX_TEXT = 2000
+MAX_TEXT = 800
 
 
 def _from_coefficients(coefficients: dict[Monomial, int]) -> Dim:

@@ -19,11 +19,12 @@ Inputs: TypeAlias = Sequence[Tensor | None]
 
 @dataclass(frozen=True)
 class HostOp:
-    """An op of the model that runs on the host: its node, its operator, the values it makes."""
+    """An op of the model that runs on the host: its node, its operator, the values it makes, its MACs."""
 
     node: str
     op_type: str
     results: tuple[int, ...]
+    macs: Dim = 0
 
 
 @dataclass
@@ -55,9 +56,13 @@ class Context:
         function: str,
         inputs: Inputs,
         results: Sequence[tuple[Sequence[Dim], DType]],
+        macs: Dim = 0,
         **attributes: Any,
     ) -> list[Tensor]:
-        """One host op an output: `function` of compiler_core.host_ops over whole operands."""
+        """One host op an output: `function` of compiler_core.host_ops over whole operands.
+
+        `macs` are the multiply-accumulates of the whole operator, for the report.
+        """
         given = [tensor for tensor in inputs if tensor is not None]
         present = "".join("1" if tensor is not None else "0" for tensor in inputs)
         whole = IndexExpr(source=0)
@@ -74,7 +79,7 @@ class Context:
             )
             for output, (shape, dtype) in enumerate(results)
         ]
-        self.host_ops.append(HostOp(node.name, node.op_type, tuple(tensor.value for tensor in made)))
+        self.host_ops.append(HostOp(node.name, node.op_type, tuple(tensor.value for tensor in made), macs))
         return made
 
 

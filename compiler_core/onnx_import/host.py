@@ -1,6 +1,7 @@
 """Operators that run on the host: types and shapes of results; meanings are in compiler_core.host_ops."""
 
 from collections.abc import Mapping
+from typing import Any
 
 from compiler_core.dims import Dim
 from compiler_core.dtypes import DType
@@ -16,14 +17,13 @@ from compiler_core.onnx_import.context import (
     required,
 )
 from compiler_core.onnx_import.node import Node
-from compiler_core.ops import AttributeValue
 
 
 def _top_k(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     x = required(inputs, 0)
     axis = checked_axis(node.integer("axis", -1), x.rank)
     given = optional(inputs, 1)
-    attributes: dict[str, AttributeValue] = {"axis": axis, "largest": node.integer("largest", 1)}
+    attributes: dict[str, Any] = {"axis": axis, "largest": node.integer("largest", 1)}
     if given is not None and context.builder.content(given) is None:
         raise ModelError("k is computed from data; only constants are supported")
     k = node.integer("k") if given is None else int(known_number(context, given, "k"))
@@ -69,7 +69,7 @@ def _non_max_suppression(context: Context, node: Node, inputs: Inputs) -> list[T
 def _compress(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     x = required(inputs, 0)
     count = context.fresh(node, "count")
-    attributes: dict[str, AttributeValue] = {}
+    attributes: dict[str, Any] = {}
     shape: tuple[Dim, ...] = (count,)
     if node.has("axis"):
         attributes["axis"] = axis = checked_axis(node.integer("axis"), x.rank)
@@ -80,7 +80,7 @@ def _compress(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
 def _unique(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     x = required(inputs, 0)
     count = context.fresh(node, "count")
-    attributes: dict[str, AttributeValue] = {"sorted": node.integer("sorted", 1)}
+    attributes: dict[str, Any] = {"sorted": node.integer("sorted", 1)}
     shape: tuple[Dim, ...] = (count,)
     rows: Dim = 1
     for extent in x.shape:

@@ -127,7 +127,7 @@ def _imported(
     for op in context.host_ops:
         results = tuple(renumbered[value] for value in op.results if value in renumbered)
         if results:
-            host_ops.append(HostOp(op.node, op.op_type, results))
+            host_ops.append(HostOp(op.node, op.op_type, results, op.macs))
     return ImportedModel(
         name,
         simple,

@@ -46,7 +46,10 @@ def _recurrence(function: str, gates: int, states: int) -> Build:
         steps_written_out = unrolled(context, node, inputs, function, attributes, gates)
         if steps_written_out is not None:
             return steps_written_out
-        return context.host(node, function, inputs, [(shape, x.dtype) for shape in shapes], **attributes)
+        macs = steps * batch * directions * gates * hidden * (x.shape[2] + hidden)
+        return context.host(
+            node, function, inputs, [(shape, x.dtype) for shape in shapes], macs=macs, **attributes
+        )
 
     return build
 
