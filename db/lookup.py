@@ -19,6 +19,8 @@ from db.explain import Nearest, nearest_record
 from db.records import Best, Key, Objective, WorkloadRow
 from db.repository import Repository
 
+_MOST_NAMED = 5
+
 Fits: TypeAlias = Callable[[WorkloadRow, Best], bool]
 
 
@@ -136,7 +138,6 @@ def _miss(repository: Repository, row: WorkloadRow, key: Key, stale: Best | None
     nearest = nearest_record(repository.database, row, key)
     if nearest is None:
         return Miss(row, key, "no record of anything like it; tune it first", None)
-    named = "; ".join(
-        f"{each.field}: asked {each.asked}, nearest has {each.found}" for each in nearest.differences
-    )
-    return Miss(row, key, named, nearest)
+    named = [f"{each.field}: asked {each.asked}, nearest has {each.found}" for each in nearest.differences]
+    more = [f"and {len(named) - _MOST_NAMED} more"] if len(named) > _MOST_NAMED else []
+    return Miss(row, key, "; ".join(named[:_MOST_NAMED] + more), nearest)

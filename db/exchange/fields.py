@@ -13,7 +13,7 @@ from measure.results import Status
 Check: TypeAlias = Callable[[Any], Any]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
-_LONGEST_TEXT = 1 << 20
+_LONGEST_TEXT = 8 << 20
 
 
 def take(values: Any, checks: Mapping[str, Check]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ class Bounds:
     """What a file may cost to read."""
 
     file_bytes: int = 4 << 30
-    line_bytes: int = 4 << 20
+    line_bytes: int = 16 << 20
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,4 @@
-"""Writers that are killed and writers that compete: short in the test suite, long from the command line.
-
-python -m tests.db.campaigns --kills 1000 --seconds 60
-"""
+"""Writers that are killed and writers that compete: short in test_durability, long in test_campaigns."""
 
 import multiprocessing
 import os
