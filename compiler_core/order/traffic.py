@@ -8,7 +8,11 @@ farthest ahead (Belady 1966), stored first unless DRAM has it. Graph outputs are
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from compiler_core.errors import UsageError
+from compiler_core.order.flat import flatten
+from compiler_core.order.flow import step_cut
 from compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph, live_profile
 
 
@@ -33,6 +37,23 @@ def compulsory_bytes(graph: KernelGraph) -> int:
         for tensor in graph.tensors
         if (tensor.consumers if tensor.producer == GRAPH_INPUT else tensor.is_output)
     )
+
+
+def traffic_bound(graph: KernelGraph, capacity_bytes: int) -> int:
+    """Bytes that no order moves less than: the compulsory ones and what one kernel's cut forces out.
+
+    Just before kernel v the values between kernels that are live, v's results and its graph inputs exceed the
+    capacity by some bytes in every order (a minimum cut); as many were stored and are loaded again.
+    """
+    flat = flatten(graph)
+    inner = [not (t.producer == GRAPH_INPUT or t.is_output) for t in graph.tensors]
+    flat = flat._replace(edge_bytes=flat.edge_bytes * np.array(inner, dtype=np.int64))
+    forced = 0
+    for kernel in range(graph.kernels):
+        beside = sum(graph.tensors[t].bytes for t in graph.operands[kernel] if not inner[t])
+        need = step_cut(flat, kernel)[0] + int(flat.floor_bytes[kernel]) + beside
+        forced = max(forced, need - capacity_bytes)
+    return compulsory_bytes(graph) + 2 * forced
 
 
 def traffic_of(graph: KernelGraph, order: Sequence[int], capacity_bytes: int) -> Traffic:
