@@ -13,12 +13,15 @@ from measure.ray_warden import marked
 
 DRIVER = """
 import sys
+import time
 from measure.ray_cluster import _private_directory
 from measure.ray_pool import RayPool
 from tests.measure.fake_device import NamedTask, config_of, spec_of
 
 with RayPool(spec_of(seconds=0.05), workers=2) as pool:
     pool.measure(NamedTask("a"), [config_of(number) for number in range(8)])
+    while not all(worker.pid for worker in pool.workers()):
+        time.sleep(0.05)
     pids = [worker.pid for worker in pool.workers()]
     print(_private_directory(), *pids, flush=True)
     if sys.argv[1] != "close":
@@ -39,6 +42,7 @@ def test_nothing_is_left_running(end: str) -> None:
         assert driver.stderr is not None
         private, *pids = driver.stdout.readline().split()
         assert len(pids) == 2
+        assert all(int(pid) > 0 for pid in pids)  # 0 would be this test's own process group
         if end != "close":
             assert len(marked(private)) > 3
             os.kill(int(pids[0]), signal.SIGSTOP)
