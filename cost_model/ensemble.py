@@ -45,7 +45,6 @@ class Ensemble:
 def fit_ensemble(
     features: Features,
     target: Floats,
-    weight: Floats,
     seed: int,
     settings: EnsembleSettings,
     objective: str = "reg:squarederror",
@@ -56,7 +55,7 @@ def fit_ensemble(
     for _ in range(settings.members):
         take = max(min(len(target), 2), round(settings.row_share * len(target)))
         chosen = np.sort(rng.permutation(len(target))[:take])
-        data = xgb.DMatrix(features[chosen], label=target[chosen], weight=weight[chosen], nthread=1)
+        data = xgb.DMatrix(features[chosen], label=target[chosen], nthread=1)
         parameters = {
             "objective": objective,
             "tree_method": "hist",

@@ -29,7 +29,5 @@ def fit_feasibility(
     if ok.all() or not ok.any():
         return Feasibility(None, 1.0)
     smaller = replace(settings, members=1, rounds=min(settings.rounds, 30), depth=4, row_share=1.0)
-    ensemble = fit_ensemble(
-        features, ok.astype(np.float64), np.ones(len(ok)), seed, smaller, objective="binary:logistic"
-    )
+    ensemble = fit_ensemble(features, ok.astype(np.float64), seed, smaller, objective="binary:logistic")
     return Feasibility(ensemble, float(ok.mean()))

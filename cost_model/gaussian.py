@@ -78,7 +78,9 @@ class _Fit:
 def _fitted(distances: Floats, target: Floats, noise: float, scale: float) -> _Fit:
     """Log likelihood with the process variance at its maximum (Rasmussen and Williams, 2006, eq. 5.8)."""
     count = len(target)
-    factor: Floats = np.linalg.cholesky(_matern(distances) + noise * np.eye(count))
+    factor: Floats = np.asarray(
+        np.linalg.cholesky(_matern(distances) + noise * np.eye(count)), dtype=np.float64
+    )
     half: Floats = solve_triangular(factor, target, lower=True, check_finite=False)
     variance = max(float(half @ half) / count, 1e-12)
     weights = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)

@@ -22,14 +22,14 @@ class TaskRecords:
     """What was measured of one task.
 
     `features` [n, f], `draft_log` [n] (zeros without a draft), `latency_log` [n] (NaN where it failed);
-    `weight` is the vote of each record: 1 for the run's own, less for a prior's.
+    `prior_log` [n] is what a prior adds to the draft.
     """
 
     task: str
     features: Features
     draft_log: Floats
     latency_log: Floats
-    weight: float = 1.0
+    prior_log: Floats | None = None
 
 
 @dataclass(frozen=True)
@@ -90,11 +90,10 @@ def fit_residual(
     features = np.concatenate([r.features for r in kept])
     ok = np.concatenate(finite)
     level = np.concatenate([np.full(len(r.latency_log), offsets[r.task]) for r in kept])
-    weight = np.concatenate([np.full(len(r.latency_log), r.weight) for r in kept])
     target = np.concatenate(residuals) - level
     process_rows = settings.process_rows
     return ResidualModel(
-        fit_ensemble(features[ok], target[ok], weight[ok], seed, settings),
+        fit_ensemble(features[ok], target[ok], seed, settings),
         fit_gaussian(features[ok], target[ok], reference, rng, process_rows),
         settings.process_share * min(1.0, process_rows / int(ok.sum())),
         fit_feasibility(features, ok, seed, settings),
@@ -104,15 +103,16 @@ def fit_residual(
 
 
 def _residual(records: TaskRecords) -> Floats:
-    """log(measured) - log(draft); without a draft log(measured), its slow part drawn in.
+    """log(measured) - log(draft); without a draft log(measured), its slow part drawn in. Less a prior's word.
 
     Where latencies range over a hundredfold, models would spend themselves on how slow the slow ones are.
     """
+    prior = 0.0 if records.prior_log is None else records.prior_log
     if records.draft_log.any() or not np.isfinite(records.latency_log).any():
-        return records.latency_log - records.draft_log
+        return records.latency_log - records.draft_log - prior
     knee = np.nanquantile(records.latency_log, _KNEE)
     beyond = np.maximum(records.latency_log - knee, 0.0)
-    return records.latency_log - (1.0 - _SLOW_SCALE) * beyond
+    return records.latency_log - (1.0 - _SLOW_SCALE) * beyond - prior
 
 
 def _thinned(records: TaskRecords, share: float, rng: np.random.Generator) -> TaskRecords:
@@ -130,5 +130,5 @@ def _thinned(records: TaskRecords, share: float, rng: np.random.Generator) -> Ta
         records.features[chosen],
         records.draft_log[chosen],
         records.latency_log[chosen],
-        records.weight,
+        None if records.prior_log is None else records.prior_log[chosen],
     )

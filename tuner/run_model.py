@@ -1,8 +1,7 @@
 """The models of one run: every task's measurements teach one residual model, refitted when it is asked for.
 
 Records of earlier runs form a prior. It has a vote, which falls with its rank correlation to what this run
-measures: a prior from a like device is worth tenfold, one from an unlike device misleads. Nothing here touches
-a disk.
+measures: a prior from a like device is worth tenfold, one from an unlike device misleads. No disk is touched.
 """
 
 from dataclasses import dataclass, replace

@@ -36,8 +36,7 @@ def modelled(problem: Problem, history: History) -> RunModel:
 
 
 def ask(problem: Problem, history: History, count: int = 16, seed: int = 1) -> Rows:
-    model = modelled(problem, history)
-    return propose(problem, history, model.fitted(problem), model.measured(problem), count, seed, SETTINGS)
+    return propose(problem, history, modelled(problem, history).predictor(problem), count, seed, SETTINGS)
 
 
 @pytest.mark.parametrize("measured", [0, 3, 40])
