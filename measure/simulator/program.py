@@ -21,14 +21,16 @@ Call = KernelCall | HostCall
 class StageTiming:
     """One stage: launch, its calls side by side, barrier; `cycles` counts all, `span_cycles` the calls.
 
-    `spans` has an entry a call, None for a host op. `prefetched_bytes` of constants of later stages came into
-    the LLB meanwhile, beside the DRAM bytes of `work`; `resident_bytes` of operands stayed in it.
+    `spans` and `surroundings` have an entry a call, None for a host op. `prefetched_bytes` of constants of
+    later stages came into the LLB meanwhile, beside the DRAM bytes of `work`; `resident_bytes` of operands
+    stayed in it.
     """
 
     start_cycle: int
     cycles: int
     span_cycles: int
     spans: tuple[KernelSpan | None, ...]
+    surroundings: tuple[Surroundings | None, ...]
     work: Work
     resident_bytes: int
     prefetched_bytes: int = 0
@@ -99,17 +101,20 @@ class _Clock:
         """One stage whose call c finds `held[c]` in the LLB (nothing where `held` is empty)."""
         sharers = sum([active_cores(call.program) for call in stage if isinstance(call, KernelCall)])
         spans: list[KernelSpan | None] = []
+        found: list[Surroundings | None] = []
         works: list[Work] = []
         longest = resident = 0
         for at, call in enumerate(stage):
             if isinstance(call, HostCall):
                 works.append(_host_work(call, self.graph, self.target))
                 spans.append(None)
+                found.append(None)
                 longest = max(longest, host_cycles(works[-1], self.target))
                 continue
             room = max(0, self.room - resident)
             there = held[at] if held else ()
-            span, taken = self._kernel(call.program, Surroundings(sharers, room, there, self.conflicts))
+            found.append(surroundings := Surroundings(sharers, room, there, self.conflicts))
+            span, taken = self._kernel(call.program, surroundings)
             resident += taken
             spans.append(span)
             works.append(span.work)
@@ -117,7 +122,7 @@ class _Clock:
         work = sum_of_work(works)
         span_cycles = max(longest, port_cycles(work, self.target))
         cycles = self.target.launch_cycles + span_cycles + self.target.overheads.barrier_cycles
-        return StageTiming(0, cycles, span_cycles, tuple(spans), work, resident)
+        return StageTiming(0, cycles, span_cycles, tuple(spans), tuple(found), work, resident)
 
     def _kernel(self, program: KernelProgram, surroundings: Surroundings) -> tuple[KernelSpan, int]:
         key = (program, surroundings)

@@ -27,11 +27,13 @@ from measure.simulator.layout import (
     ENGINES,
     ENTRY,
     EVENT_CAUSE,
-    EVENT_END,
+    EVENT_COLUMNS,
     EVENT_ENTRY,
+    EVENT_SERIAL,
     EVENT_STALL,
     EVENT_START,
     EVENT_STEP,
+    EVENT_TILE,
     FILLS,
     FIRST_READ,
     LAST_READ,
@@ -39,6 +41,7 @@ from measure.simulator.layout import (
     LATENCY,
     MOST_SLOTS,
     NO_ENGINE,
+    NO_EVENT,
     SLOT,
     STORAGE,
     Ints,
@@ -171,8 +174,12 @@ def _walk(
             if recorded < events.shape[0]:
                 events[recorded, EVENT_STEP] = s
                 events[recorded, EVENT_ENTRY] = entry
+                serial = 0
+                for inside in range(parallel_levels, levels):
+                    serial = serial * counts[inside] + index[inside]
+                events[recorded, EVENT_TILE] = tile
+                events[recorded, EVENT_SERIAL] = serial
                 events[recorded, EVENT_START] = start
-                events[recorded, EVENT_END] = done
                 events[recorded, EVENT_CAUSE] = cause
                 events[recorded, EVENT_STALL] = waited
                 recorded += 1
@@ -407,3 +414,37 @@ def slowest_core(
             cycles, at = ends, core
             slowest[:] = tally
     return cycles, at, slowest
+
+
+@compiled
+def record_core(
+    first: int,
+    last: int,
+    counts: Ints,
+    parallel_levels: int,
+    reduction_level: int,
+    classes: Ints,
+    until: Ints,
+    class_start: Ints,
+    steps: Ints,
+    strides: Ints,
+    reads: Ints,
+    read_storage: Ints,
+    slots: Ints,
+    maker: Ints,
+    costs: Ints,
+    dispatch: int,
+    most: int,
+) -> Ints:
+    """The first `most` instructions of the core that has parallel tiles [first, last), int64 [most, columns].
+
+    Rows behind the last instruction have NO_EVENT as their step.
+    """
+    events = np.full((most, EVENT_COLUMNS), NO_EVENT, dtype=np.int64)
+    live = np.zeros((0, 0), dtype=np.int64)
+    tally = np.zeros(TALLY, dtype=np.int64)
+    _walk(
+        first, last, counts, parallel_levels, reduction_level, classes, until, class_start,
+        steps, strides, reads, read_storage, slots, maker, costs, dispatch, live, tally, events,
+    )  # fmt: skip
+    return events
