@@ -16,9 +16,11 @@ from compiler_core.errors import ModelError
 from compiler_core.index_map import affine, axis_index
 from compiler_core.onnx_import.builder import Builder, Tensor
 from compiler_core.onnx_import.context import Build, Context, Inputs, optional, required
-from compiler_core.onnx_import.movement import concat, gather, slice_view
+from compiler_core.onnx_import.gathering import gather
+from compiler_core.onnx_import.movement import concat
 from compiler_core.onnx_import.node import Node
 from compiler_core.onnx_import.tensor_data import element_type
+from compiler_core.onnx_import.views import slice_view
 from compiler_core.ops import Array
 
 

@@ -24,9 +24,10 @@ from compiler_core.onnx_import.context import Build, Context, Inputs, checked_ax
 from compiler_core.onnx_import.contraction import CONTRACTIONS, fused_matmul, matmul
 from compiler_core.onnx_import.convolution import CONVOLUTIONS
 from compiler_core.onnx_import.elementwise import ELEMENTWISE, gelu
-from compiler_core.onnx_import.movement import concat, slice_view
+from compiler_core.onnx_import.movement import concat
 from compiler_core.onnx_import.node import Node
 from compiler_core.onnx_import.normalization import NORMALIZATIONS, layer_normalization, rms_normalization
+from compiler_core.onnx_import.views import slice_view
 
 
 def _with_bias(context: Context, inputs: Inputs) -> Tensor:

@@ -11,8 +11,8 @@ from compiler_core.errors import ModelError
 from compiler_core.index_map import affine, axis_index
 from compiler_core.onnx_import.builder import Tensor
 from compiler_core.onnx_import.context import Build, Context, Inputs, required
-from compiler_core.onnx_import.convolution import Window, positive, window_of
 from compiler_core.onnx_import.node import Node
+from compiler_core.onnx_import.window import Window, positive, window_of
 from compiler_core.ops import Array
 
 

@@ -9,11 +9,12 @@ from compiler_core.errors import ModelError
 from compiler_core.onnx_import.builder import Quantized, Tensor
 from compiler_core.onnx_import.context import Build, Context, Inputs, checked_axis, optional, required
 from compiler_core.onnx_import.contraction import matmul
-from compiler_core.onnx_import.convolution import contract_window, grouped, window_of
+from compiler_core.onnx_import.convolution import contract_window, grouped
 from compiler_core.onnx_import.movement import concat
 from compiler_core.onnx_import.node import Node
 from compiler_core.onnx_import.quantized_contraction import centred, dequantized, quantized_pair
 from compiler_core.onnx_import.tensor_data import element_type
+from compiler_core.onnx_import.window import window_of
 
 
 def along(context: Context, vector: Tensor, axis: int, rank: int) -> Tensor:

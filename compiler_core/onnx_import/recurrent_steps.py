@@ -12,8 +12,9 @@ from compiler_core.dtypes import DType
 from compiler_core.index_map import axis_index, constant_index
 from compiler_core.onnx_import.builder import Builder, Tensor
 from compiler_core.onnx_import.context import Context, Inputs, optional, required
-from compiler_core.onnx_import.movement import concat, slice_view
+from compiler_core.onnx_import.movement import concat
 from compiler_core.onnx_import.node import Node
+from compiler_core.onnx_import.views import slice_view
 
 MAX_STEPS = 128
 """Longest sequence that is written out step by step; a longer one runs on the host."""

@@ -7,6 +7,7 @@ from compiler_core.onnx_import.context import Build
 from compiler_core.onnx_import.contraction import CONTRACTIONS
 from compiler_core.onnx_import.convolution import CONVOLUTIONS
 from compiler_core.onnx_import.elementwise import ELEMENTWISE
+from compiler_core.onnx_import.gathering import GATHERING
 from compiler_core.onnx_import.host import HOST
 from compiler_core.onnx_import.microsoft import MICROSOFT, simplified_layer_normalization
 from compiler_core.onnx_import.movement import MOVEMENT
@@ -17,12 +18,16 @@ from compiler_core.onnx_import.recurrent import RECURRENT
 from compiler_core.onnx_import.reduction import REDUCTIONS
 from compiler_core.onnx_import.resize import RESIZES
 from compiler_core.onnx_import.runtime_shapes import with_runtime_shapes
+from compiler_core.onnx_import.sources import SOURCES
+from compiler_core.onnx_import.transposed_convolution import TRANSPOSED_CONVOLUTIONS
+from compiler_core.onnx_import.views import VIEWS
 
 _STANDARD = (
     ATTENTION,
     CONTRACTIONS,
     CONVOLUTIONS,
     ELEMENTWISE,
+    GATHERING,
     HOST,
     MOVEMENT,
     NORMALIZATIONS,
@@ -31,6 +36,9 @@ _STANDARD = (
     RECURRENT,
     REDUCTIONS,
     RESIZES,
+    SOURCES,
+    TRANSPOSED_CONVOLUTIONS,
+    VIEWS,
 )
 _MICROSOFT = (MICROSOFT, QUANTIZED_MICROSOFT)
 

@@ -10,8 +10,8 @@ from compiler_core.dtypes import DType
 from compiler_core.errors import ModelError
 from compiler_core.onnx_import.builder import Tensor
 from compiler_core.onnx_import.context import Build, Context, Inputs, checked_axis, optional, required
-from compiler_core.onnx_import.movement import MOVEMENT
 from compiler_core.onnx_import.node import Node
+from compiler_core.onnx_import.sources import SOURCES
 
 
 def _unless_known(places: Sequence[int], known: Build, otherwise: Build) -> Build:
@@ -78,7 +78,7 @@ def _range(context: Context, node: Node, inputs: Inputs) -> Sequence[Tensor]:
 def _constant_of_shape(context: Context, node: Node, inputs: Inputs) -> Sequence[Tensor]:
     shape = required(inputs, 0)
     extents = _fresh_shape(context, node, _length(shape, "the shape"))
-    fill = MOVEMENT["ConstantOfShape"](context, node, [context.builder.extents([1], (1,))])
+    fill = SOURCES["ConstantOfShape"](context, node, [context.builder.extents([1], (1,))])
     one = fill if isinstance(fill, Tensor) else fill[0]
     return context.host(node, "expand", [one, shape], [(extents, one.dtype)])
 
