@@ -17,21 +17,19 @@ The search ends with an order, with a closed collection of dead ends (a proof: S
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
 from compiler_core.order.compiled import compiled
+from compiler_core.order.dead_ends import NO_JUMP, search_witness
 from compiler_core.order.flat import Bytes8, FlatGraph, Ints
-from compiler_core.order.flow import INSIDE, OUTSIDE, UNLIMITED, cut_among, min_cut
-from compiler_core.order.walk import apply_move, move_delta, step_bytes
-from compiler_core.order.witness import DeadEnd, FlowRow, SafeMove, SearchWitness, flow_rows
+from compiler_core.order.flow import INSIDE, OUTSIDE, UNLIMITED, cut_among
+from compiler_core.order.moves import Walk, Words, advance, begin, close_state, find_state, need_of, retreat
+from compiler_core.order.walk import move_delta
+from compiler_core.order.witness import SearchWitness
 
-Words = NDArray[np.uint64]
 FOUND, DEAD, OPEN = 1, 0, -1
 MAX_STATE_BYTES = 1 << 28
-_NO_JUMP = -1
 
 
 @dataclass(frozen=True)
@@ -49,148 +47,7 @@ class SearchResult:
 
 
 @compiled
-def _hash_state(state: Words) -> int:
-    value = np.uint64(1469598103934665603)
-    for word in state:  # xorshift64 (Marsaglia 2003)
-        value ^= word
-        value ^= value << np.uint64(13)
-        value ^= value >> np.uint64(7)
-        value ^= value << np.uint64(17)
-    return int(value & np.uint64(0x3FFFFFFFFFFFFFFF))
-
-
-@compiled
-def _find(states: Words, table: Ints, state: Words) -> int:
-    """Slot of `state` in the hash `table`, or of the hole where it belongs."""
-    mask = table.shape[0] - 1
-    slot = int(_hash_state(state) & mask)
-    while table[slot] >= 0:
-        same = True
-        for word in range(state.shape[0]):
-            if states[table[slot], word] != state[word]:
-                same = False
-                break
-        if same:
-            break
-        slot = (slot + 1) & mask
-    return slot
-
-
-class _Walk(NamedTuple):
-    """The state of the search: a down-set and what follows from it."""
-
-    way: int  # 1: kernels enter, from none to all; -1: they leave, from all to none
-    bits: Words
-    touched: Ints
-    waiting: Ints  # per kernel how many kernels must move before it
-    ready: Ints  # kernels that may move, in no particular order; ready[: counts[0]]
-    place: Ints  # where a ready kernel stands there
-    trail: Ints  # kernels moved so far; trail[: counts[1]]
-    counts: Ints  # ready, trail, live bytes
-
-
-@compiled
-def _begin(flat: FlatGraph, way: int) -> _Walk:
-    lead_start = flat.before_start if way == 1 else flat.after_start
-    walk = _Walk(
-        way,
-        np.zeros((flat.kernels + 63) // 64, dtype=np.uint64),
-        flat.edge_base.copy(),
-        lead_start[1:] - lead_start[:-1],
-        np.empty(flat.kernels, dtype=np.int64),
-        np.empty(flat.kernels, dtype=np.int64),
-        np.empty(flat.kernels, dtype=np.int64),
-        np.zeros(3, dtype=np.int64),
-    )
-    if way == -1:
-        for kernel in range(flat.kernels):
-            walk.bits[kernel >> 6] |= np.uint64(1) << np.uint64(kernel & 63)
-            apply_move(flat, kernel, walk.touched, 1)
-    for edge in range(walk.touched.shape[0]):
-        if 0 < walk.touched[edge] < flat.edge_total[edge]:
-            walk.counts[2] += flat.edge_bytes[edge]
-    for kernel in range(flat.kernels):
-        if walk.waiting[kernel] == 0:
-            _set_ready(walk, kernel)
-    return walk
-
-
-@compiled
-def _set_ready(walk: _Walk, kernel: int) -> None:
-    walk.place[kernel] = walk.counts[0]
-    walk.ready[walk.counts[0]] = kernel
-    walk.counts[0] += 1
-
-
-@compiled
-def _unset_ready(walk: _Walk, kernel: int) -> None:
-    walk.counts[0] -= 1
-    last = walk.ready[walk.counts[0]]
-    walk.ready[walk.place[kernel]] = last
-    walk.place[last] = walk.place[kernel]
-
-
-@compiled
-def _advance(flat: FlatGraph, walk: _Walk, kernel: int) -> None:
-    """Moves a ready kernel."""
-    walk.counts[2] += move_delta(flat, kernel, walk.touched, walk.way)
-    apply_move(flat, kernel, walk.touched, walk.way)
-    walk.bits[kernel >> 6] ^= np.uint64(1) << np.uint64(kernel & 63)
-    walk.trail[walk.counts[1]] = kernel
-    walk.counts[1] += 1
-    _unset_ready(walk, kernel)
-    start, follow = (flat.after_start, flat.after) if walk.way == 1 else (flat.before_start, flat.before)
-    for i in range(start[kernel], start[kernel + 1]):
-        walk.waiting[follow[i]] -= 1
-        if walk.waiting[follow[i]] == 0:
-            _set_ready(walk, follow[i])
-
-
-@compiled
-def _retreat(flat: FlatGraph, walk: _Walk, length: int) -> None:
-    """Takes moves back until the trail has `length`."""
-    start, follow = (flat.after_start, flat.after) if walk.way == 1 else (flat.before_start, flat.before)
-    while walk.counts[1] > length:
-        walk.counts[1] -= 1
-        kernel = walk.trail[walk.counts[1]]
-        for i in range(start[kernel], start[kernel + 1]):
-            if walk.waiting[follow[i]] == 0:
-                _unset_ready(walk, follow[i])
-            walk.waiting[follow[i]] += 1
-        _set_ready(walk, kernel)
-        walk.counts[2] += move_delta(flat, kernel, walk.touched, -walk.way)
-        apply_move(flat, kernel, walk.touched, -walk.way)
-        walk.bits[kernel >> 6] ^= np.uint64(1) << np.uint64(kernel & 63)
-
-
-@compiled
-def _need(flat: FlatGraph, walk: _Walk, kernel: int, delta: int) -> int:
-    """Bytes while `kernel`, which changes live bytes by `delta`, is moved."""
-    if walk.way == 1:
-        return int(walk.counts[2] + step_bytes(flat, kernel, walk.touched))
-    apply_move(flat, kernel, walk.touched, -1)
-    need = walk.counts[2] + delta + step_bytes(flat, kernel, walk.touched)
-    apply_move(flat, kernel, walk.touched, 1)
-    return int(need)
-
-
-@compiled
-def _close(flat: FlatGraph, walk: _Walk, limit: int) -> None:
-    """Moves every kernel that fits and ends no higher, until there is none."""
-    slot, seen = 0, 0
-    while seen < walk.counts[0]:
-        slot = slot + 1 if slot + 1 < walk.counts[0] else 0
-        kernel = walk.ready[slot]
-        delta = move_delta(flat, kernel, walk.touched, walk.way)
-        if delta <= 0 and _need(flat, walk, kernel, delta) <= limit:
-            _advance(flat, walk, kernel)
-            seen = 0
-        else:
-            seen += 1
-
-
-@compiled
-def _least_between(flat: FlatGraph, walk: _Walk, length: int) -> tuple[bool, Bytes8]:
+def _least_between(flat: FlatGraph, walk: Walk, length: int) -> tuple[bool, Bytes8]:
     """Whether the present state is minimal above that at trail `length`; else the least one's side."""
     side = np.empty(flat.kernels, dtype=np.int8)
     for kernel in range(flat.kernels):
@@ -219,7 +76,7 @@ def _search(
     flat: FlatGraph, limit: int, way: int, max_states: int
 ) -> tuple[int, int, int, Ints, Words, Ints]:
     count = flat.kernels
-    walk = _begin(flat, way)
+    walk = begin(flat, way)
     words = walk.bits.shape[0]
     table_size = 1024
     while table_size < 2 * max_states:
@@ -243,7 +100,7 @@ def _search(
     next_limit = UNLIMITED
     while True:
         if arrived:
-            _close(flat, walk, limit)
+            close_state(flat, walk, limit)
             if walk.counts[1] == count:
                 return FOUND, entered, limit, walk.trail[::way].copy(), states[:0], jumps[:0]
             live = walk.counts[2]
@@ -254,11 +111,11 @@ def _search(
                 minimal, least = _least_between(flat, walk, length_at[first])
                 if not minimal and settled:
                     path = walk.trail[length_at[first] : walk.counts[1]].copy()
-                    _retreat(flat, walk, length_at[first])
+                    retreat(flat, walk, length_at[first])
                     for kernel in path:
                         if (least[kernel] == INSIDE) == (way == 1):
-                            _advance(flat, walk, kernel)
-                    _close(flat, walk, limit)
+                            advance(flat, walk, kernel)
+                    close_state(flat, walk, limit)
                     depth = first + 1
                     minimal = True
                     if walk.counts[1] == count:
@@ -267,7 +124,7 @@ def _search(
                     for i in range(first, depth):
                         next_at[i] = end_at[i]
                         safe_at[i] = True
-            known = table[_find(states, table, walk.bits)]
+            known = table[find_state(states, table, walk.bits)]
             if known >= 0:
                 if safe_at[depth - 1]:
                     jump_at[depth - 1] = known
@@ -276,48 +133,50 @@ def _search(
                 entered += 1
                 if entered > max_states:
                     return OPEN, entered, limit, no_order, states[:0], jumps[:0]
-                begin = end_at[depth - 1] if depth > 0 else 0
-                if choices.shape[0] < begin + walk.counts[0]:
-                    choices = np.concatenate((choices, np.empty(begin + walk.counts[0], dtype=np.int64)))
+                first_choice = end_at[depth - 1] if depth > 0 else 0
+                if choices.shape[0] < first_choice + walk.counts[0]:
+                    choices = np.concatenate(
+                        (choices, np.empty(first_choice + walk.counts[0], dtype=np.int64))
+                    )
                 keys = np.empty(walk.counts[0], dtype=np.int64)
                 fitting = 0
                 for slot in range(walk.counts[0]):
                     kernel = walk.ready[slot]
                     delta = move_delta(flat, kernel, walk.touched, way)
-                    need = _need(flat, walk, kernel, delta)
+                    need = need_of(flat, walk, kernel, delta)
                     if need > limit:
                         next_limit = min(next_limit, need)
                     else:
                         at = fitting
                         while at > 0 and (
                             keys[at - 1] > delta
-                            or (keys[at - 1] == delta and way * choices[begin + at - 1] > way * kernel)
+                            or (keys[at - 1] == delta and way * choices[first_choice + at - 1] > way * kernel)
                         ):
                             keys[at] = keys[at - 1]
-                            choices[begin + at] = choices[begin + at - 1]
+                            choices[first_choice + at] = choices[first_choice + at - 1]
                             at -= 1
                         keys[at] = delta
-                        choices[begin + at] = kernel
+                        choices[first_choice + at] = kernel
                         fitting += 1
                 length_at[depth] = walk.counts[1]
                 live_at[depth] = walk.counts[2]
-                next_at[depth] = begin
-                end_at[depth] = begin + fitting
+                next_at[depth] = first_choice
+                end_at[depth] = first_choice + fitting
                 safe_at[depth] = False
-                jump_at[depth] = _NO_JUMP
+                jump_at[depth] = NO_JUMP
                 depth += 1
         top = depth - 1
-        _retreat(flat, walk, length_at[top])
+        retreat(flat, walk, length_at[top])
         if next_at[top] < end_at[top]:
             kernel = choices[next_at[top]]
             next_at[top] += 1
-            _advance(flat, walk, kernel)
+            advance(flat, walk, kernel)
             arrived = True
             continue
         arrived = False
         states[dead] = walk.bits
         jumps[dead] = jump_at[top]
-        table[_find(states, table, walk.bits)] = dead
+        table[find_state(states, table, walk.bits)] = dead
         if top == 0:
             return DEAD, entered, next_limit, no_order, states[: dead + 1].copy(), jumps[: dead + 1].copy()
         if safe_at[top - 1]:
@@ -339,76 +198,5 @@ def search(flat: FlatGraph, limit: int, way: int, max_states: int) -> SearchResu
     words = (flat.kernels + 63) // 64
     capped = max(1, min(max_states, MAX_STATE_BYTES // (8 * words)))
     outcome, entered, next_limit, order, states, jumps = _search(flat, limit, way, capped)
-    witness = _witness(flat, way, next_limit - 1, states, jumps) if outcome == DEAD else None
+    witness = search_witness(flat, way, next_limit - 1, states, jumps) if outcome == DEAD else None
     return SearchResult(outcome, entered, next_limit, order, witness)
-
-
-@compiled
-def _children(flat: FlatGraph, way: int, limit: int, state: Words, states: Words, table: Ints) -> Ints:
-    """Where each kernel that fits leads from `state`, as indices of `states`."""
-    walk = _begin(flat, way)
-    changed = True
-    while changed:
-        changed = False
-        for slot in range(walk.counts[0]):
-            kernel = walk.ready[slot]
-            inside = (state[kernel >> 6] >> np.uint64(kernel & 63)) & np.uint64(1) == 1
-            if inside == (way == 1):
-                _advance(flat, walk, kernel)
-                changed = True
-                break
-    length = walk.counts[1]
-    found = np.empty(walk.counts[0], dtype=np.int64)
-    count = 0
-    for kernel in walk.ready[: walk.counts[0]].copy():
-        delta = move_delta(flat, kernel, walk.touched, way)
-        if _need(flat, walk, kernel, delta) <= limit:
-            _advance(flat, walk, kernel)
-            _close(flat, walk, limit)
-            found[count] = table[_find(states, table, walk.bits)]
-            count += 1
-            _retreat(flat, walk, length)
-    return found[:count]
-
-
-@compiled
-def _index(states: Words) -> Ints:
-    size = 1024
-    while size < 2 * states.shape[0]:
-        size *= 2
-    table = np.full(size, -1, dtype=np.int64)
-    for i in range(states.shape[0]):
-        table[_find(states, table, states[i])] = i
-    return table
-
-
-def _witness(flat: FlatGraph, way: int, limit: int, states: Words, jumps: Ints) -> SearchWitness:
-    """The dead ends that the first one (the last to die) needs, in the order they are needed."""
-    table = _index(states)
-    masks = [int.from_bytes(row.astype("<u8").tobytes(), "little") for row in states]
-    queue, seen = [len(masks) - 1], {len(masks) - 1}
-    dead_ends = []
-    for here in queue:
-        jump = int(jumps[here])
-        if jump == _NO_JUMP:
-            leads = _children(flat, way, limit, states[here], states, table).tolist()
-            dead_ends.append(DeadEnd(masks[here], None))
-        else:
-            leads = [jump]
-            move = SafeMove(masks[jump], _minimal(flat, masks[here], masks[jump]))
-            dead_ends.append(DeadEnd(masks[here], move))
-        queue += [lead for lead in dict.fromkeys(leads) if lead not in seen]
-        seen.update(leads)
-    return SearchWitness("forward" if way == 1 else "backward", tuple(dead_ends))
-
-
-def _minimal(flat: FlatGraph, here: int, there: int) -> tuple[FlowRow, ...]:
-    """A flow as large as the live bytes of `there`, over the down-sets between it and `here`."""
-    both, either = here & there, here | there
-    side = np.zeros(flat.kernels, dtype=np.int8)
-    for kernel in range(flat.kernels):
-        if both >> kernel & 1:
-            side[kernel] = INSIDE
-        elif not either >> kernel & 1:
-            side[kernel] = OUTSIDE
-    return flow_rows(min_cut(flat, side, UNLIMITED)[2].tolist())
