@@ -10,6 +10,7 @@ from dataclasses import asdict
 from types import FrameType
 
 import uvicorn
+from fastapi import FastAPI
 
 from api.app import create_app
 from api.auth import is_loopback
@@ -32,6 +33,18 @@ def serve(settings: Settings, runner: bool = True) -> int:
         require_key_beyond_loopback(settings, database)
         write_json_lines(settings.log_level)
         app = create_app(settings, database)
+        with supervised_runner(settings) if runner else _nothing():
+            Server(app, settings).run()
+    finally:
+        database.close()
+    return 0
+
+
+class Server(uvicorn.Server):
+    """Tells open event streams to end when it is told to stop."""
+
+    def __init__(self, app: FastAPI, settings: Settings) -> None:
+        self._service: Service = app.state.service
         config = uvicorn.Config(
             app,
             host=settings.host,
@@ -42,19 +55,7 @@ def serve(settings: Settings, runner: bool = True) -> int:
             server_header=False,
             timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
         )
-        with supervised_runner(settings) if runner else _nothing():
-            _Server(config, app.state.service).run()
-    finally:
-        database.close()
-    return 0
-
-
-class _Server(uvicorn.Server):
-    """Tells open event streams to end when it is told to stop."""
-
-    def __init__(self, config: uvicorn.Config, service: Service) -> None:
         super().__init__(config)
-        self._service = service
 
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         """A signal came."""
