@@ -138,7 +138,9 @@ def evaluate(
     for access, held in reversed(list(zip(op.operands, operands, strict=True))):
         # Later operands first: a data-dependent index is an operand behind the one it indexes.
         args.insert(0, read_over(access, held, box, [*[_NOTHING] * (len(operands) - len(args)), *args]))
-    point = row.body(args, attributes)
+    with np.errstate(all="ignore"):
+        # Infinities and NaNs are values like others: what a network makes of them is its own business.
+        point = row.body(args, attributes)
     point = np.broadcast_to(point, tuple(high - low for low, high in box))
     if row.reducer is None:
         return np.ascontiguousarray(point).reshape(shape).astype(result.dtype.numpy, copy=False)

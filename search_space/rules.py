@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from compiler_core.lower import ALIGNMENT_BYTES, storable
 from compiler_core.ops import AxisKind
-from compiler_core.outline import Outline, SlotKnob, outline
+from compiler_core.outline import BufferOutline, Outline, SlotKnob, outline
 from compiler_core.regions import NO_ANCHOR, Regions
 from compiler_core.target import Target
 from compiler_core.tile import loop_sizes
@@ -55,7 +55,7 @@ class KnobLayout:
 
     regions: Regions
     target: Target
-    _widths: dict[tuple[int, int, bool | None], Counts] = field(default_factory=dict)
+    _widths: dict[tuple[int, int, bool | None], tuple[Counts, tuple[int, ...]]] = field(default_factory=dict)
 
     @cached_property
     def sizes(self) -> tuple[tuple[int, ...], ...]:
@@ -115,12 +115,20 @@ class KnobLayout:
         """Whether each row fits L1 and accumulators, stores what it must once, and has work for its cores."""
         positions = self.loop_positions(rows)
         good = np.zeros(len(rows), dtype=np.bool_)
+        bytes_of: dict[tuple[int, bool | None, int], Counts] = {}
         for cut, chosen in self.by_cut(positions):
             plan = outline(self.regions, cut, self.target)
-            good[chosen] = self._fits(plan, rows[chosen], positions[chosen]) & self._stores_once(
+            for buffer in plan.buffers:
+                if _size_key(buffer) not in bytes_of:
+                    bytes_of[_size_key(buffer)] = self._slot_bytes(buffer, positions)
+            good[chosen] = self._fits(plan, rows[chosen], chosen, bytes_of) & self._stores_once(
                 cut, positions[chosen]
             )
         return np.asarray(good & self._cores_have_work(rows, positions), dtype=np.bool_)
+
+    def _slot_bytes(self, buffer: BufferOutline, positions: npt.NDArray[np.int64]) -> Counts:
+        size = self.elements(buffer.value, buffer.read_early, positions) * buffer.element_bytes
+        return np.asarray(-(-np.maximum(size, 1) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES, dtype=np.int64)
 
     def by_cut(
         self, positions: npt.NDArray[np.int64]
@@ -138,15 +146,19 @@ class KnobLayout:
         at = self.column(str(knob)) if knob is not SlotKnob.ONE else -1
         return np.ones(len(rows), dtype=np.int64) if at < 0 else rows[:, at].astype(np.int64) + 1
 
-    def _fits(self, plan: Outline, rows: Rows, positions: npt.NDArray[np.int64]) -> Truths:
+    def _fits(
+        self,
+        plan: Outline,
+        rows: Rows,
+        chosen: npt.NDArray[np.intp],
+        bytes_of: dict[tuple[int, bool | None, int], Counts],
+    ) -> Truths:
         total = {False: np.zeros(len(rows), dtype=np.int64), True: np.zeros(len(rows), dtype=np.int64)}
         for held in plan.storages:
             first = plan.buffers[held[0]]
-            largest = np.zeros(len(rows), dtype=np.int64)
-            for at in held:
-                buffer = plan.buffers[at]
-                size = self.elements(buffer.value, buffer.read_early, positions) * buffer.element_bytes
-                largest = np.maximum(largest, -(-np.maximum(size, 1) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES)
+            largest = bytes_of[_size_key(first)][chosen]
+            for at in held[1:]:
+                largest = np.maximum(largest, bytes_of[_size_key(plan.buffers[at])][chosen])
             total[first.accumulator] += largest * self.slots(rows, first.slots)
         return (total[False] <= self.target.l1_bytes) & (total[True] <= self.target.accumulator_bytes)
 
@@ -160,13 +172,14 @@ class KnobLayout:
     def width(
         self, value: int, dim: int, read_early: bool | None, positions: npt.NDArray[np.int64]
     ) -> Counts:
-        """The widest interval of one dim of an L1 buffer in any tile, [n] (or a scalar that broadcasts)."""
-        table = self._width_table(value, dim, read_early)
-        moves = self.regions.buffer_moves(value, dim, read_early)
-        return np.broadcast_to(table[tuple(positions[:, loop] for loop in moves)], len(positions))
+        """The widest interval of one dim of an L1 buffer in any tile, [n]."""
+        table, moves = self._width_table(value, dim, read_early)
+        if not moves:
+            return np.full(len(positions), int(table), dtype=np.int64)
+        return np.asarray(table[tuple([positions[:, loop] for loop in moves])], dtype=np.int64)
 
-    def _width_table(self, value: int, dim: int, read_early: bool | None) -> Counts:
-        """The widest interval of a dim for every combination of sizes of the loops it moves with."""
+    def _width_table(self, value: int, dim: int, read_early: bool | None) -> tuple[Counts, tuple[int, ...]]:
+        """The widest interval of a dim for every combination of sizes of the loops it moves with; these."""
         key = (value, dim, read_early)
         if key not in self._widths:
             moves = self.regions.buffer_moves(value, dim, read_early)
@@ -176,7 +189,7 @@ class KnobLayout:
                 for loop, at in zip(moves, index, strict=True):
                     sizes[loop] = self.sizes[loop][at]
                 table[index] = self.regions.widest(value, dim, tuple(sizes), read_early)
-            self._widths[key] = table
+            self._widths[key] = table, moves
         return self._widths[key]
 
     def _stores_once(self, cut: frozenset[int], positions: npt.NDArray[np.int64]) -> Truths:
@@ -204,6 +217,11 @@ class KnobLayout:
         at = rows[:, self.column("cores")]
         smaller = counts[np.maximum(at - 1, 0)]
         return np.asarray((at == 0) | (smaller < self.parallel_tiles(positions)), dtype=np.bool_)
+
+
+def _size_key(buffer: BufferOutline) -> tuple[int, bool | None, int]:
+    """What the bytes of a buffer depend on: the same whatever loops are cut and whoever shares its room."""
+    return buffer.value, buffer.read_early, buffer.element_bytes
 
 
 def order_text(order: tuple[int, ...]) -> str:
