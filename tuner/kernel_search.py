@@ -91,6 +91,7 @@ class KernelSearch:
         self._study = optuna.create_study(sampler=self._own)
         self._distributions = distributions_of(problem.space)
         self._values: dict[int, float | None] = {}
+        self._best: tuple[tuple[float, str], Trial] | None = None
         self._asked: list[tuple[optuna.Trial, Config]] = []
 
     def ask(self, count: int | None = None) -> list[Config]:
@@ -138,23 +139,24 @@ class KernelSearch:
     @property
     def best(self) -> Trial | None:
         """The trial with the lowest objective; ties go to the lower digest."""
-        values = [(objective_value(t.measurement, self.settings.objective), t) for t in self.trials]
-        done = [(value, t.config.digest, t) for value, t in values if value is not None]
-        return min(done, key=lambda item: item[:2])[2] if done else None
+        return self._best[1] if self._best else None
 
-    def progress(self, elapsed_s: float) -> Progress:
-        """Where the search stands, for the stop rule."""
-        best = self.best
-        since = len(self.trials) - (best.number + 1 if best else 0)
-        return Progress(len(self.trials), since, elapsed_s, p_within=0.0, at_bound=False)
+    def progress(self, elapsed_s: float, regret: float | None = None) -> Progress:
+        """Where the search stands, for the stop rule; `regret` is the rule's, where it wants an estimate."""
+        since = len(self.trials) - (self.best.number + 1 if self.best else 0)
+        within = 0.0 if regret is None or self._foreign else self._own.probability_within(self._study, regret)
+        return Progress(len(self.trials), since, elapsed_s, p_within=within, at_bound=False)
 
     def _note(self, trial: Trial) -> None:
         self.trials.append(trial)
+        value = objective_value(trial.measurement, self.settings.objective)
         if trial.measurement.status is not Status.LOST:
             row = self.problem.space.encode(trial.config)
-            self._values[int(row_keys(row[None, :])[0])] = objective_value(
-                trial.measurement, self.settings.objective
-            )
+            self._values[int(row_keys(row[None, :])[0])] = value
+        if value is not None:
+            rank = (value, trial.config.digest)
+            if self._best is None or rank < self._best[0]:
+                self._best = (rank, trial)
 
     def _params(self, row: Rows) -> dict[str, int]:
         return {knob.name: int(at) for knob, at in zip(self.problem.space.knobs, row, strict=True)}
@@ -224,7 +226,7 @@ def search_kernel(
     search = KernelSearch(problem, run, model, settings, sampler)
     search.resume(earlier)
     start = clock()
-    while (reason := stop_reason(rule, search.progress(clock() - start))) is None:
+    while (reason := stop_reason(rule, search.progress(clock() - start, rule.regret))) is None:
         left = rule.max_trials - len(search.trials)
         configs = search.ask(min(left, search.settings.batch_size(len(search.trials))))
         if not configs:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from search_space.knobs import Rows
-from search_space.moves import crossover, distinct, mutate, neighbours, random_grid, sample
+from search_space.moves import crossover, distinct, mutate, neighbours, random_grid, row_keys, sample
 from tuner.acquisition import log_expected_improvement
 from tuner.problem import Floats, History, Problem
 from tuner.run_model import Predictor
@@ -58,15 +58,27 @@ def propose(
         return seeds[:count]
     if predictor is None or _warming_up(problem, history, predictor, settings):
         return _warm_up(problem, history, count, rng, settings)
-    pool = (
-        problem.whole if problem.whole is not None else _evolved(problem, history, predictor, rng, settings)
-    )
-    near = _fresh(problem, history, _neighbourhood(problem, history, settings.polish_best))
-    rows = distinct(np.concatenate([near, _fresh(problem, history, pool)]))
+    rows = remaining(problem, history, predictor, rng, settings)
     if not len(rows):
         return _warm_up(problem, history, count, rng, settings)
-    near_best = np.arange(len(rows)) < len(near)
+    near_best = np.isin(row_keys(rows), row_keys(_neighbourhood(problem, history, settings.polish_best)))
     return _pick(Candidates(rows, _score(history, predictor, rows), near_best), count, settings)
+
+
+def remaining(
+    problem: Problem,
+    history: History,
+    predictor: Predictor,
+    rng: np.random.Generator,
+    settings: ProposeSettings,
+) -> Rows:
+    """All of a small space, else the best neighbourhoods and an evolved pool; less what cannot be asked."""
+    if problem.whole is not None:
+        return _fresh(problem, history, problem.whole)
+    near = _neighbourhood(problem, history, settings.polish_best)
+    return _fresh(
+        problem, history, np.concatenate([near, _evolved(problem, history, predictor, rng, settings)])
+    )
 
 
 def _warming_up(problem: Problem, history: History, predictor: Predictor, settings: ProposeSettings) -> bool:

@@ -15,6 +15,7 @@ from search_space.knobs import Rows
 from tuner.problem import History, Problem, trial_seed
 
 _VOTE_SHRINKAGE = 4.0
+_LEAST_VOTE = 0.4
 
 
 @dataclass(frozen=True)
@@ -114,7 +115,9 @@ class RunModel:
         ok = np.isfinite(records.latency_log)
         agreement = rank_correlation(believed[ok], (records.latency_log - records.draft_log)[ok])
         count = int(ok.sum())
-        vote = (max(agreement, 0.0) * count + _VOTE_SHRINKAGE) / (count + _VOTE_SHRINKAGE)
+        vote = max(agreement * count + _VOTE_SHRINKAGE, 0.0) / (count + _VOTE_SHRINKAGE)
+        # A share of explained variance, rather than a correlation: half a correlation is a poor guide.
+        vote = vote**2 if vote > _LEAST_VOTE else 0.0
         self._votes[task] = vote
         return replace(records, prior_log=vote * believed)
 

@@ -5,7 +5,6 @@ other sampler of Optuna can work on the same study.
 """
 
 from collections import deque
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -15,9 +14,11 @@ from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
 from search_space.knobs import Rows
+from search_space.moves import row_keys
 from search_space.space import Space
+from tuner.acquisition import error_scale, probability_within
 from tuner.problem import History, Problem, no_history, trial_seed
-from tuner.propose import ProposeSettings, propose
+from tuner.propose import ProposeSettings, propose, remaining
 from tuner.run_model import RunModel
 
 LOST = "lost"  # user attribute of a trial whose measurement says nothing about its Config
@@ -62,6 +63,8 @@ class KernelSampler(BaseSampler):
         self._queue: deque[Rows] = deque()
         self._history = no_history(problem.space)
         self._open: dict[int, Rows] = {}
+        self._expected: dict[int, tuple[float, float]] = {}
+        self._errors: deque[float] = deque(maxlen=64)
         self._seen = 0
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -103,12 +106,33 @@ class KernelSampler(BaseSampler):
             self._settings,
         )
         self._queue.extend(rows)
+        self._expect(rows)
         return len(rows)
 
-    @property
-    def history(self) -> History:
-        """What the sampler has learned from its study up to the last refill."""
-        return self._history
+    def probability_within(self, study: Study, regret: float) -> float:
+        """P(best <= (1 + regret) * optimum) by the model, its spreads grown by how wrong it was so far."""
+        self._catch_up(study)
+        predictor = self._model.predictor(self._problem)
+        if predictor is None or predictor.model is None or not self._history.ok.any():
+            return 0.0
+        rng = np.random.default_rng(trial_seed(f"{self._run}/within", len(self._history.rows)))
+        left = remaining(self._problem, self._history, predictor, rng, self._settings)
+        predicted = predictor.predict(left)
+        spread = predicted.std_log * error_scale(np.array(self._errors))
+        return probability_within(predicted.mean_log, spread, self._history.best_log, regret)
+
+    def _expect(self, rows: Rows) -> None:
+        """Remember what is predicted of `rows`, to be held against what they measure."""
+        predictor = self._model.predictor(self._problem)
+        if predictor is not None and len(rows):
+            predicted = predictor.predict(rows)
+            self._expected.update(
+                zip(
+                    row_keys(rows).tolist(),
+                    zip(predicted.mean_log, predicted.std_log, strict=True),
+                    strict=True,
+                )
+            )
 
     def _catch_up(self, study: Study) -> None:
         """Read the trials the study gained or finished since the last time."""
@@ -125,6 +149,9 @@ class KernelSampler(BaseSampler):
             if LOST not in trials[number].user_attrs:
                 rows.append(row)
                 values.append(_value_log(trials[number]))
+                expected = self._expected.pop(int(row_keys(row[None, :])[0]), None)
+                if expected is not None and np.isfinite(values[-1]):
+                    self._errors.append((values[-1] - expected[0]) / max(expected[1], 1e-9))
         pending = list(self._open.values())
         self._history = History(
             np.concatenate(
@@ -140,8 +167,3 @@ def _value_log(trial: FrozenTrial) -> float:
     if trial.state is not TrialState.COMPLETE or not trial.values or not 0.0 < trial.values[0] < float("inf"):
         return float("nan")
     return float(np.log(trial.values[0]))
-
-
-def finished(trials: Sequence[FrozenTrial]) -> int:
-    """How many of `trials` have ended."""
-    return sum(trial.state.is_finished() for trial in trials)
