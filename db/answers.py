@@ -22,7 +22,7 @@ _of_context = (
     best.c.toolchain == bindparam("toolchain"),
     best.c.objective == bindparam("objective"),
 )
-_select_one: Select[Any] = select(*_answer_columns).where(
+_select_one: Select[Any] = select(*_answer_columns[1:]).where(
     best.c.workload_digest == bindparam("workload_digest"), *_of_context
 )
 _select_many: Select[Any] = select(*_answer_columns).where(
