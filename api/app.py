@@ -1,6 +1,6 @@
 """The application: routes, what stands in front of them, and what lives as long as the server does."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
 from typing import Any
@@ -15,6 +15,7 @@ from api.access import AccessTable, Need, access
 from api.auth import Door, is_loopback
 from api.gate import Gate
 from api.observe import Observe
+from api.openapi import schema_of
 from api.pages import assets, database, door
 from api.pages import jobs as job_pages
 from api.routes import events, health, jobs, lookup, machines, operation, records, results
@@ -74,7 +75,7 @@ def create_app(settings: Settings, database: OpenDatabase | None = None) -> Fast
     table = AccessTable(routes_of(app))
     app.add_middleware(Gate, settings=settings, door=door, table=table, threads=threads)
     app.add_middleware(Observe)
-    app.openapi = _schema_of(app)  # type: ignore[method-assign]  # FastAPI's own way of extending it
+    app.openapi = schema_of(app)  # type: ignore[method-assign]  # FastAPI's own way of extending it
     return app
 
 
@@ -98,28 +99,3 @@ def _schema_router(app: FastAPI) -> APIRouter:
 
     app.state.schema_router = router
     return router
-
-
-def _schema_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
-    """OpenAPI with our Problem in place of FastAPI's own error model, and the two ways of giving a key."""
-    plain = app.openapi
-
-    def openapi() -> dict[str, Any]:
-        if app.openapi_schema is not None:
-            return app.openapi_schema
-        schema = plain()
-        schemas = schema["components"]["schemas"]
-        for model in (problems.Problem, problems.Fault):
-            shape = model.model_json_schema(ref_template="#/components/schemas/{model}")
-            shape.pop("$defs", None)
-            schemas[model.__name__] = shape
-        for name in ("HTTPValidationError", "ValidationError"):
-            schemas.pop(name, None)
-        schema["components"]["securitySchemes"] = {"key": {"type": "http", "scheme": "bearer"}}
-        for methods in schema["paths"].values():
-            for described in methods.values():
-                if described.get("x-access") != Need.PUBLIC:
-                    described["security"] = [{"key": []}]
-        return schema
-
-    return openapi
