@@ -4,6 +4,7 @@ Exit codes: 0 done; 1 a check failed, or nothing could be measured; 2 bad input 
 missed; 130 interrupted. Errors on purpose are one line on stderr; any other is a bug and shows its trace.
 """
 
+import os
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
@@ -27,6 +28,8 @@ class LazyVerb(TyperCommand):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `tune` on `arguments` (the process's own by default) and return its exit code."""
+    # The matrices here are small, and the other cores belong to the workers: a second BLAS thread only spins.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     app = verb_app()
     app.callback(context_settings={"help_option_names": ["-h", "--help"]})(tune)
     command = get_group(app)
