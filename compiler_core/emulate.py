@@ -1,12 +1,13 @@
 """Run a Program in numpy, tile by tile, doing what its instructions say and nothing else.
 
-Each core has its own L1; a slot that was never filled, or was freed, holds poison, and reading a box that a
-slot does not hold raises VerifyError. So equality with the interpreter says that every load, every halo,
-every accumulation and every store of the Program is right.
+Each core has its own L1. Reading a box that a slot does not hold, or a slot that was never filled or was
+freed, raises VerifyError; filling a slot poisons whatever else lies in the same bytes. So equality with the
+interpreter says that every load, halo, accumulation, store and sharing of room is right.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -132,8 +133,35 @@ class _Core:
         key = (instruction.buffer, instruction.slot)
         if key in self.slots:
             raise VerifyError(f"{self._name(instruction.buffer)} is overwritten before it was freed")
+        for other in self.neighbours[instruction.buffer]:
+            for slot in range(self.program.buffers[other].slots):
+                if self._same_bytes(key, (other, slot)) and (other, slot) in self.slots:
+                    lost = self.slots[other, slot]
+                    spoilt = poison(lost.elements.shape, lost.elements.dtype)
+                    self.slots[other, slot] = Held(spoilt, lost.start, lost.shape)
         self.slots[key] = held
         self.current[instruction.buffer] = instruction.slot
+
+    @cached_property
+    def neighbours(self) -> tuple[tuple[int, ...], ...]:
+        """Per buffer, those that have room in common with it."""
+        buffers = self.program.buffers
+        return tuple(
+            tuple(
+                other
+                for other, theirs in enumerate(buffers)
+                if other != at and theirs.accumulator is mine.accumulator
+                if mine.offset < theirs.offset + theirs.slots * theirs.slot_bytes
+                if theirs.offset < mine.offset + mine.slots * mine.slot_bytes
+            )
+            for at, mine in enumerate(buffers)
+        )
+
+    def _same_bytes(self, one: tuple[int, int], other: tuple[int, int]) -> bool:
+        (mine, slot), (theirs, their_slot) = one, other
+        a, b = self.program.buffers[mine], self.program.buffers[theirs]
+        low, high = a.offset + slot * a.slot_bytes, b.offset + their_slot * b.slot_bytes
+        return low < high + b.slot_bytes and high < low + a.slot_bytes
 
     def _held(self, buffer: int) -> Held:
         held = self.slots.get((buffer, self.current.get(buffer, -1)))
@@ -193,6 +221,8 @@ class _Core:
         reducer = op.row.reducer
         assert reducer is not None, "a scan folds"
         if box[axis][0] > 0:
+            if at not in self.carries:
+                raise VerifyError(f"op {at} ({op.kind}) scans on from {box[axis][0]} without a carry")
             result = reducer.ufunc(result, self.carries[at]).astype(result.dtype)
         self.carries[at] = result.take([-1], axis=axis)
         return result

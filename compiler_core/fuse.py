@@ -167,4 +167,3 @@ def in_data_order(graph: Graph, groups: Sequence[Group]) -> tuple[Group, ...] | 
         waiting.remove(ready)
         done.append(ready)
     return tuple(groups[number] for number in done)
-

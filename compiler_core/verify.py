@@ -33,7 +33,7 @@ ProgramRule = Callable[[Graph, Program, Target], Iterator[str]]
 
 
 def verify_program(graph: Graph, program: Program, target: Target) -> list[Finding]:
-    """Every broken rule of `program`; empty when it is sound. Kernels that share a lowering are checked once."""
+    """Every broken rule of `program`: none when it is sound. Kernels that share a lowering count once."""
     found: list[Finding] = []
     seen: set[int] = set()
     for number, stage in enumerate(program.stages):
@@ -166,7 +166,7 @@ def _reads_follow_writes(program: KernelProgram, target: Target) -> Iterator[str
 
 
 def _reductions_complete(program: KernelProgram, target: Target) -> Iterator[str]:
-    """Reduction axes are whole in every tile; the anchor's are cut end to end; its op restarts in every tile."""
+    """Reduction axes are whole in every tile; the anchor's are cut end to end, anew in every tile."""
     split = any(loop.count > 1 for loop in program.reductions)
     for at, op in enumerate(program.workload.graph.ops):
         for axis in op.reduction_axes:
@@ -179,6 +179,29 @@ def _reductions_complete(program: KernelProgram, target: Target) -> Iterator[str
     for step in program.steps:
         if split and step.op == program.anchor and not tiled <= set(step.moves):
             yield f"the split reduction of op {step.op} is not started anew in every tile"
+
+
+def _filled_as_stated(program: KernelProgram, target: Target) -> Iterator[str]:
+    """A buffer holds what its table says: an op's result over the op's box, or a part of an outer operand."""
+    graph = program.workload.graph
+    for number, step in enumerate(program.steps):
+        buffer = program.buffers[step.buffer]
+        shape = graph.shape(buffer.value)
+        if step.action is Action.COMPUTE:
+            op = graph.ops[step.op]
+            box = program.domains[step.op][: op.rank]
+            same = all(_equal(span, own) for span, own in zip(buffer.region, box, strict=True))
+            if op.result != buffer.value or not same:
+                yield f"step {number} fills buffer {step.buffer} with something else than its table says"
+        elif step.action is Action.LOAD and buffer.value not in graph.inputs:
+            yield f"step {number} loads value {buffer.value}, which is no operand of the kernel"
+        for dim, ((low, high), extent) in enumerate(zip(buffer.region, shape, strict=True)):
+            if np.any(low < 0) or np.any(high > extent) or np.any(high < low):
+                yield f"buffer {step.buffer} leaves dim {dim} of value {buffer.value}"
+
+
+def _equal(one: Span, other: Span) -> bool:
+    return bool(np.all(one[0] == other[0]) and np.all(one[1] == other[1]))
 
 
 def _scans_carry(program: KernelProgram, target: Target) -> Iterator[str]:
@@ -194,8 +217,9 @@ def _fits(program: KernelProgram, target: Target) -> Iterator[str]:
     """All slots lie inside L1 (or the accumulators) and every tile fits its slot."""
     for at, buffer in enumerate(program.buffers):
         room = target.accumulator_bytes if buffer.accumulator else target.l1_bytes
-        if buffer.offset < 0 or buffer.offset + buffer.slots * buffer.slot_bytes > room:
-            yield f"buffer {at} ends at {buffer.offset + buffer.slots * buffer.slot_bytes}, beyond {room} bytes"
+        end = buffer.offset + buffer.slots * buffer.slot_bytes
+        if buffer.offset < 0 or end > room:
+            yield f"buffer {at} lies at {buffer.offset} to {end}, outside {room} bytes"
         if buffer.slots < 1:
             yield f"buffer {at} has no slot"
         size = buffer.element_bytes
@@ -301,7 +325,8 @@ def _cores_are_disjoint(graph: Graph, program: Program, target: Target) -> Itera
                 continue
             cores = set(range(call.cores.first, call.cores.first + call.cores.count))
             if taken & cores or (cores and (min(cores) < 0 or max(cores) >= target.cores)):
-                yield f"stage {number} uses cores {sorted(taken & cores) or sorted(cores)} twice or beyond the chip"
+                shown = sorted(taken & cores) or sorted(cores)
+                yield f"stage {number} uses cores {shown} twice or beyond the chip"
             if call.program.cores > call.cores.count:
                 yield f"stage {number} runs {call.program.cores} cores in a range of {call.cores.count}"
             taken |= cores
@@ -335,6 +360,7 @@ KERNEL_RULES: dict[str, KernelRule] = {
     "loops cover": _loops_cover,
     "stored once": _stored_once,
     "reads are held": _reads_are_held,
+    "filled as stated": _filled_as_stated,
     "contents are current": _contents_are_current,
     "reads follow writes": _reads_follow_writes,
     "reductions complete": _reductions_complete,
