@@ -112,14 +112,21 @@ class RunModel:
         word = prior.predict(task, fresh, np.zeros(len(fresh))).mean_log
         believed = np.concatenate([self._believed[task], word]) if task in self._believed else word
         self._believed[task] = believed
-        ok = np.isfinite(records.latency_log)
-        agreement = rank_correlation(believed[ok], (records.latency_log - records.draft_log)[ok])
-        count = int(ok.sum())
-        vote = max(agreement * count + _VOTE_SHRINKAGE, 0.0) / (count + _VOTE_SHRINKAGE)
-        # A share of explained variance, rather than a correlation: half a correlation is a poor guide.
-        vote = vote**2 if vote > _LEAST_VOTE else 0.0
+        vote = _vote(believed, records.latency_log - records.draft_log)
         self._votes[task] = vote
         return replace(records, prior_log=vote * believed)
+
+
+def _vote(believed: Floats, measured: Floats) -> float:
+    """In [0, 1], by rank correlation on the better half of what was measured: 1 before there is any.
+
+    Devices agree on what is bad; a prior that cannot tell the good from the best only holds a search back.
+    """
+    ok = np.flatnonzero(np.isfinite(measured))
+    better = ok[np.argsort(measured[ok], kind="stable")[: (len(ok) + 1) // 2]]
+    agreement = rank_correlation(believed[better], measured[better])
+    vote = (agreement * len(better) + _VOTE_SHRINKAGE) / (len(better) + _VOTE_SHRINKAGE)
+    return vote**2 if vote > _LEAST_VOTE else 0.0
 
 
 def _joined(known: TaskRecords, fresh: TaskRecords) -> TaskRecords:
