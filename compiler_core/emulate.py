@@ -232,6 +232,14 @@ class _Core:
         value = self.program.buffers[instruction.buffer].value
         target = self.memory[self.call.kernel.values[value]]
         box = self._box(instruction, instruction.buffer)
+        for dim, ((low, high), start, extent) in enumerate(
+            zip(box, held.start, held.elements.shape, strict=True)
+        ):
+            if low < start or high > start + extent:
+                raise VerifyError(
+                    f"{self._name(instruction.buffer)} holds [{start}, {start + extent}) of dim {dim},"
+                    f" [{low}, {high}) is stored"
+                )
         want = tuple(
             slice(low - start, high - start) for (low, high), start in zip(box, held.start, strict=True)
         )

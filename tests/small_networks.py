@@ -97,6 +97,16 @@ def window_chain() -> Case:
     return Case(b.graph((x,)), b.data, ((0, 1, 2, 3),), (tiling,), small_target(), (3,))
 
 
+def residual() -> Case:
+    """relu(x) plus two windows over it: one value stays while others come and go."""
+    b = Builder(DType.F32, 8)
+    kept = _unary(b, b.input((1, 1, 8, 6)))
+    result = _window(b, _window(b, kept), "max")
+    total = b.op("add", (1, 1, 8, 6), (), (same(result, 4), same(kept, 4)))
+    tiling = Tiling((1, 1, 3, 6), (), (0, 1, 2, 3))
+    return Case(b.graph((total,)), b.data, ((0, 1, 2, 3),), (tiling,), small_target(), (2,))
+
+
 def scanned_rows() -> Case:
     """A prefix sum cut along its scan axis."""
     b = Builder(DType.F32, 3)
@@ -151,6 +161,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     for case in (
         split_matmul,
         window_chain,
+        residual,
         scanned_rows,
         scan_inside,
         stored_inside,
