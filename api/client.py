@@ -50,7 +50,7 @@ class Client:
             self._http = httpx.Client(
                 base_url=server, headers=headers, timeout=TIMEOUT_S, transport=transport, trust_env=False
             )
-        except (httpx.InvalidURL, httpx.UnsupportedProtocol) as error:
+        except httpx.InvalidURL as error:
             raise UsageError(f"--server {server!r}: {error}") from None
 
     def __enter__(self) -> Self:
@@ -146,6 +146,8 @@ class Client:
     def _ask(self, method: str, path: str, **given: Any) -> httpx.Response:
         try:
             answer = self._http.request(method, path, **given)
+        except httpx.UnsupportedProtocol as error:
+            raise UsageError(f"--server {str(self._http.base_url)!r}: {error}") from None
         except httpx.TransportError as error:
             raise ServiceError(f"{self._http.base_url} does not answer: {error}") from None
         if answer.is_error:

@@ -8,14 +8,13 @@ import json
 import resource
 import sys
 from pathlib import Path
+from typing import Any
+
+from api.sandbox import forbid_network_and_programs
 
 
-def main(path: Path, memory_mb: int, seconds: int) -> None:
-    """Import the code first, give up every right next, touch the file last."""
-    from api.sandbox import forbid_network_and_programs
-    from compiler_core.errors import ModelError
-    from compiler_core.onnx_import.importer import import_model
-
+def confine(memory_mb: int, seconds: int) -> None:
+    """Give up memory, time, written files, network and other programs, for good."""
     for kind, limit in (
         (resource.RLIMIT_CPU, seconds),
         (resource.RLIMIT_AS, memory_mb << 20),
@@ -24,6 +23,15 @@ def main(path: Path, memory_mb: int, seconds: int) -> None:
     ):
         resource.setrlimit(kind, (limit, limit))
     forbid_network_and_programs()
+
+
+def main(path: Path, memory_mb: int, seconds: int) -> None:
+    """Import the code first, give up every right next, touch the file last."""
+    from compiler_core.errors import ModelError
+    from compiler_core.onnx_import.importer import import_model
+
+    confine(memory_mb, seconds)
+    said: dict[str, Any]
     try:
         model = import_model(path)
         said = {"ops": len(model.graph.ops), "symbols": sorted(model.graph.symbols)}

@@ -48,7 +48,7 @@ class Problem(BaseModel):
     title: str = Field(examples=["Unprocessable Content"])
     status: int = Field(examples=[422])
     detail: str = Field(examples=["no target is called 'ascend'; presets are ascend310, ascend910, ..."])
-    request_id: str = Field("", examples=["5f0c2ab1d3e94f6a"])
+    request_id: str = Field(default="", examples=["5f0c2ab1d3e94f6a"])
     errors: list[Fault] = Field(default=[])
 
 

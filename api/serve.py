@@ -1,6 +1,7 @@
 """`tune serve`: the API, and a runner beside it as a process of its own."""
 
 import logging
+import signal
 import subprocess
 import sys
 import threading
@@ -33,6 +34,8 @@ def serve(settings: Settings, runner: bool = True) -> int:
         require_key_beyond_loopback(settings, database)
         write_json_lines(settings.log_level)
         app = create_app(settings, database)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _passed_on)
         with supervised_runner(settings) if runner else _nothing():
             Server(app, settings).run()
     finally:
@@ -61,6 +64,10 @@ class Server(uvicorn.Server):
         """A signal came."""
         self._service.closing = True
         super().handle_exit(sig, frame)
+
+
+def _passed_on(number: int, frame: FrameType | None) -> None:
+    """Uvicorn ends in good order on a signal, then raises it again, which would skip our own good order."""
 
 
 def require_key_beyond_loopback(settings: Settings, database: Database) -> None:

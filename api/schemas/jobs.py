@@ -34,12 +34,16 @@ class JobSpec(BaseModel):
     level: int = Field(
         2, ge=0, le=3, description="0 default schedule, 1 no measuring, 2 modest, 3 until done"
     )
-    trials: int | None = Field(None, ge=0, le=1_000_000, description="Measurements at most")
-    time_limit_s: float | None = Field(None, gt=0, le=30 * 86_400, description="Seconds of search at most")
+    trials: int | None = Field(default=None, ge=0, le=1_000_000, description="Measurements at most")
+    time_limit_s: float | None = Field(
+        default=None, gt=0, le=30 * 86_400, description="Seconds of search at most"
+    )
     objective: Objective = Objective.LATENCY
-    dims: dict[DimName, DimSize] = Field({}, max_length=64, description="Sizes of the model's symbolic dims")
-    seed: int = Field(0, ge=0, le=LARGEST_SAFE_INTEGER)
-    priority: int = Field(0, ge=-100, le=100, description="Jobs of higher priority run first")
+    dims: dict[DimName, DimSize] = Field(
+        default={}, max_length=64, description="Sizes of the model's symbolic dims"
+    )
+    seed: int = Field(default=0, ge=0, le=LARGEST_SAFE_INTEGER)
+    priority: int = Field(default=0, ge=-100, le=100, description="Jobs of higher priority run first")
 
     def request(self, model_name: str) -> TuneRequest:
         """As it is stored."""
