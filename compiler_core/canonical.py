@@ -1,8 +1,8 @@
 """Canonical numbering: the same network gets the same numbers whatever its file called or ordered things.
 
 The DAG is walked depth-first from the ordered outputs through ordered operands (operands of a commutative
-op sorted by what they compute), and the *numbered* DAG is hashed. A Merkle hash would not do: it cannot tell a
-value that two ops share from one that is computed twice.
+op sorted by what they compute), and the *numbered* DAG is hashed. A Merkle hash would not do: it cannot tell
+a value that two ops share from one that is computed twice.
 """
 
 from collections.abc import Iterator, Sequence

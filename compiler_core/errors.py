@@ -9,7 +9,7 @@ TilewrightError
 │   └── UsageError        arguments that contradict each other or lie out of range
 ├── CheckError            a check the user asked for failed: exit code 1
 │   └── VerifyError       a Program that breaks a rule of the verifier, or computes other numbers
-└── DeviceError           the measuring side is unusable as a whole (one failed trial is a value, not an error)
+└── DeviceError           the measuring side is unusable as a whole (a failed trial is a value)
 """
 
 

@@ -142,7 +142,7 @@ def _is_convex(graph: Graph, inside: set[int]) -> bool:
 
 
 def in_data_order(graph: Graph, groups: Sequence[Group]) -> tuple[Group, ...] | None:
-    """`groups` so that each comes after those it reads from, earliest root first; None when they form a cycle.
+    """`groups` so that each comes after those it reads from, earliest root first; None for a cycle.
 
     Two legal groups can need each other; such a choice of groups is not a schedule.
     """

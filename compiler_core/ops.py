@@ -4,7 +4,7 @@ A structured op is a domain, one index map per operand, a *body* applied at ever
 folds the body over the reduction axes (or, on a scan axis, keeps every prefix of the fold):
 
     matmul     body multiply, reducer sum, axes (m, n | k)          max pool   body identity, reducer max
-    add        body add, no reduction axes                          cumsum     body identity, reducer sum, scan
+    add        body add, no reduction axes                          cumsum     body identity, sum, scan axis
 
 A new op is one row here, one entry in the importer, one golden.
 """

@@ -25,7 +25,7 @@ class SlotKnob(StrEnum):
 
 @dataclass(frozen=True)
 class BufferOutline:
-    """Room for the tiles of a value. `read_early` tells which readers a loaded region is for (None: computed)."""
+    """Room for the tiles of a value. `read_early`: which readers a loaded region is for (None: computed)."""
 
     value: int
     read_early: bool | None
@@ -145,7 +145,7 @@ class _Draft:
         )
 
     def _source(self, value: int, data_dependent: bool, late: bool) -> int:
-        """The buffer an op reads a value from; outer operands are loaded on first use, early and late apart."""
+        """The buffer an op reads a value from; outer operands load on first use, early and late apart."""
         if value in self.computed:
             return self.computed[value]
         if data_dependent:

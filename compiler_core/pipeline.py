@@ -68,7 +68,7 @@ def default_schedule(plan: Plan, target: Target) -> Schedule:
 
 
 def schedule_of(plan: Plan, chosen: Mapping[str, tuple[Tiling, int]]) -> Schedule:
-    """A Schedule that runs the plan's groups one after the other, from a (Tiling, cores) per workload digest."""
+    """The plan's groups one after the other, from a (Tiling, cores) per workload digest."""
     tilings: list[Tiling] = []
     stages: list[tuple[Placed, ...]] = []
     for position, kernel in enumerate(plan.kernels):
@@ -132,7 +132,7 @@ def _check_cores(stage: Sequence[Placed], target: Target) -> None:
         cores = range(placed.cores.first, placed.cores.first + placed.cores.count)
         if not cores or cores[0] < 0 or cores[-1] >= target.cores or taken & set(cores):
             raise ConfigError(
-                f"group {placed.group} is placed on cores {list(cores)}; {target.name} has {target.cores} cores"
+                f"group {placed.group} is placed on cores {list(cores)}; {target.name} has {target.cores}"
                 " and kernels of a stage share none"
             )
         taken |= set(cores)

@@ -1,9 +1,14 @@
 """Which axes of a contraction are rows, columns and depth of the product that a matrix unit sees."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, TypeAlias
 
 from compiler_core.graph import Op
 from compiler_core.target import CubeUnit, MatrixUnit
+
+Whole: TypeAlias = Any
+"""An int, or an int64 array."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +26,18 @@ class ProductAxes:
     def roles(self) -> tuple[tuple[int, ...], ...]:
         """In the order in which matrix_cycles takes them."""
         return self.batch, self.m_outer, self.m, self.n, self.taps, self.k
+
+    def extents(self, sizes: Sequence[Whole]) -> tuple[Whole, Whole, Whole, Whole, Whole, Whole]:
+        """(batch, m_outer, m, n, taps, k) from the size of every domain axis: ints, or arrays of tiles."""
+
+        def extent(axes: tuple[int, ...]) -> Whole:
+            total: Whole = 1
+            for axis in axes:
+                total = total * sizes[axis]
+            return total
+
+        batch, m_outer, m, n, taps, k = map(extent, self.roles)
+        return batch, m_outer, m, n, taps, k
 
 
 def product_axes(op: Op, matrix: MatrixUnit) -> ProductAxes:

@@ -1,4 +1,4 @@
-"""Program: a Schedule lowered for a Target. Flat interval tables and loop descriptors; instructions are a view.
+"""Program: a Schedule lowered for a Target: flat interval tables, loop descriptors, instructions as a view.
 
 A kernel is one loop nest. Its parallel loops are numbered through, outermost slowest, and cut into one
 contiguous run of tiles per core; inside each tile the core walks the scan and reduction loops. A `Step` is an
@@ -30,7 +30,7 @@ class Action(StrEnum):
 
 @dataclass(frozen=True)
 class Loop:
-    """One loop of the nest: `count` tiles of `tile` over `extent`; `dim` is its dim in the interval tables."""
+    """One loop of the nest: `count` tiles of `tile` over `extent`; `dim`: its dim of the interval tables."""
 
     dim: int
     extent: int

@@ -26,7 +26,7 @@ NO_ANCHOR = -1
 
 @dataclass(frozen=True)
 class LoopAxis:
-    """What one loop of a kernel runs over: an axis of the root's result, or a reduction axis of the anchor."""
+    """What one loop of a kernel runs over: an axis of the root's result, or of the anchor's reduction."""
 
     op: int
     axis: int

@@ -1,6 +1,7 @@
 """Tile sizes worth trying, and the default tiling: the largest tiles that fit and still use every core."""
 
 from collections.abc import Iterator
+from itertools import pairwise
 
 import numpy as np
 
@@ -27,7 +28,7 @@ def useful_sizes(extent: int, granule: int) -> tuple[int, ...]:
     if extent <= 1:
         return (1,)
     counts = {-(-extent // tiles) for tiles in range(1, min(extent, 4096) + 1)} | {1}
-    filled = {size for size in range(granule, extent, granule)}
+    filled = set(range(granule, extent, granule))
     sizes = sorted(counts | filled)
     if len(sizes) <= MOST_SIZES:
         return tuple(sizes)
@@ -38,7 +39,7 @@ def _spread(sizes: list[int], granule: int) -> list[int]:
     """About MOST_SIZES of `sizes`, evenly in ratio, preferring those that fill a unit."""
     steps = np.geomspace(sizes[0], sizes[-1], MOST_SIZES)
     chosen: list[int] = []
-    for low, high in zip(steps[:-1], steps[1:], strict=True):
+    for low, high in pairwise(steps):
         between = [size for size in sizes if low <= size <= high]
         filled = [size for size in between if size % granule == 0]
         if between:
@@ -58,7 +59,7 @@ def loop_sizes(regions: Regions, target: Target) -> tuple[tuple[int, ...], ...]:
 
 
 def default_tiling(regions: Regions, target: Target) -> Tiling:
-    """The -O0 tiling: starts from the whole kernel as one tile and cuts until it fits and every core has work.
+    """The -O0 tiling: from the whole kernel as one tile, cut until it fits and every core has work.
 
     Of the loops that can be cut further, the one whose cut costs the least L1 traffic is; a cut that leaves a
     matrix unit half empty is taken last. ConfigError when even the smallest tiles do not fit.

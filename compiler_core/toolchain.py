@@ -1,4 +1,4 @@
 """The version that timings are comparable under."""
 
 TOOLCHAIN = "1"
-"""Changes when the timing semantics of the simulator or the meaning of a Config does; part of every record's key."""
+"""Changes when the simulator's timing semantics or the meaning of a Config does; part of every key."""

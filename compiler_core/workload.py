@@ -12,7 +12,7 @@ from compiler_core.ops import Unit
 
 
 class Level(StrEnum):
-    """Where an operand lives between kernels. CONSTANT is DRAM, packed at compile time in the order of use."""
+    """Where an operand lives between kernels. CONSTANT: DRAM, packed in the order of use when compiled."""
 
     LLB = "llb"
     DRAM = "dram"
@@ -85,7 +85,7 @@ class Kernel:
 
 
 def is_remade(graph: Graph, at: int) -> bool:
-    """Whether op `at` is a view that every group reading through it makes for itself, so that nobody stores it.
+    """Whether op `at` is a view that every group reading through it makes for itself: nobody stores it.
 
     The views that are stored are outputs of the network and what a host op wants as a whole.
     """

@@ -3,7 +3,7 @@
     bound   a time nothing can beat: the busiest resource with the least work any schedule must do, one launch
     draft   a best guess: resources overlapped as far as the buffering of a Config lets them
 
-Both are in cycles and take all rows at once. The draft ranks; the bound prunes and says how far is left to go.
+Both are in cycles and take all rows at once. The draft ranks; the bound prunes and says what is left to gain.
 """
 
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from compiler_core.graph import Graph, Op
 from compiler_core.index_map import IndexExpr
 from compiler_core.ops import Unit
 from compiler_core.outline import SlotKnob
-from compiler_core.roles import roles_of
+from compiler_core.product import product_axes
 from compiler_core.target import Target
 from compiler_core.unit_bounds import (
     least_moved_bytes,
@@ -35,49 +35,52 @@ from search_space.rules import KnobLayout, core_counts
 Cycles: TypeAlias = npt.NDArray[np.float64]
 
 
+BLENDS = np.array([0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0])
+"""Weights of the matrix unit against the vector unit at which the least arithmetic is added up."""
+
+
 @dataclass(frozen=True)
 class LeastWork:
-    """The least work of a kernel or network by resource, in cycles of one unit (ports: of the whole port)."""
+    """The least work of a kernel or network, in cycles of one unit (ports: of the whole port).
 
-    matrix: float
-    vector: float
-    llb: float
-    dram: float
+    `blends[i]` is w * (matrix work) + (1 - w) * (vector work) at weight w = BLENDS[i], each op done by the
+    unit that is cheaper at that weight. Whatever the split of the ops between the units, the busier unit has
+    at least any such mean, so the largest blend is a bound where the largest sum per unit would not be one.
+    """
+
+    blends: tuple[float, ...] = (0.0,) * len(BLENDS)
+    llb: float = 0.0
+    dram: float = 0.0
 
     def __add__(self, other: "LeastWork") -> "LeastWork":
-        return LeastWork(
-            self.matrix + other.matrix,
-            self.vector + other.vector,
-            self.llb + other.llb,
-            self.dram + other.dram,
-        )
+        blends = tuple(a + b for a, b in zip(self.blends, other.blends, strict=True))
+        return LeastWork(blends, self.llb + other.llb, self.dram + other.dram)
+
+    @property
+    def arithmetic(self) -> float:
+        """Cycles of the busier unit if one core did everything."""
+        return max(self.blends)
 
     def cycles(self, cores: int) -> float:
         """The busiest resource, with work spread evenly over `cores`."""
-        return max(self.matrix / cores, self.vector / cores, self.llb, self.dram)
+        return max(self.arithmetic / cores, self.llb, self.dram)
 
 
 def op_work(graph: Graph, op: Op, target: Target) -> LeastWork:
     """Least arithmetic of one op: whichever unit may do it, whatever the tiles, nothing computed twice."""
     if op.row.unit in (Unit.NONE, Unit.HOST, Unit.DMA):
-        return LeastWork(0.0, 0.0, 0.0, 0.0)
+        return LeastWork()
     stored = target.storage_dtype(graph.values[op.operands[0].value].dtype)
     lanes = target.vector.lanes(stored)
-    if not op.row.contraction:
-        lane_ops = target.vector.lane_ops_of(op.kind, op.row.lane_ops)
-        return LeastWork(0.0, float(vector_least_cycles(op.points, lane_ops, lanes)), 0.0, 0.0)
+    lane_ops = 1 if op.row.contraction else target.vector.lane_ops_of(op.kind, op.row.lane_ops)
+    vector = float(vector_least_cycles(op.points, lane_ops, lanes))
     table = matrix_table(target, stored)
-    vector = float(vector_least_cycles(op.points, 1, lanes))
-    if not len(table):
-        return LeastWork(0.0, vector, 0.0, 0.0)
-    matrix = float(matrix_least_cycles(*roles_of(op).extents(op.extents), table))
-    if target.vector.takes_contractions and vector < matrix:
-        # Part of the tiles may go to the other unit: the two together still do at least the cheaper one's work.
-        return LeastWork(vector / 2, vector / 2, 0.0, 0.0)
-    if target.vector.takes_contractions:
-        share = vector / (matrix + vector)
-        return LeastWork(matrix * share, vector * (1.0 - share), 0.0, 0.0)
-    return LeastWork(matrix, 0.0, 0.0, 0.0)
+    if not op.row.contraction or not len(table):
+        return LeastWork(tuple((1.0 - BLENDS) * vector))
+    matrix = BLENDS * float(matrix_least_cycles(*product_axes(op, target.matrix).extents(op.extents), table))
+    if not target.vector.takes_contractions:
+        return LeastWork(tuple(matrix))
+    return LeastWork(tuple(np.minimum(matrix, (1.0 - BLENDS) * vector)))
 
 
 def touched_bytes(workload: Workload, value: int, target: Target) -> int:
@@ -122,8 +125,8 @@ def _distinct(expr: IndexExpr, extents: Sequence[int], limit: int) -> int:
 
 
 def kernel_work(workload: Workload, target: Target) -> LeastWork:
-    """Least work of a kernel: its ops' arithmetic, and every outer operand across the ports it has to cross."""
-    work = LeastWork(0.0, 0.0, 0.0, 0.0)
+    """Least work of a kernel: its ops' arithmetic, and its outer operands across the ports they cross."""
+    work = LeastWork()
     graph = workload.graph
     for op in graph.ops:
         work = work + op_work(graph, op, target)
@@ -133,10 +136,8 @@ def kernel_work(workload: Workload, target: Target) -> LeastWork:
         level = workload.level_of(value)
         bypasses = level is Level.CONSTANT and target.weights_bypass_llb
         work = work + LeastWork(
-            0.0,
-            0.0,
-            0.0 if bypasses else float(port_least_cycles(least_moved_bytes(size, llb), llb)),
-            0.0 if level is Level.LLB else float(port_least_cycles(size, dram)),
+            llb=0.0 if bypasses else float(port_least_cycles(least_moved_bytes(size, llb), llb)),
+            dram=0.0 if level is Level.LLB else float(port_least_cycles(size, dram)),
         )
     return work
 
@@ -147,8 +148,8 @@ def kernel_bound_cycles(workload: Workload, target: Target) -> float:
 
 
 def graph_work(graph: Graph, target: Target) -> LeastWork:
-    """Least work of a network, however it is fused: arithmetic of every op, and compulsory DRAM traffic only."""
-    work = LeastWork(0.0, 0.0, 0.0, 0.0)
+    """Least work of a network, however it is fused: every op's arithmetic, and compulsory DRAM traffic."""
+    work = LeastWork()
     for op in graph.ops:
         work = work + op_work(graph, op, target)
     dram = load_table(target, target.dram)
@@ -156,14 +157,12 @@ def graph_work(graph: Graph, target: Target) -> LeastWork:
     outer = [v for v in (*graph.inputs, *sorted(graph.constants)) if v in graph.readers]
     stored = [v for v in graph.outputs if v in graph.producer]
     for value in (*outer, *stored):
-        work = work + LeastWork(
-            0.0, 0.0, 0.0, float(port_least_cycles(touched_bytes(everything, value, target), dram))
-        )
+        work = work + LeastWork(dram=float(port_least_cycles(touched_bytes(everything, value, target), dram)))
     return work
 
 
 def graph_bound_cycles(graph: Graph, target: Target) -> float:
-    """A time no schedule of this network beats: maximum over resources of the sum over ops, plus one launch."""
+    """A time no schedule of this network beats: the busiest resource over all ops, plus one launch."""
     return target.launch_cycles + graph_work(graph, target).cycles(target.cores)
 
 
@@ -184,11 +183,9 @@ class KernelModel:
         return kernel_work(self.layout.regions.workload, self.layout.target)
 
     def bound_log(self, rows: Rows) -> Cycles:
-        """Log of a time in us that no measurement of each row can beat: the row's cores share the least work."""
+        """Log of a time in us that no measurement of a row can beat: its cores share the least work."""
         cores = np.array(core_counts(self.layout.target.cores))[rows[:, self.layout.column("cores")]]
-        busiest = np.maximum(
-            np.maximum(self.least.matrix, self.least.vector) / cores, max(self.least.llb, self.least.dram)
-        )
+        busiest = np.maximum(self.least.arithmetic / cores, max(self.least.llb, self.least.dram))
         return np.asarray(self._log_us(busiest + self.layout.target.launch_cycles), dtype=np.float64)
 
     def draft_log(self, rows: Rows) -> Cycles:

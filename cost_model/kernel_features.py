@@ -28,8 +28,8 @@ def kernel_features(model: KernelModel) -> FeatureFunction:
     workload = np.array(
         [
             _log2(sum(op.points for op in regions.graph.ops)),
-            _log2(model.least.matrix),
-            _log2(model.least.vector),
+            _log2(model.least.blends[-2]),
+            _log2(model.least.blends[0]),
             _log2(model.least.llb),
             _log2(model.least.dram),
             len(regions.graph.ops),
@@ -63,7 +63,7 @@ def kernel_features(model: KernelModel) -> FeatureFunction:
             _logs(demand.cores),
             _logs(demand.load_bytes / np.maximum(demand.steps, 1)),
             _logs(demand.l1_elements),
-            _logs(model.least.matrix / np.maximum(demand.matrix * demand.cores, 1)),
+            _logs(model.least.arithmetic / np.maximum(demand.matrix * demand.cores, 1)),
             _logs(layout.parallel_tiles(positions) / (demand.tiles * demand.cores)),
             *(
                 layout.slots(rows, knob).astype(np.float32)
@@ -78,7 +78,7 @@ def kernel_features(model: KernelModel) -> FeatureFunction:
 
 
 def _last_sizes(sizes: Column, rank: int) -> list[Column]:
-    """Tile sizes of the three innermost result axes (ones where there are fewer) and of the reduction step."""
+    """Tile sizes of the three innermost result axes (or ones) and of the reduction step."""
     ones = np.ones(len(sizes))
     inner = [sizes[:, rank - back] if rank >= back else ones for back in (1, 2, 3)]
     return [*inner, np.prod(sizes[:, rank:], axis=1)]

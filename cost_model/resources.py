@@ -14,9 +14,9 @@ import numpy.typing as npt
 from compiler_core.graph import Op
 from compiler_core.ops import AxisKind, Unit
 from compiler_core.outline import BufferOutline, Outline, outline
+from compiler_core.product import product_axes
 from compiler_core.program import FROM_MEMORY, Action, Step
 from compiler_core.regions import Regions
-from compiler_core.roles import roles_of
 from compiler_core.target import Memory, Target
 from compiler_core.units import (
     Table,
@@ -147,7 +147,7 @@ class KernelResources:
     @cached_property
     def tables(self) -> dict[tuple[Level, Action], Table]:
         """How loads and stores go, by level; the core's side of DRAM traffic crosses the LLB's port."""
-        memory: dict[Level, Memory] = {level: self.target.llb for level in Level}
+        memory: dict[Level, Memory] = dict.fromkeys(Level, self.target.llb)
         if self.target.weights_bypass_llb:
             memory[Level.CONSTANT] = self.target.dram
         loads = {
@@ -194,7 +194,9 @@ class KernelResources:
         table = matrix_table(self.target, stored)
         if not len(table):
             return {"vector": vector}
-        matrix = np.asarray(matrix_cycles(*roles_of(op).extents(sizes), table), dtype=np.int64)
+        matrix = np.asarray(
+            matrix_cycles(*product_axes(op, self.target.matrix).extents(sizes), table), dtype=np.int64
+        )
         if not self.target.vector.takes_contractions:
             return {"matrix": matrix}
         on_vector = vector < matrix

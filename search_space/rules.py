@@ -1,6 +1,6 @@
 """Which knobs a kernel on a target offers, and which combinations fit: the Space of a Workload.
 
-Validity is decided for thousands of rows at once and without lowering them: rows are sorted by which loops they
+Validity is decided for thousands of rows at once, without lowering them: rows are sorted by which loops they
 cut, each cut has one outline, and bytes are products of widths looked up by tile size.
 """
 
@@ -90,7 +90,7 @@ class KnobLayout:
 
     @cached_property
     def orders(self) -> tuple[tuple[int, ...], ...]:
-        """Loop orders of the parallel axes longer than one, outermost first; the model's order comes first."""
+        """Loop orders of the parallel axes longer than one, outermost first; the model's order first."""
         axes = [d for d in self.tiled_loops if self.regions.loops[d].kind is AxisKind.PARALLEL]
         if len(axes) <= MOST_ORDERED_AXES:
             return tuple(permutations(axes))

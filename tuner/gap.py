@@ -31,7 +31,7 @@ def _of_kernel(task: KernelTask, config: Config) -> tuple[float, float]:
     demand = task.model.resources.demand(task.space.encode(config)[None, :])
     least = task.model.least
     arithmetic = np.maximum(demand.matrix, demand.vector)[0]
-    ideal = max(least.matrix, least.vector) / task.target.cores
+    ideal = least.arithmetic / task.target.cores
     memory = max(int(demand.load[0]), int(demand.store[0]), int(demand.dram[0]))
     per_us = task.target.cycles_per_us
     return max(0.0, arithmetic - ideal) / per_us, max(0.0, memory - arithmetic) / per_us

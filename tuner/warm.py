@@ -1,4 +1,4 @@
-"""`tune warm`: one small kernel from Graph to measurement, so that every compiled function is in the cache."""
+"""`tune warm`: one small kernel from Graph to measurement, so that all that is compiled is cached."""
 
 from compiler_core.dtypes import DType, TensorType
 from compiler_core.graph import Graph, Op

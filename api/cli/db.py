@@ -42,7 +42,7 @@ def export(
     best: Annotated[bool, typer.Option("--best", help="Only the bests, as a read-only SQLite file.")] = False,
     database: Database = DEFAULT_DATABASE,
 ) -> None:
-    """Write all records as JSON Lines, or with --best the answers alone as a database a build machine opens."""
+    """Write all records as JSON Lines; with --best, the answers alone as a small database."""
     from db.exchange.best_file import export_best
     from db.exchange.export import export_records
     from db.session import open_database
@@ -56,7 +56,7 @@ def export(
 
 @app.command("import")
 def import_file(source: Source, database: Database = DEFAULT_DATABASE) -> None:
-    """Read records from JSON Lines, all or nothing; they stay unverified until they are measured again here."""
+    """Read records from JSON Lines, all or nothing; unverified until measured again here."""
     from db.exchange.load import import_records
     from db.session import open_database
 

@@ -89,7 +89,7 @@ def as_text(report: "Report") -> str:
         f"gap        {gap.ratio:12.2f} x    launch {gap.launch_us:.1f} us, bandwidth {gap.bandwidth_us:.1f}, "
         f"padding {gap.padding_us:.1f}, rest {gap.rest_us:.1f}",
         f"peak       {'unknown' if peak is None else f'{peak:12d} bytes'}   between kernels",
-        f"trials     {report.trials:12d}      database hits {report.cache_hits} of {len(report.kernels)} kernels",
+        f"trials     {report.trials:12d}      database hits {report.cache_hits} of {len(report.kernels)}",
         f"verified   {report.verification:>12}",
         f"stopped    {report.stop_reason:>12}   after {report.wall_s:.1f} s",
     ]

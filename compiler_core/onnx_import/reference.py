@@ -1,4 +1,4 @@
-"""What onnxruntime computes for a model, intermediate values included: the reference that `tune verify` uses."""
+"""What onnxruntime computes for a model, intermediate values included: the reference of `tune verify`."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path

@@ -199,7 +199,9 @@ def view(b: Builder, x: int, draw: Callable[..., Any]) -> int:
         exprs = tuple(
             affine((dim, step), offset=start) if dim == axis else axis_index(dim) for dim in range(rank)
         )
-        return b.op("view", tuple(extent if d == axis else n for d, n in enumerate(shape)), (), (Access(x, exprs),))
+        return b.op(
+            "view", tuple(extent if d == axis else n for d, n in enumerate(shape)), (), (Access(x, exprs),)
+        )
     elements = int(np.prod(shape))
     divisors = [d for d in range(1, elements + 1) if elements % d == 0]
     first = draw(st.sampled_from(divisors))
@@ -220,7 +222,9 @@ def resize(b: Builder, x: int, draw: Callable[..., Any]) -> int:
     exprs = tuple(
         affine((dim, down), divisor=up) if dim == axis else axis_index(dim) for dim in range(len(shape))
     )
-    return b.op("move", tuple(extent if d == axis else n for d, n in enumerate(shape)), (), (Access(x, exprs),))
+    return b.op(
+        "move", tuple(extent if d == axis else n for d, n in enumerate(shape)), (), (Access(x, exprs),)
+    )
 
 
 def concat(b: Builder, x: int, draw: Callable[..., Any]) -> int:

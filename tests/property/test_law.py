@@ -1,4 +1,4 @@
-"""The law of the house: emulate(compile(graph, any config in the space)) equals interpret(graph), bit for bit."""
+"""The law of the house: emulate(compile(graph, any config)) equals interpret(graph), bit for bit."""
 
 from collections.abc import Callable
 from typing import Any
@@ -32,7 +32,10 @@ def groupings(draw: Draw, graph: Graph) -> tuple[Group, ...]:
     groups = group_greedily(graph, FusionPolicy(epilogues=draw(st.booleans())))
     for _ in range(draw(st.integers(0, 4))):
         pairs = [
-            (p, c) for p in groups for c in groups if p is not c and merged(graph, p, c) and _reads(graph, p, c)
+            (p, c)
+            for p in groups
+            for c in groups
+            if p is not c and merged(graph, p, c) and _reads(graph, p, c)
         ]
         if not pairs:
             break

@@ -1,0 +1,56 @@
+"""The bound is a bound: no simulated schedule of a kernel or a network is faster."""
+
+from typing import Any
+
+import numpy as np
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler_core.pipeline import compile_graph
+from compiler_core.program import KernelCall
+from compiler_core.target_file import load_target
+from cost_model.analytic import KernelModel, graph_bound_cycles, kernel_bound_cycles
+from measure.results import Status
+from measure.simulator.device import SimulatedDevice
+from measure.simulator.kernel import simulate_kernel
+from measure.simulator.program import simulate_program
+from search_space.moves import sample
+from search_space.rules import KnobLayout, kernel_space
+from tests.property.random_graphs import graphs
+from tests.property.test_law import schedules, targets
+
+PRESETS = ("ascend910", "ethos_u55_256", "tpu_v4i", "gemmini16", "eyeriss")
+
+
+@given(st.data())
+def test_no_schedule_of_a_network_beats_its_bound(data: Any) -> None:
+    graph, _ = data.draw(graphs())
+    target = data.draw(st.one_of(targets(), st.sampled_from(PRESETS).map(load_target)))
+    plan, schedule = data.draw(schedules(graph, target))
+    program = compile_graph(graph, schedule, target, plan)
+    assert simulate_program(program, graph, target).cycles >= graph_bound_cycles(graph, target)
+    for stage in program.stages:
+        for call in stage:
+            assert isinstance(call, KernelCall)
+            workload = call.kernel.workload
+            assert simulate_kernel(call.program, target).cycles >= kernel_bound_cycles(workload, target)
+
+
+@given(st.data())
+def test_no_measurement_beats_the_bound_of_its_row(data: Any) -> None:
+    graph, _ = data.draw(graphs(most_steps=3))
+    target = load_target(data.draw(st.sampled_from(PRESETS)))
+    plan, _ = data.draw(schedules(graph, target))
+    device = SimulatedDevice(target)
+    for regions in plan.regions.values():
+        layout = KnobLayout(regions, target)
+        space = kernel_space(layout)
+        rows = sample(space, 4, np.random.default_rng(data.draw(st.integers(0, 2**31))), attempts=8)
+        if not len(rows):
+            continue
+        bounds = KernelModel(layout).bound_log(rows)
+        answers = device.measure(regions.workload, [space.decode(row) for row in rows])
+        for answer, bound in zip(answers, bounds, strict=True):
+            assert answer.status is Status.OK, answer.reason
+            assert answer.latency_us is not None
+            assert np.log(answer.latency_us) >= bound - 1e-9
