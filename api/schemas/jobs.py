@@ -32,7 +32,7 @@ class JobSpec(BaseModel):
         min_length=1, max_length=1 << 20, description="Name of a preset, or the text of a target's TOML file"
     )
     level: int = Field(
-        2, ge=0, le=3, description="0 default schedule, 1 no measuring, 2 modest, 3 until done"
+        default=2, ge=0, le=3, description="0 default schedule, 1 no measuring, 2 modest, 3 until done"
     )
     trials: int | None = Field(default=None, ge=0, le=1_000_000, description="Measurements at most")
     time_limit_s: float | None = Field(
