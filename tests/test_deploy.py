@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
 from api.cli.verbs import VERBS
 from api.metrics import Gauges, exposition
@@ -26,14 +26,13 @@ def documents(path: Path) -> list[dict[str, Any]]:
 
 COMPOSE = documents(DEPLOY / "compose.yaml")[0]
 RESOURCE_KINDS = [each for path in MANIFESTS for each in documents(path)]
+DEPLOYMENTS = [each for each in RESOURCE_KINDS if each["kind"] == "Deployment"]
 RAY = next(each for each in RESOURCE_KINDS if each["kind"] == "RayCluster")
 
 
-def containers(resource: dict[str, Any]) -> list[dict[str, Any]]:
-    spec = resource["spec"]
-    groups = [spec.get("headGroupSpec"), *spec.get("workerGroupSpecs", [])]
-    templates = [group["template"] for group in groups if group] or [spec.get("template")]
-    return [container for template in templates if template for container in template["spec"]["containers"]]
+def containers(deployment: dict[str, Any]) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = deployment["spec"]["template"]["spec"]["containers"]
+    return found
 
 
 def schema_tool(name: str) -> Any:
@@ -63,7 +62,7 @@ def test_the_pods_of_the_ray_cluster_are_pods() -> None:
 
 def test_ray_asks_for_a_token_everywhere() -> None:
     assert RAY["spec"]["authOptions"] == {"mode": "token"}
-    runner = next(each for each in RESOURCE_KINDS if each["metadata"]["name"] == "tilewright-runner")
+    runner = next(each for each in DEPLOYMENTS if each["metadata"]["name"] == "tilewright-runner")
     environment = {entry["name"]: entry for entry in containers(runner)[0]["env"]}
     assert environment["RAY_AUTH_MODE"]["value"] == "token"
     secret = environment["RAY_AUTH_TOKEN"]["valueFrom"]["secretKeyRef"]
@@ -88,14 +87,7 @@ def test_every_secret_and_volume_is_declared() -> None:
 
 
 def test_the_command_exists_with_every_option_given() -> None:
-    commands = (
-        [each["args"] for kind in RESOURCE_KINDS for each in containers(kind) if "args" in each]
-        if True
-        else []
-    )
-    for resource in RESOURCE_KINDS:
-        if resource["kind"] in ("Deployment", "RayCluster"):
-            commands += [each["args"] for each in containers(resource) if "args" in each]
+    commands = [each["args"] for deployment in DEPLOYMENTS for each in containers(deployment)]
     commands += [COMPOSE["services"][name]["command"] for name in ("api", "runner")]
     for verb, *options in commands:
         assert verb in VERBS
