@@ -1,17 +1,20 @@
 """Canonical numbering: the same network gets the same numbers whatever its file called or ordered things.
 
-The DAG is walked depth-first from the ordered outputs through ordered operands (operands of a commutative
-op sorted by what they compute), and the *numbered* DAG is hashed. A Merkle hash would not do: it cannot tell
-a value that two ops share from one that is computed twice.
+The DAG is walked depth-first from the ordered outputs through ordered operands, and the *numbered* DAG is
+hashed. A Merkle hash would not do: it cannot tell a value that two ops share from one that is computed twice.
+
+Operands of a commutative op have no order of their own. They are visited by colour (colours.py): what they
+compute and what is made of them; where that is the same, by where they live. A choice between operands alike
+in all of that is free, but it tells them apart from then on, and whatever depends on them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from hashlib import blake2b
 
+from compiler_core.colours import Colours, access_form
 from compiler_core.digest import Json
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access, IndexExpr
+from compiler_core.graph import Graph
+from compiler_core.index_map import Access
 from compiler_core.ops import AttributeValue
 
 
@@ -20,8 +23,8 @@ class Numbering:
     """Values and ops of (part of) a Graph in canonical order.
 
     `values[i]` is the Graph's value that got number i; `ops` are op positions in canonical order; `inputs`
-    are the values read from outside, in order of discovery. Operand order of commutative ops is in
-    `operands`, per op.
+    are the values read from outside, in order of discovery. `operands` are those of each op, of commutative
+    ones in the order of their numbers.
     """
 
     values: tuple[int, ...]
@@ -30,78 +33,55 @@ class Numbering:
     operands: tuple[tuple[Access, ...], ...]
 
 
-def number(graph: Graph, members: Sequence[int], outputs: Sequence[int]) -> Numbering:
-    """Number the ops `members` (positions in graph.ops, closed under what `outputs` need of them)."""
+def number(
+    graph: Graph,
+    members: Sequence[int],
+    outputs: Sequence[int],
+    *,
+    stored: Sequence[int] = (),
+    marks: Mapping[int, str] | None = None,
+) -> Numbering:
+    """Number the ops `members` (positions in graph.ops, closed under what `outputs` need of them).
+
+    `stored` are values read outside besides the outputs. `marks` say of values what the form leaves out
+    (where they live): they decide only between operands that are alike without them.
+    """
     inside = {graph.ops[at].result: at for at in members}
-    meaning = _sub_digests(graph, sorted(members))
-    ordered = {at: _ordered_operands(graph.ops[at], meaning) for at in members}
+    colours = Colours(graph, sorted(members), outputs, stored, marks or {})
     values: dict[int, None] = {}
     ops: list[int] = []
     inputs: list[int] = []
+
+    def needs(value: int) -> Iterator[int]:
+        """What a value is made of and has no number yet, in the order to visit it."""
+        at = inside.get(value)
+        if at is None:
+            return
+        for operand in colours.visited(at, values):
+            if operand not in values:
+                yield operand
+
     for output in outputs:
-        pending: list[tuple[int, Iterator[Access]]] = []
-        if output not in values:
-            pending.append((output, iter(ordered[inside[output]] if output in inside else ())))
+        pending = [] if output in values else [(output, needs(output))]
         while pending:
             value, operands = pending[-1]
-            following = next((a.value for a in operands if a.value not in values), None)
+            following = next(operands, None)
             if following is not None:
-                pending.append((following, iter(ordered[inside[following]] if following in inside else ())))
+                pending.append((following, needs(following)))
                 continue
             pending.pop()
-            if value in values:
-                continue
             values[value] = None
-            if value in inside:
-                ops.append(inside[value])
-            else:
-                inputs.append(value)
-    return Numbering(tuple(values), tuple(ops), tuple(inputs), tuple(ordered[at] for at in ops))
+            (ops if value in inside else inputs).append(inside.get(value, value))
+    at = {value: i for i, value in enumerate(values)}
+    ordered = tuple(_ordered_operands(graph, position, at) for position in ops)
+    return Numbering(tuple(values), tuple(ops), tuple(inputs), ordered)
 
 
-def _sub_digests(graph: Graph, members: Sequence[int]) -> dict[int, bytes]:
-    """What each value computes, blind to sharing: only used to order operands of commutative ops."""
-    meaning: dict[int, bytes] = {}
-
-    def of(value: int) -> bytes:
-        if value not in meaning:
-            meaning[value] = _hash(str(graph.values[value]).encode())
-        return meaning[value]
-
-    for at in members:
-        op = graph.ops[at]
-        parts = [of(access.value) + repr(_access_form(access)).encode() for access in op.operands]
-        if op.row.commutative:
-            parts.sort()
-        own = repr((op.kind, op.domain, op.axis_kinds, op.attributes)).encode()
-        meaning[op.result] = _hash(own + b"|".join(parts))
-    return meaning
-
-
-def _hash(text: bytes) -> bytes:
-    return blake2b(text, digest_size=16).digest()
-
-
-def _ordered_operands(op: Op, meaning: dict[int, bytes]) -> tuple[Access, ...]:
+def _ordered_operands(graph: Graph, position: int, at: Mapping[int, int]) -> tuple[Access, ...]:
+    op = graph.ops[position]
     if not op.row.commutative:
         return op.operands
-    return tuple(sorted(op.operands, key=lambda a: meaning[a.value] + repr(_access_form(a)).encode()))
-
-
-def _pad_form(pad: float | None) -> str:
-    """Whether a pad is zero matters to a schedule; which zero-point it is does not."""
-    if pad is None:
-        return "none"
-    return "zero" if pad == 0 else str(pad) if pad in (float("inf"), float("-inf")) else "nonzero"
-
-
-def _expr_form(expr: IndexExpr) -> list[Json]:
-    terms: list[Json] = [[axis, str(coefficient)] for axis, coefficient in expr.terms]
-    return [terms, str(expr.offset), str(expr.divisor), str(expr.modulus), expr.source]
-
-
-def _access_form(access: Access) -> list[Json]:
-    return [[_expr_form(expr) for expr in access.exprs], _pad_form(access.pad)]
+    return tuple(sorted(op.operands, key=lambda access: (at[access.value], repr(access_form(access)))))
 
 
 def _attribute_form(attributes: tuple[tuple[str, AttributeValue], ...]) -> list[Json]:
@@ -118,7 +98,7 @@ def canonical_form(graph: Graph, numbering: Numbering, outputs: Sequence[int]) -
                 graph.ops[position].kind,
                 [str(extent) for extent in graph.ops[position].domain],
                 [str(kind) for kind in graph.ops[position].axis_kinds],
-                [[at[access.value], *_access_form(access)] for access in operands],
+                [[at[access.value], *access_form(access)] for access in operands],
                 at[graph.ops[position].result],
                 _attribute_form(graph.ops[position].attributes),
             ]

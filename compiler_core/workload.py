@@ -127,9 +127,12 @@ def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level])
         conv -> relu -> add(x)     --members (conv, relu)-->     inputs (x0, w), outputs (relu's result)
     """
     root = graph.ops[max(members)].result
-    numbering = number(graph, members, [root])
-    at = {value: i for i, value in enumerate(numbering.values)}
     inner = [value for value in stored_values(graph, members) if value != root]
+    read = {access.value for at in members for access in graph.ops[at].operands}
+    default = {value: Level.CONSTANT for value in read if value in graph.constants}
+    placement = {value: levels.get(value, default.get(value, Level.DRAM)) for value in (*read, *inner, root)}
+    numbering = number(graph, members, [root], stored=inner, marks=placement)
+    at = {value: i for i, value in enumerate(numbering.values)}
     outputs = (root, *sorted(inner, key=lambda value: at[value]))
     ops = tuple(
         replace(
@@ -145,14 +148,18 @@ def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level])
         inputs=tuple(at[value] for value in numbering.inputs),
         outputs=tuple(at[value] for value in outputs),
     )
-    default = {value: Level.CONSTANT for value in numbering.inputs if value in graph.constants}
-    placed = tuple(
-        levels.get(value, default.get(value, Level.DRAM)) for value in (*numbering.inputs, *outputs)
-    )
+    placed = tuple(placement[value] for value in (*numbering.inputs, *outputs))
     return Kernel(Workload(local, placed), numbering.values, numbering.ops)
 
 
+def number_network(graph: Graph) -> Numbering:
+    """Canonical numbers for a whole network, from its ordered outputs."""
+    marks = dict.fromkeys(graph.constants, str(Level.CONSTANT))
+    return number(graph, range(len(graph.ops)), graph.outputs, marks=marks)
+
+
 def graph_digest(graph: Graph) -> str:
-    """The database key of a whole network: canonical numbering from its ordered outputs."""
-    numbering = number(graph, range(len(graph.ops)), graph.outputs)
-    return digest_of(canonical_form(graph, numbering, graph.outputs))
+    """The database key of a whole network: its numbered DAG, and which of its values are constant."""
+    numbering = number_network(graph)
+    constants = [i for i, value in enumerate(numbering.values) if value in graph.constants]
+    return digest_of([canonical_form(graph, numbering, graph.outputs), constants])

@@ -13,14 +13,13 @@ from functools import cached_property
 
 import numpy as np
 
-from compiler_core.canonical import number
 from compiler_core.errors import ConfigError
 from compiler_core.fuse import Group
 from compiler_core.graph import Graph
 from compiler_core.pipeline import Plan, plan_groups, schedule_of
 from compiler_core.schedule import Schedule
 from compiler_core.target import Target
-from compiler_core.workload import graph_digest
+from compiler_core.workload import graph_digest, number_network
 from search_space.codec import tiling_of
 from search_space.knobs import Config
 
@@ -55,7 +54,7 @@ class Numbered:
 
 def numbered(graph: Graph) -> Numbered:
     """`graph` as a task. Ops that no output needs get no number."""
-    numbering = number(graph, range(len(graph.ops)), graph.outputs)
+    numbering = number_network(graph)
     at = {value: i for i, value in enumerate(numbering.values)}
     ops = tuple(
         replace(
