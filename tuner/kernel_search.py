@@ -119,6 +119,7 @@ class KernelSearch:
             else:
                 self._study.tell(asked, value)
         self._asked.clear()
+        self._learn()
 
     def resume(self, trials: Sequence[Trial]) -> None:
         """Rebuild the study from trials of this run that were committed before it was killed."""
@@ -135,6 +136,12 @@ class KernelSearch:
                     user_attrs={LOST: True} if trial.measurement.status is Status.LOST else {},
                 )
             )
+        self._learn()
+
+    def _learn(self) -> None:
+        """Teach the shared model at once: it must depend on the trials, not on who was asked last."""
+        if self._foreign is None:
+            self._own.catch_up(self._study)
 
     @property
     def best(self) -> Trial | None:

@@ -57,11 +57,6 @@ class Problem:
         return rows if rows is not None and len(rows) <= _WHOLE_SPACE else None
 
     @cached_property
-    def whole_features(self) -> Features | None:
-        """Features of `whole`, computed once."""
-        return None if self.whole is None else self.feature_function(self.whole)
-
-    @cached_property
     def reference_features(self) -> Features:
         """Features of up to 256 rows of the space: what a typical value of each feature is."""
         return self.feature_function(sample(self.space, 256, np.random.default_rng(0)))

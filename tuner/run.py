@@ -17,6 +17,7 @@ from tuner.conclude import choose_kernels, conclude_network, recall_network
 from tuner.devices import simulated_pool
 from tuner.events import Listener, Phase, silent
 from tuner.guess import guess_kernels, guess_network
+from tuner.kernel_search import SamplerFactory
 from tuner.network_search import NetworkSearch
 from tuner.report import Report
 from tuner.samplers import sampler_factory
@@ -54,6 +55,7 @@ def run(
     """
     start = time.monotonic()
     budget = budget_of(level, trials, time_limit_s)
+    factory = sampler_factory(sampler)
     session = open_session(model, target, objective, dims, seed, database, on_event, guard, job)
     if level >= 2 and session.book.spent() >= budget and (known := recall_network(session)):
         return summarise(session, known, StopReason.DATABASE, time.monotonic() - start)
@@ -62,7 +64,7 @@ def run(
         return summarise(session, guess_network(session), StopReason.BUDGET, time.monotonic() - start)
     with simulated_pool(session.target.name, session.book.target_text, workers, ray) as pool:
         pool.start()
-        reason = _search(session, pool, budget, time_limit_s, sampler, cancelled)
+        reason = _search(session, pool, budget, time_limit_s, sampler, factory, cancelled)
         outcome = conclude_network(session, pool)
         session.book.close(reason, session.spent | {session.network.task.digest: budget}, None)
     return summarise(session, outcome, reason, time.monotonic() - start)
@@ -74,6 +76,7 @@ def _search(
     budget: int,
     time_limit_s: float | None,
     sampler: str | None,
+    factory: SamplerFactory | None,
     cancelled: Callable[[], bool],
 ) -> StopReason:
     """Spend the budget on the kernels, and settle what each will run with."""
@@ -87,7 +90,7 @@ def _search(
         session.settings,
         known=known,
         earlier=book.earlier(),
-        sampler=sampler_factory(sampler),
+        sampler=factory,
     )
     session.listener(Phase("search", f"{len(session.tasks)} distinct kernels, {budget} trials"))
     reason = search.run(

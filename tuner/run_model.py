@@ -54,7 +54,7 @@ class RunModel:
         self._prior: dict[str, ResidualModel] = {}
         self._believed: dict[str, Floats] = {}
         self._votes: dict[str, float] = {}
-        self._reference: dict[str, Features] = {}
+        self._reference: dict[str, dict[str, Features]] = {}
         self._fitted: dict[str, tuple[int, ResidualModel | None]] = {}
 
     def set_prior(self, problem: Problem, records: tuple[TaskRecords, ...]) -> None:
@@ -76,8 +76,7 @@ class RunModel:
         features = problem.feature_function(rows)
         fresh = TaskRecords(task, features, problem.drafts(rows), history.value_log[start:])
         if known is None:
-            earlier = [self._reference[key]] if key in self._reference else []
-            self._reference[key] = np.concatenate([*earlier, problem.reference_features])
+            self._reference.setdefault(key, {})[task] = problem.reference_features
         joined = fresh if known is None else _joined(known, fresh)
         self._own[key][task] = self._with_prior(key, joined, features)
 
@@ -98,9 +97,14 @@ class RunModel:
         key = problem.model_key
         count = self._measured(key)
         if key not in self._fitted or self._fitted[key][0] != count:
-            records = tuple(self._own.get(key, {}).values())
+            own = self._own.get(key, {})
+            # Sorted, so that a run resumed task by task fits what the undisturbed one fitted.
+            records = tuple(own[task] for task in sorted(own))
             seed = trial_seed(self._run, count)
-            fit = fit_residual(records, self._reference[key], seed, self._settings) if records else None
+            fit = None
+            if records:
+                reference = np.concatenate([self._reference[key][task] for task in sorted(own)])
+                fit = fit_residual(records, reference, seed, self._settings)
             self._fitted[key] = (count, fit)
         return self._fitted[key][1]
 

@@ -95,7 +95,7 @@ class KernelSampler(BaseSampler):
         """Put up to `count` fresh rows into an empty queue; how many there are. 0: the space is exhausted."""
         if self._queue:
             return len(self._queue)
-        self._catch_up(study)
+        self.catch_up(study)
         number = len(self._history.rows) + len(self._open)
         rows = propose(
             self._problem,
@@ -111,7 +111,7 @@ class KernelSampler(BaseSampler):
 
     def probability_within(self, study: Study, regret: float) -> float:
         """P(best <= (1 + regret) * optimum) by the model, its spreads grown by how wrong it was so far."""
-        self._catch_up(study)
+        self.catch_up(study)
         predictor = self._model.predictor(self._problem)
         if predictor is None or predictor.model is None or not self._history.ok.any():
             return 0.0
@@ -134,8 +134,8 @@ class KernelSampler(BaseSampler):
                 )
             )
 
-    def _catch_up(self, study: Study) -> None:
-        """Read the trials the study gained or finished since the last time."""
+    def catch_up(self, study: Study) -> None:
+        """Learn, and teach the shared model, the trials the study gained or finished since the last time."""
         trials = study.get_trials(deepcopy=False)
         space = self._problem.space
         for trial in trials[self._seen :]:

@@ -1,0 +1,165 @@
+"""`tune` as a user runs it: the installed command, real files, a real database."""
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.onnx_models import saved, small_cnn
+
+TUNE = Path(sys.executable).parent / "tune"
+BUDGET = 160
+
+
+def tune(*arguments: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [TUNE, *map(str, arguments)], cwd=cwd, capture_output=True, text=True, timeout=110, check=False
+    )
+
+
+def run_arguments(model: Path, trials: int = BUDGET, ray: str = "none") -> list[str]:
+    return ["run", str(model), "--target", "ascend310", "--trials", str(trials), "--ray", ray, "--json", "-"]
+
+
+def answer(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    assert done.returncode == 0, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def search_trials(database: Path) -> list[tuple[str, str, float]]:
+    """(workload, config, latency) of every search trial of kernels, in order."""
+    question = (
+        "select w.digest, t.config_digest, t.latency_us from trial t join workload w on t.workload_id = w.id"
+        " where t.purpose = 'search' and w.kind = 'kernel' order by t.number"
+    )
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        return list(connection.execute(question))
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(small_cnn(), tmp_path_factory.mktemp("model"))
+
+
+@pytest.fixture(scope="module")
+def tuned(model: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A folder with a database in it, and the answer of the run that filled it."""
+    folder = tmp_path_factory.mktemp("tuned")
+    return folder, answer(tune(*run_arguments(model), cwd=folder))
+
+
+def test_the_answer_has_what_the_contract_lists(tuned: tuple[Path, dict[str, Any]]) -> None:
+    _, found = tuned
+    for figures in ("default", "tuned", "bound"):
+        assert set(found[figures]) >= {"latency_us", "latency_cycles", "energy_uj", "peak_bytes"}
+    assert found["bound"]["latency_us"] <= found["tuned"]["latency_us"] <= found["default"]["latency_us"]
+    assert found["speedup"] >= 1.0
+    assert found["trials"] == BUDGET
+    assert found["stop_reason"] == "budget"
+    assert found["verification"] == "value-exact"
+    gap = found["gap"]
+    parts = gap["launch_us"] + gap["padding_us"] + gap["bandwidth_us"] + gap["rest_us"]
+    assert parts == pytest.approx(found["tuned"]["latency_us"] - found["bound"]["latency_us"])
+
+
+def test_the_second_run_is_answered_from_the_database(
+    tuned: tuple[Path, dict[str, Any]], model: Path
+) -> None:
+    folder, first = tuned
+    second = answer(tune(*run_arguments(model, ray="203.0.113.1:1"), cwd=folder))
+    assert second["stop_reason"] == "database"
+    assert second["trials"] == 0
+    assert second["tuned"] == first["tuned"]
+    assert second["default"] == first["default"]
+    assert second["cache_hits"] == len(second["kernels"])
+
+
+def test_lookup_compile_and_verify_use_what_was_tuned(
+    tuned: tuple[Path, dict[str, Any]], model: Path
+) -> None:
+    folder, _ = tuned
+    here = (model, "--target", "ascend310")
+    assert tune("lookup", *here, cwd=folder).returncode == 0
+    missed = tune("lookup", model, "--target", "tpu_v4i", cwd=folder)
+    assert missed.returncode == 3
+    assert "target" in missed.stdout
+    compiled = tune("compile", *here, "-o", "program.json", cwd=folder)
+    assert compiled.returncode == 0, compiled.stderr
+    assert json.loads((folder / "program.json").read_text())["format"] == "tilewright-program"
+    verified = tune("verify", *here, "--values", cwd=folder)
+    assert verified.returncode == 0, verified.stdout + verified.stderr
+    assert tune("db", "stats", cwd=folder).returncode == 0
+
+
+def test_one_seed_gives_the_same_trials(
+    tuned: tuple[Path, dict[str, Any]], model: Path, tmp_path: Path
+) -> None:
+    folder, _ = tuned
+    answer(tune(*run_arguments(model), cwd=tmp_path))
+    assert search_trials(tmp_path / "tilewright.db") == search_trials(folder / "tilewright.db")
+
+
+def test_a_killed_run_goes_on_where_its_records_end(
+    tuned: tuple[Path, dict[str, Any]], model: Path, tmp_path: Path
+) -> None:
+    folder, undisturbed = tuned
+    database = tmp_path / "tilewright.db"
+    for share in (0.2, 0.5):
+        victim = subprocess.Popen(
+            [TUNE, *run_arguments(model)], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while victim.poll() is None and recorded(database) < share * BUDGET:
+            time.sleep(0.01)
+        os.kill(victim.pid, signal.SIGKILL)
+        victim.wait()
+    killed_at = recorded(database)
+    resumed = answer(tune(*run_arguments(model), cwd=tmp_path))
+    trials = search_trials(database)
+    assert 0 < killed_at < len(trials) == BUDGET
+    assert len({(workload, config) for workload, config, _ in trials}) == BUDGET
+    assert trials == search_trials(folder / "tilewright.db")
+    assert resumed["tuned"] == undisturbed["tuned"]
+
+
+def recorded(database: Path) -> int:
+    try:
+        return len(search_trials(database))
+    except sqlite3.Error:
+        return 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["missing.onnx", "--target", "ascend910"], "missing.onnx"),
+        (["text.onnx", "--target", "ascend910"], "ONNX"),
+        (["MODEL", "--target", "nope"], "nope"),
+        (["MODEL", "--target", "ascend910", "--trials", "-1"], "--trials -1"),
+        (["MODEL", "--target", "ascend910", "--time-limit", "nan"], "--time-limit"),
+        (["MODEL", "--target", "ascend910", "-O", "7"], "-O 7"),
+        (["MODEL", "--target", "ascend910", "--objective", "beauty"], "beauty"),
+        (["MODEL", "--target", "ascend910", "--sampler", "oracle"], "oracle"),
+        (["MODEL", "--target", "ascend910", "--dim", "batch"], "batch"),
+        (["MODEL", "--target", "ascend910", "--workers", "0"], "--workers 0"),
+        (["MODEL", "--target", "ascend910", "--db", "/proc/tuning.db"], "/proc/tuning.db"),
+        (["MODEL"], "--target"),
+    ],
+)
+def test_bad_input_is_one_line_and_exit_code_2(
+    arguments: list[str], words: str, model: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.onnx").write_text("not a model")
+    done = tune("run", *[str(model) if a == "MODEL" else a for a in arguments], cwd=tmp_path)
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("import:")]
+    assert done.returncode == 2
+    assert len(lines) == 1
+    assert words in lines[0]
+    assert "Traceback" not in done.stderr
