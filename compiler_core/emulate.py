@@ -5,7 +5,7 @@ freed, raises VerifyError; filling a slot poisons whatever else lies in the same
 interpreter says that every load, halo, accumulation, store and sharing of room is right.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -27,24 +27,35 @@ from compiler_core.program import (
     Program,
 )
 
-Observer = Callable[[int, Array], None]
 
-
-def emulate(graph: Graph, program: Program, inputs: Mapping[int, Array]) -> dict[int, Array]:
+def emulate(
+    graph: Graph,
+    program: Program,
+    inputs: Mapping[int, Array],
+    instead: Mapping[int, Array] | None = None,
+) -> dict[int, Array]:
     """Every value that `program` stores, from arrays for the graph's inputs.
 
-    `graph` supplies constants and shapes only. Raises VerifyError when the Program reads what is not there.
+    `graph` supplies constants and shapes only. Later kernels read the arrays of `instead` where it has one, so
+    that errors do not add up. Raises VerifyError when the Program reads what is not there.
     """
     memory: dict[int, Array] = {}
     for value in graph.inputs:
         memory[value] = inputs[value].astype(graph.values[value].dtype.numpy, copy=False)
+    stored: dict[int, Array] = {}
     for stage in program.stages:
         for call in stage:
             if isinstance(call, HostCall):
+                made = [graph.ops[call.op].result]
                 _run_on_host(graph, graph.ops[call.op], memory)
             else:
+                made = [call.kernel.values[value] for value in call.kernel.workload.graph.outputs]
                 run_kernel(graph, call, memory)
-    return {value: memory[value] for value in memory if value not in graph.inputs}
+            for value in made:
+                stored[value] = memory[value]
+                if instead is not None and value in instead:
+                    memory[value] = instead[value]
+    return stored
 
 
 def _run_on_host(graph: Graph, op: Op, memory: dict[int, Array]) -> None:

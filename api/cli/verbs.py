@@ -28,6 +28,7 @@ VERBS: dict[str, str] = {
     "watch": "Follows a job to its end.",
     "cancel": "Asks for the end of a job.",
     "keys": "Makes, lists and revokes API keys.",
+    "bench": "Repeats the published figures.",
     "targets": "Presets, one target as plain numbers, mistakes in a file of your own.",
 }
 

@@ -1,0 +1,99 @@
+"""`tune bench`: repeats the published figures. One subcommand a bench, each a function of `benchmarks`."""
+
+import contextlib
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from api.cli.options import JsonFile, Seed, write_json
+from api.cli.verbs import verb_app
+
+app = verb_app()
+Quick = Annotated[bool, typer.Option("--quick", help="A minute's worth.")]
+Reference = Annotated[Path, typer.Option("--reference", help="A folder of reference data.", exists=True)]
+
+
+@app.callback()
+def bench() -> None:
+    """Print rows as they come, then figures with their goals. Exit code 1 when a goal is missed."""
+
+
+@app.command()
+def models(
+    folder: Annotated[Path | None, typer.Argument(help="A folder of ONNX files.", exists=True)] = None,
+    light: Annotated[bool, typer.Option(help="Also the networks inside the onnx package.")] = True,
+    quick: Quick = False,
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+) -> int:
+    """Import, compile, verify and emulate every network of FOLDER, beside onnxruntime."""
+    from benchmarks.models import bench_models
+
+    return _report(lambda: bench_models(folder, quick=quick, seed=seed, light=light), json_file)
+
+
+@app.command()
+def order(reference: Reference, quick: Quick = False, json_file: JsonFile = None) -> int:
+    """Peak memory, proof and arena of the graphs under REFERENCE/order and of synthetic ones."""
+    from benchmarks.order import bench_order
+
+    return _report(lambda: bench_order(reference, quick=quick), json_file)
+
+
+@app.command()
+def lookup(
+    records: Annotated[int | None, typer.Option(min=1, help="Records in the database.")] = None,
+    postgres_url: Annotated[str | None, typer.Option("--postgres", help="An empty database.")] = None,
+    quick: Quick = False,
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+) -> int:
+    """How fast a compiler gets its answer from a database of a million records."""
+    from benchmarks.lookup import bench_lookup
+
+    return _report(
+        lambda: bench_lookup(seed=seed, quick=quick, records=records, postgres_url=postgres_url), json_file
+    )
+
+
+@app.command()
+def search(
+    replay: Annotated[list[Path], typer.Option(help="A T4 table; repeatable.", exists=True)],
+    space: Annotated[Path, typer.Option(help="The T1 space of the tables.", exists=True)],
+    quick: Quick = False,
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+) -> int:
+    """Best found over optimum on recorded measurements, beside random search and peers."""
+    from benchmarks.search import bench_search
+
+    return _report(lambda: bench_search(replay, space, quick=quick, seed=seed), json_file)
+
+
+@app.command()
+def farm(
+    campaign: Annotated[bool, typer.Option("--campaign", help="Hours: kills by the thousand.")] = False,
+    quick: Quick = False,
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+) -> int:
+    """Dispatch, dying workers, sick workers, dying heads."""
+    from benchmarks.farm import bench_farm
+
+    return _report(lambda: bench_farm(seed=seed, quick=quick, campaign=campaign), json_file)
+
+
+def _report(run: Callable[[], dict[str, Any]], json_file: str | None) -> int:
+    """Run a bench, show its summary, write its JSON; rows go to stderr when the JSON goes to stdout."""
+    rows_to = sys.stderr if json_file == "-" else sys.stdout
+    with contextlib.redirect_stdout(rows_to):
+        found = run()
+        for name, figure in found["summary"].items():
+            verdict = "ok" if figure["ok"] else "MISSED"
+            typer.echo(f"{name:<36} {figure['value']!s:>14}  goal {figure['goal']!s:<10} {verdict}")
+    if json_file is not None:
+        write_json(found, json_file)
+    return 0 if all(figure["ok"] for figure in found["summary"].values()) else 1

@@ -1,0 +1,226 @@
+"""The models bench: every network of a folder imports, compiles, verifies and computes the right numbers.
+
+Random schedules that go through the verifier are drawn anywhere in the space; those that are emulated in
+numpy among the Configs of at most MOST_TILES tiles a kernel, because each tile costs Python time.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from benchmarks.networks import Network, light_networks, load_bound, networks_of
+from benchmarks.numbers import Agreement, Reference
+from compiler_core.dims import known
+from compiler_core.errors import TilewrightError
+from compiler_core.lower import lower_kernel
+from compiler_core.onnx_import.importer import ImportedModel
+from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_graph, schedule_of
+from compiler_core.program import Program
+from compiler_core.regions import Regions
+from compiler_core.schedule import Schedule, Tiling
+from compiler_core.target import Target
+from compiler_core.target_file import load_target
+from compiler_core.tile import default_tiling
+from compiler_core.verify import verify_program
+from search_space.codec import tiling_of
+from search_space.knobs import Rows
+from search_space.moves import sample
+from search_space.rules import KnobLayout, kernel_space
+from search_space.space import Space
+
+TARGETS = ("ascend910", "ethos_u55_256")
+SCHEDULES, QUICK_SCHEDULES = 50, 5
+EMULATED, QUICK_EMULATED = 3, 1
+MOST_MACS, QUICK_MOST_MACS = 2_000_000_000, 100_000_000
+MOST_TILES = 256
+STRUCTURED_SHARE = 0.99
+Row = dict[str, Any]
+
+
+def bench_models(
+    folder: Path | None = None,
+    *,
+    quick: bool = False,
+    seed: int = 0,
+    light: bool = True,
+    targets: Sequence[str] = TARGETS,
+    say: Callable[[str], None] = print,
+) -> Row:
+    """All ONNX files of `folder` and (`light`) of the onnx package on every target: `{bench, summary, rows}`.
+
+    Numbers are compared with onnxruntime up to MOST_MACS; above, and for networks whose weights are all
+    equal, a row says why they are not. `quick` draws fewer schedules and emulates only small networks.
+    """
+    networks = [*(networks_of(folder) if folder is not None else ()), *(light_networks() if light else ())]
+    say(_HEADER)
+    rows: list[Row] = []
+    for network in networks:
+        for row in _rows(network, [load_target(name) for name in targets], quick, seed):
+            say(_line(row))
+            rows.append(row)
+    return {"bench": "models", "summary": _summary(rows), "rows": rows}
+
+
+def _rows(network: Network, targets: Sequence[Target], quick: bool, seed: int) -> Iterator[Row]:
+    keys = [
+        {"model": network.path.stem, "target": target.name, "target_digest": target.digest, "seed": seed}
+        for target in targets
+    ]
+    start = time.process_time()
+    try:
+        model = load_bound(network)
+    except TilewrightError as error:
+        yield from ({**key, "error": str(error)} for key in keys)
+        return
+    import_s = round(time.process_time() - start, 2)
+    reference = Reference(network, model, seed)
+    for key, target in zip(keys, targets, strict=True):
+        row: Row = {**key, "error": "", "import_s": import_s, **_facts(model, target)}
+        try:
+            row |= _compiled(reference, target, quick, seed)
+        except TilewrightError as error:
+            row["error"] = f"{type(error).__name__}: {error}"
+        yield row
+
+
+def _facts(model: ImportedModel, target: Target) -> Row:
+    graph = model.graph
+    on_host = sum(known(op.macs, op.node) for op in model.host_ops)
+    is_float = any(value.dtype.is_float for value in graph.values)
+    return {
+        "ops": len(graph.ops),
+        "gmacs": graph.macs / 1e9,
+        "structured_share": graph.macs / max(1, graph.macs + on_host),
+        "host_ops": sorted({op.op_type for op in model.host_ops}),
+        "timed_as": "int8, the model is float" if is_float and not target.stores_floats else "as it is",
+    }
+
+
+def _compiled(reference: Reference, target: Target, quick: bool, seed: int) -> Row:
+    graph = reference.model.graph
+    rng = np.random.default_rng([seed, 1])
+    start = time.process_time()
+    plan = plan_graph(graph, target)
+    default = default_schedule(plan, target)
+    baseline = compile_graph(graph, default, target, plan)
+    compile_s = time.process_time() - start
+    findings = len(verify_program(graph, baseline, target))
+    draws = _draws(plan, target, QUICK_SCHEDULES if quick else SCHEDULES, rng)
+    count = max(map(len, draws.values()), default=0)
+    for number in range(count):
+        program = compile_graph(graph, _schedule(plan, draws, number), target, plan)
+        findings += len(verify_program(graph, program, target))
+    row = {
+        "groups": len(plan.groups),
+        "kernels": len(plan.regions),
+        "compile_s": round(compile_s, 2),
+        "schedules": 1 + count,
+        "findings": findings,
+    }
+    return row | _numbers(reference, plan, baseline, target, quick, rng)
+
+
+def _numbers(
+    reference: Reference, plan: Plan, baseline: Program, target: Target, quick: bool, rng: np.random.Generator
+) -> Row:
+    graph = reference.model.graph
+    if not reference.network.weights:
+        return {"emulated": 0, "numbers": "not compared: all weights are equal"}
+    most = QUICK_MOST_MACS if quick else MOST_MACS
+    if graph.macs > most:
+        return {"emulated": 0, "numbers": f"not emulated: above {most / 1e9:g} GMAC"}
+    programs = [baseline]
+    small = {digest: _small(regions, target, rng) for digest, regions in plan.regions.items()}
+    programs += [
+        compile_graph(graph, _schedule(plan, small, number), target, plan)
+        for number in range(QUICK_EMULATED if quick else EMULATED)
+    ]
+    found = [reference.compare(program) for program in programs]
+    worst: Agreement = max(found, key=lambda agreement: agreement.worst)
+    return {
+        "emulated": len(programs),
+        "values": worst.values,
+        "worst_of_allowed": worst.worst,
+        "worst_value": worst.where,
+        "numbers": "value by value" if reference.quantized else "end to end",
+    }
+
+
+Drawn = list[tuple[Tiling, int]]
+
+
+def _draws(plan: Plan, target: Target, count: int, rng: np.random.Generator) -> dict[str, Drawn]:
+    """`count` random choices a kernel, fewer where its space has no more."""
+    found: dict[str, Drawn] = {}
+    for digest, regions in plan.regions.items():
+        space = kernel_space(KnobLayout(regions, target))
+        found[digest] = _decoded(space, sample(space, count, rng, attempts=16), regions) or [
+            (default_tiling(regions, target), target.cores)
+        ]
+    return found
+
+
+def _decoded(space: Space, rows: Rows, regions: Regions) -> Drawn:
+    return [tiling_of(space.decode(row), regions) for row in rows]
+
+
+def _small(regions: Regions, target: Target, rng: np.random.Generator) -> Drawn:
+    """Up to EMULATED random choices of few tiles; the default one where a random draw finds none."""
+    space = kernel_space(KnobLayout(regions, target))
+    found: Drawn = []
+    for tiling, cores in _decoded(space, sample(space, 64, rng, attempts=16), regions):
+        program = lower_kernel(regions, tiling, cores, target)
+        if program.parallel_tiles * program.serial_steps <= MOST_TILES:
+            found.append((tiling, cores))
+        if len(found) == EMULATED:
+            break
+    return found or [(default_tiling(regions, target), target.cores)]
+
+
+def _schedule(plan: Plan, draws: dict[str, Drawn], number: int) -> Schedule:
+    """The schedule that takes draw `number` of every kernel, from the start again where it has fewer."""
+    return schedule_of(plan, {digest: drawn[number % len(drawn)] for digest, drawn in draws.items()})
+
+
+def _summary(rows: Sequence[Row]) -> Row:
+    compared = [row["worst_of_allowed"] for row in rows if "worst_of_allowed" in row]
+    return {
+        "errors": _at_most(sum(bool(row["error"]) for row in rows), 0),
+        "findings": _at_most(sum(row.get("findings", 0) for row in rows), 0),
+        "worst_difference_of_allowed": _at_most(max(compared, default=0.0), 1.0),
+        "compared": {"value": len(compared), "goal": None, "ok": True},
+        "least_structured_share": _at_least(
+            min((row["structured_share"] for row in rows if "structured_share" in row), default=1.0),
+            STRUCTURED_SHARE,
+        ),
+    }
+
+
+def _at_most(value: float, goal: float) -> Row:
+    return {"value": value, "goal": goal, "ok": value <= goal}
+
+
+def _at_least(value: float, goal: float) -> Row:
+    return {"value": value, "goal": goal, "ok": value >= goal}
+
+
+_HEADER = (
+    f"{'model':<28} {'target':<14} {'GMAC':>7} {'struct':>7} {'ops':>5} {'groups':>6} {'kernels':>7} "
+    f"{'sched':>5} {'find':>4} {'emul':>4}  numbers (worst difference as share of the allowed)"
+)
+
+
+def _line(row: Row) -> str:
+    if row["error"]:
+        return f"{row['model']:<28} {row['target']:<14} {row['error']}"
+    worst = f"{row['worst_of_allowed']:.3f} of {row['values']} values, " if "worst_of_allowed" in row else ""
+    host = f"; on the host: {', '.join(row['host_ops'])}" if row["host_ops"] else ""
+    timed = "; timed as int8" if row["timed_as"] != "as it is" else ""
+    return (
+        f"{row['model']:<28} {row['target']:<14} {row['gmacs']:>7.3f} {row['structured_share']:>7.1%} "
+        f"{row['ops']:>5} {row['groups']:>6} {row['kernels']:>7} {row['schedules']:>5} {row['findings']:>4} "
+        f"{row['emulated']:>4}  {worst}{row['numbers']}{timed}{host}"
+    )

@@ -1,0 +1,69 @@
+"""The models bench on a folder of small networks: one sound, one that does not import."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from api.cli.main import main
+from benchmarks import numbers
+from benchmarks.models import bench_models
+from compiler_core.onnx_import.reference import reference_values
+from compiler_core.ops import Array
+from tests.onnx_models import model, node, saved, small_cnn, value
+
+
+def test_a_sound_network_passes_on_every_target(tmp_path: Path) -> None:
+    saved(small_cnn(), tmp_path)
+    said: list[str] = []
+    found = bench_models(tmp_path, quick=True, light=False, say=said.append)
+    assert [row["target"] for row in found["rows"]] == ["ascend910", "ethos_u55_256"]
+    assert all(figure["ok"] for figure in found["summary"].values())
+    for row in found["rows"]:
+        assert row["schedules"] == 6
+        assert row["emulated"] == 2
+        assert row["values"] >= 1
+        assert 0 <= row["worst_of_allowed"] < 1
+    assert ["int8" in row["timed_as"] for row in found["rows"]] == [False, True]
+    assert len(said) == 3
+
+
+def test_wrong_numbers_are_a_missed_goal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """onnxruntime's answer is off by a thousandth: the bench must not call that equal."""
+    honest = reference_values
+
+    def off(path: Path, names: list[str], feeds: dict[str, Array]) -> dict[str, Array]:
+        return {name: np.asarray(a * a.dtype.type(1.001)) for name, a in honest(path, names, feeds).items()}
+
+    monkeypatch.setattr(numbers, "reference_values", off)
+    saved(small_cnn(), tmp_path)
+    found = bench_models(tmp_path, quick=True, light=False, targets=["ascend910"], say=lambda _: None)
+    assert not found["summary"]["worst_difference_of_allowed"]["ok"]
+
+
+def test_symbolic_dims_are_bound_to_something_small(tmp_path: Path) -> None:
+    made = model([node("Relu", "x", "y")], [value("x", ["batch", 3])], ["y"])
+    saved(made, tmp_path)
+    found = bench_models(tmp_path, quick=True, light=False, targets=["ascend910"], say=lambda _: None)
+    assert found["rows"][0]["error"] == ""
+    assert found["rows"][0]["values"] == 1
+
+
+def test_a_network_that_does_not_import_is_an_error_in_json(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "broken.onnx").write_bytes(b"\x00not a model")
+    assert main(["bench", "models", str(tmp_path), "--no-light", "--quick", "--json", "-"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found["bench"] == "models"
+    assert found["summary"]["errors"] == {"value": 2, "goal": 0, "ok": False}
+    assert all("broken.onnx" in row["error"] for row in found["rows"])
+
+
+def test_every_bench_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
+    for name in ("models", "order", "lookup", "search", "farm"):
+        assert main(["bench", name, "--help"]) == 0
+        shown = capsys.readouterr().out
+        assert "--json" in shown
+        assert "--quick" in shown
