@@ -58,6 +58,11 @@ class Door:
         return OPERATOR if self.open else None
 
     @property
+    def surely_open(self) -> bool:
+        """Whether nobody needs a key, as seen a moment ago; asks no database."""
+        return self.loopback and not self._keys_seen and time.monotonic() < self._keyless_until
+
+    @property
     def open(self) -> bool:
         """Whether no key is needed: on loopback, until there has been one."""
         if self._keys_seen or not self.loopback:
@@ -108,8 +113,8 @@ def same_site(headers: Mapping[str, str], by_browser: bool) -> bool:
     return site is not None or not by_browser
 
 
-def principal_of(request: Request) -> Principal:
-    """Who makes a request that came through the gate."""
+async def principal_of(request: Request) -> Principal:
+    """Who makes a request that came through the gate. (Async, or FastAPI would send it to a thread.)"""
     principal = request.scope["state"]["principal"]
     assert isinstance(principal, Principal)
     return principal

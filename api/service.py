@@ -107,8 +107,8 @@ class Submission:
         return cls(model.file, name, spec, idempotency_key)
 
 
-def service_of(request: Request) -> Service:
-    """The service that answers this request."""
+async def service_of(request: Request) -> Service:
+    """The service that answers this request. (Async, or FastAPI would send it to a thread.)"""
     service = request.app.state.service
     assert isinstance(service, Service)
     return service

@@ -59,7 +59,16 @@ class Database:
         return self.engine.dialect.name == "sqlite"
 
     def ask(self, question: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
-        """All rows that answer one statement, asked on this thread's kept-open connection."""
+        """All rows that answer one statement, asked on this thread's kept-open connection.
+
+        Where the server went away since the last question, it is asked once more on a new connection.
+        """
+        try:
+            return self._reader().execute(question, values).all()
+        except SQLAlchemyError as error:
+            self._drop_reader()
+            if not (isinstance(error, DBAPIError) and error.connection_invalidated):
+                raise record_error(error, self.name) from error
         try:
             return self._reader().execute(question, values).all()
         except SQLAlchemyError as error:

@@ -51,4 +51,6 @@ def _look_up(repository: Repository, digest: str, target_digest: str, objective:
     if isinstance(answer, Hit):
         return Lookup.of(answer)
     known = repository.workloads([digest]).get(digest)
-    return Lookup.of(lookup(repository, known or asked, target_digest, TOOLCHAIN, objective))
+    return Lookup.of(
+        answer if known is None else lookup(repository, known, target_digest, TOOLCHAIN, objective)
+    )

@@ -33,7 +33,7 @@ def find_binaries() -> Path | None:
 def running_postgres(binaries: Path) -> Iterator[str]:
     """The URL of the server's own database `postgres`; the server is gone when the block ends."""
     home = Path(tempfile.mkdtemp(prefix="tw-pg-", dir="/tmp"))  # a socket path has to stay short
-    who = _somebody_but_root(home)
+    who = somebody_but_root(home)
     data = home / "data"
 
     def run(*command: str | Path) -> None:
@@ -51,7 +51,7 @@ def running_postgres(binaries: Path) -> Iterator[str]:
         shutil.rmtree(home, ignore_errors=True)
 
 
-def _somebody_but_root(home: Path) -> dict[str, Any]:
+def somebody_but_root(home: Path) -> dict[str, Any]:
     if os.geteuid() != 0:
         return {}
     names = {entry.pw_name for entry in pwd.getpwall()}

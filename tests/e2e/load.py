@@ -15,7 +15,7 @@ CONNECTIONS = 32
 
 
 async def offer(port: int, seconds: float, rate_per_s: float, paths: Sequence[str]) -> list[float]:
-    """Latencies in seconds, from the moment a request was due; an answer other than 200 counts as infinite."""
+    """Seconds from the moment a request was due, sorted; an answer other than 200 counts as infinite."""
     due: asyncio.Queue[tuple[float, str] | None] = asyncio.Queue()
     latencies: list[float] = []
 
