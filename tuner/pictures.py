@@ -2,40 +2,27 @@
 kernel's work. Plain JSON, so that whoever draws needs no compiler.
 """
 
-from collections.abc import Mapping
 from math import isfinite
-from pathlib import Path
 from typing import Any
 
 from compiler_core.graph import Graph
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.pipeline import Plan, compile_graph, plan_graph, schedule_of
+from compiler_core.pipeline import Plan
 from compiler_core.placement import lifetimes
 from compiler_core.program import HostCall, KernelCall, Program
 from compiler_core.target import Target
-from compiler_core.target_file import load_target
 from measure.simulator.program import ProgramTiming, StageTiming, simulate_program
-from search_space.codec import tiling_of
-from search_space.knobs import Config
-from tuner.report import Report
+from tuner.known import Compiled
 
 VERSION = 1
 
 
-def pictures_of(
-    model: Path, target: str | Path, dims: Mapping[str, int] | None, report: Report
-) -> dict[str, Any]:
+def pictures_of(compiled: Compiled) -> dict[str, Any]:
     """Stages with times in microseconds, values with offsets in bytes, and the peaks of the target.
 
-    The Program is compiled again from the kernels of `report` and timed by the nominal simulator, which need
-    not agree to the last digit with the device that measured.
+    Times are those of the nominal simulator, which need not agree with the device that measured.
     """
-    chip = load_target(target)
-    graph = import_model(model, dims).graph
-    plan = plan_graph(graph, chip)
-    configs = {kernel.workload_digest: Config(tuple(kernel.config.items())) for kernel in report.kernels}
-    chosen = {digest: tiling_of(configs[digest], regions) for digest, regions in plan.regions.items()}
-    program = compile_graph(graph, schedule_of(plan, chosen), chip, plan)
+    chip, plan, program = compiled.session.target, compiled.session.plan, compiled.program
+    graph = plan.graph
     timing = simulate_program(program, graph, chip)
     stored = chip.dtypes[0][0]
     return {

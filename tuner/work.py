@@ -40,11 +40,28 @@ class Tuning:
         )
 
     def files(self, assignment: Assignment, answer: Answer) -> Mapping[str, bytes]:
-        """What the service draws of the answer."""
+        """The Program as the database serves it from now on, and what the service draws of it.
+
+        Nothing for -O0, whose answer is the default schedule whatever the database knows.
+        """
+        from compiler_core.program_json import program_to_json
+        from tuner.known import compile_known
         from tuner.pictures import pictures_of
 
-        if not isinstance(answer, Report):
-            return {}
         request = assignment.request
-        pictures = pictures_of(assignment.model, assignment.target, request.dims, answer)
-        return {"pictures.json": json.dumps(finite(pictures)).encode()}
+        if request.level == 0:
+            return {}
+        compiled = compile_known(
+            assignment.model,
+            assignment.target,
+            objective=request.objective,
+            dims=request.dims,
+            database=self.url,
+        )
+        program = program_to_json(compiled.program, compiled.session.plan.graph.names)
+        pictures = pictures_of(compiled)
+        compiled.session.book.repository.database.close()
+        return {
+            "program.json": json.dumps(program).encode(),
+            "pictures.json": json.dumps(finite(pictures)).encode(),
+        }
