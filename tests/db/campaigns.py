@@ -13,11 +13,15 @@ from multiprocessing.context import ForkServerContext
 from sqlalchemy import text
 
 from db.repository import Repository
-from db.session import open_database
+from db.session import Database, open_database
 from tests.db.samples import confirmations, key_of, prepared, trial, workload
 
 BATCH = 8
 ROW = workload("campaign")
+SEARCHED = text(
+    "SELECT count(*) FROM trial JOIN run ON run.id = trial.run_id "
+    "WHERE run.uid = :uid AND trial.purpose = 'search'"
+)
 
 
 @dataclass(frozen=True)
@@ -71,7 +75,8 @@ def kill_writers(url: str, kills: int, seed: int) -> Kills:
     torn = 0
     for _ in range(kills):
         here, there = context.Pipe(duplex=False)
-        present = len(repository.trials_of_run(run))
+        _wait_for_the_dead(database)
+        present = database.ask(SEARCHED, {"uid": run})[0][0]
         torn += present % BATCH != 0
         writer = context.Process(target=write_for_ever, args=(url, run, present, there))
         writer.start()
@@ -83,6 +88,7 @@ def kill_writers(url: str, kills: int, seed: int) -> Kills:
         writer.join()
         for number in _said(here):
             acknowledged = max(acknowledged, number)
+    _wait_for_the_dead(database)
     numbers = {row.trial.number for row in repository.trials_of_run(run)}
     integrity = "ok"
     if database.on_sqlite:
@@ -93,6 +99,16 @@ def kill_writers(url: str, kills: int, seed: int) -> Kills:
         integrity = "best differs when rebuilt"
     database.close()
     return Kills(kills, acknowledged, len(set(range(acknowledged)) - numbers), torn, integrity)
+
+
+def _wait_for_the_dead(database: Database) -> None:
+    """A server goes on for a moment with what a killed client asked of it last."""
+    others = text(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() "
+        "AND backend_type = 'client backend' AND pid <> pg_backend_pid() AND state <> 'idle'"
+    )
+    while not database.on_sqlite and database.ask(others)[0][0]:
+        time.sleep(0.001)
 
 
 def _said(pipe: Connection) -> Iterator[int]:
