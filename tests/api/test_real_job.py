@@ -6,12 +6,13 @@ from pathlib import Path
 import pytest
 
 from compiler_core.program_json import program_from_json
-from db.browse import Browse, Viewer
+from db.browse import Browse, Viewer, Wanted
 from db.job_rows import JobState
 from db.jobs import Jobs
-from db.session import Database
+from db.session import Database, open_database
 from db.uploads import Uploads
 from tests.api.service import model_bytes
+from tuner.events import Event, Measured
 from tuner.request import TuneRequest
 from tuner.runner import Runner, RunnerSettings
 from tuner.work import Tuning
@@ -39,3 +40,48 @@ def test_a_job_is_tuned(database: Database, tmp_path: Path, level: int) -> None:
     if level == 2:
         runs, _ = Browse(database).runs(Viewer("tenant", operator=False))
         assert [run.asked.job for run in runs] == [job.uid]
+
+
+def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
+    """The second runner measures only what the first had not, and finds the same trials."""
+    stories = []
+    for stop_after in (0, 8):
+        path = tmp_path / f"{stop_after}.db"
+        database = open_database(path)
+        request = TuneRequest("ascend910", trials=24, seed=5, dims={"batch": 512})
+        digest = Uploads(database).put(model_bytes(4096))
+        job, _ = Jobs(database).submit("tenant", request.to_json(), digest)
+        work = Tuning(str(path), workers=1, ray="none")
+        watch = StopAfter(stop_after)
+        watch.runner = first = Runner(database, RunnerSettings("first"), work, watch)
+        assert first.step()
+        if stop_after:
+            waiting = Jobs(database).get(job.uid)
+            assert waiting is not None
+            assert (waiting.state, waiting.attempts) == (JobState.QUEUED, 0)
+            assert Runner(database, RunnerSettings("second"), work).step()
+        ended = Jobs(database).get(job.uid)
+        assert ended is not None
+        assert ended.state is JobState.SUCCEEDED, ended.error
+        (run,), _ = Browse(database).runs(Viewer(None, operator=True))
+        rows, _ = Browse(database).records(Viewer(None, operator=True), Wanted(run=run.uid), limit=500)
+        stories.append([(row.row.trial.purpose, row.row.trial.config.digest) for row in rows][::-1])
+        database.close()
+    assert len(stories[0]) >= 24
+    assert stories[0] == stories[1]
+
+
+class StopAfter:
+    """Watches a runner, and stops it once so many trials are measured."""
+
+    runner: Runner
+
+    def __init__(self, trials: int) -> None:
+        self.trials = trials
+
+    def event(self, event: Event) -> None:
+        if self.trials and isinstance(event, Measured) and event.trials >= self.trials:
+            self.runner.stop()
+
+    def ended(self, outcome: str) -> None:
+        pass
