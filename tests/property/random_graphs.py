@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from compiler_core.dtypes import DType, TensorType
 from compiler_core.graph import Graph, Op
 from compiler_core.index_map import Access, IndexExpr, affine, axis_index, constant_index, reshape_exprs
-from compiler_core.ops import AxisKind
+from compiler_core.ops import OPS, AxisKind, Unit
 
 P, R, S = AxisKind.PARALLEL, AxisKind.REDUCTION, AxisKind.SCAN
 LIMIT = 8
@@ -32,10 +32,14 @@ class Builder:
     def shape(self, value: int) -> tuple[int, ...]:
         return tuple(int(str(dim)) for dim in self.values[value].shape)
 
-    def input(self, shape: tuple[int, ...], dtype: DType | None = None, high: int = LIMIT) -> int:
+    def input(
+        self, shape: tuple[int, ...], dtype: DType | None = None, high: int = LIMIT, low: int | None = None
+    ) -> int:
+        """Integers from `low` (-high; 0 for another dtype, which holds indices) up to but without `high`."""
         dtype = dtype or self.dtype
         self.values.append(TensorType(shape, dtype))
-        low = -high if dtype is self.dtype else 0
+        if low is None:
+            low = -high if dtype is self.dtype else 0
         self.data[len(self.values) - 1] = self.rng.integers(low, high, shape).astype(dtype.numpy)
         return len(self.values) - 1
 
@@ -126,10 +130,49 @@ def gram(b: Builder, x: int, draw: Callable[..., Any]) -> int | None:
     )
 
 
-def unary(b: Builder, x: int, draw: Callable[..., Any]) -> int:
-    return b.op(
-        draw(st.sampled_from(["relu", "neg", "abs", "move"])), b.shape(x), (), (same(x, len(b.shape(x))),)
-    )
+ATTRIBUTES: dict[str, tuple[tuple[str, Any], ...]] = {
+    "clip": (("low", -3), ("high", 5)),
+    "mod": (("fmod", 1),),
+    "leaky_relu": (("alpha", 0.25),),
+    "elu": (("alpha", 2.0),),
+    "hard_sigmoid": (("alpha", 0.25), ("beta", 0.5)),
+    "quantize": (("to", "int8"),),
+}
+INTEGERS_ONLY = {kind for kind in OPS if kind.startswith(("bit_", "shift_"))}
+POSITIVE_SECOND = {"shift_left", "shift_right", "mod", "div", "pow", "quantize", "dequantize"}
+DRAWN_BY_MAP = {"contract", "sum", "prod", "max", "min", "view", "concat", "gather", "host"}
+ELEMENTWISE = tuple(
+    kind for kind, row in OPS.items() if row.unit is Unit.VECTOR and row.reducer is None and kind != "concat"
+)
+
+
+def elementwise(b: Builder, x: int, draw: Callable[..., Any]) -> int:
+    """Any pointwise row of the table. What is not exact is rounded, so that what follows is exact again."""
+    shape, rank = b.shape(x), len(b.shape(x))
+    whole = b.dtype is not DType.F32
+    kinds = [k for k in ELEMENTWISE if (OPS[k].exact if whole else k not in INTEGERS_ONLY)]
+    kind = draw(st.sampled_from(kinds))
+    operands = [same(x, rank)]
+    for place in range(1, OPS[kind].arity):
+        positive = place == 1 and kind in POSITIVE_SECOND
+        axis = draw(st.integers(0, rank - 1))
+        vector = b.input((shape[axis], 1), low=1 if positive else -LIMIT)
+        operands.append(Access(vector, (axis_index(axis), constant_index(0))))
+    attributes = ATTRIBUTES.get(kind, ())
+    if kind == "cast":
+        attributes = (("to", str(b.dtype.numpy)),)
+    made = b.op(kind, shape, (), tuple(operands), attributes)
+    if not OPS[kind].exact:
+        made = b.op("round", shape, (), (same(made, rank),))
+    return b.clipped(made)
+
+
+def on_host(b: Builder, x: int, draw: Callable[..., Any]) -> int:
+    """An op without structured form (rows sorted): it runs whole, and no kernel reaches across it."""
+    shape = b.shape(x)
+    sort = (("axis", len(shape) - 1), ("k", shape[-1]), ("largest", 1))
+    attributes = (("function", "top_k"), ("output", 0), *sort)
+    return b.op("host", shape, (), (same(x, len(shape)),), attributes)
 
 
 def binary(b: Builder, x: int, draw: Callable[..., Any]) -> int:
@@ -147,10 +190,12 @@ def binary(b: Builder, x: int, draw: Callable[..., Any]) -> int:
     return b.clipped(b.op(kind, shape, (), (same(x, rank), other)))
 
 
-def reduction(b: Builder, x: int, draw: Callable[..., Any]) -> int:
+def reduction(b: Builder, x: int, draw: Callable[..., Any]) -> int | None:
     """Over one axis, which is kept with extent one or dropped."""
     shape = b.shape(x)
-    axis, kind = draw(st.integers(0, len(shape) - 1)), draw(st.sampled_from(["sum", "max", "min"]))
+    axis, kind = draw(st.integers(0, len(shape) - 1)), draw(st.sampled_from(["sum", "max", "min", "prod"]))
+    if kind == "prod" and shape[axis] > 7:
+        return None  # beyond exact f32
     keep = draw(st.booleans()) or len(shape) == 1
     result = tuple(1 if a == axis else n for a, n in enumerate(shape) if keep or a != axis)
     folded = len(result)
@@ -267,8 +312,8 @@ def gather(b: Builder, x: int, draw: Callable[..., Any]) -> int:
 
 
 STEPS = (
-    convolution, convolution, matmul, gram, unary, binary, binary, reduction,
-    pooling, view, resize, concat, cumulative_sum, gather,
+    convolution, convolution, matmul, gram, elementwise, elementwise, binary, binary, reduction,
+    pooling, view, resize, concat, cumulative_sum, gather, on_host,
 )  # fmt: skip
 
 
@@ -286,6 +331,6 @@ def graphs(draw: Callable[..., Any], most_steps: int = 6) -> tuple[Graph, dict[i
         if result is not None and 0 < np.prod(b.shape(result)) <= 3000:
             made.append(result)
     if len(made) == 1:
-        made.append(unary(b, made[0], draw))
+        made.append(elementwise(b, made[0], draw))
     unread = {op.result for op in b.ops} - {access.value for op in b.ops for access in op.operands}
     return b.graph(tuple(sorted(unread))), b.data

@@ -240,20 +240,25 @@ def test_a_shared_value_and_a_recomputed_one_differ() -> None:
 
 @given(st.data())
 def test_computing_a_shared_value_again_changes_the_digest(data: Any) -> None:
+    """Two more readers of any op's result, or one of it and one of a copy of it."""
     graph, _ = data.draw(graphs())
-    often = [op.result for op in graph.ops if len(graph.readers.get(op.result, ())) > 1]
-    assume(often)
-    value = data.draw(st.sampled_from(often))
-    made, reader = graph.producer[value], graph.readers[value][-1]
-    copy = len(graph.values)
-    ops = list(graph.ops)
-    ops[reader] = replace(
-        ops[reader],
-        operands=tuple(replace(a, value=copy) if a.value == value else a for a in ops[reader].operands),
-    )
-    ops.insert(made + 1, replace(ops[made], result=copy))
-    again = replace(graph, values=(*graph.values, graph.values[value]), ops=tuple(ops))
-    assert graph_digest(again) != graph_digest(graph)
+    made = data.draw(st.sampled_from(graph.ops))
+    kind = graph.values[made.result]
+    rank, first = made.rank, len(graph.values)
+
+    def digest(ops: tuple[Op, ...], read: int) -> str:
+        axes = (AxisKind.PARALLEL,) * rank
+        readers = (
+            Op("neg", graph.shape(made.result), axes, (same(made.result, rank),), first),
+            Op("abs", graph.shape(made.result), axes, (same(read, rank),), first + 1),
+        )
+        values = (*graph.values, kind, kind, kind)
+        outputs = (*graph.outputs, first, first + 1)
+        return graph_digest(replace(graph, values=values, ops=(*ops, *readers), outputs=outputs))
+
+    shared = digest(graph.ops, made.result)
+    again = digest((*graph.ops, replace(made, result=first + 2)), first + 2)
+    assert shared != again
 
 
 def _pairs(swap_second: bool, swap_third: bool) -> Graph:

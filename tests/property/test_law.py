@@ -13,6 +13,7 @@ from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_orde
 from compiler_core.graph import Graph
 from compiler_core.interpret import interpret
 from compiler_core.lower import lower_kernel
+from compiler_core.ops import OPS
 from compiler_core.pipeline import Plan, compile_graph, plan_groups, schedule_of
 from compiler_core.schedule import Schedule
 from compiler_core.target import Target
@@ -20,7 +21,7 @@ from compiler_core.verify import verify_program
 from search_space.codec import tiling_of
 from search_space.moves import sample
 from search_space.rules import KnobLayout, kernel_space
-from tests.property.random_graphs import graphs
+from tests.property.random_graphs import DRAWN_BY_MAP, ELEMENTWISE, graphs
 from tests.targets import small_target
 
 Draw = Callable[..., Any]
@@ -72,6 +73,10 @@ def schedules(draw: Draw, graph: Graph, target: Target) -> tuple[Plan, Schedule]
         assume(len(rows) == 1)
         chosen[digest] = tiling_of(space.decode(rows[0]), regions)
     return plan, schedule_of(plan, chosen)
+
+
+def test_every_row_of_the_table_can_be_drawn() -> None:
+    assert {*ELEMENTWISE, *DRAWN_BY_MAP} == set(OPS)
 
 
 @given(st.data())
