@@ -77,7 +77,8 @@ def slices_of(
                 core = call.cores.first + span.core
                 lane = f"cores {call.cores.first}-{call.cores.first + call.cores.count - 1}"
                 kernel = graph.name_of(call.kernel.values[call.kernel.workload.graph.outputs[0]])
-                yield Slice(lane, "kernel", kernel, at, span.cycles, detail=(("slowest_core", core),))
+                detail = (("slowest_core", core), ("port_stall_cycles", span.port_stall_cycles))
+                yield Slice(lane, "kernel", kernel, at, span.cycles, detail=detail)
                 yield from _instructions(
                     call, lane, at, span.core, surroundings, graph, target, most_instructions
                 )

@@ -1,0 +1,43 @@
+"""`tune profile`: a trace of the simulated timeline for Perfetto, and a picture of it."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from api.cli.options import DEFAULT_DATABASE, Database, Dims, Model, Objective, TargetName, read_dims
+from api.cli.verbs import verb_app
+
+app = verb_app()
+
+
+@app.command("profile")
+def profile_model(
+    model: Model,
+    target: TargetName,
+    output: Annotated[Path, typer.Option("-o", "--output", help="The Chrome trace (JSON) to write.")],
+    svg: Annotated[Path | None, typer.Option("--svg", help="Also an SVG picture.")] = None,
+    objective: Objective = "latency",
+    dim: Dims = None,
+    database: Database = DEFAULT_DATABASE,
+) -> None:
+    """Trace MODEL as the database knows it: a track an engine, kernels, tiles, bytes, stalls and why."""
+    import json
+
+    from compiler_core.errors import UsageError
+    from tuner.profile import profile
+
+    made = profile(model, target, objective=objective, dims=read_dims(dim), database=database)
+    trace = made.trace()
+    texts = {output: json.dumps(trace, allow_nan=False)}
+    if svg is not None:
+        texts[svg] = made.svg()
+    for path, text in texts.items():
+        try:
+            path.write_text(text + "\n")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+    typer.echo(
+        f"{output}: {made.timing.latency_us:.2f} us, {len(made.program.stages)} stages, "
+        f"{len(trace['traceEvents'])} events; kernels from {dict(made.sources)}"
+    )
