@@ -41,7 +41,7 @@ def bench_search(
     quick: bool = False,
     seed: int = 0,
     seeds: int = SEEDS,
-    methods: Sequence[str] = ("tilewright", "no_polish", "prior", "random"),
+    methods: Sequence[str] = ("tilewright", "polish", "prior", "random"),
 ) -> dict[str, Any]:
     """Search every T4 table of `replay` in the T1 space of `space`; `quick` takes three seeds and 100 trials.
 
@@ -74,8 +74,8 @@ def _run(
     problem, run = Problem(SpaceTask(space), space), f"bench/{seed}"
     model, settings = RunModel(run), SearchSettings()
     sampler: SamplerFactory | None = _SAMPLERS.get(method)
-    if method == "no_polish":
-        settings = replace(settings, propose=replace(settings.propose, polish_share=0.0))
+    if method == "polish":
+        settings = replace(settings, propose=replace(settings.propose, polish_share=0.25))
     if method == "prior":
         model.set_prior(problem, tuple(_records(problem, other) for other in others))
     return search_kernel(
@@ -131,6 +131,6 @@ if __name__ == "__main__":
     parser.add_argument("--seeds", type=int, default=SEEDS)
     parser.add_argument("--method", action="append")
     given = parser.parse_args()
-    chosen = given.method or ("tilewright", "no_polish", "prior", "random")
+    chosen = given.method or ("tilewright", "polish", "prior", "random")
     outcome = bench_search(given.replay, given.space, given.quick, given.seed, given.seeds, chosen)
     json.dump(outcome, sys.stdout, indent=1)

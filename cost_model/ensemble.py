@@ -18,14 +18,14 @@ Features = npt.NDArray[np.float32]
 class EnsembleSettings:
     """Sizes of the ensemble; `max_rows` bounds what one refit can cost."""
 
-    members: int = 4
-    rounds: int = 60
-    depth: int = 6
-    learning_rate: float = 0.15
+    members: int = 3
+    rounds: int = 40
+    depth: int = 4
+    learning_rate: float = 0.2
     bins: int = 32
     row_share: float = 0.8
     column_share: float = 0.8
-    max_rows: int = 1500
+    max_rows: int = 1000
     process_rows: int = 200
     process_share: float = 0.7
 

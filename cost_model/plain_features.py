@@ -17,7 +17,7 @@ from search_space.space import Space
 Features: TypeAlias = npt.NDArray[np.float32]
 FeatureFunction: TypeAlias = Callable[[Rows], Features]
 
-_MAX_PAIRED_KNOBS = 12
+_MAX_PAIRED_KNOBS = 6
 
 
 def plain_features(space: Space) -> FeatureFunction:

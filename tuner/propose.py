@@ -1,8 +1,8 @@
 """Which Configs to measure next: a pure function of the problem, its history, the model and a seed.
 
-Two ideas share a batch. Near the best, its neighbourhood is polished: that wins early, when a model knows
-little. Everywhere else a pool (the whole space, or what evolution over the model, the density of the good and
-chance come up with) is ranked by the model's expected improvement: that wins later.
+A pool is ranked by the improvement that the model expects: the whole of a small space, else the neighbourhood
+of the best and what evolution over the model, the density of the good and chance come up with. A share of the
+batch may be kept for the neighbourhood of the best.
 """
 
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ class ProposeSettings:
 
     warm_up: int = 16
     blind_warm_up: int = 6
-    polish_share: float = 0.25
+    polish_share: float = 0.0
     polish_best: int = 2
     pool: int = 512
     generations: int = 3
