@@ -1,4 +1,4 @@
-"""`tune targets`: the presets, one target as plain numbers, and every mistake in a file of one's own."""
+"""`tune targets`: the presets, one target as plain numbers, its peaks, the mistakes in a file."""
 
 import json
 from pathlib import Path
@@ -80,3 +80,31 @@ def check(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> int:
     if target is not None:
         typer.echo(f"{file}: {target.name} is a valid target, digest {target.digest}")
     return 1 if mistakes else 0
+
+
+@app.command()
+def peak(target: Name, as_json: AsJson = False) -> None:
+    """Measure peaks with micro-kernels on the simulated accelerator, beside the file's numbers."""
+    from compiler_core.target_file import load_target
+    from measure.simulator.device import SimulatedDevice
+    from tuner.peak import measure_peaks
+
+    loaded = load_target(target)
+    peaks = measure_peaks(loaded, SimulatedDevice(loaded))
+    if as_json:
+        found = {
+            each.name: {
+                "unit": each.unit,
+                "measured": each.measured,
+                "nominal": each.nominal,
+                "ratio": each.ratio,
+            }
+            for each in peaks
+        }
+        typer.echo(json.dumps({"target": loaded.name, "digest": loaded.digest, "peaks": found}, indent=2))
+        return
+    typer.echo(f"{'peak':<10} {'measured':>12} {'file':>12} {'':<7} {'ratio':>7}")
+    for each in peaks:
+        typer.echo(
+            f"{each.name:<10} {each.measured:>12.5g} {each.nominal:>12.5g} {each.unit:<7} {each.ratio:>7.4f}"
+        )
