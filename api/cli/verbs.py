@@ -18,6 +18,7 @@ VERBS: dict[str, str] = {
     "run": "Tune a network for a target.",
     "lookup": "What the database knows of a network: hit or miss per kernel, and why a miss.",
     "compile": "The Program of a network from the database, no measuring.",
+    "plan": "Peak memory of a network in its own and the best kernel order, proven and drawn.",
     "profile": "A Perfetto trace and a picture of the simulated timeline.",
     "verify": "Emulate the best Program, compare it with onnxruntime value by value.",
     "db": "The search database: what it holds, exchange, upkeep.",

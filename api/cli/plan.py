@@ -1,0 +1,75 @@
+"""`tune plan`: peak memory of the model's own kernel order and of the best one, with proof and memory map."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.options import Dims, JsonFile, Model, read_dims, write_json
+from api.cli.verbs import verb_app
+from compiler_core.errors import UsageError
+
+if TYPE_CHECKING:
+    from tuner.plan import MemoryPlan
+
+app = verb_app()
+
+
+@app.command("plan")
+def plan_model(
+    model: Model,
+    target: Annotated[
+        str | None,
+        typer.Option(help="A preset or a TOML file; without one, sizes in the model's own dtypes."),
+    ] = None,
+    dim: Dims = None,
+    json_file: JsonFile = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The memory map (SVG) to write.")
+    ] = None,
+) -> None:
+    """Print what memory MODEL needs between kernels in its own order and in the solved one, and the proof."""
+    from tuner.plan import plan
+
+    made = plan(model, target, dims=read_dims(dim))
+    if output is not None:
+        try:
+            output.write_text(made.svg, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {output}: {error.strerror}") from None
+    if json_file is not None:
+        write_json(made.to_json(), json_file)
+    if json_file != "-":
+        typer.echo(as_text(made))
+
+
+def as_text(made: "MemoryPlan") -> str:
+    """The plan for people, a line a fact."""
+    proof, arena, traffic = made.proof, made.arena, made.traffic
+    saved = 1 - proof.peak_bytes / made.given_peak_bytes if made.given_peak_bytes else 0.0
+    lines = [
+        f"model        {made.model}   {len(made.steps)} kernels",
+        f"sizes        {made.target or 'dtypes of the model'}",
+        f"peak, own    {made.given_peak_bytes:14,d} bytes   the model's own order",
+        f"peak, solved {proof.peak_bytes:14,d} bytes   {saved:.1%} less",
+        f"bound        {proof.bound_bytes:14,d} bytes   no order needs less",
+        f"proof        {proof.status:>14}         gap {proof.gap:.3f} x, "
+        f"{_KINDS[type(proof.witness).__name__]} accepted by the checker",
+        f"arena        {arena.arena_bytes:14,d} bytes   {arena.gap_bytes:,d} over the most live",
+        f"compulsory   {made.compulsory_bytes:14,d} bytes   DRAM traffic of every order, constants aside",
+    ]
+    if traffic is not None:
+        room = f"with {traffic.capacity_bytes:,d} bytes of LLB"
+        lines += [
+            f"traffic, own {_bytes(traffic.given_bytes)}   {room}",
+            f"   solved    {_bytes(traffic.solved_bytes)}   {room}",
+            f"   bound     {_bytes(traffic.bound_bytes)}   no order moves less",
+        ]
+    return "\n".join(lines)
+
+
+_KINDS = {"SetWitness": "a set of kernels with flows", "SearchWitness": "a search's dead ends"}
+
+
+def _bytes(count: int | None) -> str:
+    return f"{'a kernel is too large':>20}" if count is None else f"{count:14,d} bytes"

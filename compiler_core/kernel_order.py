@@ -1,0 +1,118 @@
+"""From a network's fusion groups to the order solvers and back: groups as a KernelGraph, an order as groups.
+
+    groups (conv, relu), (conv, add, relu), ...   ->   kernels 0, 1, ... and what crosses them, in bytes
+
+Constants are not among the tensors: they stream from DRAM whatever the order.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+from compiler_core.errors import UsageError
+from compiler_core.fuse import Group
+from compiler_core.graph import Graph
+from compiler_core.ops import AxisKind, Unit
+from compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph, KernelTensor, peak_of
+from compiler_core.order.solve import solve_peak
+from compiler_core.order.witness import PeakPlan
+from compiler_core.placement import stored_bytes
+from compiler_core.target import Target
+from compiler_core.workload import stored_values
+
+
+@dataclass(frozen=True)
+class Crossing:
+    """Groups as kernels, in the order given; `values[t]` is the Graph's value behind tensor t."""
+
+    kernels: KernelGraph
+    values: tuple[int, ...]
+
+
+def crossing_of(graph: Graph, groups: Sequence[Group], target: Target | None = None) -> Crossing:
+    """What of `graph` crosses its groups, in the bytes `target` stores it in, or the model's own without one.
+
+    A kernel is marked in place only where each operand it might then overwrite may be overwritten. ModelError
+    while a symbol is unbound, or where a group comes before one that it reads.
+    """
+    reads = [_read_outside(graph, group) for group in groups]
+    readers: dict[int, list[int]] = {}
+    for kernel, values in enumerate(reads):
+        for value in values:
+            readers.setdefault(value, []).append(kernel)
+    stored = [stored_values(graph, group) for group in groups]
+    producer = {value: GRAPH_INPUT for value in graph.inputs if value not in graph.constants}
+    producer |= {value: kernel for kernel, values in enumerate(stored) for value in values}
+    sizes = {value: _bytes(graph, value, target) for value in producer}
+    tensors = tuple(
+        KernelTensor(sizes[value], kernel, tuple(readers.get(value, ())), value in graph.outputs)
+        for value, kernel in producer.items()
+    )
+    in_place = tuple(
+        len(results) == 1 and _may_overwrite(graph, group, operands, results[0], sizes)
+        for group, operands, results in zip(groups, reads, stored, strict=True)
+    )
+    return Crossing(KernelGraph("network", len(groups), tensors, in_place), tuple(producer))
+
+
+def least_peak(kernels: KernelGraph) -> PeakPlan:
+    """solve_peak, but the given order itself where nothing better was found."""
+    plan = solve_peak(kernels)
+    given = tuple(range(kernels.kernels))
+    peak = peak_of(kernels, given)
+    if peak > plan.peak_bytes:
+        return plan
+    status = "optimal" if peak == plan.bound_bytes else plan.status
+    return replace(plan, order=given, peak_bytes=peak, status=status)
+
+
+def in_order(groups: Sequence[Group], order: Sequence[int]) -> tuple[Group, ...]:
+    """The groups as `order` runs them; UsageError unless it names each once."""
+    if sorted(order) != list(range(len(groups))):
+        raise UsageError(f"an order of {len(groups)} groups names each once, not {list(order)}")
+    return tuple(groups[kernel] for kernel in order)
+
+
+def _bytes(graph: Graph, value: int, target: Target | None) -> int:
+    if target is not None:
+        return stored_bytes(graph, value, target)
+    return graph.elements(value) * graph.values[value].dtype.bytes
+
+
+def _read_outside(graph: Graph, group: Group) -> tuple[int, ...]:
+    """The values that a group reads and neither makes nor finds among the constants, ascending."""
+    made = {graph.ops[at].result for at in group}
+    read = {access.value for at in group for access in graph.ops[at].operands}
+    return tuple(sorted(value for value in read - made if value not in graph.constants))
+
+
+def _may_overwrite(
+    graph: Graph, group: Group, operands: Sequence[int], result: int, sizes: dict[int, int]
+) -> bool:
+    """Whether any operand with room for `result` may make way for it, tile by tile; False if there is none.
+
+    A KernelGraph has one flag a kernel, so a single large operand that is read with a halo forbids it.
+    """
+    large = [v for v in operands if sizes[v] >= sizes[result] and v not in graph.outputs]
+    pointwise = _read_pointwise(graph, group)
+    return bool(large) and all(
+        value in pointwise and sizes[value] == sizes[result] and graph.shape(value) == graph.shape(result)
+        for value in large
+    )
+
+
+def _read_pointwise(graph: Graph, group: Group) -> set[int]:
+    """The values of which a tile of the root needs exactly its own box, along every path to the root."""
+    read: set[int] = set()
+    elsewhere: set[int] = set()
+    for at in sorted(group, reverse=True):
+        op = graph.ops[at]
+        aligned = (
+            op.result not in elsewhere
+            and op.row.unit is not Unit.HOST
+            and all(kind is AxisKind.PARALLEL for kind in op.axis_kinds)
+        )
+        for access in op.operands:
+            read.add(access.value)
+            if not (aligned and access.is_identity(op.rank)):
+                elsewhere.add(access.value)
+    return read - elsewhere
