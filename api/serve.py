@@ -1,12 +1,15 @@
 """`tune serve`: the API, and a runner beside it as a process of its own."""
 
 import logging
+import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import asdict
 from types import FrameType
 
@@ -28,16 +31,21 @@ RESTART_S = 1.0
 
 
 def serve(settings: Settings, runner: bool = True) -> int:
-    """Serves until SIGINT or SIGTERM. UsageError when this would open an unlocked door to a network."""
+    """Serves until SIGINT or SIGTERM. UsageError when this would open an unlocked door to a network, or when
+    somebody else is at the address.
+    """
     database = open_database(settings.database)
     try:
         require_key_beyond_loopback(settings, database)
-        write_json_lines(settings.log_level)
-        app = create_app(settings, database)
-        for number in (signal.SIGINT, signal.SIGTERM):
-            signal.signal(number, _passed_on)
-        with supervised_runner(settings) if runner else _nothing():
-            Server(app, settings).run()
+        with listen(settings) as door:
+            write_json_lines(settings.log_level)
+            for number in (signal.SIGINT, signal.SIGTERM):
+                signal.signal(number, _passed_on)
+            app = create_app(settings, database)
+            host = f"[{settings.host}]" if ":" in settings.host else settings.host
+            print(f"Tilewright is at http://{host}:{door.getsockname()[1]}", flush=True)
+            with supervised_runner(settings) if runner else nullcontext():
+                Server(app, settings).run([door])
     finally:
         database.close()
     return 0
@@ -50,8 +58,6 @@ class Server(uvicorn.Server):
         self._service: Service = app.state.service
         config = uvicorn.Config(
             app,
-            host=settings.host,
-            port=settings.port,
             http=protocol_with_deadline(settings.header_s),
             log_config=None,
             access_log=False,
@@ -68,6 +74,17 @@ class Server(uvicorn.Server):
 
 def _passed_on(number: int, frame: FrameType | None) -> None:
     """Uvicorn ends in good order on a signal, then raises it again, which would skip our own good order."""
+
+
+def listen(settings: Settings) -> socket.socket:
+    """The socket to serve on. UsageError where it is taken, or not ours to have."""
+    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    try:
+        return socket.create_server((settings.host, settings.port), family=family, backlog=2048)
+    except OSError as error:
+        raise UsageError(
+            f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another --port"
+        ) from None
 
 
 def require_key_beyond_loopback(settings: Settings, database: Database) -> None:
@@ -104,23 +121,14 @@ def supervised_runner(settings: Settings) -> Iterator[None]:
         yield
     finally:
         over.set()
-        for child in current:
-            child.terminate()
-            try:
-                child.wait(settings.shutdown_s)
-            except subprocess.TimeoutExpired:
-                child.kill()
-        thread.join()
+        until = time.monotonic() + settings.shutdown_s
+        while thread.is_alive():  # a child may have been started in this very moment
+            for child in current:
+                child.terminate() if time.monotonic() < until else child.kill()
+            thread.join(0.2)
 
 
 def runner_environment(settings: Settings) -> Mapping[str, str]:
     """This process's environment with every setting in it, so that a child reads the same ones."""
-    import os
-
     given = {PREFIX + name.upper(): str(value) for name, value in asdict(settings).items()}
     return {**os.environ, **given}
-
-
-@contextmanager
-def _nothing() -> Iterator[None]:
-    yield

@@ -1,6 +1,7 @@
 """The verbs that talk to a server, and the client under them."""
 
 import json
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -109,6 +110,14 @@ def test_serving_a_network_without_a_key_is_refused(
 ) -> None:
     line = said(capsys, "serve", "--host", "0.0.0.0", "--db", str(tmp_path / "tuning.db"), exit_code=2)
     assert "tune keys create" in line
+    assert line.count("\n") == 1
+
+
+def test_an_address_that_is_taken(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        line = said(capsys, "serve", "--port", port, "--db", str(tmp_path / "tuning.db"), exit_code=2)
+    assert "Address already in use" in line
     assert line.count("\n") == 1
 
 

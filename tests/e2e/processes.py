@@ -68,11 +68,11 @@ def wait_until_ready(port: int, within_s: float = 30.0) -> None:
 
 def _server(url: str, port: str) -> None:
     from api.app import create_app
-    from api.serve import Server
+    from api.serve import Server, listen
     from api.settings import Settings
 
     settings = Settings(database=url, port=int(port), rate_per_s=1e6, rate_burst=10**6, max_uploads=128)
-    Server(create_app(settings), settings).run()
+    Server(create_app(settings), settings).run([listen(settings)])
 
 
 def _runner(url: str, crash_point: str = "") -> None:
