@@ -44,6 +44,14 @@ def order(reference: Reference, quick: Quick = False, json_file: JsonFile = None
 
 
 @app.command()
+def simulator(reference: Reference, quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
+    """SCALE-Sim's folds through Program and timeline, speed, and how well the draft ranks."""
+    from benchmarks.simulator import bench_simulator
+
+    return _report(lambda: bench_simulator(reference, quick=quick, seed=seed), json_file)
+
+
+@app.command()
 def lookup(
     records: Annotated[int | None, typer.Option(min=1, help="Records in the database.")] = None,
     postgres_url: Annotated[str | None, typer.Option("--postgres", help="An empty database.")] = None,
