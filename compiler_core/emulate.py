@@ -36,8 +36,8 @@ def emulate(
 ) -> dict[int, Array]:
     """Every value that `program` stores, from arrays for the graph's inputs.
 
-    `graph` supplies constants and shapes only. Later kernels read the arrays of `instead` where it has one, so
-    that errors do not add up. Raises VerifyError when the Program reads what is not there.
+    `graph` supplies constants and shapes only. Later kernels read the arrays of `instead` where it has one,
+    so that errors do not add up. Raises VerifyError when the Program reads what is not there.
     """
     memory: dict[int, Array] = {}
     for value in graph.inputs:
@@ -228,6 +228,9 @@ class _Core:
 
     def _carry(self, at: int, op: Op, box: list[tuple[int, int]], result: Array) -> Array:
         """Continue a scan from the tile before, and remember where it got to."""
+        if not result.size:
+            # All that a tile reads of it lies in somebody's padding.
+            return result
         axis = op.axis_kinds.index(AxisKind.SCAN)
         reducer = op.row.reducer
         assert reducer is not None, "a scan folds"

@@ -123,6 +123,16 @@ def scan_inside() -> Case:
     return Case(b.graph((result,)), b.data, ((0, 1),), (tiling,), small_target(), (2,))
 
 
+def scan_in_padding() -> Case:
+    """A prefix sum of which some tiles read nothing but the padding around it."""
+    b = Builder(DType.F32, 9)
+    scanned = _scan(b, b.input((2, 5)))
+    exprs = (axis_index(0), affine((1, 1), offset=-4))
+    result = b.op("move", (2, 12), (), (Access(scanned, exprs, 0.0),))
+    tiling = Tiling((2, 3), (), (0, 1))
+    return Case(b.graph((result,)), b.data, ((0, 1),), (tiling,), small_target(), (2,))
+
+
 def stored_inside() -> Case:
     """relu(x) is an output and is read by the next op of the same kernel."""
     b = Builder(DType.F32, 5)
@@ -164,6 +174,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
         residual,
         scanned_rows,
         scan_inside,
+        scan_in_padding,
         stored_inside,
         inner_reduction,
         three_kernels,
