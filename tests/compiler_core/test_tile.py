@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from compiler_core.dtypes import DType
 from compiler_core.errors import ConfigError
 from compiler_core.fuse import FusionPolicy, group_greedily
-from compiler_core.index_map import Access, IndexExpr, affine, axis_index, constant_index
+from compiler_core.index_map import Access, IndexExpr, affine, axis_index
 from compiler_core.lower import lower_kernel
 from compiler_core.ops import AxisKind
 from compiler_core.pipeline import plan_graph, plan_groups
