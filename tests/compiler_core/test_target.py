@@ -111,7 +111,7 @@ def test_units_of_bandwidth_and_time() -> None:
     assert target.llb_bytes_per_cycle == 16.0
     assert target.dram_bytes_per_cycle == 3.75
     assert replace(target, frequency_mhz=500.0).llb_bytes_per_cycle == 32.0
-    assert ASCEND.launch_cycles == 5000
+    assert ASCEND.launch_cycles == 1000
     assert (ASCEND.l1_bytes, ASCEND.accumulator_bytes) == (1 << 20, 1 << 18)
 
 
