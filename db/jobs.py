@@ -123,7 +123,7 @@ class Jobs:
     def lease(self, runner: str, duration_s: float) -> Lease | None:
         """The most urgent, then oldest job that waits or whose runner let its lease run out, if there is one.
 
-        A job whose lease ran out MOST_ATTEMPTS times is failed instead, a cancelled one is ended.
+        A job whose lease ran out MOST_ATTEMPTS times without progress is failed, a cancelled one is ended.
         """
         expired = (job.c.state == JobState.RUNNING) & (job.c.lease_until_s <= database_clock())
         oldest: Select[Any] = (
@@ -138,7 +138,9 @@ class Jobs:
                 if row.cancel_requested:
                     _end(connection, job.c.id == row.id, JobState.CANCELLED, None, "")
                 elif row.attempts >= MOST_ATTEMPTS:
-                    error = f"its runner was lost {MOST_ATTEMPTS} times, at last {row.runner!r}"
+                    error = (
+                        f"its runner was lost {MOST_ATTEMPTS} times without progress, at last {row.runner!r}"
+                    )
                     _end(connection, job.c.id == row.id, JobState.FAILED, None, error)
                 else:
                     connection.execute(
@@ -209,12 +211,16 @@ class Jobs:
                 connection.execute(update(job).where(job.c.id == row.id).values(cancel_requested=True))
             return to_job(connection.execute(select(job).where(job.c.id == row.id)).one())
 
-    def add_event(self, lease: Lease, kind: str, body: str) -> None:
-        """Appends to the story of a job that is still held."""
+    def add_event(self, lease: Lease, kind: str, body: str, progress: bool = False) -> None:
+        """Appends to the story of a job that is still held; with `progress`, earlier losses are forgiven."""
         parse_json(body, "body of the event")
         with self.database.writing() as connection:
             self.guard(lease)(connection)
             job_id = connection.execute(select(job.c.id).where(job.c.uid == lease.job.uid)).scalar_one()
+            if progress:
+                connection.execute(
+                    update(job).where(job.c.id == job_id, job.c.attempts > 1).values(attempts=1)
+                )
             last = select(func.coalesce(func.max(job_event.c.number), 0)).where(job_event.c.job_id == job_id)
             number = connection.execute(last).scalar_one() + 1
             connection.execute(

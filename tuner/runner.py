@@ -21,7 +21,7 @@ from db.jobs import Jobs
 from db.runs import Guard
 from db.session import Database, DatabaseDownError
 from db.uploads import Uploads
-from tuner.events import Event
+from tuner.events import Event, Measured
 from tuner.holding import Holding
 from tuner.request import TuneRequest, read_request
 
@@ -185,7 +185,7 @@ class Runner:
 
         def on_event(event: Event) -> None:
             kind, body = type(event).__name__.lower(), json.dumps(finite(asdict(event)))
-            self.jobs.add_event(holding.lease, kind, body)
+            self.jobs.add_event(holding.lease, kind, body, progress=isinstance(event, Measured))
             if self._observer is not None:
                 self._observer.event(event)
 

@@ -87,7 +87,7 @@ class Job(BaseModel):
         examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
     )
     cancel_requested: bool
-    attempts: int = Field(description="How many runners have held it", examples=[1])
+    attempts: int = Field(description="How many runners have held it since it last got ahead", examples=[1])
     error: str = Field(description="Why it failed, in one line", examples=[""])
     created_at: datetime
     finished_at: datetime | None

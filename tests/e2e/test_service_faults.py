@@ -138,13 +138,8 @@ def kill_at_random(database: Database, url: str, kills: int, jobs: int, trials: 
             service.kill(chance.choice(("server", "runner", "runner")))
         for row in rows:
             ended = wait_for_end(database, row, 120.0)
-            # Five lost runners fail a job by design; what it recorded until then is right all the same.
-            recorded = trials_of(database, row)
-            assert recorded == undisturbed(job_seed(row), trials)[: len(recorded)]
-            if ended.state is JobState.SUCCEEDED:
-                assert len(recorded) == trials
-            else:
-                assert "was lost 5 times" in ended.error
+            assert ended.state is JobState.SUCCEEDED, ended.error
+            assert trials_of(database, row) == undisturbed(job_seed(row), trials)
         wait_until_ready(service.port)
 
 
@@ -174,7 +169,7 @@ def test_a_stopped_runner_wakes_up_to_nothing(database: Database, tmp_path: Path
             time.sleep(LEASE_S)
             sleeper.send_signal(signal.SIGCONT)
             ended = wait_for_end(database, job, LEASE_S + RESUMES_S)
-    assert (ended.state, ended.attempts) == (JobState.SUCCEEDED, 2)
+    assert ended.state is JobState.SUCCEEDED
     assert trials_of(database, job) == undisturbed(5, 60)
 
 
