@@ -21,7 +21,6 @@ from compiler_core.outline import SlotKnob
 from compiler_core.product import product_axes
 from compiler_core.target import Target
 from compiler_core.unit_bounds import (
-    least_moved_bytes,
     matrix_least_cycles,
     port_least_cycles,
     vector_least_cycles,
@@ -46,24 +45,34 @@ class LeastWork:
     `blends[i]` is w * (matrix work) + (1 - w) * (vector work) at weight w = BLENDS[i], each op done by the
     unit that is cheaper at that weight. Whatever the split of the ops between the units, the busier unit has
     at least any such mean, so the largest blend is a bound where the largest sum per unit would not be one.
+    `llb` and `dram` count the bytes themselves, both ways; `dram_loads` the activations that come in, in the
+    whole bursts which their short runs cost. Constants lie packed and may come ahead, so they are not in it.
     """
 
     blends: tuple[float, ...] = (0.0,) * len(BLENDS)
     llb: float = 0.0
     dram: float = 0.0
+    dram_loads: float = 0.0
 
     def __add__(self, other: "LeastWork") -> "LeastWork":
         blends = tuple(a + b for a, b in zip(self.blends, other.blends, strict=True))
-        return LeastWork(blends, self.llb + other.llb, self.dram + other.dram)
+        return LeastWork(
+            blends, self.llb + other.llb, self.dram + other.dram, self.dram_loads + other.dram_loads
+        )
 
     @property
     def arithmetic(self) -> float:
         """Cycles of the busier unit if one core did everything."""
         return max(self.blends)
 
+    @property
+    def ports(self) -> float:
+        """Cycles of the busiest shared port."""
+        return max(self.llb, self.dram, self.dram_loads)
+
     def cycles(self, cores: int) -> float:
         """The busiest resource, with work spread evenly over `cores`."""
-        return max(self.arithmetic / cores, self.llb, self.dram)
+        return max(self.arithmetic / cores, self.ports)
 
 
 def op_work(graph: Graph, op: Op, target: Target) -> LeastWork:
@@ -130,16 +139,25 @@ def kernel_work(workload: Workload, target: Target) -> LeastWork:
     graph = workload.graph
     for op in graph.ops:
         work = work + op_work(graph, op, target)
-    llb, dram = load_table(target, target.llb), load_table(target, target.dram)
+    llb = load_table(target, target.llb, constant=True)
     for value in (*graph.inputs, *graph.outputs):
         size = touched_bytes(workload, value, target)
         level = workload.level_of(value)
-        bypasses = level is Level.CONSTANT and target.weights_bypass_llb
-        work = work + LeastWork(
-            llb=0.0 if bypasses else float(port_least_cycles(least_moved_bytes(size, llb), llb)),
-            dram=0.0 if level is Level.LLB else float(port_least_cycles(size, dram)),
-        )
+        if not (level is Level.CONSTANT and target.weights_bypass_llb):
+            work = work + LeastWork(llb=float(port_least_cycles(size, llb)))
+        if level is not Level.LLB:
+            comes_in = level is not Level.CONSTANT and value in graph.inputs
+            work = work + _dram_work(size, target, loads=comes_in)
     return work
+
+
+def _dram_work(size: int, target: Target, *, loads: bool) -> LeastWork:
+    """DRAM's work for `size` bytes; `loads`: of an activation that comes in."""
+    packed, table = load_table(target, target.dram, constant=True), load_table(target, target.dram)
+    return LeastWork(
+        dram=float(port_least_cycles(size, packed)),
+        dram_loads=float(port_least_cycles(size, table)) if loads else 0.0,
+    )
 
 
 def kernel_bound_cycles(workload: Workload, target: Target) -> float:
@@ -152,12 +170,12 @@ def graph_work(graph: Graph, target: Target) -> LeastWork:
     work = LeastWork()
     for op in graph.ops:
         work = work + op_work(graph, op, target)
-    dram = load_table(target, target.dram)
     everything = Workload(graph, ())
     outer = [v for v in (*graph.inputs, *sorted(graph.constants)) if v in graph.readers]
     stored = [v for v in graph.outputs if v in graph.producer]
     for value in (*outer, *stored):
-        work = work + LeastWork(dram=float(port_least_cycles(touched_bytes(everything, value, target), dram)))
+        comes_in = value in graph.inputs
+        work = work + _dram_work(touched_bytes(everything, value, target), target, loads=comes_in)
     return work
 
 
@@ -185,7 +203,7 @@ class KernelModel:
     def bound_log(self, rows: Rows) -> Cycles:
         """Log of a time in us that no measurement of a row can beat: its cores share the least work."""
         cores = np.array(core_counts(self.layout.target.cores))[rows[:, self.layout.column("cores")]]
-        busiest = np.maximum(self.least.arithmetic / cores, max(self.least.llb, self.least.dram))
+        busiest = np.maximum(self.least.arithmetic / cores, self.least.ports)
         return np.asarray(self._log_us(busiest + self.layout.target.launch_cycles), dtype=np.float64)
 
     def draft_log(self, rows: Rows) -> Cycles:
@@ -205,7 +223,9 @@ class KernelModel:
         overheads = self.layout.target.overheads
         latency = self.layout.target.llb.latency_cycles
         return np.asarray(
-            np.maximum(steady + demand.first_load + demand.last_store, demand.dram)
+            np.maximum(
+                steady + demand.first_load + demand.last_store, np.maximum(demand.dram, self.least.ports)
+            )
             + demand.steps * overheads.tile_dispatch_cycles
             + 2 * latency
             + overheads.barrier_cycles

@@ -18,6 +18,7 @@ from compiler_core.product import product_axes
 from compiler_core.program import FROM_MEMORY, Action, Step
 from compiler_core.regions import Regions
 from compiler_core.target import Memory, Target
+from compiler_core.unit_bounds import port_least_cycles
 from compiler_core.units import (
     Table,
     load_table,
@@ -158,15 +159,25 @@ class KernelResources:
 
     @cached_property
     def _dram_cycles(self) -> int:
-        """Cycles the DRAM port is busy with the outer operands that live there, each moved once."""
-        graph = self.regions.graph
-        total = sum(
-            graph.elements(value) * self.target.storage_dtype(graph.values[value].dtype).bytes
-            for value in (*graph.inputs, *graph.outputs)
-            if self.regions.workload.level_of(value) is not Level.LLB
-        )
-        rate = self.target.dram_bytes_per_cycle
-        return 0 if rate == float("inf") else -int(-total // rate)
+        """Cycles the DRAM port is busy with the outer operands that live there, each moved once.
+
+        Loads and stores cost whole bursts, but wait for each other only where the bytes fill the port.
+        """
+        workload, target = self.regions.workload, self.target
+        graph, packed = workload.graph, load_table(target, target.dram, constant=True)
+        both = loads = stores = 0
+        for value in (*graph.inputs, *graph.outputs):
+            level = workload.level_of(value)
+            if level is Level.LLB:
+                continue
+            size = graph.elements(value) * target.storage_dtype(graph.values[value].dtype).bytes
+            both += int(port_least_cycles(size, packed))
+            if value in graph.producer:
+                stores += int(port_least_cycles(size, store_table(target, target.dram)))
+            else:
+                table = packed if level is Level.CONSTANT else load_table(target, target.dram)
+                loads += int(port_least_cycles(size, table))
+        return max(both, loads, stores)
 
     def _compute(self, step: Step, firing: "_Firing") -> dict[str, Counts]:
         """Cycles of one firing of a compute step on the widest tile, by engine."""

@@ -31,9 +31,9 @@ def test_no_schedule_of_a_network_beats_its_bound(data: Any) -> None:
     assert simulate_program(program, graph, target).cycles >= graph_bound_cycles(graph, target)
     for stage in program.stages:
         for call in stage:
-            assert isinstance(call, KernelCall)
-            workload = call.kernel.workload
-            assert simulate_kernel(call.program, target).cycles >= kernel_bound_cycles(workload, target)
+            if isinstance(call, KernelCall):
+                bound = kernel_bound_cycles(call.kernel.workload, target)
+                assert simulate_kernel(call.program, target).cycles >= bound
 
 
 @given(st.data())

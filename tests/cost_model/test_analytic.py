@@ -1,0 +1,165 @@
+"""Bound and draft as numbers: finite, ordered, the same for all rows at once as one by one; bytes by hand."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+
+from compiler_core.dtypes import DType, TensorType
+from compiler_core.graph import Graph, Op
+from compiler_core.index_map import Access, IndexExpr, affine, axis_index
+from compiler_core.ops import AxisKind
+from compiler_core.regions import Regions
+from compiler_core.target_file import list_targets, load_target
+from compiler_core.workload import Level, Workload
+from cost_model.analytic import BLENDS, KernelModel, LeastWork, kernel_bound_cycles, touched_bytes
+from measure.simulator.device import SimulatedDevice
+from search_space.knobs import Rows
+from search_space.moves import sample
+from search_space.rules import KnobLayout, kernel_space
+
+P, R = AxisKind.PARALLEL, AxisKind.REDUCTION
+
+
+def workload(op: Op, *shapes: tuple[int, ...], dtype: DType = DType.F32) -> Workload:
+    """A kernel of one op over values of those shapes, all but the last read, all in DRAM."""
+    read = tuple(range(len(shapes) - 1))
+    values = tuple(TensorType(shape, dtype) for shape in shapes)
+    return Workload(Graph(values, (op,), read, (len(read),)), (Level.DRAM,) * len(shapes))
+
+
+def reader(shape: tuple[int, ...], domain: tuple[int, ...], *exprs: IndexExpr) -> Workload:
+    """An elementwise kernel over `domain` that reads a value of `shape` at `exprs`."""
+    return workload(Op("relu", domain, (P,) * len(domain), (Access(0, exprs, 0.0),), 1), shape, domain)
+
+
+def product(m: int, n: int, k: int) -> Workload:
+    left = Access(0, (axis_index(0), axis_index(2)))
+    right = Access(1, (axis_index(2), axis_index(1)))
+    return workload(Op("contract", (m, n, k), (P, P, R), (left, right), 2), (m, k), (k, n), (m, n))
+
+
+def window(rows: int, columns: int) -> Workload:
+    exprs = (affine((0, 2), (2, 1), offset=-1), affine((1, 2), (3, 1), offset=-1))
+    op = Op("max", (rows, columns, 3, 3), (P, P, R, R), (Access(0, exprs, 0.0),), 1)
+    return workload(op, (2 * rows, 2 * columns), (rows, columns))
+
+
+KERNELS = {
+    "product": product(96, 200, 300),
+    "window": window(60, 44),
+    "elementwise": reader((300, 70), (300, 70), axis_index(0), axis_index(1)),
+}
+
+
+def rows_of(name: str, preset: str) -> tuple[KernelModel, Rows]:
+    layout = KnobLayout(Regions(KERNELS[name]), load_target(preset))
+    rows = sample(kernel_space(layout), 64, np.random.default_rng(5), attempts=16)
+    assert len(rows) > 1
+    return KernelModel(layout), rows
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("preset", list_targets())
+def test_the_bound_is_positive_finite_and_not_above_the_draft(name: str, preset: str) -> None:
+    model, rows = rows_of(name, preset)
+    bound, draft = np.exp(model.bound_log(rows)), np.exp(model.draft_log(rows))
+    assert np.isfinite(bound).all()
+    assert np.isfinite(draft).all()
+    assert (bound > 0).all()
+    assert (bound <= draft * (1 + 1e-9)).all()
+    whole = kernel_bound_cycles(KERNELS[name], model.layout.target) / model.layout.target.cycles_per_us
+    assert (bound >= whole * (1 - 1e-9)).all()
+
+
+@pytest.mark.parametrize("name", KERNELS)
+@pytest.mark.parametrize("preset", ["ascend910", "ethos_u55_128", "eyeriss"])
+def test_all_rows_at_once_equal_one_by_one(name: str, preset: str) -> None:
+    model, rows = rows_of(name, preset)
+    for method in (model.bound_log, model.draft_log):
+        single = np.concatenate([method(row[None, :]) for row in rows])
+        assert np.array_equal(method(rows), single)
+    assert len(np.unique(model.draft_log(rows))) > 1
+
+
+@pytest.mark.parametrize("level", [Level.CONSTANT, Level.DRAM])
+@pytest.mark.parametrize("preset", list_targets())
+def test_no_measurement_of_a_stream_beats_its_bound(preset: str, level: Level) -> None:
+    """Constants lie packed: a bound that charged them the short runs of activations would be too high."""
+    target = load_target(preset)
+    rows = Access(0, (axis_index(0), axis_index(1)))
+    shape = (512, 2048)
+    kernel = workload(Op("max", shape, (P, R), (rows,), 1), shape, (512,), dtype=target.dtypes[0][0])
+    kernel = kernel.placed((level, Level.DRAM))
+    layout = KnobLayout(Regions(kernel), target)
+    space = kernel_space(layout)
+    drawn = sample(space, 1024, np.random.default_rng(5), attempts=16)
+    model = KernelModel(layout)
+    drawn = drawn[np.argsort(model.draft_log(drawn), kind="stable")[:64]]
+    answers = SimulatedDevice(target).measure(kernel, [space.decode(row) for row in drawn])
+    measured = np.log([answer.latency_us or np.nan for answer in answers])
+    bound = model.bound_log(drawn)
+    assert (bound <= measured + 1e-9).all()
+    assert np.exp(measured - bound).min() < 2.5
+
+
+def test_fewer_cores_have_a_higher_bound() -> None:
+    model, rows = rows_of("product", "ascend910")
+    bound = model.bound_log(rows)
+    cores = rows[:, model.layout.column("cores")]
+    assert bound[cores == cores.min()].min() > bound[cores == cores.max()].max()
+
+
+def test_a_blend_is_never_above_the_busier_unit() -> None:
+    """Work that either unit could do: 10 cycles on one, 30 on the other."""
+    shared = LeastWork(tuple(np.minimum(BLENDS * 10, (1 - BLENDS) * 30)))
+    assert 0 < shared.arithmetic <= 7.5
+    assert (shared + shared).arithmetic == 2 * shared.arithmetic
+
+
+def touched(shape: tuple[int, ...], domain: tuple[int, ...], exprs: Sequence[IndexExpr]) -> int:
+    """f32 elements that a read touches on a chip that stores f32 as f16."""
+    target = load_target("ascend910")
+    assert target.storage_dtype(DType.F32).bytes == 2
+    return touched_bytes(reader(shape, domain, *exprs), 0, target) // 2
+
+
+@pytest.mark.parametrize(
+    ("shape", "domain", "exprs", "elements"),
+    [
+        ((8, 6), (8, 6), (axis_index(0), axis_index(1)), 48),
+        # every second row: 0, 2, 4, 6
+        ((8, 6), (4, 6), (affine((0, 2)), axis_index(1)), 24),
+        # rows 3, 6, 9, of which the last lies outside
+        ((8, 6), (3, 6), (affine((0, 3), offset=3), axis_index(1)), 12),
+        # windows of 2 at a distance of 3: 0, 1, 3, 4, 6, 7
+        ((8,), (3, 2), (affine((0, 3), (1, 1)),), 6),
+        # windows of 3 at a distance of 2, padded by one: -1 .. 7, the first outside
+        ((8,), (4, 3), (affine((0, 2), (1, 1), offset=-1),), 8),
+        # each element twice
+        ((4,), (8,), (affine((0, 1), divisor=2),), 4),
+        # a period of 3
+        ((8,), (8,), (affine((0, 1), modulus=3),), 3),
+        # a diagonal of 5, and a diagonal of every second row
+        ((5, 5), (5,), (axis_index(0), axis_index(0)), 5),
+        ((9, 5), (5,), (affine((0, 2)), axis_index(0)), 5),
+        # one column
+        ((8, 6), (8,), (axis_index(0), affine(offset=2)), 8),
+    ],
+)
+def test_touched_bytes_by_hand(
+    shape: tuple[int, ...], domain: tuple[int, ...], exprs: tuple[IndexExpr, ...], elements: int
+) -> None:
+    assert touched(shape, domain, exprs) == elements
+
+
+def test_touched_bytes_of_a_data_dependent_read_is_one_row() -> None:
+    """table[ids[i], d]: which rows are read is not known, so one is counted."""
+    table = Access(0, (IndexExpr(source=1), axis_index(1)))
+    op = Op("gather", (7, 16), (P, P), (table, Access(1, (axis_index(0),))), 2)
+    values = (TensorType((100, 16), DType.F32), TensorType((7,), DType.I64), TensorType((7, 16), DType.F32))
+    kernel = Workload(Graph(values, (op,), (0, 1), (2,)), (Level.DRAM,) * 3)
+    target = load_target("ascend910")
+    assert touched_bytes(kernel, 0, target) == 16 * 2
+    assert touched_bytes(kernel, 1, target) == 7 * target.storage_dtype(DType.I64).bytes
+    assert touched_bytes(kernel, 2, target) == 7 * 16 * 2
