@@ -21,8 +21,10 @@ def named_values(path: Path, imported: ImportedModel) -> dict[str, int]:
     return {**inner, **dict(imported.outputs)}
 
 
-def reference_values(path: Path, names: Sequence[str], feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """The named values of the model in `path` on `feeds`, by onnxruntime without optimisations.
+def reference_values(
+    path: Path, names: Sequence[str], feeds: Mapping[str, Array], *, optimised: bool = False
+) -> dict[str, Array]:
+    """The named values of the model in `path` on `feeds`, by onnxruntime; without optimisations unless asked.
 
     ModelError when onnxruntime is not installed or refuses the model.
     """
@@ -34,7 +36,8 @@ def reference_values(path: Path, names: Sequence[str], feeds: Mapping[str, Array
     have = {output.name for output in exposed.graph.output}
     exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in have)
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    levels = onnxruntime.GraphOptimizationLevel
+    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
     options.log_severity_level = 4
     try:
         session: Any = onnxruntime.InferenceSession(
