@@ -24,13 +24,14 @@ from tuner.memory_map import memory_map
 class LimitedTraffic:
     """DRAM bytes of both orders with `capacity_bytes` of LLB; `bound_bytes` is what no order stays below.
 
-    An order's bytes are None where one of its kernels needs more than the capacity at once.
+    Values are resident whole or not at all, so all three are None where one kernel needs more than the
+    capacity at once.
     """
 
     capacity_bytes: int
     given_bytes: int | None
     solved_bytes: int | None
-    bound_bytes: int
+    bound_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -129,19 +130,13 @@ def plan(
 
 
 def _limited(kernels: KernelGraph, proof: PeakPlan, capacity_bytes: int) -> LimitedTraffic:
-    return LimitedTraffic(
-        capacity_bytes,
-        _traffic(kernels, tuple(range(kernels.kernels)), capacity_bytes),
-        _traffic(kernels, proof.order, capacity_bytes),
-        traffic_bound(kernels, capacity_bytes),
-    )
-
-
-def _traffic(kernels: KernelGraph, order: tuple[int, ...], capacity_bytes: int) -> int | None:
+    given = tuple(range(kernels.kernels))
     try:
-        return traffic_of(kernels, order, capacity_bytes).total_bytes
+        own, solved = (traffic_of(kernels, order, capacity_bytes) for order in (given, proof.order))
     except UsageError:
-        return None
+        return LimitedTraffic(capacity_bytes, None, None, None)
+    bound = traffic_bound(kernels, capacity_bytes)
+    return LimitedTraffic(capacity_bytes, own.total_bytes, solved.total_bytes, bound)
 
 
 def _words(graph: Graph, group: Group) -> str:

@@ -58,18 +58,18 @@ def as_text(made: "MemoryPlan") -> str:
         f"arena        {arena.arena_bytes:14,d} bytes   {arena.gap_bytes:,d} over the most live",
         f"compulsory   {made.compulsory_bytes:14,d} bytes   DRAM traffic of every order, constants aside",
     ]
-    if traffic is not None:
+    if traffic is not None and traffic.bound_bytes is None:
+        lines.append(
+            f"traffic      a kernel needs more than the {traffic.capacity_bytes:,d} bytes of LLB at once"
+        )
+    elif traffic is not None:
         room = f"with {traffic.capacity_bytes:,d} bytes of LLB"
         lines += [
-            f"traffic, own {_bytes(traffic.given_bytes)}   {room}",
-            f"   solved    {_bytes(traffic.solved_bytes)}   {room}",
-            f"   bound     {_bytes(traffic.bound_bytes)}   no order moves less",
+            f"traffic, own {traffic.given_bytes:14,d} bytes   {room}",
+            f"   solved    {traffic.solved_bytes:14,d} bytes   {room}",
+            f"   bound     {traffic.bound_bytes:14,d} bytes   no order moves less",
         ]
     return "\n".join(lines)
 
 
 _KINDS = {"SetWitness": "a set of kernels with flows", "SearchWitness": "a search's dead ends"}
-
-
-def _bytes(count: int | None) -> str:
-    return f"{'a kernel is too large':>20}" if count is None else f"{count:14,d} bytes"
