@@ -140,7 +140,9 @@ def _ranks(plans: Mapping[str, Plan], target: Target, configs: int, seed: int) -
     chosen = []
     for network in RANKED:
         tasks = kernel_tasks(plans[network], target)
-        chosen += [(network, tasks[at]) for at in np.linspace(0, len(tasks) - 1, KERNELS).astype(int)]
+        chosen += [
+            (network, tasks[at]) for at in np.linspace(0, len(tasks), KERNELS, endpoint=False).astype(int)
+        ]
     chips = {
         "nominal": SimulatedDevice(target),
         "skewed": SimulatedDevice(target, truth=skewed(target, seed), conflicts=skewed_conflicts(seed)),

@@ -21,8 +21,8 @@ from compiler_core.outline import SlotKnob
 from compiler_core.product import product_axes
 from compiler_core.target import Target
 from compiler_core.unit_bounds import (
+    least_moved_bytes,
     matrix_least_cycles,
-    port_least_cycles,
     vector_least_cycles,
 )
 from compiler_core.units import load_table, matrix_table
@@ -139,12 +139,11 @@ def kernel_work(workload: Workload, target: Target) -> LeastWork:
     graph = workload.graph
     for op in graph.ops:
         work = work + op_work(graph, op, target)
-    llb = load_table(target, target.llb, constant=True)
     for value in (*graph.inputs, *graph.outputs):
         size = touched_bytes(workload, value, target)
         level = workload.level_of(value)
         if not (level is Level.CONSTANT and target.weights_bypass_llb):
-            work = work + LeastWork(llb=float(port_least_cycles(size, llb)))
+            work = work + LeastWork(llb=size / target.llb_bytes_per_cycle)
         if level is not Level.LLB:
             comes_in = level is not Level.CONSTANT and value in graph.inputs
             work = work + _dram_work(size, target, loads=comes_in)
@@ -152,11 +151,13 @@ def kernel_work(workload: Workload, target: Target) -> LeastWork:
 
 
 def _dram_work(size: int, target: Target, *, loads: bool) -> LeastWork:
-    """DRAM's work for `size` bytes; `loads`: of an activation that comes in."""
-    packed, table = load_table(target, target.dram, constant=True), load_table(target, target.dram)
+    """DRAM's work for `size` bytes; `loads`: of an activation that comes in.
+
+    Not whole cycles: they add up over values, and only their sum is rounded up by the port.
+    """
+    moved = least_moved_bytes(size, load_table(target, target.dram)) if loads else 0
     return LeastWork(
-        dram=float(port_least_cycles(size, packed)),
-        dram_loads=float(port_least_cycles(size, table)) if loads else 0.0,
+        dram=size / target.dram_bytes_per_cycle, dram_loads=float(moved / target.dram_bytes_per_cycle)
     )
 
 

@@ -103,6 +103,15 @@ def test_no_measurement_of_a_stream_beats_its_bound(preset: str, level: Level) -
     assert np.exp(measured - bound).min() < 2.5
 
 
+def test_ports_round_up_once_and_not_per_operand() -> None:
+    """2000 + 2000 + 2 bytes at 2.4 a cycle are 1667.5 cycles; each rounded up they would be 1669."""
+    left, right = Access(0, (axis_index(0), axis_index(1))), Access(1, (axis_index(0), affine()))
+    op = Op("div", (1, 1000), (P, P), (left, right), 2)
+    kernel = workload(op, (1, 1000), (1, 1), (1, 1000))
+    target = load_target("eyeriss")
+    assert kernel_bound_cycles(kernel, target) == pytest.approx(target.launch_cycles + 4002 / 2.4)
+
+
 def test_fewer_cores_have_a_higher_bound() -> None:
     model, rows = rows_of("product", "ascend910")
     bound = model.bound_log(rows)
