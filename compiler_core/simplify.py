@@ -3,6 +3,7 @@
 y = view(x)[i, j] = x[j, i];  z = add(y, b)      ->      z = add(x read at [j, i], b)
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -28,16 +29,32 @@ def simplify(graph: Graph) -> tuple[Graph, Mapping[int, int]]:
 def _read_through(graph: Graph) -> list[Op]:
     views: dict[int, Op] = {}
     ops: list[Op] = []
+    constant = set(graph.constants)
     for op in graph.ops:
         operands = op.operands
+        if operands and all(access.value in constant for access in operands):
+            constant.add(op.result)
         if any(access.value in views for access in operands):
             operands = tuple(_through(access, op, views, graph) for access in operands)
             if operands != op.operands:
                 op = replace(op, operands=operands)
         ops.append(op)
-        if op.kind == "view":
+        if op.kind == "view" and not (op.result in constant and _rearranges(op, graph)):
             views[op.result] = op
     return ops
+
+
+def _rearranges(view: Op, graph: Graph) -> bool:
+    """Whether a view of a constant is better kept as a constant of its own: it reshapes and repeats nothing.
+
+    A tile of a reshaped weight, read through the map of the reshape, spans all that lies between its rows.
+    """
+    access = view.operands[0]
+    if all(len(expr.terms) <= 1 and expr.divisor == 1 and expr.modulus == 0 for expr in access.exprs):
+        return False
+    shapes = (graph.values[view.result].shape, graph.values[access.value].shape)
+    sizes = [math.prod(n for n in shape if isinstance(n, int)) for shape in shapes]
+    return all(isinstance(n, int) for shape in shapes for n in shape) and sizes[0] <= sizes[1]
 
 
 def _through(access: Access, reader: Op, views: Mapping[int, Op], graph: Graph) -> Access:

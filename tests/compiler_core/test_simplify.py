@@ -157,3 +157,30 @@ def test_constants_are_folded_when_looked_at_and_dead_ops_dropped() -> None:
     assert isinstance(simple.constants, Constants)
     (value,) = simple.constants
     np.testing.assert_array_equal(simple.constants[value], np.full(3, 2, dtype=np.float32))
+
+
+def test_a_reshaped_weight_is_a_constant_of_its_own_shape() -> None:
+    """Read through the reshape, two rows of a tile would span all that lies between them."""
+    builder = Builder()
+    x = builder.new_value((4, 6), DType.F32)
+    flat = builder.constant(np.arange(12, dtype=np.float32))
+    weights = builder.reshape(flat, (6, 2))
+    spread = builder.reshape(builder.constant(np.ones(6, dtype=np.float32)), (2, 3))
+    y = builder.op(
+        "contract",
+        (4, 2, 6),
+        [(x, (axis_index(0), axis_index(2))), (weights, (axis_index(2), axis_index(1)))],
+        DType.F32,
+        reduced=1,
+    )
+    z = builder.elementwise("add", builder.reshape(y, (4, 2, 1)), spread)
+    simple = _assert_same(_graph(builder, [x], [z]), 1)
+    assert {simple.shape(value) for value in simple.constants} == {(6, 2), (2, 3)}
+
+
+def test_a_broadcast_weight_stays_small() -> None:
+    builder = Builder()
+    x = builder.new_value((50, 3), DType.F32)
+    bias = builder.expand(builder.constant(np.arange(3, dtype=np.float32)), (50, 3))
+    simple = _assert_same(_graph(builder, [x], [builder.elementwise("add", x, bias)]), 1)
+    assert [simple.shape(value) for value in simple.constants] == [(3,)]
