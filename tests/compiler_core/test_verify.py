@@ -7,10 +7,12 @@ from typing import Any
 import pytest
 
 from compiler_core.errors import VerifyError
+from compiler_core.kernel_rules import KERNEL_RULES
 from compiler_core.program import Action, HostCall, KernelCall, KernelProgram, Program
+from compiler_core.program_rules import PROGRAM_RULES
 from compiler_core.regions import Span
 from compiler_core.schedule import CoreRange
-from compiler_core.verify import KERNEL_RULES, PROGRAM_RULES, require_sound, verify_kernel, verify_program
+from compiler_core.verify import require_sound, verify_kernel, verify_program
 from tests.small_networks import (
     CASES,
     Case,
