@@ -56,18 +56,18 @@ def run(
     start = time.monotonic()
     budget = budget_of(level, trials, time_limit_s)
     factory = sampler_factory(sampler)
-    session = open_session(model, target, objective, dims, seed, database, on_event, guard, job)
-    if level >= 2 and session.book.spent() >= budget and (known := recall_network(session)):
-        return summarise(session, known, StopReason.DATABASE, time.monotonic() - start)
-    if budget == 0:
-        guess_kernels(session, use_database=level > 0)
-        return summarise(session, guess_network(session), StopReason.BUDGET, time.monotonic() - start)
-    with simulated_pool(session.target.name, session.book.target_text, workers, ray) as pool:
-        pool.start()
-        reason = _search(session, pool, budget, time_limit_s, sampler, factory, cancelled)
-        outcome = conclude_network(session, pool)
-        session.book.close(reason, session.spent | {session.network.task.digest: budget}, None)
-    return summarise(session, outcome, reason, time.monotonic() - start)
+    with open_session(model, target, objective, dims, seed, database, on_event, guard, job) as session:
+        if level >= 2 and session.book.spent() >= budget and (known := recall_network(session)):
+            return summarise(session, known, StopReason.DATABASE, time.monotonic() - start)
+        if budget == 0:
+            guess_kernels(session, use_database=level > 0)
+            return summarise(session, guess_network(session), StopReason.BUDGET, time.monotonic() - start)
+        with simulated_pool(session.target.name, session.book.target_text, workers, ray) as pool:
+            pool.start()
+            reason = _search(session, pool, budget, time_limit_s, sampler, factory, cancelled)
+            outcome = conclude_network(session, pool)
+            session.book.close(reason, session.spent | {session.network.task.digest: budget}, None)
+        return summarise(session, outcome, reason, time.monotonic() - start)
 
 
 def _search(

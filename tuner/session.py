@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Self
 
 from compiler_core.errors import UsageError
 from compiler_core.onnx_import.importer import ImportedModel, import_model
@@ -35,7 +36,10 @@ class Choice:
 
 @dataclass
 class Session:
-    """The pieces of a run, made once and used down the main path; `choices` and `spent` fill on the way."""
+    """The pieces of a run, made once and used down the main path; `choices` and `spent` fill on the way.
+
+    A `with` block around it closes the database at its end.
+    """
 
     model: ImportedModel
     target: Target
@@ -48,6 +52,12 @@ class Session:
     listener: Listener = silent
     choices: dict[str, Choice] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.book.repository.database.close()
 
     @cached_property
     def known(self) -> Mapping[str, Best]:
