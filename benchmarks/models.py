@@ -95,7 +95,7 @@ def _facts(model: ImportedModel, target: Target) -> Row:
         "gmacs": graph.macs / 1e9,
         "structured_share": graph.macs / max(1, graph.macs + on_host),
         "host_ops": sorted({op.op_type for op in model.host_ops}),
-        "timed_as": "int8, the model is float" if is_float and not target.stores_floats else "as it is",
+        "timed_as": "floats as int8" if is_float and not target.stores_floats else "as it is",
     }
 
 
@@ -218,7 +218,7 @@ def _line(row: Row) -> str:
         return f"{row['model']:<28} {row['target']:<14} {row['error']}"
     worst = f"{row['worst_of_allowed']:.3f} of {row['values']} values, " if "worst_of_allowed" in row else ""
     host = f"; on the host: {', '.join(row['host_ops'])}" if row["host_ops"] else ""
-    timed = "; timed as int8" if row["timed_as"] != "as it is" else ""
+    timed = "; floats timed as int8" if row["timed_as"] != "as it is" else ""
     return (
         f"{row['model']:<28} {row['target']:<14} {row['gmacs']:>7.3f} {row['structured_share']:>7.1%} "
         f"{row['ops']:>5} {row['groups']:>6} {row['kernels']:>7} {row['schedules']:>5} {row['findings']:>4} "
