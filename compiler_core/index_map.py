@@ -15,7 +15,7 @@ else - halos, bytes, legality of a tile, backward region inference, digests - fo
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -73,10 +73,6 @@ class IndexExpr:
             bind(self.modulus, values),
             self.source,
         )
-
-    def with_axes(self, renumber: Mapping[int, int]) -> "IndexExpr":
-        """The same form over axes renumbered by `renumber`."""
-        return replace(self, terms=tuple(sorted((renumber[axis], c) for axis, c in self.terms)))
 
 
 @lru_cache(maxsize=256)

@@ -27,7 +27,8 @@ def lower_kernel(regions: Regions, tiling: Tiling, cores: int, target: Target) -
         raise ConfigError(
             f"a value stored besides the root's is not cut into disjoint tiles by {list(sizes)}"
         )
-    buffers = _place(regions, outline(regions, cut, target), tiling, sizes)
+    plan = outline(regions, cut, target)
+    buffers = _place(regions, plan, tiling, sizes)
     l1_bytes = _arena(buffers, accumulator=False)
     _check_room(sizes, l1_bytes, target.l1_bytes, "L1")
     _check_room(sizes, _arena(buffers, accumulator=True), target.accumulator_bytes, "accumulator memory")
@@ -35,7 +36,7 @@ def lower_kernel(regions: Regions, tiling: Tiling, cores: int, target: Target) -
         workload=regions.workload,
         loops=_nest(regions, tiling, sizes),
         buffers=buffers,
-        steps=outline(regions, cut, target).steps,
+        steps=plan.steps,
         domains=tuple(
             tuple(regions.axis_span(at, axis, sizes) for axis in range(len(op.domain)))
             for at, op in enumerate(regions.graph.ops)

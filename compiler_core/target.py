@@ -307,10 +307,6 @@ class Target:
             raise TargetError(f"target {self.name}: matrix has no shape for {stored}; add one to the file")
         return self.cores * matrix.units * max(rates)
 
-    def peak_lane_ops_per_cycle(self, stored: DType) -> int:
-        """Most vector lane operations a cycle over all cores."""
-        return self.cores * self.vector.lanes(stored)
-
 
 def signed(dtype: DType) -> DType:
     """The signed integer of the same width: units do not tell them apart. Other dtypes as they are."""

@@ -74,6 +74,10 @@ class LeastWork:
         """The busiest resource, with work spread evenly over `cores`."""
         return max(self.arithmetic / cores, self.ports)
 
+    def bound_cycles(self, target: Target) -> float:
+        """A time no schedule of this work beats: one launch, then the busiest resource on all cores."""
+        return target.launch_cycles + self.cycles(target.cores)
+
 
 def op_work(graph: Graph, op: Op, target: Target) -> LeastWork:
     """Least arithmetic of one op: whichever unit may do it, whatever the tiles, nothing computed twice."""
@@ -163,7 +167,7 @@ def _dram_work(size: int, target: Target, *, loads: bool) -> LeastWork:
 
 def kernel_bound_cycles(workload: Workload, target: Target) -> float:
     """A time no schedule of this kernel beats, in cycles: one launch, then its busiest resource."""
-    return target.launch_cycles + kernel_work(workload, target).cycles(target.cores)
+    return kernel_work(workload, target).bound_cycles(target)
 
 
 def graph_work(graph: Graph, target: Target) -> LeastWork:
@@ -182,7 +186,7 @@ def graph_work(graph: Graph, target: Target) -> LeastWork:
 
 def graph_bound_cycles(graph: Graph, target: Target) -> float:
     """A time no schedule of this network beats: the busiest resource over all ops, plus one launch."""
-    return target.launch_cycles + graph_work(graph, target).cycles(target.cores)
+    return graph_work(graph, target).bound_cycles(target)
 
 
 @dataclass(frozen=True, eq=False)

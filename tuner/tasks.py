@@ -66,8 +66,7 @@ class KernelTask:
     @cached_property
     def bound_us(self) -> float:
         """A latency nothing beats."""
-        cycles = self.target.launch_cycles + self.model.least.cycles(self.target.cores)
-        return cycles / self.target.cycles_per_us
+        return self.model.least.bound_cycles(self.target) / self.target.cycles_per_us
 
     def problem(self, known: tuple[Config, ...] = ()) -> Problem:
         """The search problem; `known` Configs of other runs are asked first, then the default."""

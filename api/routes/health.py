@@ -10,7 +10,6 @@ from api.problems import documented
 from api.service import Service, service_of
 
 router = APIRouter(tags=["operation"])
-READY_S = 2.0
 
 
 class Health(BaseModel):

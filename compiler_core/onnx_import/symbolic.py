@@ -184,7 +184,6 @@ FOLDS: Mapping[str, Fold] = {
 }
 
 _COMPARISONS = frozenset({"Equal", "Less", "LessOrEqual", "Greater", "GreaterOrEqual"})
-_TO_FLOAT = frozenset({DType.F16, DType.F32, DType.F64})
 
 
 def fold(node: Node, contents: Sequence[Array], dtypes: Sequence[DType]) -> tuple[Array, DType] | None:
