@@ -59,17 +59,29 @@ def _check_sizes(regions: Regions, tiling: Tiling, sizes: tuple[int, ...]) -> No
 
 def storable(regions: Regions, cut: frozenset[int], sizes: tuple[int, ...]) -> bool:
     """Whether every value stored besides the root's is cut into disjoint tiles, each stored once."""
+    return moves_enough(regions, cut) and all(
+        disjoint(regions, at, axis, sizes) for at, axis in inner_result_axes(regions)
+    )
+
+
+def inner_result_axes(regions: Regions) -> list[tuple[int, int]]:
+    """Op and axis for every dim of the values stored besides the root's."""
+    stored = [regions.graph.producer[value] for value in regions.graph.outputs[1:]]
+    return [(at, axis) for at in stored for axis in regions.graph.ops[at].result_axes]
+
+
+def moves_enough(regions: Regions, cut: frozenset[int]) -> bool:
+    """Whether values stored besides the root's move with every tile loop of `cut`: none is stored twice."""
     tile_cut = {d for d in cut if regions.loops[d].kind is not AxisKind.REDUCTION}
-    for value in regions.graph.outputs[1:]:
-        at = regions.graph.producer[value]
-        op = regions.graph.ops[at]
-        moved = frozenset[int]().union(*(regions.moves[at][axis] for axis in op.result_axes))
-        disjoint = all(
-            _partitions(regions.axis_span(at, axis, sizes), op.extents[axis]) for axis in op.result_axes
-        )
-        if not disjoint or not tile_cut <= moved:
-            return False
-    return True
+    moved: dict[int, set[int]] = {}
+    for at, axis in inner_result_axes(regions):
+        moved.setdefault(at, set()).update(regions.axis_moves(at, axis))
+    return all(tile_cut <= loops for loops in moved.values())
+
+
+def disjoint(regions: Regions, at: int, axis: int, sizes: tuple[int, ...]) -> bool:
+    """Whether the tiles of one axis of op `at` lie end to end over all of it."""
+    return _partitions(regions.axis_span(at, axis, sizes), regions.graph.ops[at].extents[axis])
 
 
 def _partitions(span: Span, extent: int) -> bool:
@@ -86,9 +98,11 @@ def _check_room(sizes: tuple[int, ...], needed: int, room: int, where: str) -> N
 
 
 def _nest(regions: Regions, tiling: Tiling, sizes: tuple[int, ...]) -> tuple[Loop, ...]:
-    """Loops outermost first: parallel ones in the tiling's order, then scans, then reductions."""
+    """Loops outermost first: those of one tile, parallel ones as ordered, scans, reductions."""
     loops = regions.loops
-    parallel = [d for d in tiling.loop_order if loops[d].kind is AxisKind.PARALLEL]
+    uncut = [d for d in sorted(tiling.loop_order) if sizes[d] >= loops[d].extent]
+    ordered = [*uncut, *(d for d in tiling.loop_order if d not in uncut)]
+    parallel = [d for d in ordered if loops[d].kind is AxisKind.PARALLEL]
     serial = [d for d, loop in enumerate(loops) if loop.kind is not AxisKind.PARALLEL]
     return tuple(
         Loop(d, loops[d].extent, sizes[d], max(1, -(-loops[d].extent // sizes[d])), d in parallel)

@@ -170,6 +170,10 @@ class Regions:
             if access.value == value
         ]
 
+    def axis_moves(self, at: int, axis: int) -> tuple[int, ...]:
+        """The loops with which the interval of one axis of op `at` moves, ascending."""
+        return self._sorted_moves[at][axis]
+
     def axis_span(self, at: int, axis: int, sizes: tuple[int, ...]) -> Span:
         """The interval of one domain axis of op `at`, per tile."""
         key = ("axis", at, axis, *(sizes[loop] for loop in self._sorted_moves[at][axis]))

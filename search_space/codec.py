@@ -47,8 +47,7 @@ def config_of(tiling: Tiling, cores: int, space: Space, layout: KnobLayout) -> C
     for loop, size in enumerate(sizes):
         values[f"tile_{loop}" if loop < rank else f"reduction_tile_{loop - rank}"] = size
     config = Config(tuple((knob.name, values[knob.name]) for knob in space.knobs))
-    space.encode(config)
-    return config
+    return space.decode(space.canonical(space.encode(config)[None, :])[0])
 
 
 def _whole(values: dict[str, KnobValue], name: str, default: int) -> int:

@@ -88,8 +88,7 @@ def neighbours(space: Space, row: Rows, radius: int = 1) -> Rows:
     found = row[None, :]
     for _ in range(radius):
         found = distinct(np.concatenate([found, *(_one_knob_changed(space, near) for near in found)]))
-    found = found[1:]
-    return found[space.feasible(found)]
+    return distinct(space.settle(found[1:]), without=row_keys(row[None, :]))
 
 
 def steps(space: Space, row: Rows, radius: int = 1) -> Rows:
@@ -100,14 +99,13 @@ def steps(space: Space, row: Rows, radius: int = 1) -> Rows:
     found = row[None, :]
     for _ in range(radius):
         found = distinct(np.concatenate([found, *(_one_step_taken(space, near) for near in found)]))
-    found = found[1:]
-    return found[space.feasible(found)]
+    return distinct(space.settle(found[1:]), without=row_keys(row[None, :]))
 
 
 def crossover(space: Space, first: Rows, second: Rows, rng: np.random.Generator) -> Rows:
     """Children int32 [<= n, knobs]: every knob from either parent; infeasible children are dropped."""
     children = np.where(rng.random(first.shape) < 0.5, first, second)
-    return children[space.feasible(children)]
+    return space.settle(children)
 
 
 def mutate(space: Space, rows: Rows, rng: np.random.Generator) -> Rows:
@@ -122,7 +120,7 @@ def mutate(space: Space, rows: Rows, rng: np.random.Generator) -> Rows:
         by_step = (rng.random(len(rows)) < 0.5) & _ordered(space)[column]
         changed = np.where(by_step, step, anywhere)
         children[at[again], column[again]] = changed[again]
-    return children[space.feasible(children)]
+    return space.settle(children)
 
 
 def space_size(space: Space, seed: int = 0, draws: int = 1 << 16) -> SpaceSize:

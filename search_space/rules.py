@@ -12,7 +12,7 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.lower import ALIGNMENT_BYTES, storable
+from compiler_core.lower import ALIGNMENT_BYTES, disjoint, inner_result_axes, moves_enough
 from compiler_core.ops import AxisKind
 from compiler_core.outline import BufferOutline, Outline, SlotKnob, outline
 from compiler_core.regions import NO_ANCHOR, Regions
@@ -21,7 +21,7 @@ from compiler_core.tile import loop_sizes
 from search_space.knobs import Knob, Rows
 from search_space.space import Space
 
-RULES = "1"
+RULES = "2"
 """Version of the validity rules: part of every space's digest."""
 MOST_ORDERED_AXES = 4
 """Loop orders of more axes than this are limited to the choice of the innermost loop."""
@@ -36,6 +36,7 @@ def kernel_space(layout: "KnobLayout") -> Space:
         knobs=layout.knobs,
         feasible=layout.feasible,
         rules=f"{RULES} {layout.regions.workload.family_digest} {layout.target.digest}",
+        canonical=layout.canonical,
     )
 
 
@@ -56,6 +57,8 @@ class KnobLayout:
     regions: Regions
     target: Target
     _widths: dict[tuple[int, int, bool | None], tuple[Counts, tuple[int, ...]]] = field(default_factory=dict)
+    _disjoint: dict[tuple[int, int], tuple[Truths, tuple[int, ...]]] = field(default_factory=dict)
+    _equal_orders: dict[frozenset[int], Rows] = field(default_factory=dict)
 
     @cached_property
     def sizes(self) -> tuple[tuple[int, ...], ...]:
@@ -111,8 +114,28 @@ class KnobLayout:
             positions[:, loop] = rows[:, at]
         return positions
 
+    def canonical(self, rows: Rows) -> Rows:
+        """Rows with one value for every choice that changes nothing: unused slots, order of uncut loops."""
+        settled = rows.copy()
+        order = self.column("order")
+        for cut, chosen in self.by_cut(self.loop_positions(rows)):
+            used = {buffer.slots for buffer in outline(self.regions, cut, self.target).buffers}
+            for knob in (SlotKnob.LOAD, SlotKnob.ACCUMULATOR, SlotKnob.STORE):
+                if knob not in used and self.column(knob) >= 0:
+                    settled[chosen, self.column(knob)] = 0
+            settled[chosen, order] = self._first_equal_order(cut)[rows[chosen, order]]
+        return settled
+
+    def _first_equal_order(self, cut: frozenset[int]) -> Rows:
+        """For every loop order, the position of the first that orders the loops in `cut` alike."""
+        if cut not in self._equal_orders:
+            among_cut = [tuple(d for d in order if d in cut) for order in self.orders]
+            first = [among_cut.index(order) for order in among_cut]
+            self._equal_orders[cut] = np.array(first, dtype=np.int32)
+        return self._equal_orders[cut]
+
     def feasible(self, rows: Rows) -> Truths:
-        """Whether each row fits L1 and accumulators, stores what it must once, and has work for its cores."""
+        """Whether rows are canonical, fit L1 and accumulators, store values once, and keep cores busy."""
         positions = self.loop_positions(rows)
         good = np.zeros(len(rows), dtype=np.bool_)
         bytes_of: dict[tuple[int, bool | None, int], Counts] = {}
@@ -124,6 +147,7 @@ class KnobLayout:
             good[chosen] = self._fits(plan, rows[chosen], chosen, bytes_of) & self._stores_once(
                 cut, positions[chosen]
             )
+        good &= (self.canonical(rows) == rows).all(axis=1)
         return np.asarray(good & self._cores_have_work(rows, positions), dtype=np.bool_)
 
     def _slot_bytes(self, buffer: BufferOutline, positions: npt.NDArray[np.int64]) -> Counts:
@@ -184,23 +208,39 @@ class KnobLayout:
         if key not in self._widths:
             moves = self.regions.buffer_moves(value, dim, read_early)
             table = np.empty([len(self.sizes[loop]) for loop in moves], dtype=np.int64)
-            sizes = [values[-1] for values in self.sizes]
-            for index in np.ndindex(table.shape):
-                for loop, at in zip(moves, index, strict=True):
-                    sizes[loop] = self.sizes[loop][at]
-                table[index] = self.regions.widest(value, dim, tuple(sizes), read_early)
+            for index, sizes in self._combinations(moves):
+                table[index] = self.regions.widest(value, dim, sizes, read_early)
             self._widths[key] = table, moves
         return self._widths[key]
 
     def _stores_once(self, cut: frozenset[int], positions: npt.NDArray[np.int64]) -> Truths:
         if len(self.regions.graph.outputs) == 1:
             return np.ones(len(positions), dtype=np.bool_)
-        unique, inverse = np.unique(positions, axis=0, return_inverse=True)
-        verdicts = [
-            storable(self.regions, cut, tuple(s[i] for s, i in zip(self.sizes, row, strict=True)))
-            for row in unique.tolist()
-        ]
-        return np.asarray(np.array(verdicts, dtype=np.bool_)[inverse.reshape(-1)], dtype=np.bool_)
+        good = np.full(len(positions), moves_enough(self.regions, cut), dtype=np.bool_)
+        if good.any():
+            for at, axis in inner_result_axes(self.regions):
+                table, moves = self._disjoint_table(at, axis)
+                good &= table[tuple(positions[:, loop] for loop in moves)]
+        return good
+
+    def _disjoint_table(self, at: int, axis: int) -> tuple[Truths, tuple[int, ...]]:
+        """Whether tiles of an axis are disjoint, for every combination of sizes of its loops; these loops."""
+        key = (at, axis)
+        if key not in self._disjoint:
+            moves = self.regions.axis_moves(at, axis)
+            table = np.empty([len(self.sizes[loop]) for loop in moves], dtype=np.bool_)
+            for index, sizes in self._combinations(moves):
+                table[index] = disjoint(self.regions, at, axis, sizes)
+            self._disjoint[key] = table, moves
+        return self._disjoint[key]
+
+    def _combinations(self, loops: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
+        """Every combination of sizes of `loops` as positions and as sizes of all loops, the others whole."""
+        sizes = [values[-1] for values in self.sizes]
+        for index in np.ndindex(*(len(self.sizes[loop]) for loop in loops)):
+            for loop, at in zip(loops, index, strict=True):
+                sizes[loop] = self.sizes[loop][at]
+            yield index, tuple(sizes)
 
     def parallel_tiles(self, positions: npt.NDArray[np.int64]) -> Counts:
         """Tiles to share out among cores, [n]."""

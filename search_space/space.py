@@ -12,11 +12,17 @@ from compiler_core.errors import ConfigError
 from search_space.knobs import Config, Knob, Rows
 
 Feasible = Callable[[Rows], npt.NDArray[np.bool_]]
+Canonical = Callable[[Rows], Rows]
 
 
 def everything_is_feasible(rows: Rows) -> npt.NDArray[np.bool_]:
     """The validity rule of a space without constraints."""
     return np.ones(len(rows), dtype=np.bool_)
+
+
+def every_row_is_canonical(rows: Rows) -> Rows:
+    """The canonical form in a space where every combination means something else."""
+    return rows
 
 
 @dataclass(frozen=True)
@@ -25,11 +31,16 @@ class Space:
 
     `feasible` maps rows [n, knobs] to booleans [n]: capacity, alignment and other static rules, checked
     before anything is compiled. `rules` is the text those rules are known by; it goes into the digest.
+    `canonical` maps each row to the one that stands for all rows of the same meaning; only that one is
+    feasible.
+
+        tile_0=56 (all of it), loop_order="0 1"  ->  tile_0=56, loop_order="1 0" (first of the equal orders)
     """
 
     knobs: tuple[Knob, ...]
     feasible: Feasible = field(default=everything_is_feasible, compare=False)
     rules: str = ""
+    canonical: Canonical = field(default=every_row_is_canonical, compare=False)
 
     @cached_property
     def digest(self) -> str:
@@ -53,6 +64,12 @@ class Space:
         for knob in self.knobs:
             size *= len(knob.values)
         return size
+
+    def settle(self, rows: Rows) -> Rows:
+        """The canonical forms of `rows` that are feasible, [<= n, knobs]; two rows may become one."""
+        settled = self.canonical(rows)
+        kept: Rows = settled[self.feasible(settled)]
+        return kept
 
     def encode(self, config: Config) -> Rows:
         """`config` as a row int32 [knobs]; ConfigError names the first knob that does not fit."""

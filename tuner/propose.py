@@ -204,4 +204,4 @@ def _good_density(problem: Problem, history: History, count: int, rng: np.random
         kept = rng.random(drawn.shape) < len(good) / (len(good) + 1.0)
         source = rng.integers(0, len(good), size=drawn.shape)
         drawn = np.where(kept, good[source, np.arange(len(space.knobs))], drawn)
-    return drawn[space.feasible(drawn)]
+    return space.settle(drawn)
