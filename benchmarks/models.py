@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.journal import Journal
 from benchmarks.networks import Network, light_networks, load_bound, networks_of
 from benchmarks.numbers import Agreement, Reference
 from compiler_core.dims import known
@@ -47,42 +48,57 @@ def bench_models(
     seed: int = 0,
     light: bool = True,
     targets: Sequence[str] = TARGETS,
+    journal: Path | None = None,
     say: Callable[[str], None] = print,
 ) -> Row:
     """All ONNX files of `folder` and (`light`) of the onnx package on every target: `{bench, summary, rows}`.
 
-    Numbers are compared with onnxruntime up to MOST_MACS; above, and for networks whose weights are all
-    equal, a row says why they are not. `quick` draws fewer schedules and emulates only small networks.
+    Numbers are compared with onnxruntime: up to MOST_MACS of whole emulated Programs, above of the network
+    and of a sample of tiles of every kernel. For networks whose weights are all equal a row says why not.
+    `quick` draws fewer schedules and emulates only small networks. Rows that are in `journal`, a file, are
+    taken from it and new ones added to it: a broken run resumes.
     """
     networks = [*(networks_of(folder) if folder is not None else ()), *(light_networks() if light else ())]
     say(_HEADER)
+    done = Journal(journal, {"quick": quick, "seed": seed})
     rows: list[Row] = []
     for network in networks:
-        for row in _rows(network, [load_target(name) for name in targets], quick, seed):
+        for row in _rows(network, [load_target(name) for name in targets], quick, seed, done):
             say(_line(row))
             rows.append(row)
     return {"bench": "models", "summary": _summary(rows), "rows": rows}
 
 
-def _rows(network: Network, targets: Sequence[Target], quick: bool, seed: int) -> Iterator[Row]:
+def _rows(
+    network: Network, targets: Sequence[Target], quick: bool, seed: int, done: Journal
+) -> Iterator[Row]:
     keys = [
         {"model": network.path.stem, "target": target.name, "target_digest": target.digest, "seed": seed}
         for target in targets
     ]
-    start = time.process_time()
-    try:
-        model = load_bound(network)
-    except TilewrightError as error:
-        yield from ({**key, "error": str(error)} for key in keys)
-        return
-    import_s = round(time.process_time() - start, 2)
-    reference = Reference(network, model, seed)
-    for key, target in zip(keys, targets, strict=True):
-        row: Row = {**key, "error": "", "import_s": import_s, **_facts(model, target)}
+    missing = [key for key in keys if done.row(key) is None]
+    reference: Reference | None = None
+    refused, import_s = "", 0.0
+    if missing:
+        start = time.process_time()
         try:
-            row |= _compiled(reference, target, quick, seed)
+            reference = Reference(network, load_bound(network), seed)
         except TilewrightError as error:
-            row["error"] = f"{type(error).__name__}: {error}"
+            refused = str(error)
+        import_s = round(time.process_time() - start, 2)
+    for key, target in zip(keys, targets, strict=True):
+        known = done.row(key)
+        if known is not None:
+            yield known
+            continue
+        row: Row = {**key, "error": refused}
+        if reference is not None:
+            row |= {"import_s": import_s, **_facts(reference.model, target)}
+            try:
+                row |= _compiled(reference, target, quick, seed)
+            except TilewrightError as error:
+                row["error"] = f"{type(error).__name__}: {error}"
+        done.add(row)
         yield row
 
 
@@ -129,23 +145,33 @@ def _numbers(
     graph = reference.model.graph
     if not reference.network.weights:
         return {"emulated": 0, "numbers": "not compared: all weights are equal"}
-    most = QUICK_MOST_MACS if quick else MOST_MACS
-    if graph.macs > most:
-        return {"emulated": 0, "numbers": f"not emulated: above {most / 1e9:g} GMAC"}
+    sampled = graph.macs > MOST_MACS
+    if quick and graph.macs > QUICK_MOST_MACS:
+        return {"emulated": 0, "numbers": f"not emulated: above {QUICK_MOST_MACS / 1e9:g} GMAC"}
+    count = QUICK_EMULATED if quick else EMULATED
+    if sampled:
+        drawn = _draws(plan, target, count, rng)
+    else:
+        drawn = {digest: _small(regions, target, rng) for digest, regions in plan.regions.items()}
     programs = [baseline]
-    small = {digest: _small(regions, target, rng) for digest, regions in plan.regions.items()}
-    programs += [
-        compile_graph(graph, _schedule(plan, small, number), target, plan)
-        for number in range(QUICK_EMULATED if quick else EMULATED)
-    ]
-    found = [reference.compare(program) for program in programs]
-    worst: Agreement = max(found, key=lambda agreement: agreement.worst)
+    programs += [compile_graph(graph, _schedule(plan, drawn, n), target, plan) for n in range(count)]
+    numbers = "value by value" if reference.quantized else "end to end"
+    found: list[Agreement] = []
+    for program in programs:
+        if sampled:
+            agreement, what = reference.compare_sampled(program)
+            numbers = f"sampled: {what}"
+        else:
+            agreement = reference.compare(program)
+        found.append(agreement)
+    worst = max(found, key=lambda agreement: agreement.worst)
     return {
         "emulated": len(programs),
         "values": worst.values,
         "worst_of_allowed": worst.worst,
         "worst_value": worst.where,
-        "numbers": "value by value" if reference.quantized else "end to end",
+        "restarted": sorted({name for agreement in found for name in agreement.restarted}),
+        "numbers": numbers,
     }
 
 
@@ -217,10 +243,11 @@ def _line(row: Row) -> str:
     if row["error"]:
         return f"{row['model']:<28} {row['target']:<14} {row['error']}"
     worst = f"{row['worst_of_allowed']:.3f} of {row['values']} values, " if "worst_of_allowed" in row else ""
+    restarted = f"; kernel by kernel: {len(row['restarted'])}" if row.get("restarted") else ""
     host = f"; on the host: {', '.join(row['host_ops'])}" if row["host_ops"] else ""
     timed = "; floats timed as int8" if row["timed_as"] != "as it is" else ""
     return (
         f"{row['model']:<28} {row['target']:<14} {row['gmacs']:>7.3f} {row['structured_share']:>7.1%} "
         f"{row['ops']:>5} {row['groups']:>6} {row['kernels']:>7} {row['schedules']:>5} {row['findings']:>4} "
-        f"{row['emulated']:>4}  {worst}{row['numbers']}{timed}{host}"
+        f"{row['emulated']:>4}  {worst}{row['numbers']}{restarted}{timed}{host}"
     )

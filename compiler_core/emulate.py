@@ -5,7 +5,7 @@ freed, raises VerifyError; filling a slot poisons whatever else lies in the same
 interpreter says that every load, halo, accumulation, store and sharing of room is right.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -67,8 +67,36 @@ def _run_on_host(graph: Graph, op: Op, memory: dict[int, Array]) -> None:
     memory[op.result] = evaluate(op, box, operands, graph.values[op.result])
 
 
+@dataclass(frozen=True)
+class StoredBox:
+    """A box of one value of the graph that a tile stored: where it lies and its elements."""
+
+    value: int
+    place: tuple[slice, ...]
+    elements: Array
+
+
 def run_kernel(graph: Graph, call: KernelCall, memory: dict[int, Array]) -> None:
     """Execute one kernel on `memory` (value of the graph -> array), adding what it stores."""
+    _prepare(graph, call, memory)
+    for core in range(call.program.cores):
+        _Core(call, memory).run(call.program.instructions(core))
+
+
+def run_tiles(
+    graph: Graph, call: KernelCall, known: Mapping[int, Array], tiles: Sequence[int]
+) -> list[StoredBox]:
+    """What one core stores that runs only these parallel tiles of a kernel on operands of `known`."""
+    outer = [call.kernel.values[value] for value in call.kernel.workload.graph.inputs]
+    memory = {value: known[value] for value in outer if value in known}
+    _prepare(graph, call, memory)
+    stored: list[StoredBox] = []
+    _Core(call, memory, stored=stored).run(call.program.instructions_of(tiles))
+    return stored
+
+
+def _prepare(graph: Graph, call: KernelCall, memory: dict[int, Array]) -> None:
+    """Operands in place, and poison where results will be."""
     local = call.kernel.workload.graph
     for value in local.inputs:
         outer = call.kernel.values[value]
@@ -79,8 +107,6 @@ def run_kernel(graph: Graph, call: KernelCall, memory: dict[int, Array]) -> None
     for value in local.outputs:
         outer = call.kernel.values[value]
         memory[outer] = poison(graph.shape(outer), graph.values[outer].dtype.numpy)
-    for core in range(call.program.cores):
-        _Core(call, memory).run(core)
 
 
 def poison(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
@@ -101,6 +127,7 @@ class _Core:
     slots: dict[tuple[int, int], Held] = field(default_factory=dict)
     current: dict[int, int] = field(default_factory=dict)
     carries: dict[int, Array] = field(default_factory=dict)
+    stored: list[StoredBox] | None = None
 
     @property
     def program(self) -> KernelProgram:
@@ -110,8 +137,8 @@ class _Core:
     def graph(self) -> Graph:
         return self.call.kernel.workload.graph
 
-    def run(self, core: int) -> None:
-        for instruction in self.program.instructions(core):
+    def run(self, instructions: Iterable[Instruction]) -> None:
+        for instruction in instructions:
             if instruction.action is Action.FREE:
                 self._free(instruction)
             elif instruction.action is Action.LOAD:
@@ -257,4 +284,7 @@ class _Core:
         want = tuple(
             slice(low - start, high - start) for (low, high), start in zip(box, held.start, strict=True)
         )
-        target[tuple(slice(low, high) for low, high in box)] = held.elements[want]
+        place = tuple(slice(low, high) for low, high in box)
+        target[place] = held.elements[want]
+        if self.stored is not None:
+            self.stored.append(StoredBox(self.call.kernel.values[value], place, held.elements[want]))

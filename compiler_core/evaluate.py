@@ -4,6 +4,7 @@ The interpreter asks for the whole domain, the emulator for the box of one tile;
 the op's index maps and nothing else.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -132,8 +133,7 @@ def evaluate(
         part = whole[tuple(slice(low, high) for low, high in box)]
         return np.asarray(part, dtype=result.dtype.numpy)
     if row.contraction:
-        args = [read_over(a, h, box, ()) for a, h in zip(op.operands, operands, strict=True)]
-        total = _contract(op, box, args[0], args[1], accumulator)
+        total = _contract_by_blocks(op, box, operands, accumulator)
         return total if partial else total.astype(result.dtype.numpy)
     for access, held in reversed(list(zip(op.operands, operands, strict=True))):
         # Later operands first: a data-dependent index is an operand behind the one it indexes.
@@ -159,6 +159,28 @@ def evaluate(
 
 
 _NOTHING = np.zeros(())
+
+
+MOST_UNFOLDED = 1 << 26
+"""Most elements that an operand of a product may unfold to at once (windows repeat their elements)."""
+
+
+def _contract_by_blocks(op: Op, box: Box, operands: Sequence[Held], accumulator: np.dtype[Any]) -> Array:
+    """The product over `box`, halved along its longest result axis until operands unfold to few elements."""
+    size = [high - low for low, high in box]
+    unfolded = max(math.prod(size[axis] for axis in access.axes) for access in op.operands)
+    longest = max(op.result_axes, key=lambda axis: size[axis], default=0)
+    if unfolded <= MOST_UNFOLDED or not op.rank or size[longest] < 2:
+        left, right = (read_over(a, h, box, ()) for a, h in zip(op.operands, operands, strict=True))
+        return _contract(op, box, left, right, accumulator)
+    low, high = box[longest]
+    halves = [
+        [(start, end) if axis == longest else span for axis, span in enumerate(box)]
+        for start, end in ((low, (low + high) // 2), ((low + high) // 2, high))
+    ]
+    return np.concatenate(
+        [_contract_by_blocks(op, half, operands, accumulator) for half in halves], axis=longest
+    )
 
 
 def _contract(op: Op, box: Box, left: Array, right: Array, accumulator: np.dtype[Any]) -> Array:

@@ -6,7 +6,7 @@ instruction template: it fires when one of the loops it moves with has changed s
 steps only at the last reduction step of a tile.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
@@ -139,9 +139,13 @@ class KernelProgram:
 
     def instructions(self, core: int) -> Iterator[Instruction]:
         """Everything core `core` executes, in order. A slot is freed after the last step that uses it."""
+        return self.instructions_of(self.tiles_of(core))
+
+    def instructions_of(self, tiles: Sequence[int]) -> Iterator[Instruction]:
+        """What a core executes that has these parallel tiles to do, one after the other."""
         fired: dict[int, tuple[int, ...]] = {}
         version = [-1] * len(self.buffers)
-        walk = self._walk(core)
+        walk = self._walk(tiles)
         position = next(walk, None)
         while position is not None:
             following = next(walk, None)
@@ -160,8 +164,8 @@ class KernelProgram:
     def _slot(self, buffer: int, version: list[int]) -> int:
         return max(0, version[buffer]) % self.buffers[buffer].slots
 
-    def _walk(self, core: int) -> Iterator[tuple[int, ...]]:
-        for tile in self.tiles_of(core):
+    def _walk(self, tiles: Sequence[int]) -> Iterator[tuple[int, ...]]:
+        for tile in tiles:
             for serial in range(self.serial_steps):
                 yield self.position(tile, serial)
 

@@ -27,12 +27,17 @@ def models(
     light: Annotated[bool, typer.Option(help="Also the networks inside the onnx package.")] = True,
     quick: Quick = False,
     seed: Seed = 0,
+    journal: Annotated[
+        Path | None, typer.Option(help="Keeps rows as they come; a broken run goes on from there.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> int:
     """Import, compile, verify and emulate every network of FOLDER, beside onnxruntime."""
     from benchmarks.models import bench_models
 
-    return _report(lambda: bench_models(folder, quick=quick, seed=seed, light=light), json_file)
+    return _report(
+        lambda: bench_models(folder, quick=quick, seed=seed, light=light, journal=journal), json_file
+    )
 
 
 @app.command()

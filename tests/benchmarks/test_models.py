@@ -2,12 +2,13 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from api.cli.main import main
-from benchmarks import numbers
+from benchmarks import models, numbers
 from benchmarks.models import bench_models
 from compiler_core.onnx_import.reference import reference_values
 from compiler_core.ops import Array
@@ -62,6 +63,42 @@ def test_a_network_that_does_not_import_is_an_error_in_json(
     assert found["bench"] == "models"
     assert found["summary"]["errors"] == {"value": 2, "goal": 0, "ok": False}
     assert all("broken.onnx" in row["error"] for row in found["rows"])
+
+
+def test_networks_above_the_limit_are_sampled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(models, "MOST_MACS", 0)
+    saved(small_cnn(), tmp_path)
+    found = bench_models(tmp_path, quick=True, light=False, targets=["ascend910"], say=lambda _: None)
+    (row,) = found["rows"]
+    assert row["numbers"].startswith("sampled: ")
+    assert row["emulated"] == 2
+    assert 0 < row["worst_of_allowed"] < 1
+
+
+def test_a_broken_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The journal has a whole row and half of one: the first is not made again, the second is."""
+    saved(small_cnn(), tmp_path)
+    journal = tmp_path / "rows.jsonl"
+
+    def bench() -> list[dict[str, Any]]:
+        return list(
+            bench_models(tmp_path, quick=True, light=False, journal=journal, say=lambda _: None)["rows"]
+        )
+
+    first = bench()
+    lines = journal.read_text().strip().splitlines()
+    assert len(lines) == 2
+    journal.write_text(lines[0] + "\n" + lines[1][:40])
+    made: list[str] = []
+    honest = models._compiled
+
+    def counted(*args: Any) -> dict[str, Any]:
+        made.append(args[1].name)
+        return honest(*args)
+
+    monkeypatch.setattr(models, "_compiled", counted)
+    assert [row["worst_of_allowed"] for row in bench()] == [row["worst_of_allowed"] for row in first]
+    assert made == ["ethos_u55_256"]
 
 
 def test_every_bench_says_what_it_takes(capsys: pytest.CaptureFixture[str]) -> None:
