@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from compiler_core.digest import canonical_json
-from compiler_core.graph_json import graph_to_json, workload_to_json
+from compiler_core.graph_json import graph_to_json
 from compiler_core.target import Target
 from compiler_core.toolchain import TOOLCHAIN
+from db.describe import row_of
 from db.lookup import Hit, lookup_many
 from db.records import (
     Best,
@@ -41,14 +42,7 @@ NETWORK_SPACE = "0" * 64
 
 def kernel_row(task: KernelTask) -> WorkloadRow:
     """A kernel as the database knows it."""
-    workload = task.workload
-    return WorkloadRow(
-        workload.digest,
-        workload.family_digest,
-        WorkloadKind.KERNEL,
-        canonical_json(list(map(str, workload.levels))),
-        canonical_json(workload_to_json(workload)),
-    )
+    return row_of(task.workload)
 
 
 def network_row(network: NetworkTask) -> WorkloadRow:
