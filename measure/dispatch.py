@@ -75,6 +75,8 @@ class Worker:
     must_prove: bool = False  # the next call is a canary alone
     canaries_sent: int = 0
     proofs: int = 0  # good canaries in a row
+    canaries_good: int = 0  # in all its lives
+    canaries_bad: int = 0
     strikes: int = 0
     deaths: int = 0  # in a row, without an answer in between
     failed_starts: int = 0
@@ -292,6 +294,7 @@ class Dispatch:
                     worker,
                     must_prove=False,
                     proofs=0 if forgiven else worker.proofs + 1,
+                    canaries_good=worker.canaries_good + 1,
                     strikes=0 if forgiven else worker.strikes,
                 )
             )
@@ -301,7 +304,18 @@ class Dispatch:
         reason = f"bad canary ({seen})"
         self._requeue(worker.held, reason)
         strikes = worker.strikes + 1
-        self._put(replace(worker, held=(), must_prove=True, proofs=0, strikes=strikes, reason=reason))
+        bad = worker.canaries_bad + 1
+        self._put(
+            replace(
+                worker,
+                held=(),
+                must_prove=True,
+                proofs=0,
+                canaries_bad=bad,
+                strikes=strikes,
+                reason=reason,
+            )
+        )
         if strikes >= self.rules.strikes:
             self._retire(name, Phase.QUARANTINED, f"{strikes} bad canaries, the last one {seen}")
 

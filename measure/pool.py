@@ -1,5 +1,7 @@
 """What a search sees of the measuring side: candidates in, measurements out, from however many workers."""
 
+import os
+import socket
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import count
@@ -24,10 +26,12 @@ class Answer:
 
 @dataclass(frozen=True)
 class WorkerState:
-    """One worker, for people and metrics. `phase` is starting, ready, draining, quarantined or released.
+    """One worker, for people and metrics.
 
-    `pid` is its process's on its own host, 0 while there is none (known); `calls` are under way or waiting
-    at the worker.
+    `phase` is starting, ready, draining, quarantined or released (drained, outdated, or never came up:
+    `reason` says which). `pid` is its process's on `host`, 0 and "" while there is none (known); `calls` are
+    under way or waiting at the worker. Good and bad canaries are counted over the slot's whole life,
+    `strikes` are those that still count.
     """
 
     name: str
@@ -37,6 +41,31 @@ class WorkerState:
     reason: str
     pid: int = 0
     calls: int = 0
+    kind: str = ""
+    host: str = ""
+    toolchain: str = ""
+    canaries_good: int = 0
+    canaries_bad: int = 0
+
+    @property
+    def activity(self) -> str:
+        """The phase in one word for a page: `ready` is told apart into idle and busy."""
+        if self.phase != "ready":
+            return self.phase
+        return "busy" if self.calls else "idle"
+
+
+class News:
+    """Which workers have something new to tell since the last time: a phase, a measurement, a canary."""
+
+    def __init__(self) -> None:
+        self._told: dict[str, WorkerState] = {}
+
+    def of(self, states: Sequence[WorkerState]) -> list[WorkerState]:
+        """Those of `states` that differ from what was told before, calls under way aside."""
+        fresh = [state for state in states if self._told.get(state.name) != replace(state, calls=0)]
+        self._told.update({state.name: replace(state, calls=0) for state in fresh})
+        return fresh
 
 
 class Pool(Protocol):
@@ -88,6 +117,13 @@ class Pool(Protocol):
         """Everyone who belongs or belonged to the farm."""
         ...
 
+    def news(self) -> list[WorkerState]:
+        """The workers that changed since the last call: what a table of workers or a metric is fed with.
+
+        Costs no measuring time; ask as often as the reader can write, between batches for instance.
+        """
+        ...
+
     def close(self) -> None:
         """End every worker process. Submissions not answered by then never are. Idempotent."""
         ...
@@ -108,6 +144,7 @@ class SerialPool:
         self._tickets = count()
         self._done: list[Answer] = []
         self._measured = 0
+        self._news = News()
 
     def start(self) -> None:
         """Nothing to bring up."""
@@ -150,7 +187,24 @@ class SerialPool:
 
     def workers(self) -> list[WorkerState]:
         """See Pool."""
-        return [WorkerState("serial", "ready", self._measured, 0, "")]
+        info = self._device.describe()
+        return [
+            WorkerState(
+                "serial",
+                "ready",
+                self._measured,
+                0,
+                "",
+                pid=os.getpid(),
+                kind=info.name,
+                host=socket.gethostname(),
+                toolchain=info.toolchain,
+            )
+        ]
+
+    def news(self) -> list[WorkerState]:
+        """See Pool."""
+        return self._news.of(self.workers())
 
     def close(self) -> None:
         """Nothing to end."""

@@ -45,7 +45,7 @@ from measure.messages import (
     Ticked,
     ToolchainChanged,
 )
-from measure.pool import CONFIRMATIONS, Answer, WorkerState
+from measure.pool import CONFIRMATIONS, Answer, News, WorkerState
 from measure.ray_cluster import LOCAL, Cluster, connect, disconnect, reconnect
 from measure.ray_worker import MeasuringWorker, place, started
 from measure.results import Measurement, Status
@@ -68,6 +68,7 @@ class Slot:
     generation: int = 0  # of the process; what an older one still says is not heard
     incarnation: str = ""
     place: str = ""
+    host: str = ""
     pid: int = 0
     started: int | None = None
     sent: set[str] = field(default_factory=set)  # digests of tasks it has
@@ -109,6 +110,7 @@ class RayPool:
         self._again: list[tuple[float, str, int]] = []  # greetings to repeat: when, slot, generation
         self._tickets = count()
         self._sets = count()
+        self._news = News()
 
     # The caller's side.
 
@@ -166,18 +168,28 @@ class RayPool:
     def workers(self) -> list[WorkerState]:
         """See Pool."""
         with self._changed:
-            return [
-                WorkerState(
-                    worker.name,
-                    worker.phase.value,
-                    worker.measured,
-                    worker.strikes,
-                    worker.reason,
-                    self._slots[worker.name].pid,
-                    len(worker.leases),
-                )
-                for worker in self._states
-            ]
+            return [self._state(worker) for worker in self._states]
+
+    def news(self) -> list[WorkerState]:
+        """See Pool."""
+        return self._news.of(self.workers())
+
+    def _state(self, worker: Worker) -> WorkerState:
+        slot = self._slots[worker.name]
+        return WorkerState(
+            worker.name,
+            worker.phase.value,
+            worker.measured,
+            worker.strikes,
+            worker.reason,
+            pid=slot.pid,
+            calls=len(worker.leases),
+            kind=self._spec.kind,
+            host=slot.host,
+            toolchain=worker.toolchain,
+            canaries_good=worker.canaries_good,
+            canaries_bad=worker.canaries_bad,
+        )
 
     def drain(self, worker: str | None = None) -> None:
         """Let a worker (all with None) finish what it has, and go."""
@@ -439,7 +451,7 @@ class RayPool:
         if "broken" in who:
             return Died(slot.name, who["broken"], own=True)
         slot.incarnation, slot.place = who["incarnation"], who["place"]
-        slot.pid, slot.started = who["pid"], who["started"]
+        slot.host, slot.pid, slot.started = who["host"], who["pid"], who["started"]
         info = DeviceInfo(**who["device"])
         with self._changed:
             self._info = self._info or info

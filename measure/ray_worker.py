@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import time
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ class MeasuringWorker:
         self._device: Device | None = None
 
     def greet(self) -> str:
-        """Who this process is: `{incarnation, place, pid, started, device}`, or `{broken: reason}`."""
+        """Who this process is: `{incarnation, place, host, pid, started, device}`, or `{broken: reason}`."""
         try:
             self._device = self._device or self._spec.make_device()
             info = self._device.describe()
@@ -32,6 +33,7 @@ class MeasuringWorker:
         except Exception as error:  # noqa: BLE001 - a user's factory may raise anything
             return json.dumps({"broken": f"{type(error).__name__}: {error}"})
         who = {"incarnation": self._incarnation, "place": place(), "pid": os.getpid()}
+        who["host"] = socket.gethostname()
         who["started"] = started(os.getpid())
         who["device"] = {
             "name": info.name,

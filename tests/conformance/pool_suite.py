@@ -85,5 +85,14 @@ class PoolSuite:
         assert answer.ticket == first[0]
         assert answer.measurement.latency_us == latency_of(TASK, config_of(7))
 
+    def test_news_tells_a_change_once(self, pool: Pool) -> None:
+        answer = pool.measure(TASK, [config_of(9)])[0]
+        told = {state.name: state for state in pool.news()}
+        assert told[answer.worker].measured >= 1
+        assert told[answer.worker].toolchain == pool.info().toolchain
+        assert told[answer.worker].host
+        assert told[answer.worker].activity in ("idle", "busy")
+        assert answer.worker not in {state.name for state in pool.news()}
+
     def test_wants_work_while_idle(self, pool: Pool) -> None:
         assert pool.wanted() > 0

@@ -236,7 +236,8 @@ def test_a_strike_is_forgiven_after_enough_good_canaries() -> None:
     farm.say(Replied("a", call.lease, (), 0.1, GOOD))
     (call,) = calls(farm.submit(1))
     farm.answer(call, canary=GOOD)
-    assert farm.dispatch.workers()[0].strikes == 0
+    worker = farm.dispatch.workers()[0]
+    assert (worker.strikes, worker.canaries_good, worker.canaries_bad) == (0, 2, 1)
 
 
 def test_confirmations_go_to_different_workers() -> None:
