@@ -128,6 +128,29 @@ def open_database(url: str | Path, read_only: bool = False) -> Database:
     `url` is a path, `sqlite:///path` or `postgresql://user@host/name`. Read-only never creates nor upgrades.
     RecordError in one line when it cannot be opened, is not ours, or comes from a newer tilewright.
     """
+    database = _connected(url, read_only)
+    try:
+        with one_line_errors(database.name):
+            _bring_up_to_date(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def upgrade_database(url: str | Path) -> tuple[str | None, str]:
+    """Brings an existing database to the schema of today; the version it had (None when empty), and has."""
+    database = _connected(url, read_only=False)
+    try:
+        with one_line_errors(database.name):
+            before = _stored_version(database)
+            _bring_up_to_date(database)
+    finally:
+        database.close()
+    return before, SCHEMA_VERSION
+
+
+def _connected(url: str | Path, read_only: bool) -> Database:
     where = _parse(url)
     name = where.render_as_string(hide_password=True)
     if where.get_backend_name() == "sqlite":
@@ -144,14 +167,7 @@ def open_database(url: str | Path, read_only: bool = False) -> Database:
         engine = create_engine(where.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     else:
         raise RecordError(f"database {name}: use a file path, sqlite:///path or postgresql://...")
-    database = Database(engine, name, read_only)
-    try:
-        with one_line_errors(name):
-            _bring_up_to_date(database)
-    except BaseException:
-        database.close()
-        raise
-    return database
+    return Database(engine, name, read_only)
 
 
 def _parse(url: str | Path) -> URL:

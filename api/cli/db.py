@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.options import DEFAULT_DATABASE, Database, JsonFile, write_json
+from api.cli.options import DEFAULT_DATABASE, Database, JsonFile, Seed, TargetName, write_json
 from api.cli.verbs import verb_app
 
 app = verb_app()
@@ -15,7 +15,7 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="The file to write.
 
 @app.callback()
 def db() -> None:
-    """Count, export, import, merge and keep the records of a search database."""
+    """Count, export, import, merge, verify and keep the records of a search database."""
 
 
 @app.command()
@@ -51,7 +51,8 @@ def export(
     if best:
         typer.echo(f"{output}: {export_best(source, output)} bests")
     else:
-        typer.echo(f"{output}: {export_records(source, output)}")
+        written = export_records(source, output)
+        typer.echo(f"{output}: {written.entries} entries, digest {written.digest}")
 
 
 @app.command("import")
@@ -60,7 +61,8 @@ def import_file(source: Source, database: Database = DEFAULT_DATABASE) -> None:
     from db.exchange.load import import_records
     from db.session import open_database
 
-    typer.echo(str(import_records(open_database(database), source)))
+    loaded = import_records(open_database(database), source)
+    typer.echo(f"{loaded.new} entries new, {loaded.known} known; `tune db verify` measures what is claimed")
 
 
 @app.command()
@@ -69,7 +71,8 @@ def merge(source: Source, database: Database = DEFAULT_DATABASE) -> None:
     from db.exchange.load import merge_database
     from db.session import open_database
 
-    typer.echo(str(merge_database(open_database(source, read_only=True), open_database(database))))
+    loaded = merge_database(open_database(source, read_only=True), open_database(database))
+    typer.echo(f"{loaded.new} entries new, {loaded.known} known")
 
 
 @app.command()
@@ -88,3 +91,81 @@ def restore(source: Source, database: Database = DEFAULT_DATABASE) -> None:
     from db.session import open_database
 
     typer.echo(f"{database}: {fill(source, open_database(database))} rows")
+
+
+@app.command()
+def verify(
+    target: TargetName,
+    database: Database = DEFAULT_DATABASE,
+    limit: Annotated[int | None, typer.Option(min=1, help="At most so many claims.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Measuring workers.")] = 2,
+    ray: Annotated[str, typer.Option(help="local, none, or HOST:PORT of a Ray cluster.")] = "local",
+    seed: Seed = 0,
+    json_file: JsonFile = None,
+) -> int:
+    """Measure imported and stale records again, and promote what holds. Exit code 1 where one does not."""
+    from dataclasses import asdict
+
+    from tuner.reverify import Verdict, verify_claims
+
+    def say(verdict: Verdict) -> None:
+        if json_file != "-":
+            found = f"{verdict.measured_us:.2f} us" if verdict.measured_us is not None else verdict.reason
+            word = "promoted" if verdict.promoted else "refused"
+            typer.echo(
+                f"{verdict.workload_digest[:16]}  {word}  claimed {verdict.claimed_us:.2f} us, {found}"
+            )
+
+    verdicts = verify_claims(
+        target, database=database, workers=workers, ray=ray, seed=seed, limit=limit, listener=say
+    )
+    if json_file is not None:
+        write_json([{**asdict(each), "promoted": each.promoted} for each in verdicts], json_file)
+    if json_file != "-":
+        promoted = sum(verdict.promoted for verdict in verdicts)
+        typer.echo(f"{len(verdicts)} claims: {promoted} promoted, {len(verdicts) - promoted} refused")
+    return 0 if all(verdict.promoted for verdict in verdicts) else 1
+
+
+@app.command()
+def gc(
+    database: Database = DEFAULT_DATABASE,
+    target: Annotated[str | None, typer.Option(help="Only runs for this preset or TOML file.")] = None,
+    show: Annotated[list[str] | None, typer.Option(help="Show this hidden run again; repeatable.")] = None,
+) -> None:
+    """Hide runs of older toolchains that today's has answered for; nothing is ever deleted."""
+    from compiler_core.target_file import load_target
+    from compiler_core.toolchain import TOOLCHAIN
+    from db.retire import hide_stale, show_again
+    from db.session import open_database
+
+    opened = open_database(database)
+    if show:
+        show_again(opened, show)
+        typer.echo(f"{len(show)} runs shown again")
+        return
+    digest = None if target is None else load_target(target).digest
+    hidden = hide_stale(opened, TOOLCHAIN, digest)
+    typer.echo("\n".join([*hidden, f"{len(hidden)} runs hidden"]))
+
+
+@app.command()
+def upgrade(database: Database = DEFAULT_DATABASE) -> None:
+    """Bring a database to the schema of this version; other verbs that write do so too."""
+    from db.session import upgrade_database
+
+    before, after = upgrade_database(database)
+    typer.echo(f"{database}: schema {before or 'none'} -> {after}")
+
+
+@app.command()
+def optuna(
+    output: Annotated[str, typer.Option("-o", "--output", help="A new SQLite file, or a URL.")],
+    run: Annotated[list[str] | None, typer.Option(help="A run's uid; repeatable; all by default.")] = None,
+    database: Database = DEFAULT_DATABASE,
+) -> None:
+    """Write runs as an Optuna storage, one study a kernel, for optuna-dashboard."""
+    from tuner.optuna_export import export_to_optuna
+
+    studies, trials = export_to_optuna(output, run or (), database=database)
+    typer.echo(f"{output}: {studies} studies, {trials} trials")
