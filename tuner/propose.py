@@ -23,7 +23,8 @@ class ProposeSettings:
 
     `warm_up` measurements of a run go by draft rank, `blind_warm_up` of a task without a draft by spread.
     `polish_share` of a batch are neighbours of the best `polish_best`. `diversity` is what a pick costs the
-    rows one knob away from it, in quarters of the spread of all scores.
+    rows one knob away from it, in quarters of the spread of all scores. `neighbourhood` and `density` say
+    whether the pool of a large space holds neighbours of the best, and draws from the density of the good.
     """
 
     warm_up: int = 16
@@ -33,6 +34,8 @@ class ProposeSettings:
     pool: int = 512
     generations: int = 3
     diversity: float = 1.0
+    neighbourhood: bool = True
+    density: bool = True
 
 
 @dataclass(frozen=True)
@@ -75,7 +78,7 @@ def remaining(
     """All of a small space, else the best neighbourhoods and an evolved pool; less what cannot be asked."""
     if problem.whole is not None:
         return _fresh(problem, history, problem.whole)
-    near = _neighbourhood(problem, history, settings.polish_best)
+    near = _neighbourhood(problem, history, settings.polish_best if settings.neighbourhood else 0)
     return _fresh(
         problem, history, np.concatenate([near, _evolved(problem, history, predictor, rng, settings)])
     )
@@ -174,9 +177,8 @@ def _evolved(
     """A pool from chance, the density of the good, and a few generations of evolution over the model."""
     space, size = problem.space, settings.pool
     chance = sample(space, size, rng, attempts=8)
-    population = distinct(
-        np.concatenate([history.best_rows(32), chance, _good_density(problem, history, size, rng)])
-    )
+    drawn = _good_density(problem, history, size, rng) if settings.density else chance[:0]
+    population = distinct(np.concatenate([history.best_rows(32), chance, drawn]))
     pool = [population]
     for _ in range(settings.generations):
         if not len(population):

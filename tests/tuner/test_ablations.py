@@ -1,0 +1,32 @@
+"""Every ablation still searches, and each changes something."""
+
+import pytest
+
+from compiler_core.errors import UsageError
+from tests.tuner.landscapes import problem_and_device
+from tuner.ablations import ABLATIONS, Search, ablated
+from tuner.kernel_search import search_kernel
+from tuner.run_model import RunModel
+from tuner.stopping import StopRule
+
+
+@pytest.mark.parametrize("name", ABLATIONS)
+def test_it_searches(name: str) -> None:
+    problem, device = problem_and_device()
+    search = ablated(name, Search(problem))
+    model = RunModel("run", search.model)
+    result = search_kernel(search.problem, device, "run", StopRule(24), model=model, settings=search.settings)
+    assert len(result.trials) == 24
+
+
+def test_each_is_another_search() -> None:
+    problem, _ = problem_and_device()
+    whole = Search(problem)
+    made = [ablated(name, whole) for name in ABLATIONS if name != "no_draft"]
+    assert whole not in made
+    assert all(left != right for at, left in enumerate(made) for right in made[:at])
+
+
+def test_an_unknown_one_is_refused() -> None:
+    with pytest.raises(UsageError, match="no_density"):
+        ablated("no_luck", Search(problem_and_device()[0]))
