@@ -1,28 +1,23 @@
-"""The Ray that a pool's workers live in: a private local one, or a cluster at an address, with a token.
+"""The Ray that a pool's workers live in: a private local one, or a cluster at an address, with a token."""
 
-Ray listens on every interface of its host whatever address it is given, so a local one gets a token of its
-own, in a directory that only this user can read and that goes away with the process. Environment is read and
-set here and nowhere else on the measuring side.
-"""
-
-import atexit
-import ipaddress
-import json
 import os
-import secrets
-import shutil
 import socket
 import subprocess
-import sys
-import tempfile
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 from compiler_core.errors import DeviceError
-from measure import ray_warden
+from measure.ray_private import (
+    TOKEN_ADVICE,
+    has_token,
+    is_loopback,
+    post_warden,
+    private_directory,
+    require_token,
+    settle_environment,
+)
 from measure.ray_warden import MARK
 
 LOCAL = "local"
@@ -30,14 +25,27 @@ LOCAL_KIND = "tilewright_local"  # what every worker of a private local Ray asks
 LOCAL_SLOTS = 4096
 OBJECT_STORE_BYTES = 80 * 2**20  # Ray refuses less than 75 MiB; calls and answers are small texts
 DOOR_S = 2.0
-TOKEN_ADVICE = "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every host of the farm"
+KNOCKERS = 32  # doors knocked at in parallel
 RESOURCE = "device_"  # prefix of the custom resource that a node offers, one unit a device
+
+Door = tuple[str, int]
 
 _lock = threading.Lock()
 _users = 0
 _started_here = False
 _epoch = 0  # counts connections, so that of several pools only the first replaces a broken one
 _warden: "subprocess.Popen[str] | None" = None
+
+
+@dataclass(frozen=True)
+class Node:
+    """A living host of the cluster. `offered` devices of the pool's kind, of which `free` are not in use."""
+
+    identity: str
+    door: Door
+    offered: int
+    free: int
+    leaving: bool  # it drains: nothing new may go there
 
 
 @dataclass(frozen=True)
@@ -48,20 +56,56 @@ class Cluster:
     address: str
     resource: str
     epoch: int
-    doors: tuple[tuple[str, int], ...]  # host and port of what must be alive for workers to be started
+    doors: tuple[Door, ...]  # of what must be alive for workers to be started
+
+    def nodes(self) -> tuple[Node, ...]:
+        """Every living host, whether it has devices of the kind or not."""
+        state = self.ray._private.state
+        free = state.available_resources_per_node()
+        leaving = state.state.get_draining_nodes()
+        return tuple(
+            Node(
+                node["NodeID"],
+                (node["NodeManagerAddress"], node["NodeManagerPort"]),
+                int(node["Resources"].get(self.resource, 0)),
+                int(free.get(node["NodeID"], {}).get(self.resource, 0)),
+                node["NodeID"] in leaving,
+            )
+            for node in self.ray.nodes()
+            if node["Alive"]
+        )
 
     def offered(self) -> int:
-        """How many workers of the kind the cluster's nodes can hold, busy or not."""
-        return int(self.ray.cluster_resources().get(self.resource, 0))
+        """How many workers of the kind the cluster can hold, busy or not."""
+        return sum(node.offered for node in self.nodes() if not node.leaving)
+
+    def kinds(self) -> tuple[str, ...]:
+        """Kinds of devices that the cluster has at all."""
+        names = {name for node in self.ray.nodes() if node["Alive"] for name in node["Resources"]}
+        return tuple(sorted(name.removeprefix(RESOURCE) for name in names if name.startswith(RESOURCE)))
 
     def alive(self) -> bool:
         """Whether the head still takes connections. Ray itself would find out after a minute, and exit."""
-        for door in self.doors:
-            try:
-                socket.create_connection(door, timeout=DOOR_S).close()
-            except OSError:
-                return False
-        return True
+        return not closed_doors(self.doors)
+
+
+def closed_doors(doors: "tuple[Door, ...] | frozenset[Door]") -> frozenset[Door]:
+    """Those of `doors` (host and port) that take no connection within DOOR_S."""
+    if not doors:
+        return frozenset()
+    asked = tuple(doors)
+    with ThreadPoolExecutor(min(KNOCKERS, len(asked))) as knockers:
+        return frozenset(
+            door for door, opened in zip(asked, knockers.map(_opens, asked), strict=True) if not opened
+        )
+
+
+def _opens(door: Door) -> bool:
+    try:
+        socket.create_connection(door, timeout=DOOR_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def connect(address: str, kind: str, workers: int) -> Cluster:
@@ -71,10 +115,8 @@ def connect(address: str, kind: str, workers: int) -> Cluster:
     beyond this machine without a token.
     """
     global _users, _started_here
-    if not address:
-        raise DeviceError('no Ray address was given; say "local" or HOST:PORT')
-    if address != LOCAL and not _is_loopback(address) and os.environ.get("RAY_AUTH_MODE") != "token":
-        raise DeviceError(f"Ray at {address} is beyond this machine and no token is set; {TOKEN_ADVICE}")
+    if address != LOCAL:
+        require_token(address)
     with _lock:
         ray = _import_ray(private=address == LOCAL)
         if not ray.is_initialized():
@@ -105,16 +147,6 @@ def disconnect(cluster: Cluster) -> None:
             _shut_down(cluster.ray)
 
 
-def join(address: str, kind: str, devices: int) -> int:
-    """Offer this host's `devices` of a kind to the farm at `address`, until stopped; Ray's exit code."""
-    if not _is_loopback(address) and os.environ.get("RAY_AUTH_MODE") != "token":
-        raise DeviceError(f"Ray at {address} is beyond this machine and no token is set; {TOKEN_ADVICE}")
-    resources = json.dumps({RESOURCE + kind: devices})
-    command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--block"]
-    command += [f"--resources={resources}", f"--num-cpus={devices}", "--disable-usage-stats"]
-    return subprocess.run(command, check=False).returncode
-
-
 def _shut_down(ray: Any) -> None:
     global _started_here, _warden
     ray.shutdown()
@@ -134,32 +166,14 @@ def _cluster(ray: Any, address: str, kind: str) -> Cluster:
 
 
 def _import_ray(private: bool) -> Any:
-    quiet = {
-        "RAY_USAGE_STATS_ENABLED": "0",
-        "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
-        "RAY_DEDUP_LOGS": "0",
-        "RAY_enable_metrics_collection": "0",
-        # Ray ends any process that misses its head for a minute, the caller's too; the pool looks after that.
-        "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
-        # What a device started goes when its worker does.
-        "RAY_process_group_cleanup_enabled": "true",
-    }
-    for name, value in quiet.items():
-        os.environ.setdefault(name, value)
-    if private:
-        os.environ["RAY_AUTH_MODE"] = "token"
-        if "RAY_AUTH_TOKEN" not in os.environ and "RAY_AUTH_TOKEN_PATH" not in os.environ:
-            token = _private_directory() / "token"
-            token.touch(mode=0o600)
-            token.write_text(secrets.token_hex(32))
-            os.environ["RAY_AUTH_TOKEN_PATH"] = str(token)
+    settle_environment(private)
     import ray  # 0.5 s, and only where something is measured
 
     return ray
 
 
 def _initialise(ray: Any, address: str, workers: int) -> None:
-    global _epoch
+    global _epoch, _warden
     options: dict[str, Any] = {
         "address": address,
         "log_to_driver": False,
@@ -172,9 +186,9 @@ def _initialise(ray: Any, address: str, workers: int) -> None:
             "num_cpus": max(1, workers),
             "resources": {LOCAL_KIND: LOCAL_SLOTS},
             "object_store_memory": OBJECT_STORE_BYTES,
-            "_temp_dir": str(_private_directory() / "ray"),
+            "_temp_dir": str(private_directory() / "ray"),
         }
-        _post_warden()
+        _warden = post_warden()
     try:
         ray.init(**options)
     except Exception as error:  # noqa: BLE001 - Ray raises ConnectionError, ValueError, RuntimeError...
@@ -182,37 +196,19 @@ def _initialise(ray: Any, address: str, workers: int) -> None:
         raise DeviceError(f"Ray at {address} cannot be reached: {type(error).__name__}: {reason}") from None
     finally:
         os.environ.pop(MARK, None)
+    if address != LOCAL:
+        _refuse_open_cluster(ray, address)
     _epoch += 1
     # log_to_driver does not cover the page that Ray prints for every dead worker; the pool keeps the reasons.
     ray._private.worker.print_to_stdstream = lambda *_, **__: None
 
 
-def _post_warden() -> None:
-    global _warden
-    private = str(_private_directory())
-    _warden = subprocess.Popen(
-        [sys.executable, "-I", ray_warden.__file__, private],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,  # closes when it has done its work
-        text=True,
-        start_new_session=True,  # an interrupt from the keyboard is not for it
-    )
-    os.environ[MARK] = private
-
-
-@cache
-def _private_directory() -> Path:
-    """Ours alone (mode 0700), for the token and Ray's files; one a process: Ray reads a token only once."""
-    path = Path(tempfile.mkdtemp(prefix="tilewright-"))
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
-    return path
-
-
-def _is_loopback(address: str) -> bool:
-    host = address.removeprefix("ray://").rpartition(":")[0].strip("[]")
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+def _refuse_open_cluster(ray: Any, address: str) -> None:
+    """A cluster reached by loopback may still stand open to the network: its nodes' addresses tell."""
+    beyond = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
+    beyond = [host for host in beyond if not is_loopback(f"{host}:0")]
+    if beyond and not has_token():
+        ray.shutdown()
+        raise DeviceError(
+            f"Ray at {address} has a node at {beyond[0]}, beyond this machine, and no token; {TOKEN_ADVICE}"
+        )

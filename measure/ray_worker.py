@@ -17,23 +17,27 @@ from search_space.knobs import Config
 class MeasuringWorker:
     """Answers in JSON text. The device is built at the first greeting, so that its reason can travel back."""
 
-    def __init__(self, spec: str) -> None:
+    def __init__(self, spec: str, node: str = "") -> None:
         self._spec = DeviceSpec.from_json(spec)
+        self._node = node  # what its cluster calls the host
         self._incarnation = os.urandom(8).hex()
         self._tasks: dict[str, Task] = {}
         self._device: Device | None = None
 
     def greet(self) -> str:
-        """Who this process is: `{incarnation, place, host, pid, started, device}`, or `{broken: reason}`."""
+        """Who this process is: `{node, host, incarnation, place, pid, started, device}`.
+
+        Or `{node, host, broken}` with the reason when there is no device.
+        """
+        who: dict[str, Any] = {"host": socket.gethostname(), "node": self._node}
         try:
             self._device = self._device or self._spec.make_device()
             info = self._device.describe()
         except TilewrightError as error:
-            return json.dumps({"broken": str(error)})
+            return json.dumps(who | {"broken": str(error)})
         except Exception as error:  # noqa: BLE001 - a user's factory may raise anything
-            return json.dumps({"broken": f"{type(error).__name__}: {error}"})
-        who = {"incarnation": self._incarnation, "place": place(), "pid": os.getpid()}
-        who["host"] = socket.gethostname()
+            return json.dumps(who | {"broken": f"{type(error).__name__}: {error}"})
+        who |= {"incarnation": self._incarnation, "place": place(), "pid": os.getpid()}
         who["started"] = started(os.getpid())
         who["device"] = {
             "name": info.name,

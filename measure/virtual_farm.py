@@ -13,7 +13,7 @@ from itertools import count
 
 import numpy as np
 
-from measure.dispatch import GONE, Dispatch, Phase
+from measure.dispatch import Dispatch
 from measure.faults import FaultPlan
 from measure.messages import (
     Assign,
@@ -35,6 +35,7 @@ from measure.messages import (
     Ticked,
 )
 from measure.results import Measurement, Status, failure
+from measure.roster import GONE, Phase
 
 TASK = "a task"
 TRUTH_US = (50.0, 500.0)  # true latencies are spread over this range

@@ -5,7 +5,7 @@ from itertools import count
 import pytest
 
 from compiler_core.errors import UsageError
-from measure.dispatch import Dispatch, Phase
+from measure.dispatch import Dispatch
 from measure.messages import (
     Assign,
     Canary,
@@ -30,6 +30,7 @@ from measure.messages import (
     ToolchainChanged,
 )
 from measure.results import Measurement, Status, failure
+from measure.roster import Phase
 from tests.measure.fake_device import NamedTask, config_of
 
 CANARY = Canary(NamedTask("canary"), config_of(0), latency_us=100.0, tolerance=0.1)
@@ -101,7 +102,7 @@ def test_chunks_grow_to_the_time_a_call_should_take() -> None:
 
 def test_a_call_is_of_one_task() -> None:
     farm = Farm("a")
-    farm.dispatch._pace_s.update({"x": 0.001, "y": 0.001})
+    farm.dispatch._backlog.pace_s.update({"x": 0.001, "y": 0.001})
     items = tuple(Item(number, "x" if number < 3 else "y") for number in range(6))
     (first,) = calls(farm.say(Submitted(items)))
     assert first.items == (0, 1, 2)
@@ -169,8 +170,8 @@ def test_only_the_call_that_ran_is_to_blame() -> None:
     farm.answer(warm)
     running, waiting = calls(farm.submit(2))
     farm.say(Died("a", "killed", running.lease))
-    assert farm.dispatch._items[running.items[0]].burned == ("a",)
-    assert farm.dispatch._items[waiting.items[0]].burned == ()
+    assert farm.dispatch._backlog.items[running.items[0]].burned == ("a",)
+    assert farm.dispatch._backlog.items[waiting.items[0]].burned == ()
 
 
 def test_a_garbled_answer_costs_the_worker_its_process() -> None:

@@ -14,7 +14,7 @@ from measure.ray_warden import marked
 DRIVER = """
 import sys
 import time
-from measure.ray_cluster import _private_directory
+from measure.ray_private import private_directory
 from measure.ray_pool import RayPool
 from tests.measure.fake_device import NamedTask, config_of, spec_of
 
@@ -23,7 +23,7 @@ with RayPool(spec_of(seconds=0.05), workers=2) as pool:
     while not all(worker.pid for worker in pool.workers()):
         time.sleep(0.05)
     pids = [worker.pid for worker in pool.workers()]
-    print(_private_directory(), *pids, flush=True)
+    print(private_directory(), *pids, flush=True)
     if sys.argv[1] != "close":
         pool.measure(NamedTask("a"), [config_of(number) for number in range(100_000)])
 """
