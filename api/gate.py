@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from api.access import SMALL_BODY_BYTES, Access, AccessTable, Need
 from api.auth import OPERATOR, Door, Principal, is_loopback, same_site
 from api.limits import Buckets, Places
-from api.problems import RETRY_AFTER_S, problem
+from api.problems import RETRY_AFTER_S, Refusal
 from api.settings import Settings
 from api.sign_in import sign_in_page
 from api.threads import Threads
@@ -50,16 +50,10 @@ class Gate:
             return
         headers = Headers(scope=scope)
         access = self._table.of(scope)
-        refusal = self._refuse_host(headers)
-        if refusal is None and access.need is not Need.PUBLIC:
-            try:
-                refusal = await self._refuse_caller(scope, headers, access)
-            except DatabaseDownError:
-                refusal = problem(503, headers={"Retry-After": str(RETRY_AFTER_S)})
         limit = self._settings.max_upload_mb << 20 if access.upload else SMALL_BODY_BYTES
-        refusal = refusal or _refuse_size(headers, limit)
+        refusal = await self._refuse(scope, headers, access, limit)
         if refusal is not None:
-            await refusal(scope, receive, send)
+            await _turn_away(refusal, access, scope, receive, send)
             return
         counted = self._counted(receive, limit)
         if not access.upload:
@@ -67,32 +61,43 @@ class Gate:
             return
         async with self._uploads.one() as place:
             if not place:
-                refusal = problem(429, "too many uploads at once", headers=_later(RETRY_AFTER_S))
-                await refusal(scope, receive, send)
+                refusal = Refusal(429, "too many uploads at once", _later(RETRY_AFTER_S))
+                await _turn_away(refusal, access, scope, receive, send)
                 return
             await self._app(scope, counted, send)
 
-    def _refuse_host(self, headers: Mapping[str, str]) -> Response | None:
+    async def _refuse(
+        self, scope: Scope, headers: Mapping[str, str], access: Access, limit: int
+    ) -> Refusal | None:
+        refusal = self._refuse_host(headers)
+        if refusal is None and access.need is not Need.PUBLIC:
+            try:
+                refusal = await self._refuse_caller(scope, headers, access)
+            except DatabaseDownError:
+                refusal = Refusal(503, headers={"Retry-After": str(RETRY_AFTER_S)})
+        return refusal or _refuse_size(headers, limit)
+
+    def _refuse_host(self, headers: Mapping[str, str]) -> Refusal | None:
         """Against pages of other sites that had their own name resolve to our address."""
         name = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
         name = headers.get("host", "") if name.startswith("[") and not name.endswith("]") else name
         allowed = [each.strip() for each in self._settings.allowed_hosts.split(",") if each.strip()]
         known = name in allowed or (is_loopback(name) if self._door.loopback else not allowed)
-        return None if known else problem(400, "the Host header names another service; see allowed_hosts")
+        return None if known else Refusal(400, "the Host header names another service; see allowed_hosts")
 
     async def _refuse_caller(
         self, scope: Scope, headers: Mapping[str, str], access: Access
-    ) -> Response | None:
+    ) -> Refusal | None:
         principal = await self._principal(headers)
         if principal is None:
             tried = "authorization" in headers or "cookie" in headers
             address = scope["client"][0] if scope.get("client") else ""
             if tried and (wait_s := self._failures.take(address)):
-                return problem(429, "too many wrong keys from this address", headers=_later(wait_s))
-            return sign_in_page(401) if access.page else problem(401, headers=CHALLENGE)
+                return Refusal(429, "too many wrong keys from this address", _later(wait_s))
+            return Refusal(401, headers=CHALLENGE)
         scope.setdefault("state", {})["principal"] = principal
         if wait_s := self._rates.take(f"{principal.tenant} {principal.who}"):
-            return problem(429, "too many requests with this key", headers=_later(wait_s))
+            return Refusal(429, "too many requests with this key", _later(wait_s))
         return _refuse_deed(scope["method"], headers, access, principal)
 
     async def _principal(self, headers: Mapping[str, str]) -> Principal | None:
@@ -127,23 +132,37 @@ class Gate:
         return counted
 
 
+async def _turn_away(refusal: Refusal, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers, and ends a connection on which a body may follow that nobody reads.
+
+    People with browsers and without a key are asked for one.
+    """
+    if refusal.status == 401 and access.page:
+        answer: Response = sign_in_page(401)
+    else:
+        answer = refusal.answer(scope.get("state", {}).get("request_id", ""))
+    headers = Headers(scope=scope)
+    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        answer.headers["Connection"] = "close"
+    await answer(scope, receive, send)
+
+
 def _refuse_deed(
     method: str, headers: Mapping[str, str], access: Access, principal: Principal
-) -> Response | None:
+) -> Refusal | None:
     if KeyScope(access.need) not in principal.scopes:
-        return problem(403, f"this key has not the scope {access.need.value!r}")
+        return Refusal(403, f"this key has not the scope {access.need.value!r}")
     if method not in SAFE and not same_site(headers, principal.by_cookie):
-        return problem(403, "the request comes from a page of another site")
+        return Refusal(403, "the request comes from a page of another site")
     return None
 
 
-def _refuse_size(headers: Mapping[str, str], limit: int) -> Response | None:
+def _refuse_size(headers: Mapping[str, str], limit: int) -> Refusal | None:
     length = headers.get("content-length", "0")
     if not (length.isascii() and length.isdigit()):
-        return problem(400, "Content-Length is not a number", headers={"Connection": "close"})
+        return Refusal(400, "Content-Length is not a number")
     if int(length) > limit:
-        detail = f"the body is larger than {limit} bytes"
-        return problem(413, detail, headers={"Connection": "close"})
+        return Refusal(413, f"the body is larger than {limit} bytes")
     return None
 
 

@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
@@ -50,6 +51,19 @@ class Problem(BaseModel):
     detail: str = Field(examples=["no target is called 'ascend'; presets are ascend310, ascend910, ..."])
     request_id: str = Field(default="", examples=["5f0c2ab1d3e94f6a"])
     errors: list[Fault] = Field(default=[])
+
+
+@dataclass(frozen=True)
+class Refusal:
+    """A problem before it is known which request it answers; without a detail, what its status stands for."""
+
+    status: int
+    detail: str = ""
+    headers: Mapping[str, str] | None = None
+
+    def answer(self, request_id: str) -> Response:
+        """The response."""
+        return problem(self.status, self.detail, request_id, headers=self.headers)
 
 
 def problem(

@@ -58,6 +58,7 @@ class Server(uvicorn.Server):
         self._service: Service = app.state.service
         config = uvicorn.Config(
             app,
+            loop="asyncio",  # uvloop is a tenth faster, but takes up to 256 KB off a socket at once
             http=protocol_with_deadline(settings.header_s),
             log_config=None,
             access_log=False,

@@ -1,5 +1,6 @@
 """What REST routes and pages share: the verbs of the service over the database, behind its threads."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import BinaryIO
@@ -50,13 +51,12 @@ class Service:
         target = request.load_target()
         file = asked.model
         digest = await self.threads(digest_of_file, file)
-        if await self.threads(self.uploads.size, digest) is None:
-            facts = await self.models.check(digest, file)
-            unknown = sorted(request.dims.keys() - set(facts.symbols))
-            if unknown:
-                known = ", ".join(facts.symbols) or "none"
-                raise UsageError(f"the model has no dim called {unknown[0]!r}; it has {known}")
-            await self.threads(self.uploads.put_file, file)
+        symbols = await self.threads(self.uploads.symbols, digest)
+        if symbols is None:
+            symbols = (await self.models.check(digest, file)).symbols
+            require_dims(request.dims, symbols)
+            await self.threads(self.uploads.put_model, file, symbols)
+        require_dims(request.dims, symbols)
         job, new = await self.threads(
             self.jobs.submit,
             principal.tenant,
@@ -105,6 +105,16 @@ class Submission:
         stem = PurePath(model.filename or "model").stem
         name = plain_name(stem).replace("/", "_").replace(":", "_")[:100] or "model"
         return cls(model.file, name, spec, idempotency_key)
+
+
+def require_dims(dims: Mapping[str, int], symbols: Sequence[str]) -> None:
+    """UsageError where a size is given for a dim that the model has not, or none for one that it has."""
+    unknown, missing = sorted(dims.keys() - set(symbols)), sorted(set(symbols) - dims.keys())
+    if unknown:
+        known = ", ".join(symbols) or "none"
+        raise UsageError(f"dims: the model has no dim called {unknown[0][:80]!r}; it has {known}")
+    if missing:
+        raise UsageError(f"dims: give a size for {', '.join(map(repr, missing))}, as in {missing[0]}=1")
 
 
 async def service_of(request: Request) -> Service:

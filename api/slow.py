@@ -1,27 +1,50 @@
-"""HTTP connections that have to say what they want in time: headers that trickle in are not waited for."""
+"""HTTP connections that have to say what they want in time and in few bytes.
+
+Headers that trickle in are not waited for, and never more than READ_BYTES are taken off a socket at once: a
+request that is turned away by its headers has cost no more of its body than that.
+"""
 
 import asyncio
 from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+READ_BYTES = 32 * 1024
+MOST_HEADER_BYTES = 64 * 1024
 
 
-def protocol_with_deadline(header_s: float) -> type[H11Protocol]:
+def protocol_with_deadline(header_s: float) -> type[HttpToolsProtocol]:
     """Uvicorn's protocol, closing a connection whose request headers take longer than `header_s`."""
 
-    class DeadlineProtocol(H11Protocol):
+    class DeadlineProtocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         _deadline: asyncio.TimerHandle | None = None
+        _header_bytes = 0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
+            self._room = memoryview(bytearray(READ_BYTES))
             self._arm()
 
+        def get_buffer(self, sizehint: int) -> memoryview:
+            """Where the event loop puts what it reads."""
+            return self._room
+
+        def buffer_updated(self, nbytes: int) -> None:
+            """So much was read."""
+            self.data_received(bytes(self._room[:nbytes]))
+
         def data_received(self, data: bytes) -> None:
-            if self._deadline is None and self._between_requests():
-                self._arm()
+            if self._between_requests():
+                if self._deadline is None:
+                    self._arm()
+                self._header_bytes += len(data)
             super().data_received(data)
             if not self._between_requests():
                 self._disarm()
+                if len(self.cycle.body) >= READ_BYTES // 2:
+                    self.flow.pause_reading()  # until the application asks for more
+            elif self._header_bytes > MOST_HEADER_BYTES:
+                self._give_up()
 
         def on_response_complete(self) -> None:
             super().on_response_complete()
@@ -35,14 +58,15 @@ def protocol_with_deadline(header_s: float) -> type[H11Protocol]:
             return self.cycle is None or self.cycle.response_complete
 
         def _arm(self) -> None:
-            self._deadline = self.loop.call_later(header_s, self._too_late)
+            self._deadline = self.loop.call_later(header_s, self._give_up)
 
         def _disarm(self) -> None:
+            self._header_bytes = 0
             if self._deadline is not None:
                 self._deadline.cancel()
                 self._deadline = None
 
-        def _too_late(self) -> None:
+        def _give_up(self) -> None:
             self._deadline = None
             if not self.transport.is_closing():
                 self.transport.close()

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from db.columns import Digest, Identity, database_clock
 
-SCHEMA_VERSION = "0004"
+SCHEMA_VERSION = "0005"
 VERSION_TABLE = "tilewright_version"
 
 metadata = MetaData(
@@ -203,6 +203,7 @@ upload = Table(
     metadata,
     Column("digest", Digest, primary_key=True),
     Column("size_bytes", BigInteger, nullable=False),
+    Column("symbols", Text),
 )
 
 upload_part = Table(

@@ -5,10 +5,11 @@ They are stored in parts, so that a large file is never whole in anybody's memor
 
 import hashlib
 import io
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Sequence
 from typing import BinaryIO
 
-from sqlalchemy import insert, select
+from sqlalchemy import insert, select, update
 
 from db.schema import upload, upload_part
 from db.session import Database
@@ -26,6 +27,20 @@ class Uploads:
     def put(self, content: bytes) -> str:
         """Stores `content`; its SHA-256 in hex."""
         return self.put_file(io.BytesIO(content))
+
+    def put_model(self, file: BinaryIO, symbols: Sequence[str]) -> str:
+        """Stores a model that was read and found good, with the names of its symbolic dims."""
+        digest = self.put_file(file)
+        with self.database.writing() as connection:
+            connection.execute(
+                update(upload).where(upload.c.digest == digest).values(symbols=json.dumps(list(symbols)))
+            )
+        return digest
+
+    def symbols(self, digest: str) -> tuple[str, ...] | None:
+        """Names of the symbolic dims of a model that was read before; None where none was."""
+        rows = self.database.ask(select(upload.c.symbols).where(upload.c.digest == digest))
+        return tuple(json.loads(rows[0].symbols)) if rows and rows[0].symbols is not None else None
 
     def put_file(self, file: BinaryIO) -> str:
         """Stores everything in a seekable file, all or nothing; its SHA-256 in hex."""

@@ -1,5 +1,6 @@
 """Services for the tests of the API."""
 
+import io
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +20,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database with the small model in it, which was read before and is not read again."""
     path = tmp_path_factory.mktemp("template") / "tuning.db"
     opened = open_database(path)
-    Uploads(opened).put(model_bytes())
+    Uploads(opened).put_model(io.BytesIO(model_bytes()), [])
     opened.close()
     return path
 

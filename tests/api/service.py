@@ -20,9 +20,9 @@ from tests.api.fake_work import FakeWork
 from tuner.runner import Runner, RunnerSettings, Work
 
 
-def model_bytes(width: int = 8) -> bytes:
-    """A small model; another width is another model."""
-    shape: list[str | int | None] = ["batch", width]
+def model_bytes(width: int = 8, batch: str | int = 2) -> bytes:
+    """A small model; another width is another model. A batch with a name is a size still to be given."""
+    shape: list[str | int | None] = [batch, width]
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])],
         "small",

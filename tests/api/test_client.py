@@ -25,7 +25,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, Data
 @pytest.fixture
 def model(tmp_path: Path) -> Path:
     path = tmp_path / "net.onnx"
-    path.write_bytes(model_bytes())
+    path.write_bytes(model_bytes(batch="batch"))
     return path
 
 
@@ -52,7 +52,8 @@ def test_the_verbs(
     assert [line["number"] for line in lines if line["number"]] == [1, 2, 3]
     assert job in said(capsys, "jobs")
     assert json.loads(said(capsys, "jobs", "--json"))["jobs"][0]["id"] == job
-    text = said(capsys, "submit", str(model), "--target", "ascend910", "--trials", "9999", "--json")
+    dims = ("--dim", "batch=2")
+    text = said(capsys, "submit", str(model), "--target", "ascend910", "--trials", "9999", *dims, "--json")
     running = json.loads(text)["id"]
     assert running in said(capsys, "cancel", running)
     assert "state=cancelled" in said(capsys, "watch", running)
@@ -141,7 +142,7 @@ def test_a_watch_survives_a_broken_stream(served: tuple[str, Database], model: P
             return httpx.Response(answer.status_code, headers=answer.headers, content=broken())
 
     with Client(served[0], transport=Breaking()) as client:
-        job = client.submit(model, JobSpec(target="ascend910", trials=24))
+        job = client.submit(model, JobSpec(target="ascend910", dims={"batch": 2}, trials=24))
         numbers = [event.number for event in client.watch(job.id) if event.number]
     assert numbers == list(range(1, 8))
 

@@ -1,9 +1,11 @@
 """The gate: nothing of a body is read before key, scope, origin and size are known to be good."""
 
 import asyncio
+import contextlib
 import json
 import socket
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -12,6 +14,7 @@ from typing import Any
 import httpx
 import pytest
 from fastapi import FastAPI
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from api.app import create_app, routes_of
 from api.auth import COOKIE, is_loopback, same_site
@@ -95,7 +98,42 @@ def test_without_a_key_no_route_reads_a_body(app: FastAPI, secret: str) -> None:
                 assert wire.status in (401, 413), path
             else:
                 assert wire.status in (401, 429), (method, path, wire.status)
-            assert wire.taken <= 128 * 1024, (method, path, wire.taken)
+            assert wire.taken <= 64 * 1024, (method, path, wire.taken)
+
+
+def test_half_a_gigabyte_without_a_key_is_not_read_off_the_wire(
+    app: FastAPI, secret: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Counted where bytes leave the socket, headers included; the sender goes on sending regardless."""
+    read: Counter[int] = Counter()
+    honest = HttpToolsProtocol.data_received
+
+    def counted(self: HttpToolsProtocol, data: bytes) -> None:
+        assert self.client is not None
+        read[self.client[1]] += len(data)
+        honest(self, data)
+
+    monkeypatch.setattr(HttpToolsProtocol, "data_received", counted)
+    with running_server(app) as url:
+        address = ("127.0.0.1", int(url.rpartition(":")[2]))
+        for method, path in every_route(app):
+            with closing(socket.create_connection(address, timeout=10)) as connection:
+                head = f"{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: {512 << 20}\r\n\r\n"
+                connection.sendall(head.encode())
+                sent = 0
+                with contextlib.suppress(ConnectionError):
+                    while sent < 512 << 20:
+                        sent += connection.send(bytes(1 << 20))
+                status = int(connection.recv(4096).split()[1])
+                assert status == (413 if path in PUBLIC or path == "/sign-in" else 401), (method, path)
+                assert sent < 64 << 20, "the sender was told nothing"
+                assert read[connection.getsockname()[1]] <= 64 * 1024, (method, path)
+
+
+def test_a_refusal_has_a_number(client: httpx.Client, secret: str) -> None:
+    for answer in (client.get("/v1/jobs"), client.get("/v1/jobs", headers={"Host": "evil.example"})):
+        assert answer.status_code in (400, 401)
+        assert answer.json()["request_id"] == answer.headers["x-request-id"] != ""
 
 
 def test_unknown_paths_need_a_key_too(app: FastAPI, secret: str) -> None:

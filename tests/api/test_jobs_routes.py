@@ -92,7 +92,7 @@ def test_events_go_on_where_they_broke_off(client: httpx.Client, database: Datab
         ({"level": 4}, "less than or equal to 3"),
         ({"trials": -1}, "greater than or equal to 0"),
         ({"objective": "speed"}, "latency"),
-        ({"dims": {"sequence": 8}}, "it has batch"),
+        ({"dims": {"sequence": 8}}, "it has none"),
         ({"device": "os:system"}, "Extra inputs"),
     ],
 )
@@ -104,6 +104,14 @@ def test_a_bad_spec_is_one_line(client: httpx.Client, spec: dict[str, Any], says
     assert says in problem["detail"]
     assert "\n" not in problem["detail"]
     assert problem["request_id"] == answer.headers["x-request-id"]
+
+
+def test_dims_are_checked_whether_or_not_the_model_was_read_before(client: httpx.Client) -> None:
+    model = model_bytes(11, batch="batch")
+    for _ in range(2):
+        assert "batch=1" in submit(client, model).json()["detail"]
+        assert "it has batch" in submit(client, model, dims={"batch": 2, "seq": 8}).json()["detail"]
+        assert submit(client, model, dims={"batch": 2}).status_code == 201
 
 
 @pytest.mark.parametrize(

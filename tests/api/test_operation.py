@@ -125,7 +125,7 @@ def parse(path: Path, memory_mb: int = 1024, seconds: int = 8) -> subprocess.Com
 
 def test_the_child_reads_a_model(tmp_path: Path) -> None:
     path = tmp_path / "model.onnx"
-    path.write_bytes(model_bytes())
+    path.write_bytes(model_bytes(batch="batch"))
     assert json.loads(parse(path).stdout) == {"ops": 1, "symbols": ["batch"]}
 
 

@@ -21,7 +21,7 @@ from tuner.work import Tuning
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_job_is_tuned(database: Database, tmp_path: Path, level: int) -> None:
     request = TuneRequest("ascend910", level=level, trials=4 if level else None, dims={"batch": 2})
-    digest = Uploads(database).put(model_bytes(64))
+    digest = Uploads(database).put(model_bytes(64, "batch"))
     job, _ = Jobs(database).submit("tenant", request.to_json(), digest)
     work = Tuning(str(tmp_path / "tuning.db"), workers=1, ray="none")
     assert Runner(database, RunnerSettings("test"), work).step()
@@ -49,7 +49,7 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
         path = tmp_path / f"{stop_after}.db"
         database = open_database(path)
         request = TuneRequest("ascend910", trials=24, seed=5, dims={"batch": 512})
-        digest = Uploads(database).put(model_bytes(4096))
+        digest = Uploads(database).put(model_bytes(4096, "batch"))
         job, _ = Jobs(database).submit("tenant", request.to_json(), digest)
         work = Tuning(str(path), workers=1, ray="none")
         watch = StopAfter(stop_after)
