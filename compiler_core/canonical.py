@@ -88,6 +88,15 @@ def _attribute_form(attributes: tuple[tuple[str, AttributeValue], ...]) -> list[
     return [[name, str(value)] for name, value in sorted(attributes)]
 
 
+def _body_form(body: Graph | None) -> list[Json]:
+    """What one step of a loop computes: its numbered DAG, and which number each of its inputs has there."""
+    if body is None:
+        return []
+    numbering = number(body, range(len(body.ops)), body.outputs)
+    at = {value: i for i, value in enumerate(numbering.values)}
+    return [canonical_form(body, numbering, body.outputs), [at.get(value, -1) for value in body.inputs]]
+
+
 def canonical_form(graph: Graph, numbering: Numbering, outputs: Sequence[int]) -> Json:
     """The numbered DAG as JSON: everything a schedule depends on, no names and no weight values."""
     at = {value: i for i, value in enumerate(numbering.values)}
@@ -101,6 +110,7 @@ def canonical_form(graph: Graph, numbering: Numbering, outputs: Sequence[int]) -
                 [[at[access.value], *access_form(access)] for access in operands],
                 at[graph.ops[position].result],
                 _attribute_form(graph.ops[position].attributes),
+                *_body_form(graph.ops[position].body),
             ]
             for position, operands in zip(numbering.ops, numbering.operands, strict=True)
         ],

@@ -43,7 +43,8 @@ class Colours:
         self._colour = {value: _hash(str(graph.values[value])) for value in self._readers}
         for at in members:
             op = graph.ops[at]
-            self._colour[op.result] = _hash(repr((op.kind, op.domain, op.axis_kinds, op.attributes)))
+            step = [] if op.body is None else [(inner.kind, inner.domain) for inner in op.body.ops]
+            self._colour[op.result] = _hash(repr((op.kind, op.domain, op.axis_kinds, op.attributes, step)))
         for value in self._colour:
             places = [place for place, output in enumerate(outputs) if output == value]
             if places or value in stored:

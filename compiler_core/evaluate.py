@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from compiler_core.dims import known
 from compiler_core.dtypes import TensorType
-from compiler_core.graph import Op
+from compiler_core.graph import Graph, Op
 from compiler_core.index_map import Access, Interval, unclamped_interval
 from compiler_core.ops import Array, AxisKind, Unit
 
@@ -129,8 +129,9 @@ def evaluate(
     accumulator = result.dtype.accumulator.numpy
     args: list[Array] = []
     if row.unit is Unit.HOST:
-        whole = row.body([held.elements for held in operands], attributes)
-        part = whole[tuple(slice(low, high) for low, high in box)]
+        whole = [held.elements for held in operands]
+        made = row.body(whole, attributes) if op.body is None else _looped(op, op.body, whole)
+        part = made[tuple(slice(low, high) for low, high in box[:rank])]
         return np.asarray(part, dtype=result.dtype.numpy)
     if row.contraction:
         total = _contract_by_blocks(op, box, operands, accumulator)
@@ -159,6 +160,35 @@ def evaluate(
 
 
 _NOTHING = np.zeros(())
+
+
+def _looped(op: Op, body: Graph, operands: Sequence[Array]) -> Array:
+    """The output of a loop: its body step by step, until its steps or its condition end (loops.py)."""
+    attributes = dict(op.attributes)
+    carried, scanned, output = (int(attributes[name]) for name in ("carried", "scanned", "output"))
+    conditional = int(attributes["conditional"])
+    state = list(operands[:carried])
+    sequences, invariant = operands[carried : carried + scanned], operands[carried + scanned :]
+    most = int(attributes["most_steps"]) if conditional else op.steps
+    collected: list[Array] = []
+    for step in range(most):
+        if conditional and not state[0].item():
+            break
+        known = dict(zip(body.inputs, [*state, *(s[step] for s in sequences), *invariant], strict=True))
+        for inner in body.ops:
+            held = [
+                Held(known[a.value], (0,) * known[a.value].ndim, known[a.value].shape) for a in inner.operands
+            ]
+            whole = [(0, extent) for extent in inner.extents]
+            known[inner.result] = evaluate(inner, whole, held, body.values[inner.result])
+        state = [known[value] for value in body.outputs[:carried]]
+        if output >= carried:
+            collected.append(known[body.outputs[output]])
+    if output < carried:
+        return state[output]
+    if not collected:
+        return np.zeros((0, *body.shape(body.outputs[output])), body.values[body.outputs[output]].dtype.numpy)
+    return np.stack(collected)
 
 
 MOST_UNFOLDED = 1 << 26

@@ -22,7 +22,10 @@ from compiler_core.ops import OPS, AttributeValue, AxisKind, OpRow
 
 @dataclass(frozen=True)
 class Op:
-    """One structured op: `kind` is its row in the table, `domain` the extent of each axis."""
+    """One structured op: `kind` is its row in the table, `domain` the extent of each axis.
+
+    A loop has a `body`, what one step of it computes (see loops.py).
+    """
 
     kind: str
     domain: tuple[Dim, ...]
@@ -30,6 +33,7 @@ class Op:
     operands: tuple[Access, ...]
     result: int
     attributes: tuple[tuple[str, AttributeValue], ...] = ()
+    body: "Graph | None" = None
 
     @property
     def row(self) -> OpRow:
@@ -56,6 +60,12 @@ class Op:
         """The domain as integers; ModelError while a symbol is unbound."""
         return tuple(known(extent, f"an axis of {self.kind}") for extent in self.domain)
 
+    @property
+    def steps(self) -> int:
+        """How often a loop's body runs: the extent of its axis that is not parallel."""
+        extents = zip(self.extents, self.axis_kinds, strict=True)
+        return next(extent for extent, kind in extents if kind is not AxisKind.PARALLEL)
+
     def bound_to(self, values: Mapping[str, int]) -> "Op":
         """The same op with symbolic extents and coefficients replaced."""
         return replace(
@@ -65,6 +75,7 @@ class Op:
                 replace(access, exprs=tuple(expr.bound_to(values) for expr in access.exprs))
                 for access in self.operands
             ),
+            body=None if self.body is None else self.body.bound_to(values),
         )
 
     @cached_property

@@ -42,7 +42,7 @@ def _op_to_json(op: Op) -> Json:
         ],
         "result": op.result,
         "attributes": [[name, value] for name, value in op.attributes],
-    }
+    } | ({} if op.body is None else {"body": graph_to_json(op.body)})
 
 
 def _expr_to_json(expr: IndexExpr) -> Json:
@@ -83,6 +83,7 @@ def _op_from_json(form: Any) -> Op:
         ),
         result=int(form["result"]),
         attributes=tuple((str(name), value) for name, value in form["attributes"]),
+        body=graph_from_json(form["body"]) if "body" in form else None,
     )
 
 

@@ -211,7 +211,13 @@ def _determinant(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequen
     return [np.linalg.det(args[0])]
 
 
+def _choose(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
+    condition, chosen, otherwise = args
+    return [chosen if condition.item() else otherwise]
+
+
 MEANINGS: Mapping[str, Meaning] = {
+    "choose": _choose,
     "compress": _compress,
     "determinant": _determinant,
     "expand": _expand,

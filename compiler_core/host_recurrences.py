@@ -21,7 +21,6 @@ ACTIVATIONS: Mapping[str, Activation] = {
     "softsign": lambda x: x / (1 + np.abs(x)),
     "softplus": lambda x: np.logaddexp(x, 0),
     "hardsigmoid": lambda x: np.clip(0.2 * x + 0.5, 0, 1),
-    "affine": lambda x: x,
 }
 
 

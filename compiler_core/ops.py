@@ -215,6 +215,8 @@ OPS: dict[str, OpRow] = {
     "gather": OpRow(Unit.DMA, _same, -1, lane_ops=0),
     # no structured form: attribute `function` names the meaning, `output` which of its results this is
     "host": OpRow(Unit.HOST, _host, -1, lane_ops=0, exact=False),
+    # steps of a body with a carry: written out before a network is planned, on the host where it cannot be
+    "loop": OpRow(Unit.HOST, _same, -1, lane_ops=0),
     # elementwise, exact on small integers
     "add": _vector(_binary(np.add), 2, commutative=True),
     "sub": _vector(_binary(np.subtract), 2),

@@ -186,6 +186,7 @@ def _renumbered(
             tuple(Access(places[access.value], access.exprs, access.pad) for access in op.operands),
             places[op.result],
             op.attributes,
+            op.body,
         )
         for op in ops
     ]

@@ -31,13 +31,15 @@ class HostOp:
 class Context:
     """The Graph under construction and the facts around the node at hand.
 
-    `reads` says how many readers a value of the current graph has, graph outputs included.
+    `reads` says how many readers a value of the current graph has, graph outputs included. `loops` is what of
+    loops runs on the host unless they are written out.
     """
 
     builder: Builder
     external: ExternalData
     reads: Callable[[str], int] = lambda name: 2
     host_ops: list[HostOp] = field(default_factory=list)
+    loops: list[HostOp] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
 
     def fresh(self, node: Node, at: str) -> SymDim:

@@ -4,12 +4,15 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
+import onnx
 
+from compiler_core.dims import Dim, SymDim
 from compiler_core.dtypes import DType
 from compiler_core.errors import ModelError
 from compiler_core.onnx_import.builder import Tensor
-from compiler_core.onnx_import.context import optional, required
+from compiler_core.onnx_import.context import checked_axis, optional, required
 from compiler_core.onnx_import.frames import Frame
+from compiler_core.onnx_import.looping import begin_loop, reversed_view
 from compiler_core.onnx_import.movement import concat
 from compiler_core.onnx_import.node import Node
 
@@ -46,10 +49,16 @@ def _enter_if(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Tensor | 
                 one, two = chosen.lookup(left.name), other.lookup(right.name)
                 if one.rank != two.rank or one.dtype is not two.dtype:
                     raise ModelError("the branches of a data-dependent If give different ranks or types")
-                for a, b in zip(one.shape, two.shape, strict=True):
-                    builder.equal(a, b, "extents of the two branches of a data-dependent If")
-                scalar = builder.reshape(condition, ())
-                results.append(builder.elementwise("where", scalar, one, two, dtype=one.dtype))
+                if one.shape == two.shape:
+                    scalar = builder.reshape(condition, ())
+                    results.append(builder.elementwise("where", scalar, one, two, dtype=one.dtype))
+                    continue
+                shape = tuple(
+                    a if a == b else walk.context.fresh(node, f"dim{dim}")
+                    for dim, (a, b) in enumerate(zip(one.shape, two.shape, strict=True))
+                )
+                operands = [condition, one, two]
+                results += walk.context.host(node, "choose", operands, [(shape, one.dtype)])
             walk.results(frame, node, results)
 
         other.finish = else_done
@@ -58,17 +67,23 @@ def _enter_if(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Tensor | 
 
 
 def _enter_loop(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Tensor | None]) -> None:
-    """A Loop of known trip count whose condition stays true is its body, written out turn by turn."""
+    """A Loop of known trip count whose condition stays true is its body, written out turn by turn.
+
+    One of symbolic trip count is a loop of structured steps; one that data ends runs on the host.
+    """
     builder = walk.context.builder
     body = node.graph("body")
     trips, going = (builder.content(optional(inputs, at)) for at in range(2))
-    if trips is None or trips.dtype == object:
-        raise ModelError("a Loop whose trip count is computed from data is not supported")
-    if optional(inputs, 1) is not None and going is None:
-        raise ModelError("a Loop whose condition is computed from data is not supported")
-    count = 0 if going is not None and not going.ravel()[0] else int(trips.ravel()[0])
+    counted = trips is not None and trips.dtype != object
+    unconditional = optional(inputs, 1) is None or going is not None
+    stopped = going is not None and not going.ravel()[0]
+    if not stopped and not (counted and unconditional and _goes_on(body)):
+        _enter_open_loop(walk, frame, node, inputs)
+        return
+    count = 0 if stopped or trips is None else int(trips.ravel()[0])
     if count > MAX_TURNS:
-        raise ModelError(f"a Loop of {count} turns is above the limit of {MAX_TURNS}")
+        _enter_open_loop(walk, frame, node, inputs)
+        return
     carried = [required(inputs, at) for at in range(2, len(inputs))]
     names = [info.name for info in body.input]
     results = [info.name for info in body.output]
@@ -103,7 +118,110 @@ def _enter_loop(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Tensor 
     turn(0, carried)
 
 
-MAX_TURNS = 1024
-"""Most turns of a Loop that are written out."""
+def _goes_on(body: onnx.GraphProto) -> bool:
+    """Whether a body hands on the condition that it was given, or a constant."""
+    name = body.output[0].name if body.output else ""
+    made = {output: item for item in body.node for output in item.output}
+    while name in made and made[name].op_type == "Identity":
+        name = made[name].input[0]
+    constants = {tensor.name for tensor in body.initializer}
+    given = len(body.input) > 1 and name == body.input[1].name
+    return given or name in constants or (name in made and made[name].op_type == "Constant")
 
-ENTER: Mapping[str, Enter] = {"If": _enter_if, "Loop": _enter_loop}
+
+def _enter_open_loop(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Tensor | None]) -> None:
+    """A Loop whose body is imported once: counted by a symbol, or ended by a condition or count from data."""
+    builder = walk.context.builder
+    body = node.graph("body")
+    limit, going = optional(inputs, 0), optional(inputs, 1)
+    carried = [required(inputs, at) for at in range(2, len(inputs))]
+    names, results = [info.name for info in body.input], [info.name for info in body.output]
+    if len(names) != 2 + len(carried) or len(results) < 1 + len(carried):
+        raise ModelError("the body's inputs or outputs do not fit what the Loop carries")
+    count = builder.content(limit)
+    endless = _goes_on(body) and (going is None or builder.content(going) is not None)
+    steps: Dim | None = None if count is None or not endless else count.ravel()[0]
+    true = builder.scalar(True, DType.BOOL)
+    zero, one = builder.scalar(0, DType.I64), builder.scalar(1, DType.I64)
+    if steps is not None:
+        trips = steps if isinstance(steps, SymDim) else int(steps)
+        numbers = builder.table([trips], DType.I64, lambda extents: np.arange(extents[0]))
+        loop = begin_loop(walk.context, node, carried, [numbers])
+        given = [loop.elements[0], true, *loop.state]
+    else:
+        trips = walk.context.fresh(node, "turns")
+        start = true if going is None else builder.reshape(going, ())
+        if limit is not None:
+            more = builder.elementwise("less", zero, builder.reshape(limit, ()), dtype=DType.BOOL)
+            start = builder.elementwise("logical_and", start, more, dtype=DType.BOOL)
+        loop = begin_loop(walk.context, node, [start, zero, *carried], [])
+        given = [loop.state[1], loop.state[0], *loop.state[2:]]
+    inner = walk.enter_graph(frame, body)
+    for name, tensor in zip(names, given, strict=True):
+        inner.define(name, tensor)
+
+    def finish() -> None:
+        after = [inner.lookup(name) for name in results[1:]]
+        state, collected = after[: len(carried)], after[len(carried) :]
+        if steps is not None:
+            walk.results(frame, node, loop.finish(trips, state, collected))
+            return
+        again = builder.reshape(inner.lookup(results[0]), ())
+        following = builder.elementwise("add", loop.state[1], one)
+        if limit is not None:
+            more = builder.elementwise("less", following, builder.reshape(limit, ()), dtype=DType.BOOL)
+            again = builder.elementwise("logical_and", again, more, dtype=DType.BOOL)
+        made = loop.finish(
+            trips, [again, following, *state], collected, conditional=True, most_steps=MOST_TURNS
+        )
+        walk.results(frame, node, made[2:])
+
+    inner.finish = finish
+
+
+def _enter_scan(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Tensor | None]) -> None:
+    """A Scan is a loop over the elements of sequences, turned so that they are read forward along dim 0."""
+    builder, body = walk.context.builder, node.graph("body")
+    if node.version < 9:
+        raise ModelError("Scan before opset 9 is not supported; export with a newer opset")
+    count = node.integer("num_scan_inputs")
+    states = [required(inputs, at) for at in range(len(inputs) - count)]
+    given = [required(inputs, at) for at in range(len(inputs) - count, len(inputs))]
+    axes = node.integers("scan_input_axes", [0] * count)
+    backward = node.integers("scan_input_directions", [0] * count)
+    if not count or len(body.input) != len(inputs) or len(body.output) != len(node.outputs):
+        raise ModelError("the body's inputs or outputs do not fit those of the Scan")
+    steps = given[0].shape[checked_axis(axes[0], given[0].rank)]
+    sequences = []
+    for tensor, axis, reverse in zip(given, axes, backward, strict=True):
+        first = checked_axis(axis, tensor.rank)
+        builder.equal(tensor.shape[first], steps, "lengths of the sequences of a Scan")
+        turned = builder.transpose(tensor, [first, *(dim for dim in range(tensor.rank) if dim != first)])
+        sequences.append(reversed_view(builder, turned) if reverse else turned)
+    loop = begin_loop(walk.context, node, states, sequences)
+    inner = walk.enter_graph(frame, body)
+    for info, tensor in zip(body.input, [*loop.state, *loop.elements], strict=True):
+        inner.define(info.name, tensor)
+
+    def finish() -> None:
+        after = [inner.lookup(info.name) for info in body.output]
+        made = loop.finish(steps, after[: len(states)], after[len(states) :])
+        collected = made[len(states) :]
+        out_axes = node.integers("scan_output_axes", [0] * len(collected))
+        out_backward = node.integers("scan_output_directions", [0] * len(collected))
+        for at, (tensor, axis, reverse) in enumerate(zip(collected, out_axes, out_backward, strict=True)):
+            turned = reversed_view(builder, tensor) if reverse else tensor
+            place = checked_axis(axis, tensor.rank)
+            order = [*range(1, place + 1), 0, *range(place + 1, tensor.rank)]
+            made[len(states) + at] = builder.transpose(turned, order)
+        walk.results(frame, node, made)
+
+    inner.finish = finish
+
+
+MAX_TURNS = 1024
+"""Most turns of a Loop that are written out at import."""
+MOST_TURNS = 1 << 31
+"""Turns after which a Loop that data should end is cut off."""
+
+ENTER: Mapping[str, Enter] = {"If": _enter_if, "Loop": _enter_loop, "Scan": _enter_scan}

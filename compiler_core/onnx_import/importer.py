@@ -9,6 +9,7 @@ import onnx
 from compiler_core.constants import Constants
 from compiler_core.errors import ModelError
 from compiler_core.graph import Graph
+from compiler_core.loops import stays_a_loop, written_out
 from compiler_core.onnx_import.builder import Builder, Tensor
 from compiler_core.onnx_import.context import Context, HostOp
 from compiler_core.onnx_import.external import ExternalData
@@ -106,6 +107,16 @@ def _outputs(
     return tuple((info.name, scope[info.name].value) for info in infos)
 
 
+def _simplified(graph: Graph) -> tuple[Graph, Mapping[int, int]]:
+    """Simplified, loops of known length written out and simplified again, and where values went."""
+    simple, places = simplify(graph)
+    plain = written_out(simple)
+    if plain is simple:
+        return simple, places
+    again, moved = simplify(plain)
+    return again, {value: moved[place] for value, place in places.items() if place in moved}
+
+
 def _imported(
     name: str,
     context: Context,
@@ -122,10 +133,13 @@ def _imported(
         names=builder.names,
         constraints=tuple(dict.fromkeys(builder.constraints)),
     )
-    simple, renumbered = simplify(graph)
+    simple, renumbered = _simplified(graph)
     host_ops = []
-    for op in context.host_ops:
+    stays = {op.result for op in simple.ops if stays_a_loop(op)}
+    for op in (*context.host_ops, *context.loops):
         results = tuple(renumbered[value] for value in op.results if value in renumbered)
+        if op in context.loops:
+            results = tuple(value for value in results if value in stays)
         if results:
             host_ops.append(HostOp(op.node, op.op_type, results, op.macs))
     return ImportedModel(

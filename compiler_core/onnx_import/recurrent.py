@@ -1,13 +1,13 @@
-"""RNN, LSTM and GRU: structured steps where the length is known, else compiler_core.host_recurrences."""
+"""RNN, LSTM and GRU: loops of structured steps; rows that end at lengths of their own run on the host."""
 
 from collections.abc import Mapping
 
 from compiler_core.errors import ModelError
-from compiler_core.host_recurrences import ACTIVATIONS
+from compiler_core.host_recurrences import ACTIVATIONS as ON_HOST
 from compiler_core.onnx_import.builder import Tensor
 from compiler_core.onnx_import.context import Build, Context, Inputs, optional, required
 from compiler_core.onnx_import.node import Node
-from compiler_core.onnx_import.recurrent_steps import unrolled
+from compiler_core.onnx_import.recurrent_steps import ACTIVATIONS, structured
 from compiler_core.ops import AttributeValue
 
 
@@ -43,15 +43,23 @@ def _recurrence(function: str, gates: int, states: int) -> Build:
         last = (batch, directions, hidden) if layout else (directions, batch, hidden)
         shapes = [*outputs, *[last] * states]
         attributes = _attributes(node, hidden)
-        steps_written_out = unrolled(context, node, inputs, function, attributes, gates)
-        if steps_written_out is not None:
-            return steps_written_out
+        as_loop = structured(context, node, inputs, function, attributes, gates)
+        if as_loop is not None:
+            return as_loop
+        _check_host(node, attributes)
         macs = steps * batch * directions * gates * hidden * (x.shape[2] + hidden)
         return context.host(
             node, function, inputs, [(shape, x.dtype) for shape in shapes], macs=macs, **attributes
         )
 
     return build
+
+
+def _check_host(node: Node, attributes: Mapping[str, AttributeValue]) -> None:
+    """ModelError where a recurrence that runs on the host has an activation that the host does not know."""
+    for name in str(attributes.get("activations", "")).split(","):
+        if name and (name not in ON_HOST or node.has("activation_alpha") or node.has("activation_beta")):
+            raise ModelError(f"activation {name!r} together with sequence_lens is not supported")
 
 
 def _attributes(node: Node, hidden: object) -> dict[str, AttributeValue]:

@@ -1,4 +1,4 @@
-"""Recurrences of known length as structured steps.
+"""Recurrences as loops of structured steps.
 
 The product of the whole sequence with the input weights is one contraction; each step then adds the product
 of its state with the recurrent weights and applies the gates.
@@ -6,21 +6,79 @@ of its state with the recurrent weights and applies the gates.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from compiler_core.dims import Dim
 from compiler_core.dtypes import DType
 from compiler_core.index_map import axis_index, constant_index
 from compiler_core.onnx_import.builder import Builder, Tensor
 from compiler_core.onnx_import.context import Context, Inputs, optional, required
+from compiler_core.onnx_import.looping import begin_loop, reversed_view
 from compiler_core.onnx_import.movement import concat
 from compiler_core.onnx_import.node import Node
 from compiler_core.onnx_import.views import slice_view
 
-MAX_STEPS = 128
-"""Longest sequence that is written out step by step; a longer one runs on the host."""
+Activation = Callable[[Builder, Tensor, float, float], Tensor]
 
-STRUCTURED = {"relu": "relu", "tanh": "tanh", "sigmoid": "sigmoid", "softplus": "softplus"}
-"""Activations that are one row of the structured-op table."""
+
+def _row(kind: str) -> Activation:
+    return lambda builder, x, alpha, beta: builder.elementwise(kind, x)
+
+
+def _affine(builder: Builder, x: Tensor, alpha: float, beta: float) -> Tensor:
+    return builder.with_number("add", builder.with_number("mul", x, alpha), beta)
+
+
+def _scaled_tanh(builder: Builder, x: Tensor, alpha: float, beta: float) -> Tensor:
+    curve = builder.elementwise("tanh", builder.with_number("mul", x, beta))
+    return builder.with_number("mul", curve, alpha)
+
+
+def _softsign(builder: Builder, x: Tensor, alpha: float, beta: float) -> Tensor:
+    size = builder.with_number("add", builder.elementwise("abs", x), 1.0)
+    return builder.elementwise("div", x, size)
+
+
+def _thresholded_relu(builder: Builder, x: Tensor, alpha: float, beta: float) -> Tensor:
+    above = builder.elementwise("less", builder.scalar(alpha, x.dtype), x, dtype=DType.BOOL)
+    return builder.elementwise("where", above, x, builder.scalar(0.0, x.dtype), dtype=x.dtype)
+
+
+ACTIVATIONS: Mapping[str, tuple[Activation, float | None, float | None]] = {
+    "relu": (_row("relu"), None, None),
+    "tanh": (_row("tanh"), None, None),
+    "sigmoid": (_row("sigmoid"), None, None),
+    "softplus": (_row("softplus"), None, None),
+    "softsign": (_softsign, None, None),
+    "affine": (_affine, 1.0, 0.0),
+    "leakyrelu": (lambda b, x, alpha, beta: b.elementwise("leaky_relu", x, alpha=alpha), 0.01, None),
+    "elu": (lambda b, x, alpha, beta: b.elementwise("elu", x, alpha=alpha), 1.0, None),
+    "thresholdedrelu": (_thresholded_relu, 1.0, None),
+    "scaledtanh": (_scaled_tanh, 1.0, 1.0),
+    "hardsigmoid": (
+        lambda b, x, alpha, beta: b.elementwise("hard_sigmoid", x, alpha=alpha, beta=beta),
+        0.2,
+        0.5,
+    ),
+}
+"""Activations of the recurrences by name, with the defaults of alpha and beta where they take them."""
+
+
+def activations_of(node: Node, names: Sequence[str]) -> list[Callable[[Builder, Tensor], Tensor]]:
+    """The activations called `names`; each takes its alpha and beta from the node's lists, in order."""
+    alphas = iter(node.numbers("activation_alpha", []))
+    betas = iter(node.numbers("activation_beta", []))
+    found: list[Callable[[Builder, Tensor], Tensor]] = []
+    for name in names:
+        function, alpha, beta = ACTIVATIONS[name]
+        first = 0.0 if alpha is None else next(alphas, alpha)
+        second = 0.0 if beta is None else next(betas, beta)
+        found.append(partial(_activated, function, first, second))
+    return found
+
+
+def _activated(function: Activation, alpha: float, beta: float, builder: Builder, x: Tensor) -> Tensor:
+    return function(builder, x, alpha, beta)
 
 
 @dataclass(frozen=True)
@@ -33,7 +91,7 @@ class Cell:
     recurrent: Tensor
     bias: Tensor | None
     peepholes: Tensor | None
-    activations: Sequence[str]
+    activations: Sequence[Callable[[Builder, Tensor], Tensor]]
     attributes: Mapping[str, object]
 
     def apply(self, kind: str, *tensors: Tensor) -> Tensor:
@@ -45,7 +103,7 @@ class Cell:
         limit = self.attributes.get("clip")
         if isinstance(limit, float):
             x = self.builder.elementwise("clip", x, low=-limit, high=limit)
-        return self.apply(STRUCTURED[self.activations[at]], x)
+        return self.activations[at](self.builder, x)
 
     def back(self, state: Tensor, first: int, count: int) -> Tensor:
         """State [batch, hidden] times `count` gates of the recurrent weights, from gate `first` on."""
@@ -85,7 +143,7 @@ def _lstm(cell: Cell, ahead: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor,
     carry = apply("add", apply("mul", f, carry), apply("mul", i, cell.activate(1, c)))
     if cell.peepholes is not None:
         o = apply("add", o, apply("mul", carry, cell.row(cell.peepholes, 1)))
-    shown = apply(STRUCTURED[cell.activations[2]], carry)
+    shown = cell.activations[2](cell.builder, carry)
     return apply("mul", cell.activate(0, o), shown), carry
 
 
@@ -118,10 +176,10 @@ STEPS: Mapping[str, tuple[Step, Sequence[str]]] = {
 }
 
 
-def unrolled(
+def structured(
     context: Context, node: Node, inputs: Inputs, function: str, attributes: Mapping[str, object], gates: int
 ) -> list[Tensor] | None:
-    """Results of a recurrence as steps; None where its length is not known, ragged or above the limit."""
+    """Results of a recurrence as a loop of structured steps; None where rows end at lengths of their own."""
     builder = context.builder
     x, w, r = (required(inputs, at) for at in range(3))
     layout = node.integer("layout", 0)
@@ -131,10 +189,11 @@ def unrolled(
     names = str(attributes.get("activations", "")).split(",")
     backward = {"forward": [0], "reverse": [1], "bidirectional": [0, 1]}[node.text("direction", "forward")]
     names = names if names != [""] else [*default] * len(backward)
-    if not isinstance(steps, int) or not 1 <= steps <= MAX_STEPS or not isinstance(hidden, int):
+    if steps == 0 or not isinstance(hidden, int):
         return None
-    if optional(inputs, 4) is not None or any(name not in STRUCTURED for name in names):
+    if optional(inputs, 4) is not None:
         return None
+    functions = activations_of(node, names)
     states = 2 if function == "lstm" else 1
     rows: list[Tensor] = []
     lasts: list[list[Tensor]] = [[] for _ in range(states)]
@@ -147,22 +206,21 @@ def unrolled(
             r,
             optional(inputs, 3),
             optional(inputs, 7),
-            names[first : first + len(default)],
+            functions[first : first + len(default)],
             attributes,
         )
         ahead = _ahead(cell, x, w, gates, layout=layout, both_biases=function != "gru")
-        state = tuple(
+        ahead = reversed_view(builder, ahead) if reverse else ahead
+        initial = [
             _initial(builder, optional(inputs, 5 + at), direction, batch, hidden, x.dtype, layout)
             for at in range(states)
-        )
-        shown: list[Tensor] = []
-        for time in reversed(range(steps)) if reverse else range(steps):
-            exprs = [constant_index(time), axis_index(0), axis_index(1)]
-            now = builder.view(ahead, [batch, gates * hidden], exprs)
-            state = step(cell, now, state)
-            shown.append(builder.reshape(state[0], (1, 1, batch, hidden)))
-        rows.append(concat(builder, shown[::-1] if reverse else shown, 0))
-        for at, value in enumerate(state):
+        ]
+        loop = begin_loop(context, node, initial, [ahead])
+        state = step(cell, loop.elements[0], loop.state)
+        *ends, shown = loop.finish(steps, state, state[:1])
+        shown = reversed_view(builder, shown) if reverse else shown
+        rows.append(builder.view(shown, (steps, 1, batch, hidden), [axis_index(at) for at in (0, 2, 3)]))
+        for at, value in enumerate(ends):
             lasts[at].append(builder.reshape(value, (1, batch, hidden)))
     y = concat(builder, rows, 1)
     ends = [concat(builder, parts, 0) for parts in lasts]

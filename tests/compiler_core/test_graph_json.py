@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -22,7 +23,9 @@ Damage = Callable[[Any], None]
 def test_a_graph_comes_back_as_it_was(drawn: tuple[Graph, Any]) -> None:
     graph = drawn[0]
     again = graph_from_json(json.loads(json.dumps(graph_to_json(graph), allow_nan=False)))
-    assert (again.values, again.ops) == (graph.values, graph.ops)
+    plain, wanted = ([replace(op, body=None) for op in g.ops] for g in (again, graph))
+    assert (again.values, plain) == (graph.values, wanted)
+    assert graph_to_json(again) == graph_to_json(graph)
     assert (again.inputs, again.outputs) == (graph.inputs, graph.outputs)
 
 

@@ -140,7 +140,7 @@ ATTRIBUTES: dict[str, tuple[tuple[str, Any], ...]] = {
 }
 INTEGERS_ONLY = {kind for kind in OPS if kind.startswith(("bit_", "shift_"))}
 POSITIVE_SECOND = {"shift_left", "shift_right", "mod", "div", "pow", "quantize", "dequantize"}
-DRAWN_BY_MAP = {"contract", "sum", "prod", "max", "min", "view", "concat", "gather", "host"}
+DRAWN_BY_MAP = {"contract", "sum", "prod", "max", "min", "view", "concat", "gather", "host", "loop"}
 ELEMENTWISE = tuple(
     kind for kind, row in OPS.items() if row.unit is Unit.VECTOR and row.reducer is None and kind != "concat"
 )
@@ -311,9 +311,41 @@ def gather(b: Builder, x: int, draw: Callable[..., Any]) -> int:
     return b.op("gather", (count, *shape[1:]), (), (Access(x, exprs), Access(indices, (axis_index(0),))))
 
 
+def loop(b: Builder, x: int, draw: Callable[..., Any]) -> int | None:
+    """A recurrence along the first dim: state = clip(weight * state + element), the last or all of them."""
+    shape = b.shape(x)
+    if len(shape) < 2 or not 1 <= shape[0] <= 7:
+        return None
+    kind, whole = TensorType(shape[1:], b.dtype), len(shape) - 1
+    state, weight = b.input(shape[1:]), b.input((shape[-1],), high=3)
+    scaled = Access(2, (axis_index(whole - 1),))
+    limits = (("high", LIMIT), ("low", -LIMIT))
+    pointwise = (P,) * whole
+    body = Graph(
+        values=(kind, kind, TensorType((shape[-1],), b.dtype), kind, kind, kind),
+        ops=(
+            Op("mul", shape[1:], pointwise, (same(0, whole), scaled), 3),
+            Op("sub", shape[1:], pointwise, (same(1, whole), same(3, whole)), 4),
+            Op("clip", shape[1:], pointwise, (same(4, whole),), 5, limits),
+        ),
+        inputs=(0, 1, 2),
+        outputs=(5, 5),
+    )
+    output = draw(st.integers(0, 1))
+    attributes = (("carried", 1), ("conditional", 0), ("most_steps", 0), ("output", output), ("scanned", 1))
+    operands = tuple(
+        Access(value, (IndexExpr(source=0),) * len(b.shape(value))) for value in (state, x, weight)
+    )
+    b.values.append(TensorType(shape if output else shape[1:], b.dtype))
+    domain = shape if output else (*shape[1:], shape[0])
+    kinds = (S, *pointwise) if output else (*pointwise, R)
+    b.ops.append(Op("loop", domain, kinds, operands, len(b.values) - 1, attributes, body))
+    return len(b.values) - 1
+
+
 STEPS = (
     convolution, convolution, matmul, gram, elementwise, elementwise, binary, binary, reduction,
-    pooling, view, resize, concat, cumulative_sum, gather, on_host,
+    pooling, view, resize, concat, cumulative_sum, gather, on_host, loop,
 )  # fmt: skip
 
 
@@ -330,7 +362,7 @@ def graphs(draw: Callable[..., Any], most_steps: int = 6) -> tuple[Graph, dict[i
         result = draw(st.sampled_from(STEPS))(b, source, draw)
         if result is not None and 0 < np.prod(b.shape(result)) <= 3000:
             made.append(result)
-    if all(op.kind == "host" for op in b.ops):
+    if all(op.kind in ("host", "loop") for op in b.ops):
         made.append(elementwise(b, made[-1], draw))
     unread = {op.result for op in b.ops} - {access.value for op in b.ops for access in op.operands}
     return b.graph(tuple(sorted(unread))), b.data
