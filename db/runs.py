@@ -41,6 +41,7 @@ from db.rows import (
 )
 from db.schema import effort, model, run, target, trial, workload
 from db.session import Database
+from db.workers import Seen, note_seen
 from db.writes import pieces, put, run_ids, workload_ids
 from measure.results import Status
 
@@ -152,8 +153,10 @@ class Runs:
             if entries:
                 connection.execute(insert(effort), entries)
 
-    def commit_trials(self, trials: Sequence[Trial], guard: Guard | None = None) -> None:
-        """Appends a batch, all or nothing; when it returns, the batch is durable.
+    def commit_trials(
+        self, trials: Sequence[Trial], guard: Guard | None = None, workers: Sequence[Seen] = ()
+    ) -> None:
+        """Appends a batch, all or nothing; when it returns, the batch is durable. `workers` measured it.
 
         Where a trial decides about a best (a confirmation, or wrong numbers), that best is derived again in
         the same transaction. `guard` (from Jobs.guard) is asked first, there too. RecordError when a trial is
@@ -175,6 +178,7 @@ class Runs:
                     f"run {first.run!r}: a trial from number {first.number} on is recorded already or breaks "
                     f"a rule of the table ({' '.join(str(error.orig).split())[:200]}); nothing was written"
                 ) from error
+            note_seen(connection, workers)
             for key in _decided(connection, trials):
                 derive_again(connection, key)
 

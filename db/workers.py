@@ -1,12 +1,14 @@
 """Who measures: the workers ever seen, and which of them are not to be believed for now."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
-from sqlalchemy import select, update
+from sqlalchemy import Connection, select, update
 
 from compiler_core.errors import RecordError
 from db.columns import database_clock
+from db.records import plain_name, plain_text
 from db.schema import worker
 from db.session import Database
 from db.writes import insert_missing
@@ -29,6 +31,31 @@ class WorkerRow:
     reason: str
     first_seen_at_s: float
     last_seen_at_s: float
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a pool says of one of its workers; `reason` where it is quarantined."""
+
+    name: str
+    device: str
+    state: WorkerState = WorkerState.HEALTHY
+    reason: str = ""
+
+
+def note_seen(connection: Connection, workers: Iterable[Seen]) -> None:
+    """Notes inside a transaction of the caller that these workers are alive, and what state they are in."""
+    for each in sorted(workers, key=lambda worker: worker.name):  # in one order, or two runs may deadlock
+        row = {
+            "name": plain_name(each.name),
+            "device": plain_name(each.device),
+            "state": each.state,
+            "reason": plain_text(each.reason),
+        }
+        insert_missing(connection, worker, [row], key="name")
+        connection.execute(
+            update(worker).where(worker.c.name == row["name"]).values(**row, last_seen_at_s=database_clock())
+        )
 
 
 class Workers:

@@ -4,6 +4,7 @@ Everything a run knows about the database is here; trials are committed before a
 """
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -30,6 +31,8 @@ from db.records import (
 from db.records import Trial as Record
 from db.repository import Repository
 from db.runs import Guard
+from db.workers import Seen, WorkerState
+from measure.pool import Pool
 from measure.results import Measurement, Status
 from search_space.knobs import Config
 from search_space.network import NetworkTask
@@ -64,6 +67,7 @@ class Book:
     job: str | None = None
     guard: Guard | None = None
     run: RunRow | None = None
+    pool: Pool | None = None
     _next_number: int = 0
     _confirmations: int = 0
     _bounds: dict[str, float] = field(default_factory=dict)
@@ -95,12 +99,10 @@ class Book:
         """The largest trial budget a finished run has given this network."""
         return self.repository.ledger(self.key(self.network.digest)).trials_budget
 
-    def open(
-        self, tasks: Sequence[KernelTask], name: str, seed: int, trials: int, settings: Mapping[str, object]
-    ) -> None:
+    def open(self, name: str, seed: int, trials: int, settings: Mapping[str, object]) -> None:
         """Make known what the run refers to; start it, or go on with the one that was cut off."""
         self.repository.put_target(TargetRow(self.target.digest, self.target.name, self.target_text))
-        self.repository.put_workloads([*map(kernel_row, tasks), network_row(self.network)])
+        self.repository.put_workloads([network_row(self.network)])
         self.repository.put_model(ModelRow(self.network.digest, name))
         asked = NewRun(
             target_digest=self.target.digest,
@@ -113,7 +115,6 @@ class Book:
             job=self.job,
         )
         self.run = self.repository.resume_run(asked) or self.repository.start_run(asked)
-        self._bounds = {task.digest: task.bound_us for task in tasks}
 
     @property
     def uid(self) -> str:
@@ -121,19 +122,23 @@ class Book:
         assert self.run is not None, "open the book first"
         return self.run.uid
 
-    def earlier(self) -> Mapping[str, list[Trial]]:
-        """The search trials this run committed before it was cut off, by workload digest, in order."""
-        found: dict[str, list[Trial]] = {}
+    def earlier(self) -> list[tuple[str, Trial]]:
+        """The kernel trials this run committed before it was cut off, in that order, with workload digests."""
+        found: list[tuple[str, Trial]] = []
+        count = Counter[str]()
         for row in self.repository.trials_of_run(self.uid):
-            own = found.setdefault(row.key.workload_digest, [])
-            own.append(Trial(len(own), row.trial.config, row.trial.measurement))
             self._next_number = row.trial.number + 1
+            digest = row.key.workload_digest
+            if digest != self.network.digest:
+                found.append((digest, Trial(count[digest], row.trial.config, row.trial.measurement)))
+                count[digest] += 1
         confirmed = self.repository.trials_of_run(self.uid, Purpose.CONFIRMATION)
         self._confirmations = max((row.trial.number + 1 for row in confirmed), default=0)
         return found
 
     def commit(self, task: KernelTask, trials: Sequence[Trial]) -> None:
         """Append a batch of search trials; durable when this returns."""
+        self._introduce(task)
         first = self._next_number
         self.repository.commit_trials(
             [
@@ -141,10 +146,28 @@ class Book:
                 for at, trial in enumerate(trials)
             ],
             self.guard,
+            self._seen(),
         )
         self._next_number += len(trials)
 
     def publish(
+        self,
+        task: KernelTask,
+        config: Config,
+        confirmations: Sequence[Measurement],
+        verification: Verification,
+    ) -> Best | None:
+        """Commit the confirmations of a kernel's verified Config, and derive its best anew."""
+        self._introduce(task)
+        return self._publish(task.digest, task.space.digest, config, confirmations, verification)
+
+    def publish_network(
+        self, config: Config, confirmations: Sequence[Measurement], verification: Verification
+    ) -> Best | None:
+        """Commit the confirmations of a verified Config of the whole network, and derive its best anew."""
+        return self._publish(self.network.digest, NETWORK_SPACE, config, confirmations, verification)
+
+    def _publish(
         self,
         digest: str,
         space_digest: str,
@@ -152,7 +175,6 @@ class Book:
         confirmations: Sequence[Measurement],
         verification: Verification,
     ) -> Best | None:
-        """Commit the confirmations of a verified Config, and derive the best of its key anew."""
         first = self._confirmations
         self.repository.commit_trials(
             [
@@ -196,6 +218,27 @@ class Book:
         """End the run and enter what it spent on every workload."""
         efforts = [Effort(digest, trials, regret) for digest, trials in spent.items()]
         self.repository.finish_run(self.uid, reason, regret, efforts, self.guard)
+
+    def _seen(self) -> list[Seen]:
+        """What is new of the workers, for the table of who measures."""
+        if self.pool is None:
+            return []
+        device = self.pool.info().name
+        return [
+            Seen(
+                each.name,
+                device,
+                WorkerState.QUARANTINED if each.phase == "quarantined" else WorkerState.HEALTHY,
+                each.reason,
+            )
+            for each in self.pool.news()
+        ]
+
+    def _introduce(self, task: KernelTask) -> None:
+        """Make a kernel known before anything refers to it."""
+        if task.digest not in self._bounds:
+            self.repository.put_workloads([kernel_row(task)])
+            self._bounds[task.digest] = task.bound_us
 
     def _record(
         self,

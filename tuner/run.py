@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from compiler_core.errors import UsageError
+from compiler_core.pipeline import Plan
 from db.runs import Guard
 from measure.pool import Pool
 from tuner.conclude import choose_kernels, conclude_network, recall_network
@@ -60,12 +61,15 @@ def run(
         if level >= 2 and session.book.spent() >= budget and (known := recall_network(session)):
             return summarise(session, known, StopReason.DATABASE, time.monotonic() - start)
         if budget == 0:
+            if level > 0:
+                session.planner.replan()
             guess_kernels(session, use_database=level > 0)
             return summarise(session, guess_network(session), StopReason.BUDGET, time.monotonic() - start)
         with simulated_pool(session.target.name, session.book.target_text, workers, ray) as pool:
             pool.start()
-            reason = _search(session, pool, budget, time_limit_s, sampler, factory, cancelled)
-            outcome = conclude_network(session, pool)
+            session.book.pool = pool
+            reason, plans = _search(session, pool, budget, time_limit_s, sampler, factory, cancelled)
+            outcome = conclude_network(session, plans, pool)
             session.book.close(reason, session.spent | {session.network.task.digest: budget}, None)
         return summarise(session, outcome, reason, time.monotonic() - start)
 
@@ -78,21 +82,23 @@ def _search(
     sampler: str | None,
     factory: SamplerFactory | None,
     cancelled: Callable[[], bool],
-) -> StopReason:
-    """Spend the budget on the kernels, and settle what each will run with."""
+) -> tuple[StopReason, list[Plan]]:
+    """Spend the budget on the kernels, settle what each will run with, and name the plans worth measuring."""
     book = session.book
     settings = {"sampler": sampler, "time_limit_s": time_limit_s}
-    book.open(session.tasks, session.model.name, session.seed, budget, settings)
-    known = {digest: (best.config, best.latency_us) for digest, best in session.known.items()}
+    book.open(session.model.name, session.seed, budget, settings)
+    session.listener(Phase("plan", "which ops run together, by what records and drafts promise"))
     search = NetworkSearch(
-        session.tasks,
+        session.planner,
         f"seed {session.seed}",
+        budget,
         session.settings,
-        known=known,
-        earlier=book.earlier(),
+        known=session.known_configs,
         sampler=factory,
     )
-    session.listener(Phase("search", f"{len(session.tasks)} distinct kernels, {budget} trials"))
+    search.resume(book.earlier())
+    distinct = f"{len(search.plan.groups)} kernels, {len(search.plan.counts)} distinct"
+    session.listener(Phase("search", f"{distinct}, {budget} trials"))
     reason = search.run(
         pool,
         StopRule(max_trials=budget, time_limit_s=time_limit_s),
@@ -102,8 +108,7 @@ def _search(
         cancelled=cancelled,
     )
     session.listener(Phase("verify", "emulating the best kernels, and measuring them again"))
-    choose_kernels(session, search, pool)
-    return reason
+    return reason, choose_kernels(session, search, pool)
 
 
 def budget_of(level: int, trials: int | None, time_limit_s: float | None) -> int:

@@ -16,7 +16,7 @@ from db.repository import Repository
 from db.selectors import SelectorRow, Selectors
 from db.session import Database
 from db.uploads import Uploads
-from db.workers import Workers, WorkerState
+from db.workers import Seen, Workers, WorkerState
 from measure.results import Status
 from tests.db.samples import (
     OTHER_TARGET,
@@ -427,6 +427,22 @@ class StorageSuite:
         assert row.last_seen_at_s >= row.first_seen_at_s
         with pytest.raises(RecordError, match="never seen"):
             workers.judge("worker-2", WorkerState.HEALTHY)
+
+    def test_a_batch_says_who_measured_it(self, database: Database, repository: Repository) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        sick = Seen("farm-2", "simulated", WorkerState.QUARANTINED, "canary 3 % off")
+        repository.commit_trials([trial(run, 0, row)], workers=[Seen("farm-1", "simulated"), sick])
+        states = {each.name: (each.state, each.reason) for each in Workers(database).list()}
+        assert states["farm-1"] == (WorkerState.HEALTHY, "")
+        assert states["farm-2"] == (WorkerState.QUARANTINED, "canary 3 % off")
+        repository.commit_trials([trial(run, 1, row)], workers=[Seen("farm-2", "simulated")])
+        after = {each.name: each for each in Workers(database).list()}
+        assert after["farm-2"].state is WorkerState.HEALTHY
+        assert after["farm-2"].first_seen_at_s <= after["farm-2"].last_seen_at_s
+        with pytest.raises(RecordError):
+            repository.commit_trials([trial(run, 1, row)], workers=[Seen("farm-3", "simulated")])
+        assert "farm-3" not in {each.name for each in Workers(database).list()}
 
     def test_selectors_answer_by_interval(self, database: Database, repository: Repository) -> None:
         row = workload()
