@@ -29,8 +29,9 @@ from compiler_core.verify import verify_program
 from search_space.codec import tiling_of
 from search_space.knobs import Rows
 from search_space.moves import sample
-from search_space.rules import KnobLayout, kernel_space
+from search_space.rules import KnobLayout
 from search_space.space import Space
+from search_space.validity import kernel_space
 
 TARGETS = ("ascend910", "ethos_u55_256")
 SCHEDULES, QUICK_SCHEDULES = 50, 5

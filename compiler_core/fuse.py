@@ -8,6 +8,7 @@ readers (each reader's group gets its own: they cost nothing), so no kernel exis
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 from compiler_core.graph import Graph
 from compiler_core.ops import Unit
@@ -158,12 +159,18 @@ def in_data_order(graph: Graph, groups: Sequence[Group]) -> tuple[Group, ...] | 
             and above in storing
         }
         needs.append(sources - {number})
+    readers: list[list[int]] = [[] for _ in groups]
+    for number, sources in enumerate(needs):
+        for source in sources:
+            readers[source].append(number)
+    ready = [(max(groups[number]), number) for number, sources in enumerate(needs) if not sources]
+    heapify(ready)
     done: list[int] = []
-    waiting = sorted(range(len(groups)), key=lambda number: max(groups[number]))
-    while waiting:
-        ready = next((n for n in waiting if needs[n] <= set(done)), None)
-        if ready is None:
-            return None
-        waiting.remove(ready)
-        done.append(ready)
-    return tuple(groups[number] for number in done)
+    while ready:
+        _, number = heappop(ready)
+        done.append(number)
+        for reader in readers[number]:
+            needs[reader].discard(number)
+            if not needs[reader]:
+                heappush(ready, (max(groups[reader]), reader))
+    return tuple(groups[number] for number in done) if len(done) == len(groups) else None

@@ -3,8 +3,10 @@
 groups -> kernels (canonical Workloads) -> regions -> lowered kernels -> stages -> LLB offsets
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from compiler_core.errors import ConfigError
 from compiler_core.fuse import FusionPolicy, Group, group_greedily
@@ -36,6 +38,11 @@ class Plan:
     kernels: tuple[Kernel | None, ...]
     regions: Mapping[str, Regions] = field(repr=False)
 
+    @cached_property
+    def counts(self) -> Mapping[str, int]:
+        """How often the network runs each distinct kernel, by workload digest, in order of first use."""
+        return Counter(kernel.workload.digest for kernel in self.kernels if kernel is not None)
+
 
 def plan_graph(graph: Graph, target: Target, policy: FusionPolicy | None = None) -> Plan:
     """Fuse and place: everything about a network that is settled before its kernels are tuned."""
@@ -43,15 +50,18 @@ def plan_graph(graph: Graph, target: Target, policy: FusionPolicy | None = None)
     return plan_groups(graph, groups, target)
 
 
-def plan_groups(graph: Graph, groups: Sequence[Group], target: Target) -> Plan:
-    """The Plan for given groups, run one after the other in the order given."""
+def plan_groups(
+    graph: Graph, groups: Sequence[Group], target: Target, known: Mapping[str, Regions] | None = None
+) -> Plan:
+    """The Plan for given groups, run one after the other in the order given; `known` saves their analysis."""
     lives = lifetimes(graph, groups, range(len(groups)), target)
     levels = place_values(lives, len(groups), int(target.llb_bytes * LLB_SHARE))
     kernels = tuple(None if is_host(graph, group) else kernel_of(graph, group, levels) for group in groups)
     regions: dict[str, Regions] = {}
     for kernel in kernels:
         if kernel is not None and kernel.workload.digest not in regions:
-            regions[kernel.workload.digest] = Regions(kernel.workload)
+            analysed = (known or {}).get(kernel.workload.digest)
+            regions[kernel.workload.digest] = analysed or Regions(kernel.workload)
     return Plan(graph, tuple(groups), levels, kernels, regions)
 
 

@@ -21,8 +21,9 @@ from db.lookup import Answer, lookup_many
 from db.records import Best, Objective, WorkloadRow
 from db.repository import Repository
 from db.session import Database
-from search_space.rules import KnobLayout, kernel_space
+from search_space.rules import KnobLayout
 from search_space.space import Space
+from search_space.validity import kernel_space
 
 
 def ask(

@@ -87,14 +87,20 @@ def network_schedule(task: NetworkTask, config: Config, target: Target) -> tuple
     ConfigError when a group is not one of this network, or a kernel has no Config.
     """
     plan = plan_groups(task.graph, _groups_of(config, task.graph), target)
+    configs = kernel_configs(config, plan)
+    return plan, schedule_of(plan, {d: tiling_of(configs[d], regions) for d, regions in plan.regions.items()})
+
+
+def kernel_configs(config: Config, plan: Plan) -> Mapping[str, Config]:
+    """The Config of every distinct kernel of the plan, by digest; ConfigError where one is missing."""
     values = dict(config.items)
     chosen = {}
-    for digest, regions in plan.regions.items():
+    for digest in plan.regions:
         text = values.get(_KERNEL + digest[:16])
         if not isinstance(text, str):
             raise ConfigError(f"the network's config has no entry for kernel {digest[:16]}")
-        chosen[digest] = tiling_of(Config.from_json(text), regions)
-    return plan, schedule_of(plan, chosen)
+        chosen[digest] = Config.from_json(text)
+    return chosen
 
 
 def _groups_of(config: Config, graph: Graph) -> tuple[Group, ...]:

@@ -123,7 +123,7 @@ class Book:
         return self.run.uid
 
     def earlier(self) -> list[tuple[str, Trial]]:
-        """The kernel trials this run committed before it was cut off, in that order, with workload digests."""
+        """The kernel trials this run committed before it was cut off, in that order, by workload digest."""
         found: list[tuple[str, Trial]] = []
         count = Counter[str]()
         for row in self.repository.trials_of_run(self.uid):

@@ -26,7 +26,6 @@ from compiler_core.workload import Kernel
 from db.records import Verification
 from search_space.codec import tiling_of
 from search_space.knobs import Config
-from search_space.network import network_schedule
 from tuner.session import Session
 
 RELATIVE_TOLERANCE = 1e-4
@@ -112,9 +111,9 @@ def check_network(session: Session, config: Config) -> Verification:
     on the values of the whole network. Raises VerifyError when a rule is broken or a value differs, which
     after the checks of the kernels would be a defect of ours.
     """
-    graph, target = session.plan.graph, session.target
-    _, schedule = network_schedule(session.network.task, config, target)
-    program = compile_graph(graph, session.in_own_numbers(schedule), target, session.plan)
+    graph, target = session.graph, session.target
+    plan, schedule = session.schedule_of(config)
+    program = compile_graph(graph, schedule, target, plan)
     require_sound(graph, program, target)
     inputs = random_inputs(graph, session.seed)
     expected = interpret(graph, inputs)

@@ -1,10 +1,10 @@
 """The end of a run: check the best Configs, confirm them, publish them, and measure the whole network."""
 
+from compiler_core.pipeline import Plan
 from db.records import Verification
 from measure.pool import Pool
-from measure.results import Measurement, Status
+from measure.results import Status
 from search_space.knobs import Config
-from tuner.book import NETWORK_SPACE
 from tuner.check import KernelCheck, check_network
 from tuner.network_search import NetworkSearch
 from tuner.problem import objective_value
@@ -14,59 +14,82 @@ from tuner.tasks import KernelTask
 
 CHECKED = 4
 """How many of a kernel's best Configs are checked before its default is taken instead."""
+MOST_PLANS = 3
+"""How many of the plans that were followed are measured whole, besides the default and what was known."""
+HOPELESS = 1.1
+"""A plan whose kernels add up to more than this times the best plan's is not measured whole."""
 
 
-def choose_kernels(session: Session, search: NetworkSearch, pool: Pool) -> None:
-    """Settle every kernel: the best Config that is checked and confirmed, never worse than what was known."""
+def choose_kernels(session: Session, search: NetworkSearch, pool: Pool) -> list[Plan]:
+    """Settle the kernels of the most promising plans, and return these, best first.
+
+    A kernel runs the best Config that is checked and confirmed, never a worse one than was known before. A
+    plan with a kernel that has none is not among them.
+    """
     session.spent |= search.spent
-    for task in session.tasks:
-        known = session.known.get(task.digest)
-        found = _best_sound(session, task, search.ranked(task.digest), pool)
-        if known is not None and (found is None or known.latency_us <= found.latency_us):
-            session.choices[task.digest] = Choice(known.config, known.latency_us, "database")
-        elif found is not None:
-            session.choices[task.digest] = found
-        else:
-            session.choices[task.digest] = Choice(task.default, float("nan"), "default")
+    sums = [(search.sum_us(plan), -at) for at, plan in enumerate(search.plans)]
+    least = min(sums)[0]
+    plans = [search.plans[-at] for us, at in sorted(sums)[:MOST_PLANS] if us <= HOPELESS * least]
+    for plan in plans:
+        for task in session.planner.tasks_of(plan):
+            if task.digest not in session.choices:
+                choice = _choice(session, task, search, pool)
+                session.choices |= {task.digest: choice} if choice else {}
+    return [plan for plan in plans if set(plan.counts) <= set(session.choices)]
 
 
-def _best_sound(
-    session: Session, task: KernelTask, ranked: list[tuple[Config, Measurement]], pool: Pool
-) -> Choice | None:
-    """The first of the best few Configs that computes the right numbers and keeps its time, published."""
-    if not ranked:
+def _choice(session: Session, task: KernelTask, search: NetworkSearch, pool: Pool) -> Choice | None:
+    session.recall((task,))
+    known = session.known.get(task.digest)
+    guess = session.planner.prices.kernels.get(task.digest)
+    configs = [config for config, _ in search.ranked(task.digest)[:CHECKED]]
+    if guess is not None and guess.guess is not None and known is None:
+        configs.append(guess.guess)
+    found = _best_sound(session, task, configs, pool)
+    if known is not None and (found is None or known.latency_us <= found.latency_us):
+        return Choice(known.config, known.latency_us, "database")
+    return found
+
+
+def _best_sound(session: Session, task: KernelTask, configs: list[Config], pool: Pool) -> Choice | None:
+    """The first of `configs` that computes the right numbers and keeps its time, published."""
+    if not configs:
         return None
     check = KernelCheck(task.regions, session.target, session.seed)
-    for config, _ in ranked[:CHECKED]:
+    for config in configs:
         if check.objection(config):
             continue
         confirmations = pool.confirm(task.workload, config)
         if any(measured.status is not Status.OK for measured in confirmations):
             continue
-        best = session.book.publish(
-            task.digest, task.space.digest, config, confirmations, Verification.VALUE_EXACT
-        )
+        best = session.book.publish(task, config, confirmations, Verification.VALUE_EXACT)
         if best is not None:
             return Choice(best.config, best.latency_us, "measured")
     return None
 
 
-def conclude_network(session: Session, pool: Pool) -> Outcome:
-    """Measure the default and the tuned network whole, and publish the better; an answer never regresses."""
+def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome:
+    """Measure the default, the plans as tuned and what was known whole; publish the best.
+
+    The default and the known best are among them, so an answer never regresses.
+    """
     objective = session.settings.objective
     task = session.network.task
     session.book.set_bound(task.digest, session.bound_us)
-    configs = [session.default_config, session.tuned_config]
     known = session.book.known_network()
+    configs = [session.default_config, *(session.config_of(plan) for plan in plans)]
     if known is not None:
         configs.append(known.config)
+    configs = list(dict.fromkeys(configs))
     measured = pool.measure(task, configs, floor_us=session.bound_us)
     session.book.commit_network(list(zip(configs, measured, strict=True)))
     values = [objective_value(each, objective) for each in measured]
     ranked = sorted((value, at) for at, value in enumerate(values) if value is not None)
-    verification = check_network(session, configs[ranked[0][1]])
-    confirmations = pool.confirm(task, configs[ranked[0][1]])
-    session.book.publish(task.digest, NETWORK_SPACE, configs[ranked[0][1]], confirmations, verification)
+    best = configs[ranked[0][1]]
+    verification = check_network(session, best)
+    confirmations = pool.confirm(task, best)
+    session.book.publish_network(best, confirmations, verification)
+    session.adopt(best)
     return Outcome(Figures.of(measured[0]), Figures.of(measured[ranked[0][1]]), str(verification))
 
 
@@ -74,10 +97,8 @@ def recall_network(session: Session) -> Outcome | None:
     """What the database knows of the whole network, or None when that is not everything the report needs."""
     best = session.book.known_network()
     default = session.book.network_trial(session.default_config)
-    if best is None or default is None or any(task.digest not in session.known for task in session.tasks):
+    if best is None or default is None:
         return None
-    for task in session.tasks:
-        known = session.known[task.digest]
-        session.choices[task.digest] = Choice(known.config, known.latency_us, "database")
+    session.adopt(best.config)
     tuned = Figures(best.latency_us, best.latency_cycles or 0.0, best.energy_uj, best.peak_bytes)
     return Outcome(Figures.of(default), tuned, str(best.verification))

@@ -15,13 +15,14 @@ def explain_gap(session: Session, latency_us: float) -> Gap:
     beyond its arithmetic is bandwidth; every launch beyond the first is launch. The rest is the remainder.
     """
     bound = session.bound_us
-    launches = sum(task.count for task in session.tasks) - 1
+    counts = session.plan.counts
+    launches = sum(counts.values()) - 1
     launch = launches * session.target.launch_cycles / session.target.cycles_per_us
     padding = bandwidth = 0.0
     for task in session.tasks:
         pad, band = _of_kernel(task, session.choices[task.digest].config)
-        padding += task.count * pad
-        bandwidth += task.count * band
+        padding += counts[task.digest] * pad
+        bandwidth += counts[task.digest] * band
     rest = latency_us - bound - launch - padding - bandwidth
     return Gap(latency_us / bound, launch, padding, bandwidth, rest)
 

@@ -7,10 +7,7 @@ from typing import Any
 
 from compiler_core.pipeline import compile_graph
 from compiler_core.program import Program
-from compiler_core.schedule import Schedule
 from db.lookup import Answer, Hit, lookup_many
-from db.records import Best
-from search_space.network import network_schedule
 from tuner.book import kernel_row
 from tuner.guess import guess_kernels
 from tuner.session import Session, open_session
@@ -57,6 +54,8 @@ def lookup(
     """`tune lookup`: hit or miss per kernel of a network, and why a miss. Writes nothing."""
     session = open_session(model, target, objective, dims, 0, database, read_only=True)
     best = session.book.known_network()
+    if best is not None:
+        session.planner.plan, _ = session.schedule_of(best.config)
     answers = lookup_many(
         session.book.repository,
         [kernel_row(task) for task in session.tasks],
@@ -72,7 +71,7 @@ def lookup(
         session.target.name,
         None if best is None else best.latency_us,
         tuple(
-            _answer(answer, task.count, tuple(op.kind for op in task.regions.graph.ops))
+            _answer(answer, session.plan.counts[task.digest], tuple(op.kind for op in task.regions.graph.ops))
             for answer, task in zip(answers, session.tasks, strict=True)
         ),
     )
@@ -110,19 +109,11 @@ def compile_known(
     """
     session = open_session(model, target, objective, dims, 0, database, read_only=True)
     best = session.book.known_network()
-    if best is not None:
-        program = compile_graph(
-            session.plan.graph, _own_schedule(session, best), session.target, session.plan
-        )
-        return Compiled(session, program, {task.digest: "network" for task in session.tasks})
-    guess_kernels(session, use_database=True)
-    _, schedule = network_schedule(session.network.task, session.tuned_config, session.target)
-    program = compile_graph(
-        session.plan.graph, session.in_own_numbers(schedule), session.target, session.plan
-    )
-    return Compiled(session, program, {digest: c.source for digest, c in session.choices.items()})
-
-
-def _own_schedule(session: Session, best: Best) -> Schedule:
-    _, schedule = network_schedule(session.network.task, best.config, session.target)
-    return session.in_own_numbers(schedule)
+    if best is None:
+        guess_kernels(session, use_database=True)
+    else:
+        session.adopt(best.config)
+    plan, schedule = session.schedule_of(session.tuned_config)
+    program = compile_graph(session.graph, schedule, session.target, plan)
+    sources = {digest: session.choices[digest].source for digest in plan.counts}
+    return Compiled(session, program, sources if best is None else dict.fromkeys(sources, "network"))

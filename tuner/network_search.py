@@ -1,13 +1,19 @@
-"""The search over a network: one study a kernel, one shared model, a budget that goes where it pays."""
+"""The search over a network: one study a kernel, one shared model, a budget that goes where it pays.
+
+Three times on the way the network is planned anew from what was measured: kernels whose fusion turned out not
+to pay are taken apart, others join, and the budget follows the plan.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from compiler_core.pipeline import Plan
 from measure.pool import Pool
 from measure.results import Measurement
 from search_space.knobs import Config
-from tuner.events import Listener, Measured
+from tuner.events import Listener, Measured, Phase
 from tuner.kernel_search import KernelSearch, SamplerFactory, SearchSettings
+from tuner.planner import Planner
 from tuner.problem import Trial, objective_value
 from tuner.run_model import RunModel
 from tuner.scheduler import Standing, next_task
@@ -15,52 +21,72 @@ from tuner.stopping import Progress, StopReason, StopRule, stop_reason
 from tuner.tasks import KernelTask
 
 Commit = Callable[[KernelTask, Sequence[Trial]], None]
+Known = Callable[[Sequence[KernelTask]], Mapping[str, tuple[Config, float]]]
+REPLANS = (0.25, 0.5, 0.75)
+"""Shares of the budget after which the network is planned anew."""
 
 
 @dataclass
 class _Search:
-    """One kernel's search, and whether it has anything left to ask."""
+    """One kernel's search, what records say of it, and whether it has anything left to ask."""
 
     task: KernelTask
     kernel: KernelSearch
     known_us: float | None
     open: bool = True
 
-    def standing(self) -> Standing:
+    @property
+    def best_us(self) -> float | None:
+        """The lowest latency measured or known."""
         best = self.kernel.best
         measured = [best.measurement.latency_us] if best is not None else []
-        known = [us for us in (*measured, self.known_us) if us is not None]
-        trials = len(self.kernel.trials)
+        return min((us for us in (*measured, self.known_us) if us is not None), default=None)
+
+    def standing(self, count: int) -> Standing:
+        """Where it stands when the network runs its kernel `count` times."""
+        best, trials = self.kernel.best, len(self.kernel.trials)
         since = trials - (best.number + 1 if best is not None else 0)
-        return Standing(
-            self.task.count, min(known, default=None), self.task.bound_us, trials, since, self.open
-        )
+        return Standing(count, self.best_us, self.task.bound_us, trials, since, self.open and count > 0)
 
 
 class NetworkSearch:
-    """All kernels of a network. `known` are Configs (and latencies) a database already holds."""
+    """The kernels of a network under a changing plan. `known` answers Configs (and latencies) from records.
+
+    `plans` are all plans that were followed, the last one last.
+    """
 
     def __init__(
         self,
-        tasks: Sequence[KernelTask],
+        planner: Planner,
         run: str,
+        budget: int,
         settings: SearchSettings,
         *,
-        known: Mapping[str, tuple[Config, float]],
-        earlier: Mapping[str, Sequence[Trial]],
-        closed: frozenset[str] = frozenset(),
+        known: Known = lambda tasks: {},
         sampler: SamplerFactory | None = None,
     ) -> None:
-        model = RunModel(run)
         self.settings = settings
         self.searches: dict[str, _Search] = {}
-        for task in tasks:
-            config = known.get(task.digest)
-            problem = task.problem((config[0],) if config else ())
-            kernel = KernelSearch(problem, run, model, settings, sampler)
-            kernel.resume(earlier.get(task.digest, ()))
-            us = config[1] if config else None
-            self.searches[task.digest] = _Search(task, kernel, us, task.digest not in closed)
+        self.plans: list[Plan] = []
+        self._planner = planner
+        self._run = run
+        self._known = known
+        self._sampler = sampler
+        self._model = RunModel(run)
+        self._replans = sorted({int(share * budget) for share in REPLANS} - {0})
+        self._follow(planner.replan())
+
+    def resume(self, earlier: Sequence[tuple[str, Trial]]) -> None:
+        """Go on where a run was cut off: `earlier` are its trials in the order they were committed."""
+        while earlier:
+            batch = earlier[: self._until_replan(len(earlier))]
+            by_kernel: dict[str, list[Trial]] = {}
+            for digest, trial in batch:
+                by_kernel.setdefault(digest, []).append(trial)
+            for digest, trials in by_kernel.items():
+                self.searches[digest].kernel.resume(trials)
+            earlier = earlier[len(batch) :]
+            self._replan_when_due()
 
     @property
     def trials(self) -> int:
@@ -92,7 +118,7 @@ class NetworkSearch:
             search = self._next()
             if search is None:
                 return StopReason.EXHAUSTED
-            left = rule.max_trials - self.trials
+            left = self._until_replan(rule.max_trials - self.trials)
             times = [clock()]
             configs = search.kernel.ask(min(left, self.settings.batch_size(len(search.kernel.trials))))
             if not configs:
@@ -105,10 +131,19 @@ class NetworkSearch:
             commit(search.task, trials)
             search.kernel.tell(trials)
             listener(self._event(search, rule, times))
+            if self._replan_when_due():
+                listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))
         return StopReason.CANCELLED
+
+    @property
+    def plan(self) -> Plan:
+        """The plan followed now."""
+        return self.plans[-1]
 
     def ranked(self, digest: str) -> list[tuple[Config, Measurement]]:
         """The successful trials of one kernel, best first, ties by digest."""
+        if digest not in self.searches:
+            return []
         objective = self.settings.objective
         done = [
             (value, trial.config.digest, trial)
@@ -117,24 +152,72 @@ class NetworkSearch:
         ]
         return [(t.config, t.measurement) for _, _, t in sorted(done, key=lambda entry: entry[:2])]
 
+    def sum_us(self, plan: Plan) -> float:
+        """The kernels of a plan added up: the best measured or known, else what they are expected to take."""
+        return sum(self._expected_us(digest) * count for digest, count in plan.counts.items())
+
+    def _expected_us(self, digest: str) -> float:
+        best_us, prices = self.searches[digest].best_us, self._planner.prices
+        if best_us is not None:
+            return best_us
+        return prices.priced(self.searches[digest].task.workload).guess_us * prices.correction
+
     def network_us(self) -> float:
-        """The best kernels so far added up; the default's bound stands for what was not measured."""
-        standings = [search.standing() for search in self.searches.values()]
+        """The best kernels of the plan added up; the bound stands for what was not measured."""
+        standings = [standing for _, standing in self._standings()]
         return sum(s.count * (s.best_us if s.best_us is not None else s.bound_us) for s in standings)
 
+    def _until_replan(self, most: int) -> int:
+        """Trials that may be asked for before the network is planned anew, at most `most`."""
+        return min(most, self._replans[0] - self.trials) if self._replans else most
+
+    def _replan_when_due(self) -> bool:
+        """Plan anew where enough was measured; whether that changed the plan."""
+        due = False
+        while self._replans and self.trials >= self._replans[0]:
+            self._replans.pop(0)
+            due = True
+        if not due:
+            return False
+        self._planner.prices.measured = {
+            digest: (search.kernel.best.measurement.latency_us, len(search.kernel.trials))
+            for digest, search in self.searches.items()
+            if search.kernel.best is not None and search.kernel.best.measurement.latency_us is not None
+        }
+        return self._follow(self._planner.replan())
+
+    def _follow(self, plan: Plan) -> bool:
+        """Open a search for every kernel of `plan` that has none; whether it is another plan than before."""
+        if self.plans and plan is self.plan:
+            return False
+        self.plans.append(plan)
+        fresh = [task for task in self._planner.tasks_of(plan) if task.digest not in self.searches]
+        known = self._known(fresh)
+        for task in fresh:
+            config, us = known.get(task.digest, (None, None))
+            guess = self._planner.prices.kernels.get(task.digest)
+            seeds = tuple(c for c in (config, guess.guess if guess else None) if c is not None)
+            kernel = KernelSearch(task.problem(seeds), self._run, self._model, self.settings, self._sampler)
+            self.searches[task.digest] = _Search(task, kernel, us)
+        return True
+
+    def _standings(self) -> list[tuple[_Search, Standing]]:
+        searches = [self.searches[digest] for digest in self.plan.counts]
+        return [(search, search.standing(self.plan.counts[search.task.digest])) for search in searches]
+
     def _next(self) -> _Search | None:
-        searches = list(self.searches.values())
-        at = next_task([search.standing() for search in searches])
-        return None if at is None else searches[at]
+        standings = self._standings()
+        at = next_task([standing for _, standing in standings])
+        return None if at is None else standings[at][0]
 
     def _event(self, search: _Search, rule: StopRule, times: Sequence[float]) -> Measured:
         kernel = " + ".join(op.kind for op in search.task.regions.graph.ops)
-        bound = sum(s.task.count * s.task.bound_us for s in self.searches.values())
+        bound = sum(standing.count * standing.bound_us for _, standing in self._standings())
         return Measured(
             self.trials,
             rule.max_trials,
             kernel,
-            search.standing().best_us,
+            search.best_us,
             self.network_us(),
             bound,
             proposed_s=times[1] - times[0],

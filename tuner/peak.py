@@ -91,7 +91,7 @@ def _peaks(target: Target, device: Device, seed: int) -> Iterator[Peak]:
 
 
 def _fastest_us(workload: Workload, target: Target, device: Device, seed: int) -> float:
-    task = KernelTask(Regions(workload), target, 1)
+    task = KernelTask(Regions(workload), target)
     rng = np.random.default_rng(trial_seed(f"peak {task.digest}", seed))
     rows = np.concatenate([task.space.encode(task.default)[None, :], sample(task.space, DRAWN, rng)])
     order = np.argsort(task.model.draft_log(rows), kind="stable")[:MEASURED]

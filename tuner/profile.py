@@ -78,7 +78,7 @@ def profile(
         return _default_profile(model, target, dims)
     compiled = compile_known(model, target, objective=objective, dims=dims, database=database)
     session = compiled.session
-    graph, chip = session.plan.graph, session.target
+    graph, chip = session.graph, session.target
     timing = simulate_program(compiled.program, graph, chip)
     sources = Counter(compiled.sources.values())
     return Profile(session.model.name, graph, chip, compiled.program, timing, sources)

@@ -39,7 +39,8 @@ from measure.pool import Pool
 from measure.results import Status
 from search_space.knobs import Config
 from search_space.network import NetworkTask, network_schedule
-from search_space.rules import KnobLayout, kernel_space
+from search_space.rules import KnobLayout
+from search_space.validity import kernel_space
 from tuner.book import NETWORK_SPACE
 from tuner.check import MOST_MACS, KernelCheck, close, random_inputs
 from tuner.devices import simulated_pool

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Self
 
 from compiler_core.errors import UsageError
+from compiler_core.graph import Graph
 from compiler_core.onnx_import.importer import ImportedModel, import_model
-from compiler_core.pipeline import Plan, plan_graph
+from compiler_core.pipeline import Plan, plan_graph, plan_groups
 from compiler_core.schedule import Schedule
 from compiler_core.target import Target
 from compiler_core.target_file import load_target, target_text
@@ -18,11 +19,13 @@ from db.repository import Repository
 from db.runs import Guard
 from db.session import open_database
 from search_space.knobs import Config
-from search_space.network import Numbered, network_config, numbered
+from search_space.network import Numbered, kernel_configs, network_config, network_schedule, numbered
 from tuner.book import Book
 from tuner.events import Listener, Phase, silent
 from tuner.kernel_search import SearchSettings
-from tuner.tasks import KernelTask, kernel_tasks
+from tuner.planner import Planner
+from tuner.prices import Prices, draft_us
+from tuner.tasks import KernelTask
 
 
 @dataclass(frozen=True)
@@ -38,13 +41,12 @@ class Choice:
 class Session:
     """The pieces of a run, made once and used down the main path; `choices` and `spent` fill on the way.
 
-    A `with` block around it closes the database at its end.
+    `base` is the -O0 plan, `plan` the one the answer runs. A `with` block closes the database.
     """
 
     model: ImportedModel
     target: Target
-    plan: Plan
-    tasks: Sequence[KernelTask]
+    planner: Planner
     network: Numbered
     book: Book
     seed: int
@@ -52,6 +54,8 @@ class Session:
     listener: Listener = silent
     choices: dict[str, Choice] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
+    _known: dict[str, Best] = field(default_factory=dict)
+    _looked_up: set[str] = field(default_factory=set)
 
     def __enter__(self) -> Self:
         return self
@@ -59,30 +63,82 @@ class Session:
     def __exit__(self, *_: object) -> None:
         self.book.repository.database.close()
 
-    @cached_property
+    @property
+    def graph(self) -> Graph:
+        """The network."""
+        return self.planner.base.graph
+
+    @property
+    def plan(self) -> Plan:
+        """The groups that the answer runs."""
+        return self.planner.plan
+
+    @property
+    def tasks(self) -> tuple[KernelTask, ...]:
+        """The distinct kernels of the plan."""
+        return self.planner.tasks_of(self.plan)
+
+    @property
     def known(self) -> Mapping[str, Best]:
-        """The bests the database held before the run, by workload digest."""
-        return self.book.known_kernels(self.tasks)
+        """The bests the database held before the run, by digest, of every kernel looked up so far."""
+        self.recall(self.tasks)
+        return self._known
+
+    def recall(self, tasks: Sequence[KernelTask]) -> Mapping[str, float]:
+        """Look up kernels that were not looked up before; latencies of those known, in us by digest."""
+        fresh = [task for task in tasks if task.digest not in self._looked_up]
+        if fresh:
+            self._known |= self.book.known_kernels(fresh)
+            self._looked_up |= {task.digest for task in fresh}
+        return {t.digest: self._known[t.digest].latency_us for t in tasks if t.digest in self._known}
+
+    def known_configs(self, tasks: Sequence[KernelTask]) -> Mapping[str, tuple[Config, float]]:
+        """Config and latency in us of the kernels that the database knows, by workload digest."""
+        return {digest: (self._known[digest].config, us) for digest, us in self.recall(tasks).items()}
+
+    def adopt(self, config: Config) -> None:
+        """Make `config` the answer: its plan, and its choice for every kernel that has another or none."""
+        self.planner.plan, _ = self.schedule_of(config)
+        chosen = kernel_configs(config, self.plan)
+        for task in self.tasks:
+            present = self.choices.get(task.digest)
+            if present is None or present.config != chosen[task.digest]:
+                self.choices[task.digest] = self._choice(task, chosen[task.digest])
+
+    def _choice(self, task: KernelTask, config: Config) -> Choice:
+        best = self.known.get(task.digest)
+        if best is not None and best.config == config:
+            return Choice(config, best.latency_us, "database")
+        source = "default" if config == task.default else "guessed"
+        return Choice(config, draft_us(task, config), source)
 
     @cached_property
     def bound_us(self) -> float:
         """A latency no schedule of the network beats."""
-        return graph_bound_cycles(self.plan.graph, self.target) / self.target.cycles_per_us
+        return graph_bound_cycles(self.graph, self.target) / self.target.cycles_per_us
 
     @property
     def tuned_config(self) -> Config:
         """The network's Config with every kernel as chosen."""
-        return network_config(self.plan, {d: c.config for d, c in self.choices.items()}, self.network)
+        return self.config_of(self.plan)
+
+    def config_of(self, plan: Plan) -> Config:
+        """The network's Config under another plan, with every kernel as chosen."""
+        return network_config(plan, {d: self.choices[d].config for d in plan.counts}, self.network)
 
     @cached_property
     def default_config(self) -> Config:
         """The network's -O0 Config."""
-        return network_config(self.plan, {task.digest: task.default for task in self.tasks}, self.network)
+        base = self.planner.base
+        defaults = {task.digest: task.default for task in self.planner.tasks_of(base)}
+        return network_config(base, defaults, self.network)
 
-    def in_own_numbers(self, schedule: Schedule) -> Schedule:
-        """A Schedule of the canonical network as one of the model's own graph."""
-        groups = tuple(tuple(sorted(self.network.ops[op] for op in group)) for group in schedule.groups)
-        return replace(schedule, groups=groups, levels=self.plan.levels)
+    def schedule_of(self, config: Config) -> tuple[Plan, Schedule]:
+        """What a Config of the network means, in the model's own numbers."""
+        _, canonical = network_schedule(self.network.task, config, self.target)
+        groups = tuple(tuple(sorted(self.network.ops[op] for op in group)) for group in canonical.groups)
+        plan = plan_groups(self.graph, groups, self.target, self.planner.prices.regions())
+        return plan, replace(canonical, groups=groups, levels=plan.levels)
 
 
 def open_session(
@@ -105,18 +161,19 @@ def open_session(
     imported = import_model(model, dims)
     _require_bound(imported)
     repository = Repository(open_database(database, read_only))
-    plan = plan_graph(imported.graph, chip)
+    base = plan_graph(imported.graph, chip)
     network = numbered(imported.graph)
-    tasks = kernel_tasks(plan, chip)
     book = Book(
         repository, network.task, chip, target_text(target), Objective(objective), job=job, guard=guard
     )
     listener(
-        Phase("import", f"{imported.name}: {len(plan.groups)} kernels, {imported.graph.macs / 1e9:.2f} GMAC")
+        Phase("import", f"{imported.name}: {len(base.groups)} kernels, {imported.graph.macs / 1e9:.2f} GMAC")
     )
-    return Session(
-        imported, chip, plan, tasks, network, book, seed, SearchSettings(objective=objective), listener
-    )
+    planner = Planner(base, chip, Prices(imported.graph, chip, seed))
+    settings = SearchSettings(objective=objective)
+    session = Session(imported, chip, planner, network, book, seed, settings, listener)
+    planner.prices.recall = session.recall
+    return session
 
 
 def _require_bound(imported: ImportedModel) -> None:

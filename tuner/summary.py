@@ -21,7 +21,9 @@ def summarise(session: Session, outcome: Outcome, reason: StopReason, wall_s: fl
         tuned=outcome.tuned,
         bound=Figures(session.bound_us, session.bound_us * target.cycles_per_us),
         gap=explain_gap(session, outcome.tuned.latency_us),
-        sum_of_kernels_us=sum(task.count * session.choices[task.digest].latency_us for task in session.tasks),
+        sum_of_kernels_us=sum(
+            count * session.choices[digest].latency_us for digest, count in session.plan.counts.items()
+        ),
         trials=sum(session.spent.values()),
         cache_hits=sum(kernel.source == "database" for kernel in kernels),
         kernels=kernels,
@@ -39,7 +41,7 @@ def _kernel(session: Session, task: KernelTask) -> KernelReport:
     return KernelReport(
         workload_digest=task.digest,
         ops=tuple(op.kind for op in task.regions.graph.ops),
-        count=task.count,
+        count=session.plan.counts[task.digest],
         latency_us=choice.latency_us,
         bound_us=task.bound_us,
         trials=session.spent.get(task.digest, 0),
@@ -50,7 +52,7 @@ def _kernel(session: Session, task: KernelTask) -> KernelReport:
 
 def _timed_as(session: Session) -> str:
     """The dtypes the target stores the network's values as: a float model on an integer target shows here."""
-    stored = {session.target.storage_dtype(value.dtype) for value in session.plan.graph.values}
-    floats = {value.dtype for value in session.plan.graph.values if value.dtype.is_float}
+    stored = {session.target.storage_dtype(value.dtype) for value in session.graph.values}
+    floats = {value.dtype for value in session.graph.values if value.dtype.is_float}
     kept = {session.target.storage_dtype(dtype) for dtype in floats} or stored
     return " ".join(sorted(map(str, kept)))

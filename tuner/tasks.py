@@ -1,11 +1,11 @@
-"""The kernels of a plan as search tasks: each distinct workload once, with how often the network runs it."""
+"""The kernels of a plan as search tasks: each distinct workload once."""
 
-from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
+from compiler_core.errors import ConfigError
 from compiler_core.ops import AxisKind
 from compiler_core.pipeline import Plan
 from compiler_core.regions import Regions
@@ -16,8 +16,9 @@ from cost_model.analytic import KernelModel
 from cost_model.kernel_features import kernel_features
 from search_space.codec import config_of
 from search_space.knobs import Config
-from search_space.rules import KnobLayout, cores_with_work, kernel_space
+from search_space.rules import KnobLayout, cores_with_work
 from search_space.space import Space
+from search_space.validity import kernel_space
 from tuner.problem import Problem
 
 
@@ -27,7 +28,6 @@ class KernelTask:
 
     regions: Regions
     target: Target
-    count: int
 
     @property
     def workload(self) -> Workload:
@@ -54,10 +54,19 @@ class KernelTask:
         """Its bound and draft."""
         return KernelModel(self.layout)
 
-    @cached_property
+    @property
     def default(self) -> Config:
-        """The -O0 Config."""
-        tiling = default_tiling(self.regions, self.target)
+        """The -O0 Config; ConfigError where the default rule finds nothing that fits."""
+        if self._default is None:
+            raise ConfigError(f"no default tile of kernel {self.digest[:16]} fits {self.target.name}")
+        return self._default
+
+    @cached_property
+    def _default(self) -> Config | None:
+        try:
+            tiling = default_tiling(self.regions, self.target)
+        except ConfigError:
+            return None
         tiles = 1
         for loop, size in zip(self.regions.loops, tiling.tile, strict=False):
             tiles *= -(-loop.extent // size) if loop.kind is AxisKind.PARALLEL else 1
@@ -69,8 +78,9 @@ class KernelTask:
         return self.model.least.bound_cycles(self.target) / self.target.cycles_per_us
 
     def problem(self, known: tuple[Config, ...] = ()) -> Problem:
-        """The search problem; `known` Configs of other runs are asked first, then the default."""
-        seeds = dict.fromkeys(c for c in (*known, self.default) if self.space.contains(c))
+        """The search problem; `known` Configs of other runs are asked first, then the default, if any."""
+        own = (self._default,) if self._default is not None else ()
+        seeds = dict.fromkeys(c for c in (*known, *own) if self.space.contains(c))
         return Problem(
             task=self.workload,
             space=self.space,
@@ -85,5 +95,4 @@ class KernelTask:
 
 def kernel_tasks(plan: Plan, target: Target) -> tuple[KernelTask, ...]:
     """A task per distinct workload of the plan, in order of first use."""
-    counts = Counter(kernel.workload.digest for kernel in plan.kernels if kernel is not None)
-    return tuple(KernelTask(plan.regions[digest], target, count) for digest, count in counts.items())
+    return tuple(KernelTask(plan.regions[digest], target) for digest in plan.counts)

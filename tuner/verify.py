@@ -64,7 +64,7 @@ def verify(
     """
     compiled = compile_known(model, target, objective=objective, dims=dims, database=database)
     session = compiled.session
-    graph = session.plan.graph
+    graph = session.graph
     require_sound(graph, compiled.program, session.target)
     rng = np.random.default_rng(seed)
     feeds = {

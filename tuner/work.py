@@ -58,7 +58,7 @@ class Tuning:
             dims=request.dims,
             database=self.url,
         )
-        program = program_to_json(compiled.program, compiled.session.plan.graph.names)
+        program = program_to_json(compiled.program, compiled.session.graph.names)
         pictures = pictures_of(compiled)
         compiled.session.book.repository.database.close()
         return {

@@ -16,7 +16,8 @@ from cost_model.analytic import BLENDS, KernelModel, LeastWork, kernel_bound_cyc
 from measure.simulator.device import SimulatedDevice
 from search_space.knobs import Rows
 from search_space.moves import sample
-from search_space.rules import KnobLayout, kernel_space
+from search_space.rules import KnobLayout
+from search_space.validity import kernel_space
 
 P, R = AxisKind.PARALLEL, AxisKind.REDUCTION
 

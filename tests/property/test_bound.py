@@ -15,7 +15,8 @@ from measure.simulator.device import SimulatedDevice
 from measure.simulator.kernel import simulate_kernel
 from measure.simulator.program import simulate_program
 from search_space.moves import sample
-from search_space.rules import KnobLayout, kernel_space
+from search_space.rules import KnobLayout
+from search_space.validity import kernel_space
 from tests.property.random_graphs import graphs
 from tests.property.test_law import schedules, targets
 

@@ -12,7 +12,8 @@ from compiler_core.pipeline import plan_groups
 from compiler_core.program import KernelProgram
 from search_space.codec import config_of, tiling_of
 from search_space.moves import neighbours, row_keys, sample
-from search_space.rules import KnobLayout, kernel_space
+from search_space.rules import KnobLayout
+from search_space.validity import kernel_space
 from tests.property.random_graphs import graphs
 from tests.property.test_law import groupings, targets
 
@@ -34,7 +35,7 @@ def test_two_configs_of_a_space_never_lower_to_the_same_program(data: Any) -> No
         rows = [near for row in drawn[:2] for near in neighbours(space, row)]
         programs: dict[Hashable, int] = {}
         for row, key in zip(
-            rows, row_keys(np.array(rows, dtype=np.int32).reshape(len(rows), -1)), strict=True
+            rows, row_keys(np.array(rows, dtype=np.int32).reshape(-1, len(space.knobs))), strict=True
         ):
             program = lower_kernel(regions, *tiling_of(space.decode(row), regions), target)
             assert programs.setdefault(text_of(program), int(key)) == int(key)

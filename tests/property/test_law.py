@@ -20,7 +20,8 @@ from compiler_core.target import Target
 from compiler_core.verify import verify_program
 from search_space.codec import tiling_of
 from search_space.moves import sample
-from search_space.rules import KnobLayout, kernel_space
+from search_space.rules import KnobLayout
+from search_space.validity import kernel_space
 from tests.property.random_graphs import DRAWN_BY_MAP, ELEMENTWISE, graphs
 from tests.targets import small_target
 

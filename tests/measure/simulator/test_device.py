@@ -16,7 +16,8 @@ from measure.simulator.device import SimulatedDevice
 from measure.simulator.skew import skewed, skewed_conflicts
 from search_space.knobs import Config
 from search_space.moves import sample
-from search_space.rules import KnobLayout, kernel_space
+from search_space.rules import KnobLayout
+from search_space.validity import kernel_space
 from tests.conformance.device_suite import DeviceSuite
 from tests.measure.simulator.test_scalesim import product
 

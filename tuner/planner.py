@@ -1,0 +1,49 @@
+"""The plan of a network: which ops run together, chosen anew whenever prices have changed."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from compiler_core.pipeline import Plan, plan_groups
+from compiler_core.target import Target
+from compiler_core.workload import Level
+from tuner.grouping import Grouping, merge_while_it_pays
+from tuner.prices import Prices
+from tuner.tasks import KernelTask
+
+SWITCH = 0.995
+"""A new plan must promise to take less than this share of the present one's time."""
+
+
+@dataclass
+class Planner:
+    """`base` is the -O0 plan; `plan` the cheapest known under `prices`, with the `grouping` it came from."""
+
+    base: Plan
+    target: Target
+    prices: Prices
+    plan: Plan = field(init=False)
+    grouping: Grouping | None = None
+    tasks: dict[str, KernelTask] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.plan = self.base
+
+    def replan(self) -> Plan:
+        """Merge groups under today's prices; keep the present plan where nothing promises to be faster."""
+        levels: Mapping[int, Level] = {**self.base.levels, **self.plan.levels}
+        grouping = merge_while_it_pays(
+            self.base.graph, self.base.groups, lambda group: self.prices.of(group, levels)
+        )
+        present_us = sum(self.prices.of(group, levels) for group in self.plan.groups)
+        if self.grouping is None or grouping.price_us < SWITCH * present_us:
+            self.grouping = grouping
+            self.plan = plan_groups(self.base.graph, grouping.groups, self.target, self.prices.regions())
+        return self.plan
+
+    def tasks_of(self, plan: Plan) -> tuple[KernelTask, ...]:
+        """A task per distinct kernel of `plan`, in order of first use; the same objects at every call."""
+        for digest in plan.counts:
+            if digest not in self.tasks:
+                priced = self.prices.kernels.get(digest)
+                self.tasks[digest] = priced.task if priced else KernelTask(plan.regions[digest], self.target)
+        return tuple(self.tasks[digest] for digest in plan.counts)

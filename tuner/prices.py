@@ -1,0 +1,114 @@
+"""What a group of ops costs as one kernel: measured, else known from records, else guessed from the draft.
+
+Prices are remembered by workload digest, so layers that repeat are priced once. A guess is corrected by how
+much better than their guesses the kernels measured so far turned out to be.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+
+from compiler_core.errors import ConfigError
+from compiler_core.fuse import Group
+from compiler_core.graph import Graph
+from compiler_core.pipeline import is_host
+from compiler_core.regions import Regions
+from compiler_core.target import Target
+from compiler_core.workload import Level, Workload, kernel_of
+from search_space.knobs import Config
+from search_space.moves import neighbours, sample
+from tuner.problem import trial_seed
+from tuner.tasks import KernelTask
+
+DRAWN = 256
+ATTEMPTS = 8
+DESCENTS = 8
+SETTLED = 32
+"""Trials after which a kernel's best stands for what it can do, however much better its guess was."""
+Recall = Callable[[Sequence[KernelTask]], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Priced:
+    """One kernel: `guess_us` is the lowest draft found, of `guess`; infinite where nothing fits."""
+
+    task: KernelTask
+    guess: Config | None
+    guess_us: float
+
+
+@dataclass
+class Prices:
+    """Prices of groups of one network on one target.
+
+    `recall` answers best latencies from records, in us by workload digest. `measured` holds the best latency
+    and the number of trials of every kernel this run has measured.
+    """
+
+    graph: Graph
+    target: Target
+    seed: int
+    recall: Recall = lambda tasks: {}
+    measured: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    kernels: dict[str, Priced] = field(default_factory=dict)
+    _recorded: dict[str, float] = field(default_factory=dict)
+
+    def of(self, group: Group, levels: Mapping[int, Level]) -> float:
+        """Microseconds of `group` as one kernel whose operands live as `levels` says; 0 for a host op."""
+        if is_host(self.graph, group):
+            return 0.0
+        workload = kernel_of(self.graph, group, levels).workload
+        priced, digest = self.priced(workload), workload.digest
+        expected = min(self._recorded.get(digest, float("inf")), priced.guess_us * self.correction)
+        best_us, trials = self.measured.get(digest, (float("inf"), 0))
+        return best_us if trials >= SETTLED else min(best_us, expected)
+
+    @property
+    def correction(self) -> float:
+        """Measured over guessed, the median over kernels that had enough trials; 1 before there are any."""
+        ratios = [
+            best_us / self.kernels[digest].guess_us
+            for digest, (best_us, trials) in self.measured.items()
+            if digest in self.kernels and trials >= SETTLED // 2
+        ]
+        return median(ratios) if ratios else 1.0
+
+    def priced(self, workload: Workload) -> Priced:
+        """A kernel with its guess, made at its first use."""
+        digest = workload.digest
+        if digest not in self.kernels:
+            task = KernelTask(Regions(workload), self.target)
+            self.kernels[digest] = guessed(task, self.seed)
+            self._recorded.update(self.recall((task,)))
+        return self.kernels[digest]
+
+    def regions(self) -> Mapping[str, Regions]:
+        """What is known about the kernels priced so far, for plans made of them."""
+        return {digest: priced.task.regions for digest, priced in self.kernels.items()}
+
+
+def guessed(task: KernelTask, seed: int) -> Priced:
+    """The lowest draft among DRAWN random Configs and the default, then downhill by single knobs."""
+    rng = np.random.default_rng(trial_seed(f"guess {task.digest}", seed))
+    rows = sample(task.space, DRAWN, rng, ATTEMPTS)
+    try:
+        rows = np.concatenate([task.space.encode(task.default)[None, :], rows])
+    except ConfigError:
+        if not len(rows):
+            return Priced(task, None, float("inf"))
+    drafts = task.model.draft_log(rows)
+    row, best = rows[int(np.argmin(drafts))], float(drafts.min())
+    for _ in range(DESCENTS):
+        near = neighbours(task.space, row)
+        drafts = task.model.draft_log(near) if len(near) else np.array([best])
+        if drafts.min() >= best:
+            break
+        row, best = near[int(np.argmin(drafts))], float(drafts.min())
+    return Priced(task, task.space.decode(row), float(np.exp(best)))
+
+
+def draft_us(task: KernelTask, config: Config) -> float:
+    """The draft of one Config in microseconds."""
+    return float(np.exp(task.model.draft_log(task.space.encode(config)[None, :])[0]))
