@@ -1,10 +1,13 @@
-"""Our sampler and four of Optuna's pass one suite."""
+"""Every sampler that `--sampler` knows passes one suite."""
 
-import optuna
+import importlib.util
+
 import pytest
 
+from compiler_core.errors import UsageError
 from tests.conformance.sampler_suite import SamplerSuite
 from tuner.kernel_search import SamplerFactory
+from tuner.samplers import SAMPLERS, sampler_factory
 
 
 class TestOurs(SamplerSuite):
@@ -18,19 +21,21 @@ class TestOurs(SamplerSuite):
         assert self.run(sampler, earlier=tuple(whole[:12])) == whole
 
 
-class TestRandom(SamplerSuite):
-    @pytest.fixture
-    def sampler(self) -> SamplerFactory | None:
-        return lambda seed: optuna.samplers.RandomSampler(seed=seed)
+@pytest.mark.filterwarnings("ignore::optuna.exceptions.ExperimentalWarning")
+class TestBuiltIn(SamplerSuite):
+    @pytest.fixture(params=[name for name, make in SAMPLERS.items() if make is not None])
+    def sampler(self, request: pytest.FixtureRequest) -> SamplerFactory | None:
+        if request.param == "gp" and importlib.util.find_spec("torch") is None:
+            pytest.skip("optuna's GP needs torch, which is an extra")
+        return sampler_factory(request.param)
 
 
-class TestTpe(SamplerSuite):
-    @pytest.fixture
-    def sampler(self) -> SamplerFactory | None:
-        return lambda seed: optuna.samplers.TPESampler(seed=seed, n_startup_trials=10)
+def test_an_unknown_sampler_is_refused_with_the_names() -> None:
+    with pytest.raises(UsageError, match="tilewright, random, tpe, cmaes, gp, nsga2"):
+        sampler_factory("annealing")
 
 
-class TestNsga(SamplerSuite):
-    @pytest.fixture
-    def sampler(self) -> SamplerFactory | None:
-        return lambda seed: optuna.samplers.NSGAIISampler(seed=seed, population_size=12)
+def test_a_sampler_whose_package_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(UsageError, match="needs the package cmaes"):
+        sampler_factory("cmaes")
