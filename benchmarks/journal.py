@@ -1,7 +1,7 @@
 """Rows of a bench in a file as they come, one JSON object a line, so that a broken run resumes."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +13,14 @@ KEY = ("model", "target", "target_digest", "seed")
 
 
 class Journal:
-    """The rows of `path` that the same toolchain made under the same `settings`; without a path, none."""
+    """The rows of `path` that the same toolchain made under the same `settings`; without a path, none.
 
-    def __init__(self, path: Path | None, settings: Mapping[str, Any]) -> None:
+    Rows are told apart by their fields `key`.
+    """
+
+    def __init__(self, path: Path | None, settings: Mapping[str, Any], key: Sequence[str] = KEY) -> None:
         self._path = path
+        self._key = tuple(key)
         self._settings = {**settings, "toolchain": TOOLCHAIN}
         self._rows: dict[tuple[Any, ...], Row] = {}
         if path is None or not path.exists():
@@ -25,14 +29,14 @@ class Journal:
             try:
                 entry = json.loads(line)
                 if entry["settings"] == self._settings:
-                    self._rows[_key(entry["row"])] = entry["row"]
+                    self._rows[self._place(entry["row"])] = entry["row"]
             except (ValueError, KeyError, TypeError):
                 # The line at which a run broke.
                 continue
 
     def row(self, key: Mapping[str, Any]) -> Row | None:
         """The row with this key, if it is there."""
-        return self._rows.get(_key(key))
+        return self._rows.get(self._place(key))
 
     def add(self, row: Row) -> None:
         """Write a row down before anyone sees it; UsageError where the file cannot be written."""
@@ -45,6 +49,5 @@ class Journal:
         except OSError as error:
             raise UsageError(f"cannot write {self._path}: {error.strerror}") from None
 
-
-def _key(row: Mapping[str, Any]) -> tuple[Any, ...]:
-    return tuple(row[name] for name in KEY)
+    def _place(self, row: Mapping[str, Any]) -> tuple[Any, ...]:
+        return tuple(row[name] for name in self._key)

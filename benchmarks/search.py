@@ -1,89 +1,162 @@
-"""The search bench on recorded tables: best found over optimum after so many measurements, and its peers.
+"""The search bench: trials until a Config is within 5 % of the optimum, beside peers on the same tasks.
 
-A Config counts when it satisfies the constraints and was not asked before; failures on the device count.
+Tasks are the fixed kernels of kernel_tasks.py on skewed chips (`nominal` adds the unskewed ones) and
+recorded tables. Rows are keyed (task, method, seed), a task's name ending in its chip; they hold the
+improvements of a run, so that every figure is computed from rows alone. With a file of rows a broken run
+goes on where it ended.
 """
 
-import argparse
-import json
-import sys
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
-import optuna
 
+from benchmarks.arena import Arena, case_arena
+from benchmarks.ground_truth import truth_of
+from benchmarks.journal import Journal
+from benchmarks.kernel_tasks import CASES, QUICK
+from benchmarks.methods import ALL, OWN, PEERS, SEEDS_OF, run_method
+from benchmarks.search_curves import draw_curves
+from benchmarks.search_figures import CLOSE, summary_of, trials_to, verdict
+from compiler_core.errors import UsageError
+from compiler_core.target_file import load_target
 from cost_model.residual import TaskRecords
 from measure.replay import ReplayDevice, SpaceTask, load_t4
-from search_space.space import Space
 from search_space.t1 import load_t1
-from tuner.kernel_search import SamplerFactory, SearchResult, SearchSettings, search_kernel
+from tuner.ablations import ABLATIONS
 from tuner.problem import Problem
-from tuner.run_model import RunModel
-from tuner.stopping import StopRule
 
-BUDGETS = (25, 50, 100, 200, 400)
-SEEDS = 20
-# Kernel Tuner 1.5, Optuna 5.0 and a plain XGBoost loop on the two recorded convolution tables: column minima.
-BEST_PEERS = {
-    "convolution_a100": (1.299, 1.191, 1.101, 1.011, 1.000),
-    "convolution_w6600": (1.424, 1.248, 1.153, 1.120, 1.058),
-}
-Curve = npt.NDArray[np.float64]
+BUDGET, REPLAY_BUDGET, QUICK_BUDGET = 256, 400, 128
+SEEDS, QUICK_SEEDS = 10, 2
+QUICK_METHODS = (OWN, "random", "metaschedule", "metaschedule+draft")
+KEY = ("task", "method", "seed", "budget")
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What is searched, and the lowest latency known of it; `prior` are records for method "prior"."""
+
+    arena: Arena
+    optimum_us: float
+    exhaustive: bool
+    budget: int
+    methods: Sequence[str]
+    prior: Sequence[TaskRecords] = ()
 
 
 def bench_search(
-    replay: Sequence[Path],
-    space: Path,
+    replay: Sequence[Path] = (),
+    space: Path | None = None,
+    *,
     quick: bool = False,
     seed: int = 0,
-    seeds: int = SEEDS,
-    methods: Sequence[str] = ("tilewright", "polish", "prior", "random"),
+    seeds: int | None = None,
+    nominal: bool = False,
+    tasks: Sequence[str] = (),
+    methods: Sequence[str] = (),
+    journal: Path | None = None,
+    curves: Path | None = None,
+    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
-    """Search every T4 table of `replay` in the T1 space of `space`; `quick` takes three seeds and 100 trials.
+    """Run every method on every task with `seeds` seeds from `seed` on; figures, rows and a verdict.
 
-    Rows are keyed (task, method, seed) and hold the ratio at each budget; CPU milliseconds per trial include
-    the model's refits. Method `prior` learns from the other tables and is left out where there is only one.
+    `tasks` and `methods` choose by name (a part of a task's name will do). Rows that are in `journal`, a
+    file, are not run again; new ones are added to it as they come. `curves` is a folder for pictures.
     """
+    count = seeds if seeds is not None else QUICK_SEEDS if quick else SEEDS
+    done, rows = Journal(journal, {}, key=KEY), []
+    for task in _tasks(replay, space, quick, nominal, tasks, methods):
+        for method in task.methods:
+            runs = range(seed, seed + min(count, SEEDS_OF.get(method, count)))
+            found = [_row(done, task, method, number) for number in runs]
+            say(_line(found))
+            rows += found
+    if curves is not None:
+        draw_curves(rows, curves)
+    say(verdict(rows))
+    targets = sorted({row["task"].split("/")[0] for row in rows if "/" in row["task"]})
+    digests = {name: load_target(name).digest for name in targets}
+    return {"bench": "search", "targets": digests, "summary": summary_of(rows), "rows": rows}
+
+
+def run_row(task: Task, method: str, seed: int) -> Row:
+    """One run: its improvements as [trial, latency in us], and its processor time less that of measuring."""
+    task.arena.measuring_s = 0.0
+    start = time.thread_time()
+    latencies = run_method(task.arena, method, seed, task.budget, task.prior)
+    spent = time.thread_time() - start - task.arena.measuring_s
+    best = np.fmin.accumulate(np.where(np.isfinite(latencies), latencies, np.inf))
+    steps = np.flatnonzero(best < np.concatenate([[np.inf], best[:-1]]))
+    return {
+        "task": task.arena.key,
+        "method": method,
+        "seed": seed,
+        "trials": len(latencies),
+        "budget": task.budget,
+        "optimum_us": task.optimum_us,
+        "exhaustive": task.exhaustive,
+        "improvements": [[int(at) + 1, float(best[at])] for at in steps],
+        "ms_per_trial": round(spent / max(1, len(latencies)) * 1e3, 3),
+    }
+
+
+def _tasks(
+    replay: Sequence[Path],
+    space: Path | None,
+    quick: bool,
+    nominal: bool,
+    names: Sequence[str],
+    methods: Sequence[str],
+) -> Iterator[Task]:
+    """The fixed kernels, unless tables are given and none is named; then the tables."""
+    if replay and space is None:
+        raise UsageError("--replay needs the T1 file of its space; give --space")
+    known = [name for name in (*ALL, "prior") if not methods or name in methods]
+    if unknown := sorted({*methods} - {*known}):
+        raise UsageError(f"method {unknown[0]!r} is unknown; choose from {', '.join((*ALL, 'prior'))}")
+    if not replay or names:
+        chosen = known if methods else QUICK_METHODS if quick else known
+        yield from _kernels(quick, nominal, names, [m for m in chosen if m != "prior"])
+    if replay and space is not None:
+        yield from _tables(replay, space, quick, known)
+
+
+def _kernels(quick: bool, nominal: bool, names: Sequence[str], methods: Sequence[str]) -> Iterator[Task]:
+    for case in CASES:
+        if not any(name in case.key for name in names) if names else quick and case.key not in QUICK:
+            continue
+        for chip in ("skewed", "nominal") if nominal else ("skewed",):
+            truth = truth_of(case, chip)
+            arena = case_arena(case, nominal=chip == "nominal")
+            arena.key = f"{case.key}/{chip}"
+            budget = QUICK_BUDGET if quick else BUDGET
+            yield Task(arena, truth.latency_us, truth.exhaustive, budget, methods)
+
+
+def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[str]) -> Iterator[Task]:
+    """Recorded tables: no draft, so neither its ablations nor peers that start from it."""
     tuned = load_t1(space)
     tables = {table.name: table for table in (load_t4(path, tuned) for path in replay)}
-    budgets = [budget for budget in BUDGETS if not quick or budget <= 100]
-    rows = []
+    problem = Problem(SpaceTask(tuned), tuned)
+    chosen = [
+        name
+        for name in methods
+        if name in (OWN, "prior", *ABLATIONS, *PEERS) and name not in ("no_draft", "draft_only")
+    ]
     for name, table in tables.items():
         others = [other for other in tables.values() if other is not table]
-        for method in methods:
-            if method == "prior" and not others:
-                continue
-            for number in range(seed, seed + (3 if quick else seeds)):
-                start = time.thread_time()
-                result = _run(tuned, table, others, method, number, budgets[-1])
-                spent = (time.thread_time() - start) / len(result.trials) * 1e3
-                ratios = _curve(result, budgets[-1]) / table.optimum_us
-                at = {str(budget): round(float(ratios[budget - 1]), 4) for budget in budgets}
-                key = {"task": name, "method": method, "seed": number}
-                rows.append(key | {"ratio": at, "ms_per_trial": spent})
-    return {"bench": "search", "summary": _summary(rows, budgets), "rows": rows}
+        prior = [table_records(problem, other) for other in others] if "prior" in chosen else []
+        usable = [name for name in chosen if name != "prior" or others]
+        budget = QUICK_BUDGET if quick else REPLAY_BUDGET
+        yield Task(Arena(name, problem, table), table.optimum_us, True, budget, usable, prior)
 
 
-def _run(
-    space: Space, table: ReplayDevice, others: Sequence[ReplayDevice], method: str, seed: int, budget: int
-) -> SearchResult:
-    problem, run = Problem(SpaceTask(space), space), f"bench/{seed}"
-    model, settings = RunModel(run), SearchSettings()
-    sampler: SamplerFactory | None = _SAMPLERS.get(method)
-    if method == "polish":
-        settings = replace(settings, propose=replace(settings.propose, polish_share=0.25))
-    if method == "prior":
-        model.set_prior(problem, tuple(_records(problem, other) for other in others))
-    return search_kernel(
-        problem, table, run, StopRule(budget), model=model, settings=settings, sampler=sampler
-    )
-
-
-def _records(problem: Problem, table: ReplayDevice) -> TaskRecords:
+def table_records(problem: Problem, table: ReplayDevice) -> TaskRecords:
+    """All of a recorded table as records for a prior."""
     rows = problem.whole
     assert rows is not None
     answers = table.measure(problem.task, [problem.space.decode(row) for row in rows])
@@ -91,46 +164,20 @@ def _records(problem: Problem, table: ReplayDevice) -> TaskRecords:
     return TaskRecords(table.name, problem.feature_function(rows), np.zeros(len(rows)), logs)
 
 
-def _curve(result: SearchResult, budget: int) -> Curve:
-    """Best latency so far after each trial, microseconds [budget]; an exhausted space keeps its last."""
-    latencies = [trial.measurement.latency_us or np.inf for trial in result.trials]
-    best = np.minimum.accumulate(np.array(latencies))
-    return np.concatenate([best, np.full(budget - len(best), best[-1])])
+def _row(done: Journal, task: Task, method: str, seed: int) -> Row:
+    """From the journal, where it has a run of as many trials."""
+    key = {"task": task.arena.key, "method": method, "seed": seed, "budget": task.budget}
+    row = done.row(key)
+    if row is None:
+        row = run_row(task, method, seed)
+        done.add(row)
+    return row
 
 
-def _summary(rows: Sequence[dict[str, Any]], budgets: Sequence[int]) -> dict[str, Any]:
-    """One figure per task, method and budget: the mean ratio. Our own has a goal where peers are known."""
-    figures = {}
-    for task, method in dict.fromkeys((row["task"], row["method"]) for row in rows):
-        chosen = [row for row in rows if (row["task"], row["method"]) == (task, method)]
-        for at, budget in enumerate(budgets):
-            value = float(np.mean([row["ratio"][str(budget)] for row in chosen]))
-            goal = BEST_PEERS.get(task, (None,) * 5)[at] if method == "tilewright" else None
-            ok = None if goal is None else value <= goal
-            figures[f"{task}/{method}/{budget}"] = {"value": round(value, 4), "goal": goal, "ok": ok}
-        spent = float(np.mean([row["ms_per_trial"] for row in chosen]))
-        goal_ms = 10.0 if method == "tilewright" else None
-        ok = None if goal_ms is None else spent <= goal_ms
-        figures[f"{task}/{method}/ms_per_trial"] = {"value": round(spent, 2), "goal": goal_ms, "ok": ok}
-    return figures
-
-
-_SAMPLERS: dict[str, Callable[[int], optuna.samplers.BaseSampler]] = {
-    "random": lambda seed: optuna.samplers.RandomSampler(seed=seed),
-    "tpe": lambda seed: optuna.samplers.TPESampler(seed=seed, multivariate=True),
-    "nsga": lambda seed: optuna.samplers.NSGAIISampler(seed=seed),
-}
-
-
-if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--replay", type=Path, action="append", required=True)
-    parser.add_argument("--space", type=Path, required=True)
-    parser.add_argument("--quick", action="store_true")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--seeds", type=int, default=SEEDS)
-    parser.add_argument("--method", action="append")
-    given = parser.parse_args()
-    chosen = given.method or ("tilewright", "polish", "prior", "random")
-    outcome = bench_search(given.replay, given.space, given.quick, given.seed, given.seeds, chosen)
-    json.dump(outcome, sys.stdout, indent=1)
+def _line(rows: Sequence[Row]) -> str:
+    """One method on one task: mean trials to 5 %, and in how many runs that was reached."""
+    needed = [trials_to(row, CLOSE) for row in rows]
+    mean = np.mean([row["budget"] if n is None else n for n, row in zip(needed, rows, strict=True)])
+    reached = sum(n is not None for n in needed)
+    name, method = rows[0]["task"], rows[0]["method"]
+    return f"{name:<48} {method:<24} T(5%) {mean:6.1f}  reached {reached}/{len(rows)}"

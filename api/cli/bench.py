@@ -74,16 +74,47 @@ def lookup(
 
 @app.command()
 def search(
-    replay: Annotated[list[Path], typer.Option(help="A T4 table; repeatable.", exists=True)],
-    space: Annotated[Path, typer.Option(help="The T1 space of the tables.", exists=True)],
+    replay: Annotated[
+        list[Path] | None, typer.Option(help="A T4 table instead of kernels; repeatable.", exists=True)
+    ] = None,
+    space: Annotated[Path | None, typer.Option(help="The T1 space of the tables.", exists=True)] = None,
+    task: Annotated[list[str] | None, typer.Option(help="Part of a kernel task's name; repeatable.")] = None,
+    method: Annotated[list[str] | None, typer.Option(help="A method's name; repeatable.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of every method.")] = None,
+    nominal: Annotated[bool, typer.Option("--nominal", help="Also on unskewed chips.")] = False,
+    journal: Annotated[
+        Path | None, typer.Option(help="A file of rows: a broken run goes on where it ends.")
+    ] = None,
+    curves: Annotated[Path | None, typer.Option(help="A folder for pictures of the curves.")] = None,
+    truth: Annotated[
+        bool, typer.Option("--truth", help="Find the optima of the kernel tasks anew, and nothing else.")
+    ] = False,
     quick: Quick = False,
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> int:
-    """Best found over optimum on recorded measurements, beside random search and peers."""
+    """Trials to come close to the optimum, beside every peer: kernels on skewed chips, recorded tables."""
+    from benchmarks.ground_truth import make_truth
     from benchmarks.search import bench_search
 
-    return _report(lambda: bench_search(replay, space, quick=quick, seed=seed), json_file)
+    if truth:
+        names = task or [""]
+        return _report(lambda: [make_truth(only=name) for name in names][-1], json_file)
+    return _report(
+        lambda: bench_search(
+            replay or (),
+            space,
+            quick=quick,
+            seed=seed,
+            seeds=seeds,
+            nominal=nominal,
+            tasks=task or (),
+            methods=method or (),
+            journal=journal,
+            curves=curves,
+        ),
+        json_file,
+    )
 
 
 @app.command()

@@ -1,0 +1,73 @@
+"""Every method of the search bench by name: our own search, the peers, and either with one thing changed.
+
+tilewright              as it ships
+tpe, cma_es, ...        peers as they come
+tpe+draft, ...          the same with the 8 best drafts measured first
+no_draft, no_polish...  our own with one part taken out
+"""
+
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from benchmarks.arena import Arena
+from benchmarks.peers.chance import Chance
+from benchmarks.peers.metaschedule import MetaSchedule, PolicySettings
+from benchmarks.peers.optuna_peer import cma_es, gaussian, nsga2, tpe
+from benchmarks.peers.pattern_search import PatternSearch, PatternSettings
+from benchmarks.peers.peer import Peer, run_peer
+from cost_model.residual import TaskRecords
+from tuner.ablations import ABLATIONS, Search, ablated
+from tuner.kernel_search import search_kernel
+from tuner.problem import Floats, Problem
+from tuner.run_model import RunModel
+from tuner.stopping import StopRule
+
+OWN = "tilewright"
+DRAFT = "+draft"
+BASELINE = "metaschedule"
+MakePeer = Callable[[Problem, int], Peer]
+
+PEERS: Mapping[str, MakePeer] = {
+    "random": lambda problem, seed: Chance(problem.space, seed),
+    "tpe": lambda problem, seed: tpe(problem.space, seed),
+    "cma_es": lambda problem, seed: cma_es(problem.space, seed),
+    "nsga2": lambda problem, seed: nsga2(problem.space, seed),
+    "metaschedule": MetaSchedule,
+    "metaschedule_16": lambda problem, seed: MetaSchedule(
+        problem, seed, PolicySettings(batch=16, warm_up=32)
+    ),
+    "pattern_search": PatternSearch,
+    "pattern_search_32": lambda problem, seed: PatternSearch(
+        problem, seed, PatternSettings(initial_population=32, selected=0.02)
+    ),
+    **(
+        {"gp": lambda problem, seed: gaussian(problem.space, seed)}
+        if importlib.util.find_spec("torch")
+        else {}
+    ),
+}
+SEEDS_OF: Mapping[str, int] = {"gp": 3, "gp+draft": 3}
+"""Methods that are too slow for all seeds."""
+ALL: tuple[str, ...] = (OWN, *PEERS, *(name + DRAFT for name in PEERS), *ABLATIONS)
+
+
+def run_method(
+    arena: Arena, method: str, seed: int, budget: int, prior: Sequence[TaskRecords] = ()
+) -> Floats:
+    """Latencies of up to `budget` trials of `method`, microseconds in order, NaN where one failed."""
+    problem, none = arena.problem, np.empty((0, len(arena.problem.space.knobs)), dtype=np.int32)
+    name = method.removesuffix(DRAFT)
+    if name in PEERS:
+        start = arena.drafted if method.endswith(DRAFT) else none
+        return run_peer(arena, PEERS[name](problem, seed), budget, start)
+    search = Search(problem) if method in (OWN, "prior") else ablated(method, Search(problem))
+    run = f"bench/{seed}"
+    model = RunModel(run, search.model)
+    if method == "prior":
+        model.set_prior(search.problem, tuple(prior))
+    result = search_kernel(
+        search.problem, arena, run, StopRule(budget), model=model, settings=search.settings
+    )
+    return np.array([trial.measurement.latency_us or np.nan for trial in result.trials])

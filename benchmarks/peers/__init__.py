@@ -1,0 +1,1 @@
+"""Other tuners on the same tasks, under the same rules, for the search bench."""
