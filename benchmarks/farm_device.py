@@ -57,12 +57,10 @@ def decode(text: str) -> Task:
     return NumberedTask(json.loads(text))
 
 
-def spec_of(pace_s: float = 0.0) -> DeviceSpec:
-    """How a worker builds this device."""
+def spec_of(pace_s: float = 0.0, kind: str = "bench") -> DeviceSpec:
+    """How a worker builds this device, whatever the kind that a cluster knows it by."""
     here = "benchmarks.farm_device"
-    return DeviceSpec.of(
-        "bench", f"{here}:make_device", f"{here}:encode", f"{here}:decode", {"pace_s": pace_s}
-    )
+    return DeviceSpec.of(kind, f"{here}:make_device", f"{here}:encode", f"{here}:decode", {"pace_s": pace_s})
 
 
 def configs(start: int, count: int) -> list[Config]:

@@ -13,6 +13,7 @@ from measure.ray_private import (
     TOKEN_ADVICE,
     has_token,
     is_loopback,
+    node_command,
     post_warden,
     private_directory,
     require_token,
@@ -35,6 +36,7 @@ _users = 0
 _started_here = False
 _epoch = 0  # counts connections, so that of several pools only the first replaces a broken one
 _warden: "subprocess.Popen[str] | None" = None
+_node: "subprocess.Popen[bytes] | None" = None  # where a driver's host is none of the cluster's yet
 
 
 @dataclass(frozen=True)
@@ -148,9 +150,13 @@ def disconnect(cluster: Cluster) -> None:
 
 
 def _shut_down(ray: Any) -> None:
-    global _started_here, _warden
+    global _started_here, _warden, _node
     ray.shutdown()
     _started_here = False
+    if _node is not None:
+        _node.terminate()
+        _node.wait()
+        _node = None
     if _warden is not None:
         _warden.communicate("in order")
         _warden = None
@@ -173,7 +179,7 @@ def _import_ray(private: bool) -> Any:
 
 
 def _initialise(ray: Any, address: str, workers: int) -> None:
-    global _epoch, _warden
+    global _epoch, _warden, _node
     options: dict[str, Any] = {
         "address": address,
         "log_to_driver": False,
@@ -189,10 +195,15 @@ def _initialise(ray: Any, address: str, workers: int) -> None:
             "_temp_dir": str(private_directory() / "ray"),
         }
         _warden = post_warden()
+    elif not ray._private.services.find_node_ids():  # Ray's drivers need a node on their own host
+        _warden = post_warden()
+        quiet = subprocess.DEVNULL
+        _node = subprocess.Popen(node_command(address, {}), stdout=quiet, stderr=quiet)
     try:
         ray.init(**options)
     except Exception as error:  # noqa: BLE001 - Ray raises ConnectionError, ValueError, RuntimeError...
         reason = " ".join(str(error).split())[:300]
+        _shut_down(ray)
         raise DeviceError(f"Ray at {address} cannot be reached: {type(error).__name__}: {reason}") from None
     finally:
         os.environ.pop(MARK, None)
@@ -208,7 +219,7 @@ def _refuse_open_cluster(ray: Any, address: str) -> None:
     beyond = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
     beyond = [host for host in beyond if not is_loopback(f"{host}:0")]
     if beyond and not has_token():
-        ray.shutdown()
+        _shut_down(ray)
         raise DeviceError(
             f"Ray at {address} has a node at {beyond[0]}, beyond this machine, and no token; {TOKEN_ADVICE}"
         )

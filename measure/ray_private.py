@@ -7,6 +7,7 @@ machine is refused without one. Environment is read and set here and nowhere els
 
 import atexit
 import ipaddress
+import json
 import os
 import secrets
 import shutil
@@ -69,6 +70,12 @@ def is_loopback(address: str) -> bool:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
         return False
+
+
+def node_command(address: str, resources: dict[str, int]) -> list[str]:
+    """The command line that makes this host a node of the cluster at `address`, until it is ended."""
+    command = [sys.executable, "-m", "ray.scripts.scripts", "start", f"--address={address}", "--block"]
+    return [*command, "--num-cpus=0", f"--resources={json.dumps(resources)}", "--disable-usage-stats"]
 
 
 def post_warden() -> "subprocess.Popen[str]":

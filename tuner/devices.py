@@ -19,6 +19,7 @@ def simulated_pool(target_name: str, target_text: str, workers: int, ray: str) -
         from measure.simulator.worker import simulated_device
 
         return SerialPool(simulated_device(target_text))
+    from measure.ray_cluster import LOCAL
     from measure.ray_pool import RayPool
     from measure.wire import DeviceSpec
 
@@ -29,4 +30,5 @@ def simulated_pool(target_name: str, target_text: str, workers: int, ray: str) -
         "measure.simulator.worker:task_from_text",
         {"target_text": target_text},
     )
-    return RayPool(spec, workers, ray)
+    # A cluster says itself how many workers it has; `workers` is the size of a local farm.
+    return RayPool(spec, workers if ray == LOCAL else None, ray)

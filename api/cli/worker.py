@@ -1,0 +1,36 @@
+"""`tune worker`: offer this host's devices to a farm, until told to stop."""
+
+from typing import Annotated
+
+import typer
+
+from api.cli.options import TargetName
+from api.cli.verbs import verb_app
+
+app = verb_app()
+
+
+@app.command()
+def worker(
+    target: TargetName,
+    ray: Annotated[str, typer.Option(help="HOST:PORT of the farm's Ray head.")],
+    slots: Annotated[int, typer.Option(min=1, help="Devices of this kind on this host.")] = 1,
+    grace: Annotated[
+        float, typer.Option(min=0.0, help="Seconds that work under way may take at SIGTERM.")
+    ] = 60.0,
+) -> None:
+    """Join a farm with devices for a target; `tune run --ray` and runners measure on them.
+
+    One farm holds any number of targets. SIGTERM or an interrupt drains: nothing new comes, what runs is
+    finished. After a cut, or with a new head, the host joins again by itself. docs/farm.md.
+    """
+    import signal
+    import threading
+
+    from compiler_core.target_file import load_target
+    from measure.ray_member import serve_farm
+
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    serve_farm(ray, load_target(target).name, slots, grace, stop)
