@@ -17,11 +17,15 @@ VERSION = 1
 
 
 def pictures_of(compiled: Compiled) -> dict[str, Any]:
+    """What there is to draw of a compiled network: see `draw`."""
+    return draw(compiled.program, compiled.session.plan, compiled.session.target)
+
+
+def draw(program: Program, plan: Plan, chip: Target) -> dict[str, Any]:
     """Stages with times in microseconds, values with offsets in bytes, and the peaks of the target.
 
     Times are those of the nominal simulator, which need not agree with the device that measured.
     """
-    chip, plan, program = compiled.session.target, compiled.session.plan, compiled.program
     graph = plan.graph
     timing = simulate_program(program, graph, chip)
     stored = chip.dtypes[0][0]

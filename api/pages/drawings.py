@@ -1,16 +1,16 @@
-"""The drawings of a job, each a function of its Story."""
+"""The drawings of a job, each a function of its Tale."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from api.pages.story import Story
+from api.pages.story import Tale
 from api.pages.svg import BLUE, BOTTOM, FAINT, GREEN, LEFT, ORANGE, TOP, Drawing, across, up
 
 MOST_ROWS = 24
 ROW = 18
 
 
-def convergence(story: Story) -> str:
+def convergence(story: Tale) -> str:
     """Best latency of the network over trials, beside what was predicted and what cannot be beaten."""
     points = story.points
     last = points[-1]
@@ -20,8 +20,9 @@ def convergence(story: Story) -> str:
         f"the bound is {last.bound_us:.6g}.",
     )
     tops = [point.best_us for point in points]
+    tops += [point.predicted_us for point in points if point.predicted_us is not None]
     x = across(0, last.trials)
-    y = up(min(last.bound_us, min(tops)) * 0.9, max(tops) * 1.05, logarithmic=max(tops) > 20 * last.bound_us)
+    y = up(min(last.bound_us, *tops) * 0.9, max(tops) * 1.05, logarithmic=max(tops) > 20 * last.bound_us)
     drawing.axes(x, y, "trials", "us")
     drawing.line([(x(0), y(last.bound_us)), (x(last.trials), y(last.bound_us))], GREEN, "6 4")
     drawing.line([(x(point.trials), y(point.best_us)) for point in points], BLUE)
@@ -36,7 +37,7 @@ def convergence(story: Story) -> str:
     return str(drawing)
 
 
-def kernels(story: Story) -> str:
+def kernels(story: Tale) -> str:
     """The kernels that take most of the time, each beside its bound."""
     assert story.result is not None, "drawable says so"
     rows = sorted(story.result["kernels"], key=lambda kernel: -_total(kernel))[:MOST_ROWS]
@@ -60,7 +61,7 @@ def kernels(story: Story) -> str:
     return str(drawing)
 
 
-def roofline(story: Story) -> str:
+def roofline(story: Tale) -> str:
     """Work rate of every stage over its arithmetic intensity, below the two roofs of the target."""
     target, stages = story.pictures["target"], _working(story)
     peak, bandwidth = target["macs_per_us"], target["port_bytes_per_us"] or float("inf")
@@ -88,7 +89,7 @@ def roofline(story: Story) -> str:
     return str(drawing)
 
 
-def timeline(story: Story) -> str:
+def timeline(story: Tale) -> str:
     """The stages one after the other, by cores in use."""
     stages = story.pictures["stages"]
     cores, end_us = story.pictures["target"]["cores"], story.pictures["latency_us"]
@@ -103,7 +104,7 @@ def timeline(story: Story) -> str:
     return str(drawing)
 
 
-def memory(story: Story) -> str:
+def memory(story: Tale) -> str:
     """Which value lies where in the LLB, from the stage that stores it to the last that reads it."""
     values, stages = story.pictures["values"], story.pictures["stages"]
     arena = story.pictures["arena_bytes"]
@@ -120,7 +121,7 @@ def memory(story: Story) -> str:
     return str(drawing)
 
 
-DRAWINGS: Mapping[str, Callable[[Story], str]] = {
+DRAWINGS: Mapping[str, Callable[[Tale], str]] = {
     "convergence": convergence,
     "kernels": kernels,
     "roofline": roofline,
@@ -133,7 +134,7 @@ def _total(kernel: Mapping[str, Any]) -> float:
     return float(kernel["latency_us"] or 0.0) * int(kernel["count"])
 
 
-def _working(story: Story) -> list[Mapping[str, Any]]:
+def _working(story: Tale) -> list[Mapping[str, Any]]:
     return [stage for stage in story.pictures["stages"] if stage["macs"] and _took(stage) > 0]
 
 

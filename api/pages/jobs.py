@@ -3,12 +3,13 @@
 from typing import Annotated
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
-from fastapi.responses import RedirectResponse, Response
+from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 from pydantic import ValidationError
 
 from api.access import Need, access
 from api.pages.drawings import DRAWINGS
+from api.pages.one_file import one_file
 from api.pages.render import page
 from api.routes.jobs import Caller, Cursor, JobId, Serving
 from api.routes.results import story_of
@@ -54,10 +55,19 @@ async def job_page(request: Request, service: Serving, caller: Caller, job_id: J
         "job.html",
         job=job,
         story=story,
+        linked=True,
         drawings=drawings,
         ended=job.state in ENDED,
         events=story.events[-SHOWN_EVENTS:],
     )
+
+
+@router.get("/jobs/{job_id}/report", openapi_extra=access(Need.READ, page=True))
+async def job_report_file(service: Serving, caller: Caller, job_id: JobId) -> Response:
+    """The same as one file that needs nobody else: what `tune report` writes."""
+    story = await story_of(service, await service.job(job_id, caller))
+    headers = {"Content-Disposition": f'attachment; filename="{job_id}.html"'}
+    return HTMLResponse(one_file(story.request.model_name, story), headers=headers)
 
 
 @router.get("/submit", openapi_extra=access(Need.SUBMIT, page=True))

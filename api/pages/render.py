@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request
 from fastapi.responses import HTMLResponse
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 
 from api.auth import OPERATOR, Principal
@@ -19,8 +19,12 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     """A page of the dashboard."""
     principal = request.scope.get("state", {}).get("principal", OPERATOR)
     assert isinstance(principal, Principal)
-    text = _environment().get_template(template).render(principal=principal, **values)
-    return HTMLResponse(text, status)
+    return HTMLResponse(filled(template, principal=principal, **values), status)
+
+
+def filled(template: str, **values: Any) -> str:
+    """A template as text."""
+    return _environment().get_template(template).render(**values)
 
 
 def wants_page(request: Request) -> bool:
@@ -47,9 +51,9 @@ def moment(seconds: float | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(at.isoformat(), f"{at:%Y-%m-%d %H:%M:%S}")
 
 
-def number(value: float | None, digits: int = 6) -> str:
+def number(value: float | Undefined | None, digits: int = 6) -> str:
     """A quantity with so many digits that count; a dash where there is none."""
-    if value is None:
+    if value is None or isinstance(value, Undefined):
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}g}"
 

@@ -1,9 +1,8 @@
 """A job as it can be told: its request, what happened, what came out, and what there is to draw."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 from db.job_rows import JobEvent, JobRow, JobState
@@ -34,53 +33,63 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Story:
-    """Everything a page or a drawing needs to know of a job."""
+class Tale:
+    """What there is to say and draw of a search, wherever it ran. `ending` says why it stopped."""
 
-    job: JobRow
-    request: TuneRequest
-    events: Sequence[JobEvent]
-    result: dict[str, Any] | None
+    points: Sequence[Point]
+    result: Mapping[str, Any] | None
     pictures: Mapping[str, Any]
-
-    @cached_property
-    def points(self) -> list[Point]:
-        """The convergence so far, by trials."""
-        found = []
-        for event in self.events:
-            if event.kind == "measured":
-                body = json.loads(event.body)
-                if body["network_us"] is not None and body["bound_us"] is not None:
-                    found.append(
-                        Point(body["trials"], body["network_us"], body["bound_us"], body.get("predicted_us"))
-                    )
-        return found
-
-    @property
-    def ending(self) -> str:
-        """Why it stopped, for people; empty while it has not."""
-        if self.job.state is JobState.FAILED:
-            return self.job.error
-        if self.result is not None:
-            reason = str(self.result.get("stop_reason", ""))
-            return WHY.get(reason, reason)
-        return WHY["cancelled"] if self.job.state is JobState.CANCELLED else ""
+    ending: str
 
     @property
     def drawable(self) -> list[str]:
         """Names of the drawings that there is something to draw for."""
+        kernels = self.result.get("kernels", ()) if self.result else ()
         have = {
             "convergence": bool(self.points),
-            "kernels": bool(self.result and self.result.get("kernels")),
-            "roofline": bool(self.pictures),
+            "kernels": any(kernel["latency_us"] for kernel in kernels),
+            "roofline": any(stage["macs"] for stage in self.pictures.get("stages", ())),
             "timeline": bool(self.pictures),
             "memory": bool(self.pictures.get("values")),
         }
         return [name for name, there in have.items() if there]
 
 
+@dataclass(frozen=True)
+class Story(Tale):
+    """The tale of a job: with its request, and what happened."""
+
+    job: JobRow
+    request: TuneRequest
+    events: Sequence[JobEvent]
+
+
 def tell(job: JobRow, events: Sequence[JobEvent], pictures: Mapping[str, Any]) -> Story:
     """The Story of a job from its rows."""
-    result = json.loads(job.result) if job.result else None
+    result: dict[str, Any] | None = json.loads(job.result) if job.result else None
     known = pictures if pictures.get("version") == PICTURES_VERSION else {}
-    return Story(job, read_request(job.spec), events, result, known)
+    bodies = [json.loads(event.body) for event in events if event.kind == "measured"]
+    return Story(points_of(bodies), result, known, _ending(job, result), job, read_request(job.spec), events)
+
+
+def points_of(measured: Iterable[Mapping[str, Any]]) -> list[Point]:
+    """The convergence by trials, from what was said after each batch."""
+    return [
+        Point(body["trials"], body["network_us"], body["bound_us"], body.get("predicted_us"))
+        for body in measured
+        if body["network_us"] is not None and body["bound_us"] is not None
+    ]
+
+
+def why(stop_reason: str) -> str:
+    """A stop reason, for people."""
+    return WHY.get(stop_reason, stop_reason)
+
+
+def _ending(job: JobRow, result: Mapping[str, Any] | None) -> str:
+    """Why it stopped; empty while it has not."""
+    if job.state is JobState.FAILED:
+        return job.error
+    if result is not None:
+        return why(str(result.get("stop_reason", "")))
+    return WHY["cancelled"] if job.state is JobState.CANCELLED else ""

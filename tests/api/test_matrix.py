@@ -50,6 +50,7 @@ ROUTES = {
     "GET /submit": NOBODYS,
     "POST /submit": NOBODYS,
     "GET /jobs/{job_id}": OWNED,
+    "GET /jobs/{job_id}/report": OWNED,
     "POST /jobs/{job_id}/cancel": OWNED,
     "GET /records": FILTERED,
     "GET /records/compare": OWNED,

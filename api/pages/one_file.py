@@ -1,0 +1,16 @@
+"""A tale as one HTML file: tables and drawings, its style inside, no script and no other address."""
+
+from markupsafe import Markup
+
+from api.pages.drawings import DRAWINGS
+from api.pages.render import HERE, filled
+from api.pages.story import Tale
+
+
+def one_file(title: str, tale: Tale) -> str:
+    """The text of the file."""
+    style = (HERE / "static" / "style.css").read_text(encoding="utf-8")
+    drawings = [(name, Markup(DRAWINGS[name](tale))) for name in tale.drawable]
+    return filled(
+        "report.html", title=title, story=tale, style=Markup(style), drawings=drawings, linked=False
+    )

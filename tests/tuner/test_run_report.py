@@ -1,0 +1,81 @@
+"""One HTML file tells of a network or of a run, and asks nobody for anything."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from api.cli.main import main
+from compiler_core.errors import RecordError, UsageError
+from db.repository import Repository
+from db.session import open_database
+from tests.onnx_models import model, node, saved, small_cnn, value
+from tuner.run import run
+from tuner.run_report import report_on
+
+TARGET = "ascend310"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    made = tmp_path_factory.mktemp("tuned")
+    run(saved(small_cnn(), made), TARGET, trials=24, database=made / "tuning.db", ray="none")
+    return made
+
+
+def newest(database: Path) -> str:
+    opened = open_database(database, read_only=True)
+    uid = Repository(opened).runs(1)[0].uid
+    opened.close()
+    return uid
+
+
+def test_a_model_and_its_run_are_told_alike(folder: Path, tmp_path: Path) -> None:
+    database = folder / "tuning.db"
+    of_model = report_on(folder / "model.onnx", TARGET, database=database)
+    of_run = report_on(newest(database), database=database)
+    assert of_model.result == of_run.result
+    assert of_model.points == of_run.points
+    assert len(of_model.points) == 24
+    standing = [point["network_us"] for point in of_model.points]
+    assert of_model.result["bound"]["latency_us"] < of_model.result["tuned"]["latency_us"]
+    kernels = of_model.result["kernels"]
+    assert standing[-1] == pytest.approx(sum(k["count"] * k["latency_us"] for k in kernels))
+    assert all(point["bound_us"] <= point["network_us"] for point in of_model.points)
+
+
+def test_the_file_stands_alone(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    database, output = str(folder / "tuning.db"), tmp_path / "report.html"
+    asked = ["report", str(folder / "model.onnx"), "--target", TARGET, "-o", str(output), "--db", database]
+    assert main(asked) == 0
+    assert "convergence, kernels, roofline, timeline, memory" in capsys.readouterr().out
+    text = output.read_text()
+    assert text.count("<svg") == 5
+    assert "contract + add + relu" in text
+    assert "<script" not in text
+    addresses = set(re.findall(r"(?:href|src|url)\s*[=(]\s*[\"']?([^\"')\s>]+)", text))
+    assert addresses == set(), "a page that is sent around asks nobody"
+    assert main(["report", newest(Path(database)), "-o", str(output), "--db", database]) == 0
+
+
+def test_a_network_that_nobody_tuned_is_told_by_its_default(folder: Path, tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x w", "a"), node("TopK", "a k", "v i")]
+    import numpy as np
+
+    constants = {"w": np.ones((8, 16), np.float32), "k": np.array([2])}
+    path = saved(model(nodes, [value("x", [4, 8])], ["v"], constants), tmp_path)
+    told = report_on(path, TARGET, database=folder / "tuning.db")
+    assert told.points == []
+    assert told.result["tuned"]["latency_us"] is None
+    assert told.result["host_ops"]
+    output = str(tmp_path / "r.html")
+    assert (
+        main(["report", str(path), "--target", TARGET, "-o", output, "--db", str(folder / "tuning.db")]) == 0
+    )
+
+
+def test_what_cannot_be_told_is_one_line(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="needs --target"):
+        report_on(folder / "model.onnx", database=folder / "tuning.db")
+    with pytest.raises(RecordError, match="not in the database"):
+        report_on("nobody", database=folder / "tuning.db")
