@@ -41,7 +41,7 @@ class RunReport:
     title: str
     run: RunRow | None
     objective: str
-    result: Mapping[str, Any]
+    result: dict[str, Any]
     points: Sequence[Mapping[str, Any]]
     pictures: Mapping[str, Any]
 

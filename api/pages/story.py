@@ -37,7 +37,7 @@ class Tale:
     """What there is to say and draw of a search, wherever it ran. `ending` says why it stopped."""
 
     points: Sequence[Point]
-    result: Mapping[str, Any] | None
+    result: dict[str, Any] | None
     pictures: Mapping[str, Any]
     ending: str
 
