@@ -24,7 +24,7 @@ _DRAWN, _CLIMBED, _ROUNDS = 4096, 64, 6
 
 @dataclass(eq=False)
 class Arena:
-    """`problem` on `device`; `key` names the task in rows of the bench.
+    """`problem` on `device`; `key` names the task in rows of the bench, `optimum_us` is its lowest latency.
 
     It is a pool for our own search, and answers rows for the others; answers are remembered. `measuring_s`
     adds up the processor time of measuring.
@@ -33,6 +33,7 @@ class Arena:
     key: str
     problem: Problem
     device: Device
+    optimum_us: float = 0.0
     measuring_s: float = 0.0
     _known: dict[str, Measurement] = field(default_factory=dict)
     _drafted: Rows | None = None
@@ -52,6 +53,11 @@ class Arena:
         configs = [self.problem.space.decode(row) for row in rows]
         answers = self.measure(self.problem.task, configs)
         return np.array([answer.latency_us or np.nan for answer in answers])
+
+    @property
+    def enough_log(self) -> float:
+        """Log of the latency at which a run has nothing left to find; -inf where the optimum is not known."""
+        return float(np.log(self.optimum_us) + 1e-9) if self.optimum_us else float("-inf")
 
     @property
     def drafted(self) -> Rows:

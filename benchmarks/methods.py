@@ -19,10 +19,9 @@ from benchmarks.peers.pattern_search import PatternSearch, PatternSettings
 from benchmarks.peers.peer import Peer, run_peer
 from cost_model.residual import TaskRecords
 from tuner.ablations import ABLATIONS, Search, ablated
-from tuner.kernel_search import search_kernel
+from tuner.kernel_search import KernelSearch
 from tuner.problem import Floats, Problem
 from tuner.run_model import RunModel
-from tuner.stopping import StopRule
 
 OWN = "tilewright"
 DRAFT = "+draft"
@@ -67,7 +66,13 @@ def run_method(
     model = RunModel(run, search.model)
     if method == "prior":
         model.set_prior(search.problem, tuple(prior))
-    result = search_kernel(
-        search.problem, arena, run, StopRule(budget), model=model, settings=search.settings
-    )
-    return np.array([trial.measurement.latency_us or np.nan for trial in result.trials])
+    own = KernelSearch(search.problem, run, model, search.settings)
+    latencies: list[float] = []
+    while len(latencies) < budget and np.log(np.nanmin([*latencies, np.inf])) > arena.enough_log:
+        configs = own.ask(min(budget - len(latencies), search.settings.batch_size(len(latencies))))
+        if not configs:
+            break
+        trials = own.trials_of(arena.measure(search.problem.task, configs))
+        own.tell(trials)
+        latencies += [trial.measurement.latency_us or np.nan for trial in trials]
+    return np.array(latencies)

@@ -38,10 +38,9 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is searched, and the lowest latency known of it; `prior` are records for method "prior"."""
+    """What is searched, whether its optimum is proven, and with what; `prior` is for the method "prior"."""
 
     arena: Arena
-    optimum_us: float
     exhaustive: bool
     budget: int
     methods: Sequence[str]
@@ -97,7 +96,7 @@ def run_row(task: Task, method: str, seed: int) -> Row:
         "seed": seed,
         "trials": len(latencies),
         "budget": task.budget,
-        "optimum_us": task.optimum_us,
+        "optimum_us": task.arena.optimum_us,
         "exhaustive": task.exhaustive,
         "improvements": [[int(at) + 1, float(best[at])] for at in steps],
         "ms_per_trial": round(spent / max(1, len(latencies)) * 1e3, 3),
@@ -132,9 +131,9 @@ def _kernels(quick: bool, nominal: bool, names: Sequence[str], methods: Sequence
         for chip in ("skewed", "nominal") if nominal else ("skewed",):
             truth = truth_of(case, chip)
             arena = case_arena(case, nominal=chip == "nominal")
-            arena.key = f"{case.key}/{chip}"
+            arena.key, arena.optimum_us = f"{case.key}/{chip}", truth.latency_us
             budget = QUICK_BUDGET if quick else BUDGET
-            yield Task(arena, truth.latency_us, truth.exhaustive, budget, methods)
+            yield Task(arena, truth.exhaustive, budget, methods)
 
 
 def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[str]) -> Iterator[Task]:
@@ -152,7 +151,7 @@ def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[
         prior = [table_records(problem, other) for other in others] if "prior" in chosen else []
         usable = [name for name in chosen if name != "prior" or others]
         budget = QUICK_BUDGET if quick else REPLAY_BUDGET
-        yield Task(Arena(name, problem, table), table.optimum_us, True, budget, usable, prior)
+        yield Task(Arena(name, problem, table, table.optimum_us), True, budget, usable, prior)
 
 
 def table_records(problem: Problem, table: ReplayDevice) -> TaskRecords:

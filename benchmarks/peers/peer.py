@@ -20,7 +20,8 @@ class Peer(Protocol):
 def run_peer(arena: Arena, peer: Peer, budget: int, start: Rows) -> Floats:
     """Latencies of up to `budget` trials in order, microseconds, NaN where one failed; `start` comes first.
 
-    A batch that the budget cuts short is measured as far as it goes.
+    A batch that the budget cuts short is measured as far as it goes. A run ends with the batch in which it
+    meets the arena's optimum: there is no more to be found.
     """
     history = no_history(arena.problem.space)
     batch = start[:budget]
@@ -33,6 +34,8 @@ def run_peer(arena: Arena, peer: Peer, budget: int, start: Rows) -> Floats:
         history = History(
             np.concatenate([history.rows, batch]), np.concatenate([history.value_log, logs]), history.pending
         )
+        if history.best_log <= arena.enough_log:
+            break
         batch = batch[:0]
     latencies: Floats = np.exp(history.value_log)
     return latencies
