@@ -1,7 +1,8 @@
 """A driver to be run on a host of a cluster: keeps its farm busy, and says how it stands, a line at a time.
 
-    python -m benchmarks.farm_driver ADDRESS KIND PACE_S
+    python -m benchmarks.farm_driver ADDRESS KIND PACE_S DEVICES
 
+It waits for that many devices first.
 One JSON object a line: `{"at_s", "done", "hosts": {host: calls there}, "ready": {host: workers}}`. A line on
 standard input ends it, after everything out has come back: the last line is `{"trials", "wrong", "doubled"}`.
 """
@@ -13,6 +14,7 @@ import time
 
 from benchmarks.farm_device import NumberedTask, configs, latency_us, spec_of
 from measure.messages import Rules
+from measure.ray_cluster import connect, disconnect
 from measure.ray_pool import RayPool
 
 TASK = NumberedTask(1)
@@ -22,6 +24,9 @@ SAY_S = 0.2
 def main() -> int:
     """0 when every answer was right and came once."""
     address, kind, pace_s = sys.argv[1], sys.argv[2], float(sys.argv[3])
+    cluster = connect(address, kind, 1)
+    while cluster.offered() < int(sys.argv[4]):
+        time.sleep(SAY_S)
     sent: dict[int, int] = {}
     answered: set[int] = set()
     wrong = doubled = 0
@@ -46,6 +51,7 @@ def main() -> int:
                     ready[worker.host] = ready.get(worker.host, 0) + (worker.phase == "ready")
                 line = {"at_s": said_s, "done": len(answered), "hosts": calls, "ready": ready}
                 print(json.dumps(line), flush=True)
+    disconnect(cluster)
     lost = len(sent) - len(answered)
     print(json.dumps({"trials": len(sent), "lost": lost, "wrong": wrong, "doubled": doubled}), flush=True)
     return int(bool(wrong or doubled or lost))

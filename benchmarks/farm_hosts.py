@@ -10,7 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -43,6 +43,7 @@ class Host:
     address: str
     port: str  # its end on the bridge
     keeper: int
+    started: "list[subprocess.Popen[str]]" = field(default_factory=list, compare=False)
 
     def start(
         self,
@@ -55,7 +56,7 @@ class Host:
     ) -> "subprocess.Popen[str]":
         """Run a command on this host, with nothing of our own Ray settings in its environment."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-        return subprocess.Popen(
+        process = subprocess.Popen(
             ["nsenter", "-t", str(self.keeper), "-n", "-p", "-m", "-u", "--", *command],
             env=inherited | environment,
             stdin=stdin,
@@ -64,6 +65,8 @@ class Host:
             text=True,
             cwd=ROOT,
         )
+        self.started.append(process)
+        return process
 
 
 class Hosts:
@@ -125,6 +128,11 @@ class Hosts:
         for keeper in self._keepers:
             keeper.kill()  # and with process 1 of its namespace, everything on the host
             keeper.wait()
+        for process in (process for host in self.all for process in host.started):
+            process.wait()
+            for stream in (process.stdin, process.stdout, process.stderr):
+                if stream is not None:
+                    stream.close()
         for number in range(len(self._keepers)):
             _ip("netns", "del", self._name(number))
         _ip("link", "del", self._bridge)
