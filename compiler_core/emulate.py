@@ -17,6 +17,7 @@ from compiler_core.evaluate import Held, evaluate
 from compiler_core.graph import Graph, Op
 from compiler_core.index_map import clamped_interval
 from compiler_core.ops import Array, AxisKind
+from compiler_core.precision import Precision
 from compiler_core.program import (
     FROM_MEMORY,
     Action,
@@ -33,15 +34,20 @@ def emulate(
     program: Program,
     inputs: Mapping[int, Array],
     instead: Mapping[int, Array] | None = None,
+    precision: Precision | None = None,
 ) -> dict[int, Array]:
     """Every value that `program` stores, from arrays for the graph's inputs.
 
     `graph` supplies constants and shapes only. Later kernels read the arrays of `instead` where it has one,
-    so that errors do not add up. Raises VerifyError when the Program reads what is not there.
+    so that errors do not add up. With a `precision` every value, fused or not, is rounded as the target
+    stores it. Raises VerifyError when the Program reads what is not there.
     """
     memory: dict[int, Array] = {}
     for value in graph.inputs:
         memory[value] = inputs[value].astype(graph.values[value].dtype.numpy, copy=False)
+    if precision is not None:
+        given = {**memory, **{value: graph.constants[value] for value in graph.constants}}
+        memory = {value: precision.stored(value, array) for value, array in given.items()}
     stored: dict[int, Array] = {}
     for stage in program.stages:
         for call in stage:
@@ -50,7 +56,7 @@ def emulate(
                 _run_on_host(graph, graph.ops[call.op], memory)
             else:
                 made = [call.kernel.values[value] for value in call.kernel.workload.graph.outputs]
-                run_kernel(graph, call, memory)
+                run_kernel(graph, call, memory, precision)
             for value in made:
                 stored[value] = memory[value]
                 if instead is not None and value in instead:
@@ -76,11 +82,13 @@ class StoredBox:
     elements: Array
 
 
-def run_kernel(graph: Graph, call: KernelCall, memory: dict[int, Array]) -> None:
+def run_kernel(
+    graph: Graph, call: KernelCall, memory: dict[int, Array], precision: Precision | None = None
+) -> None:
     """Execute one kernel on `memory` (value of the graph -> array), adding what it stores."""
     _prepare(graph, call, memory)
     for core in range(call.program.cores):
-        _Core(call, memory).run(call.program.instructions(core))
+        _Core(call, memory, precision).run(call.program.instructions(core))
 
 
 def run_tiles(
@@ -124,6 +132,7 @@ class _Core:
 
     call: KernelCall
     memory: dict[int, Array]
+    precision: Precision | None = None
     slots: dict[tuple[int, int], Held] = field(default_factory=dict)
     current: dict[int, int] = field(default_factory=dict)
     carries: dict[int, Array] = field(default_factory=dict)
@@ -233,6 +242,7 @@ class _Core:
         result = evaluate(op, box, operands, self.graph.values[op.result], partial=split)
         if any(kind is AxisKind.SCAN for kind in op.axis_kinds):
             result = self._carry(step.op, op, box, result)
+        result = self._held_as(op, result, partial=split)
         if not split or all(box[axis][0] == 0 for axis in op.reduction_axes):
             start = tuple(low for low, _ in box[: op.rank])
             self._fill(instruction, Held(result, start, self.graph.shape(op.result)))
@@ -241,16 +251,26 @@ class _Core:
         if split and all(box[axis][1] == op.extents[axis] for axis in op.reduction_axes):
             self._round(instruction, op)
 
+    def _held_as(self, op: Op, result: Array, *, partial: bool) -> Array:
+        """A result, or partial sums of one, as the target keeps them."""
+        if self.precision is None:
+            return result
+        outer = self.call.kernel.values[op.result]
+        sums = op.row.reducer is not None
+        result = self.precision.summed(outer, result) if sums else result
+        return result if partial else self.precision.stored(outer, result)
+
     def _accumulate(self, instruction: Instruction, op: Op, addend: Array) -> None:
         held = self._held(instruction.buffer)
         reducer = op.row.reducer
         assert reducer is not None, "only a reduction is split"
-        total = reducer.ufunc(held.elements, addend)
+        total = self._held_as(op, reducer.ufunc(held.elements, addend), partial=True)
         self.slots[instruction.buffer, instruction.slot] = Held(total, held.start, held.shape)
 
     def _round(self, instruction: Instruction, op: Op) -> None:
         held = self._held(instruction.buffer)
         rounded = held.elements.astype(self.graph.values[op.result].dtype.numpy)
+        rounded = self._held_as(op, rounded, partial=False)
         self.slots[instruction.buffer, instruction.slot] = Held(rounded, held.start, held.shape)
 
     def _carry(self, at: int, op: Op, box: list[tuple[int, int]], result: Array) -> Array:

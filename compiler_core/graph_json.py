@@ -32,17 +32,19 @@ def graph_to_json(graph: Graph) -> Json:
 
 
 def _op_to_json(op: Op) -> Json:
-    return {
+    operands: list[Json] = [
+        [access.value, _pad_to_json(access.pad), [_expr_to_json(expr) for expr in access.exprs]]
+        for access in op.operands
+    ]
+    form: dict[str, Json] = {
         "kind": op.kind,
         "domain": list(op.extents),
         "axes": "".join(_LETTERS[kind] for kind in op.axis_kinds),
-        "operands": [
-            [access.value, _pad_to_json(access.pad), [_expr_to_json(expr) for expr in access.exprs]]
-            for access in op.operands
-        ],
+        "operands": operands,
         "result": op.result,
         "attributes": [[name, value] for name, value in op.attributes],
-    } | ({} if op.body is None else {"body": graph_to_json(op.body)})
+    }
+    return form if op.body is None else {**form, "body": graph_to_json(op.body)}
 
 
 def _expr_to_json(expr: IndexExpr) -> Json:

@@ -14,9 +14,35 @@ Objective = Annotated[str, typer.Option(help="What to make small: latency, energ
 Dims = Annotated[
     list[str] | None, typer.Option("--dim", help="A value for a symbolic dim, as batch=1; repeatable.")
 ]
+RangedDims = Annotated[
+    list[str] | None,
+    typer.Option("--dim", help="A value (batch=1) or a range (seq=1..2048) for a symbolic dim; repeatable."),
+]
 Seed = Annotated[int, typer.Option(help="One seed in, the same trials out.")]
 JsonFile = Annotated[str | None, typer.Option("--json", help="Write JSON to a file, or to - .")]
 DEFAULT_DATABASE = "tilewright.db"
+
+
+def read_ranges(texts: list[str] | None) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
+    """`["batch=2", "seq=1..64"]` as {"batch": 2} and {"seq": (1, 64)}; UsageError on anything else."""
+    ranges: dict[str, tuple[int, int]] = {}
+    values: list[str] = []
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        low, dots, high = value.partition("..")
+        if not dots:
+            values.append(text)
+            continue
+        if not name or not low.isdigit() or not high.isdigit() or not 1 <= int(low) <= int(high):
+            raise UsageError(f"--dim {text!r} is not NAME=LO..HI with 1 <= LO <= HI, as in --dim seq=1..2048")
+        if name in ranges and ranges[name] != (int(low), int(high)):
+            first, last = ranges[name]
+            raise UsageError(f"--dim {name} is given twice, as {first}..{last} and {value}")
+        ranges[name] = int(low), int(high)
+    dims = read_dims(values)
+    for name in sorted(ranges.keys() & dims.keys()):
+        raise UsageError(f"--dim {name} is given twice, as {dims[name]} and a range")
+    return dims, ranges
 
 
 def read_dims(texts: list[str] | None) -> dict[str, int]:
@@ -25,6 +51,8 @@ def read_dims(texts: list[str] | None) -> dict[str, int]:
     for text in texts or ():
         name, equals, value = text.partition("=")
         if not equals or not name or not value.isdigit() or int(value) < 1:
+            if ".." in value:
+                raise UsageError(f"--dim {text!r} is a range; this verb takes one size of {name}")
             raise UsageError(f"--dim {text!r} is not NAME=VALUE with a value from 1 on, as in --dim batch=1")
         if dims.get(name, int(value)) != int(value):
             raise UsageError(f"--dim {name} is given twice, as {dims[name]} and {value}")

@@ -7,18 +7,20 @@ import typer
 from api.cli.options import (
     DEFAULT_DATABASE,
     Database,
-    Dims,
     JsonFile,
     Model,
     Objective,
+    RangedDims,
     Seed,
     TargetName,
-    read_dims,
+    read_ranges,
     write_json,
 )
 from api.cli.verbs import verb_app
+from compiler_core.errors import UsageError
 
 if TYPE_CHECKING:
+    from tuner.ranges import RangeReport
     from tuner.report import Report
 
 app = verb_app()
@@ -35,7 +37,7 @@ def run(
     trials: Annotated[int | None, typer.Option(help="Measurements to spend; default by level.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which the search stops.")] = None,
     objective: Objective = "latency",
-    dim: Dims = None,
+    dim: RangedDims = None,
     sampler: Annotated[str | None, typer.Option(help="tilewright, random, tpe or nsga2.")] = None,
     seed: Seed = 0,
     database: Database = DEFAULT_DATABASE,
@@ -48,11 +50,43 @@ def run(
     """Find tiles, buffering and cores that run MODEL fastest on a target, and keep them in the database.
 
     A second run with the same budget is answered from the database; an interrupted one goes on where its
-    records end.
+    records end. With a range (--dim seq=1..2048) a few sizes share the budget, and every size of the range is
+    answered from then on.
     """
     from api.cli.progress import watching
     from tuner.run import run as tune
 
+    dims, ranges = read_ranges(dim)
+    if ranges:
+        from tuner.ranges import run_range
+
+        (symbol, (low, high)), *more = ranges.items()
+        if more:
+            raise UsageError(f"one dim can be ranged at a time, not both {symbol} and {more[0][0]}")
+        with watching() as listener:
+            found = run_range(
+                model,
+                target,
+                symbol,
+                low,
+                high,
+                dims=dims,
+                level=level,
+                trials=trials,
+                time_limit_s=time_limit,
+                objective=objective,
+                sampler=sampler,
+                seed=seed,
+                database=database,
+                workers=workers,
+                ray=ray,
+                on_event=listener,
+            )
+        if json_file is not None:
+            write_json(found.to_json(), json_file)
+        if json_file != "-":
+            typer.echo(range_text(found))
+        return
     with watching() as listener:
         report = tune(
             model,
@@ -61,7 +95,7 @@ def run(
             trials=trials,
             time_limit_s=time_limit,
             objective=objective,
-            dims=read_dims(dim),
+            dims=dims,
             sampler=sampler,
             seed=seed,
             database=database,
@@ -73,6 +107,20 @@ def run(
         write_json(report.to_json(), json_file)
     if json_file != "-":
         typer.echo(as_text(report))
+
+
+def range_text(found: "RangeReport") -> str:
+    """The answer of a range for people: a line a tuned size, then a line an interval."""
+    lines = [f"{found.model} on {found.target}, {found.symbol} from {found.low} to {found.high}"]
+    for size, report in zip(found.sizes, found.reports, strict=True):
+        figures = f"default {report.default.latency_us:.2f} us, tuned {report.tuned.latency_us:.2f} us"
+        lines.append(f"  {found.symbol} = {size:<8d} {figures}, {report.trials} trials")
+    lines += [
+        f"  {interval.low} .. {interval.high}: as tuned at {interval.tuned_at}, "
+        f"regret {interval.measured_regret:.1%} measured, {interval.predicted_regret:.1%} predicted"
+        for interval in found.intervals
+    ]
+    return "\n".join(lines)
 
 
 def as_text(report: "Report") -> str:
