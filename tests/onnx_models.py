@@ -107,3 +107,15 @@ def seeded_weights(made: onnx.ModelProto, seed: int) -> onnx.ModelProto:
     del made.graph.node[:]
     made.graph.node.extend(kept)
     return made
+
+
+def two_parts() -> onnx.ModelProto:
+    """A convolution and a matrix product that have nothing in common: two kernels, whatever is fused."""
+    constants = {"w": reals(1, 8, 3, 3, 3), "b": reals(2, 8), "m": reals(3, 32, 16)}
+    nodes = [
+        node("Conv", "x w b", "a", pads=[1, 1, 1, 1]),
+        node("Relu", "a", "y"),
+        node("MatMul", "z m", "p"),
+        node("Tanh", "p", "q"),
+    ]
+    return model(nodes, [value("x", [1, 3, 16, 16]), value("z", [8, 32])], ["y", "q"], constants)

@@ -1,22 +1,113 @@
 """Answers without measuring: what the database knows, else the default or the best guess of the draft."""
 
+from collections.abc import Mapping, Sequence
+
+from compiler_core.fuse import FusionPolicy, Group
+from compiler_core.pipeline import is_host, plan_graph, plan_groups
+from compiler_core.regions import Regions
+from compiler_core.workload import Workload, kernel_of
+from db.describe import row_of
+from db.lookup import Answer, Hit, Match, lookup_many
+from db.records import Best, WorkloadRow
+from search_space.space import Space
+from tuner.cover import candidate_groups, cheapest_cover
 from tuner.prices import draft_us
 from tuner.report import Figures, Outcome
 from tuner.session import Choice, Session
+from tuner.tasks import KernelTask
+
+SOURCES = {Match.EXACT: "database", Match.OTHER_PLACEMENT: "other-placement"}
 
 
 def guess_kernels(session: Session, *, use_database: bool) -> None:
-    """Settle the kernels of the plan: -O0 takes defaults, otherwise the database's best or the best guess."""
+    """Settle the kernels: -O0 takes the defaults of the default plan, otherwise the cheapest known cover."""
+    if use_database:
+        cover_known(session)
+        return
     for task in session.tasks:
-        best = session.known.get(task.digest) if use_database else None
-        if best is not None:
-            session.choices[task.digest] = Choice(best.config, best.latency_us, "database")
-        elif use_database:
-            priced = session.planner.prices.priced(task.workload)
-            assert priced.guess is not None, "a kernel of a plan fits"
-            session.choices[task.digest] = Choice(priced.guess, priced.guess_us, "guessed")
+        session.choices[task.digest] = Choice(task.default, draft_us(task, task.default), "default")
+
+
+def cover_known(session: Session, *, explain: bool = False) -> list[Answer]:
+    """Make the cheapest cover of the network by records the plan; the database's answer a kernel, in order.
+
+    Groups that records know (of any placement) are asked for in one query; what no record answers runs as the
+    draft guesses best. Every kernel gets its choice: database, other-placement or guessed.
+    """
+    groups = _cheapest_groups(session)
+    planner = session.planner
+    planner.plan = plan_groups(session.graph, groups, session.target, planner.prices.regions())
+    answers = _ask(session, [task.workload for task in session.tasks], explain=explain)
+    for task, answer in zip(session.tasks, answers, strict=True):
+        if isinstance(answer, Hit):
+            best = answer.best
+            session.choices[task.digest] = Choice(best.config, best.latency_us, SOURCES[answer.match])
         else:
-            session.choices[task.digest] = Choice(task.default, draft_us(task, task.default), "default")
+            session.choices[task.digest] = best_guess(session, task)
+    return answers
+
+
+def ask_exactly(session: Session) -> list[Answer]:
+    """The database's answer for each kernel of the plan as it is, explained."""
+    return _ask(session, [task.workload for task in session.tasks], explain=True)
+
+
+def best_guess(session: Session, task: KernelTask) -> Choice:
+    """The Config that the draft likes best."""
+    priced = session.planner.prices.priced(task.workload)
+    assert priced.guess is not None, "a kernel of a plan fits"
+    return Choice(priced.guess, priced.guess_us, "guessed")
+
+
+def _cheapest_groups(session: Session) -> tuple[Group, ...]:
+    """Costs are latencies of records; of a default group without one, the draft's best guess."""
+    graph, base = session.graph, session.planner.base
+    apart = plan_graph(graph, session.target, FusionPolicy(epilogues=False))
+    levels = {**apart.levels, **base.levels}
+    workloads = {
+        group: kernel_of(graph, group, levels).workload
+        for group in candidate_groups(graph, base.groups)
+        if not is_host(graph, group)
+    }
+    distinct = {workload.digest: workload for workload in workloads.values()}
+    answers = _ask(session, list(distinct.values()), explain=False)
+    known = {
+        digest: answer.best.latency_us
+        for digest, answer in zip(distinct, answers, strict=True)
+        if isinstance(answer, Hit)
+    }
+    costs_us: dict[Group, float] = {}
+    for group in base.groups:
+        workload = workloads.get(group)
+        if workload is None:
+            costs_us[group] = 0.0  # the host's, whatever the rest is cut into
+        elif workload.digest not in known:
+            costs_us[group] = session.planner.prices.priced(workload).guess_us
+    costs_us |= {
+        group: known[workload.digest] for group, workload in workloads.items() if workload.digest in known
+    }
+    return cheapest_cover(graph, costs_us, base.groups)
+
+
+def _ask(session: Session, workloads: Sequence[Workload], *, explain: bool) -> list[Answer]:
+    spaces: dict[str, Space] = {}
+    by_digest: Mapping[str, Workload] = {workload.digest: workload for workload in workloads}
+
+    def fits(row: WorkloadRow, best: Best) -> bool:
+        if row.digest not in spaces:
+            spaces[row.digest] = KernelTask(Regions(by_digest[row.digest]), session.target).space
+        return spaces[row.digest].contains(best.config)
+
+    return lookup_many(
+        session.book.repository,
+        [row_of(workload) for workload in workloads],
+        session.target.digest,
+        session.book.toolchain,
+        session.book.objective,
+        fits=fits,
+        other_placement=True,
+        explain=explain,
+    )
 
 
 def guess_network(session: Session) -> Outcome:

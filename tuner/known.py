@@ -7,40 +7,53 @@ from typing import Any
 
 from compiler_core.pipeline import compile_graph
 from compiler_core.program import Program
-from db.lookup import Answer, Hit, lookup_many
-from tuner.book import kernel_row
-from tuner.guess import guess_kernels
+from db.lookup import Answer, Hit, Miss
+from tuner.guess import ask_exactly, cover_known
+from tuner.selection import Selected, selected
 from tuner.session import Session, open_session
+from tuner.tasks import KernelTask
 
 
 @dataclass(frozen=True)
 class KernelAnswer:
-    """One distinct kernel: hit (exact or other-placement) with its latency, or miss with its reason."""
+    """One distinct kernel. `match` is exact (measured as it is), other-placement, or guessed: a miss.
+
+    A miss has its `reason`, the latency of the draft's best guess, and what the nearest record predicts: its
+    latency scaled by the two bounds, and how far above its own bound that is (`nearest_regret`, 0.5 = 50 %).
+    """
 
     workload_digest: str
     ops: tuple[str, ...]
     count: int
     hit: bool
     match: str
-    latency_us: float | None
+    latency_us: float
     reason: str
     config: Mapping[str, Any]
+    nearest_us: float | None = None
+    nearest_regret: float | None = None
 
 
 @dataclass(frozen=True)
 class NetworkAnswer:
-    """All kernels of a network, and the best of the network as a whole where there is one."""
+    """All kernels of a network, and the best of the network as a whole where there is one.
+
+    Where it was not tuned at these sizes, `selected` is what the selector of a range says.
+    """
 
     model: str
     graph_digest: str
     target: str
     network_latency_us: float | None
     kernels: tuple[KernelAnswer, ...]
+    selected: Selected | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether the database answers for every kernel exactly."""
-        return all(kernel.hit and kernel.match == "exact" for kernel in self.kernels)
+        """Whether the database answers: for every kernel exactly, or by a range that holds the sizes."""
+        return self.selected is not None or all(
+            kernel.hit and kernel.match == "exact" for kernel in self.kernels
+        )
 
 
 def lookup(
@@ -51,44 +64,65 @@ def lookup(
     dims: Mapping[str, int] | None = None,
     database: str | Path = "tilewright.db",
 ) -> NetworkAnswer:
-    """`tune lookup`: hit or miss per kernel of a network, and why a miss. Writes nothing."""
-    session = open_session(model, target, objective, dims, 0, database, read_only=True)
-    best = session.book.known_network()
-    if best is not None:
-        session.planner.plan, _ = session.schedule_of(best.config)
-    answers = lookup_many(
-        session.book.repository,
-        [kernel_row(task) for task in session.tasks],
-        session.target.digest,
-        session.book.toolchain,
-        session.book.objective,
-        space_digests={task.digest: task.space.digest for task in session.tasks},
-        other_placement=True,
-    )
-    return NetworkAnswer(
-        session.model.name,
-        session.network.task.digest,
-        session.target.name,
-        None if best is None else best.latency_us,
-        tuple(
-            _answer(answer, session.plan.counts[task.digest], tuple(op.kind for op in task.regions.graph.ops))
-            for answer, task in zip(answers, session.tasks, strict=True)
-        ),
-    )
+    """`tune lookup`: hit or miss per kernel of a network, and why a miss. Writes nothing.
+
+    A network that the database knows as a whole is told by its own groups, any other by its cheapest cover.
+    """
+    with open_session(model, target, objective, dims, 0, database, read_only=True) as session:
+        best = session.book.known_network()
+        of_range = selected(session, model, dims) if best is None else None
+        answer = best or of_range
+        if answer is None:
+            answers = cover_known(session, explain=True)
+        else:
+            session.adopt(answer.config)
+            answers = ask_exactly(session)
+        return NetworkAnswer(
+            session.model.name,
+            session.network.task.digest,
+            session.target.name,
+            None if best is None else best.latency_us,
+            tuple(_answer(session, each, task) for each, task in zip(answers, session.tasks, strict=True)),
+            of_range,
+        )
 
 
-def _answer(answer: Answer, count: int, ops: tuple[str, ...]) -> KernelAnswer:
-    digest = answer.workload.digest
+def _answer(session: Session, answer: Answer, task: KernelTask) -> KernelAnswer:
+    count, ops = session.plan.counts[task.digest], tuple(op.kind for op in task.regions.graph.ops)
     if isinstance(answer, Hit):
         best = answer.best
-        config = dict(best.config.items)
-        return KernelAnswer(digest, ops, count, True, str(answer.match), best.latency_us, "", config)
-    return KernelAnswer(digest, ops, count, False, "miss", None, answer.reason, {})
+        match, config = str(answer.match), dict(best.config.items)
+        return KernelAnswer(task.digest, ops, count, True, match, best.latency_us, "", config)
+    choice = session.choices[task.digest]
+    predicted = _predicted(answer, task)
+    return KernelAnswer(
+        task.digest,
+        ops,
+        count,
+        False,
+        "guessed",
+        choice.latency_us,
+        answer.reason,
+        dict(choice.config.items),
+        *predicted,
+    )
+
+
+def _predicted(miss: Miss, task: KernelTask) -> tuple[float | None, float | None]:
+    """What the nearest record would predict, and its regret; nothing where it has no bound to scale by."""
+    if miss.nearest is None or miss.nearest.guess_regret is None or not miss.nearest.best.bound_us:
+        return None, None
+    scale = task.bound_us / miss.nearest.best.bound_us
+    return miss.nearest.guess_us * scale, miss.nearest.guess_regret
 
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """A Program, the session it was made in, and per workload digest where its Config came from."""
+    """A Program, the session it was made in, and per workload digest where its Config came from.
+
+    Sources are `network` (the whole is known), `range` (a selector answers), `database` (measured as it is),
+    `other-placement`, `guessed`.
+    """
 
     session: Session
     program: Program
@@ -103,17 +137,22 @@ def compile_known(
     dims: Mapping[str, int] | None = None,
     database: str | Path = "tilewright.db",
 ) -> Compiled:
-    """`tune compile`: the Program from the database; the network's own best first, else kernel by kernel.
+    """`tune compile`: the Program from the database.
 
-    Kernels the database does not know run as the draft guesses best, and are marked so.
+    The network's own best first, then what a tuned range of sizes says, else kernel by kernel. Kernels the
+    database does not know run as the draft guesses best, and are marked so.
     """
     session = open_session(model, target, objective, dims, 0, database, read_only=True)
     best = session.book.known_network()
-    if best is None:
-        guess_kernels(session, use_database=True)
+    of_range = selected(session, model, dims) if best is None else None
+    answer = best or of_range
+    if answer is None:
+        cover_known(session)
     else:
-        session.adopt(best.config)
+        session.adopt(answer.config)
     plan, schedule = session.schedule_of(session.tuned_config)
     program = compile_graph(session.graph, schedule, session.target, plan)
     sources = {digest: session.choices[digest].source for digest in plan.counts}
-    return Compiled(session, program, sources if best is None else dict.fromkeys(sources, "network"))
+    if answer is not None:
+        sources = dict.fromkeys(sources, "network" if best is not None else "range")
+    return Compiled(session, program, sources)

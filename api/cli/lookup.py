@@ -1,5 +1,7 @@
 """`tune lookup`: what the database knows of a network."""
 
+from typing import TYPE_CHECKING
+
 import typer
 
 from api.cli.options import (
@@ -14,6 +16,9 @@ from api.cli.options import (
     write_json,
 )
 from api.cli.verbs import verb_app
+
+if TYPE_CHECKING:
+    from tuner.known import KernelAnswer
 
 app = verb_app()
 MISSED = 3
@@ -41,10 +46,23 @@ def lookup(
         typer.echo(
             f"network  {'miss' if whole is None else f'hit {whole:.2f} us'}  {answer.graph_digest[:16]}"
         )
+        if answer.selected is not None:
+            interval = answer.selected.interval
+            typer.echo(
+                f"range    {answer.selected.symbol} {interval.low}..{interval.high}: as tuned at "
+                f"{interval.tuned_at}, regret {interval.measured_regret:.1%} measured, "
+                f"{interval.predicted_regret:.1%} predicted"
+            )
         for kernel in answer.kernels:
             ops = " + ".join(kernel.ops)
-            found = (
-                f"{kernel.match:<16}{kernel.latency_us:10.2f} us" if kernel.hit else f"miss  {kernel.reason}"
-            )
+            found = f"{kernel.match:<16}{kernel.latency_us:10.2f} us"
             typer.echo(f"{kernel.count:3d} x {kernel.workload_digest[:16]}  {found}  {ops}")
+            if not kernel.hit:
+                typer.echo(f"{'':22}miss  {kernel.reason}{_prediction(kernel)}")
     return 0 if answer.complete else MISSED
+
+
+def _prediction(kernel: "KernelAnswer") -> str:
+    if kernel.nearest_us is None or kernel.nearest_regret is None:
+        return ""
+    return f"; it predicts {kernel.nearest_us:.2f} us, up to {kernel.nearest_regret:.0%} above the bound"

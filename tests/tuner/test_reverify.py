@@ -14,7 +14,7 @@ from db.repository import Repository
 from db.retire import hide_stale, show_again
 from db.session import open_database
 from tests.db.test_forgeries import sealed
-from tests.onnx_models import saved, small_cnn
+from tests.onnx_models import saved, two_parts
 from tuner import reverify
 from tuner.optuna_export import export_to_optuna
 from tuner.reverify import verify_claims
@@ -28,7 +28,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database that holds one small tuned network, and its export."""
     folder = tmp_path_factory.mktemp("tuned")
     run(
-        saved(small_cnn(), folder),
+        saved(two_parts(), folder),
         TARGET,
         trials=24,
         database=folder / "tuning.db",

@@ -9,7 +9,7 @@ from api.cli.main import main
 from compiler_core.errors import RecordError, UsageError
 from db.repository import Repository
 from db.session import open_database
-from tests.onnx_models import model, node, saved, small_cnn, value
+from tests.onnx_models import model, node, saved, two_parts, value
 from tuner.run import run
 from tuner.run_report import report_on
 
@@ -19,7 +19,7 @@ TARGET = "ascend310"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("tuned")
-    run(saved(small_cnn(), made), TARGET, trials=24, database=made / "tuning.db", ray="none")
+    run(saved(two_parts(), made), TARGET, trials=24, database=made / "tuning.db", ray="none")
     return made
 
 
@@ -48,10 +48,10 @@ def test_the_file_stands_alone(folder: Path, tmp_path: Path, capsys: pytest.Capt
     database, output = str(folder / "tuning.db"), tmp_path / "report.html"
     asked = ["report", str(folder / "model.onnx"), "--target", TARGET, "-o", str(output), "--db", database]
     assert main(asked) == 0
-    assert "convergence, kernels, roofline, timeline, memory" in capsys.readouterr().out
+    assert "convergence, kernels, roofline, timeline" in capsys.readouterr().out
     text = output.read_text()
-    assert text.count("<svg") == 5
-    assert "contract + add + relu" in text
+    assert text.count("<svg") >= 4
+    assert "contract + tanh" in text
     assert "<script" not in text
     addresses = set(re.findall(r"(?:href|src|url)\s*[=(]\s*[\"']?([^\"')\s>]+)", text))
     assert addresses == set(), "a page that is sent around asks nobody"

@@ -1,0 +1,155 @@
+"""The cheapest cover is the cheapest there is, and records decide what a network is cut into."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_order
+from compiler_core.graph import Graph
+from compiler_core.onnx_import.importer import import_model
+from compiler_core.workload import is_remade
+from db.repository import Repository
+from db.session import open_database
+from tests.onnx_models import model, node, reals, saved, value
+from tests.property.random_graphs import graphs
+from tuner import cover
+from tuner.cover import candidate_groups, cheapest_cover
+from tuner.guess import best_guess, cover_known
+from tuner.known import compile_known, lookup
+from tuner.run import run
+from tuner.session import open_session
+
+TARGET = "ascend310"
+
+
+def covers(left: frozenset[int], groups: Mapping[Group, frozenset[int]]) -> Iterator[tuple[Group, ...]]:
+    """Every way to have each op in one group."""
+    if not left:
+        yield ()
+        return
+    for group, inside in groups.items():
+        if min(left) in inside and inside <= left:
+            for others in covers(left - inside, groups):
+                yield (group, *others)
+
+
+def stored_ops(graph: Graph, group: Iterable[int]) -> frozenset[int]:
+    return frozenset(at for at in group if not is_remade(graph, at))
+
+
+def brute_force(graph: Graph, costs: Mapping[Group, float]) -> float:
+    everything = stored_ops(graph, range(len(graph.ops)))
+    possible = covers(everything, {group: stored_ops(graph, group) for group in costs})
+    sound = (found for found in possible if in_data_order(graph, found) is not None)
+    return min(sum(costs[group] for group in found) for found in sound)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_no_cover_is_cheaper(data: Any) -> None:
+    graph, _ = data.draw(graphs(most_steps=6))
+    base = group_greedily(graph, FusionPolicy())
+    candidates = candidate_groups(graph, base)
+    prices = st.integers(1, 40).map(float)
+    costs = {group: data.draw(prices) for group in candidates}
+    found = cheapest_cover(graph, costs, base)
+    stored = sorted(at for group in found for at in stored_ops(graph, group))
+    assert stored == sorted(stored_ops(graph, range(len(graph.ops))))
+    assert in_data_order(graph, found) is not None
+    assert sum(costs[group] for group in found) == brute_force(graph, costs)
+
+
+def test_out_of_bounds_the_default_groups_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    graph = import_model(saved(network(6), tmp_path)).graph
+    base = group_greedily(graph, FusionPolicy())
+    monkeypatch.setattr(cover, "MOST_STATES", 1)
+    costs = dict.fromkeys(candidate_groups(graph, base), 1.0)
+    assert cheapest_cover(graph, costs, base) == base
+
+
+def network(layers: int, width: int = 16) -> Any:
+    """Matrix products with ReLU in between."""
+    nodes = list(
+        chain.from_iterable(
+            (node("MatMul", f"x{at} w{at}", f"p{at}"), node("Relu", f"p{at}", f"x{at + 1}"))
+            for at in range(layers)
+        )
+    )
+    constants = {f"w{at}": reals(at, width, width) for at in range(layers)}
+    return model(nodes, [value("x0", [8, width])], [f"x{layers}"], constants)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Three layers tuned; the planner may have fused some of them."""
+    folder = tmp_path_factory.mktemp("tuned")
+    run(saved(network(3), folder), TARGET, trials=32, database=folder / "tuning.db", ray="none")
+    return folder
+
+
+def test_another_network_is_cut_as_records_know_its_parts(tuned: Path, tmp_path: Path) -> None:
+    database = tuned / "tuning.db"
+    path = saved(network(4), tmp_path)
+    answer = lookup(path, TARGET, database=database)
+    assert answer.network_latency_us is None
+    assert any(kernel.hit for kernel in answer.kernels)
+    with open_session(path, TARGET, "latency", None, 0, database, read_only=True) as session:
+        cover_known(session)
+        us = sum(session.choices[digest].latency_us * n for digest, n in session.plan.counts.items())
+        session.planner.plan = session.planner.base
+        base_us = 0.0
+        for task in session.tasks:
+            known = session.known.get(task.digest)
+            own_us = best_guess(session, task).latency_us if known is None else known.latency_us
+            base_us += session.plan.counts[task.digest] * own_us
+    assert us <= base_us * (1 + 1e-9)
+    compiled = compile_known(path, TARGET, database=database)
+    compiled.session.book.repository.database.close()
+    assert set(compiled.sources.values()) <= {"database", "other-placement", "guessed"}
+    assert set(compiled.sources) == {kernel.workload_digest for kernel in answer.kernels}
+    matches = {kernel.workload_digest: kernel.match for kernel in answer.kernels}
+    words = {"exact": "database", "other-placement": "other-placement", "guessed": "guessed"}
+    assert {digest: words[match] for digest, match in matches.items()} == dict(compiled.sources)
+
+
+def test_one_query_fetches_what_records_know_of_all_candidates(
+    tuned: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[int] = []
+    honest = Repository.best_many
+
+    def counted(self: Repository, workloads: Any, *rest: Any) -> Any:
+        asked.append(len(workloads))
+        return honest(self, workloads, *rest)
+
+    monkeypatch.setattr(Repository, "best_many", counted)
+    path = saved(network(3, width=24), tmp_path)
+    lookup(path, TARGET, database=tuned / "tuning.db")
+    assert max(asked) > 3, "candidates are more than the groups of the default plan"
+    assert sum(count > 3 for count in asked) == 1
+
+
+def test_a_miss_is_guessed_and_says_what_the_nearest_predicts(tuned: Path, tmp_path: Path) -> None:
+    path = saved(network(1, width=48), tmp_path)
+    (kernel,) = lookup(path, TARGET, database=tuned / "tuning.db").kernels
+    assert (kernel.hit, kernel.match) == (False, "guessed")
+    assert kernel.latency_us > 0
+    assert kernel.reason
+    assert kernel.nearest_us is not None
+    assert kernel.nearest_us > 0
+    assert kernel.nearest_regret is not None
+
+
+def test_a_cover_of_nothing_known_is_the_default_plan(tmp_path: Path) -> None:
+    open_database(tmp_path / "empty.db").close()
+    path = saved(network(2), tmp_path)
+    answer = lookup(path, TARGET, database=tmp_path / "empty.db")
+    assert [kernel.match for kernel in answer.kernels] == ["guessed"] * len(answer.kernels)
+    with open_session(path, TARGET, "latency", None, 0, tmp_path / "empty.db", read_only=True) as session:
+        cover_known(session)
+        assert session.plan.groups == session.planner.base.groups
