@@ -1,11 +1,14 @@
 """The end of a run: check the best Configs, confirm them, publish them, and measure the whole network."""
 
+from collections.abc import Iterator
+
 from compiler_core.pipeline import Plan
 from db.records import Verification
 from measure.pool import Pool
-from measure.results import Status
+from measure.results import Measurement, Status
 from search_space.knobs import Config
 from tuner.check import KernelCheck, check_network
+from tuner.finalists import settle
 from tuner.network_search import NetworkSearch
 from tuner.problem import objective_value
 from tuner.report import Figures, Outcome
@@ -14,6 +17,8 @@ from tuner.tasks import KernelTask
 
 CHECKED = 4
 """How many of a kernel's best Configs are checked before its default is taken instead."""
+FINALISTS = 8
+"""How many of them are measured again, in turns, where the device is noisy."""
 MOST_PLANS = 3
 """How many of the plans that were followed are measured whole, besides the default and what was known."""
 HOPELESS = 1.1
@@ -42,7 +47,8 @@ def _choice(session: Session, task: KernelTask, search: NetworkSearch, pool: Poo
     session.recall((task,))
     known = session.known.get(task.digest)
     guess = session.planner.prices.kernels.get(task.digest)
-    configs = [config for config, _ in search.ranked(task.digest)[:CHECKED]]
+    most = CHECKED if pool.info().deterministic else FINALISTS
+    configs = [config for config, _ in search.ranked(task.digest)[:most]]
     if guess is not None and guess.guess is not None and known is None:
         configs.append(guess.guess)
     found = _best_sound(session, task, configs, pool)
@@ -56,16 +62,32 @@ def _best_sound(session: Session, task: KernelTask, configs: list[Config], pool:
     if not configs:
         return None
     check = KernelCheck(task.regions, session.target, session.seed)
-    for config in configs:
+    for config, confirmations in _confirmed(session, task, configs, pool):
         if check.objection(config):
-            continue
-        confirmations = pool.confirm(task.workload, config)
-        if any(measured.status is not Status.OK for measured in confirmations):
             continue
         best = session.book.publish(task, config, confirmations, Verification.VALUE_EXACT)
         if best is not None:
             return Choice(best.config, best.latency_us, "measured")
     return None
+
+
+def _confirmed(
+    session: Session, task: KernelTask, configs: list[Config], pool: Pool
+) -> Iterator[tuple[Config, list[Measurement]]]:
+    """`configs` with fresh readings, none of them failed: in their order, or as a noisy device ranks them."""
+
+    def confirm(config: Config, times: int) -> list[Measurement]:
+        return pool.confirm(task.workload, config, times)
+
+    if pool.info().deterministic:
+        for config in configs:
+            readings = pool.confirm(task.workload, config)
+            if all(measured.status is Status.OK for measured in readings):
+                yield config, readings
+        return
+    objective = session.settings.objective
+    for finalist in settle(configs, confirm, lambda measured: objective_value(measured, objective)):
+        yield finalist.config, list(finalist.readings)
 
 
 def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome:
