@@ -16,7 +16,6 @@ from compiler_core.graph import Graph
 from compiler_core.ops import Array
 from compiler_core.target import Target
 
-
 _LARGEST = {
     DType.F64: 1.7976931348623157e308,
     DType.F32: 3.4028234663852886e38,

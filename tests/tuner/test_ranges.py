@@ -1,0 +1,111 @@
+"""A range of sizes: a few are tuned, and every size inside is answered with its regret."""
+
+from pathlib import Path
+
+import pytest
+
+from api.cli.main import main
+from api.cli.options import read_ranges
+from compiler_core.errors import UsageError
+from compiler_core.verify import verify_program
+from tests.onnx_models import model, node, reals, saved, value
+from tuner.known import compile_known, lookup
+from tuner.ranges import RangeReport, representatives, run_range
+from tuner.verify import verify
+
+
+def two_products(folder: Path) -> Path:
+    """relu(x @ a) @ b over rows that have no number yet."""
+    made = model(
+        [node("MatMul", "x a", "p"), node("Relu", "p", "q"), node("MatMul", "q b", "y")],
+        [value("x", ["rows", 32])],
+        ["y"],
+        {"a": reals(1, 32, 48), "b": reals(2, 48, 16)},
+    )
+    return saved(made, folder)
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, RangeReport]:
+    folder = tmp_path_factory.mktemp("range")
+    path, database = two_products(folder), folder / "range.db"
+    found = run_range(path, "ascend310", "rows", 4, 100, trials=100, database=database, ray="none")
+    return path, database, found
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sizes"),
+    [(1, 1, (1,)), (1, 3, (1, 3)), (1, 2048, (1, 7, 45, 304, 2048)), (100, 130, (100, 130))],
+)
+def test_sizes_lie_at_equal_ratios(low: int, high: int, sizes: tuple[int, ...]) -> None:
+    assert representatives(low, high) == sizes
+
+
+def test_intervals_cover_the_range(tuned: tuple[Path, Path, RangeReport]) -> None:
+    _, _, found = tuned
+    assert (found.intervals[0].low, found.intervals[-1].high) == (4, 100)
+    for interval, following in zip(found.intervals, found.intervals[1:], strict=False):
+        assert interval.high + 1 == following.low
+    for interval in found.intervals:
+        assert interval.tuned_at in found.sizes
+        assert 0 <= interval.measured_regret <= interval.predicted_regret
+
+
+@pytest.mark.parametrize("rows", [4, 5, 37, 99, 100])
+def test_every_size_inside_is_answered(rows: int, tuned: tuple[Path, Path, RangeReport]) -> None:
+    path, database, found = tuned
+    answer = lookup(path, "ascend310", dims={"rows": rows}, database=database)
+    assert answer.complete
+    if rows in found.sizes:
+        assert answer.network_latency_us is not None
+        return
+    assert answer.selected is not None
+    assert answer.selected.interval in found.intervals
+    assert answer.selected.interval.low <= rows <= answer.selected.interval.high
+    compiled = compile_known(path, "ascend310", dims={"rows": rows}, database=database)
+    assert set(compiled.sources.values()) == {"range"}
+    assert verify_program(compiled.session.graph, compiled.program, compiled.session.target) == []
+    assert verify(path, "ascend310", dims={"rows": rows}, database=database).ok
+
+
+def test_sizes_outside_are_not(tuned: tuple[Path, Path, RangeReport]) -> None:
+    path, database, _ = tuned
+    for rows in (3, 101):
+        answer = lookup(path, "ascend310", dims={"rows": rows}, database=database)
+        assert answer.selected is None
+        assert not answer.complete
+
+
+def test_the_command_line_says_the_regret(
+    tuned: tuple[Path, Path, RangeReport], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, database, _ = tuned
+    given = [str(path), "--target", "ascend310", "--db", str(database), "--dim", "rows=37"]
+    assert main(["lookup", *given]) == 0
+    assert "predicted" in capsys.readouterr().out
+    assert main(["verify", *given, "--dtype", "target"]) == 0
+    assert "floats stored as f16" in capsys.readouterr().out
+
+
+def test_dims_are_read() -> None:
+    assert read_ranges(["batch=2", "seq=1..64"]) == ({"batch": 2}, {"seq": (1, 64)})
+    for wrong in (["seq=64..1"], ["seq=0..4"], ["=1..4"], ["seq=1..x"], ["seq=1..4", "seq=2"]):
+        with pytest.raises(UsageError):
+            read_ranges(wrong)
+
+
+@pytest.mark.parametrize("dim", ["columns=1..4", "rows=1..4"])
+def test_what_cannot_be_ranged_is_said_in_one_line(
+    dim: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = two_products(tmp_path)
+    given = [str(path), "--target", "ascend310", "--db", str(tmp_path / "x.db"), "--ray", "none"]
+    more = ["-O", "0"] if dim == "rows=1..4" else []
+    assert main(["run", *given, "--dim", dim, *more]) == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_a_verb_without_ranges_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = two_products(tmp_path)
+    assert main(["compile", str(path), "--target", "ascend310", "-o", "x.json", "--dim", "rows=1..4"]) == 2
+    assert "takes one size" in capsys.readouterr().err
