@@ -8,7 +8,7 @@ interpreter says that every load, halo, accumulation, store and sharing of room 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -28,6 +28,8 @@ from compiler_core.program import (
     Program,
 )
 
+Watched: TypeAlias = "np.ma.MaskedArray[Any, Any]"
+
 
 def emulate(
     graph: Graph,
@@ -35,12 +37,14 @@ def emulate(
     inputs: Mapping[int, Array],
     instead: Mapping[int, Array] | None = None,
     precision: Precision | None = None,
+    watched: dict[int, Watched] | None = None,
 ) -> dict[int, Array]:
     """Every value that `program` stores, from arrays for the graph's inputs.
 
     `graph` supplies constants and shapes only. Later kernels read the arrays of `instead` where it has one,
     so that errors do not add up. With a `precision` every value, fused or not, is rounded as the target
-    stores it. Raises VerifyError when the Program reads what is not there.
+    stores it. `watched` receives what tiles compute of values that stay inside a kernel, masked where no tile
+    needed them. Raises VerifyError when the Program reads what is not there.
     """
     memory: dict[int, Array] = {}
     for value in graph.inputs:
@@ -56,7 +60,7 @@ def emulate(
                 _run_on_host(graph, graph.ops[call.op], memory)
             else:
                 made = [call.kernel.values[value] for value in call.kernel.workload.graph.outputs]
-                run_kernel(graph, call, memory, precision)
+                run_kernel(graph, call, memory, precision, watched)
             for value in made:
                 stored[value] = memory[value]
                 if instead is not None and value in instead:
@@ -83,12 +87,16 @@ class StoredBox:
 
 
 def run_kernel(
-    graph: Graph, call: KernelCall, memory: dict[int, Array], precision: Precision | None = None
+    graph: Graph,
+    call: KernelCall,
+    memory: dict[int, Array],
+    precision: Precision | None = None,
+    watched: dict[int, Watched] | None = None,
 ) -> None:
     """Execute one kernel on `memory` (value of the graph -> array), adding what it stores."""
     _prepare(graph, call, memory)
     for core in range(call.program.cores):
-        _Core(call, memory, precision).run(call.program.instructions(core))
+        _Core(call, memory, precision, watched=watched).run(call.program.instructions(core))
 
 
 def run_tiles(
@@ -137,6 +145,7 @@ class _Core:
     current: dict[int, int] = field(default_factory=dict)
     carries: dict[int, Array] = field(default_factory=dict)
     stored: list[StoredBox] | None = None
+    watched: dict[int, Watched] | None = None
 
     @property
     def program(self) -> KernelProgram:
@@ -248,8 +257,20 @@ class _Core:
             self._fill(instruction, Held(result, start, self.graph.shape(op.result)))
         else:
             self._accumulate(instruction, op, result)
-        if split and all(box[axis][1] == op.extents[axis] for axis in op.reduction_axes):
+        last = all(box[axis][1] == op.extents[axis] for axis in op.reduction_axes)
+        if split and last:
             self._round(instruction, op)
+        if self.watched is not None and (last or not split):
+            self._show(op, box, self._held(instruction.buffer).elements)
+
+    def _show(self, op: Op, box: list[tuple[int, int]], elements: Array) -> None:
+        """Let a watcher see a tile of a value that is complete."""
+        assert self.watched is not None, "somebody watches"
+        outer = self.call.kernel.values[op.result]
+        if outer not in self.watched:
+            empty = np.empty(self.graph.shape(op.result), elements.dtype)
+            self.watched[outer] = np.ma.array(empty, mask=True)
+        self.watched[outer][tuple(slice(low, high) for low, high in box[: op.rank])] = elements
 
     def _held_as(self, op: Op, result: Array, *, partial: bool) -> Array:
         """A result, or partial sums of one, as the target keeps them."""
