@@ -16,7 +16,8 @@ class Phase:
 @dataclass(frozen=True)
 class Measured:
     """A batch was measured and committed. `network_us` adds up the best kernels so far, times their counts;
-    `proposed_s` and `measured_s` are what this batch took, for those who watch.
+    `proposed_s` and `measured_s` are what this batch took, for those who watch. `predicted_us` is what the
+    network was expected to take with the best of this batch, before it was measured.
     """
 
     trials: int
@@ -27,6 +28,7 @@ class Measured:
     bound_us: float
     proposed_s: float
     measured_s: float
+    predicted_us: float | None = None
 
 
 Event: TypeAlias = Phase | Measured

@@ -148,6 +148,11 @@ class KernelSearch:
         """The trial with the lowest objective; ties go to the lower digest."""
         return self._best[1] if self._best else None
 
+    @property
+    def expected_best(self) -> float | None:
+        """What the model expects of the best Config just asked, in the unit of the objective, if it can."""
+        return None if self._foreign else self._own.expected_best()
+
     def progress(self, elapsed_s: float, regret: float | None = None) -> Progress:
         """Where the search stands, for the stop rule; `regret` is the rule's, where it wants an estimate."""
         since = len(self.trials) - (self.best.number + 1 if self.best else 0)

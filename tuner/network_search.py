@@ -5,7 +5,7 @@ to pay are taken apart, others join, and the budget follows the plan.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from compiler_core.pipeline import Plan
 from measure.pool import Pool
@@ -124,13 +124,14 @@ class NetworkSearch:
             if not configs:
                 search.open = False
                 continue
+            predicted_us = self._predicted_us(search)
             times.append(clock())
             answers = pool.measure(search.task.workload, configs, floor_us=search.task.bound_us)
             times.append(clock())
             trials = search.kernel.trials_of(answers)
             commit(search.task, trials)
             search.kernel.tell(trials)
-            listener(self._event(search, rule, times))
+            listener(replace(self._event(search, rule, times), predicted_us=predicted_us))
             if self._replan_when_due():
                 listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))
         return StopReason.CANCELLED
@@ -166,6 +167,14 @@ class NetworkSearch:
         """The best kernels of the plan added up; the bound stands for what was not measured."""
         standings = [standing for _, standing in self._standings()]
         return sum(s.count * (s.best_us if s.best_us is not None else s.bound_us) for s in standings)
+
+    def _predicted_us(self, search: _Search) -> float | None:
+        """The network with the best that the model expects of the batch just asked; None where it cannot."""
+        expected_us = search.kernel.expected_best
+        if expected_us is None or self.settings.objective != "latency":
+            return None
+        present_us = search.best_us if search.best_us is not None else search.task.bound_us
+        return self.network_us() + self.plan.counts[search.task.digest] * (expected_us - present_us)
 
     def _until_replan(self, most: int) -> int:
         """Trials that may be asked for before the network is planned anew, at most `most`."""

@@ -134,6 +134,11 @@ class KernelSampler(BaseSampler):
                 )
             )
 
+    def expected_best(self) -> float | None:
+        """The lowest value that the model expects of rows asked and not answered; None before it can tell."""
+        means = [mean for mean, _ in self._expected.values()]
+        return float(np.exp(min(means))) if means else None
+
     def catch_up(self, study: Study) -> None:
         """Learn, and teach the shared model, the trials the study gained or finished since the last time."""
         trials = study.get_trials(deepcopy=False)

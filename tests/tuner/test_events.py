@@ -1,0 +1,33 @@
+"""What a run tells those who watch: where it stands, what it expected, who measured."""
+
+from pathlib import Path
+
+from db.session import open_database
+from db.workers import Workers, WorkerState
+from tests.onnx_models import saved, two_parts
+from tuner.events import Event, Measured
+from tuner.run import run
+
+
+def test_a_run_says_what_it_expects_and_who_measures(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    run(
+        saved(two_parts(), tmp_path),
+        "ascend310",
+        trials=28,
+        database=tmp_path / "tuning.db",
+        ray="none",
+        on_event=heard.append,
+    )
+    measured = [event for event in heard if isinstance(event, Measured)]
+    assert measured[-1].trials == 28
+    assert all(event.bound_us <= event.network_us for event in measured)
+    assert measured[0].predicted_us is None, "nothing was measured that a model could have learned from"
+    predicted = [event.predicted_us for event in measured if event.predicted_us is not None]
+    assert predicted
+    assert all(us > 0 for us in predicted)
+    opened = open_database(tmp_path / "tuning.db", read_only=True)
+    (worker,) = Workers(opened).list()
+    opened.close()
+    assert (worker.name, worker.state) == ("serial", WorkerState.HEALTHY)
+    assert worker.device
