@@ -35,6 +35,7 @@ class Boundary:
     reason: NotFused
     parts_us: float
     whole_us: float | None
+    whole: Group | None = None
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,15 @@ class Grouping:
 
 def merge_while_it_pays(graph: Graph, groups: Sequence[Group], price: Price) -> Grouping:
     """Merge the neighbours whose union saves most, again and again, until no merge saves anything."""
-    return _Merging(graph, groups, price).run()
+    merging = _Merging(graph, groups, price)
+    while (edge := merging.best_edge()) is not None:
+        merging.merge(edge)
+    return merging.result()
+
+
+def as_they_are(graph: Graph, groups: Sequence[Group], price: Price) -> Grouping:
+    """`groups` unchanged, with what merging neighbours would cost."""
+    return _Merging(graph, groups, price).result()
 
 
 class _Merging:
@@ -67,14 +76,9 @@ class _Merging:
             for source in self._sources(number):
                 self.readers[source].add(number)
         self.unions: dict[Edge, tuple[Group, float] | NotFused] = {}
-
-    def run(self) -> Grouping:
         for producer, readers in self.readers.items():
-            for consumer in readers:
+            for consumer in sorted(readers):
                 self._weigh((producer, consumer))
-        while (edge := self._best_edge()) is not None:
-            self._merge(edge)
-        return self._result()
 
     def _sources(self, number: int) -> set[int]:
         """The groups that one reads from."""
@@ -115,7 +119,7 @@ class _Merging:
             float("-inf") if isinstance(union, NotFused) else self.us[edge[0]] + self.us[edge[1]] - union[1]
         )
 
-    def _best_edge(self) -> Edge | None:
+    def best_edge(self) -> Edge | None:
         """The merge that saves most; one that later merges have opened a detour for is none any more."""
         while self.unions:
             best = max(self.unions, key=lambda edge: (self._saving(edge), edge))
@@ -126,7 +130,7 @@ class _Merging:
             self.unions[best] = NotFused.ILLEGAL
         return None
 
-    def _merge(self, edge: Edge) -> None:
+    def merge(self, edge: Edge) -> None:
         """The consumer takes the producer in; every merge with either is weighed anew."""
         producer, consumer = edge
         union = self.unions[edge]
@@ -148,18 +152,18 @@ class _Merging:
         for source in sorted(number for number, others in self.readers.items() if consumer in others):
             self._weigh((source, consumer))
 
-    def _result(self) -> Grouping:
+    def result(self) -> Grouping:
         ordered = in_data_order(self.graph, [self.groups[number] for number in sorted(self.groups)])
         assert ordered is not None, "a merge with a detour is never made"
         place = {group: at for at, group in enumerate(ordered)}
         boundaries = []
         for (producer, consumer), union in sorted(self.unions.items()):
             parts_us = self.us[producer] + self.us[consumer]
-            reason, whole_us = NotFused.ILLEGAL, None
+            reason, whole, whole_us = NotFused.ILLEGAL, None, None
             if not isinstance(union, NotFused):
-                whole_us = union[1] if union[1] < float("inf") else None
+                whole, whole_us = union[0], union[1] if union[1] < float("inf") else None
                 reason = NotFused.CAPACITY if whole_us is None else NotFused.COST
             ends = place[self.groups[producer]], place[self.groups[consumer]]
-            boundaries.append(Boundary(*ends, reason, parts_us, whole_us))
+            boundaries.append(Boundary(*ends, reason, parts_us, whole_us, whole))
         boundaries.sort(key=lambda boundary: (boundary.consumer, boundary.producer))
         return Grouping(ordered, sum(self.us.values()), tuple(boundaries))

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from compiler_core.pipeline import Plan, plan_groups
 from compiler_core.target import Target
 from compiler_core.workload import Level
-from tuner.grouping import Grouping, merge_while_it_pays
+from tuner.grouping import Boundary, Grouping, as_they_are, merge_while_it_pays
 from tuner.prices import Prices
 from tuner.tasks import KernelTask
 
@@ -28,9 +28,21 @@ class Planner:
     def __post_init__(self) -> None:
         self.plan = self.base
 
+    @property
+    def levels(self) -> Mapping[int, Level]:
+        """Where values live when a group is priced: as in the present plan, inner values as at -O0."""
+        return {**self.base.levels, **self.plan.levels}
+
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """Why neighbouring groups of the present plan are not one kernel."""
+        levels = self.levels
+        return as_they_are(
+            self.base.graph, self.plan.groups, lambda group: self.prices.of(group, levels)
+        ).boundaries
+
     def replan(self) -> Plan:
         """Merge groups under today's prices; keep the present plan where nothing promises to be faster."""
-        levels: Mapping[int, Level] = {**self.base.levels, **self.plan.levels}
+        levels = self.levels
         grouping = merge_while_it_pays(
             self.base.graph, self.base.groups, lambda group: self.prices.of(group, levels)
         )

@@ -27,6 +27,8 @@ ATTEMPTS = 8
 DESCENTS = 8
 SETTLED = 32
 """Trials after which a kernel's best stands for what it can do, however much better its guess was."""
+MOST_CORRECTION = 2.0
+"""A draft is not further off than this over many kernels; over few, one may be an exception."""
 Recall = Callable[[Sequence[KernelTask]], Mapping[str, float]]
 
 
@@ -65,6 +67,10 @@ class Prices:
         best_us, trials = self.measured.get(digest, (float("inf"), 0))
         return best_us if trials >= SETTLED else min(best_us, expected)
 
+    def is_measured(self, group: Group, levels: Mapping[int, Level]) -> bool:
+        """Whether this run measured the group as one kernel."""
+        return kernel_of(self.graph, group, levels).workload.digest in self.measured
+
     @property
     def correction(self) -> float:
         """Measured over guessed, the median over kernels that had enough trials; 1 before there are any."""
@@ -73,7 +79,7 @@ class Prices:
             for digest, (best_us, trials) in self.measured.items()
             if digest in self.kernels and trials >= SETTLED // 2
         ]
-        return median(ratios) if ratios else 1.0
+        return min(max(median(ratios), 1 / MOST_CORRECTION), MOST_CORRECTION) if ratios else 1.0
 
     def priced(self, workload: Workload) -> Priced:
         """A kernel with its guess, made at its first use."""

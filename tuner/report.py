@@ -65,6 +65,18 @@ class KernelReport:
 
 
 @dataclass(frozen=True)
+class GroupReport:
+    """One kernel of the schedule, in stage order: its ops, and why each neighbour that reads it is not in it.
+
+    `apart` names the reader by its position and says why: illegal, capacity, or what both take together.
+    """
+
+    workload_digest: str | None
+    ops: tuple[str, ...]
+    apart: tuple[str, ...]
+
+
+@dataclass(frozen=True)
 class Report:
     """The answer of `tune run`; `to_json` is its contract."""
 
@@ -81,6 +93,7 @@ class Report:
     trials: int
     cache_hits: int
     kernels: tuple[KernelReport, ...]
+    groups: tuple[GroupReport, ...]
     host_ops: tuple[Mapping[str, Any], ...]
     stop_reason: str
     regret_estimate: float | None
@@ -110,6 +123,9 @@ class Report:
             "trials": self.trials,
             "cache_hits": self.cache_hits,
             "kernels": [{**vars(kernel), "ops": list(kernel.ops)} for kernel in self.kernels],
+            "groups": [
+                {**vars(group), "ops": list(group.ops), "apart": list(group.apart)} for group in self.groups
+            ],
             "host_ops": list(self.host_ops),
             "stop_reason": self.stop_reason,
             "regret_estimate": self.regret_estimate,

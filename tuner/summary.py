@@ -1,7 +1,8 @@
 """The Report of a session that has come to its end."""
 
 from tuner.gap import explain_gap
-from tuner.report import Figures, KernelReport, Outcome, Report
+from tuner.grouping import Boundary
+from tuner.report import Figures, GroupReport, KernelReport, Outcome, Report
 from tuner.session import Session
 from tuner.stopping import StopReason
 from tuner.tasks import KernelTask
@@ -27,6 +28,7 @@ def summarise(session: Session, outcome: Outcome, reason: StopReason, wall_s: fl
         trials=sum(session.spent.values()),
         cache_hits=sum(kernel.source == "database" for kernel in kernels),
         kernels=kernels,
+        groups=_groups(session),
         host_ops=tuple({"node": op.node, "op_type": op.op_type} for op in session.model.host_ops),
         stop_reason=str(reason),
         regret_estimate=None,
@@ -48,6 +50,32 @@ def _kernel(session: Session, task: KernelTask) -> KernelReport:
         source=choice.source,
         config=dict(choice.config.items),
     )
+
+
+def _groups(session: Session) -> tuple[GroupReport, ...]:
+    """The schedule's groups in order; with reasons where this run weighed what else it might have fused."""
+    apart: dict[int, list[str]] = {}
+    if session.planner.grouping is not None:
+        for boundary in session.planner.boundaries():
+            apart.setdefault(boundary.producer, []).append(_why_apart(session, boundary))
+    return tuple(
+        GroupReport(
+            None if kernel is None else kernel.workload.digest,
+            tuple(session.graph.ops[at].kind for at in group),
+            tuple(apart.get(position, ())),
+        )
+        for position, (group, kernel) in enumerate(
+            zip(session.plan.groups, session.plan.kernels, strict=True)
+        )
+    )
+
+
+def _why_apart(session: Session, boundary: Boundary) -> str:
+    if boundary.whole is None or boundary.whole_us is None:
+        return f"{boundary.consumer}: {boundary.reason}"
+    measured = session.planner.prices.is_measured(boundary.whole, session.planner.levels)
+    how = "measured" if measured else "expected"
+    return f"{boundary.consumer}: {how} {boundary.whole_us:.2f} us together, {boundary.parts_us:.2f} us apart"
 
 
 def _timed_as(session: Session) -> str:

@@ -141,6 +141,12 @@ def as_text(report: "Report") -> str:
         f"verified   {report.verification:>12}",
         f"stopped    {report.stop_reason:>12}   after {report.wall_s:.1f} s",
     ]
+    if any(group.apart for group in report.groups):
+        lines.append("kernels    in order; ! says why a reader is not fused")
+        lines += [
+            f"  {at:4d}  {' '.join(group.ops)}{''.join(f' ! {why}' for why in group.apart)}"
+            for at, group in enumerate(report.groups)
+        ]
     if report.host_ops:
         lines.append(f"host ops   {', '.join(str(op['op_type']) for op in report.host_ops)}")
     return "\n".join(lines)

@@ -1,0 +1,113 @@
+"""Groups merge where a merged kernel is cheaper, never into a cycle, and say why they stay apart."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_order
+from compiler_core.graph import Graph
+from compiler_core.onnx_import.importer import import_model
+from compiler_core.pipeline import plan_graph
+from compiler_core.target_file import load_target
+from compiler_core.workload import is_remade
+from tests.onnx_models import model, node, reals, saved, value
+from tests.property.random_graphs import graphs
+from tuner.grouping import NotFused, as_they_are, merge_while_it_pays
+from tuner.planner import Planner
+from tuner.prices import Prices
+
+
+def imported(made: onnx.ModelProto, folder: Path) -> Graph:
+    return import_model(saved(made, folder)).graph
+
+
+def planner_of(graph: Graph, target: str) -> Planner:
+    chip = load_target(target)
+    return Planner(plan_graph(graph, chip), chip, Prices(graph, chip, seed=0))
+
+
+@given(st.data())
+def test_any_prices_give_a_schedule_that_costs_no_more(data: Any) -> None:
+    graph, _ = data.draw(graphs())
+    groups = group_greedily(graph, FusionPolicy())
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
+    drawn: dict[Group, float] = {}
+
+    def price(group: Group) -> float:
+        return drawn.setdefault(
+            group, float(rng.choice([0.5, 1.0, 2.0, 4.0, np.inf], p=[0.3, 0.2, 0.2, 0.2, 0.1]))
+        )
+
+    for group in groups:
+        drawn[group] = float(rng.uniform(0.5, 2.0))
+    before = sum(drawn[group] for group in groups)
+    merged = merge_while_it_pays(graph, groups, price)
+    assert merged.price_us <= before
+    assert merged.price_us == pytest.approx(sum(drawn[group] for group in merged.groups))
+    stored = [at for group in merged.groups for at in group if not is_remade(graph, at)]
+    assert sorted(stored) == [at for at in range(len(graph.ops)) if not is_remade(graph, at)]
+    assert in_data_order(graph, merged.groups) == merged.groups
+    for boundary in merged.boundaries:
+        if boundary.reason is NotFused.COST:
+            assert boundary.whole_us is not None
+            assert boundary.whole_us >= boundary.parts_us
+
+
+@pytest.mark.parametrize(("shape", "axes"), [((512, 256), [1]), ((256, 4096), [0]), ((32, 64), [0, 1])])
+def test_a_reduction_of_a_product_is_one_kernel(
+    tmp_path: Path, shape: tuple[int, ...], axes: list[int]
+) -> None:
+    """reduce_sum(x + y * z): the example of XLA's documentation."""
+    nodes = [node("Mul", "y z", "p"), node("Add", "x p", "s"), node("ReduceSum", "s axes", "r", keepdims=0)]
+    made = model(nodes, [value(name, shape) for name in "xyz"], ["r"], {"axes": np.array(axes)})
+    plan = planner_of(imported(made, tmp_path), "ascend910").replan()
+    assert len(plan.groups) == 1
+
+
+def test_attention_is_one_kernel_where_a_block_of_rows_fits(tmp_path: Path) -> None:
+    nodes = [
+        node("MatMul", "q k", "scores"),
+        node("Softmax", "scores", "weights", axis=-1),
+        node("MatMul", "weights v", "out"),
+    ]
+    shapes = [value("q", [4, 256, 64]), value("k", [4, 64, 256]), value("v", [4, 256, 64])]
+    graph = imported(model(nodes, shapes, ["out"], {}), tmp_path)
+    assert len(planner_of(graph, "ascend910").replan().groups) == 1
+
+
+def test_what_is_not_fused_says_why(tmp_path: Path) -> None:
+    """Two products whose weights fill L1 many times over: together they would recompute, or not fit."""
+    weights = {"a": reals(1, 2048, 2048), "b": reals(2, 2048, 2048)}
+    nodes = [node("MatMul", "x a", "h"), node("MatMul", "h b", "y")]
+    graph = imported(model(nodes, [value("x", [2048, 2048])], ["y"], weights), tmp_path)
+    planner = planner_of(graph, "ascend910")
+    plan = planner.replan()
+    assert len(plan.groups) == 2
+    (boundary,) = planner.boundaries()
+    assert boundary.reason in (NotFused.COST, NotFused.CAPACITY)
+    assert boundary.parts_us > 0.0
+    assert (
+        boundary
+        == as_they_are(graph, plan.groups, lambda group: planner.prices.of(group, planner.levels)).boundaries[
+            0
+        ]
+    )
+
+
+def test_a_fusion_that_measures_worse_is_taken_apart(tmp_path: Path) -> None:
+    nodes = [node("MatMul", "x a", "h"), node("Relu", "h", "r"), node("MatMul", "r b", "y")]
+    weights = {"a": reals(1, 64, 64), "b": reals(2, 64, 64)}
+    graph = imported(model(nodes, [value("x", [512, 64])], ["y"], weights), tmp_path)
+    planner = planner_of(graph, "ascend910")
+    fused = planner.replan()
+    assert len(fused.groups) == 1
+    (digest,) = fused.counts
+    planner.prices.measured = {digest: (1000.0, 64)}
+    assert len(planner.replan().groups) == 2
+    planner.prices.measured = {digest: (1.1, 64)}
+    assert len(planner.replan().groups) == 1
