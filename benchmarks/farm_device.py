@@ -1,6 +1,8 @@
 """The device that farm benchmarks measure: a number by digest, at a real board's pace. Workers load it."""
 
 import json
+import signal
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -25,7 +27,10 @@ class NumberedTask:
 
 
 class DigestDevice:
-    """1 to 101 us by the digests of task and config, and no more work than that."""
+    """1 to 101 us by the digests of task and config, and no more work than that.
+
+    A knob `do` makes a candidate endless: "loop", or "deaf" to SIGTERM as well.
+    """
 
     def describe(self) -> DeviceInfo:
         """See Device."""
@@ -33,7 +38,15 @@ class DigestDevice:
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
         """See Device."""
-        return [Measurement(Status.OK, latency_us=latency_us(task, config)) for config in configs]
+        return [self._one(task, config) for config in configs]
+
+    def _one(self, task: Task, config: Config) -> Measurement:
+        deed = dict(config.items).get("do", "")
+        if deed == "deaf":
+            signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+        while deed:
+            time.sleep(0.01)
+        return Measurement(Status.OK, latency_us=latency_us(task, config))
 
 
 def latency_us(task: Task, config: Config) -> float:
@@ -63,6 +76,7 @@ def spec_of(pace_s: float = 0.0, kind: str = "bench") -> DeviceSpec:
     return DeviceSpec.of(kind, f"{here}:make_device", f"{here}:encode", f"{here}:decode", {"pace_s": pace_s})
 
 
-def configs(start: int, count: int) -> list[Config]:
+def configs(start: int, count: int, do: str = "") -> list[Config]:
     """Different ones."""
-    return [Config((("tile", number),)) for number in range(start, start + count)]
+    deed = (("do", do),) if do else ()
+    return [Config((("tile", number), *deed)) for number in range(start, start + count)]

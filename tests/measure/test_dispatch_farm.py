@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.farm import troubled_farm
+from benchmarks.farm_virtual import troubled_farm
 from measure.faults import FaultPlan
 from measure.messages import Canary, Rules
 from measure.results import Status

@@ -1,0 +1,137 @@
+"""The deterministic mode, through `tune run`: one seed, one list of trials, whatever happens to the farm."""
+
+import os
+import random
+import signal
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Row = dict[str, Any]
+COMMAND = "import sys; from api.cli.main import main; sys.exit(main(sys.argv[1:]))"
+SEARCHED = (
+    "SELECT number, attempt, workload_id, config_digest, status, latency_us, energy_uj FROM trial "
+    "WHERE purpose = 'search' ORDER BY run_id, workload_id, number, attempt"
+)
+BEST = "SELECT workload_digest, config, latency_us, number FROM best ORDER BY workload_digest"
+
+
+def repeats(crashes: int, seed: int, trials: int = 48, target: str = "gemmini16") -> Row:
+    """Runs with 1, 2 and 8 workers, and `crashes` runs that were crashed on the way and started again.
+
+    Every second crash is a SIGKILL of the whole driver, the others are of one of its workers. `same` counts
+    the crashed runs whose trials and bests are, bit for bit, those of the first.
+    """
+    chance = random.Random(seed)
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / "two_layers.onnx"
+        model.write_bytes(two_layers())
+        took = []
+        lists = []
+        for workers in (1, 2, 8):
+            began_s = time.monotonic()
+            run = _start(model, target, trials, seed, workers, Path(folder) / f"{workers}.db")
+            if run.wait() != 0:
+                raise RuntimeError(f"tune run ended with {run.returncode}")
+            took.append(time.monotonic() - began_s)
+            lists.append(_list(Path(folder) / f"{workers}.db"))
+        same = struck = 0
+        for number in range(crashes):
+            database = Path(folder) / f"crash{number}.db"
+            workers = chance.choice((1, 2, 8))
+            run = _start(model, target, trials, seed, workers, database)
+            time.sleep(chance.uniform(0.1, 0.9) * took[1])
+            struck += _strike(run, chance, driver=number % 2 == 0)
+            if run.wait() != 0:
+                run = _start(model, target, trials, seed, workers, database)
+                if run.wait() != 0:
+                    continue
+            same += _list(database) == lists[0]
+    return {
+        "task": "repeats",
+        "workers": "1, 2, 8",
+        "trials": len(lists[0][0]),
+        "same_for_all_sizes": lists[0] == lists[1] == lists[2],
+        "crashes": crashes,
+        "struck": struck,
+        "same_after_crash": same,
+    }
+
+
+def two_layers() -> bytes:
+    """A network of two matrix products with a ReLU between, small enough to be tuned in seconds."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    chance = np.random.default_rng(0)
+    weights = {"a": (128, 256), "b": (256, 64)}
+    constants = [
+        numpy_helper.from_array(chance.normal(size=shape).astype(np.float32), name)
+        for name, shape in weights.items()
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "a"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("MatMul", ["r", "b"], ["y"]),
+    ]
+    ends = [
+        helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", [64, 128]), ("y", [64, 64]))
+    ]
+    graph = helper.make_graph(nodes, "two layers", ends[:1], ends[1:], constants)
+    opset = [helper.make_opsetid("", 17)]
+    model: bytes = helper.make_model(graph, opset_imports=opset, ir_version=9).SerializeToString()
+    return model
+
+
+def _start(
+    model: Path, target: str, trials: int, seed: int, workers: int, database: Path
+) -> "subprocess.Popen[bytes]":
+    command = [sys.executable, "-c", COMMAND, "run", str(model), f"--target={target}", f"--trials={trials}"]
+    command += [f"--seed={seed}", f"--workers={workers}", f"--db={database}"]
+    quiet = subprocess.DEVNULL
+    return subprocess.Popen(command, stdout=quiet, stderr=quiet)
+
+
+def _strike(run: "subprocess.Popen[bytes]", chance: random.Random, driver: bool) -> bool:
+    """SIGKILL the driver, or one of its measuring processes; whether there was anything to strike."""
+    if run.poll() is not None:
+        return False
+    if driver:
+        run.send_signal(signal.SIGKILL)
+        return True
+    workers = [
+        int(directory.name)
+        for directory in Path("/proc").iterdir()
+        if directory.name.isdigit() and _is_worker_of(directory, run.pid)
+    ]
+    if workers:
+        os.kill(chance.choice(sorted(workers)), signal.SIGKILL)
+    return bool(workers)
+
+
+def _is_worker_of(directory: Path, driver: int) -> bool:
+    """Whether it is a measuring process (`ray::FarmWorker`) under the driver's Ray."""
+    try:
+        if not (directory / "cmdline").read_bytes().startswith(b"ray::FarmWorker"):
+            return False
+        for _ in range(4):
+            parent = int((directory / "stat").read_text().rpartition(")")[2].split()[1])
+            if parent == driver:
+                return True
+            directory = directory.parent / str(parent)
+    except (OSError, IndexError, ValueError):
+        return False
+    return False
+
+
+def _list(database: Path) -> tuple[list[Any], list[Any]]:
+    connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
+    try:
+        return connection.execute(SEARCHED).fetchall(), connection.execute(BEST).fetchall()
+    finally:
+        connection.close()
