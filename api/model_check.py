@@ -1,4 +1,4 @@
-"""Whether a file that somebody sent is a model: asked of a child process that has nothing to lose."""
+"""Whether a file that somebody sent is a model: asked of a process that has nothing to lose."""
 
 import asyncio
 import json
@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from api.parse_model import LONGEST_ANSWER
 from api.settings import Settings
 from api.threads import Threads
 from compiler_core.errors import ModelError
 
 ROOT = Path(__file__).parents[1]
-LONGEST_ANSWER = 1 << 20
+PATIENCE_S = 15.0
+"""Beyond the time for a model: to start a reader on a busy machine."""
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,8 @@ class ModelCheck:
     def __init__(self, settings: Settings, threads: Threads) -> None:
         self._settings = settings
         self._threads = threads
-        self._readers = asyncio.Semaphore(max(1, settings.model_readers))
+        self._places = asyncio.Semaphore(max(1, settings.model_readers))
+        self._idle: list[_Reader] = []
         self._under_way: dict[str, asyncio.Task[ModelFacts]] = {}
 
     async def check(self, digest: str, file: BinaryIO) -> ModelFacts:
@@ -44,46 +47,83 @@ class ModelCheck:
             task.add_done_callback(lambda _: self._under_way.pop(digest, None))
         return await asyncio.shield(task)
 
+    async def close(self) -> None:
+        """Ends the readers."""
+        while self._idle:
+            await self._idle.pop().end()
+
     async def _check(self, file: BinaryIO) -> ModelFacts:
-        async with self._readers:
+        async with self._places:
             with tempfile.TemporaryDirectory(prefix="tilewright-model-") as directory:
                 path = Path(directory) / "model.onnx"
                 await self._threads(_copy, file, path)
-                said = await self._ask_child(path)
+                said = await self._ask_reader(path)
+        settings = self._settings
+        if said.get("ended") == "slow":
+            raise ModelError(f"the model takes more than {settings.model_s:g} s to read")
+        if "ended" in said:
+            raise ModelError(
+                f"the model cannot be read within {settings.model_memory_mb} MB and {settings.model_s:g} s"
+            )
         if "error" in said:
             raise ModelError(str(said["error"]))
         return ModelFacts(int(said["ops"]), tuple(said["symbols"]))
 
-    async def _ask_child(self, path: Path) -> dict[str, Any]:
-        settings = self._settings
-        child = await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "api.parse_model",
-            str(path),
-            str(settings.model_memory_mb),
-            str(max(1, round(settings.model_s))),
-            cwd=ROOT,
-            env={"PATH": os.defpath, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=asyncio.subprocess.PIPE,
-            stderr=asyncio.subprocess.DEVNULL,
-        )
+    async def _ask_reader(self, path: Path) -> dict[str, Any]:
+        reader = self._idle.pop() if self._idle else await _Reader.started(self._settings)
         try:
-            async with asyncio.timeout(settings.model_s):
-                said, _ = await child.communicate()
-        except TimeoutError:
-            raise ModelError(f"the model takes more than {settings.model_s:g} s to read") from None
-        finally:
-            if child.returncode is None:
-                child.kill()
-                await child.wait()
-        if child.returncode != 0 or len(said) > LONGEST_ANSWER:
-            raise ModelError(
-                f"the model cannot be read within {settings.model_memory_mb} MB and {settings.model_s:g} s"
+            async with asyncio.timeout(self._settings.model_s + PATIENCE_S):
+                said = await reader.ask(path)
+        except (OSError, ValueError, TimeoutError):  # it is gone, or lost its mind: the next one is new
+            await reader.end()
+            return {"ended": "died"}
+        except asyncio.CancelledError:
+            await reader.end()
+            raise
+        self._idle.append(reader)
+        return said
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """A process that answers for one model after the other, each read in a fork of its own."""
+
+    process: asyncio.subprocess.Process
+
+    @classmethod
+    async def started(cls, settings: Settings) -> "_Reader":
+        return cls(
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "api.parse_model",
+                str(settings.model_memory_mb),
+                str(max(1, round(settings.model_s))),
+                cwd=ROOT,
+                env={"PATH": os.defpath, "OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"},
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.DEVNULL,
+                limit=LONGEST_ANSWER + 1024,
             )
-        answer: dict[str, Any] = json.loads(said)
-        return answer
+        )
+
+    async def ask(self, path: Path) -> dict[str, Any]:
+        """ValueError or OSError where no sensible line comes back."""
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps(str(path)).encode() + b"\n")
+        await self.process.stdin.drain()
+        said = json.loads(await self.process.stdout.readline())
+        if not isinstance(said, dict):
+            raise ValueError("an answer is an object")
+        return said
+
+    async def end(self) -> None:
+        """Kills it, and waits until it is gone."""
+        if self.process.returncode is None:
+            self.process.kill()
+        await self.process.wait()
 
 
 def _copy(file: BinaryIO, path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Giving up the network and the right to start programs, for good, with a seccomp filter (Linux only).
+"""Giving up the network, other programs and signals to them, for good, with a seccomp filter (Linux only).
 
 The filter is classic BPF over `struct seccomp_data` (linux/seccomp.h): the call's number at byte 0, the
 architecture at byte 4. What is on the list is answered with EPERM, everything else is let through.
@@ -10,11 +10,12 @@ import platform
 import struct
 import sys
 
-# Numbers of socket, connect, bind, sendto, sendmsg, execve, execveat, ptrace, io_uring_setup, by machine.
+# Numbers of socket, connect, bind, sendto, sendmsg, execve, execveat, ptrace, io_uring_setup, kill, tkill,
+# tgkill, pidfd_send_signal, by machine.
 # asm/unistd_64.h for x86_64, asm-generic/unistd.h for aarch64; AUDIT_ARCH_* of linux/audit.h beside them.
 CALLS = {
-    "x86_64": (0xC000003E, (41, 42, 49, 44, 46, 59, 322, 101, 425)),
-    "aarch64": (0xC00000B7, (198, 203, 200, 206, 211, 221, 281, 117, 425)),
+    "x86_64": (0xC000003E, (41, 42, 49, 44, 46, 59, 322, 101, 425, 62, 200, 234, 424)),
+    "aarch64": (0xC00000B7, (198, 203, 200, 206, 211, 221, 281, 117, 425, 129, 130, 131, 424)),
 }
 X32_BIT = 0x40000000
 LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06

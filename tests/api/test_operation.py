@@ -11,11 +11,13 @@ import time
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
 from fastapi import FastAPI
 
+from api import parse_model
 from api.auth import Door
 from api.logs import JsonLines
 from api.metrics import Gauges, RunnerMetrics, exposition
@@ -118,20 +120,44 @@ def test_what_breaks_off_may_be_asked_again() -> None:
     )
 
 
-def parse(path: Path, memory_mb: int = 1024, seconds: int = 8) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "api.parse_model", str(path), str(memory_mb), str(seconds)]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60, check=False)
+def parse(*paths: Path, memory_mb: int = 1024, seconds: int = 8) -> list[dict[str, Any]]:
+    command = [sys.executable, "-m", "api.parse_model", str(memory_mb), str(seconds)]
+    asked = "".join(json.dumps(str(path)) + "\n" for path in paths)
+    done = subprocess.run(
+        command, cwd=ROOT, input=asked, capture_output=True, text=True, timeout=60, check=True
+    )
+    return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_the_child_reads_a_model(tmp_path: Path) -> None:
-    path = tmp_path / "model.onnx"
-    path.write_bytes(model_bytes(batch="batch"))
-    assert json.loads(parse(path).stdout) == {"ops": 1, "symbols": ["batch"]}
+def test_a_reader_outlives_what_it_reads(tmp_path: Path) -> None:
+    good, bad = tmp_path / "model.onnx", tmp_path / "text.onnx"
+    good.write_bytes(model_bytes(batch="batch"))
+    bad.write_text("no model")
+    first, second, third = parse(good, bad, good)
+    assert first == third == {"ops": 1, "symbols": ["batch"]}
+    assert "error" in second
+    assert "text.onnx" not in second["error"]
+
+
+@pytest.mark.parametrize(
+    ("deed", "ended"),
+    [
+        (lambda path: time.sleep(60), "slow"),
+        (lambda path: os._exit(1), "died"),
+        (lambda path: {"error": "x" * (2 << 20)}, "slow"),
+        (lambda path: [1, 2], "died"),
+    ],
+)
+def test_whatever_a_file_does_to_its_reader_is_one_answer(
+    deed: Callable[[Path], Any], ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(parse_model, "read", deed)
+    assert parse_model.read_apart(Path("model.onnx"), 8192, 1) == {"ended": ended}
 
 
 def test_the_child_has_neither_network_nor_programs_nor_files_nor_much_memory(tmp_path: Path) -> None:
     program = f"""
-import resource, socket, subprocess, sys
+import os, resource, socket, subprocess, sys
 from api.parse_model import confine
 confine(512, 5)
 for name, deed in {{
@@ -139,6 +165,7 @@ for name, deed in {{
     "program": lambda: subprocess.run(["/bin/true"]),
     "file": lambda: open({str(tmp_path / "written")!r}, "w").write("x" * 10**6) and 1 / 0,
     "memory": lambda: bytearray(1 << 30),
+    "signal": lambda: os.kill(os.getppid(), 0),
 }}.items():
     try:
         deed()
@@ -151,6 +178,7 @@ for name, deed in {{
     )
     assert done.stdout.split("\n")[:2] == ["socket PermissionError", "program PermissionError"], done.stderr
     assert "memory MemoryError" in done.stdout
+    assert "signal PermissionError" in done.stdout
     assert "allowed" not in done.stdout
 
 
