@@ -6,6 +6,9 @@ from measure.pool import Pool
 SERIAL = "none"
 """The `ray` address that means: measure in this process."""
 
+CANARY_EVERY = 16
+"""Candidates between two canaries on one worker of a cluster; each proves itself before its first, too."""
+
 
 def simulated_pool(target_name: str, target_text: str, workers: int, ray: str) -> Pool:
     """A pool of simulated accelerators of one target. Ray is only imported where it is used.
@@ -19,8 +22,10 @@ def simulated_pool(target_name: str, target_text: str, workers: int, ray: str) -
         from measure.simulator.worker import simulated_device
 
         return SerialPool(simulated_device(target_text))
+    from measure.messages import Rules
     from measure.ray_cluster import LOCAL
     from measure.ray_pool import RayPool
+    from measure.simulator.canary import simulated_canaries
     from measure.wire import DeviceSpec
 
     spec = DeviceSpec.of(
@@ -30,5 +35,8 @@ def simulated_pool(target_name: str, target_text: str, workers: int, ray: str) -
         "measure.simulator.worker:task_from_text",
         {"target_text": target_text},
     )
-    # A cluster says itself how many workers it has; `workers` is the size of a local farm.
-    return RayPool(spec, workers if ray == LOCAL else None, ray)
+    if ray == LOCAL:
+        return RayPool(spec, workers)
+    # A cluster says itself how many workers it has, and what other hosts answer is tested on the way.
+    rules = Rules(canaries=simulated_canaries(target_text), canary_every=CANARY_EVERY)
+    return RayPool(spec, None, ray, rules)

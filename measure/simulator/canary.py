@@ -1,0 +1,41 @@
+"""A kernel whose time on a simulated chip is known beforehand: a farm asks its workers for it in between."""
+
+import numpy as np
+
+from compiler_core.dtypes import DType, TensorType
+from compiler_core.graph import Graph, Op
+from compiler_core.index_map import Access, axis_index
+from compiler_core.ops import AxisKind
+from compiler_core.regions import Regions
+from compiler_core.workload import kernel_of
+from measure.messages import Canary
+from measure.results import Status
+from measure.simulator.worker import simulated_device
+from search_space.moves import sample
+from search_space.rules import KnobLayout
+from search_space.validity import kernel_space
+
+SIDE = 64  # of the square matrices whose product the canary is
+TRIES = 64
+TOLERANCE = 0.01  # the simulator repeats itself; anything else is another program, or a sick host
+
+
+def simulated_canaries(target_text: str) -> tuple[Canary, ...]:
+    """A small matrix product and its time, simulated here and now; () for a chip that runs none."""
+    device = simulated_device(target_text)
+    regions = Regions(kernel_of(_square_product(), [0], {}).workload)
+    space = kernel_space(KnobLayout(regions, device.target))
+    for row in sample(space, TRIES, np.random.default_rng(0)):
+        config = space.decode(row)
+        (measured,) = device.measure(regions.workload, [config])
+        if measured.status is Status.OK and measured.latency_us is not None:
+            return (Canary(regions.workload, config, measured.latency_us, TOLERANCE),)
+    return ()
+
+
+def _square_product() -> Graph:
+    matrix = TensorType((SIDE, SIDE), DType.F16)
+    left = Access(0, (axis_index(0), axis_index(2)))
+    right = Access(1, (axis_index(2), axis_index(1)))
+    axes = (AxisKind.PARALLEL, AxisKind.PARALLEL, AxisKind.REDUCTION)
+    return Graph((matrix,) * 3, (Op("contract", (SIDE,) * 3, axes, (left, right), 2),), (0, 1), (2,))

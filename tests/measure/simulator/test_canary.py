@@ -1,0 +1,25 @@
+"""The canary of a simulated chip: answered by every preset alike, failed by a chip with other numbers."""
+
+import pytest
+
+from compiler_core.target_file import list_targets, load_target, target_text
+from measure.simulator.canary import simulated_canaries
+from measure.simulator.device import SimulatedDevice
+from measure.simulator.skew import skewed
+from measure.simulator.worker import simulated_device, task_from_text, task_to_text
+
+
+@pytest.mark.parametrize("name", list_targets())
+def test_every_preset_has_one_and_passes_it(name: str) -> None:
+    (canary,) = simulated_canaries(target_text(name))
+    travelled = task_from_text(task_to_text(canary.task))
+    (measured,) = simulated_device(target_text(name)).measure(travelled, [canary.config])
+    assert measured.latency_us == canary.latency_us
+    assert canary.passes(measured)
+
+
+def test_a_chip_that_is_slower_than_its_file_says_fails_it() -> None:
+    target = load_target("ascend910")
+    (canary,) = simulated_canaries(target_text("ascend910"))
+    (measured,) = SimulatedDevice(target, truth=skewed(target, 1)).measure(canary.task, [canary.config])
+    assert not canary.passes(measured)
