@@ -30,7 +30,7 @@ def simulated_pool(target_name: str, target_text: str, workers: int, ray: str) -
 
     spec = DeviceSpec.of(
         target_name,
-        "measure.simulator.worker:simulated_device",
+        "measure.simulator.canary:warmed_device",
         "measure.simulator.worker:task_to_text",
         "measure.simulator.worker:task_from_text",
         {"target_text": target_text},

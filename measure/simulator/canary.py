@@ -10,6 +10,7 @@ from compiler_core.regions import Regions
 from compiler_core.workload import kernel_of
 from measure.messages import Canary
 from measure.results import Status
+from measure.simulator.device import SimulatedDevice
 from measure.simulator.worker import simulated_device
 from search_space.moves import sample
 from search_space.rules import KnobLayout
@@ -31,6 +32,12 @@ def simulated_canaries(target_text: str) -> tuple[Canary, ...]:
         if measured.status is Status.OK and measured.latency_us is not None:
             return (Canary(regions.workload, config, measured.latency_us, TOLERANCE),)
     return ()
+
+
+def warmed_device(target_text: str) -> SimulatedDevice:
+    """The chip, after everything was compiled that its first measurement would have to wait for."""
+    simulated_canaries(target_text)
+    return simulated_device(target_text)
 
 
 def _square_product() -> Graph:

@@ -3,17 +3,17 @@
 import pytest
 
 from compiler_core.target_file import list_targets, load_target, target_text
-from measure.simulator.canary import simulated_canaries
+from measure.simulator.canary import simulated_canaries, warmed_device
 from measure.simulator.device import SimulatedDevice
 from measure.simulator.skew import skewed
-from measure.simulator.worker import simulated_device, task_from_text, task_to_text
+from measure.simulator.worker import task_from_text, task_to_text
 
 
 @pytest.mark.parametrize("name", list_targets())
 def test_every_preset_has_one_and_passes_it(name: str) -> None:
     (canary,) = simulated_canaries(target_text(name))
     travelled = task_from_text(task_to_text(canary.task))
-    (measured,) = simulated_device(target_text(name)).measure(travelled, [canary.config])
+    (measured,) = warmed_device(target_text(name)).measure(travelled, [canary.config])
     assert measured.latency_us == canary.latency_us
     assert canary.passes(measured)
 
