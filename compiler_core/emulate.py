@@ -178,9 +178,13 @@ class _Core:
     def _name(self, buffer: int) -> str:
         return f"buffer {buffer} of value {self.program.buffers[buffer].value}"
 
+    def _source(self, value: int) -> Array:
+        """What the kernel reads as an operand from memory."""
+        return self.call.kernel.part(value, self.memory[self.call.kernel.values[value]])
+
     def _load(self, instruction: Instruction) -> None:
         value = self.program.buffers[instruction.buffer].value
-        source = self.memory[self.call.kernel.values[value]]
+        source = self._source(value)
         box = self._box(instruction, instruction.buffer)
         part = source[tuple(slice(low, high) for low, high in box)].copy()
         self._fill(instruction, Held(part, tuple(low for low, _ in box), source.shape))
@@ -232,7 +236,7 @@ class _Core:
         operands: list[Held] = []
         for access, read in zip(op.operands, step.reads, strict=True):
             if read == FROM_MEMORY:
-                source = self.memory[self.call.kernel.values[access.value]]
+                source = self._source(access.value)
                 operands.append(Held(source, (0,) * source.ndim, source.shape))
             else:
                 held = self._held(read)

@@ -40,6 +40,7 @@ def program_to_json(program: Program, names: Mapping[int, str]) -> dict[str, Jso
                 {
                     "kernel": numbers[id(call.program)],
                     "values": list(call.kernel.values),
+                    "origins": {str(value): list(at) for value, at in call.kernel.origins.items()},
                     "ops": list(call.kernel.ops),
                     "cores": [call.cores.first, call.cores.count],
                 }
@@ -146,5 +147,6 @@ def _call_from_json(form: Any, kernels: list[KernelProgram]) -> KernelCall | Hos
     if "host_op" in form:
         return HostCall(int(form["host_op"]))
     program = kernels[form["kernel"]]
-    kernel = Kernel(program.workload, tuple(form["values"]), tuple(form["ops"]))
+    origins = {int(value): tuple(at) for value, at in form.get("origins", {}).items()}
+    kernel = Kernel(program.workload, tuple(form["values"]), tuple(form["ops"]), origins)
     return KernelCall(kernel, program, CoreRange(*form["cores"]))

@@ -21,6 +21,8 @@ def _order_respects_data(graph: Graph, program: Program, target: Target) -> Iter
             for value in reads:
                 if value not in available:
                     yield f"stage {number} reads {graph.name_of(value)} before it is stored"
+            if isinstance(call, KernelCall):
+                yield from (f"stage {number}: {what}" for what in _parts_outside(graph, call))
             made.extend(writes)
         for value in made:
             if value in stored:
@@ -38,6 +40,17 @@ def _outer_values(graph: Graph, call: KernelCall | HostCall) -> tuple[list[int],
         return [access.value for access in op.operands], [op.result]
     local = call.kernel.workload.graph
     return [call.kernel.values[v] for v in local.inputs], [call.kernel.values[v] for v in local.outputs]
+
+
+def _parts_outside(graph: Graph, call: KernelCall) -> Iterator[str]:
+    """Operands whose part, beginning at its origin, is not a part of the value behind them."""
+    local = call.kernel.workload.graph
+    for value in local.inputs:
+        outer = call.kernel.values[value]
+        origin, whole, part = call.kernel.origins.get(value, ()), graph.shape(outer), local.shape(value)
+        inside = all(0 <= at < extent for at, extent in zip(origin, whole, strict=False))
+        if not inside or part != (*[1] * len(origin), *whole[len(origin) :]):
+            yield f"{graph.name_of(outer)} has shape {list(whole)}, {list(part)} from {list(origin)} is read"
 
 
 def _cores_are_disjoint(graph: Graph, program: Program, target: Target) -> Iterator[str]:

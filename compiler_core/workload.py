@@ -1,14 +1,17 @@
 """Workload: the canonical, name-free form of a kernel or a whole network. Its digest is a database key."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from functools import cached_property
 
 from compiler_core.canonical import Numbering, canonical_form, number
 from compiler_core.digest import Json, digest_of
+from compiler_core.dims import Shape, known
+from compiler_core.dtypes import TensorType
 from compiler_core.graph import Graph
-from compiler_core.ops import Unit
+from compiler_core.index_map import Access, constant_index
+from compiler_core.ops import Array, Unit
 
 
 class Level(StrEnum):
@@ -76,12 +79,18 @@ class Kernel:
     """A group of a Graph as a Workload, and what its numbers stand for.
 
     `values[i]` is the Graph's value behind the Workload's value i, `ops[j]` the position in graph.ops of its
-    op j.
+    op j. `origins` names the operands of which the kernel reads a part only, one place of each leading dim:
+    the Workload's value is that part, and begins there.
     """
 
     workload: Workload
     values: tuple[int, ...]
     ops: tuple[int, ...]
+    origins: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
+
+    def part(self, value: int, whole: Array) -> Array:
+        """What the kernel reads as its value `value`, of the array of the Graph's value behind it."""
+        return whole[tuple(slice(at, at + 1) for at in self.origins.get(value, ()))]
 
 
 def is_remade(graph: Graph, at: int) -> bool:
@@ -125,9 +134,15 @@ def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level])
     `levels` says where each outer operand lives; constants, and values it does not name, live in DRAM.
 
         conv -> relu -> add(x)     --members (conv, relu)-->     inputs (x0, w), outputs (relu's result)
+
+    An operand of which every op reads one and the same place of its leading dims is that part of it: steps of
+    a loop that do the same to other elements are one Workload.
+
+        add(a[7, i], b[i]), a: [16, 64]     is     add(a[0, i], b[i]), a: [1, 64], from [7] on
     """
     root = graph.ops[max(members)].result
     inner = [value for value in stored_values(graph, members) if value != root]
+    graph, origins = _in_parts(graph, members)
     read = {access.value for at in members for access in graph.ops[at].operands}
     default = {value: Level.CONSTANT for value in read if value in graph.constants}
     placement = {value: levels.get(value, default.get(value, Level.DRAM)) for value in (*read, *inner, root)}
@@ -149,7 +164,52 @@ def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level])
         outputs=tuple(at[value] for value in outputs),
     )
     placed = tuple(placement[value] for value in (*numbering.inputs, *outputs))
-    return Kernel(Workload(local, placed), numbering.values, numbering.ops)
+    starts = {at[value]: place for value, place in origins.items()}
+    return Kernel(Workload(local, placed), numbering.values, numbering.ops, starts)
+
+
+def _in_parts(graph: Graph, members: Sequence[int]) -> tuple[Graph, Mapping[int, tuple[int, ...]]]:
+    """The graph with operands of `members` cut to the one place of leading dims that is read; the places."""
+    made = {graph.ops[at].result for at in members}
+    reads: dict[int, list[Access]] = {}
+    for at in members:
+        for access in graph.ops[at].operands:
+            reads.setdefault(access.value, []).append(access)
+    origins: dict[int, tuple[int, ...]] = {}
+    for value, accesses in reads.items():
+        if value not in made and value not in graph.constants:
+            place = _leading_place(graph.values[value].shape, accesses)
+            if any(place):
+                origins[value] = place
+    if not origins:
+        return graph, origins
+    values = list(graph.values)
+    for value, place in origins.items():
+        kind = values[value]
+        values[value] = TensorType(((1,) * len(place)) + kind.shape[len(place) :], kind.dtype)
+    ops = list(graph.ops)
+    for at in members:
+        ops[at] = replace(ops[at], operands=tuple(_from_origin(a, origins) for a in ops[at].operands))
+    return replace(graph, values=tuple(values), ops=tuple(ops)), origins
+
+
+def _from_origin(access: Access, origins: Mapping[int, tuple[int, ...]]) -> Access:
+    cut = len(origins.get(access.value, ()))
+    return replace(access, exprs=(constant_index(0),) * cut + access.exprs[cut:]) if cut else access
+
+
+def _leading_place(shape: Shape, accesses: Sequence[Access]) -> tuple[int, ...]:
+    """The index of each leading dim of which all accesses read the same single place, inside the extent."""
+    place: list[int] = []
+    for dim, extent in enumerate(shape):
+        first = accesses[0].exprs[dim]
+        if first.terms or not first.is_affine or any(access.exprs[dim] != first for access in accesses):
+            break
+        at = known(first.offset, "an index")
+        if not 0 <= at < known(extent, "an extent"):
+            break
+        place.append(at)
+    return tuple(place)
 
 
 def number_network(graph: Graph) -> Numbering:

@@ -1,5 +1,6 @@
 """Loops mean their steps, written out or not; a digest knows their body and not its order."""
 
+import json
 from dataclasses import replace
 from typing import Any
 
@@ -7,13 +8,18 @@ import numpy as np
 import pytest
 
 from compiler_core.dtypes import DType, TensorType
+from compiler_core.emulate import emulate
 from compiler_core.graph import Graph, Op
 from compiler_core.index_map import Access, IndexExpr
 from compiler_core.interpret import interpret
 from compiler_core.loops import MOST_PARTS, stays_a_loop, written_out
 from compiler_core.ops import AxisKind
+from compiler_core.pipeline import compile_graph, default_schedule, plan_graph
+from compiler_core.program_json import program_from_json, program_to_json
+from compiler_core.verify import verify_program
 from compiler_core.workload import graph_digest
 from tests.property.random_graphs import P, R, S, same
+from tests.targets import small_target
 
 SCALARS = (TensorType((3,), DType.F32),)
 
@@ -117,6 +123,41 @@ def test_a_loop_in_a_loop() -> None:
     plain = written_out(graph)
     assert {op.kind for op in plain.ops} <= {"view", "mul", "add", "neg", "abs"}
     np.testing.assert_array_equal(interpret(plain, inputs)[4], interpret(graph, inputs)[4])
+
+
+def test_steps_are_one_kernel_over_parts_of_the_sequence() -> None:
+    """Ten steps or a hundred: the same few workloads, and the Program stores what the loop means."""
+    target, digests = small_target(), []
+    for steps in (10, 40):
+        graph, inputs = written_out(network(body(), steps)), fed(steps)
+        plan = plan_graph(graph, target)
+        digests.append({digest for digest, r in plan.regions.items() if r.graph.ops[-1].kind != "concat"})
+        program = compile_graph(graph, default_schedule(plan, target), target, plan)
+        assert verify_program(graph, program, target) == []
+        known = interpret(graph, inputs)
+        for value, got in emulate(graph, program, inputs).items():
+            np.testing.assert_array_equal(got, known[value])
+        again = program_from_json(json.dumps(program_to_json(program, {})))
+        for value, got in emulate(graph, again, inputs).items():
+            np.testing.assert_array_equal(got, known[value])
+    assert max(map(len, digests)) < 10
+    assert digests[0] & digests[1]
+
+
+def test_a_part_outside_its_whole_is_found() -> None:
+    target = small_target()
+    graph = written_out(network(body(), 10))
+    plan = plan_graph(graph, target)
+    program = compile_graph(graph, default_schedule(plan, target), target, plan)
+
+    def moved(call: Any) -> Any:
+        kernel = call.kernel
+        beyond = dict.fromkeys(kernel.origins, (10,))
+        return replace(call, kernel=replace(kernel, origins=beyond))
+
+    stages = tuple(tuple(map(moved, stage)) for stage in program.stages)
+    found = verify_program(graph, replace(program, stages=stages), target)
+    assert {finding.rule for finding in found} == {"order respects data"}
 
 
 def test_a_digest_knows_the_body() -> None:

@@ -92,9 +92,9 @@ def domain(op: int, axis: int, low: int = 0, high: int = 0) -> Damage:
 
 
 BREAKS = (
-    Break("loops cover", "a tile too few", split_matmul, loop(0, count=2)),
-    Break("loops cover", "an empty tile", split_matmul, loop(0, count=4)),
-    Break("loops cover", "two loops over one dim", split_matmul, loop(1, dim=0)),
+    Break("loops cover", "a tile too few", split_matmul, loop(1, count=2)),
+    Break("loops cover", "an empty tile", split_matmul, loop(1, count=4)),
+    Break("loops cover", "two loops over one dim", split_matmul, loop(0, dim=0)),
     Break("loops cover", "cores share a reduction", split_matmul, loop(2, parallel=True)),
     Break("loops cover", "cores share a scan", scanned_rows, loop(1, parallel=True)),
     Break("loops cover", "a serial loop over rows", scanned_rows, loop(0, parallel=False)),
