@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.options import Dims, JsonFile, Model, read_dims, write_json
+from api.cli.options import JsonFile, Model, RangedDims, read_ranges, write_json
 from api.cli.verbs import verb_app
 from compiler_core.errors import UsageError
 
@@ -22,16 +22,20 @@ def plan_model(
         str | None,
         typer.Option(help="A preset or a TOML file; without one, sizes in the model's own dtypes."),
     ] = None,
-    dim: Dims = None,
+    dim: RangedDims = None,
     json_file: JsonFile = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The memory map (SVG) to write.")
     ] = None,
 ) -> None:
-    """Print what memory MODEL needs between kernels in its own order and in the solved one, and the proof."""
+    """Print what memory MODEL needs between kernels in its own order and in the solved one, and the proof.
+
+    A range (--dim seq=1..2048) is planned at its largest size, which needs the most.
+    """
     from tuner.plan import plan
 
-    made = plan(model, target, dims=read_dims(dim))
+    dims, ranges = read_ranges(dim)
+    made = plan(model, target, dims=dims | {name: high for name, (_, high) in ranges.items()})
     if output is not None:
         try:
             output.write_text(made.svg, encoding="utf-8")

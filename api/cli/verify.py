@@ -1,23 +1,28 @@
 """`tune verify`: emulate the best Program and compare it with onnxruntime."""
 
-from typing import Annotated
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli.options import (
     DEFAULT_DATABASE,
     Database,
-    Dims,
     JsonFile,
     Model,
     Objective,
+    RangedDims,
     Seed,
     TargetName,
-    read_dims,
+    read_ranges,
     write_json,
 )
 from api.cli.verbs import verb_app
 from compiler_core.errors import VerifyError
+
+if TYPE_CHECKING:
+    from tuner.verify import Verdict
 
 app = verb_app()
 
@@ -31,7 +36,7 @@ def verify(
         str, typer.Option(help="model: judged; target: its storage and accumulator types, told only.")
     ] = "model",
     objective: Objective = "latency",
-    dim: Dims = None,
+    dim: RangedDims = None,
     seed: Seed = 0,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
@@ -39,36 +44,60 @@ def verify(
     """Run the best known Program of MODEL in numpy, tile by tile, and compare its values with onnxruntime's.
 
     Exit code 1 when any value, intermediates included, differs by more than 1e-4 of its largest magnitude. In
-    the target's dtypes nothing is judged: the error is printed down the network.
+    the target's dtypes nothing is judged: the error is printed down the network. A range (--dim seq=1..2048)
+    is verified at both ends and at sizes between.
     """
-    from dataclasses import asdict
+    from itertools import product
 
+    from tuner.ranges import representatives
+
+    dims, ranges = read_ranges(dim)
+    sizes = [[(name, size) for size in representatives(*ends)] for name, ends in ranges.items()]
+    verdicts = []
+    for chosen in product(*sizes):
+        at = dict(chosen)
+        if at:
+            said = ", ".join(f"{name} = {size}" for name, size in chosen)
+            typer.echo(said, err=json_file == "-")
+        verdicts.append(_verified(model, target, dims | at, dtype, objective, seed, database))
+        if json_file != "-":
+            _print(verdicts[-1], values or dtype != "model")
+    if json_file is not None:
+        forms = [asdict(verdict) for verdict in verdicts]
+        write_json(forms if ranges else forms[0], json_file)
+    for verdict in verdicts:
+        bad = verdict.first_bad
+        if bad is not None and not verdict.ok:
+            raise VerifyError(
+                f"value {bad.name} is the first to differ: {bad.max_rel:.3e} of its largest magnitude"
+            )
+
+
+def _verified(
+    model: Path, target: str, dims: dict[str, int], dtype: str, objective: str, seed: int, database: str
+) -> "Verdict":
     from tuner.verify import verify as verify_network
 
-    verdict = verify_network(
-        model, target, dims=read_dims(dim), objective=objective, seed=seed, database=database, dtype=dtype
+    return verify_network(
+        model, target, dims=dims, objective=objective, seed=seed, database=database, dtype=dtype
     )
-    told_only = dtype != "model"
-    if json_file is not None:
-        write_json(asdict(verdict), json_file)
-    if json_file != "-":
-        worst = max(verdict.values, key=lambda value: value.max_rel)
-        if told_only:
-            typer.echo(verdict.dtype)
-        if values or told_only:
-            typer.echo(f"{'max abs':>12} {'max rel':>12} {'cosine':>12}  value")
-            for value in verdict.values:
-                mark = "" if value.ok or told_only else "  <- differs"
-                mark += "  (its kernel alone)" if value.alone else ""
-                typer.echo(
-                    f"{value.max_abs:12.3e} {value.max_rel:12.3e} {value.cosine:12.9f}  {value.name}{mark}"
-                )
-        typer.echo(f"{len(verdict.values)} values compared; worst {worst.max_rel:.3e} at {worst.name}")
-        if told_only and verdict.first_bad is not None:
-            bad = verdict.first_bad
-            typer.echo(f"beyond 1e-4 first at {bad.name}: {bad.max_rel:.3e} of its largest magnitude")
-    if verdict.first_bad is not None and not told_only:
+
+
+def _print(verdict: "Verdict", values: bool) -> None:
+    """The errors down the network where they are asked for, then the worst and where values go bad."""
+    told_only = verdict.dtype != "model"
+    if told_only:
+        typer.echo(verdict.dtype)
+    if values:
+        typer.echo(f"{'max abs':>12} {'max rel':>12} {'cosine':>12}  value")
+        for value in verdict.values:
+            mark = "" if value.ok or told_only else "  <- differs"
+            mark += "  (its kernel alone)" if value.alone else ""
+            typer.echo(
+                f"{value.max_abs:12.3e} {value.max_rel:12.3e} {value.cosine:12.9f}  {value.name}{mark}"
+            )
+    worst = max(verdict.values, key=lambda value: value.max_rel)
+    typer.echo(f"{len(verdict.values)} values compared; worst {worst.max_rel:.3e} at {worst.name}")
+    if told_only and verdict.first_bad is not None:
         bad = verdict.first_bad
-        raise VerifyError(
-            f"value {bad.name} is the first to differ: {bad.max_rel:.3e} of its largest magnitude"
-        )
+        typer.echo(f"beyond 1e-4 first at {bad.name}: {bad.max_rel:.3e} of its largest magnitude")

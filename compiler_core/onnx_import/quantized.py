@@ -12,7 +12,9 @@ from compiler_core.onnx_import.contraction import matmul
 from compiler_core.onnx_import.convolution import contract_window, grouped
 from compiler_core.onnx_import.movement import concat
 from compiler_core.onnx_import.node import Node
+from compiler_core.onnx_import.pooling import POOLING
 from compiler_core.onnx_import.quantized_contraction import centred, dequantized, quantized_pair
+from compiler_core.onnx_import.reduction import softmax
 from compiler_core.onnx_import.tensor_data import element_type
 from compiler_core.onnx_import.window import window_of
 
@@ -250,6 +252,21 @@ def _global_average(context: Context, node: Node, reals: list[Tensor]) -> Tensor
     )
 
 
+def _average_pool(context: Context, node: Node, reals: list[Tensor]) -> Tensor:
+    if node.integer("channels_last", 0):
+        raise ModelError("channels_last pooling is not supported; export with channels first")
+    pooled = POOLING["AveragePool"](context, node, reals)
+    return pooled if isinstance(pooled, Tensor) else pooled[0]
+
+
+def _softmax(context: Context, node: Node, reals: list[Tensor]) -> Tensor:
+    """Over one axis from opset 13 on; before, over all dims from the axis on."""
+    (x,) = reals
+    axis = checked_axis(node.integer("axis", -1), x.rank)
+    last = node.integer("opset", 13) >= 13
+    return softmax(context, x, [axis] if last else range(axis, x.rank))
+
+
 def _qlinear_concat(context: Context, node: Node, inputs: Inputs) -> Tensor:
     if len(inputs) < 5 or (len(inputs) - 2) % 3:
         raise ModelError("inputs must be the result's scale and zero point, then three a part")
@@ -277,10 +294,12 @@ QUANTIZED_MICROSOFT: Mapping[str, Build] = {
     "MatMulIntegerToFloat": _matmul_integer_to_float,
     "QGemm": _qgemm,
     "QLinearAdd": through_reals(2, _row("add")),
+    "QLinearAveragePool": through_reals(1, _average_pool),
     "QLinearConcat": _qlinear_concat,
     "QLinearGlobalAveragePool": through_reals(1, _global_average),
     "QLinearLeakyRelu": through_reals(1, _leaky),
     "QLinearMul": through_reals(2, _row("mul")),
     "QLinearSigmoid": through_reals(1, _row("sigmoid")),
+    "QLinearSoftmax": through_reals(1, _softmax),
     "QuantizeLinear": _quantize_linear,
 }

@@ -126,6 +126,16 @@ FLOAT_CASES: dict[str, tuple[onnx.NodeProto, dict[str, Any], dict[str, Any]]] = 
         {"x": _integers(1, 2, 3, 5, 5)},
         {"a": S1, "az": Z1, "c": S2, "cz": Z2},
     ),
+    "QLinearAveragePool": (
+        node("QLinearAveragePool", "x a az c cz", "y", MS, kernel_shape=[3, 3], strides=[2, 2]),
+        {"x": _integers(1, 1, 3, 7, 7)},
+        {"a": S1, "az": Z1, "c": S2, "cz": Z2},
+    ),
+    "QLinearSoftmax": (
+        node("QLinearSoftmax", "x a az c cz", "y", MS, axis=-1, opset=13),
+        {"x": _integers(1, 3, 6)},
+        {"a": S1, "az": Z1, "c": np.float32(1 / 256), "cz": np.uint8(0)},
+    ),
     "QLinearConcat": (
         node("QLinearConcat", "c cz x a az v b bz", "y", MS, axis=1),
         {"x": _integers(1, 3, 6), "v": _integers(2, 3, 5)},
