@@ -8,6 +8,7 @@ made of them is the answer.
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 from compiler_core.errors import UsageError
@@ -25,6 +26,7 @@ from tuner.samplers import sampler_factory
 from tuner.session import Session, open_session
 from tuner.stopping import StopReason, StopRule
 from tuner.summary import summarise
+from tuner.wide_search import search_widely
 
 TRIALS = {0: 0, 1: 0, 2: 512, 3: 4096}
 """Default budgets by level: -O0 default schedule, -O1 database or guess, -O2 and -O3 searches."""
@@ -44,6 +46,7 @@ def run(
     database: str | Path = "tilewright.db",
     workers: int = 2,
     ray: str = "local",
+    asynchronous: bool = False,
     on_event: Listener = silent,
     guard: Guard | None = None,
     job: str | None = None,
@@ -52,7 +55,8 @@ def run(
     """Tune the network in `model` for `target` and record everything in `database`.
 
     Raises InputError (one line) for an unusable model, target, budget or database, DeviceError when nothing
-    can be measured. A run that was cut off before goes on where its records end.
+    can be measured. A run that was cut off before goes on where its records end. `asynchronous` keeps a wide
+    farm busy and gives up that the same seed measures the same trials (tuner/wide_search.py).
     """
     start = time.monotonic()
     budget = budget_of(level, trials, time_limit_s)
@@ -68,7 +72,9 @@ def run(
         with simulated_pool(session.target.name, session.book.target_text, workers, ray) as pool:
             pool.start()
             session.book.pool = pool
-            reason, plans = _search(session, pool, budget, time_limit_s, sampler, factory, cancelled)
+            reason, plans = _search(
+                session, pool, budget, time_limit_s, sampler, factory, cancelled, asynchronous
+            )
             outcome = conclude_network(session, plans, pool)
             session.book.close(reason, session.spent | {session.network.task.digest: budget}, None)
         return summarise(session, outcome, reason, time.monotonic() - start)
@@ -82,6 +88,7 @@ def _search(
     sampler: str | None,
     factory: SamplerFactory | None,
     cancelled: Callable[[], bool],
+    asynchronous: bool,
 ) -> tuple[StopReason, list[Plan]]:
     """Spend the budget on the kernels, settle what each will run with, and name the plans worth measuring."""
     book = session.book
@@ -98,8 +105,10 @@ def _search(
     )
     search.resume(book.earlier())
     distinct = f"{len(search.plan.groups)} kernels, {len(search.plan.counts)} distinct"
-    session.listener(Phase("search", f"{distinct}, {budget} trials"))
-    reason = search.run(
+    unlike = ", asynchronous: another run measures other trials" if asynchronous else ""
+    session.listener(Phase("search", f"{distinct}, {budget} trials{unlike}"))
+    search_on = partial(search_widely, search) if asynchronous else search.run
+    reason = search_on(
         pool,
         StopRule(max_trials=budget, time_limit_s=time_limit_s),
         book.commit,

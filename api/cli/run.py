@@ -45,6 +45,9 @@ def run(
     ray: Annotated[
         str, typer.Option(help="local, HOST:PORT of a cluster, or none: in this process.")
     ] = "local",
+    asynchronous: Annotated[
+        bool, typer.Option("--asynchronous", help="Keep a wide farm busy; no run is like another then.")
+    ] = False,
     json_file: JsonFile = None,
 ) -> None:
     """Find tiles, buffering and cores that run MODEL fastest on a target, and keep them in the database.
@@ -101,6 +104,7 @@ def run(
             database=database,
             workers=workers,
             ray=ray,
+            asynchronous=asynchronous,
             on_event=listener,
         )
     if json_file is not None:
