@@ -5,7 +5,7 @@ to pay are taken apart, others join, and the budget follows the plan.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from compiler_core.pipeline import Plan
 from measure.pool import Pool
@@ -16,7 +16,7 @@ from tuner.kernel_search import KernelSearch, SamplerFactory, SearchSettings
 from tuner.planner import Planner
 from tuner.problem import Trial, objective_value
 from tuner.run_model import RunModel
-from tuner.scheduler import Standing, next_task
+from tuner.scheduler import Choose, Standing, next_task
 from tuner.stopping import Progress, StopReason, StopRule, stop_reason
 from tuner.tasks import KernelTask
 
@@ -34,6 +34,7 @@ class _Search:
     kernel: KernelSearch
     known_us: float | None
     open: bool = True
+    bests_us: list[float] = field(default_factory=list)
 
     @property
     def best_us(self) -> float | None:
@@ -46,13 +47,19 @@ class _Search:
         """Where it stands when the network runs its kernel `count` times."""
         best, trials = self.kernel.best, len(self.kernel.trials)
         since = trials - (best.number + 1 if best is not None else 0)
-        return Standing(count, self.best_us, self.task.bound_us, trials, since, self.open and count > 0)
+        is_open = self.open and count > 0
+        return Standing(count, self.best_us, self.task.bound_us, trials, since, is_open, tuple(self.bests_us))
+
+    def note(self) -> None:
+        """Remember the best after a batch."""
+        self.bests_us.append(self.best_us if self.best_us is not None else float("inf"))
 
 
 class NetworkSearch:
     """The kernels of a network under a changing plan. `known` answers Configs (and latencies) from records.
 
-    `plans` are all plans that were followed, the last one last.
+    `plans` are all plans that were followed, the last one last. `choose` says who gets the next batch,
+    `replans` after which shares of the budget the network is planned anew.
     """
 
     def __init__(
@@ -64,6 +71,8 @@ class NetworkSearch:
         *,
         known: Known = lambda tasks: {},
         sampler: SamplerFactory | None = None,
+        choose: Choose = next_task,
+        replans: Sequence[float] = REPLANS,
     ) -> None:
         self.settings = settings
         self.searches: dict[str, _Search] = {}
@@ -73,7 +82,8 @@ class NetworkSearch:
         self._known = known
         self._sampler = sampler
         self._model = RunModel(run)
-        self._replans = sorted({int(share * budget) for share in REPLANS} - {0})
+        self._choose = choose
+        self._replans = sorted({int(share * budget) for share in replans} - {0})
         self._follow(planner.replan())
 
     def resume(self, earlier: Sequence[tuple[str, Trial]]) -> None:
@@ -131,6 +141,7 @@ class NetworkSearch:
             trials = search.kernel.trials_of(answers)
             commit(search.task, trials)
             search.kernel.tell(trials)
+            search.note()
             listener(replace(self._event(search, rule, times), predicted_us=predicted_us))
             if self._replan_when_due():
                 listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))
@@ -140,6 +151,11 @@ class NetworkSearch:
     def plan(self) -> Plan:
         """The plan followed now."""
         return self.plans[-1]
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether every kernel of the plan has been measured with success."""
+        return all(standing.best_us is not None for _, standing in self._standings())
 
     def ranked(self, digest: str) -> list[tuple[Config, Measurement]]:
         """The successful trials of one kernel, best first, ties by digest."""
@@ -216,7 +232,7 @@ class NetworkSearch:
 
     def _next(self) -> _Search | None:
         standings = self._standings()
-        at = next_task([standing for _, standing in standings])
+        at = self._choose([standing for _, standing in standings])
         return None if at is None else standings[at][0]
 
     def _event(self, search: _Search, rule: StopRule, times: Sequence[float]) -> Measured:

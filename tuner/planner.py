@@ -16,7 +16,10 @@ SWITCH = 0.995
 
 @dataclass
 class Planner:
-    """`base` is the -O0 plan; `plan` the cheapest known under `prices`, with the `grouping` it came from."""
+    """`base` is the -O0 plan; `plan` the cheapest known under `prices`, with the `grouping` it came from.
+
+    Without `fuses` the base plan stays.
+    """
 
     base: Plan
     target: Target
@@ -24,6 +27,7 @@ class Planner:
     plan: Plan = field(init=False)
     grouping: Grouping | None = None
     tasks: dict[str, KernelTask] = field(default_factory=dict)
+    fuses: bool = True
 
     def __post_init__(self) -> None:
         self.plan = self.base
@@ -42,6 +46,8 @@ class Planner:
 
     def replan(self) -> Plan:
         """Merge groups under today's prices; keep the present plan where nothing promises to be faster."""
+        if not self.fuses:
+            return self.plan
         levels = self.levels
         grouping = merge_while_it_pays(
             self.base.graph, self.base.groups, lambda group: self.prices.of(group, levels)

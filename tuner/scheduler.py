@@ -1,7 +1,8 @@
 """Where the next batch of the budget goes: to the kernel with the most to gain for the whole network."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeAlias
 
 
 @dataclass(frozen=True)
@@ -10,6 +11,7 @@ class Standing:
 
     `best_us` is the best measured latency (None before the first success), `bound_us` what nothing beats,
     `trials` and `since_best` count the run's measurements, `count` how often the network runs the kernel.
+    `bests_us` is the best after each batch of the run so far.
     """
 
     count: int
@@ -18,8 +20,11 @@ class Standing:
     trials: int
     since_best: int
     open: bool
+    bests_us: tuple[float, ...] = ()
 
 
+Choose: TypeAlias = Callable[[Sequence[Standing]], int | None]
+"""Which task gets the next batch, or None when none is open."""
 PATIENCE = 12.0
 """Trials without improvement after which a task's hopes have halved."""
 

@@ -49,6 +49,25 @@ def order(reference: Reference, quick: Quick = False, json_file: JsonFile = None
 
 
 @app.command()
+def joint(
+    folder: Annotated[Path | None, typer.Argument(help="A folder of ONNX files.", exists=True)] = None,
+    budget: Annotated[int, typer.Option(help="Trials a network and method.")] = 512,
+    quick: Quick = False,
+    seed: Seed = 0,
+    journal: Annotated[
+        Path | None, typer.Option(help="Keeps rows as they come; a broken run goes on from there.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> int:
+    """Whole networks: fusion, tiles and budget together, beside staged tuning and other schedulers."""
+    from benchmarks.joint import bench_joint
+
+    return _report(
+        lambda: bench_joint(folder, quick=quick, seed=seed, budget=budget, journal=journal), json_file
+    )
+
+
+@app.command()
 def simulator(reference: Reference, quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
     """SCALE-Sim's folds through Program and timeline, speed, and how well the draft ranks."""
     from benchmarks.simulator import bench_simulator

@@ -1,0 +1,221 @@
+"""The joint bench: whole networks tuned with fusion, tiles and budget decided together, beside simpler ways.
+
+    joint        groups by price, planned anew three times from what was measured (what `tune run` does)
+    staged       groups settled first (elementwise epilogues only), then tiles, in the same budget
+    drafts_only  groups settled first, by drafts, then tiles
+    gradient, round_robin   joint, but the budget goes where MetaSchedule's gradient says, or to all in turn
+
+Everything is measured on the simulator in this process; figures are of whole Programs.
+"""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+from benchmarks.journal import Journal
+from benchmarks.networks import Network, light_networks, load_bound, networks_of
+from benchmarks.schedulers import gradient, round_robin
+from compiler_core.graph import Graph
+from compiler_core.pipeline import compile_graph, default_schedule, plan_graph, schedule_of
+from compiler_core.target import Target
+from compiler_core.target_file import load_target
+from cost_model.analytic import graph_bound_cycles
+from measure.pool import SerialPool
+from measure.simulator.device import SimulatedDevice
+from measure.simulator.program import simulate_program
+from search_space.codec import tiling_of
+from tuner.events import Event, Measured
+from tuner.kernel_search import SearchSettings
+from tuner.network_search import REPLANS, NetworkSearch
+from tuner.planner import Planner
+from tuner.prices import Prices
+from tuner.scheduler import Choose, next_task
+from tuner.stopping import StopRule
+
+BUDGET = 512
+TARGET = "ascend910"
+LIGHT = ("light_resnet50", "light_inception_v1", "light_squeezenet")
+SCHEDULED = ("light_resnet50", "timm_mobilenetv3_small", "randwire_ws32")
+SEEDS = 5
+KEY = ("network", "target", "method", "seed", "budget")
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way to tune a network."""
+
+    fuses: bool = True
+    replans: tuple[float, ...] = REPLANS
+    choose: Choose = next_task
+
+
+METHODS: Mapping[str, Method] = {
+    "joint": Method(),
+    "staged": Method(fuses=False),
+    "drafts_only": Method(replans=()),
+    "gradient": Method(choose=gradient),
+    "round_robin": Method(choose=round_robin),
+}
+
+
+def bench_joint(
+    folder: Path | None = None,
+    *,
+    quick: bool = False,
+    seed: int = 0,
+    budget: int = BUDGET,
+    journal: Path | None = None,
+) -> dict[str, Any]:
+    """Tune every network of `folder` and some of the onnx package with every method; rows resume."""
+    target = load_target(TARGET)
+    kept = Journal(journal, {"target_digest": target.digest}, KEY)
+    networks = [network for network in light_networks() if network.path.stem in LIGHT[: 1 if quick else None]]
+    if folder is not None and not quick:
+        networks += networks_of(folder)
+    budget = min(budget, 128) if quick else budget
+    rows = []
+    for network in networks:
+        name = network.path.stem
+        wanted = [(method, seed) for method in ("joint", "staged", "drafts_only")]
+        if name in SCHEDULED:
+            seeds = range(seed, seed + (1 if quick else SEEDS))
+            wanted += [(method, s) for s in seeds for method in ("joint", "gradient", "round_robin")]
+        rows += _rows(network, target, list(dict.fromkeys(wanted)), budget, kept)
+    return {
+        "bench": "joint",
+        "target_digest": target.digest,
+        "summary": _summary(rows),
+        "rows": rows,
+    }
+
+
+def _rows(
+    network: Network, target: Target, wanted: Sequence[tuple[str, int]], budget: int, kept: Journal
+) -> list[dict[str, Any]]:
+    rows = []
+    graph: Graph | None = None
+    for method, seed in wanted:
+        key = {
+            "network": network.path.stem,
+            "target": target.name,
+            "method": method,
+            "seed": seed,
+            "budget": budget,
+        }
+        row = kept.row(key)
+        if row is None:
+            graph = graph or load_bound(network).graph
+            row = key | tuned(graph, target, METHODS[method], seed, budget)
+            kept.add(row)
+        print(
+            f"{row['network']:28s} {method:12s} seed {seed}  default {row['default_us']:10.2f} us"
+            f"  tuned {row['tuned_us']:10.2f}  bound {row['bound_us']:10.2f}  gap {row['gap']:6.2f}"
+            f"  kernels {row['kernels']:4d}  {row['seconds']:6.1f} s",
+            flush=True,
+        )
+        rows.append(row)
+    return rows
+
+
+def tuned(graph: Graph, target: Target, method: Method, seed: int, budget: int) -> dict[str, Any]:
+    """One network tuned by one method: latencies of whole Programs, and how they came down.
+
+    `curve` pairs trials with the sum of the best kernels, from when all kernels of the plan are measured.
+    """
+    begin = time.process_time()
+    base = plan_graph(graph, target)
+    planner = Planner(base, target, Prices(graph, target, seed), fuses=method.fuses)
+    search = NetworkSearch(
+        planner, f"seed {seed}", budget, SearchSettings(), choose=method.choose, replans=method.replans
+    )
+    curve: list[tuple[int, float]] = []
+
+    def watch(event: Event) -> None:
+        if not isinstance(event, Measured) or not search.is_measured:
+            return
+        if not curve or event.network_us < curve[-1][1]:
+            curve.append((event.trials, event.network_us))
+
+    reason = search.run(
+        SerialPool(SimulatedDevice(target)),
+        StopRule(max_trials=budget),
+        lambda task, trials: None,
+        listener=watch,
+        clock=time.monotonic,
+        cancelled=lambda: False,
+    )
+    default = simulate_program(
+        compile_graph(graph, default_schedule(base, target), target, base), graph, target
+    ).latency_us
+    found = min(default, *(_whole_us(search, planner, plan, graph, target) for plan in search.plans))
+    bound = graph_bound_cycles(graph, target) / target.cycles_per_us
+    return {
+        "default_us": default,
+        "tuned_us": found,
+        "bound_us": bound,
+        "gap": found / bound,
+        "kernels": len(search.plan.groups),
+        "plans": len(search.plans),
+        "trials": search.trials,
+        "stop_reason": str(reason),
+        "curve": curve,
+        "seconds": time.process_time() - begin,
+    }
+
+
+def _whole_us(search: NetworkSearch, planner: Planner, plan: Any, graph: Graph, target: Target) -> float:
+    """The simulated latency of a plan with every kernel at its best, or at its guess."""
+    chosen = {}
+    for task in planner.tasks_of(plan):
+        ranked = search.ranked(task.digest)
+        priced = planner.prices.kernels.get(task.digest)
+        guess = priced.guess if priced is not None and priced.guess is not None else task.default
+        chosen[task.digest] = tiling_of(ranked[0][0] if ranked else guess, task.regions)
+    program = compile_graph(graph, schedule_of(plan, chosen), target, plan)
+    return simulate_program(program, graph, target).latency_us
+
+
+def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    at = {(row["network"], row["method"], row["seed"]): row for row in rows}
+    first = min((row["seed"] for row in rows), default=0)
+    pairs = [
+        (at[name, "joint", first]["tuned_us"], at[name, "staged", first]["tuned_us"])
+        for name in dict.fromkeys(row["network"] for row in rows)
+    ]
+    ratios = [joint / staged for joint, staged in pairs]
+    figures = {
+        "joint_never_worse_than_staged": _figure(
+            sum(ratio <= 1.0 for ratio in ratios), len(ratios), least=True
+        ),
+        "joint_over_staged_geomean": _figure(_geomean(ratios), 0.95, least=False),
+    }
+    for peer, goal in (("gradient", 0.8), ("round_robin", 0.6)):
+        shares = [
+            share
+            for (name, method, seed), row in at.items()
+            if method == peer and (share := _trial_share(at[name, "joint", seed], row)) is not None
+        ]
+        figures[f"trials_over_{peer}"] = _figure(_geomean(shares), goal, least=False)
+    return figures
+
+
+def _trial_share(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> float | None:
+    """Trials we needed over trials they needed to the worse of the two final latencies."""
+    if not ours["curve"] or not theirs["curve"]:
+        return None
+    reached = max(ours["curve"][-1][1], theirs["curve"][-1][1])
+    needed = [
+        next(trials for trials, us in row["curve"] if us <= reached * (1 + 1e-9)) for row in (ours, theirs)
+    ]
+    return float(needed[0] / needed[1])
+
+
+def _geomean(ratios: Sequence[float]) -> float:
+    return exp(sum(map(log, ratios)) / len(ratios)) if ratios else float("nan")
+
+
+def _figure(value: float, goal: float, *, least: bool) -> dict[str, Any]:
+    return {"value": value, "goal": goal, "ok": value >= goal if least else value <= goal}
