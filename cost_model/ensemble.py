@@ -48,14 +48,19 @@ def fit_ensemble(
     seed: int,
     settings: EnsembleSettings,
     objective: str = "reg:squarederror",
+    groups: npt.NDArray[np.int64] | None = None,
 ) -> Ensemble:
-    """Fit to `target` float64 [n] at `features` float32 [n, f], each member on its own share of the rows."""
+    """Fit to `target` float64 [n] at `features` float32 [n, f], each member on its own share of the rows.
+
+    `groups` [n], ascending, says which rows a ranking objective compares.
+    """
     rng = np.random.default_rng(seed)
     boosters = []
     for _ in range(settings.members):
         take = max(min(len(target), 2), round(settings.row_share * len(target)))
         chosen = np.sort(rng.permutation(len(target))[:take])
-        data = xgb.DMatrix(features[chosen], label=target[chosen], nthread=1)
+        within = None if groups is None else groups[chosen]
+        data = xgb.DMatrix(features[chosen], label=target[chosen], qid=within, nthread=1)
         parameters = {
             "objective": objective,
             "tree_method": "hist",

@@ -1,27 +1,68 @@
 """A Gaussian process over the same features: the surrogate for the first hundred measurements.
 
 Trees need tens of measurements before they split in the right places; a smooth process ranks from the first
-few, and knows where it knows nothing. Its cost grows with the cube of its rows, so they are bounded.
+few, and knows where it knows nothing. Each feature has a length of its own, so that knobs which do nothing
+are forgotten. Its cost grows with the cube of its rows, so they are bounded.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import solve_triangular
+from scipy.linalg import cho_solve, solve_triangular
+from scipy.optimize import minimize
 
 from cost_model.ensemble import Features, Floats
 
 _Real = TypeVar("_Real", np.float32, np.float64)
 
-_SCALES = (0.25, 0.5, 1.0, 2.0)
-_NOISES = (1e-3, 3e-2, 0.2)
+_ROOT5 = float(np.sqrt(5.0))
+_JITTER = 1e-6
+# Predictions are made in single precision: a process of less noise would be ill-conditioned there.
+_LEAST_NOISE = 1e-3
+_LENGTH_SPREAD, _NOISE_LOG, _NOISE_SPREAD = 1.0, float(np.log(1e-3)), 2.0
+_STEPS = 20
+_LENGTH_ROWS, _LENGTH_WORK = 100, 200_000
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """What a process believes of m rows: `mean` [m], and `left` [m], the share of its variance that is left.
+
+    `explained` [n, m] is what its n observations say about each row, `supposed` [s, m] what s imagined ones
+    would add.
+    """
+
+    process: "GaussianProcess"
+    scaled: Features
+    explained: Features
+    supposed: Features
+    left: Features
+    mean: Floats
+
+    @property
+    def std(self) -> Floats:
+        """Standard deviation per row."""
+        result: Floats = np.sqrt(self.process.variance * np.maximum(self.left, 1e-6).astype(np.float64))
+        return result
+
+    def given(self, row: int) -> "Posterior":
+        """As if `row` had been measured and had come out as expected: only spreads shrink."""
+        shared = _matern(_distances(self.scaled, self.scaled[row : row + 1]))[:, 0]
+        shared = shared - self.explained[:, row] @ self.explained - self.supposed[:, row] @ self.supposed
+        fresh = shared / np.float32(np.sqrt(max(float(shared[row]), 0.0) + self.process.noise))
+        supposed = np.concatenate([self.supposed, fresh[None, :]])
+        return replace(self, supposed=supposed, left=self.left - fresh * fresh)
 
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """A fitted process with a Matern 5/2 kernel; inputs are standardised by `center` and `spread`."""
+    """A fitted process with a Matern 5/2 kernel; `spread` holds a length per feature, `noise` is relative.
+
+    `misjudged` is the root mean square of what its points measured less what all others foretold, in foretold
+    standard deviations: 1 where its spreads are honest.
+    """
 
     center: Features
     spread: Features
@@ -29,73 +70,135 @@ class GaussianProcess:
     factor: Floats
     weights: Floats
     variance: float
+    noise: float
     mean: float
+    misjudged: float
 
-    def predict(self, features: Features) -> tuple[Floats, Floats]:
-        """Mean and standard deviation of the process at `features` [n, f], each float64 [n]."""
-        kernel = _matern(_distances((features - self.center) / self.spread, self.points))
-        mean = kernel @ self.weights.astype(np.float32)
+    def posterior(self, features: Features) -> Posterior:
+        """At `features` [m, f]."""
+        scaled = np.asarray((features - self.center) / self.spread, dtype=np.float32)
+        kernel = _matern(_distances(scaled, self.points))
         explained = solve_triangular(self.factor.astype(np.float32), kernel.T, lower=True, check_finite=False)
-        left = np.maximum(1.0 - np.einsum("ij,ij->j", explained, explained), 1e-6)
-        return self.mean + mean.astype(np.float64), np.sqrt(self.variance * left.astype(np.float64))
+        mean = kernel @ self.weights.astype(np.float32)
+        left = 1.0 - np.einsum("ij,ij->j", explained, explained)
+        return Posterior(self, scaled, explained, explained[:0], left, self.mean + mean.astype(np.float64))
 
 
 def fit_gaussian(
-    features: Features, target: Floats, reference: Features, rng: np.random.Generator, max_rows: int
+    features: Features,
+    target: Floats,
+    reference: Features,
+    rng: np.random.Generator,
+    max_rows: int,
 ) -> GaussianProcess:
-    """Fit to `target` [n] at `features` [n, f]; scale and noise maximise the likelihood over a small grid.
+    """Fit to `target` [n] at `features` [n, f]: lengths and noise by likelihood times a prior.
 
-    `reference` rows of the space set the scale of each feature, since a handful of measurements cannot.
+    `reference` rows of the space set the scale of each feature, since a handful of measurements cannot. The
+    prior keeps lengths near the root of the number of features, in units of that scale (Hvarfner et al., ICML
+    2024). Lengths are sought on fewer rows than the `max_rows` that the process holds, the fewer the more
+    features there are.
     """
-    if len(target) > max_rows:
-        lowest = np.argsort(target, kind="stable")
-        rest = rng.permutation(lowest[max_rows // 2 :])[: max_rows - max_rows // 2]
-        chosen = np.sort(np.concatenate([lowest[: max_rows // 2], rest]))
-        features, target = features[chosen], target[chosen]
+    features, target = _thinned(features, target, rng, max_rows)
     everything = np.concatenate([reference, features])
     center, spread = everything.mean(axis=0), everything.std(axis=0)
-    spread = np.where(spread > 0, spread, 1.0).astype(np.float32) * np.float32(np.sqrt(features.shape[1]))
+    useful = features.std(axis=0) > 0
+    spread = np.where(spread > 0, spread, 1.0).astype(np.float32)
+    mean, scale = float(target.mean()), max(float(target.std()), 1e-6)
+    known = (target - mean) / scale
     points = (features - center) / spread
-    mean = float(target.mean())
-    distances = _distances(points, points).astype(np.float64)
-    fits = [_fitted(distances / scale, target - mean, noise, scale) for scale in _SCALES for noise in _NOISES]
-    best = max(fits, key=lambda fit: fit.likelihood)
-    shrink = np.float32(best.scale)
+    most = min(_LENGTH_ROWS, int(np.sqrt(_LENGTH_WORK / max(1, useful.sum()))))
+    few, few_known = _thinned(points[:, useful], known, rng, most)
+    lengths = np.full(len(useful), np.inf)
+    lengths[useful], amplitude, noise = _lengths(few.astype(np.float64), few_known)
+    # A feature that never varied tells nothing of what it does: the length that the prior expects.
+    lengths[~useful] = np.sqrt(len(useful))
+    shrink = lengths.astype(np.float32)
+    points = points / shrink
+    exact = points.astype(np.float64)
+    kernel = _matern(_distances(exact, exact))
+    relative = max(noise / amplitude, _LEAST_NOISE)
+    damped = kernel + relative * np.eye(len(known))
+    factor: Floats = np.asarray(np.linalg.cholesky(damped), dtype=np.float64)
+    weights = cho_solve((factor, True), known * scale, check_finite=False)
+    variance = amplitude * scale * scale
+    misjudged = _misjudged(factor, weights, variance)
     return GaussianProcess(
-        center, spread * shrink, points / shrink, best.factor, best.weights, best.variance, mean
+        center, spread * shrink, points, factor, weights, variance, relative, mean, misjudged
     )
 
 
-@dataclass(frozen=True)
-class _Fit:
-    likelihood: float
-    scale: float
-    factor: Floats
-    weights: Floats
-    variance: float
+def _misjudged(factor: Floats, weights: Floats, variance: float) -> float:
+    """By leaving one out, in closed form (Rasmussen and Williams, 2006, eq. 5.10 to 5.12)."""
+    half = solve_triangular(factor, np.eye(len(weights)), lower=True, check_finite=False)
+    precision = np.einsum("ij,ij->j", half, half) / variance
+    return float(np.sqrt(np.mean((weights / variance) ** 2 / precision)))
 
 
-def _fitted(distances: Floats, target: Floats, noise: float, scale: float) -> _Fit:
-    """Log likelihood with the process variance at its maximum (Rasmussen and Williams, 2006, eq. 5.8)."""
-    count = len(target)
-    factor: Floats = np.asarray(
-        np.linalg.cholesky(_matern(distances) + noise * np.eye(count)), dtype=np.float64
+def _thinned(
+    features: Features, target: Floats, rng: np.random.Generator, most: int
+) -> tuple[Features, Floats]:
+    """At most `most` rows: half of them the lowest, half drawn."""
+    if len(target) <= most:
+        return features, target
+    lowest = np.argsort(target, kind="stable")
+    rest = rng.permutation(lowest[most // 2 :])[: most - most // 2]
+    chosen = np.sort(np.concatenate([lowest[: most // 2], rest]))
+    return features[chosen], target[chosen]
+
+
+def _lengths(points: Floats, known: Floats) -> tuple[Floats, float, float]:
+    """Length per feature, amplitude and noise at the maximum of likelihood times prior."""
+    count, width = points.shape
+    squares = np.square(points[:, None, :] - points[None, :, :]).reshape(count * count, width)
+    centre = np.concatenate([np.full(width, 0.5 * np.log(max(1, width))), [0.0, _NOISE_LOG]])
+    spread = np.concatenate([np.full(width, _LENGTH_SPREAD), [1.0, _NOISE_SPREAD]])
+    start = centre.copy()
+    start[-1] = np.log(1e-2)
+    bounds = [*([(-3.0, 6.0)] * width), (-4.0, 4.0), (float(np.log(1e-5)), 0.0)]
+
+    def cost(chosen: Floats) -> tuple[float, Floats]:
+        return _cost(chosen, squares, known, centre, spread)
+
+    found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS})
+    return np.exp(found.x[:width]), float(np.exp(found.x[width])), float(np.exp(found.x[width + 1]))
+
+
+def _cost(
+    chosen: Floats, squares: Floats, known: Floats, centre: Floats, spread: Floats
+) -> tuple[float, Floats]:
+    """Negative log of likelihood times prior, and its gradient (Rasmussen and Williams, 2006, eq. 5.9)."""
+    count, width = len(known), len(chosen) - 2
+    inverse = np.exp(-2.0 * chosen[:width])
+    amplitude, noise = np.exp(chosen[width]), np.exp(chosen[width + 1])
+    distances = np.sqrt(squares @ inverse).reshape(count, count)
+    decay = np.exp(-_ROOT5 * distances)
+    near = (1.0 + _ROOT5 * distances) * decay
+    kernel = near + 5.0 / 3.0 * distances * distances * decay
+    factor = np.linalg.cholesky(amplitude * kernel + (noise + _JITTER) * np.eye(count))
+    half = solve_triangular(factor, np.eye(count), lower=True, check_finite=False)
+    inverted = half.T @ half
+    weights = inverted @ known
+    off = (chosen - centre) / spread
+    value = 0.5 * float(known @ weights) + float(np.log(np.diag(factor)).sum()) + 0.5 * float(off @ off)
+    outer = 0.5 * (inverted - np.outer(weights, weights))
+    by_square = (outer * near).ravel() * (-5.0 / 6.0 * amplitude)
+    gradient = np.concatenate(
+        [
+            -2.0 * inverse * (by_square @ squares),
+            [float((outer * kernel).sum()) * amplitude, float(np.trace(outer)) * noise],
+        ]
     )
-    half: Floats = solve_triangular(factor, target, lower=True, check_finite=False)
-    variance = max(float(half @ half) / count, 1e-12)
-    weights = solve_triangular(factor, half, lower=True, trans=1, check_finite=False)
-    likelihood = -0.5 * count * np.log(variance) - float(np.log(np.diag(factor)).sum())
-    return _Fit(likelihood, scale, factor, weights, variance)
+    return value, gradient + off / spread
 
 
-def _distances(left: Features, right: Features) -> Features:
+def _distances(left: npt.NDArray[_Real], right: npt.NDArray[_Real]) -> npt.NDArray[_Real]:
     """Euclidean, [n, m], by one matrix product."""
     squares = (left * left).sum(axis=1)[:, None] + (right * right).sum(axis=1) - 2.0 * (left @ right.T)
-    distances: Features = np.sqrt(np.maximum(squares, 0.0))
+    distances: npt.NDArray[_Real] = np.sqrt(np.maximum(squares, 0.0))
     return distances
 
 
 def _matern(distances: npt.NDArray[_Real]) -> npt.NDArray[_Real]:
-    scaled = distances * distances.dtype.type(np.sqrt(5.0))
+    scaled = distances * distances.dtype.type(_ROOT5)
     kernel: npt.NDArray[_Real] = (1 + scaled + scaled * scaled / 3) * np.exp(-scaled)
     return kernel

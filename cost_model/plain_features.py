@@ -23,9 +23,10 @@ _MAX_PAIRED_KNOBS = 6
 def plain_features(space: Space) -> FeatureFunction:
     """A function from rows int32 [n, knobs] to float32 [n, features], the same columns for every call.
 
-    An ordered knob gives its position and, where its values are integers, the power of two that divides them;
-    an unordered knob of more than two values one indicator per value; each pair of positive numeric knobs
-    log2 of their product and of their ratio. Knobs of one value give nothing.
+    An ordered knob gives log2 of its value, or its position where a value is not positive; where its values
+    are integers, the power of two that divides them too; an unordered knob of more than two values one
+    indicator per value; each pair of positive numeric knobs log2 of their product and of their ratio. Knobs
+    of one value give nothing.
     """
     tables: list[tuple[int, Features]] = []
     logs: list[tuple[int, Features]] = []
@@ -63,7 +64,8 @@ def _own_columns(knob: Knob) -> Features:
     width = len(knob.values)
     if not knob.ordered and width > 2:
         return np.eye(width, dtype=np.float32)
-    columns = [np.arange(width, dtype=np.float32)]
+    log = _log2(knob)
+    columns = [np.arange(width, dtype=np.float32) if log is None else log]
     integers = [v for v in knob.values if isinstance(v, int) and not isinstance(v, bool) and v > 0]
     if len(integers) == width > 2:
         columns.append(np.array([(v & -v).bit_length() for v in integers], dtype=np.float32))

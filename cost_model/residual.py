@@ -5,16 +5,17 @@ devices teach the shape of the landscape, while each task's level comes from its
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from cost_model.ensemble import Ensemble, EnsembleSettings, Features, Floats, fit_ensemble
 from cost_model.feasibility import Feasibility, fit_feasibility
-from cost_model.gaussian import GaussianProcess, fit_gaussian
+from cost_model.gaussian import GaussianProcess, Posterior, fit_gaussian
 
 _OFFSET_SHRINKAGE = 2.0
 _KNEE, _SLOW_SCALE = 0.3, 0.25
+_FAILED = 0.9
 
 
 @dataclass(frozen=True)
@@ -34,11 +35,36 @@ class TaskRecords:
 
 @dataclass(frozen=True)
 class Prediction:
-    """Per row: mean and standard deviation of log latency, and the chance that it measures at all."""
+    """Per row: mean of log latency, and the chance that it measures at all; `std_log` is the mean's spread.
 
-    mean_log: Floats
-    std_log: Floats
+    `known_log` [n] is what draft, prior and task level say, to which trees and process add.
+    """
+
+    known_log: Floats
+    trees: Floats
+    trees_std: Floats
+    posterior: Posterior
+    process_share: float
     feasible: Floats
+
+    @property
+    def mean_log(self) -> Floats:
+        """float64 [n]."""
+        share = self.process_share
+        return self.known_log + share * self.posterior.mean + (1.0 - share) * self.trees
+
+    @property
+    def std_log(self) -> Floats:
+        """float64 [n]; the spread of a mixture: within its parts, and between them."""
+        share = self.process_share
+        apart = share * (1.0 - share) * (self.posterior.mean - self.trees) ** 2
+        within = share * self.posterior.std**2 + (1.0 - share) * self.trees_std**2
+        result: Floats = np.sqrt(within + apart)
+        return result
+
+    def given(self, row: int) -> "Prediction":
+        """As if `row` had been measured and had come out as expected."""
+        return replace(self, posterior=self.posterior.given(row))
 
 
 @dataclass(frozen=True)
@@ -54,15 +80,14 @@ class ResidualModel:
 
     def predict(self, task: str, features: Features, draft_log: Floats) -> Prediction:
         """For rows of `task` (known to the model or not): features [n, f], log draft [n]."""
-        trees, trees_std = self.ensemble.predict(features)
-        smooth, smooth_std = self.process.predict(features)
-        share = self.process_share
-        mean = share * smooth + (1.0 - share) * trees
-        # Spread of a mixture: within its parts, and between them.
-        apart = share * (1.0 - share) * (smooth - trees) ** 2
-        std = np.sqrt(share * smooth_std**2 + (1.0 - share) * trees_std**2 + apart)
         level = self.offsets.get(task, self.default_offset)
-        return Prediction(draft_log + level + mean, std, self.feasibility.probability(features))
+        return Prediction(
+            draft_log + level,
+            *self.ensemble.predict(features),
+            self.process.posterior(features),
+            self.process_share,
+            self.feasibility.probability(features),
+        )
 
 
 def fit_residual(
@@ -91,11 +116,14 @@ def fit_residual(
     ok = np.concatenate(finite)
     level = np.concatenate([np.full(len(r.latency_log), offsets[r.task]) for r in kept])
     target = np.concatenate(residuals) - level
+    # What fails is no better than the slow ones: left out, a region of failures would look unknown, worth a
+    # visit.
+    target = np.where(ok, target, np.quantile(target[ok], _FAILED))
     process_rows = settings.process_rows
     return ResidualModel(
-        fit_ensemble(features[ok], target[ok], seed, settings),
-        fit_gaussian(features[ok], target[ok], reference, rng, process_rows),
-        settings.process_share * min(1.0, process_rows / int(ok.sum())),
+        fit_ensemble(features, target, seed, settings),
+        fit_gaussian(features, target, reference, rng, process_rows),
+        settings.process_share * min(1.0, process_rows / len(target)),
         fit_feasibility(features, ok, seed, settings),
         offsets,
         default,

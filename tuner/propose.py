@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from cost_model.residual import Prediction
 from search_space.knobs import Rows
 from search_space.moves import crossover, distinct, mutate, neighbours, random_grid, row_keys, sample
 from tuner.acquisition import log_expected_improvement
@@ -21,14 +22,15 @@ from tuner.run_model import Predictor
 class ProposeSettings:
     """How a batch is put together.
 
-    `warm_up` measurements of a run go by draft rank, `blind_warm_up` of a task without a draft by spread.
-    `polish_share` of a batch are neighbours of the best `polish_best`. `diversity` is what a pick costs the
-    rows one knob away from it, in quarters of the spread of all scores. `neighbourhood` and `density` say
-    whether the pool of a large space holds neighbours of the best, and draws from the density of the good.
+    `warm_up` measurements of a run go by draft rank, `blind_warm_up` of a task without a draft by chance.
+    `polish_share` of a batch are neighbours of the best `polish_best`. `diversity` is what a pick by draft
+    costs the rows one knob away from it, in quarters of the spread of all drafts. `neighbourhood` and
+    `density` say whether the pool of a large space holds neighbours of the best, and draws from the density
+    of the good.
     """
 
     warm_up: int = 16
-    blind_warm_up: int = 6
+    blind_warm_up: int = 8
     polish_share: float = 0.0
     polish_best: int = 2
     pool: int = 512
@@ -36,15 +38,6 @@ class ProposeSettings:
     diversity: float = 1.0
     neighbourhood: bool = True
     density: bool = True
-
-
-@dataclass(frozen=True)
-class Candidates:
-    """Rows [n, knobs] not asked before, score [n] (the higher the better), and which are near the best."""
-
-    rows: Rows
-    score: Floats
-    near_best: npt.NDArray[np.bool_]
 
 
 def propose(
@@ -64,8 +57,11 @@ def propose(
     rows = remaining(problem, history, predictor, rng, settings)
     if not len(rows):
         return _warm_up(problem, history, count, rng, settings)
-    near_best = np.isin(row_keys(rows), row_keys(_neighbourhood(problem, history, settings.polish_best)))
-    return _pick(Candidates(rows, _score(history, predictor, rows), near_best), count, settings)
+    polish = round(settings.polish_share * count)
+    near = _neighbourhood(problem, history, settings.polish_best) if polish else rows[:0]
+    return _pick(
+        rows, predictor.predict(rows), history, count, np.isin(row_keys(rows), row_keys(near)), polish
+    )
 
 
 def remaining(
@@ -96,33 +92,16 @@ def _warming_up(problem: Problem, history: History, predictor: Predictor, settin
 def _warm_up(
     problem: Problem, history: History, count: int, rng: np.random.Generator, settings: ProposeSettings
 ) -> Rows:
-    """By draft rank where there is a draft, spread over the space where there is none."""
+    """By draft rank where there is a draft, by chance where there is none."""
     if problem.whole is not None:
         rows = _fresh(problem, history, problem.whole)
         rows = rows[rng.permutation(len(rows))[: max(2 * settings.pool, count)]]
     else:
         rows = _fresh(problem, history, sample(problem.space, max(2 * settings.pool, count), rng))
     if problem.draft_log is None:
-        return _spread_out(problem, history, rows, count)
+        return rows[rng.permutation(len(rows))[:count]]
     draft = problem.draft_log(rows)
-    return _pick(Candidates(rows, -draft, np.zeros(len(rows), dtype=np.bool_)), count, settings)
-
-
-def _spread_out(problem: Problem, history: History, rows: Rows, count: int) -> Rows:
-    """`count` of `rows`: the most central first, then whatever lies farthest from all asked (maximin)."""
-    scale = np.maximum(problem.space.widths - 1, 1)
-    places = rows / scale
-    chosen: list[int] = []
-    asked = np.concatenate([history.rows, history.pending]) / scale
-    for _ in range(min(count, len(rows))):
-        known = np.concatenate([asked, places[chosen]])
-        if len(known):
-            gap = np.abs(places[:, None, :] - known).sum(axis=2).min(axis=1)
-            gap[chosen] = -1.0
-        else:
-            gap = -np.abs(places - 0.5).sum(axis=1)
-        chosen.append(int(np.argmax(gap)))
-    return rows[chosen]
+    return _pick_drafts(rows, draft, count, settings)
 
 
 def _fresh(problem: Problem, history: History, rows: Rows) -> Rows:
@@ -139,28 +118,46 @@ def _neighbourhood(problem: Problem, history: History, best: int) -> Rows:
     return np.concatenate(parts) if parts else np.empty((0, len(problem.space.knobs)), dtype=np.int32)
 
 
-def _score(history: History, predictor: Predictor, rows: Rows) -> Floats:
+def _score(history: History, predicted: Prediction) -> Floats:
     """Log of the improvement to be expected, times the chance of an answer."""
-    predicted = predictor.predict(rows)
-    best_log = history.best_log if history.ok.any() else float(predicted.mean_log.min())
-    gain = log_expected_improvement(predicted.mean_log, predicted.std_log, best_log)
+    mean = predicted.mean_log
+    best_log = history.best_log if history.ok.any() else float(mean.min())
+    gain = log_expected_improvement(mean, predicted.std_log, best_log)
     return gain + np.log(predicted.feasible)
 
 
-def _pick(candidates: Candidates, count: int, settings: ProposeSettings) -> Rows:
-    """Greedy by score, a share of the picks reserved for the neighbourhood of the best.
+def _pick(
+    rows: Rows,
+    predicted: Prediction,
+    history: History,
+    count: int,
+    near_best: npt.NDArray[np.bool_],
+    polish: int,
+) -> Rows:
+    """Greedy by score, the first `polish` picks near the best if any row is.
 
-    Every pick makes the rows that differ from it in one knob less attractive.
+    Every pick counts as measured for the next: what it would tell needs no second asking (the "kriging
+    believer" of Ginsbourger et al., 2010).
     """
-    rows, score = candidates.rows, candidates.score.copy()
-    penalty = 0.25 * settings.diversity * float(score.std()) if len(score) else 0.0
-    polish = round(settings.polish_share * count)
     chosen: list[int] = []
+    taken = np.zeros(len(rows), dtype=np.bool_)
     for at in range(min(count, len(rows))):
-        allowed = candidates.near_best if at < polish else np.ones(len(rows), dtype=np.bool_)
-        pick = int(np.argmax(np.where(allowed, score, -np.inf)))
-        if score[pick] == -np.inf or not allowed[pick]:
-            pick = int(np.argmax(score))
+        score = np.where(taken, -np.inf, _score(history, predicted))
+        wanted = near_best & ~taken if at < polish else ~taken
+        pick = int(np.argmax(np.where(wanted, score, -np.inf) if wanted.any() else score))
+        chosen.append(pick)
+        taken[pick] = True
+        predicted = predicted.given(pick)
+    return rows[chosen]
+
+
+def _pick_drafts(rows: Rows, draft: Floats, count: int, settings: ProposeSettings) -> Rows:
+    """Lowest draft first; every pick makes the rows that differ from it in one knob less attractive."""
+    score = -draft
+    penalty = 0.25 * settings.diversity * float(score.std()) if len(score) else 0.0
+    chosen: list[int] = []
+    for _ in range(min(count, len(rows))):
+        pick = int(np.argmax(score))
         chosen.append(pick)
         score -= penalty * (np.count_nonzero(rows != rows[pick], axis=1) == 1)
         score[pick] = -np.inf
@@ -183,7 +180,7 @@ def _evolved(
     for _ in range(settings.generations):
         if not len(population):
             break
-        score = _score(history, predictor, population)
+        score = _score(history, predictor.predict(population))
         parents = population[np.argsort(-score, kind="stable")[: size // 4]]
         first, second = (parents[rng.integers(0, len(parents), size)] for _ in range(2))
         children = crossover(space, first, second, rng)

@@ -40,7 +40,7 @@ class Predictor:
             return self.model.predict(task, features, drafts)
         believed = self.prior.predict(task, features, np.zeros(len(rows)))
         if self.model is None:
-            return replace(believed, mean_log=drafts + believed.mean_log)
+            return replace(believed, known_log=drafts + believed.known_log)
         return self.model.predict(task, features, drafts + self.vote * believed.mean_log)
 
 
