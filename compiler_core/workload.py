@@ -178,8 +178,9 @@ def _in_parts(graph: Graph, members: Sequence[int]) -> tuple[Graph, Mapping[int,
     origins: dict[int, tuple[int, ...]] = {}
     for value, accesses in reads.items():
         if value not in made and value not in graph.constants:
-            place = _leading_place(graph.values[value].shape, accesses)
-            if any(place):
+            shape = graph.values[value].shape
+            place = _leading_place(shape, accesses)
+            if any(extent != 1 for extent in shape[: len(place)]):
                 origins[value] = place
     if not origins:
         return graph, origins
