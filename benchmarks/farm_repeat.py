@@ -98,20 +98,21 @@ def _start(
 
 
 def _strike(run: "subprocess.Popen[bytes]", chance: random.Random, driver: bool) -> bool:
-    """SIGKILL the driver, or one of its measuring processes; whether there was anything to strike."""
-    if run.poll() is not None:
-        return False
-    if driver:
-        run.send_signal(signal.SIGKILL)
-        return True
-    workers = [
-        int(directory.name)
-        for directory in Path("/proc").iterdir()
-        if directory.name.isdigit() and _is_worker_of(directory, run.pid)
-    ]
-    if workers:
-        os.kill(chance.choice(sorted(workers)), signal.SIGKILL)
-    return bool(workers)
+    """SIGKILL the driver, or one of its measuring processes as soon as there is one; whether it was in time."""
+    while run.poll() is None:
+        if driver:
+            run.send_signal(signal.SIGKILL)
+            return True
+        workers = [
+            int(directory.name)
+            for directory in Path("/proc").iterdir()
+            if directory.name.isdigit() and _is_worker_of(directory, run.pid)
+        ]
+        if workers:
+            os.kill(chance.choice(sorted(workers)), signal.SIGKILL)
+            return True
+        time.sleep(0.1)
+    return False
 
 
 def _is_worker_of(directory: Path, driver: int) -> bool:
