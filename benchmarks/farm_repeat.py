@@ -98,7 +98,7 @@ def _start(
 
 
 def _strike(run: "subprocess.Popen[bytes]", chance: random.Random, driver: bool) -> bool:
-    """SIGKILL the driver, or one of its measuring processes as soon as there is one; whether it was in time."""
+    """SIGKILL the driver, or one of its measuring processes as soon as there is one; whether in time."""
     while run.poll() is None:
         if driver:
             run.send_signal(signal.SIGKILL)
