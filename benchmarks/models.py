@@ -17,6 +17,7 @@ from benchmarks.numbers import Agreement, Reference
 from compiler_core.dims import known
 from compiler_core.errors import TilewrightError
 from compiler_core.lower import lower_kernel
+from compiler_core.onnx_import.host_work import host_work
 from compiler_core.onnx_import.importer import ImportedModel
 from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_graph, schedule_of
 from compiler_core.program import Program
@@ -112,6 +113,7 @@ def _facts(model: ImportedModel, target: Target) -> Row:
         "gmacs": graph.macs / 1e9,
         "structured_share": graph.macs / max(1, graph.macs + on_host),
         "host_ops": sorted({op.op_type for op in model.host_ops}),
+        "host_work": [vars(work) for work in host_work(graph, model.host_ops)],
         "timed_as": "floats as int8" if is_float and not target.stores_floats else "as it is",
     }
 

@@ -1,5 +1,6 @@
 """The Report of a session that has come to its end."""
 
+from compiler_core.onnx_import.host_work import host_work
 from tuner.gap import explain_gap
 from tuner.grouping import Boundary
 from tuner.report import Figures, GroupReport, KernelReport, Outcome, Report
@@ -29,7 +30,7 @@ def summarise(session: Session, outcome: Outcome, reason: StopReason, wall_s: fl
         cache_hits=sum(kernel.source == "database" for kernel in kernels),
         kernels=kernels,
         groups=_groups(session),
-        host_ops=tuple({"node": op.node, "op_type": op.op_type} for op in session.model.host_ops),
+        host_ops=tuple(vars(work) for work in host_work(session.graph, session.model.host_ops)),
         stop_reason=str(reason),
         regret_estimate=None,
         verification=outcome.verification,

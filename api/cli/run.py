@@ -152,5 +152,9 @@ def as_text(report: "Report") -> str:
             for at, group in enumerate(report.groups)
         ]
     if report.host_ops:
-        lines.append(f"host ops   {', '.join(str(op['op_type']) for op in report.host_ops)}")
+        lines += [
+            f"host op    {op['op_type']} {op['node']}: {op['macs_share']:.1%} of the MACs, "
+            f"{op['bytes_share']:.1%} of the bytes"
+            for op in report.host_ops
+        ]
     return "\n".join(lines)

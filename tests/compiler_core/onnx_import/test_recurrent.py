@@ -11,6 +11,7 @@ from onnx import helper
 from compiler_core import loops
 from compiler_core.interpret import interpret
 from compiler_core.loops import written_out
+from compiler_core.onnx_import.host_work import host_work
 from compiler_core.onnx_import.importer import import_model
 from compiler_core.ops import Unit
 from tests.compiler_core.onnx_import.against_onnxruntime import differences
@@ -131,6 +132,9 @@ def test_a_recurrence_above_the_limit_runs_on_the_host(
     path = saved(made, tmp_path)
     (op,) = import_model(path).host_ops
     assert (op.op_type, op.macs) == ("LSTM", STEPS * BATCH * 4 * HIDDEN * HIDDEN)
+    (work,) = host_work(import_model(path).graph, [op])
+    assert work.macs_share == pytest.approx(HIDDEN / (HIDDEN + WIDTH))
+    assert 0 < work.bytes_share < 1
     assert differences(path, made, feeds)[0].error <= 1e-5
 
 
