@@ -2,6 +2,7 @@
 
 folds    compute_cycles of every row of scalesim.csv, through Program and timeline
 speed    timelines, Configs and whole networks, in processor time of one core
+vela     the best of a fixed number of trials beside every row of vela.csv, on the Ethos presets
 draft    Spearman's rho of draft and simulated time over random Configs of ten kernels; the skewed chip
          has its assumed numbers drawn anew, and banks that conflict
 """
@@ -17,6 +18,7 @@ from scipy.stats import spearmanr
 
 from benchmarks.networks import light_networks, load_bound
 from benchmarks.scalesim import compute_cycles, product, read_rows
+from benchmarks.vela import compare
 from compiler_core.errors import UsageError
 from compiler_core.lower import lower_kernel
 from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_graph
@@ -46,7 +48,10 @@ Row = dict[str, Any]
 def bench_simulator(
     reference: Path, *, quick: bool = False, seed: int = 0, say: Callable[[str], None] = print
 ) -> Row:
-    """`{bench, target_digest, summary, rows}`; `reference` holds scalesim.csv, `quick` repeats less."""
+    """`{bench, target_digest, summary, rows}`; `quick` repeats less.
+
+    `reference` holds scalesim.csv, and perhaps vela.csv.
+    """
     layers = reference / "scalesim.csv"
     if not layers.exists():
         raise UsageError(f"{layers} is missing; give --reference the folder that holds scalesim.csv")
@@ -60,6 +65,7 @@ def bench_simulator(
     for row in (
         *_folds(layers),
         *_speed(plans[NETWORK], target, QUICK_REPEATS if quick else REPEATS, seed),
+        *(compare(reference / "vela.csv", seed, quick=quick) if (reference / "vela.csv").exists() else ()),
         *_ranks(plans, target, QUICK_CONFIGS if quick else CONFIGS, seed),
     ):
         rows.append({"seed": seed, **row})
@@ -167,6 +173,7 @@ def _ranks(plans: Mapping[str, Plan], target: Target, configs: int, seed: int) -
 def _summary(rows: Sequence[Row]) -> Row:
     folds = [row["ok"] for row in rows if row["task"] == "folds"]
     found: Row = {"folds_exact": _figure(sum(folds) / max(1, len(folds)), 1.0, bool(folds) and all(folds))}
+    found |= _agreement([row for row in rows if row["task"] == "vela"])
     speed = {row["method"]: row["value"] for row in rows if row["task"] == "speed"}
     for name, least in (("timelines_per_s", 10_000), ("configs_per_s", 2_000)):
         found[name] = _figure(speed[name], least, speed[name] >= least)
@@ -177,6 +184,23 @@ def _summary(rows: Sequence[Row]) -> Row:
         rho = [row["rho"] for row in rows if row["task"] == "draft" and row["method"] == method]
         found[f"draft_rho_{method}_median"] = _figure(statistics.median(rho), None, True)
         found[f"draft_rho_{method}_least"] = _figure(min(rho), None, True)
+    return found
+
+
+def _agreement(rows: Sequence[Row]) -> Row:
+    """Errors over all rows of vela.csv, and how well each accelerator's rows are ranked."""
+    if not rows:
+        return {}
+    errors = [abs(row["ratio"] - 1.0) for row in rows]
+    median, tenth = (float(np.quantile(errors, share)) for share in (0.5, 0.9))
+    found: Row = {
+        "vela_error_median": _figure(median, 0.15, median <= 0.15),
+        "vela_error_p90": _figure(tenth, 0.3, tenth <= 0.3),
+    }
+    for accelerator in sorted({row["accelerator"] for row in rows}):
+        own = [row for row in rows if row["accelerator"] == accelerator]
+        rho = float(spearmanr([row["cycles"] for row in own], [row["reference"] for row in own]).statistic)
+        found[f"vela_rho_{accelerator}"] = _figure(rho, 0.95, rho >= 0.95)
     return found
 
 

@@ -12,6 +12,7 @@ from compiler_core.ops import AxisKind, Unit
 from compiler_core.program import FROM_MEMORY, Action, Step
 from compiler_core.regions import Regions
 from compiler_core.target import Target
+from compiler_core.workload import Level
 
 
 class SlotKnob(StrEnum):
@@ -25,7 +26,10 @@ class SlotKnob(StrEnum):
 
 @dataclass(frozen=True)
 class BufferOutline:
-    """Room for the tiles of a value. `read_early`: which readers a loaded region is for (None: computed)."""
+    """Room for the tiles of a value. `read_early`: which readers a loaded region is for (None: computed).
+
+    What streams past L1 takes none: its elements count 0 bytes.
+    """
 
     value: int
     read_early: bool | None
@@ -103,10 +107,13 @@ class _Draft:
             self.steps.append(
                 Step(Action.STORE, self.computed[value], tuple(sorted(self.tile_cut)), late=True)
             )
-        for number, step in enumerate(self.steps):
-            for buffer in (*step.reads, step.buffer):
-                if buffer != FROM_MEMORY:
-                    self.lives[buffer] = replace(self.lives[buffer], dies=number)
+        dies = {
+            buffer: number
+            for number, step in enumerate(self.steps)
+            for buffer in (*step.reads, step.buffer)
+            if buffer != FROM_MEMORY
+        }
+        self.lives = [replace(life, dies=dies[buffer]) for buffer, life in enumerate(self.lives)]
 
     def _emit_op(self, at: int, late: bool) -> None:
         graph = self.regions.graph
@@ -151,16 +158,27 @@ class _Draft:
         if data_dependent:
             return FROM_MEMORY
         if (value, late) not in self.loaded:
-            moves = self.regions.value_moves(value, not late) & self.cut
+            streams = self._streams(value, late)
+            passes = streams and self.regions.workload.level_of(value) is Level.CONSTANT
+            moves = self.cut if streams else self.regions.value_moves(value, not late) & self.cut
             stored_as = self.target.storage_dtype(self.regions.graph.values[value].dtype)
             slots = SlotKnob.LOAD if moves else SlotKnob.ONE
             born = len(self.steps)
             self.loaded[value, late] = self._add(
-                BufferOutline(value, not late, stored_as.bytes, slots, False),
+                BufferOutline(value, not late, 0 if passes else stored_as.bytes, slots, False),
                 _Life(shareable=False, late=late, born=born, dies=born),
             )
             self.steps.append(Step(Action.LOAD, self.loaded[value, late], tuple(sorted(moves)), late))
         return self.loaded[value, late]
+
+    def _streams(self, value: int, late: bool) -> bool:
+        """Whether an outer operand is fetched anew for every tile: contractions alone read it."""
+        graph = self.regions.graph
+        return (
+            self.target.streams_operands
+            and not late
+            and all(graph.ops[reader].row.contraction for reader in graph.readers[value])
+        )
 
     def _add(self, buffer: BufferOutline, life: _Life) -> int:
         self.buffers.append(buffer)

@@ -147,7 +147,8 @@ class Dma:
 
     A transfer pays `setup_cycles`; at most `outstanding` bursts are in flight at once. Activations move in
     runs of at most `load_run_bytes` and `store_run_bytes` (0: as long as they lie in memory); constants are
-    packed in the order of their use, so their runs are as long as a tile.
+    packed in the order of their use, so their runs are as long as a tile. `rows_apart`: a run ends with the
+    innermost dim, even where the next row follows on in memory.
     """
 
     bytes_per_cycle: Rate
@@ -155,6 +156,7 @@ class Dma:
     outstanding: Count
     load_run_bytes: Bytes = 0
     store_run_bytes: Bytes = 0
+    rows_apart: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,6 +198,10 @@ class Energy:
 class Target:
     """An accelerator. `dtypes` pairs what it stores with what it keeps sums in, the preferred dtype first.
 
+    Constants (`weights_bypass_llb`) and values in DRAM (`values_bypass_llb`) may move between DRAM and L1
+    past the LLB, which then holds none of them. `streams_operands`: a contraction fetches its operands anew
+    for every tile, whatever the tile before has read; constants pass through the unit as they arrive and take
+    no room.
     `assumed` names the numbers that nobody published, by their dotted path as in `numbers_of`.
     """
 
@@ -215,6 +221,8 @@ class Target:
     energy: Energy
     accumulator_kib: Kib = 0
     weights_bypass_llb: bool = False
+    values_bypass_llb: bool = False
+    streams_operands: bool = False
     assumed: tuple[str, ...] = ()
 
     @cached_property

@@ -1,4 +1,4 @@
 """The version that timings are comparable under."""
 
-TOOLCHAIN = "1"
+TOOLCHAIN = "2"
 """Changes when the simulator's timing semantics or the meaning of a Config does; part of every key."""

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from compiler_core.dtypes import DType
 from compiler_core.target import CubeShape, CubeUnit, Dataflow, Memory, SystolicUnit, Target, signed
+from compiler_core.workload import Level
 
 Table: TypeAlias = npt.NDArray[np.int64]
 Whole: TypeAlias = Any
@@ -144,6 +145,12 @@ def matrix_cycles(
 def vector_cycles(points: Whole, lane_ops: Whole, lanes: Whole, start_up: Whole) -> Whole:
     """Cycles of `lane_ops` operations on each of `points` points, `lanes` at once; 0 for none of either."""
     return (-(-points // lanes) * lane_ops + start_up) * (points * lane_ops > 0)
+
+
+def crosses_llb(target: Target, level: Level) -> bool:
+    """Whether what lives at `level` moves between there and L1 through the LLB's port."""
+    bypassed = {Level.CONSTANT: target.weights_bypass_llb, Level.DRAM: target.values_bypass_llb}
+    return target.llb_bytes > 0 and not bypassed.get(level, False)
 
 
 def load_table(target: Target, memory: Memory, *, constant: bool = False) -> Table:

@@ -9,6 +9,7 @@ Both are in cycles and take all rows at once. The draft ranks; the bound prunes 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from math import ceil
 from typing import TypeAlias
 
 import numpy as np
@@ -25,7 +26,7 @@ from compiler_core.unit_bounds import (
     matrix_least_cycles,
     vector_least_cycles,
 )
-from compiler_core.units import load_table, matrix_table
+from compiler_core.units import crosses_llb, load_table, matrix_table, store_table
 from compiler_core.workload import Level, Workload
 from cost_model.resources import Demand, KernelResources
 from search_space.knobs import Rows
@@ -45,20 +46,17 @@ class LeastWork:
     `blends[i]` is w * (matrix work) + (1 - w) * (vector work) at weight w = BLENDS[i], each op done by the
     unit that is cheaper at that weight. Whatever the split of the ops between the units, the busier unit has
     at least any such mean, so the largest blend is a bound where the largest sum per unit would not be one.
-    `llb` and `dram` count the bytes themselves, both ways; `dram_loads` the activations that come in, in the
-    whole bursts which their short runs cost. Constants lie packed and may come ahead, so they are not in it.
+    `llb` counts the bytes themselves, both ways; `dram` the whole bursts that they cost where the engine
+    keeps their runs shorter. Constants lie packed.
     """
 
     blends: tuple[float, ...] = (0.0,) * len(BLENDS)
     llb: float = 0.0
     dram: float = 0.0
-    dram_loads: float = 0.0
 
     def __add__(self, other: "LeastWork") -> "LeastWork":
         blends = tuple(a + b for a, b in zip(self.blends, other.blends, strict=True))
-        return LeastWork(
-            blends, self.llb + other.llb, self.dram + other.dram, self.dram_loads + other.dram_loads
-        )
+        return LeastWork(blends, self.llb + other.llb, self.dram + other.dram)
 
     @property
     def arithmetic(self) -> float:
@@ -68,7 +66,7 @@ class LeastWork:
     @property
     def ports(self) -> float:
         """Cycles of the busiest shared port."""
-        return max(self.llb, self.dram, self.dram_loads)
+        return max(self.llb, self.dram)
 
     def cycles(self, cores: int) -> float:
         """The busiest resource, with work spread evenly over `cores`."""
@@ -146,23 +144,21 @@ def kernel_work(workload: Workload, target: Target) -> LeastWork:
     for value in (*graph.inputs, *graph.outputs):
         size = touched_bytes(workload, value, target)
         level = workload.level_of(value)
-        if not (level is Level.CONSTANT and target.weights_bypass_llb):
+        if crosses_llb(target, level):
             work = work + LeastWork(llb=size / target.llb_bytes_per_cycle)
         if level is not Level.LLB:
-            comes_in = level is not Level.CONSTANT and value in graph.inputs
-            work = work + _dram_work(size, target, loads=comes_in)
+            packed = level is Level.CONSTANT
+            work = work + _dram_work(size, target, packed=packed, stored=value in graph.producer)
     return work
 
 
-def _dram_work(size: int, target: Target, *, loads: bool) -> LeastWork:
-    """DRAM's work for `size` bytes; `loads`: of an activation that comes in.
+def _dram_work(size: int, target: Target, *, packed: bool, stored: bool) -> LeastWork:
+    """DRAM's work for `size` bytes of a value that is stored, or read; `packed`: of a constant.
 
     Not whole cycles: they add up over values, and only their sum is rounded up by the port.
     """
-    moved = least_moved_bytes(size, load_table(target, target.dram)) if loads else 0
-    return LeastWork(
-        dram=size / target.dram_bytes_per_cycle, dram_loads=float(moved / target.dram_bytes_per_cycle)
-    )
+    table = store_table(target, target.dram) if stored else load_table(target, target.dram, constant=packed)
+    return LeastWork(dram=float(least_moved_bytes(size, table) / target.dram_bytes_per_cycle))
 
 
 def kernel_bound_cycles(workload: Workload, target: Target) -> float:
@@ -179,8 +175,8 @@ def graph_work(graph: Graph, target: Target) -> LeastWork:
     outer = [v for v in (*graph.inputs, *sorted(graph.constants)) if v in graph.readers]
     stored = [v for v in graph.outputs if v in graph.producer]
     for value in (*outer, *stored):
-        comes_in = value in graph.inputs
-        work = work + _dram_work(touched_bytes(everything, value, target), target, loads=comes_in)
+        size, packed = touched_bytes(everything, value, target), value in graph.constants
+        work = work + _dram_work(size, target, packed=packed, stored=value in graph.producer)
     return work
 
 
@@ -229,7 +225,10 @@ class KernelModel:
         latency = self.layout.target.llb.latency_cycles
         return np.asarray(
             np.maximum(
-                steady + demand.first_load + demand.last_store, np.maximum(demand.dram, self.least.ports)
+                steady + demand.first_load + demand.last_store,
+                np.maximum.reduce(
+                    [demand.dram, demand.port, np.full_like(demand.port, ceil(self.least.ports))]
+                ),
             )
             + demand.steps * overheads.tile_dispatch_cycles
             + 2 * latency

@@ -17,10 +17,14 @@ from compiler_core.outline import BufferOutline, Outline, outline
 from compiler_core.product import product_axes
 from compiler_core.program import FROM_MEMORY, Action, Step
 from compiler_core.regions import Regions
-from compiler_core.target import Memory, Target
+from compiler_core.target import Target
 from compiler_core.unit_bounds import port_least_cycles
 from compiler_core.units import (
+    MILLI,
+    PORT_RATE,
+    SETUP,
     Table,
+    crosses_llb,
     load_table,
     matrix_cycles,
     matrix_table,
@@ -34,18 +38,20 @@ from search_space.knobs import Rows
 from search_space.rules import KnobLayout, core_counts
 
 Counts: TypeAlias = npt.NDArray[np.int64]
-SETUP, LATENCY = 2, 3
 
 
 @dataclass(frozen=True, eq=False)
 class Demand:
-    """Cycles per core by engine [n], the DRAM port's, and what shapes the pipeline around them."""
+    """Cycles per core by engine [n], those of the DRAM port for what must cross it, those of the busiest port
+    for what all cores load and store, and what shapes the pipeline around them.
+    """
 
     load: Counts
     matrix: Counts
     vector: Counts
     store: Counts
     dram: Counts
+    port: Counts
     first_load: Counts
     last_store: Counts
     tiles: Counts
@@ -91,6 +97,7 @@ class KernelResources:
         zero = np.zeros(len(rows), dtype=np.int64)
         total = {"load": zero, "store": zero, "matrix": zero, "vector": zero, "dram": zero}
         first_load, last_store, load_bytes = zero, zero, zero
+        port = {True: zero, False: zero}
         for step in self.plan.steps:
             times = firing.per_core(step)
             if step.action is Action.COMPUTE:
@@ -98,7 +105,9 @@ class KernelResources:
                     total[engine] = total[engine] + cycles * times
                 continue
             buffer = self.plan.buffers[step.buffer]
-            size, cycles = self._transfer(step, buffer, firing)
+            size, cycles, crossing = self._transfer(step, buffer, firing)
+            near = crosses_llb(self.target, self.regions.workload.level_of(buffer.value))
+            port[near] = port[near] + crossing * times * firing.cores
             engine = "load" if step.action is Action.LOAD else "store"
             total[engine] = total[engine] + cycles * times
             if step.action is Action.LOAD:
@@ -112,6 +121,7 @@ class KernelResources:
             vector=total["vector"],
             store=total["store"],
             dram=zero + self._dram_cycles,
+            port=np.maximum(port[True], port[False]),
             first_load=first_load,
             last_store=last_store,
             tiles=firing.tiles_per_core,
@@ -124,8 +134,10 @@ class KernelResources:
             ),
         )
 
-    def _transfer(self, step: Step, buffer: BufferOutline, firing: "_Firing") -> tuple[Counts, Counts]:
-        """Bytes and engine cycles of one load or store of the widest tile."""
+    def _transfer(
+        self, step: Step, buffer: BufferOutline, firing: "_Firing"
+    ) -> tuple[Counts, Counts, Counts]:
+        """Bytes, engine cycles and cycles of the near port of one load or store of the widest tile."""
         level = self.regions.workload.level_of(buffer.value)
         table = self.tables[level, step.action]
         element = self.target.storage_dtype(self.regions.graph.values[buffer.value].dtype).bytes
@@ -140,17 +152,34 @@ class KernelResources:
         ):
             size = size * width
             run = np.where(unbroken, run * width, run)
-            unbroken = unbroken & (width == extent)
+            unbroken = unbroken & (width == extent) & (not self.target.dma.rows_apart)
         run = size if level is Level.CONSTANT else run
-        cycles = table[SETUP] + stream_cycles(moved_bytes(size, run, table), firing.cores, table)
-        return size, np.asarray(cycles * (size > 0), dtype=np.int64)
+        moved = moved_bytes(size, run, table)
+        port = moved * MILLI // table[PORT_RATE] if table[PORT_RATE] else moved * 0
+        crossing = stream_cycles(moved, firing.cores, table)
+        if level in (Level.DRAM, Level.CONSTANT) and self._exceeds_llb(buffer.value):
+            far = self._far_table(level, step.action)
+            crossing = np.maximum(crossing, stream_cycles(moved_bytes(size, run, far), firing.cores, far))
+        return size, np.asarray((table[SETUP] + crossing) * (size > 0), dtype=np.int64), port
+
+    def _exceeds_llb(self, value: int) -> bool:
+        """Whether a value cannot stay in the LLB, so that each time it is read it comes from DRAM."""
+        return self._stored_bytes(value) > self.target.llb_bytes
+
+    def _stored_bytes(self, value: int) -> int:
+        graph = self.regions.graph
+        return graph.elements(value) * self.target.storage_dtype(graph.values[value].dtype).bytes
+
+    def _far_table(self, level: Level, action: Action) -> Table:
+        if action is Action.STORE:
+            return store_table(self.target, self.target.dram)
+        return load_table(self.target, self.target.dram, constant=level is Level.CONSTANT)
 
     @cached_property
     def tables(self) -> dict[tuple[Level, Action], Table]:
         """How loads and stores go, by level; the core's side of DRAM traffic crosses the LLB's port."""
-        memory: dict[Level, Memory] = dict.fromkeys(Level, self.target.llb)
-        if self.target.weights_bypass_llb:
-            memory[Level.CONSTANT] = self.target.dram
+        near, far = self.target.llb, self.target.dram
+        memory = {level: near if crosses_llb(self.target, level) else far for level in Level}
         loads = {
             (level, Action.LOAD): load_table(self.target, memory[level], constant=level is Level.CONSTANT)
             for level in Level
@@ -159,25 +188,15 @@ class KernelResources:
 
     @cached_property
     def _dram_cycles(self) -> int:
-        """Cycles the DRAM port is busy with the outer operands that live there, each moved once.
-
-        Loads and stores cost whole bursts, but wait for each other only where the bytes fill the port.
-        """
-        workload, target = self.regions.workload, self.target
-        graph, packed = workload.graph, load_table(target, target.dram, constant=True)
-        both = loads = stores = 0
-        for value in (*graph.inputs, *graph.outputs):
+        """Cycles of the DRAM port for the outer operands that live there, each moved once, in bursts."""
+        workload = self.regions.workload
+        cycles = 0
+        for value in (*workload.graph.inputs, *workload.graph.outputs):
             level = workload.level_of(value)
-            if level is Level.LLB:
-                continue
-            size = graph.elements(value) * target.storage_dtype(graph.values[value].dtype).bytes
-            both += int(port_least_cycles(size, packed))
-            if value in graph.producer:
-                stores += int(port_least_cycles(size, store_table(target, target.dram)))
-            else:
-                table = packed if level is Level.CONSTANT else load_table(target, target.dram)
-                loads += int(port_least_cycles(size, table))
-        return max(both, loads, stores)
+            if level is not Level.LLB:
+                action = Action.STORE if value in workload.graph.producer else Action.LOAD
+                cycles += int(port_least_cycles(self._stored_bytes(value), self._far_table(level, action)))
+        return cycles
 
     def _compute(self, step: Step, firing: "_Firing") -> dict[str, Counts]:
         """Cycles of one firing of a compute step on the widest tile, by engine."""

@@ -14,7 +14,9 @@ from compiler_core.target import (
 )
 
 
-def small_target(*, cores: int = 4, l1_kib: int = 64, accumulator_kib: int = 0) -> Target:
+def small_target(
+    *, cores: int = 4, l1_kib: int = 64, accumulator_kib: int = 0, streams_operands: bool = False
+) -> Target:
     """A chip of 16x16x16 cubes at 1 GHz that stores f16 and keeps sums in f32."""
     return Target(
         name="small",
@@ -26,6 +28,7 @@ def small_target(*, cores: int = 4, l1_kib: int = 64, accumulator_kib: int = 0) 
         vector=VectorUnit(2048),
         l1_kib=l1_kib,
         accumulator_kib=accumulator_kib,
+        streams_operands=streams_operands,
         llb=Memory(32 * 1024, 1000.0, 10, 64),
         dram=Memory(1 << 22, 100.0, 100, 64),
         dma=Dma(128.0, 10, 16),

@@ -16,6 +16,7 @@ from measure.simulator.layout import (
     ENGINES,
     ENTRY,
     FAR,
+    FAR_MOVED,
     FAR_SIZE,
     FIRINGS,
     KIND,
@@ -23,6 +24,7 @@ from measure.simulator.layout import (
     LANE_WORK,
     MACS,
     NEAR,
+    NEAR_MOVED,
     NO_ENGINE,
     NO_TABLE,
     SIZE,
@@ -37,8 +39,8 @@ from measure.simulator.memories import HOST_LOAD
 class Work:
     """Bytes by level and direction as seen from L1, multiply-accumulates by dtype, lane operations.
 
-    `busy_cycles` are those of each engine, summed over cores. Bytes are those asked for, not those that
-    bursts round them up to.
+    `busy_cycles` are those of each engine, summed over cores. Bytes are those asked for; `llb_moved`,
+    `dram_moved` and `host_moved` are those that cross each port for them, both ways, in whole bursts.
     """
 
     llb_read_bytes: int = 0
@@ -49,6 +51,9 @@ class Work:
     host_write_bytes: int = 0
     l1_bytes: int = 0
     lane_ops: int = 0
+    llb_moved: int = 0
+    dram_moved: int = 0
+    host_moved: int = 0
     macs: tuple[tuple[DType, int], ...] = field(default=(), kw_only=True)
     busy_cycles: tuple[int, ...] = field(default=(0,) * ENGINES, kw_only=True)
 
@@ -92,7 +97,13 @@ _COUNTS = (
     "host_write_bytes",
     "l1_bytes",
     "lane_ops",
+    "llb_moved",
+    "dram_moved",
+    "host_moved",
 )
+_LANE_OPS = _COUNTS.index("lane_ops")
+_MOVED = _COUNTS.index("llb_moved")
+_COUNTED = len(_COUNTS)
 
 
 def work_of(flat: FlatKernel) -> Work:
@@ -100,7 +111,7 @@ def work_of(flat: FlatKernel) -> Work:
     totals, macs = _totals(flat.steps, flat.plan.prices, flat.costs)
     numbers = totals.tolist()
     return Work(
-        *numbers[:8],
+        *numbers[:_COUNTED],
         macs=tuple(
             [
                 (dtype, count)
@@ -108,14 +119,14 @@ def work_of(flat: FlatKernel) -> Work:
                 if dtype and count
             ]
         ),
-        busy_cycles=tuple(numbers[8:]),
+        busy_cycles=tuple(numbers[_COUNTED:]),
     )
 
 
 @compiled
 def _totals(steps: Ints, prices: Ints, costs: Ints) -> tuple[Ints, Ints]:
     """Bytes in the order of Work's fields, lane operations, busy cycles an engine; and MACs of every step."""
-    totals = np.zeros(8 + ENGINES, dtype=np.int64)
+    totals = np.zeros(_COUNTED + ENGINES, dtype=np.int64)
     macs = np.zeros(steps.shape[0], dtype=np.int64)
     own = np.zeros(COST_COLUMNS, dtype=np.int64)
     for s in range(steps.shape[0]):
@@ -125,17 +136,20 @@ def _totals(steps: Ints, prices: Ints, costs: Ints) -> tuple[Ints, Ints]:
             for column in range(COST_COLUMNS):
                 own[column] += costs[entry, FIRINGS] * costs[entry, column]
         macs[s] = own[MACS]
-        totals[6] += own[L1_SIZE]
-        totals[7] += own[LANE_WORK]
+        totals[_LANE_OPS - 1] += own[L1_SIZE]
+        totals[_LANE_OPS] += own[LANE_WORK]
         engine = steps[s, ENGINE]
         if engine != NO_ENGINE:
-            totals[8 + engine] += own[BUSY]
+            totals[_COUNTED + engine] += own[BUSY]
         if prices[s, KIND] == TRANSFER:
             stores = 1 if engine == STORE else 0
             if prices[s, NEAR] != NO_TABLE:
                 totals[stores] += own[SIZE]
+                totals[_MOVED] += own[NEAR_MOVED]
             if prices[s, FAR] != NO_TABLE:
-                totals[(4 if prices[s, FAR] >= HOST_LOAD else 2) + stores] += own[FAR_SIZE]
+                port = 2 if prices[s, FAR] >= HOST_LOAD else 1
+                totals[2 * port + stores] += own[FAR_SIZE]
+                totals[_MOVED + port] += own[FAR_MOVED]
     return totals, macs
 
 

@@ -141,11 +141,11 @@ def span_of(program: KernelProgram, flat: FlatKernel, target: Target, *, compres
 
 
 def port_cycles(work: Work, target: Target) -> int:
-    """Cycles the shared ports need for all bytes of all cores, loads and stores together."""
+    """Cycles the shared ports need for the bursts of all cores, loads and stores together."""
     return max(
-        _ceil(work.llb_bytes / target.llb_bytes_per_cycle),
-        _ceil(work.dram_bytes / target.dram_bytes_per_cycle),
-        _ceil(work.host_bytes / target.host_bytes_per_cycle),
+        _ceil(work.llb_moved / target.llb_bytes_per_cycle),
+        _ceil(work.dram_moved / target.dram_bytes_per_cycle),
+        _ceil(work.host_moved / target.host_bytes_per_cycle),
     )
 
 

@@ -27,8 +27,9 @@ TRANSFER, CONTRACTION, POINTS, RENAMING = range(4)
 NO_TABLE = -1
 
 # The cost table: a row for every step and every class of tiles it meets.
-BUSY, LATENCY, FIRINGS, SIZE, FAR_SIZE, L1_SIZE, MACS, LANE_WORK = range(8)
-COST_COLUMNS = 8
+BUSY, LATENCY, FIRINGS, SIZE, FAR_SIZE, NEAR_MOVED, FAR_MOVED, L1_SIZE, MACS, LANE_WORK = range(10)
+COST_COLUMNS = 10
+"""SIZE and FAR_SIZE are the bytes asked for, NEAR_MOVED and FAR_MOVED those in the bursts that they take."""
 
 # The event table: an instruction a row.
 EVENT_STEP, EVENT_ENTRY, EVENT_TILE, EVENT_SERIAL, EVENT_START, EVENT_CAUSE, EVENT_STALL = range(7)

@@ -1,7 +1,7 @@
 """The ways between L1 and the memories of a target, as rows of one integer table.
 
 A transfer crosses the *near* port (the LLB) and, as far as its bytes are not held there, the *far* one (DRAM
-or the host link). Constants may bypass the LLB; a chip without one has only the far port.
+or the host link). Constants or values may bypass the LLB; a chip without one has only the far port.
 """
 
 from functools import lru_cache
@@ -10,7 +10,7 @@ from math import ceil
 import numpy as np
 
 from compiler_core.target import Memory, Target
-from compiler_core.units import LATENCY, load_table, store_table
+from compiler_core.units import LATENCY, crosses_llb, load_table, store_table
 from compiler_core.workload import Level
 from measure.simulator.layout import NO_TABLE, Ints
 
@@ -25,9 +25,8 @@ _FAR = {
 
 def ways(target: Target, level: Level, *, loads: bool) -> tuple[int, int]:
     """Rows of the near and the far port for an operand at `level`; NO_TABLE where it does not cross one."""
-    bypasses = target.llb_bytes == 0 or (target.weights_bypass_llb and level is Level.CONSTANT)
     near = NO_TABLE
-    if not bypasses:
+    if crosses_llb(target, level):
         near = (LLB_CONSTANT if level is Level.CONSTANT else LLB_LOAD) if loads else LLB_STORE
     return near, _FAR[level][0 if loads else 1]
 

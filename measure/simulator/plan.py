@@ -58,7 +58,7 @@ from measure.simulator.layout import (
 )
 
 APART = -1
-"""Extent of a term that no run of bytes reaches into: the rows of a gather lie anywhere."""
+"""Extent of a term that no run of bytes reaches into: rows that lie, or are fetched, apart."""
 NO_ROLE = -1
 
 
@@ -181,7 +181,10 @@ class _Draft:
     def _move(self, number: int, step: Step) -> None:
         value = self.rooms[step.buffer][0]
         self._transfer(number, value, loads=step.action is Action.LOAD)
-        for dim, extent in enumerate(self.graph.shape(value)):
+        shape = self.graph.shape(value)
+        for dim, extent in enumerate(shape):
+            if self.target.dma.rows_apart and dim < len(shape) - 1:
+                extent = APART
             self.terms.append((False, step.buffer, dim, extent, NO_ROLE))
         self.fetches.append(
             ((1 << len(self.graph.shape(value))) - 1, int(self.prices[number, ELEMENT_BYTES]))

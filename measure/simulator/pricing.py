@@ -12,6 +12,7 @@ from measure.simulator.layout import (
     ENGINE,
     ENTRY,
     FAR,
+    FAR_MOVED,
     FAR_SIZE,
     FIRINGS,
     FIRST_FETCH,
@@ -30,6 +31,7 @@ from measure.simulator.layout import (
     MACS,
     MATRIX,
     NEAR,
+    NEAR_MOVED,
     NO_TABLE,
     PACKED,
     POINTS,
@@ -136,12 +138,14 @@ def price(
                 if prices[s, NEAR] != NO_TABLE:
                     table = tables[prices[s, NEAR]]
                     moved = _moved_bytes(costs[entry, SIZE], run, table)
+                    costs[entry, NEAR_MOVED] = moved
                     crossing = _stream_cycles(moved, sharers, table)
                     setup, latency = table[_SETUP], table[_LATENCY]
                 if far_size > 0:
                     table = tables[prices[s, FAR]]
                     moved = _moved_bytes(costs[entry, SIZE], run, table)
                     moved = -(-moved * far_size // costs[entry, SIZE])
+                    costs[entry, FAR_MOVED] = moved
                     crossing = max(crossing, _stream_cycles(moved, sharers, table))
                     setup, latency = table[_SETUP], max(latency, table[_LATENCY])
                 costs[entry, BUSY] = setup + crossing

@@ -69,7 +69,8 @@ def simulate_program(
     starts = [0]
     for stage in stages:
         starts.append(starts[-1] + stage.cycles)
-    fetched = Work(dram_read_bytes=sum([stage.prefetched_bytes for stage in stages]))
+    ahead = sum([stage.prefetched_bytes for stage in stages])
+    fetched = Work(dram_read_bytes=ahead, dram_moved=ahead)
     total = sum_of_work([*[stage.work for stage in stages], fetched])
     latency_us = starts[-1] / target.cycles_per_us
     kernels = [call.program for stage in program.stages for call in stage if isinstance(call, KernelCall)]
@@ -163,17 +164,16 @@ def _idle_dram_bytes(stage: StageTiming, target: Target) -> int:
     """Bytes that DRAM could move during a stage beside what the stage itself asks of it."""
     if target.dram_bytes_per_cycle == inf:
         return 1 << 62
-    return max(0, int(stage.cycles * target.dram_bytes_per_cycle) - stage.work.dram_bytes)
+    return max(0, int(stage.cycles * target.dram_bytes_per_cycle) - stage.work.dram_moved)
 
 
 def _host_work(call: HostCall, graph: Graph, target: Target) -> Work:
     """What a host op moves over the link: whole operands there, its result back."""
     op = graph.ops[call.op]
     operands = dict.fromkeys([access.value for access in op.operands])
-    return Work(
-        host_write_bytes=sum([stored_bytes(graph, value, target) for value in operands]),
-        host_read_bytes=stored_bytes(graph, op.result, target),
-    )
+    there = sum([stored_bytes(graph, value, target) for value in operands])
+    back = stored_bytes(graph, op.result, target)
+    return Work(host_write_bytes=there, host_read_bytes=back, host_moved=there + back)
 
 
 def host_cycles(work: Work, target: Target) -> int:

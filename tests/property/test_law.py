@@ -61,6 +61,7 @@ def targets(draw: Draw) -> Target:
         cores=draw(st.integers(1, 5)),
         l1_kib=draw(st.sampled_from([1, 2, 8, 1024])),
         accumulator_kib=draw(st.sampled_from([0, 0, 1, 8])),
+        streams_operands=draw(st.booleans()),
     )
 
 
