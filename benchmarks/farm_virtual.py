@@ -8,7 +8,8 @@ import numpy as np
 from benchmarks.farm_device import NumberedTask, configs
 from measure.faults import FaultPlan
 from measure.messages import Canary, Rules
-from measure.virtual_farm import CANARY_US, Costs, Report, Sickness, VirtualFarm
+from measure.virtual_farm import Report, VirtualFarm
+from measure.virtual_workers import CANARY_US, Costs, Sickness
 
 PACE_S = 0.1
 CANARIES = (Canary(NumberedTask(0), configs(0, 1)[0], CANARY_US),)

@@ -7,8 +7,7 @@ report), and where is the limit of a farm of 10,000 workers.
 """
 
 import heapq
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import count
 
 import numpy as np
@@ -18,45 +17,27 @@ from measure.faults import FaultPlan
 from measure.messages import (
     Assign,
     Command,
-    Died,
     Event,
     Finish,
     Halt,
     Item,
-    Joined,
     Kill,
     Opened,
     Quarantine,
     Release,
-    Replied,
     Revive,
     Rules,
     Submitted,
     Ticked,
 )
-from measure.results import Measurement, Status, failure
+from measure.results import Measurement, Status
 from measure.roster import GONE, Phase
+from measure.virtual_workers import HEALTHY, PACE_SIGMA, Costs, Happening, Sickness, VirtualWorkers
 
 TASK = "a task"
 TRUTH_US = (50.0, 500.0)  # true latencies are spread over this range
-CANARY_US = 100.0
-PACE_SIGMA = 0.2  # of the log-normal spread of how long a measurement takes
 POLL_S = 0.05  # between two looks of a searcher that tops up at what is wanted
 PROPOSED_AT_ONCE = 256  # candidates, so that the first of many need not wait for the last
-
-
-@dataclass(frozen=True)
-class Costs:
-    """Seconds that things take outside the workers. The defaults are measured ones: docs/farm.md says how."""
-
-    send_s: float = 0.001  # driver to worker, and back
-    start_s: float = 2.0  # a process from nothing to its greeting
-    notice_s: float = 1.4  # from a process's end to the driver's hearing of it
-    event_s: float = 0.0005  # of the driver's time, an event
-    candidate_s: float = 0.00002  # of the driver's time, a candidate in it
-    propose_s: float = 0.0003  # of the searcher's time, a candidate
-    commit_s: float = 0.005  # of the searcher's time, a batch of results
-    row_s: float = 0.00007  # of the searcher's time, a result in it
 
 
 @dataclass(frozen=True)
@@ -76,38 +57,6 @@ class Report:
     best: int | None
     best_latency_us: float | None
     violations: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class Sickness:
-    """After `after` measurements a board's latencies are `factor` times the truth: 0.3 lies, 3 lags."""
-
-    factor: float
-    after: int = 0
-
-
-HEALTHY = Sickness(1.0)
-
-
-@dataclass
-class Process:
-    """What sits in a slot: `life` counts up whenever it is replaced; `measured` is the board's, for good."""
-
-    life: int = 0
-    alive: bool = False
-    stuck: bool = False
-    free_s: float = 0.0
-    measured: int = 0
-    calls: list[int] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Origin:
-    """Which process a measurement comes from, and whether its board was sick by then."""
-
-    worker: str
-    life: int
-    sick: bool
 
 
 class VirtualFarm:
@@ -130,14 +79,15 @@ class VirtualFarm:
         self.random = np.random.default_rng([plan.seed, workers, budget])
         self.truth_us = self.random.uniform(*TRUTH_US, size=budget)
         self.poisoned = self.random.random(budget) < plan.poison
-        self.processes = {f"w{number}": Process() for number in range(workers)}
+        names = [f"w{number}" for number in range(workers)]
+        self.workers = VirtualWorkers(
+            names, plan, rules, self.costs, self.sick, self.truth_us, self.poisoned, self.random, self._at
+        )
         self.results: dict[int, Measurement] = {}
         self.violations: list[str] = []
         self.quarantined_at: dict[str, int] = {}
-        self.origin: dict[float, Origin] = {}  # by the mark that an execution leaves
-        self._agenda: list[tuple[float, int, Event | Callable[[float], Event | None]]] = []
+        self._agenda: list[tuple[float, int, Happening]] = []
         self._sequence = count()
-        self._marks = count(1)
         self._submitted = 0
         self._fresh = 0  # results that the searcher has not seen
         self._driver_free_s = self._searcher_free_s = 0.0
@@ -150,9 +100,9 @@ class VirtualFarm:
 
     def run(self, until_s: float = 1e7) -> Report:
         """Play it to the end; `until_s` of virtual time is a violation."""
-        for name in self.processes:
+        for name in self.workers.processes:
             self._at(0.0, Opened(name))
-            self._bring_up(name, 0.0)
+            self.workers.bring_up(name, 0.0)
         self._at(0.0, self._search)
         while len(self.results) < self.budget and not self.halted:
             deadline_s = self.dispatch.next_deadline_s()
@@ -171,7 +121,7 @@ class VirtualFarm:
 
     # The driver and the searcher.
 
-    def _at(self, time_s: float, what: Event | Callable[[float], Event | None]) -> None:
+    def _at(self, time_s: float, what: Happening) -> None:
         heapq.heappush(self._agenda, (time_s, next(self._sequence), what))
 
     def _handle(self, event: Event, arrival_s: float) -> None:
@@ -228,16 +178,15 @@ class VirtualFarm:
             case Assign():
                 if self._first_s is None:
                     self._first_s = now_s
-                self._call(command, now_s + self.costs.send_s)
+                self.workers.call(command, now_s + self.costs.send_s)
             case Kill() | Revive():
-                self._bring_up(command.worker, now_s)
+                self.workers.bring_up(command.worker, now_s)
             case Quarantine() | Release():
-                process = self.processes[command.worker]
-                process.life += 1
-                process.alive = False
+                self.workers.end(command.worker)
                 if isinstance(command, Quarantine):
-                    sickness = self.sick.get(command.worker, HEALTHY)
-                    self.quarantined_at[command.worker] = process.measured - sickness.after
+                    measured = self.workers.processes[command.worker].measured
+                    since = self.sick.get(command.worker, HEALTHY).after
+                    self.quarantined_at[command.worker] = measured - since
             case Finish():
                 self._accept(command.number, command.measurement)
             case Halt():
@@ -251,8 +200,8 @@ class VirtualFarm:
         self.results[number] = measurement
         if measurement.status is not Status.OK or measurement.latency_us is None:
             return
-        origin = self.origin[measurement.energy_uj or 0.0]
-        if self.processes[origin.worker].life != origin.life:
+        origin = self.workers.origin[measurement.energy_uj or 0.0]
+        if self.workers.processes[origin.worker].life != origin.life:
             self.violations.append(f"candidate {number} was accepted from a process that is gone")
         if origin.sick and self.rules.canaries:
             self.violations.append(f"candidate {number} was published from sick worker {origin.worker}")
@@ -261,93 +210,6 @@ class VirtualFarm:
         honest = self.plan.noise == 0.0 and not origin.sick
         if honest and measurement.latency_us != self.truth_us[number]:
             self.violations.append(f"candidate {number} was given another's latency")
-
-    # The workers.
-
-    def _bring_up(self, name: str, now_s: float) -> None:
-        process = self.processes[name]
-        process.life += 1
-        process.alive, process.stuck = True, False
-        process.calls.clear()
-        life = process.life
-        start_s = now_s + self.costs.start_s * float(self.random.uniform(0.5, 1.5))
-        process.free_s = start_s
-        fate = float(self.random.random())
-        if fate < self.plan.failed_start / 2.0:  # it dies on the way up
-            self._at(start_s, lambda _: Died(name, "failed start") if process.life == life else None)
-        elif fate >= self.plan.failed_start:  # between the two: it never greets
-            self._at(start_s, lambda _: Joined(name, "v1") if process.life == life else None)
-
-    def _call(self, command: Assign, arrival_s: float) -> None:
-        """Play one call at its worker, and put what the driver will hear of it on the agenda."""
-        process, name, plan = self.processes[command.worker], command.worker, self.plan
-        process.calls.append(command.lease)
-        if not process.alive:
-            self._at(arrival_s + self.costs.notice_s, Died(name, "its process died", command.lease))
-            return
-        if process.stuck:
-            return
-        began_s = now_s = max(arrival_s, process.free_s)
-        answers: list[Measurement] = []
-        for number in (*command.items, *(() if command.canary is None else (None,))):
-            pace_s = plan.pace_s * float(self.random.lognormal(0.0, PACE_SIGMA))
-            if self._strikes(plan.straggler):
-                pace_s *= plan.straggler_factor
-            poison = number is not None and bool(self.poisoned[number])
-            if poison or self._strikes(plan.crash_before + plan.crash_during + plan.crash_after):
-                self._crash(name, now_s + pace_s * float(self.random.random()))
-                return
-            if self._strikes(plan.hang):
-                process.stuck = True
-                return
-            now_s += pace_s
-            answers.append(self._measure(name, number))
-        process.free_s = now_s
-        canary = answers.pop() if command.canary is not None else None
-        reply = Replied(name, command.lease, tuple(answers), now_s - began_s, canary)
-        heard_s = now_s + self.costs.send_s
-        if self._strikes(plan.double_reply):  # the second one comes when the lease is long settled
-            self._at(heard_s + float(self.random.exponential(3.0)), reply)
-        if self._strikes(plan.lost_reply):  # or late: after its deadline, from a process long replaced
-            self._at(heard_s + self.rules.deadline_s + float(self.random.exponential(10.0)), reply)
-        else:
-            self._at(heard_s, reply)
-
-    def _crash(self, name: str, now_s: float) -> None:
-        process = self.processes[name]
-        life = process.life
-        process.stuck = True  # nothing more is answered; and from now_s on, the driver can hear why
-
-        def die(_: float) -> Event | None:
-            if process.life != life or not process.calls:
-                return None
-            process.alive = False
-            return None
-
-        def heard(lease: int) -> Callable[[float], Event | None]:
-            return lambda _: Died(name, "its process died", lease) if process.life == life else None
-
-        self._at(now_s, die)
-        for lease in process.calls:
-            self._at(now_s + self.costs.notice_s, heard(lease))
-
-    def _measure(self, name: str, number: int | None) -> Measurement:
-        process = self.processes[name]
-        process.measured += 1
-        true_us = CANARY_US if number is None else float(self.truth_us[number])
-        sickness = self.sick.get(name, HEALTHY)
-        sick = sickness is not HEALTHY and process.measured > sickness.after
-        factor = sickness.factor if sick else 1.0
-        if self.plan.noise:
-            factor *= float(self.random.lognormal(0.0, self.plan.noise))
-        if number is not None and self._strikes(self.plan.wrong_output):
-            return failure(Status.WRONG, "outputs are off")
-        mark = float(next(self._marks))
-        self.origin[mark] = Origin(name, process.life, sick)
-        return Measurement(Status.OK, latency_us=true_us * factor, energy_uj=mark)
-
-    def _strikes(self, rate: float) -> bool:
-        return rate > 0.0 and float(self.random.random()) < rate
 
     def _report(self) -> Report:
         wall_s = max(1e-9, self._last_s - (self._first_s or 0.0))
@@ -364,7 +226,7 @@ class VirtualFarm:
             wall_s=wall_s,
             finished=len(self.results),
             ok=len(timed),
-            efficiency=results * mean_pace_s / (len(self.processes) * steady_s),
+            efficiency=results * mean_pace_s / (len(self.workers.processes) * steady_s),
             trials_per_s=results / steady_s,
             driver_busy=driver_s / steady_s,
             searcher_busy=searcher_s / steady_s,

@@ -8,7 +8,8 @@ from benchmarks.farm_virtual import troubled_farm
 from measure.faults import FaultPlan
 from measure.messages import Canary, Rules
 from measure.results import Status
-from measure.virtual_farm import CANARY_US, Costs, Sickness, VirtualFarm
+from measure.virtual_farm import VirtualFarm
+from measure.virtual_workers import CANARY_US, Costs, Sickness
 from tests.measure.fake_device import NamedTask, config_of
 
 CANARIES = (Canary(NamedTask("canary"), config_of(0), CANARY_US),)
