@@ -239,14 +239,21 @@ class Case:
 
     def sibling_tasks(self) -> list[KernelTask]:
         """Tasks of the sibling shapes on the same target."""
-        return [_task(self.target, self.make, tuple(sorted(shape.items()))) for shape in self.siblings]
+        return self.tasks_on(self.target)[1:]
+
+    def tasks_on(self, target: str) -> list[KernelTask]:
+        """Tasks of the kernel and of its siblings on any target."""
+        return [_task(target, self.make, tuple(sorted(s.items()))) for s in (self.shape, *self.siblings)]
 
     def device(self, nominal: bool = False) -> SimulatedDevice:
         """The chip that measures: skewed unless `nominal`."""
-        target = load_target(self.target)
-        if nominal:
-            return SimulatedDevice(target)
-        return SimulatedDevice(target, truth=skewed(target, self.chip), conflicts=skewed_conflicts(self.chip))
+        return SimulatedDevice(load_target(self.target)) if nominal else skewed_device(self.target, self.chip)
+
+
+def skewed_device(target_name: str, chip: int) -> SimulatedDevice:
+    """Skewed chip number `chip` of a target."""
+    target = load_target(target_name)
+    return SimulatedDevice(target, truth=skewed(target, chip), conflicts=skewed_conflicts(chip))
 
 
 @cache

@@ -52,6 +52,10 @@ SEEDS_OF: Mapping[str, int] = {"gp": 3, "gp+draft": 3}
 ALL: tuple[str, ...] = (OWN, *PEERS, *(name + DRAFT for name in PEERS), *ABLATIONS)
 
 
+WITH_PRIOR = ("prior", "warm", "unseen")
+"""Our own search with records of others: of other tables, of sibling shapes, of other targets."""
+
+
 def run_method(
     arena: Arena, method: str, seed: int, budget: int, prior: Sequence[TaskRecords] = ()
 ) -> Floats:
@@ -61,10 +65,10 @@ def run_method(
     if name in PEERS:
         start = arena.drafted if method.endswith(DRAFT) else none
         return run_peer(arena, PEERS[name](problem, seed), budget, start)
-    search = Search(problem) if method in (OWN, "prior") else ablated(method, Search(problem))
+    search = ablated(method, Search(problem)) if method in ABLATIONS else Search(problem)
     run = f"bench/{seed}"
     model = RunModel(run, search.model)
-    if method == "prior":
+    if method in WITH_PRIOR:
         model.set_prior(search.problem, tuple(prior))
     own = KernelSearch(search.problem, run, model, search.settings)
     latencies: list[float] = []

@@ -9,18 +9,20 @@ goes on where it ended.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from benchmarks.arena import Arena, case_arena
-from benchmarks.ground_truth import truth_of
+from benchmarks.ground_truth import Truth, truth_of
 from benchmarks.journal import Journal
-from benchmarks.kernel_tasks import CASES, QUICK
-from benchmarks.methods import ALL, OWN, PEERS, SEEDS_OF, run_method
+from benchmarks.kernel_tasks import CASES, QUICK, Case
+from benchmarks.methods import ALL, OWN, PEERS, SEEDS_OF, WITH_PRIOR, run_method
 from benchmarks.search_curves import draw_curves
 from benchmarks.search_figures import CLOSE, summary_of, trials_to, verdict
+from benchmarks.search_studies import PRIORS, STUDIES, Records, study_figures, study_row
 from compiler_core.errors import UsageError
 from compiler_core.target_file import load_target
 from cost_model.residual import TaskRecords
@@ -38,13 +40,13 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What is searched, whether its optimum is proven, and with what; `prior` is for the method "prior"."""
+    """What is searched, its optimum, and with what; `prior` gives the records that a method starts from."""
 
     arena: Arena
-    exhaustive: bool
+    truth: Truth
     budget: int
     methods: Sequence[str]
-    prior: Sequence[TaskRecords] = ()
+    prior: Callable[[str], Records] = lambda method: ()
 
 
 def bench_search(
@@ -72,32 +74,41 @@ def bench_search(
         for method in task.methods:
             runs = range(seed, seed + min(count, SEEDS_OF.get(method, count)))
             found = [_row(done, task, method, number) for number in runs]
-            say(_line(found))
+            if method not in STUDIES:
+                say(_line(found))
             rows += found
+    race = [row for row in rows if row["method"] not in STUDIES]
     if curves is not None:
-        draw_curves(rows, curves)
-    say(verdict(rows))
+        draw_curves(race, curves)
+    say(verdict(race))
+    summary = summary_of(race) | study_figures(rows)
     targets = sorted({row["task"].split("/")[0] for row in rows if "/" in row["task"]})
     digests = {name: load_target(name).digest for name in targets}
-    return {"bench": "search", "targets": digests, "summary": summary_of(rows), "rows": rows}
+    return {"bench": "search", "targets": digests, "summary": summary, "rows": rows}
 
 
 def run_row(task: Task, method: str, seed: int) -> Row:
     """One run: its improvements as [trial, latency in us], and its processor time less that of measuring."""
-    task.arena.measuring_s = 0.0
-    start = time.thread_time()
-    latencies = run_method(task.arena, method, seed, task.budget, task.prior)
-    spent = time.thread_time() - start - task.arena.measuring_s
-    best = np.fmin.accumulate(np.where(np.isfinite(latencies), latencies, np.inf))
-    steps = np.flatnonzero(best < np.concatenate([[np.inf], best[:-1]]))
-    return {
+    key = {
         "task": task.arena.key,
         "method": method,
         "seed": seed,
-        "trials": len(latencies),
         "budget": task.budget,
         "optimum_us": task.arena.optimum_us,
-        "exhaustive": task.exhaustive,
+        "optimum_trials": task.truth.trials,
+        "exhaustive": task.truth.exhaustive,
+    }
+    if method in STUDIES:
+        return key | study_row(task.arena, method, seed, task.budget)
+    prior = task.prior(method)
+    task.arena.measuring_s = 0.0
+    start = time.thread_time()
+    latencies = run_method(task.arena, method, seed, task.budget, prior)
+    spent = time.thread_time() - start - task.arena.measuring_s
+    best = np.fmin.accumulate(np.where(np.isfinite(latencies), latencies, np.inf))
+    steps = np.flatnonzero(best < np.concatenate([[np.inf], best[:-1]]))
+    return key | {
+        "trials": len(latencies),
         "improvements": [[int(at) + 1, float(best[at])] for at in steps],
         "ms_per_trial": round(spent / max(1, len(latencies)) * 1e3, 3),
     }
@@ -114,9 +125,10 @@ def _tasks(
     """The fixed kernels, unless tables are given and none is named; then the tables."""
     if replay and space is None:
         raise UsageError("--replay needs the T1 file of its space; give --space")
-    known = [name for name in (*ALL, "prior") if not methods or name in methods]
-    if unknown := sorted({*methods} - {*known}):
-        raise UsageError(f"method {unknown[0]!r} is unknown; choose from {', '.join((*ALL, 'prior'))}")
+    everything = (*ALL, *WITH_PRIOR, *STUDIES)
+    if unknown := sorted({*methods} - {*everything}):
+        raise UsageError(f"method {unknown[0]!r} is unknown; choose from {', '.join(everything)}")
+    known = [name for name in everything if not methods or name in methods]
     if not replay or names:
         chosen = known if methods else QUICK_METHODS if quick else known
         yield from _kernels(quick, nominal, names, [m for m in chosen if m != "prior"])
@@ -133,7 +145,7 @@ def _kernels(quick: bool, nominal: bool, names: Sequence[str], methods: Sequence
             arena = case_arena(case, nominal=chip == "nominal")
             arena.key, arena.optimum_us = f"{case.key}/{chip}", truth.latency_us
             budget = QUICK_BUDGET if quick else BUDGET
-            yield Task(arena, truth.exhaustive, budget, methods)
+            yield Task(arena, truth, budget, methods, partial(_prior_of, case))
 
 
 def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[str]) -> Iterator[Task]:
@@ -151,7 +163,21 @@ def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[
         prior = [table_records(problem, other) for other in others] if "prior" in chosen else []
         usable = [name for name in chosen if name != "prior" or others]
         budget = QUICK_BUDGET if quick else REPLAY_BUDGET
-        yield Task(Arena(name, problem, table, table.optimum_us), True, budget, usable, prior)
+        yield Task(
+            Arena(name, problem, table, table.optimum_us),
+            Truth(table.optimum_us, True, len(table.table)),
+            budget,
+            usable,
+            partial(_given, tuple(prior)),
+        )
+
+
+def _prior_of(case: Case, method: str) -> Records:
+    return PRIORS[method](case) if method in PRIORS else ()
+
+
+def _given(records: Records, method: str) -> Records:
+    return records
 
 
 def table_records(problem: Problem, table: ReplayDevice) -> TaskRecords:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import ground_truth, search
+from benchmarks import ground_truth, search, search_studies
 from benchmarks.arena import Arena, best_drafts, case_arena
 from benchmarks.ground_truth import find_optimum, load_truth, make_truth, truth_of
 from benchmarks.kernel_tasks import CASES
@@ -200,16 +200,32 @@ def test_an_optimum_is_found_and_written(tmp_path: Path, monkeypatch: pytest.Mon
     assert searched.trials == 600
     make_truth(quiet, SMALL.key, trials=300)
     assert truth_of(SMALL, "skewed").trials == 300
-    with pytest.raises(UsageError, match="is not known"):
-        truth_of(CASES[0], "skewed")
     with pytest.raises(UsageError, match="no task is called"):
         make_truth(quiet, "nothing")
 
 
-def test_an_optimum_of_another_toolchain_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_optimum_of_another_toolchain_is_found_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ground_truth, "TOOLCHAIN", "other")
-    with pytest.raises(UsageError, match="another target file or toolchain"):
-        truth_of(SMALL, "skewed")
+    monkeypatch.setattr(ground_truth, "FEWER", 400)
+    assert truth_of(SMALL, "skewed").trials == 400
+
+
+def test_the_studies_answer_for_their_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (
+        ("RECORDED", 20),
+        ("STOP_BUDGET", 40),
+        ("OVERHEAD_TRIALS", 40),
+        ("OVERHEAD_AT", (20, 40)),
+    ):
+        monkeypatch.setattr(search_studies, name, value)
+    monkeypatch.setattr(search, "QUICK_BUDGET", 40)
+    methods = ("warm", "unseen", *search_studies.STUDIES)
+    found = bench_search(quick=True, tasks=[SMALL.key], methods=methods, seeds=1, say=quiet)
+    assert [row["method"] for row in found["rows"]] == list(methods)
+    summary = found["summary"]
+    assert {"noise/regret_median", "stop/coverage", "stop/saved", "skewed/warm/t5_mean"} <= set(summary)
+    assert summary["stop/runs"] == {"value": 1, "goal": 200, "ok": False}
+    assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
 def test_curves_are_drawn(tmp_path: Path, files: tuple[Path, Path]) -> None:
