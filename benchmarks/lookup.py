@@ -23,7 +23,9 @@ from typing import Any
 
 from sqlalchemy import insert, text
 
+from benchmarks.lookup_doors import network_to_program, over_http
 from compiler_core.digest import canonical_json
+from compiler_core.toolchain import TOOLCHAIN
 from db.exchange.best_file import export_best
 from db.lookup import Miss, lookup
 from db.records import (
@@ -48,7 +50,6 @@ RECORDS = 1_000_000
 RECORDS_A_KEY = 10
 CONFIRMATIONS = 3
 KEYS_AT_A_TIME = 2_000
-TOOLCHAIN = "timeline-1"
 KERNELS_OF_A_NETWORK = 54
 TARGET = TargetRow(hashlib.sha256(b"target").hexdigest(), "ascend910", 'name = "ascend910"\n')
 Row = dict[str, Any]
@@ -80,6 +81,16 @@ def bench_lookup(
             "sqlite_cold_open_and_first_lookup_ms": _at_most(row["cold_ms"], 150.0),
             "sqlite_file_mb": _at_most(row["file_mb"], 600.0 * count / RECORDS),
             "near_misses_served_or_unexplained": _at_most(row["near_misses_wrong"], 0),
+        }
+        digests = [workload_of(at * 7 % (count // RECORDS_A_KEY)).digest for at in range(2_000)]
+        http = over_http(home / "tuning.db", digests, TARGET.digest, 5.0 if quick else 20.0)
+        network = network_to_program(seed)
+        rows += [http, network]
+        summary |= {
+            "http_500_per_s_p99_ms": _at_most(http["p99_ms"], 5.0),
+            "http_server_cpu_us": _at_most(http["server_cpu_us"], 2000.0),
+            "resnet50_to_program_s": _at_most(network["graph_wall_s"], 1.0),
+            "resnet50_to_program_by_cover_s": _at_most(network["cover_wall_s"], 1.0),
         }
         if postgres_url is not None:
             rows.append(_on_postgres(postgres_url, count, queries, seed))
@@ -245,19 +256,24 @@ def key_of(row: WorkloadRow) -> Key:
 
 
 def _near_misses(repository: Repository) -> Row:
-    """Two hundred questions that differ from a record in one field: none may be served, each explained."""
+    """Questions that differ from a record in one field: none may be served, each names the field."""
     wrong = 0
     times = []
     for number in range(40):
         here = workload_of(number)
         elsewhere = replace(here, digest=here.family_digest, placement='["LLB"]')
         other_dtype = workload_of(number, dtypes=["float16", "float16", "int8", "float16"])
+        other_op = workload_of(number, ops=["contraction", "bias", "tanh"])
+        axes = json.loads(here.body)["axes"]
+        other_dim = workload_of(number, axes=[[axes[0][0], axes[0][1] + 1, axes[0][2]], *axes[1:]])
         asked = [
             ("target", here, hashlib.sha256(b"%d" % number).hexdigest(), TOOLCHAIN, Objective.LATENCY),
-            ("toolchain", here, TARGET.digest, f"timeline-{number + 2}", Objective.LATENCY),
+            ("toolchain", here, TARGET.digest, f"another-{number}", Objective.LATENCY),
             ("objective", here, TARGET.digest, TOOLCHAIN, Objective.ENERGY),
             ("placement", elsewhere, TARGET.digest, TOOLCHAIN, Objective.LATENCY),
             ("dtypes[2]", other_dtype, TARGET.digest, TOOLCHAIN, Objective.LATENCY),
+            ("ops[2]", other_op, TARGET.digest, TOOLCHAIN, Objective.LATENCY),
+            ("axes[0][1]", other_dim, TARGET.digest, TOOLCHAIN, Objective.LATENCY),
         ]
         for field, row, target_digest, toolchain, objective in asked:
             start = time.perf_counter()

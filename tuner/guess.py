@@ -1,6 +1,6 @@
 """Answers without measuring: what the database knows, else the default or the best guess of the draft."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from compiler_core.fuse import FusionPolicy, Group
 from compiler_core.pipeline import is_host, plan_graph, plan_groups
@@ -9,7 +9,6 @@ from compiler_core.workload import Workload, kernel_of
 from db.describe import row_of
 from db.lookup import Answer, Hit, Match, lookup_many
 from db.records import Best, WorkloadRow
-from search_space.space import Space
 from tuner.cover import candidate_groups, cheapest_cover
 from tuner.prices import draft_us
 from tuner.report import Figures, Outcome
@@ -36,7 +35,8 @@ def cover_known(session: Session, *, explain: bool = False) -> list[Answer]:
     """
     groups = _cheapest_groups(session)
     planner = session.planner
-    planner.plan = plan_groups(session.graph, groups, session.target, planner.prices.regions())
+    analysed = {digest: task.regions for digest, task in planner.tasks.items()}
+    planner.plan = plan_groups(session.graph, groups, session.target, analysed)
     answers = _ask(session, [task.workload for task in session.tasks], explain=explain)
     for task, answer in zip(session.tasks, answers, strict=True):
         if isinstance(answer, Hit):
@@ -60,7 +60,10 @@ def best_guess(session: Session, task: KernelTask) -> Choice:
 
 
 def _cheapest_groups(session: Session) -> tuple[Group, ...]:
-    """Costs are latencies of records; of a default group without one, the draft's best guess."""
+    """Costs are latencies of records; of a default group without one, the draft of its default Config.
+
+    So a guess displaces records only where even the default promises to be faster.
+    """
     graph, base = session.graph, session.planner.base
     apart = plan_graph(graph, session.target, FusionPolicy(epilogues=False))
     levels = {**apart.levels, **base.levels}
@@ -76,13 +79,15 @@ def _cheapest_groups(session: Session) -> tuple[Group, ...]:
         for digest, answer in zip(distinct, answers, strict=True)
         if isinstance(answer, Hit)
     }
-    costs_us: dict[Group, float] = {}
-    for group in base.groups:
-        workload = workloads.get(group)
-        if workload is None:
-            costs_us[group] = 0.0  # the host's, whatever the rest is cut into
-        elif workload.digest not in known:
-            costs_us[group] = session.planner.prices.priced(workload).guess_us
+    unknown_us = {
+        task.digest: draft_us(task, task.default)
+        for task in session.planner.tasks_of(base)
+        if task.digest not in known
+    }
+    costs_us: dict[Group, float] = {
+        group: 0.0 if kernel is None else unknown_us.get(kernel.workload.digest, 0.0)  # 0 on the host
+        for group, kernel in zip(base.groups, base.kernels, strict=True)
+    }
     costs_us |= {
         group: known[workload.digest] for group, workload in workloads.items() if workload.digest in known
     }
@@ -90,13 +95,13 @@ def _cheapest_groups(session: Session) -> tuple[Group, ...]:
 
 
 def _ask(session: Session, workloads: Sequence[Workload], *, explain: bool) -> list[Answer]:
-    spaces: dict[str, Space] = {}
-    by_digest: Mapping[str, Workload] = {workload.digest: workload for workload in workloads}
+    by_digest = {workload.digest: workload for workload in workloads}
+    tasks = session.planner.tasks
 
     def fits(row: WorkloadRow, best: Best) -> bool:
-        if row.digest not in spaces:
-            spaces[row.digest] = KernelTask(Regions(by_digest[row.digest]), session.target).space
-        return spaces[row.digest].contains(best.config)
+        if row.digest not in tasks:
+            tasks[row.digest] = KernelTask(Regions(by_digest[row.digest]), session.target)
+        return tasks[row.digest].space.contains(best.config)
 
     return lookup_many(
         session.book.repository,

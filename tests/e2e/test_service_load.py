@@ -17,8 +17,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from benchmarks.load import offer
 from tests.api.service import model_bytes
-from tests.e2e.load import offer
 from tests.e2e.processes import free_port, process, wait_until_ready
 
 NOBODYS = "0" * 64
@@ -147,9 +147,8 @@ def answered(port: int, models: Sequence[bytes], most_s: float) -> list[int]:
     with ThreadPoolExecutor(2) as threads:
         answers = list(threads.map(send, models))
     slowest = max(seconds for _, seconds in answers)
-    print(
-        f"{len(answers)} uploads, {sum(status == 201 for status, _ in answers)} taken, slowest {slowest:.2f} s"
-    )
+    taken = sum(status == 201 for status, _ in answers)
+    print(f"{len(answers)} uploads, {taken} taken, slowest {slowest:.2f} s")
     assert slowest < most_s
     assert httpx.get(f"http://127.0.0.1:{port}/healthz", trust_env=False).status_code == 200
     return [status for status, _ in answers]

@@ -1,6 +1,6 @@
 """An open-loop load: requests leave on a timetable, whether or not the ones before were answered.
 
-    python -m tests.e2e.load PORT SECONDS RATE:PATH [RATE:PATH ...]
+    python -m benchmarks.load PORT SECONDS RATE:PATH [RATE:PATH ...]
 
 A little HTTP written out by hand, because a client library takes longer for a request than the server does.
 """
