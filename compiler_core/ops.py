@@ -211,7 +211,7 @@ OPS: dict[str, OpRow] = {
     # elements renamed or copied
     "view": OpRow(Unit.NONE, _same, 1, lane_ops=0),
     "move": OpRow(Unit.VECTOR, _same, 1),
-    "concat": OpRow(Unit.VECTOR, _concat, -1),
+    "concat": OpRow(Unit.NONE, _concat, -1, lane_ops=0),
     "gather": OpRow(Unit.DMA, _same, -1, lane_ops=0),
     # no structured form: attribute `function` names the meaning, `output` which of its results this is
     "host": OpRow(Unit.HOST, _host, -1, lane_ops=0, exact=False),
