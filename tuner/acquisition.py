@@ -46,12 +46,3 @@ def _log_unbeaten(mean_log: Floats, std_log: Floats, value_log: float) -> float:
     """Log of the chance that no candidate lies below `value_log`."""
     beaten = stdtr(_DEGREES, (value_log - mean_log) / np.maximum(std_log, 1e-9))
     return float(np.log1p(-np.minimum(beaten, 1.0 - 1e-12)).sum())
-
-
-def error_scale(errors: Floats) -> float:
-    """By how much spreads must grow for past predictions to have been honest, at least 1.
-
-    `errors` [n] are in units of the spread predicted for them, most recent last.
-    """
-    recent = errors[-64:]
-    return max(1.0, float(np.sqrt(np.mean(recent * recent)))) if len(recent) >= 8 else 3.0

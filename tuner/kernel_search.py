@@ -23,7 +23,7 @@ from tuner.problem import Problem, Trial, objective_value, trial_seed
 from tuner.propose import ProposeSettings
 from tuner.run_model import RunModel
 from tuner.sampler import LOST, KernelSampler, distributions_of, row_of
-from tuner.stopping import Progress, StopReason, StopRule, stop_reason
+from tuner.stopping import Progress, Regret, StopReason, StopRule, settled, stop_reason
 
 Commit = Callable[[Sequence[Trial]], None]
 SamplerFactory = Callable[[int], BaseSampler]
@@ -155,9 +155,25 @@ class KernelSearch:
 
     def progress(self, elapsed_s: float, regret: float | None = None) -> Progress:
         """Where the search stands, for the stop rule; `regret` is the rule's, where it wants an estimate."""
-        since = len(self.trials) - (self.best.number + 1 if self.best else 0)
-        within = 0.0 if regret is None or self._foreign else self._own.probability_within(self._study, regret)
-        return Progress(len(self.trials), since, elapsed_s, p_within=within, at_bound=False)
+        believed = None if regret is None else self.regret(regret)
+        within = believed.within if believed is not None else 0.0
+        return Progress(len(self.trials), self.since_best, elapsed_s, p_within=within, at_bound=False)
+
+    @property
+    def since_best(self) -> int:
+        """Trials after the best one."""
+        return len(self.trials) - (self.best.number + 1 if self.best else 0)
+
+    def converged(self, rule: StopRule) -> bool:
+        """Whether the rule's regret is reached, with its confidence: nothing more is worth measuring."""
+        if rule.regret is None or not settled(rule, len(self.trials), self.since_best):
+            return False
+        believed = self.regret(rule.regret)
+        return believed is not None and believed.within >= rule.confidence
+
+    def regret(self, regret: float) -> Regret | None:
+        """How far the best is believed to be from the optimum; None before the model can tell."""
+        return None if self._foreign else self._own.regret(self._study, regret)
 
     def _note(self, trial: Trial) -> None:
         self.trials.append(trial)
@@ -238,7 +254,11 @@ def search_kernel(
     search = KernelSearch(problem, run, model, settings, sampler)
     search.resume(earlier)
     start = clock()
-    while (reason := stop_reason(rule, search.progress(clock() - start, rule.regret))) is None:
+    while True:
+        asked = settled(rule, len(search.trials), search.since_best)
+        progress = search.progress(clock() - start, rule.regret if asked else None)
+        if (reason := stop_reason(rule, progress)) is not None:
+            break
         left = rule.max_trials - len(search.trials)
         configs = search.ask(min(left, search.settings.batch_size(len(search.trials))))
         if not configs:

@@ -24,6 +24,7 @@ Commit = Callable[[KernelTask, Sequence[Trial]], None]
 Known = Callable[[Sequence[KernelTask]], Mapping[str, tuple[Config, float]]]
 REPLANS = (0.25, 0.5, 0.75)
 """Shares of the budget after which the network is planned anew."""
+_REGRET = 0.02
 
 
 @dataclass
@@ -77,6 +78,7 @@ class NetworkSearch:
         self.settings = settings
         self.searches: dict[str, _Search] = {}
         self.plans: list[Plan] = []
+        self._converged: set[str] = set()
         self._planner = planner
         self._run = run
         self._known = known
@@ -120,6 +122,8 @@ class NetworkSearch:
     ) -> StopReason:
         """Ask, measure, commit, tell, until a limit is met or nothing is left to ask."""
         start = clock()
+        for resumed in self.searches.values():
+            self._close_if_converged(resumed, rule)
         while not cancelled():
             progress = Progress(self.trials, 0, clock() - start, p_within=0.0, at_bound=False)
             reason = stop_reason(rule, progress)
@@ -127,7 +131,7 @@ class NetworkSearch:
                 return reason
             search = self._next()
             if search is None:
-                return StopReason.EXHAUSTED
+                return StopReason.REGRET if self._converged else StopReason.EXHAUSTED
             left = self._until_replan(rule.max_trials - self.trials)
             times = [clock()]
             configs = search.kernel.ask(min(left, self.settings.batch_size(len(search.kernel.trials))))
@@ -141,11 +145,29 @@ class NetworkSearch:
             trials = search.kernel.trials_of(answers)
             commit(search.task, trials)
             search.kernel.tell(trials)
+            self._close_if_converged(search, rule)
             search.note()
             listener(replace(self._event(search, rule, times), predicted_us=predicted_us))
             if self._replan_when_due():
                 listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))
         return StopReason.CANCELLED
+
+    def _close_if_converged(self, search: _Search, rule: StopRule) -> None:
+        if search.open and search.kernel.converged(rule):
+            search.open = False
+            self._converged.add(search.task.digest)
+
+    def regret(self, plan: Plan) -> float | None:
+        """How far the kernels of `plan` together are expected to be above their optimum; None if untold."""
+        spent, lost = 0.0, 0.0
+        for digest, count in plan.counts.items():
+            search = self.searches[digest]
+            believed = search.kernel.regret(_REGRET)
+            if believed is None or search.best_us is None:
+                return None
+            spent += count * search.best_us
+            lost += count * search.best_us * believed.expected / (1.0 + believed.expected)
+        return lost / (spent - lost) if spent > lost else None
 
     @property
     def plan(self) -> Plan:

@@ -30,6 +30,8 @@ from tuner.wide_search import search_widely
 
 TRIALS = {0: 0, 1: 0, 2: 512, 3: 4096}
 """Default budgets by level: -O0 default schedule, -O1 database or guess, -O2 and -O3 searches."""
+REGRET = 0.02
+"""-O3 stops where the best is within this of the optimum, with 95 % confidence."""
 
 
 def run(
@@ -72,19 +74,17 @@ def run(
         with simulated_pool(session.target.name, session.book.target_text, workers, ray) as pool:
             pool.start()
             session.book.pool = pool
-            reason, plans = _search(
-                session, pool, budget, time_limit_s, sampler, factory, cancelled, asynchronous
-            )
+            rule = StopRule(budget, time_limit_s=time_limit_s, regret=REGRET if level == 3 else None)
+            reason, plans = _search(session, pool, rule, sampler, factory, cancelled, asynchronous)
             outcome = conclude_network(session, plans, pool)
-            session.book.close(reason, session.spent | {session.network.task.digest: budget}, None)
+            session.book.close(reason, session.spent | {session.network.task.digest: budget}, session.regret)
         return summarise(session, outcome, reason, time.monotonic() - start)
 
 
 def _search(
     session: Session,
     pool: Pool,
-    budget: int,
-    time_limit_s: float | None,
+    rule: StopRule,
     sampler: str | None,
     factory: SamplerFactory | None,
     cancelled: Callable[[], bool],
@@ -92,13 +92,13 @@ def _search(
 ) -> tuple[StopReason, list[Plan]]:
     """Spend the budget on the kernels, settle what each will run with, and name the plans worth measuring."""
     book = session.book
-    settings = {"sampler": sampler, "time_limit_s": time_limit_s}
-    book.open(session.model.name, session.seed, budget, settings)
+    settings = {"sampler": sampler, "time_limit_s": rule.time_limit_s, "regret": rule.regret}
+    book.open(session.model.name, session.seed, rule.max_trials, settings)
     session.listener(Phase("plan", "which ops run together, by what records and drafts promise"))
     search = NetworkSearch(
         session.planner,
         f"seed {session.seed}",
-        budget,
+        rule.max_trials,
         session.settings,
         known=session.known_configs,
         sampler=factory,
@@ -106,16 +106,17 @@ def _search(
     search.resume(book.earlier())
     distinct = f"{len(search.plan.groups)} kernels, {len(search.plan.counts)} distinct"
     unlike = ", asynchronous: another run measures other trials" if asynchronous else ""
-    session.listener(Phase("search", f"{distinct}, {budget} trials{unlike}"))
+    session.listener(Phase("search", f"{distinct}, {rule.max_trials} trials{unlike}"))
     search_on = partial(search_widely, search) if asynchronous else search.run
     reason = search_on(
         pool,
-        StopRule(max_trials=budget, time_limit_s=time_limit_s),
+        rule,
         book.commit,
         listener=session.listener,
         clock=time.monotonic,
         cancelled=cancelled,
     )
+    session.regret = search.regret(search.plan)
     session.listener(Phase("verify", "emulating the best kernels, and measuring them again"))
     return reason, choose_kernels(session, search, pool)
 

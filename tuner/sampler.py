@@ -16,10 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 from search_space.knobs import Rows
 from search_space.moves import row_keys
 from search_space.space import Space
-from tuner.acquisition import error_scale, probability_within
+from tuner.acquisition import expected_regret, probability_within
 from tuner.problem import History, Problem, no_history, trial_seed
 from tuner.propose import ProposeSettings, propose, remaining
 from tuner.run_model import RunModel
+from tuner.stopping import Regret
 
 LOST = "lost"  # user attribute of a trial whose measurement says nothing about its Config
 
@@ -63,8 +64,7 @@ class KernelSampler(BaseSampler):
         self._queue: deque[Rows] = deque()
         self._history = no_history(problem.space)
         self._open: dict[int, Rows] = {}
-        self._expected: dict[int, tuple[float, float]] = {}
-        self._errors: deque[float] = deque(maxlen=64)
+        self._expected: dict[int, float] = {}
         self._seen = 0
 
     def infer_relative_search_space(self, study: Study, trial: FrozenTrial) -> dict[str, BaseDistribution]:
@@ -109,35 +109,37 @@ class KernelSampler(BaseSampler):
         self._expect(rows)
         return len(rows)
 
-    def probability_within(self, study: Study, regret: float) -> float:
-        """P(best <= (1 + regret) * optimum) by the model, its spreads grown by how wrong it was so far."""
+    def regret(self, study: Study, regret: float) -> Regret | None:
+        """How far the best is from the optimum, by the model; None before it can tell.
+
+        Spreads are grown by how wrong the process is where it leaves one measurement out, so that the answer
+        depends on the trials alone, not on what was foretold on the way.
+        """
         self.catch_up(study)
         predictor = self._model.predictor(self._problem)
         if predictor is None or predictor.model is None or not self._history.ok.any():
-            return 0.0
+            return None
         rng = np.random.default_rng(trial_seed(f"{self._run}/within", len(self._history.rows)))
         left = remaining(self._problem, self._history, predictor, rng, self._settings)
-        predicted = predictor.predict(left)
-        spread = predicted.std_log * error_scale(np.array(self._errors))
-        return probability_within(predicted.mean_log, spread, self._history.best_log, regret)
+        if not len(left):
+            return Regret(1.0, 0.0)
+        predicted, best_log = predictor.predict(left), self._history.best_log
+        spread = predicted.std_log * max(1.0, predictor.model.process.misjudged)
+        return Regret(
+            probability_within(predicted.mean_log, spread, best_log, regret),
+            expected_regret(predicted.mean_log, spread, best_log),
+        )
 
     def _expect(self, rows: Rows) -> None:
-        """Remember what is predicted of `rows`, to be held against what they measure."""
+        """Remember what is predicted of `rows`, for whoever watches."""
         predictor = self._model.predictor(self._problem)
         if predictor is not None and len(rows):
-            predicted = predictor.predict(rows)
-            self._expected.update(
-                zip(
-                    row_keys(rows).tolist(),
-                    zip(predicted.mean_log, predicted.std_log, strict=True),
-                    strict=True,
-                )
-            )
+            means = predictor.predict(rows).mean_log.tolist()
+            self._expected.update(zip(row_keys(rows).tolist(), means, strict=True))
 
     def expected_best(self) -> float | None:
         """The lowest value that the model expects of rows asked and not answered; None before it can tell."""
-        means = [mean for mean, _ in self._expected.values()]
-        return float(np.exp(min(means))) if means else None
+        return float(np.exp(min(self._expected.values()))) if self._expected else None
 
     def catch_up(self, study: Study) -> None:
         """Learn, and teach the shared model, the trials the study gained or finished since the last time."""
@@ -151,12 +153,10 @@ class KernelSampler(BaseSampler):
         rows, values = [], []
         for number in done:
             row = self._open.pop(number)
+            self._expected.pop(int(row_keys(row[None, :])[0]), None)
             if LOST not in trials[number].user_attrs:
                 rows.append(row)
                 values.append(_value_log(trials[number]))
-                expected = self._expected.pop(int(row_keys(row[None, :])[0]), None)
-                if expected is not None and np.isfinite(values[-1]):
-                    self._errors.append((values[-1] - expected[0]) / max(expected[1], 1e-9))
         pending = list(self._open.values())
         self._history = History(
             np.concatenate(

@@ -54,6 +54,7 @@ class Session:
     listener: Listener = silent
     choices: dict[str, Choice] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
+    regret: float | None = None
     _known: dict[str, Best] = field(default_factory=dict)
     _looked_up: set[str] = field(default_factory=set)
 

@@ -21,7 +21,9 @@ class StopReason(StrEnum):
 class StopRule:
     """Limits of a search. None switches a limit off.
 
-    `regret` with `confidence`: stop once P(best is within `regret` of the optimum) >= `confidence`.
+    `regret` with `confidence`: stop once P(best is within `regret` of the optimum) >= `confidence`, and the
+    search has gone on for `settle` trials, and for a third of all of them, since it last found a better one:
+    a model that has not seen a region cannot doubt it, so that its word alone is not enough.
     """
 
     max_trials: int = 256
@@ -29,6 +31,15 @@ class StopRule:
     time_limit_s: float | None = None
     regret: float | None = None
     confidence: float = 0.95
+    settle: int = 48
+
+
+@dataclass(frozen=True)
+class Regret:
+    """What is believed of a best: P(within a given regret of the optimum); the mean regret (0.02 = 2 %)."""
+
+    within: float
+    expected: float
 
 
 @dataclass(frozen=True)
@@ -54,8 +65,13 @@ def stop_reason(rule: StopRule, progress: Progress) -> StopReason | None:
         return StopReason.BUDGET
     if rule.time_limit_s is not None and progress.elapsed_s >= rule.time_limit_s:
         return StopReason.TIME_LIMIT
-    if rule.regret is not None and progress.p_within >= rule.confidence:
+    if settled(rule, progress.trials, progress.since_best) and progress.p_within >= rule.confidence:
         return StopReason.REGRET
     if rule.patience is not None and progress.since_best >= rule.patience:
         return StopReason.PATIENCE
     return None
+
+
+def settled(rule: StopRule, trials: int, since_best: int) -> bool:
+    """Whether it is time to ask for an estimate of the regret, which costs as much as a proposal."""
+    return rule.regret is not None and since_best >= max(rule.settle, trials // 3)

@@ -32,7 +32,7 @@ def summarise(session: Session, outcome: Outcome, reason: StopReason, wall_s: fl
         groups=_groups(session),
         host_ops=tuple(vars(work) for work in host_work(session.graph, session.model.host_ops)),
         stop_reason=str(reason),
-        regret_estimate=None,
+        regret_estimate=session.regret,
         verification=outcome.verification,
         timed_as=_timed_as(session),
         wall_s=wall_s,

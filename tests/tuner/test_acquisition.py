@@ -1,9 +1,9 @@
-"""Expected improvement against its definition; the regret estimate against simulation."""
+"""Expected improvement and expected regret against their definitions."""
 
 import numpy as np
 import pytest
 
-from tuner.acquisition import error_scale, log_expected_improvement, probability_within
+from tuner.acquisition import expected_regret, log_expected_improvement, probability_within
 
 
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (1.5, 0.7), (-1.0, 0.2), (3.0, 1.0)])
@@ -32,8 +32,10 @@ def test_certainty_grows_with_distance_and_shrinks_with_candidates() -> None:
     assert within(0.0, 0) == 1.0
 
 
-def test_spreads_grow_when_predictions_were_wrong() -> None:
-    assert error_scale(np.full(64, 0.5)) == 1.0
-    assert error_scale(np.full(64, 4.0)) == pytest.approx(4.0)
-    assert error_scale(np.concatenate([np.full(64, 9.0), np.full(64, 2.0)])) == pytest.approx(2.0)
-    assert error_scale(np.zeros(0)) > 1.0
+def test_expected_regret_is_the_mean_distance_to_the_optimum() -> None:
+    means, spread = np.array([0.05, 0.2, 0.3]), np.array([0.05, 0.1, 0.2])
+    drawn = means + spread * np.random.default_rng(0).standard_t(6.0, (200_000, 3))
+    gap = np.clip(-drawn.min(axis=1), 0.0, np.log(2.0))
+    assert expected_regret(means, spread, 0.0) == pytest.approx(np.expm1(gap.mean()), rel=0.05)
+    assert expected_regret(means, spread, -1.0) < expected_regret(means, spread, 0.0)
+    assert expected_regret(np.zeros(0), np.zeros(0), 0.0) == 0.0

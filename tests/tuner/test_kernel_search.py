@@ -133,6 +133,19 @@ def test_the_regret_estimate_is_certain_only_after_much_was_measured() -> None:
     assert all(0.0 <= estimate <= 1.0 for estimate in estimates)
 
 
+def test_a_search_that_believes_itself_done_stops_and_says_so() -> None:
+    problem, device = problem_and_device()
+    assert problem.whole is not None
+    rule = StopRule(len(problem.whole), regret=0.02)
+    result = search_kernel(problem, device, "run", rule)
+    assert result.reason is StopReason.REGRET
+    assert result.best is not None
+    assert result.best.measurement.latency_us is not None
+    assert result.best.measurement.latency_us <= 1.02 * device.optimum_us
+    since = len(result.trials) - result.best.number - 1
+    assert since >= max(rule.settle, len(result.trials) // 3)
+
+
 def test_objectives() -> None:
     measured = Measurement(Status.OK, latency_us=2.0, energy_uj=3.0, peak_bytes=64)
     values = {name: objective_value(measured, name) for name in ("latency", "energy", "memory", "edp")}
@@ -153,7 +166,7 @@ def test_batches_grow_with_what_is_known() -> None:
         ({"trials": 100}, StopReason.BUDGET),
         ({"since_best": 30}, StopReason.PATIENCE),
         ({"elapsed_s": 9.0}, StopReason.TIME_LIMIT),
-        ({"p_within": 0.95}, StopReason.REGRET),
+        ({"p_within": 0.95, "since_best": 48}, StopReason.REGRET),
         ({"at_bound": True, "trials": 100}, StopReason.BOUND),
     ],
 )
