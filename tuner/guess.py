@@ -62,14 +62,15 @@ def best_guess(session: Session, task: KernelTask) -> Choice:
 def _cheapest_groups(session: Session) -> tuple[Group, ...]:
     """Costs are latencies of records; of a default group without one, the draft of its default Config.
 
-    So a guess displaces records only where even the default promises to be faster.
+    So a guess displaces records only where even the default promises to be faster. Where the plan was merged
+    by price before, its groups are candidates too.
     """
     graph, base = session.graph, session.planner.base
     apart = plan_graph(graph, session.target, FusionPolicy(epilogues=False))
     levels = {**apart.levels, **base.levels}
     workloads = {
         group: kernel_of(graph, group, levels).workload
-        for group in candidate_groups(graph, base.groups)
+        for group in dict.fromkeys((*candidate_groups(graph, base.groups), *session.plan.groups))
         if not is_host(graph, group)
     }
     distinct = {workload.digest: workload for workload in workloads.values()}
@@ -88,6 +89,12 @@ def _cheapest_groups(session: Session) -> tuple[Group, ...]:
         group: 0.0 if kernel is None else unknown_us.get(kernel.workload.digest, 0.0)  # 0 on the host
         for group, kernel in zip(base.groups, base.kernels, strict=True)
     }
+    if session.plan is not base:  # merged by price, with guesses of its own
+        costs_us |= {
+            group: session.planner.prices.priced(kernel.workload).guess_us
+            for group, kernel in zip(session.plan.groups, session.plan.kernels, strict=True)
+            if kernel is not None
+        }
     costs_us |= {
         group: known[workload.digest] for group, workload in workloads.items() if workload.digest in known
     }
