@@ -63,10 +63,11 @@ def stopping(hangs: int) -> Row:
     refills, struck = [], []
     with RayPool(spec_of(0.05), workers=3, rules=rules) as pool:
         all_ready(pool, 3)
-        for _ in range(hangs):
+        for number in range(hangs):
             pool.submit(TASK, configs(0, 60))
             time.sleep(0.1)
-            victim = next(worker for worker in pool.workers() if worker.phase == "ready" and worker.pid)
+            ready = [worker for worker in pool.workers() if worker.phase == "ready" and worker.pid]
+            victim = ready[number % len(ready)]
             os.kill(victim.pid, signal.SIGSTOP)
             struck.append(victim.pid)
             began_s = time.monotonic()

@@ -149,7 +149,10 @@ def uninvited(farm: Farm) -> Row:
     visitor, quiet = farm.hosts.all[1], subprocess.DEVNULL
     attempts = {
         (key, door): visitor.start(
-            [sys.executable, "-c", program, farm.hosts.head], environment, stdout=quiet, stderr=quiet
+            [sys.executable, "-c", program, farm.hosts.head],
+            {"RAY_NUM_REDIS_GET_RETRIES": "3"} | environment,  # a second each
+            stdout=quiet,
+            stderr=quiet,
         )
         for key, environment in keys.items()
         for door, program in doors.items()
