@@ -112,12 +112,15 @@ def _kernel_figures(rows: Sequence[Row], chip: str) -> dict[str, Any]:
     own = trial_table(rows, OWN, CLOSE)
     rivals = {}
     for peer in PEERS:
-        form = stronger_form(rows, peer)
-        if own and (other := trial_table(rows, form, CLOSE)):
+        strong = stronger_form(rows, peer)
+        for form in (peer, peer + DRAFT):
+            if not own or not (other := trial_table(rows, form, CLOSE)):
+                continue
             value, low, high = ratio_with_interval(own, other)
-            rivals[form] = value
-            goal = 0.25 if peer == BASELINE and judged else None
+            goal = 0.25 if peer == BASELINE and form == strong and judged else None
             figures[f"t5_over/{form}"] = _figure(value, goal, value <= 0.25 and high < 1.0, [low, high])
+            if form == strong:
+                rivals[form] = value
     others = {form: value for form, value in rivals.items() if form.removesuffix(DRAFT) != BASELINE}
     if others:
         best = max(others, key=lambda form: others[form])
