@@ -35,6 +35,5 @@ def test_real_networks_equal_onnxruntime(name: str, tmp_path: Path) -> None:
     database = tmp_path / "tuning.db"
     run(path, "ascend310", trials=60, database=database, ray="none", dims=dims)
     verdict = verify(path, "ascend310", seed=1, database=database, dims=dims)
-    # onnxruntime's own optimisation levels differ by more than the tolerance at one squeeze gate.
-    far = [value for value in verdict.values if value.max_rel > 10 * TOLERANCE]
-    assert not far, far
+    # A squeeze gate that magnifies rounding (onnxruntime is 3e-4 off the exact value there) is judged alone.
+    assert verdict.ok, verdict.first_bad
