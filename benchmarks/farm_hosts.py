@@ -90,14 +90,15 @@ class Hosts:
         return {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": self.token}
 
     def start_head(self) -> "subprocess.Popen[str]":
-        """A Ray head on the first host; returns when it takes connections."""
+        """A Ray head on the first host; returns when its own node is up."""
         host = self.all[0]
         command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", f"--port={PORT}"]
         command += [f"--node-ip-address={host.address}", "--num-cpus=0", "--disable-usage-stats", "--block"]
         command += ["--include-dashboard=false"]
         head = host.start(command, self.with_token(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end_s = time.monotonic() + 60.0
-        while not self.opens(host, host.address, PORT):
+        end_s = time.monotonic() + 120.0
+        found = "import sys; from ray._private.services import find_node_ids; sys.exit(not find_node_ids())"
+        while host.start([sys.executable, "-c", found], {}).wait() != 0:
             if time.monotonic() > end_s or head.poll() is not None:
                 raise RuntimeError(f"Ray's head did not start on {host.name} (code {head.poll()})")
             time.sleep(0.2)

@@ -16,7 +16,7 @@ from benchmarks.farm_hosts import Host, Hosts, send_signal
 Row = dict[str, Any]
 KIND = "gemmini16"
 SLOTS = 2
-PATIENCE_S = 240.0
+PATIENCE_S = 600.0  # a busy machine takes minutes to start a process
 
 
 class Watched:
@@ -111,6 +111,9 @@ def cut_cables(farm: Farm, cuts: int, seed: int, longest_s: float = 25.0) -> Row
         farm.hosts.heal(host)
         healed_s = time.monotonic()
         back.append(farm.driver.until(everybody_works)["at_s"] - healed_s)
+        print(
+            f"cut {len(back)}: released after {released[-1]:.1f} s, back after {back[-1]:.1f} s", flush=True
+        )
     return {"task": "cuts", "cuts": cuts, "worst_release_s": max(released), "worst_return_s": max(back)}
 
 
