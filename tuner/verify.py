@@ -9,10 +9,12 @@ import numpy as np
 from compiler_core.dtypes import TensorType
 from compiler_core.emulate import Watched, emulate
 from compiler_core.errors import ModelError, UsageError
+from compiler_core.graph import Graph
 from compiler_core.interpret import interpret
 from compiler_core.onnx_import.reference import named_values, reference_values
 from compiler_core.ops import Array
-from compiler_core.precision import described, precision_of
+from compiler_core.precision import Precision, described, precision_of
+from compiler_core.program import Program
 from compiler_core.verify import require_sound
 from tuner.known import compile_known
 
@@ -93,10 +95,7 @@ def verify(
     precision = None
     if dtype == TARGET:
         precision = precision_of(graph, session.target, interpret(graph, inputs))
-    watched: dict[int, Watched] = {}
-    stored = emulate(graph, compiled.program, inputs, precision=precision, watched=watched)
-    inner = {value: array.data for value, array in watched.items() if not np.ma.is_masked(array)}
-    got = {**inner, **stored}
+    got = _computed(graph, compiled.program, inputs, None, precision)
     names = {n: v for n, v in named_values(model, session.model).items() if v in got}
     if not names:
         raise ModelError(f"model {session.model.name} names no value that a kernel stores")
@@ -107,8 +106,8 @@ def verify(
     missed = [name for name, error in errors.items() if not error.ok and name not in outputs]
     if missed and dtype == MODEL:
         started = {v: wanted[name] for name, v in names.items()}
-        alone = emulate(graph, compiled.program, inputs, started)
-        for name in (name for name in missed if names[name] in alone):
+        alone = _computed(graph, compiled.program, inputs, started, None)
+        for name in missed:
             again = _compare(name, errors[name].position, alone[names[name]], wanted[name])
             errors[name] = replace(again, alone=True)
     return Verdict(
@@ -117,6 +116,20 @@ def verify(
         tuple(sorted(errors.values(), key=lambda e: (e.position, e.name))),
         MODEL if dtype == MODEL else described(session.target),
     )
+
+
+def _computed(
+    graph: Graph,
+    program: Program,
+    inputs: Mapping[int, Array],
+    instead: Mapping[int, Array] | None,
+    precision: Precision | None,
+) -> dict[int, Array]:
+    """Every value that the Program stores, or that its tiles compute whole inside a kernel."""
+    watched: dict[int, Watched] = {}
+    stored = emulate(graph, program, inputs, instead, precision, watched)
+    inner = {value: array.data for value, array in watched.items() if not np.ma.is_masked(array)}
+    return {**inner, **stored}
 
 
 def _random(kind: TensorType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
