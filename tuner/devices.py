@@ -1,7 +1,11 @@
 """Which devices a run measures on: simulated ones behind local Ray workers unless told otherwise."""
 
+import sys
+from importlib import import_module
+
 from compiler_core.errors import UsageError
-from measure.pool import Pool
+from measure.device import Device, DeviceInfo
+from measure.pool import Pool, SerialPool
 
 SERIAL = "none"
 """The `ray` address that means: measure in this process."""
@@ -18,7 +22,6 @@ def simulated_pool(target_name: str, target_text: str, workers: int, ray: str) -
     if workers < 1:
         raise UsageError(f"--workers {workers} measures nothing; ask for at least 1")
     if ray == SERIAL:
-        from measure.pool import SerialPool
         from measure.simulator.worker import simulated_device
 
         return SerialPool(simulated_device(target_text))
@@ -40,3 +43,42 @@ def simulated_pool(target_name: str, target_text: str, workers: int, ray: str) -
     # A cluster says itself how many workers it has, and what other hosts answer is tested on the way.
     rules = Rules(canaries=simulated_canaries(target_text), canary_every=CANARY_EVERY)
     return RayPool(spec, None, ray, rules)
+
+
+def load_device(reference: str) -> Device:
+    """The device that `module:factory` makes, the working directory searched first.
+
+    UsageError says what is amiss. The factory takes no arguments. For the command line only: it runs whatever
+    code the module holds.
+    """
+    module, colon, factory = reference.partition(":")
+    if not (module and colon and factory):
+        raise UsageError(f"--device {reference!r} is not MODULE:FACTORY, as in my_board:open_board")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        made = getattr(import_module(module), factory)
+    except ImportError as error:
+        raise UsageError(f"--device {reference}: {error}; is the module in the working directory?") from None
+    except AttributeError:
+        raise UsageError(f"--device {reference}: module {module} has no {factory!r}") from None
+    if not callable(made):
+        raise UsageError(f"--device {reference}: {factory} is no function that makes a device")
+    device: Device = made()
+    if not all(callable(getattr(device, method, None)) for method in ("describe", "measure")):
+        raise UsageError(f"--device {reference}: what it makes lacks describe() or measure(task, configs)")
+    if not isinstance(device.describe(), DeviceInfo):
+        raise UsageError(f"--device {reference}: describe() gives no measure.device.DeviceInfo")
+    return device
+
+
+def own_pool(reference: str, target_digest: str) -> Pool:
+    """A user's device, in this process; UsageError where it measures for another target."""
+    device = load_device(reference)
+    said = device.describe().target_digest
+    if said != target_digest:
+        raise UsageError(
+            f"--device {reference} measures target {said[:16]}, this run is for {target_digest[:16]};"
+            " let describe() give the digest of the target file that --target names"
+        )
+    return SerialPool(device)

@@ -13,14 +13,16 @@ from pathlib import Path
 
 from compiler_core.errors import UsageError
 from compiler_core.pipeline import Plan
+from db.records import Objective
 from db.runs import Guard
 from measure.pool import Pool
 from tuner.conclude import choose_kernels, conclude_network, recall_network
-from tuner.devices import simulated_pool
+from tuner.devices import own_pool, simulated_pool
 from tuner.events import Listener, Phase, silent
 from tuner.guess import guess_kernels, guess_network
 from tuner.kernel_search import SamplerFactory
 from tuner.network_search import NetworkSearch
+from tuner.prior import prior_records
 from tuner.report import Report
 from tuner.samplers import sampler_factory
 from tuner.session import Session, open_session
@@ -48,6 +50,7 @@ def run(
     database: str | Path = "tilewright.db",
     workers: int = 2,
     ray: str = "local",
+    device: str | None = None,
     asynchronous: bool = False,
     on_event: Listener = silent,
     guard: Guard | None = None,
@@ -58,7 +61,8 @@ def run(
 
     Raises InputError (one line) for an unusable model, target, budget or database, DeviceError when nothing
     can be measured. A run that was cut off before goes on where its records end. `asynchronous` keeps a wide
-    farm busy and gives up that the same seed measures the same trials (tuner/wide_search.py).
+    farm busy and gives up that the same seed measures the same trials (tuner/wide_search.py). `device` names
+    a user's own as module:factory, in place of the simulated workers.
     """
     start = time.monotonic()
     budget = budget_of(level, trials, time_limit_s)
@@ -71,7 +75,12 @@ def run(
                 session.planner.replan()
             guess_kernels(session, use_database=level > 0)
             return summarise(session, guess_network(session), StopReason.BUDGET, time.monotonic() - start)
-        with simulated_pool(session.target.name, session.book.target_text, workers, ray) as pool:
+        chip = session.target
+        with (
+            own_pool(device, chip.digest)
+            if device is not None
+            else simulated_pool(chip.name, session.book.target_text, workers, ray)
+        ) as pool:
             pool.start()
             session.book.pool = pool
             rule = StopRule(budget, time_limit_s=time_limit_s, regret=REGRET if level == 3 else None)
@@ -103,6 +112,8 @@ def _search(
         known=session.known_configs,
         sampler=factory,
     )
+    if session.settings.objective == Objective.LATENCY:
+        search.learn(prior_records(book.repository, book.toolchain, book.started_at_s))
     search.resume(book.earlier())
     distinct = f"{len(search.plan.groups)} kernels, {len(search.plan.counts)} distinct"
     unlike = ", asynchronous: another run measures other trials" if asynchronous else ""

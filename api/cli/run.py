@@ -42,6 +42,9 @@ def run(
     seed: Seed = 0,
     database: Database = DEFAULT_DATABASE,
     workers: Annotated[int, typer.Option(help="Measuring workers of the local Ray.")] = 2,
+    device: Annotated[
+        str | None, typer.Option(help="A device of your own, as MODULE:FACTORY from the working directory.")
+    ] = None,
     ray: Annotated[
         str, typer.Option(help="local, HOST:PORT of a cluster, or none: in this process.")
     ] = "local",
@@ -63,6 +66,8 @@ def run(
     if ranges:
         from tuner.ranges import run_range
 
+        if device is not None:
+            raise UsageError("--device measures one size at a time; give --dim a size, not a range")
         (symbol, (low, high)), *more = ranges.items()
         if more:
             raise UsageError(f"one dim can be ranged at a time, not both {symbol} and {more[0][0]}")
@@ -104,6 +109,7 @@ def run(
             database=database,
             workers=workers,
             ray=ray,
+            device=device,
             asynchronous=asynchronous,
             on_event=listener,
         )

@@ -2,11 +2,15 @@
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from api.cli.verbs import verb_app
+
+if TYPE_CHECKING:
+    from compiler_core.target import Target
+    from measure.device import Device
 
 app = verb_app()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -83,14 +87,27 @@ def check(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> int:
 
 
 @app.command()
-def peak(target: Name, as_json: AsJson = False) -> None:
-    """Measure peaks with micro-kernels on the simulated accelerator, beside the file's numbers."""
+def peak(
+    target: Name,
+    as_json: AsJson = False,
+    soak: Annotated[
+        float | None, typer.Option(help="Repeat for so many seconds and watch for drift; exit 1 on any.")
+    ] = None,
+    device: Annotated[
+        str | None, typer.Option(help="A device of your own, as MODULE:FACTORY from the working directory.")
+    ] = None,
+) -> int:
+    """Measure peaks with micro-kernels on a device, the simulated one unless told otherwise."""
     from compiler_core.target_file import load_target
     from measure.simulator.device import SimulatedDevice
+    from tuner.devices import load_device
     from tuner.peak import measure_peaks
 
     loaded = load_target(target)
-    peaks = measure_peaks(loaded, SimulatedDevice(loaded))
+    chosen = SimulatedDevice(loaded) if device is None else load_device(device)
+    if soak is not None:
+        return _soak(loaded, chosen, soak, as_json)
+    peaks = measure_peaks(loaded, chosen)
     if as_json:
         found = {
             each.name: {
@@ -102,9 +119,25 @@ def peak(target: Name, as_json: AsJson = False) -> None:
             for each in peaks
         }
         typer.echo(json.dumps({"target": loaded.name, "digest": loaded.digest, "peaks": found}, indent=2))
-        return
+        return 0
     typer.echo(f"{'peak':<10} {'measured':>12} {'file':>12} {'':<7} {'ratio':>7}")
     for each in peaks:
         typer.echo(
             f"{each.name:<10} {each.measured:>12.5g} {each.nominal:>12.5g} {each.unit:<7} {each.ratio:>7.4f}"
         )
+    return 0
+
+
+def _soak(target: "Target", device: "Device", seconds: float, as_json: bool) -> int:
+    from tuner.soak import soak
+
+    drifts = soak(target, device, seconds)
+    if as_json:
+        rows = {d.name: {"first": d.first, "worst": d.worst, "last": d.last, "ok": d.steady} for d in drifts}
+        typer.echo(json.dumps({"target": target.name, "digest": target.digest, "drift": rows}, indent=2))
+    else:
+        typer.echo(f"{'peak':<10} {'first':>8} {'worst':>8} {'last':>8}   ratio to the file's number")
+        for each in drifts:
+            verdict = "steady" if each.steady else "DRIFTS"
+            typer.echo(f"{each.name:<10} {each.first:>8.4f} {each.worst:>8.4f} {each.last:>8.4f}   {verdict}")
+    return 0 if all(each.steady for each in drifts) else 1

@@ -23,6 +23,7 @@ VERBS: dict[str, str] = {
     "report": "A network or a run as one HTML file, from the database alone.",
     "verify": "Emulate the best Program, compare it with onnxruntime value by value.",
     "db": "The search database: what it holds, exchange, upkeep.",
+    "space": "Tune any T1 space against recorded measurements, or on a device of your own.",
     "warm": "Compile what is compiled at first use, ahead of time.",
     "serve": "The REST service and the dashboard, with a runner beside it.",
     "runner": "Works on the jobs of a database, beside or far from its server.",

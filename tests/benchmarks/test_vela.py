@@ -32,7 +32,7 @@ def test_short_runs_keep_the_port_busy_for_whole_bursts() -> None:
     tiling = Tiling((1, 6, 14, 48), (3, 3, 32), (0, 1, 2, 3))
     timing = simulate_kernel(lower_kernel(regions, tiling, 1, target), target)
     work = timing.span.work
-    # 5 x 2 blocks of 8 x 16 pixels less the border, 3 times for 48 of 128 filters, in runs of 32 of 128 bytes.
+    # 5 x 2 blocks of 8 x 16 pixels less the border, 3 times for 48 of 128 filters; runs of 32 of 128 bytes.
     pixels = (7 + 3 * 8 + 5) * (15 + 15)
     stored, weights = 28 * 28 * 128, 9 * 128 * 128
     # Each load pays its share of the weights' one way through DRAM in whole bytes, rounded up.

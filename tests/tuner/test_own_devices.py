@@ -1,0 +1,117 @@
+"""Devices of the user's own: loaded by name, held to the Device suite, tuned on."""
+
+import gzip
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from api.cli.main import main
+from benchmarks.scalesim import product
+from compiler_core.errors import UsageError
+from compiler_core.regions import Regions
+from compiler_core.target_file import load_target
+from compiler_core.workload import kernel_of
+from measure.device import Device, Task
+from search_space.knobs import Config
+from search_space.moves import sample
+from tests.conformance.device_suite import DeviceSuite
+from tests.onnx_models import saved, small_cnn
+from tuner.devices import load_device, own_pool
+from tuner.tasks import KernelTask
+
+EXAMPLE = "examples.own_device:open_board"
+T1 = {
+    "ConfigurationSpace": {
+        "TuningParameters": [
+            {"Name": "tile", "Values": "[1, 2, 4, 8, 16, 32]"},
+            {"Name": "unroll", "Values": "[1, 2, 4]"},
+        ],
+        "Conditions": [{"Expression": "tile % unroll == 0", "Parameters": ["tile", "unroll"]}],
+    }
+}
+
+
+def _table() -> dict[str, object]:
+    return {
+        "metadata": {"timeunit": "milliseconds"},
+        "results": [
+            {
+                "configuration": {"tile": tile, "unroll": unroll},
+                "invalidity": "correct",
+                "correctness": 1,
+                "objectives": ["time"],
+                "measurements": [{"name": "time", "value": 1 + abs(tile - 8) + unroll, "unit": "ms"}],
+            }
+            for tile in (1, 2, 4, 8, 16, 32)
+            for unroll in (1, 2, 4)
+            if tile % unroll == 0
+        ],
+    }
+
+
+class TestExample(DeviceSuite):
+    @pytest.fixture
+    def device(self) -> Device:
+        return load_device(EXAMPLE)
+
+    @pytest.fixture
+    def case(self) -> tuple[Task, Sequence[Config]]:
+        task = KernelTask(Regions(kernel_of(product(64, 64, 64), [0], {}).workload), load_target("ascend310"))
+        rows = sample(task.space, 4, np.random.default_rng(0))
+        return task.workload, [task.space.decode(row) for row in rows]
+
+
+def test_the_example_is_short() -> None:
+    text = (Path(__file__).parents[2] / "examples" / "own_device.py").read_text()
+    assert len(text.splitlines()) < 60
+
+
+@pytest.mark.parametrize(
+    ("reference", "reason"),
+    [
+        ("board", "not MODULE:FACTORY"),
+        ("no_such_module_here:make", "No module named"),
+        ("json:open_board", "has no 'open_board'"),
+        ("json:__name__", "no function"),
+        ("builtins:dict", "lacks describe"),
+    ],
+)
+def test_what_is_no_device_is_refused(reference: str, reason: str) -> None:
+    with pytest.raises(UsageError, match=reason):
+        load_device(reference)
+
+
+def test_a_device_for_another_target_is_refused() -> None:
+    with pytest.raises(UsageError, match="this run is for"):
+        own_pool(EXAMPLE, load_target("gemmini16").digest)
+
+
+def test_a_space_is_tuned_against_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "T1.json").write_text(json.dumps(T1))
+    (tmp_path / "T4.json.gz").write_bytes(gzip.compress(json.dumps(_table()).encode()))
+    asked = ["space", str(tmp_path / "T1.json"), "--replay", str(tmp_path / "T4.json.gz"), "--json", "-"]
+    assert main(asked) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["best"] == {"tile": 8, "unroll": 1}
+    assert found["best_us"] == 2000.0
+    assert found["ratio"] == 1.0
+    assert found["trials"] == 15
+    assert main([*asked, "--trials", "3"]) == 0
+    assert json.loads(capsys.readouterr().out)["trials"] == 3
+
+
+def test_a_space_wants_one_device(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "T1.json").write_text(json.dumps(T1))
+    assert main(["space", str(tmp_path / "T1.json")]) == 2
+    assert "either --replay" in capsys.readouterr().err
+
+
+def test_a_network_is_tuned_on_the_example(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = saved(small_cnn(), tmp_path)
+    options = ["--target", "ascend310", "--device", EXAMPLE, "--trials", "24", "--json", "-"]
+    assert main(["run", str(model), *options, "--db", str(tmp_path / "own.db")]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["tuned"]["latency_us"] <= report["default"]["latency_us"]
