@@ -7,6 +7,7 @@ space and was not asked before.
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 
@@ -36,7 +37,6 @@ class Arena:
     optimum_us: float = 0.0
     measuring_s: float = 0.0
     _known: dict[str, Measurement] = field(default_factory=dict)
-    _drafted: Rows | None = None
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
         """One Measurement per Config, in their order."""
@@ -59,12 +59,10 @@ class Arena:
         """Log of the latency at which a run has nothing left to find; -inf where the optimum is not known."""
         return float(np.log(self.optimum_us) + 1e-9) if self.optimum_us else float("-inf")
 
-    @property
+    @cached_property
     def drafted(self) -> Rows:
         """The DRAFTED rows of best draft that many draws and a climb find; none without a draft."""
-        if self._drafted is None:
-            self._drafted = best_drafts(self.problem, DRAFTED, np.random.default_rng(0))
-        return self._drafted
+        return best_drafts(self.problem, DRAFTED, np.random.default_rng(0))
 
 
 def best_drafts(problem: Problem, count: int, rng: np.random.Generator) -> Rows:
