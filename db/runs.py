@@ -23,6 +23,7 @@ from db.records import (
     TargetRow,
     Trial,
     TrialRow,
+    WorkloadKind,
     WorkloadRow,
     check_digest,
     check_run,
@@ -204,6 +205,17 @@ class Runs:
         return self._prior_trials(
             [workload.c.family_digest.in_(some) for some in pieces(families)], target_digest, toolchain
         )
+
+    def kernel_trials(self, toolchain: str, before_s: float, most: int) -> list[TrialRow]:
+        """The latest `most` search trials of kernels on any target from before `before_s`, for priors."""
+        question = select_trial.where(
+            trial.c.purpose == Purpose.SEARCH,
+            run.c.hidden_at_s.is_(None),
+            run.c.toolchain == toolchain,
+            workload.c.kind == WorkloadKind.KERNEL,
+            trial.c.created_at_s < before_s,
+        )
+        return self._trials(question.order_by(trial.c.created_at_s.desc(), *in_trial_order).limit(most))
 
     def workloads(self, digests: Sequence[str]) -> dict[str, WorkloadRow]:
         """Workloads by digest; those never put are left out."""

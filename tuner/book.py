@@ -122,6 +122,12 @@ class Book:
         assert self.run is not None, "open the book first"
         return self.run.uid
 
+    @property
+    def started_at_s(self) -> float:
+        """When the run began, by the database's clock."""
+        assert self.run is not None, "open the book first"
+        return self.run.started_at_s
+
     def earlier(self) -> list[tuple[str, Trial]]:
         """The kernel trials this run committed before it was cut off, in that order, by workload digest."""
         found: list[tuple[str, Trial]] = []

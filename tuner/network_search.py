@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from compiler_core.pipeline import Plan
+from cost_model.residual import TaskRecords
 from measure.pool import Pool
 from measure.results import Measurement
 from search_space.knobs import Config
@@ -87,6 +88,12 @@ class NetworkSearch:
         self._choose = choose
         self._replans = sorted({int(share * budget) for share in replans} - {0})
         self._follow(planner.replan())
+
+    def learn(self, records: Sequence[TaskRecords]) -> None:
+        """Take records of earlier runs for a prior; before anything is asked."""
+        first = next(iter(self.searches.values()), None)
+        if records and first is not None:
+            self._model.set_prior(first.kernel.problem, tuple(records))
 
     def resume(self, earlier: Sequence[tuple[str, Trial]]) -> None:
         """Go on where a run was cut off: `earlier` are its trials in the order they were committed."""

@@ -1,0 +1,46 @@
+"""Records of earlier runs teach about kernels and targets they do not hold."""
+
+from pathlib import Path
+
+import numpy as np
+
+from compiler_core.onnx_import.importer import import_model
+from compiler_core.pipeline import plan_graph
+from compiler_core.target_file import load_target
+from compiler_core.toolchain import TOOLCHAIN
+from cost_model.scores import rank_correlation
+from db.repository import Repository
+from db.session import open_database
+from measure.simulator.device import SimulatedDevice
+from search_space.moves import sample
+from tests.onnx_models import saved, two_parts
+from tuner.prior import prior_records
+from tuner.run import run
+from tuner.run_model import RunModel
+from tuner.tasks import kernel_tasks
+
+
+def test_a_prior_ranks_on_another_target_before_anything_is_measured_there(tmp_path: Path) -> None:
+    model = saved(two_parts(), tmp_path)
+    report = run(model, "ascend310", trials=48, database=tmp_path / "tuning.db", ray="none")
+    assert report.trials > 0
+    opened = open_database(tmp_path / "tuning.db", read_only=True)
+    repository = Repository(opened)
+    records = prior_records(repository, TOOLCHAIN, float("inf"))
+    none = prior_records(repository, TOOLCHAIN, 0.0)
+    other = prior_records(repository, "another toolchain", float("inf"))
+    opened.close()
+    assert none == other == ()
+    assert sum(len(record.latency_log) for record in records) == report.trials
+
+    target = load_target("ascend910")
+    task = kernel_tasks(plan_graph(import_model(model).graph, target), target)[0]
+    problem = task.problem()
+    prior = RunModel("run")
+    prior.set_prior(problem, records)
+    predictor = prior.predictor(problem)
+    assert predictor is not None
+    rows = sample(task.space, 60, np.random.default_rng(0))
+    measured = SimulatedDevice(target).measure(task.workload, [task.space.decode(row) for row in rows])
+    latency = np.log([each.latency_us or np.nan for each in measured])
+    assert rank_correlation(predictor.predict(rows).mean_log, latency) > 0.5
