@@ -92,6 +92,14 @@ def lookup(
 
 
 @app.command()
+def model(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
+    """How well the cost model ranks kernels and targets that it has no records of."""
+    from benchmarks.model import bench_model
+
+    return _report(lambda: bench_model(quick=quick, seed=seed), json_file)
+
+
+@app.command()
 def search(
     replay: Annotated[
         list[Path] | None, typer.Option(help="A T4 table instead of kernels; repeatable.", exists=True)
