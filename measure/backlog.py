@@ -100,7 +100,10 @@ class Backlog:
         pace_s = self.pace_s.get(task)
         if pace_s is None:
             return 1
-        return max(1, min(self._rules.chunk_max, int(self._rules.chunk_s / max(pace_s, 1e-9))))
+        most = self._rules.chunk_max
+        if self._rules.canaries:  # a worker that falls sick may spoil no more than this before it is asked
+            most = min(most, self._rules.canary_every)
+        return max(1, min(most, int(self._rules.chunk_s / max(pace_s, 1e-9))))
 
     def _enqueue(self, item: Item, front: bool = False) -> None:
         if item.burned or item.apart is not None:
