@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from compiler_core.pipeline import Plan
 from cost_model.residual import TaskRecords
 from measure.pool import Pool
-from measure.results import Measurement
+from measure.results import Measurement, Status
 from search_space.knobs import Config
 from tuner.events import Listener, Measured, Phase
 from tuner.kernel_search import KernelSearch, SamplerFactory, SearchSettings
@@ -36,7 +36,7 @@ class _Search:
     kernel: KernelSearch
     known_us: float | None
     open: bool = True
-    bests_us: list[float] = field(default_factory=list)
+    _bests_us: list[float] = field(default_factory=list)
 
     @property
     def best_us(self) -> float | None:
@@ -50,11 +50,22 @@ class _Search:
         best, trials = self.kernel.best, len(self.kernel.trials)
         since = trials - (best.number + 1 if best is not None else 0)
         is_open = self.open and count > 0
-        return Standing(count, self.best_us, self.task.bound_us, trials, since, is_open, tuple(self.bests_us))
+        return Standing(
+            count, self.best_us, self.task.bound_us, trials, since, is_open, self._after_batches()
+        )
 
-    def note(self) -> None:
-        """Remember the best after a batch."""
-        self.bests_us.append(self.best_us if self.best_us is not None else float("inf"))
+    def _after_batches(self) -> tuple[float, ...]:
+        """The best after every batch, as batches follow from the trials: a resumed run sees the same."""
+        for trial in self.kernel.trials[len(self._bests_us) :]:
+            us = trial.measurement.latency_us if trial.measurement.status is Status.OK else None
+            least = self._bests_us[-1] if self._bests_us else float("inf")
+            self._bests_us.append(least if us is None else min(least, us))
+        ends = []
+        done = 0
+        while done < len(self._bests_us):
+            done = min(done + self.kernel.settings.batch_size(done), len(self._bests_us))
+            ends.append(self._bests_us[done - 1])
+        return tuple(ends)
 
 
 class NetworkSearch:
@@ -153,7 +164,6 @@ class NetworkSearch:
             commit(search.task, trials)
             search.kernel.tell(trials)
             self._close_if_converged(search, rule)
-            search.note()
             listener(replace(self._event(search, rule, times), predicted_us=predicted_us))
             if self._replan_when_due():
                 listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))

@@ -25,16 +25,19 @@ class Standing:
 
 Choose: TypeAlias = Callable[[Sequence[Standing]], int | None]
 """Which task gets the next batch, or None when none is open."""
-PATIENCE = 12.0
-"""Trials without improvement after which a task's hopes have halved."""
+WINDOW = 3
+"""Batches over which recent progress is averaged."""
+PROGRESS = 0.2
+"""Weight of recent progress against what is left to a kernel that was asked little."""
+FADING = 1.5
+"""How fast the hope for a kernel fades with the batches it got."""
 
 
 def next_task(standings: Sequence[Standing]) -> int | None:
     """The task to spend the next batch on, or None when none is open.
 
-    First every task gets one batch, in order of what the network could lose on it. Then the hoped-for gain is
-    what still lies above the bound, halved for every PATIENCE trials that brought nothing, times the count.
-    Ties go to the earlier task.
+    First every task gets one batch, in order of what the network could lose on it. Then the one of the
+    largest hoped gain; ties go to the earlier task.
     """
     open_tasks = [at for at, standing in enumerate(standings) if standing.open]
     fresh = [at for at in open_tasks if standings[at].trials == 0]
@@ -44,8 +47,21 @@ def next_task(standings: Sequence[Standing]) -> int | None:
 
 
 def hoped_gain_us(standing: Standing) -> float:
-    """Microseconds the network might still gain from this task."""
+    """Microseconds the network might still gain from this task, per batch.
+
+    The mean gain of the last batches, and its share of the network's time, fading with the batches it got.
+    Nothing where the kernel runs at its bound.
+    """
+    batches = max(1, len(standing.bests_us))
     if standing.best_us is None:
-        return standing.count * standing.bound_us * float(0.5 ** (standing.trials / PATIENCE))
-    above = max(0.0, standing.best_us - standing.bound_us)
-    return standing.count * above * float(0.5 ** (standing.since_best / PATIENCE))
+        return standing.count * standing.bound_us / batches**FADING
+    if standing.best_us <= standing.bound_us:
+        return 0.0
+    fading = standing.best_us / batches**FADING
+    return standing.count * (PROGRESS * _progress_us(standing) + (1 - PROGRESS) * fading)
+
+
+def _progress_us(standing: Standing) -> float:
+    window = min(WINDOW, len(standing.bests_us) - 1)
+    before = standing.bests_us[-1 - window] if window > 0 else float("inf")
+    return (before - standing.bests_us[-1]) / window if before != float("inf") else 0.0

@@ -93,7 +93,6 @@ def _settle(
     trials = done.kernel.trials_of([batch.answers[ticket] for ticket in batch.tickets])
     commit(done.task, trials)
     done.kernel.tell(trials)
-    done.note()
     done.open = True
     listener(search._event(done, rule, (*batch.asked_s, clock())))
     if search._replan_when_due():
