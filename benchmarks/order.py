@@ -1,18 +1,24 @@
-"""The order bench: peak memory, proof, check and arena on reference graphs and on synthetic ones."""
+"""The order bench: peak, proof, check, arena and traffic on reference, published and synthetic graphs."""
 
 import json
 import time
 from pathlib import Path
 from typing import Any
 
-from benchmarks.synthetic_graphs import transformer_training
+from benchmarks.brute_force import least_peak
+from benchmarks.mutated_plans import mutations, refused
+from benchmarks.published_orders import published_graphs, published_row
+from benchmarks.synthetic_graphs import random_graph, transformer_training
+from benchmarks.traffic import GOALS, QUICK, saved_by_family, traffic_rows
 from compiler_core.allocate import allocate
 from compiler_core.order.checker import check_plan
 from compiler_core.order.kernel_graph import KernelGraph, kernel_graph_from_json, peak_of
 from compiler_core.order.solve import solve_peak
+from compiler_core.order.traffic_search import TrafficBudget
 
 SECONDS_PER_GRAPH = 5.0
 SECONDS_AT_50000 = 10.0
+RANDOM_GRAPHS = 1000
 
 
 def bench_order(reference: Path, quick: bool = False) -> dict[str, Any]:
@@ -25,8 +31,8 @@ def bench_order(reference: Path, quick: bool = False) -> dict[str, Any]:
     rows = []
     for path in sorted((reference / "order").glob("*.json")):
         data = json.loads(path.read_text(encoding="utf-8"))
-        published = {"best_peak": int(data["best_peak"]), "published": str(data["status"])}
-        rows.append(_row(kernel_graph_from_json(data)) | published)
+        best_known = {"best_peak": int(data["best_peak"]), "published": str(data["status"])}
+        rows.append(_row(kernel_graph_from_json(data)) | best_known)
     synthetic = [_row(transformer_training(size)) for size in ((10_000,) if quick else (10_000, 50_000))]
     optimal = [row for row in rows if row["published"] == "optimal"]
     still_open = [row for row in rows if row["published"] != "optimal"]
@@ -41,7 +47,31 @@ def bench_order(reference: Path, quick: bool = False) -> dict[str, Any]:
             sum(r["arena_gap_bytes"] == 0 for r in rows + synthetic), len(rows + synthetic)
         ),
     }
-    return {"bench": "order", "summary": summary, "rows": rows + synthetic}
+    published = [_shown(published_row(graph)) for graph in published_graphs()]
+    traffic = [_shown(row) for row in traffic_rows(QUICK if quick else TrafficBudget())]
+    saved = saved_by_family(traffic)
+    summary |= _random_graphs(RANDOM_GRAPHS // 10 if quick else RANDOM_GRAPHS)
+    summary |= {
+        "published_at_bound": _figure(sum(row["met"] for row in published), len(published)),
+        "traffic_never_worse": _figure(
+            sum(row["found_bytes"] <= row["given_bytes"] for row in traffic), len(traffic)
+        ),
+        **{f"traffic_saved_{name}": _figure(saved[name], GOALS.get(name, 0.0)) for name in saved},
+    }
+    return {"bench": "order", "summary": summary, "rows": rows + synthetic + published + traffic}
+
+
+def _random_graphs(count: int) -> dict[str, Any]:
+    """Random DAGs of up to 10 kernels: agreement with brute force, and mutated proofs that are refused."""
+    agree = caught = tried = 0
+    for seed in range(count):
+        graph = random_graph(seed)
+        plan = solve_peak(graph)
+        check_plan(graph, plan)
+        agree += plan.peak_bytes == plan.bound_bytes == least_peak(graph)
+        verdicts = [refused(graph, mutation) for _, mutation in mutations(graph, plan)]
+        caught, tried = caught + sum(verdicts), tried + len(verdicts)
+    return {"brute_force_agrees": _figure(agree, count), "mutations_refused": _figure(caught, tried)}
 
 
 def _figure(value: float, goal: float, least: bool = True) -> dict[str, Any]:
@@ -66,6 +96,11 @@ def _row(graph: KernelGraph) -> dict[str, Any]:
         "seconds": round(seconds, 3),
         "arena_gap_bytes": arena.gap_bytes,
     }
+    return _shown(row)
+
+
+def _shown(row: dict[str, Any]) -> dict[str, Any]:
+    """`row`, printed as it comes."""
     print(
         *(f"{value:>12}" if isinstance(value, int | float) else value for value in row.values()), flush=True
     )

@@ -5,7 +5,7 @@ import numpy as np
 from compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph, KernelTensor
 
 
-class _Builder:
+class GraphBuilder:
     """Collects kernels in call order; a value is a tensor index."""
 
     def __init__(self) -> None:
@@ -15,6 +15,7 @@ class _Builder:
         self.in_place: list[bool] = []
 
     def value(self, size: int, producer: int = GRAPH_INPUT) -> int:
+        """A tensor of `size` bytes; a graph input unless it has a producer."""
         self.sizes.append(size)
         self.producers.append(producer)
         self.readers.append([])
@@ -28,10 +29,13 @@ class _Builder:
             self.readers[operand].append(index)
         return self.value(size, index) if size else -1
 
-    def graph(self, name: str) -> KernelGraph:
+    def graph(self, name: str, *outputs: int) -> KernelGraph:
+        """The graph; `outputs` are values that stay live to the end."""
         tensors = tuple(
-            KernelTensor(size, producer, tuple(readers))
-            for size, producer, readers in zip(self.sizes, self.producers, self.readers, strict=True)
+            KernelTensor(size, producer, tuple(readers), index in outputs)
+            for index, (size, producer, readers) in enumerate(
+                zip(self.sizes, self.producers, self.readers, strict=True)
+            )
         )
         return KernelGraph(name, len(self.in_place), tensors, tuple(self.in_place))
 
@@ -42,7 +46,7 @@ def transformer_training(kernels: int, heads: int = 16, sequence: int = 256, wid
     Forward saves what backward reads; each weight gradient ends in an update kernel that has no result.
     Sizes are those of float16 activations.
     """
-    build = _Builder()
+    build = GraphBuilder()
     act = 2 * sequence * width
     head, scores, hidden, weight = act // heads, 2 * sequence * sequence, 4 * act, 2 * width * width
     per_layer = 9 * heads + 40

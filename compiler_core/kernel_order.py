@@ -13,11 +13,16 @@ from compiler_core.fuse import Group
 from compiler_core.graph import Graph
 from compiler_core.ops import AxisKind, Unit
 from compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph, KernelTensor, peak_of
-from compiler_core.order.solve import solve_peak
+from compiler_core.order.solve import PeakBudget, solve_peak
+from compiler_core.order.traffic_search import TrafficBudget, least_traffic
 from compiler_core.order.witness import PeakPlan
-from compiler_core.placement import stored_bytes
+from compiler_core.pipeline import LLB_SHARE
+from compiler_core.placement import lifetimes, live_bytes, place_values, stored_bytes
 from compiler_core.target import Target
-from compiler_core.workload import stored_values
+from compiler_core.workload import Level, stored_values
+
+_MOVES, _KERNELS_MOVED = 6_000, 3_000_000
+"""Local moves tried for traffic, and the most kernels that all of them may walk over."""
 
 
 @dataclass(frozen=True)
@@ -63,6 +68,35 @@ def least_peak(kernels: KernelGraph) -> PeakPlan:
         return plan
     status = "optimal" if peak == plan.bound_bytes else plan.status
     return replace(plan, order=given, peak_bytes=peak, status=status)
+
+
+def order_groups(graph: Graph, groups: Sequence[Group], target: Target) -> tuple[Group, ...]:
+    """The groups in the order of least DRAM traffic found, as `plan_groups` will place their values.
+
+    The given order where nothing spills or none found is better. ModelError as for `crossing_of`.
+    """
+    given = tuple(groups)
+    capacity_bytes = int(target.llb_bytes * LLB_SHARE)
+    live = live_bytes(lifetimes(graph, given, range(len(given)), target), len(given))
+    if capacity_bytes <= 0 or live.max(initial=0) <= capacity_bytes:
+        return given
+    kernels = crossing_of(graph, given, target).kernels
+    budget = TrafficBudget(schedules=16, moves=min(_MOVES, _KERNELS_MOVED // kernels.kernels))
+    orders = (
+        least_traffic(kernels, capacity_bytes, budget).order,
+        solve_peak(kernels, PeakBudget(search_states=2_000)).order,
+    )
+    candidates = (given, *(in_order(given, order) for order in orders))
+    return min(candidates, key=lambda each: spilled_bytes(graph, each, target))
+
+
+def spilled_bytes(graph: Graph, groups: Sequence[Group], target: Target) -> int:
+    """DRAM bytes of values between `groups`, in this order: each that spills, at its write and each read."""
+    lives = lifetimes(graph, groups, range(len(groups)), target)
+    levels = place_values(lives, len(groups), int(target.llb_bytes * LLB_SHARE))
+    moved = {life.value: life.size_bytes for life in lives if levels[life.value] is Level.DRAM}
+    reads = (value for group in groups for value in _read_outside(graph, group))
+    return sum(moved.values()) + sum(moved.get(value, 0) for value in reads)
 
 
 def in_order(groups: Sequence[Group], order: Sequence[int]) -> tuple[Group, ...]:

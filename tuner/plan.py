@@ -6,32 +6,38 @@ from pathlib import Path
 from typing import Any
 
 from compiler_core.allocate import Arena, allocate
-from compiler_core.errors import UsageError
 from compiler_core.fuse import FusionPolicy, Group, group_greedily
 from compiler_core.graph import Graph
 from compiler_core.kernel_order import crossing_of, in_order, least_peak
 from compiler_core.onnx_import.importer import import_model
 from compiler_core.order.checker import check_plan
 from compiler_core.order.kernel_graph import KernelGraph, peak_of
-from compiler_core.order.traffic import compulsory_bytes, traffic_bound, traffic_of
+from compiler_core.order.traffic import compulsory_bytes, traffic_of
+from compiler_core.order.traffic_bound import traffic_bound
+from compiler_core.order.traffic_search import TrafficBudget, least_traffic
 from compiler_core.order.witness import PeakPlan
 from compiler_core.target_file import load_target
 from compiler_core.workload import is_remade
 from tuner.memory_map import memory_map
 
+_MOVES, _KERNELS_MOVED = 20_000, 10_000_000
+"""Local moves tried for traffic, and the most kernels that all of them may walk over: seconds at most."""
+
 
 @dataclass(frozen=True)
 class LimitedTraffic:
-    """DRAM bytes of both orders with `capacity_bytes` of LLB; `bound_bytes` is what no order stays below.
+    """DRAM bytes with `capacity_bytes` of LLB; `bound_bytes` is what no order stays below.
 
-    Values are resident whole or not at all, so all three are None where one kernel needs more than the
-    capacity at once.
+    `given_bytes` is the model's own order, `solved_bytes` the order of least peak, `least_bytes` the order of
+    least traffic, `order`. Constants come on top, each once a kernel.
     """
 
     capacity_bytes: int
-    given_bytes: int | None
-    solved_bytes: int | None
-    bound_bytes: int | None
+    given_bytes: int
+    solved_bytes: int
+    least_bytes: int
+    bound_bytes: int
+    order: tuple[int, ...] = field(repr=False)
 
 
 @dataclass(frozen=True)
@@ -83,7 +89,9 @@ class MemoryPlan:
                 "capacity_bytes": traffic.capacity_bytes,
                 "given_bytes": traffic.given_bytes,
                 "solved_bytes": traffic.solved_bytes,
+                "least_bytes": traffic.least_bytes,
                 "bound_bytes": traffic.bound_bytes,
+                "order": list(traffic.order),
             },
             "order": list(proof.order),
             "steps": list(self.steps),
@@ -130,13 +138,17 @@ def plan(
 
 
 def _limited(kernels: KernelGraph, proof: PeakPlan, capacity_bytes: int) -> LimitedTraffic:
-    given = tuple(range(kernels.kernels))
-    try:
-        own, solved = (traffic_of(kernels, order, capacity_bytes) for order in (given, proof.order))
-    except UsageError:
-        return LimitedTraffic(capacity_bytes, None, None, None)
-    bound = traffic_bound(kernels, capacity_bytes)
-    return LimitedTraffic(capacity_bytes, own.total_bytes, solved.total_bytes, bound)
+    budget = TrafficBudget(moves=min(_MOVES, _KERNELS_MOVED // max(1, kernels.kernels)))
+    least = least_traffic(kernels, capacity_bytes, budget)
+    solved = traffic_of(kernels, proof.order, capacity_bytes)
+    return LimitedTraffic(
+        capacity_bytes,
+        given_bytes=least.given_bytes,
+        solved_bytes=solved.total_bytes,
+        least_bytes=least.total_bytes,
+        bound_bytes=traffic_bound(kernels, capacity_bytes),
+        order=least.order,
+    )
 
 
 def _words(graph: Graph, group: Group) -> str:

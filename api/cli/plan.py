@@ -62,15 +62,12 @@ def as_text(made: "MemoryPlan") -> str:
         f"arena        {arena.arena_bytes:14,d} bytes   {arena.gap_bytes:,d} over the most live",
         f"compulsory   {made.compulsory_bytes:14,d} bytes   DRAM traffic of every order, constants aside",
     ]
-    if traffic is not None and traffic.bound_bytes is None:
-        lines.append(
-            f"traffic      a kernel needs more than the {traffic.capacity_bytes:,d} bytes of LLB at once"
-        )
-    elif traffic is not None:
+    if traffic is not None:
         room = f"with {traffic.capacity_bytes:,d} bytes of LLB"
         lines += [
             f"traffic, own {traffic.given_bytes:14,d} bytes   {room}",
-            f"   solved    {traffic.solved_bytes:14,d} bytes   {room}",
+            f"   least peak{traffic.solved_bytes:14,d} bytes   {room}, in the order of least peak",
+            f"   least     {traffic.least_bytes:14,d} bytes   {room}, in the order of least traffic",
             f"   bound     {traffic.bound_bytes:14,d} bytes   no order moves less",
         ]
     return "\n".join(lines)

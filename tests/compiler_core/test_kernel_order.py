@@ -13,7 +13,7 @@ from compiler_core.errors import ModelError, UsageError
 from compiler_core.fuse import FusionPolicy, Group, group_greedily
 from compiler_core.graph import Graph
 from compiler_core.interpret import interpret
-from compiler_core.kernel_order import crossing_of, in_order, least_peak
+from compiler_core.kernel_order import crossing_of, in_order, least_peak, order_groups, spilled_bytes
 from compiler_core.onnx_import.importer import import_model
 from compiler_core.order.checker import check_plan
 from compiler_core.order.kernel_graph import KernelGraph, peak_of
@@ -160,3 +160,30 @@ def test_what_is_overwritten_is_needed_at_its_own_point_only(
             same = np.isclose(other, known[result], rtol=0, atol=0, equal_nan=True)
             same[at] = True
             assert same.all()
+
+
+def test_groups_in_the_order_of_least_traffic(tmp_path: Path) -> None:
+    """Three wide values at once do not fit 12 KiB of an LLB of 16; one after the other they do."""
+    graph, groups = imported(two_branches(3), tmp_path)
+    target = small_target()
+    tight = replace(target, llb=replace(target.llb, kib=16))
+    ordered = order_groups(graph, groups, tight)
+    assert sorted(ordered) == sorted(groups)
+    assert spilled_bytes(graph, ordered, tight) == 0 < spilled_bytes(graph, groups, tight)
+
+
+def test_groups_stay_in_order_where_nothing_spills(tmp_path: Path) -> None:
+    graph, groups = imported(two_branches(3), tmp_path)
+    assert order_groups(graph, groups, small_target()) == groups
+
+
+@given(graphs(), st.integers(1, 64))
+def test_groups_never_spill_more_than_in_the_given_order(
+    drawn: tuple[Graph, dict[int, np.ndarray[Any, Any]]], kib: int
+) -> None:
+    graph, _ = drawn
+    groups = group_greedily(graph, FusionPolicy())
+    target = small_target()
+    tight = replace(target, llb=replace(target.llb, kib=kib))
+    ordered = order_groups(graph, groups, tight)
+    assert spilled_bytes(graph, ordered, tight) <= spilled_bytes(graph, groups, tight)
