@@ -60,15 +60,17 @@ def run(
     """Tune the network in `model` for `target` and record everything in `database`.
 
     Raises InputError (one line) for an unusable model, target, budget or database, DeviceError when nothing
-    can be measured. A run that was cut off before goes on where its records end. `asynchronous` keeps a wide
-    farm busy and gives up that the same seed measures the same trials (tuner/wide_search.py). `device` names
-    a user's own as module:factory, in place of the simulated workers.
+    can be measured. A run that was cut off before goes on where its records end; of a budget that earlier
+    runs have spent in part, the rest is spent. `asynchronous` keeps a wide farm busy and gives up that the
+    same seed measures the same trials (tuner/wide_search.py). `device` names a user's own as module:factory,
+    in place of the simulated workers.
     """
     start = time.monotonic()
     budget = budget_of(level, trials, time_limit_s)
     factory = sampler_factory(sampler)
     with open_session(model, target, objective, dims, seed, database, on_event, guard, job) as session:
-        if level >= 2 and session.book.spent() >= budget and (known := recall_network(session)):
+        spent = session.book.spent()
+        if level >= 2 and spent >= budget and (known := recall_network(session)):
             return summarise(session, known, StopReason.DATABASE, time.monotonic() - start)
         if budget == 0:
             if level > 0:
@@ -83,8 +85,10 @@ def run(
         ) as pool:
             pool.start()
             session.book.pool = pool
-            rule = StopRule(budget, time_limit_s=time_limit_s, regret=REGRET if level == 3 else None)
-            reason, plans = _search(session, pool, rule, sampler, factory, cancelled, asynchronous)
+            missing = budget - spent if spent < budget else budget
+            rule = StopRule(missing, time_limit_s=time_limit_s, regret=REGRET if level == 3 else None)
+            draws = f"seed {seed} after {spent}" if 0 < spent < budget else f"seed {seed}"
+            reason, plans = _search(session, pool, rule, draws, sampler, factory, cancelled, asynchronous)
             outcome = conclude_network(session, plans, pool)
             session.book.close(reason, session.spent | {session.network.task.digest: budget}, session.regret)
         return summarise(session, outcome, reason, time.monotonic() - start)
@@ -94,19 +98,23 @@ def _search(
     session: Session,
     pool: Pool,
     rule: StopRule,
+    draws: str,
     sampler: str | None,
     factory: SamplerFactory | None,
     cancelled: Callable[[], bool],
     asynchronous: bool,
 ) -> tuple[StopReason, list[Plan]]:
-    """Spend the budget on the kernels, settle what each will run with, and name the plans worth measuring."""
+    """Spend the budget on the kernels, settle what each will run with, and name the plans worth measuring.
+
+    `draws` names the random choices: what earlier runs of a smaller budget drew is not drawn again.
+    """
     book = session.book
     settings = {"sampler": sampler, "time_limit_s": rule.time_limit_s, "regret": rule.regret}
     book.open(session.model.name, session.seed, rule.max_trials, settings)
     session.listener(Phase("plan", "which ops run together, by what records and drafts promise"))
     search = NetworkSearch(
         session.planner,
-        f"seed {session.seed}",
+        draws,
         rule.max_trials,
         session.settings,
         known=session.known_configs,

@@ -54,10 +54,10 @@ def hoped_gain_us(standing: Standing) -> float:
     """
     batches = max(1, len(standing.bests_us))
     if standing.best_us is None:
-        return standing.count * standing.bound_us / batches**FADING
+        return standing.count * standing.bound_us / float(batches**FADING)
     if standing.best_us <= standing.bound_us:
         return 0.0
-    fading = standing.best_us / batches**FADING
+    fading = standing.best_us / float(batches**FADING)
     return standing.count * (PROGRESS * _progress_us(standing) + (1 - PROGRESS) * fading)
 
 

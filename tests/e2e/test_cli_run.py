@@ -163,3 +163,11 @@ def test_bad_input_is_one_line_and_exit_code_2(
     assert len(lines) == 1
     assert words in lines[0]
     assert "Traceback" not in done.stderr
+
+
+def test_a_larger_budget_spends_only_what_is_missing(model: Path, tmp_path: Path) -> None:
+    first = answer(tune(*run_arguments(model, trials=24), cwd=tmp_path))
+    second = answer(tune(*run_arguments(model, trials=40), cwd=tmp_path))
+    assert (first["trials"], second["trials"]) == (24, 16)
+    assert second["tuned"]["latency_us"] <= first["tuned"]["latency_us"]
+    assert answer(tune(*run_arguments(model, trials=40), cwd=tmp_path))["trials"] == 0
