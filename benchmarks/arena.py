@@ -15,12 +15,10 @@ from benchmarks.kernel_tasks import Case
 from measure.device import Device, Task
 from measure.results import Measurement
 from search_space.knobs import Config, Rows
-from search_space.moves import distinct, mutate, neighbours, sample
 from tuner.problem import Floats, Problem
 
 DRAFTED = 8
 """How many Configs of the best draft a peer is given to start from."""
-_DRAWN, _CLIMBED, _ROUNDS = 4096, 64, 6
 
 
 @dataclass(eq=False)
@@ -62,27 +60,7 @@ class Arena:
     @cached_property
     def drafted(self) -> Rows:
         """The DRAFTED rows of best draft that many draws and a climb find; none without a draft."""
-        return best_drafts(self.problem, DRAFTED, np.random.default_rng(0))
-
-
-def best_drafts(problem: Problem, count: int, rng: np.random.Generator) -> Rows:
-    """`count` distinct rows of lowest draft: the best of many draws, then neighbours of the best, repeatedly.
-
-    Returns no rows without a draft.
-    """
-    if problem.draft_log is None:
-        return np.empty((0, len(problem.space.knobs)), dtype=np.int32)
-    seeds = problem.seeds if problem.seeds is not None else np.empty((0, len(problem.space.knobs)), np.int32)
-    if problem.whole is not None:
-        rows = problem.whole
-        return rows[np.argsort(problem.draft_log(rows), kind="stable")[:count]]
-    rows = np.concatenate([seeds, sample(problem.space, _DRAWN, rng)])
-    kept = max(count, _CLIMBED)
-    for _ in range(_ROUNDS):
-        rows = rows[np.argsort(problem.draft_log(rows), kind="stable")[:kept]]
-        near = [neighbours(problem.space, row) for row in rows[:_CLIMBED]]
-        rows = distinct(np.concatenate([rows, *near, mutate(problem.space, rows, rng)]))
-    return rows[np.argsort(problem.draft_log(rows), kind="stable")[:count]]
+        return self.problem.climbed[:DRAFTED]
 
 
 def case_arena(case: Case, nominal: bool = False) -> Arena:

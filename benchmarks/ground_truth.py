@@ -15,13 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arena import Arena, best_drafts, case_arena
+from benchmarks.arena import Arena, case_arena
 from benchmarks.kernel_tasks import CASES, Case
 from compiler_core.digest import digest_of
 from compiler_core.errors import UsageError
 from compiler_core.toolchain import TOOLCHAIN
 from search_space.knobs import Rows
 from search_space.moves import distinct, enumerate_rows, mutate, neighbours, row_keys, sample
+from tuner.climb import best_drafts
 from tuner.problem import Floats
 
 FILE = Path(__file__).with_name("ground_truth.json")
@@ -95,8 +96,11 @@ def find_optimum(arena: Arena, trials: int) -> Truth:
     if rows is not None:
         return Truth(float(np.nanmin(simulate(arena, rows))), True, len(rows))
     rng = np.random.default_rng(0)
-    start = [best_drafts(arena.problem, _DRAFTS * trials // TRIALS, rng)]
-    rows = distinct(np.concatenate([*start, sample(space, _CHANCE * trials // TRIALS, rng)]))
+    problem = arena.problem
+    assert problem.draft_log is not None, "kernels have drafts"
+    assert problem.start is not None, "and a default"
+    start = best_drafts(space, problem.draft_log, problem.start, _DRAFTS * trials // TRIALS, rng)
+    rows = distinct(np.concatenate([start, sample(space, _CHANCE * trials // TRIALS, rng)]))
     values = simulate(arena, rows)
     expanded: set[int] = set()
     while len(rows) < trials:

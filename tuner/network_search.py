@@ -259,8 +259,7 @@ class NetworkSearch:
         known = self._known(fresh)
         for task in fresh:
             config, us = known.get(task.digest, (None, None))
-            guess = self._planner.prices.kernels.get(task.digest)
-            seeds = tuple(c for c in (config, guess.guess if guess else None) if c is not None)
+            seeds = (config,) if config is not None else ()
             kernel = KernelSearch(task.problem(seeds), self._run, self._model, self.settings, self._sampler)
             self.searches[task.digest] = _Search(task, kernel, us)
         return True

@@ -10,7 +10,6 @@ from statistics import median
 
 import numpy as np
 
-from compiler_core.errors import ConfigError
 from compiler_core.fuse import Group
 from compiler_core.graph import Graph
 from compiler_core.pipeline import is_host
@@ -18,13 +17,11 @@ from compiler_core.regions import Regions
 from compiler_core.target import Target
 from compiler_core.workload import Level, Workload, kernel_of
 from search_space.knobs import Config
-from search_space.moves import neighbours, sample
+from tuner.climb import Effort, best_drafts
 from tuner.problem import trial_seed
 from tuner.tasks import KernelTask
 
-DRAWN = 256
-ATTEMPTS = 8
-DESCENTS = 8
+GUESS = Effort(drawn=256, attempts=8, climbed=1, rounds=8)
 SETTLED = 32
 """Trials after which a kernel's best stands for what it can do, however much better its guess was."""
 MOST_CORRECTION = 2.0
@@ -96,23 +93,12 @@ class Prices:
 
 
 def guessed(task: KernelTask, seed: int) -> Priced:
-    """The lowest draft among DRAWN random Configs and the default, then downhill by single knobs."""
+    """The lowest draft that a short climb from random Configs and the default finds."""
     rng = np.random.default_rng(trial_seed(f"guess {task.digest}", seed))
-    rows = sample(task.space, DRAWN, rng, ATTEMPTS)
-    try:
-        rows = np.concatenate([task.space.encode(task.default)[None, :], rows])
-    except ConfigError:
-        if not len(rows):
-            return Priced(task, None, float("inf"))
-    drafts = task.model.draft_log(rows)
-    row, best = rows[int(np.argmin(drafts))], float(drafts.min())
-    for _ in range(DESCENTS):
-        near = neighbours(task.space, row)
-        drafts = task.model.draft_log(near) if len(near) else np.array([best])
-        if drafts.min() >= best:
-            break
-        row, best = near[int(np.argmin(drafts))], float(drafts.min())
-    return Priced(task, task.space.decode(row), float(np.exp(best)))
+    rows = best_drafts(task.space, task.model.draft_log, task.start, 1, rng, GUESS)
+    if not len(rows):
+        return Priced(task, None, float("inf"))
+    return Priced(task, task.space.decode(rows[0]), float(np.exp(task.model.draft_log(rows)[0])))
 
 
 def draft_us(task: KernelTask, config: Config) -> float:

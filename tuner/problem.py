@@ -15,12 +15,15 @@ from measure.results import Measurement, Status
 from search_space.knobs import Config, Rows
 from search_space.moves import Keys, enumerate_rows, row_keys, sample
 from search_space.space import Space
+from tuner.climb import best_drafts
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 RowFunction: TypeAlias = Callable[[Rows], Floats]
 
 # Up to here all of a space is ranked at every proposal; beyond, an evolved pool stands for it.
 _WHOLE_SPACE = 20_000
+CLIMBED = 256
+"""How many rows of lowest draft every pool holds."""
 
 
 @dataclass(frozen=True)
@@ -29,8 +32,8 @@ class Problem:
 
     `features` maps rows [n, knobs] to float32 [n, f]; None stands for the plain features of the space.
     `draft_log` and `bound_log` map rows to float64 [n], log of the objective in the units it is measured in:
-    a best guess, and a value nothing can beat. `seeds` are rows to ask first: the default, and what a
-    database knows.
+    a best guess, and a value nothing can beat. `seeds` are rows to ask first: what a
+    database knows. `start` are rows that the climb over the draft begins at.
     """
 
     task: Task
@@ -39,6 +42,7 @@ class Problem:
     draft_log: RowFunction | None = None
     bound_log: RowFunction | None = None
     seeds: Rows | None = None
+    start: Rows | None = None
 
     @cached_property
     def feature_function(self) -> FeatureFunction:
@@ -55,6 +59,15 @@ class Problem:
         """All feasible rows where they are few enough to be ranked at every proposal, else None."""
         rows = enumerate_rows(self.space, limit=4 * _WHOLE_SPACE)
         return rows if rows is not None and len(rows) <= _WHOLE_SPACE else None
+
+    @cached_property
+    def climbed(self) -> Rows:
+        """Up to CLIMBED rows of lowest draft, lowest first; none without a draft."""
+        none = np.empty((0, len(self.space.knobs)), dtype=np.int32)
+        if self.draft_log is None:
+            return none
+        start = none if self.start is None else self.start
+        return best_drafts(self.space, self.draft_log, start, CLIMBED, np.random.default_rng(0))
 
     @cached_property
     def reference_features(self) -> Features:

@@ -14,6 +14,7 @@ from cost_model.residual import Prediction
 from search_space.knobs import Rows
 from search_space.moves import crossover, distinct, mutate, neighbours, random_grid, row_keys, sample
 from tuner.acquisition import log_expected_improvement
+from tuner.climb import unlike
 from tuner.problem import Floats, History, Problem
 from tuner.run_model import Predictor
 
@@ -23,10 +24,8 @@ class ProposeSettings:
     """How a batch is put together.
 
     `warm_up` measurements of a run go by draft rank, `blind_warm_up` of a task without a draft by chance.
-    `polish_share` of a batch are neighbours of the best `polish_best`. `diversity` is what a pick by draft
-    costs the rows one knob away from it, in quarters of the spread of all drafts. `neighbourhood` and
-    `density` say whether the pool of a large space holds neighbours of the best, and draws from the density
-    of the good.
+    `polish_share` of a batch are neighbours of the best `polish_best`. `neighbourhood` and `density` say
+    whether the pool of a large space holds neighbours of the best, and draws from the density of the good.
     """
 
     warm_up: int = 16
@@ -35,7 +34,6 @@ class ProposeSettings:
     polish_best: int = 2
     pool: int = 512
     generations: int = 3
-    diversity: float = 1.0
     neighbourhood: bool = True
     density: bool = True
 
@@ -93,15 +91,15 @@ def _warm_up(
     problem: Problem, history: History, count: int, rng: np.random.Generator, settings: ProposeSettings
 ) -> Rows:
     """By draft rank where there is a draft, by chance where there is none."""
+    lowest = _fresh(problem, history, problem.climbed)
+    if len(lowest):
+        return unlike(lowest, count)
     if problem.whole is not None:
         rows = _fresh(problem, history, problem.whole)
         rows = rows[rng.permutation(len(rows))[: max(2 * settings.pool, count)]]
     else:
         rows = _fresh(problem, history, sample(problem.space, max(2 * settings.pool, count), rng))
-    if problem.draft_log is None:
-        return rows[rng.permutation(len(rows))[:count]]
-    draft = problem.draft_log(rows)
-    return _pick_drafts(rows, draft, count, settings)
+    return rows[rng.permutation(len(rows))[:count]]
 
 
 def _fresh(problem: Problem, history: History, rows: Rows) -> Rows:
@@ -151,19 +149,6 @@ def _pick(
     return rows[chosen]
 
 
-def _pick_drafts(rows: Rows, draft: Floats, count: int, settings: ProposeSettings) -> Rows:
-    """Lowest draft first; every pick makes the rows that differ from it in one knob less attractive."""
-    score = -draft
-    penalty = 0.25 * settings.diversity * float(score.std()) if len(score) else 0.0
-    chosen: list[int] = []
-    for _ in range(min(count, len(rows))):
-        pick = int(np.argmax(score))
-        chosen.append(pick)
-        score -= penalty * (np.count_nonzero(rows != rows[pick], axis=1) == 1)
-        score[pick] = -np.inf
-    return rows[chosen]
-
-
 def _evolved(
     problem: Problem,
     history: History,
@@ -175,7 +160,7 @@ def _evolved(
     space, size = problem.space, settings.pool
     chance = sample(space, size, rng, attempts=8)
     drawn = _good_density(problem, history, size, rng) if settings.density else chance[:0]
-    population = distinct(np.concatenate([history.best_rows(32), chance, drawn]))
+    population = distinct(np.concatenate([history.best_rows(32), problem.climbed, chance, drawn]))
     pool = [population]
     for _ in range(settings.generations):
         if not len(population):

@@ -1,5 +1,6 @@
 """The kernels of a plan as search tasks: each distinct workload once."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -15,7 +16,7 @@ from compiler_core.workload import Workload
 from cost_model.analytic import KernelModel
 from cost_model.kernel_features import kernel_features
 from search_space.codec import config_of
-from search_space.knobs import Config
+from search_space.knobs import Config, Rows
 from search_space.rules import KnobLayout, cores_with_work
 from search_space.space import Space
 from search_space.validity import kernel_space
@@ -78,19 +79,25 @@ class KernelTask:
         return self.model.least.bound_cycles(self.target) / self.target.cycles_per_us
 
     def problem(self, known: tuple[Config, ...] = ()) -> Problem:
-        """The search problem; `known` Configs of other runs are asked first, then the default, if any."""
-        own = (self._default,) if self._default is not None else ()
-        seeds = dict.fromkeys(c for c in (*known, *own) if self.space.contains(c))
+        """The search problem; `known` Configs of other runs come first, a climb begins at the default."""
         return Problem(
             task=self.workload,
             space=self.space,
             features=kernel_features(self.model),
             draft_log=self.model.draft_log,
             bound_log=self.model.bound_log,
-            seeds=np.array([self.space.encode(c) for c in seeds], dtype=np.int32).reshape(
-                -1, len(self.space.knobs)
-            ),
+            seeds=self._rows([config for config in dict.fromkeys(known) if self.space.contains(config)]),
+            start=self.start,
         )
+
+    @cached_property
+    def start(self) -> Rows:
+        """Where a climb over the draft begins: the default, if there is one."""
+        return self._rows([self._default] if self._default is not None else [])
+
+    def _rows(self, configs: Sequence[Config]) -> Rows:
+        rows = [self.space.encode(config) for config in configs]
+        return np.array(rows, dtype=np.int32).reshape(-1, len(self.space.knobs))
 
 
 def kernel_tasks(plan: Plan, target: Target) -> tuple[KernelTask, ...]:

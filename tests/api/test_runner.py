@@ -66,7 +66,7 @@ class CrashingWork(FakeWork):
             if trials[0].number == self.at:
                 raise Crash
 
-        self.repository.commit_trials = crashing  # type: ignore[method-assign]  # what a crash looks like
+        self.repository.commit_trials = crashing  # type: ignore[method-assign, assignment]  # what a crash looks like
 
 
 @pytest.mark.parametrize("at", [0, 4, 8])
@@ -129,7 +129,7 @@ class Zombie(FakeWork):
                 except LeaseLostError:
                     self.refused += 1
 
-        self.repository.commit_trials = sleepy  # type: ignore[method-assign]  # what a stopped process does
+        self.repository.commit_trials = sleepy  # type: ignore[method-assign, assignment]  # what a stopped process does
         return super().run(replace(assignment, cancelled=lambda: False, on_event=lambda event: None))
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import ground_truth, search, search_studies
-from benchmarks.arena import Arena, best_drafts, case_arena
+from benchmarks.arena import Arena, case_arena
 from benchmarks.ground_truth import find_optimum, load_truth, make_truth, truth_of
 from benchmarks.kernel_tasks import CASES
 from benchmarks.methods import ALL, OWN, PEERS, run_method
@@ -110,7 +110,7 @@ def test_drafted_peers_start_from_the_best_drafts() -> None:
     draft_log, space = arena.problem.draft_log, arena.problem.space
     assert draft_log is not None
     chance = sample(space, 500, np.random.default_rng(3))
-    assert draft_log(best_drafts(arena.problem, 1, np.random.default_rng(1)))[0] <= draft_log(chance).min()
+    assert draft_log(drafted)[0] <= draft_log(chance).min()
 
 
 def test_a_peer_that_has_no_more_ends_the_run() -> None:
