@@ -59,6 +59,12 @@ def crossing_of(graph: Graph, groups: Sequence[Group], target: Target | None = N
     return Crossing(KernelGraph("network", len(groups), tensors, in_place), tuple(producer))
 
 
+def weight_bytes(graph: Graph, groups: Sequence[Group], target: Target) -> tuple[int, ...]:
+    """Per group the bytes of the constants that it reads, as `target` stores them."""
+    read = ({access.value for at in group for access in graph.ops[at].operands} for group in groups)
+    return tuple(sum(_bytes(graph, v, target) for v in values if v in graph.constants) for values in read)
+
+
 def least_peak(kernels: KernelGraph) -> PeakPlan:
     """solve_peak, but the given order itself where nothing better was found."""
     plan = solve_peak(kernels)

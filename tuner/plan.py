@@ -1,6 +1,6 @@
 """`tune plan`: the order in which a network's kernels need the least memory, proven, and where values lie."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -8,7 +8,7 @@ from typing import Any
 from compiler_core.allocate import Arena, allocate
 from compiler_core.fuse import FusionPolicy, Group, group_greedily
 from compiler_core.graph import Graph
-from compiler_core.kernel_order import crossing_of, in_order, least_peak
+from compiler_core.kernel_order import crossing_of, in_order, least_peak, weight_bytes
 from compiler_core.onnx_import.importer import import_model
 from compiler_core.order.checker import check_plan
 from compiler_core.order.kernel_graph import KernelGraph, peak_of
@@ -29,7 +29,8 @@ class LimitedTraffic:
     """DRAM bytes with `capacity_bytes` of LLB; `bound_bytes` is what no order stays below.
 
     `given_bytes` is the model's own order, `solved_bytes` the order of least peak, `least_bytes` the order of
-    least traffic, `order`. Constants come on top, each once a kernel.
+    least traffic, `order`. Weights come on top, `weight_bytes` in any order; of these `prefetched_bytes` find
+    room in the LLB while the kernel before theirs runs, in the order of least traffic.
     """
 
     capacity_bytes: int
@@ -37,6 +38,8 @@ class LimitedTraffic:
     solved_bytes: int
     least_bytes: int
     bound_bytes: int
+    weight_bytes: int
+    prefetched_bytes: int
     order: tuple[int, ...] = field(repr=False)
 
 
@@ -91,6 +94,8 @@ class MemoryPlan:
                 "solved_bytes": traffic.solved_bytes,
                 "least_bytes": traffic.least_bytes,
                 "bound_bytes": traffic.bound_bytes,
+                "weight_bytes": traffic.weight_bytes,
+                "prefetched_bytes": traffic.prefetched_bytes,
                 "order": list(traffic.order),
             },
             "order": list(proof.order),
@@ -124,6 +129,9 @@ def plan(
     kernels = crossing.kernels
     proof = least_peak(kernels)
     check_plan(kernels, proof)
+    traffic = None
+    if chip is not None and chip.llb_bytes:
+        traffic = _limited(kernels, weight_bytes(graph, groups, chip), proof, chip.llb_bytes)
     return MemoryPlan(
         model=imported.name,
         target=None if chip is None else chip.name,
@@ -133,20 +141,26 @@ def plan(
         names=tuple(graph.name_of(value) for value in crossing.values),
         steps=tuple(_words(graph, group) for group in in_order(groups, proof.order)),
         compulsory_bytes=compulsory_bytes(kernels),
-        traffic=_limited(kernels, proof, chip.llb_bytes) if chip is not None and chip.llb_bytes else None,
+        traffic=traffic,
     )
 
 
-def _limited(kernels: KernelGraph, proof: PeakPlan, capacity_bytes: int) -> LimitedTraffic:
+def _limited(
+    kernels: KernelGraph, weights: Sequence[int], proof: PeakPlan, capacity_bytes: int
+) -> LimitedTraffic:
     budget = TrafficBudget(moves=min(_MOVES, _KERNELS_MOVED // max(1, kernels.kernels)))
     least = least_traffic(kernels, capacity_bytes, budget)
     solved = traffic_of(kernels, proof.order, capacity_bytes)
+    resident = traffic_of(kernels, least.order, capacity_bytes, least.streamed).resident_bytes
+    fetched = zip(resident[:-1], least.order[1:], strict=True)
     return LimitedTraffic(
         capacity_bytes,
         given_bytes=least.given_bytes,
         solved_bytes=solved.total_bytes,
         least_bytes=least.total_bytes,
         bound_bytes=traffic_bound(kernels, capacity_bytes),
+        weight_bytes=sum(weights),
+        prefetched_bytes=sum(min(weights[kernel], capacity_bytes - held) for held, kernel in fetched),
         order=least.order,
     )
 

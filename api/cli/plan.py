@@ -69,6 +69,8 @@ def as_text(made: "MemoryPlan") -> str:
             f"   least peak{traffic.solved_bytes:14,d} bytes   {room}, in the order of least peak",
             f"   least     {traffic.least_bytes:14,d} bytes   {room}, in the order of least traffic",
             f"   bound     {traffic.bound_bytes:14,d} bytes   no order moves less",
+            f"weights      {traffic.weight_bytes:14,d} bytes   on top; {traffic.prefetched_bytes:,d} "
+            "find room a kernel ahead",
         ]
     return "\n".join(lines)
 

@@ -17,6 +17,7 @@ from tuner.plan import plan
 
 SVG = "{http://www.w3.org/2000/svg}"
 X, WIDE, NARROW = 1024, 16384, 1024
+WEIGHTS = 64 * 4 * 2  # of each convolution, in f16
 
 
 def chain() -> tuple[KernelGraph, Arena]:
@@ -47,6 +48,8 @@ def test_traffic_at_the_capacity_of_a_target(tmp_path: Path) -> None:
     traffic = made.traffic
     assert traffic is not None
     assert traffic.least_bytes == traffic.solved_bytes == traffic.bound_bytes == least < traffic.given_bytes
+    assert traffic.weight_bytes == 4 * WEIGHTS
+    assert 2 * WEIGHTS <= traffic.prefetched_bytes <= 3 * WEIGHTS
 
 
 def test_a_kernel_too_large_for_the_capacity_streams(tmp_path: Path) -> None:
