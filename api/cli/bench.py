@@ -76,6 +76,25 @@ def simulator(reference: Reference, quick: Quick = False, seed: Seed = 0, json_f
 
 
 @app.command()
+def hardware(
+    folder: Annotated[Path | None, typer.Argument(help="A folder of ONNX files.", exists=True)] = None,
+    quick: Quick = False,
+    seed: Seed = 0,
+    journal: Annotated[
+        Path | None, typer.Option(help="Keeps rows as they come; a broken run goes on from there.")
+    ] = None,
+    plots: Annotated[Path | None, typer.Option(help="A folder for the two pictures.")] = None,
+    json_file: JsonFile = None,
+) -> int:
+    """What fusion is worth on which chip; few big cores or many small ones."""
+    from benchmarks.hardware import bench_hardware
+
+    return _report(
+        lambda: bench_hardware(folder, quick=quick, seed=seed, journal=journal, plots=plots), json_file
+    )
+
+
+@app.command()
 def lookup(
     records: Annotated[int | None, typer.Option(min=1, help="Records in the database.")] = None,
     postgres_url: Annotated[str | None, typer.Option("--postgres", help="An empty database.")] = None,
