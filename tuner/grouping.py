@@ -57,7 +57,7 @@ def merge_while_it_pays(graph: Graph, groups: Sequence[Group], price: Price) -> 
 
 def as_they_are(graph: Graph, groups: Sequence[Group], price: Price) -> Grouping:
     """`groups` unchanged, with what merging neighbours would cost."""
-    return _Merging(graph, groups, price).result()
+    return _Merging(graph, groups, price).result(tuple(groups))
 
 
 class _Merging:
@@ -152,8 +152,10 @@ class _Merging:
         for source in sorted(number for number, others in self.readers.items() if consumer in others):
             self._weigh((source, consumer))
 
-    def result(self) -> Grouping:
-        ordered = in_data_order(self.graph, [self.groups[number] for number in sorted(self.groups)])
+    def result(self, ordered: tuple[Group, ...] | None = None) -> Grouping:
+        """The groups, in data order where none is given."""
+        if ordered is None:
+            ordered = in_data_order(self.graph, [self.groups[number] for number in sorted(self.groups)])
         assert ordered is not None, "a merge with a detour is never made"
         place = {group: at for at, group in enumerate(ordered)}
         boundaries = []

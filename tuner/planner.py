@@ -1,8 +1,9 @@
-"""The plan of a network: which ops run together, chosen anew whenever prices have changed."""
+"""The plan of a network: which ops run together, in which order; chosen anew whenever prices have changed."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from compiler_core.kernel_order import order_groups
 from compiler_core.pipeline import Plan, plan_groups
 from compiler_core.target import Target
 from compiler_core.workload import Level
@@ -55,7 +56,8 @@ class Planner:
         present_us = sum(self.prices.of(group, levels) for group in self.plan.groups)
         if self.grouping is None or grouping.price_us < SWITCH * present_us:
             self.grouping = grouping
-            self.plan = plan_groups(self.base.graph, grouping.groups, self.target, self.prices.regions())
+            groups = order_groups(self.base.graph, grouping.groups, self.target)
+            self.plan = plan_groups(self.base.graph, groups, self.target, self.prices.regions())
         return self.plan
 
     def tasks_of(self, plan: Plan) -> tuple[KernelTask, ...]:
