@@ -3,6 +3,7 @@
 folds    compute_cycles of every row of scalesim.csv, through Program and timeline
 speed    timelines, Configs and whole networks, in processor time of one core
 vela     the best of a fixed number of trials beside every row of vela.csv, on the Ethos presets
+zigzag   the same beside every layer of zigzag.csv, on ZigZag's two accelerators; no goal
 draft    Spearman's rho of draft and simulated time over random Configs of ten kernels; the skewed chip
          has its assumed numbers drawn anew, and banks that conflict
 """
@@ -16,9 +17,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
+from benchmarks import vela, zigzag
 from benchmarks.networks import light_networks, load_bound
 from benchmarks.scalesim import compute_cycles, product, read_rows
-from benchmarks.vela import compare
 from compiler_core.errors import UsageError
 from compiler_core.lower import lower_kernel
 from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_graph
@@ -50,7 +51,7 @@ def bench_simulator(
 ) -> Row:
     """`{bench, target_digest, summary, rows}`; `quick` repeats less.
 
-    `reference` holds scalesim.csv, and perhaps vela.csv.
+    `reference` holds scalesim.csv, and perhaps vela.csv and zigzag.csv.
     """
     layers = reference / "scalesim.csv"
     if not layers.exists():
@@ -65,7 +66,7 @@ def bench_simulator(
     for row in (
         *_folds(layers),
         *_speed(plans[NETWORK], target, QUICK_REPEATS if quick else REPEATS, seed),
-        *(compare(reference / "vela.csv", seed, quick=quick) if (reference / "vela.csv").exists() else ()),
+        *_others(reference, seed, quick=quick),
         *_ranks(plans, target, QUICK_CONFIGS if quick else CONFIGS, seed),
     ):
         rows.append({"seed": seed, **row})
@@ -78,6 +79,12 @@ def bench_simulator(
         "summary": _summary(rows),
         "rows": rows,
     }
+
+
+def _others(reference: Path, seed: int, *, quick: bool) -> Iterator[Row]:
+    for name, compare in (("vela.csv", vela.compare), ("zigzag.csv", zigzag.compare)):
+        if (reference / name).exists():
+            yield from compare(reference / name, seed, quick=quick)
 
 
 def _folds(path: Path) -> Iterator[Row]:
@@ -174,6 +181,14 @@ def _summary(rows: Sequence[Row]) -> Row:
     folds = [row["ok"] for row in rows if row["task"] == "folds"]
     found: Row = {"folds_exact": _figure(sum(folds) / max(1, len(folds)), 1.0, bool(folds) and all(folds))}
     found |= _agreement([row for row in rows if row["task"] == "vela"])
+    ratios = [row["ratio"] for row in rows if row["task"] == "zigzag"]
+    if ratios:
+        for name, value in (
+            ("least", min(ratios)),
+            ("median", statistics.median(ratios)),
+            ("most", max(ratios)),
+        ):
+            found[f"zigzag_ratio_{name}"] = _figure(value, None, True)
     speed = {row["method"]: row["value"] for row in rows if row["task"] == "speed"}
     for name, least in (("timelines_per_s", 10_000), ("configs_per_s", 2_000)):
         found[name] = _figure(speed[name], least, speed[name] >= least)
