@@ -96,13 +96,15 @@ class Kernel:
 def is_remade(graph: Graph, at: int) -> bool:
     """Whether op `at` is a view that every group reading through it makes for itself: nobody stores it.
 
-    The views that are stored are outputs of the network and what a host op wants as a whole.
+    The views that are stored are outputs of the network, what a host op wants as a whole, and what is put
+    together from several values for several readers.
     """
     op = graph.ops[at]
     readers = graph.readers.get(op.result, ())
     return (
         op.row.unit is Unit.NONE
         and op.result not in graph.outputs
+        and (len(op.operands) == 1 or len(readers) == 1)
         and not any(graph.ops[reader].row.unit is Unit.HOST for reader in readers)
     )
 
