@@ -12,6 +12,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from shlex import quote
 from types import TracebackType
 from typing import Self
 
@@ -26,13 +27,24 @@ def namespaces_missing() -> str:
     for tool in ("ip", "unshare", "nsenter"):
         if shutil.which(tool) is None:
             return f"network namespaces need {tool}"
-    probe = subprocess.run(
-        ["ip", "link", "add", "tw-probe", "type", "bridge"], capture_output=True, text=True, check=False
-    )
-    if probe.returncode != 0:
-        return f"no bridge can be made here: {probe.stderr.strip()}"
+    bridge = _probe("ip", "link", "add", "tw-probe", "type", "bridge")
+    if bridge:
+        return f"no bridge can be made here: {bridge}"
     _ip("link", "del", "tw-probe")
-    return ""
+    named = _probe("ip", "netns", "add", "tw-probe")
+    if named:
+        return f"no network namespace can be made here: {named}"
+    _ip("netns", "del", "tw-probe")
+    own = _probe(
+        "unshare", "--pid", "--fork", "--mount", "--mount-proc", "--uts", "mount", "-t", "tmpfs", "t", "/mnt"
+    )
+    return f"no files of its own for a host: {own}" if own else ""
+
+
+def _probe(*command: str) -> str:
+    """What a command complains of; "" when it succeeds."""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    return "" if done.returncode == 0 else done.stderr.strip() or f"exit code {done.returncode}"
 
 
 @dataclass(frozen=True)
@@ -150,7 +162,11 @@ class Hosts:
         _ip("-n", name, "address", "add", f"{address}/24", "dev", "eth0")
         _ip("-n", name, "link", "set", "eth0", "up")
         # A shell as process 1 buries what its children leave behind.
-        keep = f"mount -t tmpfs tmpfs /tmp && hostname {name} && while :; do sleep 60 & wait $!; done"
+        # The project may itself lie under the /tmp that every host has of its own.
+        project = quote(str(ROOT))
+        own = f"mount --bind {project} /mnt && mount -t tmpfs tmpfs /tmp"
+        seen = f"mkdir -p {project} && mount --bind /mnt {project}"
+        keep = f"{own} && {seen} && hostname {name} && while :; do sleep 60 & wait $!; done"
         command = ["ip", "netns", "exec", name, "unshare", "--pid", "--fork", "--kill-child", "--mount"]
         keeper = subprocess.Popen([*command, "--mount-proc", "--uts", "bash", "-c", keep])
         self._keepers.append(keeper)

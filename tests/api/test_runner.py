@@ -73,7 +73,7 @@ class CrashingWork(FakeWork):
 @pytest.mark.parametrize("after_commit", [False, True])
 def test_a_job_resumes_where_its_records_end(database: Database, at: int, after_commit: bool) -> None:
     job = queued(database, seed=3, trials=12)
-    times = RunnerSettings("first", lease_s=0.3, heartbeat_s=0.1)
+    times = RunnerSettings("first", lease_s=1.0, heartbeat_s=0.2)
     with pytest.raises(Crash):
         Runner(database, times, CrashingWork(database, at, after_commit)).step()
     assert state_of(database, job) is JobState.RUNNING
