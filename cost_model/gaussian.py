@@ -50,7 +50,8 @@ class Posterior:
     def given(self, row: int) -> "Posterior":
         """As if `row` had been measured and had come out as expected: only spreads shrink."""
         shared = _matern(_distances(self.scaled, self.scaled[row : row + 1]))[:, 0]
-        shared = shared - self.explained[:, row] @ self.explained - self.supposed[:, row] @ self.supposed
+        with _quiet():
+            shared = shared - self.explained[:, row] @ self.explained - self.supposed[:, row] @ self.supposed
         fresh = shared / np.float32(np.sqrt(max(float(shared[row]), 0.0) + self.process.noise))
         supposed = np.concatenate([self.supposed, fresh[None, :]])
         return replace(self, supposed=supposed, left=self.left - fresh * fresh)
@@ -79,9 +80,15 @@ class GaussianProcess:
         scaled = np.asarray((features - self.center) / self.spread, dtype=np.float32)
         kernel = _matern(_distances(scaled, self.points))
         explained = solve_triangular(self.factor.astype(np.float32), kernel.T, lower=True, check_finite=False)
-        mean = kernel @ self.weights.astype(np.float32)
+        with _quiet():
+            mean = kernel @ self.weights.astype(np.float32)
         left = 1.0 - np.einsum("ij,ij->j", explained, explained)
         return Posterior(self, scaled, explained, explained[:0], left, self.mean + mean.astype(np.float64))
+
+
+def _quiet() -> np.errstate:
+    """Some BLAS kernels compute on the padding behind a vector, and raise the flag for what lies there."""
+    return np.errstate(invalid="ignore")
 
 
 def fit_gaussian(
