@@ -98,9 +98,13 @@ class Validity:
     def _rules(self, cut: frozenset[int]) -> CutRules:
         if cut not in self._by_cut:
             layout = self.layout
+            among_cut = [tuple(d for d in order if d in cut) for order in layout.orders]
+            first_order = np.array([among_cut.index(order) for order in among_cut], dtype=np.int32)
+            if not moves_enough(layout.regions, cut):
+                # No row of this cut is valid: its outline, the dear part, is never asked for.
+                return self._by_cut.setdefault(cut, CutRules((), first_order, (), stores_once=False))
             plan = outline(layout.regions, cut, layout.target)
             used = {buffer.slots for buffer in plan.buffers}
-            among_cut = [tuple(d for d in order if d in cut) for order in layout.orders]
             firsts = [plan.buffers[held[0]] for held in plan.storages]
             self._by_cut[cut] = CutRules(
                 unused=tuple(
@@ -108,12 +112,12 @@ class Validity:
                     for knob in (SlotKnob.LOAD, SlotKnob.ACCUMULATOR, SlotKnob.STORE)
                     if knob not in used and (column := layout.column(knob)) >= 0
                 ),
-                first_order=np.array([among_cut.index(order) for order in among_cut], dtype=np.int32),
+                first_order=first_order,
                 rooms=tuple(
                     (tuple(_size_key(plan.buffers[at]) for at in held), first.slots, first.accumulator)
                     for held, first in zip(plan.storages, firsts, strict=True)
                 ),
-                stores_once=moves_enough(layout.regions, cut),
+                stores_once=True,
             )
         return self._by_cut[cut]
 
