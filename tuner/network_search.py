@@ -47,12 +47,9 @@ class _Search:
 
     def standing(self, count: int) -> Standing:
         """Where it stands when the network runs its kernel `count` times."""
-        best, trials = self.kernel.best, len(self.kernel.trials)
-        since = trials - (best.number + 1 if best is not None else 0)
+        trials = len(self.kernel.trials)
         is_open = self.open and count > 0
-        return Standing(
-            count, self.best_us, self.task.bound_us, trials, since, is_open, self._after_batches()
-        )
+        return Standing(count, self.best_us, self.task.bound_us, trials, is_open, self._after_batches())
 
     def _after_batches(self) -> tuple[float, ...]:
         """The best after every batch, as batches follow from the trials: a resumed run sees the same."""

@@ -10,7 +10,7 @@ class Standing:
     """What the choice depends on, per task.
 
     `best_us` is the best measured latency (None before the first success), `bound_us` what nothing beats,
-    `trials` and `since_best` count the run's measurements, `count` how often the network runs the kernel.
+    `trials` counts the run's measurements, `count` how often the network runs the kernel.
     `bests_us` is the best after each batch of the run so far.
     """
 
@@ -18,7 +18,6 @@ class Standing:
     best_us: float | None
     bound_us: float
     trials: int
-    since_best: int
     open: bool
     bests_us: tuple[float, ...] = ()
 
