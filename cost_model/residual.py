@@ -23,7 +23,7 @@ class TaskRecords:
     """What was measured of one task.
 
     `features` [n, f], `draft_log` [n] (zeros without a draft), `latency_log` [n] (NaN where it failed);
-    `prior_log` [n] is what a prior adds to the draft.
+    `prior_log` [n] is what a prior adds to the draft. `in_full`: slow values are learned as they are.
     """
 
     task: str
@@ -31,6 +31,7 @@ class TaskRecords:
     draft_log: Floats
     latency_log: Floats
     prior_log: Floats | None = None
+    in_full: bool = False
 
 
 @dataclass(frozen=True)
@@ -136,7 +137,7 @@ def _residual(records: TaskRecords) -> Floats:
     Where latencies range over a hundredfold, models would spend themselves on how slow the slow ones are.
     """
     prior = 0.0 if records.prior_log is None else records.prior_log
-    if records.draft_log.any() or not np.isfinite(records.latency_log).any():
+    if records.in_full or records.draft_log.any() or not np.isfinite(records.latency_log).any():
         return records.latency_log - records.draft_log - prior
     knee = np.nanquantile(records.latency_log, _KNEE)
     beyond = np.maximum(records.latency_log - knee, 0.0)
@@ -153,10 +154,10 @@ def _thinned(records: TaskRecords, share: float, rng: np.random.Generator) -> Ta
     )
     best, rest = fastest_first[: keep // 2], fastest_first[keep // 2 :]
     chosen = np.sort(np.concatenate([best, rng.permutation(rest)[: keep - len(best)]]))
-    return TaskRecords(
-        records.task,
-        records.features[chosen],
-        records.draft_log[chosen],
-        records.latency_log[chosen],
-        None if records.prior_log is None else records.prior_log[chosen],
+    return replace(
+        records,
+        features=records.features[chosen],
+        draft_log=records.draft_log[chosen],
+        latency_log=records.latency_log[chosen],
+        prior_log=None if records.prior_log is None else records.prior_log[chosen],
     )

@@ -8,6 +8,7 @@ not count.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 import numpy as np
@@ -19,7 +20,8 @@ from measure.device import Task
 from measure.results import Measurement, Status
 from search_space.knobs import Config, Rows
 from search_space.moves import row_keys, sample
-from tuner.problem import Problem, Trial, objective_value, trial_seed
+from tuner.front_sampler import FrontSampler
+from tuner.problem import Problem, Trial, objective_values, trial_seed
 from tuner.propose import ProposeSettings
 from tuner.run_model import RunModel
 from tuner.sampler import LOST, KernelSampler, distributions_of, row_of
@@ -42,7 +44,8 @@ class SearchSettings:
     """How a search goes about it.
 
     Batches start small, where each answer changes the next question most, and grow with what is known:
-    `asked` // `batch_growth`, within `first_batch` and `batch`.
+    `asked` // `batch_growth`, within `first_batch` and `batch`. `objective` may name several, as in
+    "latency,energy": then a front is searched, and the best is that of the first.
     """
 
     objective: str = "latency"
@@ -50,6 +53,11 @@ class SearchSettings:
     first_batch: int = 4
     batch_growth: int = 4
     propose: ProposeSettings = field(default_factory=ProposeSettings)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What is made small."""
+        return tuple(self.objective.split(","))
 
     def batch_size(self, asked: int) -> int:
         """How many trials to ask for after `asked` of them."""
@@ -80,17 +88,19 @@ class KernelSearch:
         settings: SearchSettings | None = None,
         sampler: SamplerFactory | None = None,
     ) -> None:
-        self.problem = problem
         self.settings = settings or SearchSettings()
+        objectives = self.settings.objectives
+        self.problem = problem = problem.towards(objectives[0])
         self.trials: list[Trial] = []
         self._run = f"{run}/{problem.task.digest}"
         self._model = model or RunModel(run)
         self._foreign = sampler
-        self._own = KernelSampler(problem, self._model, self._run, settings=self.settings.propose)
+        make = KernelSampler if len(objectives) == 1 else partial(FrontSampler, objectives=objectives)
+        self._own = make(problem, self._model, self._run, settings=self.settings.propose)
         optuna.logging.set_verbosity(optuna.logging.WARNING)
-        self._study = optuna.create_study(sampler=self._own)
+        self._study = optuna.create_study(directions=["minimize"] * len(objectives), sampler=self._own)
         self._distributions = distributions_of(problem.space)
-        self._values: dict[int, float | None] = {}
+        self._values: dict[int, tuple[float, ...] | None] = {}
         self._best: tuple[tuple[float, str], Trial] | None = None
         self._asked: list[tuple[optuna.Trial, Config]] = []
 
@@ -111,13 +121,10 @@ class KernelSearch:
         """Teach the study the outcome of the last `ask`, after it was committed."""
         for (asked, _), trial in zip(self._asked, trials, strict=True):
             self._note(trial)
-            value = objective_value(trial.measurement, self.settings.objective)
+            values = objective_values(trial.measurement, self.settings.objectives)
             if trial.measurement.status is Status.LOST:
                 asked.set_user_attr(LOST, True)
-            if value is None:
-                self._study.tell(asked, state=TrialState.FAIL)
-            else:
-                self._study.tell(asked, value)
+            self._study.tell(asked, values, state=TrialState.FAIL if values is None else None)
         self._asked.clear()
         self._learn()
 
@@ -126,11 +133,11 @@ class KernelSearch:
         for trial in trials:
             self._note(trial)
             row = self.problem.space.encode(trial.config)
-            value = objective_value(trial.measurement, self.settings.objective)
+            values = objective_values(trial.measurement, self.settings.objectives)
             self._study.add_trial(
                 optuna.trial.create_trial(
-                    state=TrialState.FAIL if value is None else TrialState.COMPLETE,
-                    value=value,
+                    state=TrialState.FAIL if values is None else TrialState.COMPLETE,
+                    values=values,
                     params=self._params(row),
                     distributions=self._distributions,
                     user_attrs={LOST: True} if trial.measurement.status is Status.LOST else {},
@@ -177,12 +184,12 @@ class KernelSearch:
 
     def _note(self, trial: Trial) -> None:
         self.trials.append(trial)
-        value = objective_value(trial.measurement, self.settings.objective)
+        values = objective_values(trial.measurement, self.settings.objectives)
         if trial.measurement.status is not Status.LOST:
             row = self.problem.space.encode(trial.config)
-            self._values[int(row_keys(row[None, :])[0])] = value
-        if value is not None:
-            rank = (value, trial.config.digest)
+            self._values[int(row_keys(row[None, :])[0])] = values
+        if values is not None:
+            rank = (values[0], trial.config.digest)
             if self._best is None or rank < self._best[0]:
                 self._best = (rank, trial)
 
@@ -218,10 +225,7 @@ class KernelSearch:
                 continue
             misses += 1
             known = self._values.get(key)
-            if known is None:
-                self._study.tell(trial, state=TrialState.FAIL)
-            else:
-                self._study.tell(trial, known)
+            self._study.tell(trial, known, state=TrialState.FAIL if known is None else None)
         return asks
 
     def _enqueue_random(self, number: int, pending: set[int]) -> bool:

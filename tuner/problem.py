@@ -1,8 +1,8 @@
 """What a kernel search is given, what it knows so far, and what a trial is: frozen values."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
 
@@ -32,8 +32,9 @@ class Problem:
 
     `features` maps rows [n, knobs] to float32 [n, f]; None stands for the plain features of the space.
     `draft_log` and `bound_log` map rows to float64 [n], log of the objective in the units it is measured in:
-    a best guess, and a value nothing can beat. `seeds` are rows to ask first: what a
-    database knows. `start` are rows that the climb over the draft begins at.
+    a best guess, and a value nothing can beat. `seeds` are rows to ask first: what a database knows. `start`
+    are rows that the climb over the draft begins at. `in_full`: slow answers are learned as they are, which
+    only a front has a use for.
     """
 
     task: Task
@@ -43,6 +44,16 @@ class Problem:
     bound_log: RowFunction | None = None
     seeds: Rows | None = None
     start: Rows | None = None
+    objective: str = "latency"
+    in_full: bool = False
+
+    def towards(self, objective: str) -> "Problem":
+        """The same task searched for another objective, of which a bound on latency says nothing."""
+        if objective == self.objective:
+            return self
+        # Energy grows with the work that a draft of the latency counts; how much memory is taken does not.
+        draft = None if objective == "memory" else self.draft_log
+        return replace(self, objective=objective, draft_log=draft, bound_log=None)
 
     @cached_property
     def feature_function(self) -> FeatureFunction:
@@ -52,7 +63,8 @@ class Problem:
     @property
     def model_key(self) -> str:
         """Problems of one key share a model: plain features mean something inside one space only."""
-        return "shared" if self.features is not None else self.space.digest
+        space = "shared" if self.features is not None else self.space.digest
+        return f"{self.objective} {self.in_full} {space}"
 
     @cached_property
     def whole(self) -> Rows | None:
@@ -132,7 +144,10 @@ def trial_seed(run: str, number: int) -> int:
 
 
 def objective_value(measurement: Measurement, objective: str) -> float | None:
-    """What is minimised, in its own unit, or None when the measurement failed or does not tell."""
+    """What is minimised, in its own unit, or None when the measurement failed or does not tell.
+
+    Of several objectives ("latency,energy") the first.
+    """
     if measurement.status is not Status.OK or measurement.latency_us is None:
         return None
     energy, peak = measurement.energy_uj, measurement.peak_bytes
@@ -142,5 +157,12 @@ def objective_value(measurement: Measurement, objective: str) -> float | None:
         "memory": None if peak is None else float(peak),
         "edp": None if energy is None else energy * measurement.latency_us,
     }
-    value = values[objective]
+    value = values[objective.partition(",")[0]]
     return value if value is not None and 0.0 < value < float("inf") else None
+
+
+def objective_values(measurement: Measurement, objectives: Sequence[str]) -> tuple[float, ...] | None:
+    """Every objective's value, or None when the measurement failed or does not tell one of them."""
+    values = [objective_value(measurement, objective) for objective in objectives]
+    told = tuple(value for value in values if value is not None)
+    return told if len(told) == len(values) else None

@@ -6,17 +6,16 @@ batch may be kept for the neighbourhood of the best.
 """
 
 from dataclasses import dataclass
+from typing import Protocol, Self
 
 import numpy as np
 import numpy.typing as npt
 
-from cost_model.residual import Prediction
 from search_space.knobs import Rows
 from search_space.moves import crossover, distinct, mutate, neighbours, random_grid, row_keys, sample
 from tuner.acquisition import log_expected_improvement
 from tuner.climb import unlike
 from tuner.problem import Floats, History, Problem
-from tuner.run_model import Predictor
 
 
 @dataclass(frozen=True)
@@ -38,10 +37,51 @@ class ProposeSettings:
     density: bool = True
 
 
+class Belief(Protocol):
+    """What is believed of rows: mean and spread of what is made small, in logarithms, and P(it measures)."""
+
+    @property
+    def mean_log(self) -> Floats:
+        """float64 [n]."""
+        ...
+
+    @property
+    def std_log(self) -> Floats:
+        """float64 [n]."""
+        ...
+
+    @property
+    def feasible(self) -> Floats:
+        """float64 [n]."""
+        ...
+
+    def given(self, row: int) -> Self:
+        """As if `row` had been measured and had come out as expected."""
+        ...
+
+
+class Believer(Protocol):
+    """A model as proposals need it; `measured` counts what the run taught it."""
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether records of earlier runs speak too."""
+        ...
+
+    @property
+    def measured(self) -> int:
+        """Trials of the run that it learned from."""
+        ...
+
+    def predict(self, rows: Rows) -> Belief:
+        """For rows [n, knobs] of the problem."""
+        ...
+
+
 def propose(
     problem: Problem,
     history: History,
-    predictor: Predictor | None,
+    predictor: Believer | None,
     count: int,
     seed: int,
     settings: ProposeSettings,
@@ -65,7 +105,7 @@ def propose(
 def remaining(
     problem: Problem,
     history: History,
-    predictor: Predictor,
+    predictor: Believer,
     rng: np.random.Generator,
     settings: ProposeSettings,
 ) -> Rows:
@@ -78,11 +118,11 @@ def remaining(
     )
 
 
-def _warming_up(problem: Problem, history: History, predictor: Predictor, settings: ProposeSettings) -> bool:
+def _warming_up(problem: Problem, history: History, predictor: Believer, settings: ProposeSettings) -> bool:
     """A prior speaks first; then its word is tested like a blind guess is, before the model is believed."""
     if problem.draft_log is not None:
-        return predictor.prior is None and predictor.measured < settings.warm_up
-    if predictor.prior is not None and not len(history.rows):
+        return not predictor.has_prior and predictor.measured < settings.warm_up
+    if predictor.has_prior and not len(history.rows):
         return False
     return len(history.rows) < settings.blind_warm_up or not history.ok.any()
 
@@ -116,7 +156,7 @@ def _neighbourhood(problem: Problem, history: History, best: int) -> Rows:
     return np.concatenate(parts) if parts else np.empty((0, len(problem.space.knobs)), dtype=np.int32)
 
 
-def _score(history: History, predicted: Prediction) -> Floats:
+def _score(history: History, predicted: Belief) -> Floats:
     """Log of the improvement to be expected, times the chance of an answer."""
     mean = predicted.mean_log
     best_log = history.best_log if history.ok.any() else float(mean.min())
@@ -126,7 +166,7 @@ def _score(history: History, predicted: Prediction) -> Floats:
 
 def _pick(
     rows: Rows,
-    predicted: Prediction,
+    predicted: Belief,
     history: History,
     count: int,
     near_best: npt.NDArray[np.bool_],
@@ -152,7 +192,7 @@ def _pick(
 def _evolved(
     problem: Problem,
     history: History,
-    predictor: Predictor,
+    predictor: Believer,
     rng: np.random.Generator,
     settings: ProposeSettings,
 ) -> Rows:

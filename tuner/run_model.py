@@ -31,6 +31,11 @@ class Predictor:
     vote: float
     measured: int
 
+    @property
+    def has_prior(self) -> bool:
+        """Whether records of earlier runs speak too."""
+        return self.prior is not None
+
     def predict(self, rows: Rows) -> Prediction:
         """For rows [n, knobs] of the problem."""
         features = self.problem.feature_function(rows)
@@ -74,7 +79,8 @@ class RunModel:
             return
         rows = history.rows[start:]
         features = problem.feature_function(rows)
-        fresh = TaskRecords(task, features, problem.drafts(rows), history.value_log[start:])
+        latency_log = history.value_log[start:]
+        fresh = TaskRecords(task, features, problem.drafts(rows), latency_log, in_full=problem.in_full)
         if known is None:
             self._reference.setdefault(key, {})[task] = problem.reference_features
         joined = fresh if known is None else _joined(known, fresh)

@@ -17,7 +17,7 @@ from search_space.knobs import Rows
 from search_space.moves import row_keys
 from search_space.space import Space
 from tuner.acquisition import expected_regret, probability_within
-from tuner.problem import History, Problem, no_history, trial_seed
+from tuner.problem import Floats, History, Problem, no_history, trial_seed
 from tuner.propose import ProposeSettings, propose, remaining
 from tuner.run_model import RunModel
 from tuner.stopping import Regret
@@ -63,6 +63,7 @@ class KernelSampler(BaseSampler):
         self._distributions = distributions_of(problem.space)
         self._queue: deque[Rows] = deque()
         self._history = no_history(problem.space)
+        self._logs: Floats = np.empty((0, 1))
         self._open: dict[int, Rows] = {}
         self._expected: dict[int, float] = {}
         self._seen = 0
@@ -96,8 +97,14 @@ class KernelSampler(BaseSampler):
         if self._queue:
             return len(self._queue)
         self.catch_up(study)
-        number = len(self._history.rows) + len(self._open)
-        rows = propose(
+        rows = self._proposed(count, len(self._history.rows) + len(self._open))
+        self._queue.extend(rows)
+        self._expect(rows)
+        return len(rows)
+
+    def _proposed(self, count: int, number: int) -> Rows:
+        """Up to `count` rows to ask next, after `number` of them."""
+        return propose(
             self._problem,
             self._history,
             self._model.predictor(self._problem),
@@ -105,9 +112,6 @@ class KernelSampler(BaseSampler):
             trial_seed(self._run, number),
             self._settings,
         )
-        self._queue.extend(rows)
-        self._expect(rows)
-        return len(rows)
 
     def regret(self, study: Study, regret: float) -> Regret | None:
         """How far the best is from the optimum, by the model; None before it can tell.
@@ -150,25 +154,30 @@ class KernelSampler(BaseSampler):
                 self._open[trial.number] = row_of(space, trial.params)
         self._seen = len(trials)
         done = [number for number in self._open if trials[number].state.is_finished()]
-        rows, values = [], []
+        rows, logs = [], []
         for number in done:
             row = self._open.pop(number)
             self._expected.pop(int(row_keys(row[None, :])[0]), None)
             if LOST not in trials[number].user_attrs:
                 rows.append(row)
-                values.append(_value_log(trials[number]))
+                logs.append(_value_logs(trials[number], len(study.directions)))
         pending = list(self._open.values())
+        width, objectives = len(space.knobs), len(study.directions)
+        self._logs = np.concatenate([self._logs.reshape(-1, objectives), np.reshape(logs, (-1, objectives))])
         self._history = History(
-            np.concatenate(
-                [self._history.rows, np.array(rows, dtype=np.int32).reshape(-1, len(space.knobs))]
-            ),
-            np.concatenate([self._history.value_log, np.array(values, dtype=np.float64)]),
-            np.array(pending, dtype=np.int32).reshape(-1, len(space.knobs)),
+            np.concatenate([self._history.rows, np.array(rows, dtype=np.int32).reshape(-1, width)]),
+            self._logs[:, 0],
+            np.array(pending, dtype=np.int32).reshape(-1, width),
         )
+        self._teach()
+
+    def _teach(self) -> None:
         self._model.tell(self._problem, self._history)
 
 
-def _value_log(trial: FrozenTrial) -> float:
-    if trial.state is not TrialState.COMPLETE or not trial.values or not 0.0 < trial.values[0] < float("inf"):
-        return float("nan")
-    return float(np.log(trial.values[0]))
+def _value_logs(trial: FrozenTrial, count: int) -> list[float]:
+    """Logs of all of a trial's values, or NaN for each where one of them says nothing."""
+    values = trial.values if trial.state is TrialState.COMPLETE and trial.values else []
+    if len(values) != count or not all(0.0 < value < float("inf") for value in values):
+        return [float("nan")] * count
+    return [float(np.log(value)) for value in values]
