@@ -16,6 +16,7 @@ from compiler_core.errors import VerifyError
 from compiler_core.evaluate import Held, evaluate
 from compiler_core.graph import Graph, Op
 from compiler_core.index_map import clamped_interval
+from compiler_core.layouts import Layout
 from compiler_core.ops import Array, AxisKind
 from compiler_core.precision import Precision
 from compiler_core.program import (
@@ -44,7 +45,8 @@ def emulate(
     `graph` supplies constants and shapes only. Later kernels read the arrays of `instead` where it has one,
     so that errors do not add up. With a `precision` every value, fused or not, is rounded as the target
     stores it. `watched` receives what tiles compute of values that stay inside a kernel, masked where no tile
-    needed them. Raises VerifyError when the Program reads what is not there.
+    needed them. Between kernels values lie as the Program lays them out. Raises VerifyError when the Program
+    reads what is not there.
     """
     memory: dict[int, Array] = {}
     for value in graph.inputs:
@@ -57,14 +59,21 @@ def emulate(
         for call in stage:
             if isinstance(call, HostCall):
                 made = [graph.ops[call.op].result]
+                layouts: Mapping[int, Layout] = {}
                 _run_on_host(graph, graph.ops[call.op], memory)
             else:
-                made = [call.kernel.values[value] for value in call.kernel.workload.graph.outputs]
-                run_kernel(graph, call, memory, precision, watched)
+                kernel = call.kernel
+                made = [kernel.values[value] for value in kernel.workload.graph.outputs]
+                layouts = {kernel.values[v]: layout for v, layout in kernel.workload.layouts.items()}
+                seen = memory | {v: layouts[v].unpack(memory[v]) for v in layouts if v in memory}
+                run_kernel(graph, call, seen, precision, watched)
+                memory |= {value: seen[value] for value in made}
             for value in made:
                 stored[value] = memory[value]
                 if instead is not None and value in instead:
                     memory[value] = instead[value]
+                if value in layouts:
+                    memory[value] = layouts[value].pack(memory[value])
     return stored
 
 

@@ -13,6 +13,7 @@ from compiler_core.dtypes import DType, TensorType
 from compiler_core.errors import RecordError
 from compiler_core.graph import Graph, Op
 from compiler_core.index_map import Access, IndexExpr
+from compiler_core.layouts import layout_from
 from compiler_core.ops import OPS, AxisKind
 from compiler_core.workload import Level, Workload
 
@@ -123,16 +124,29 @@ def _check(graph: Graph) -> None:
 
 
 def workload_to_json(workload: Workload) -> Json:
-    """A Workload: its graph, and the level of each outer operand."""
-    return {"graph": graph_to_json(workload.graph), "levels": [str(level) for level in workload.levels]}
+    """A Workload: its graph, the level of each outer operand, and the layouts of those that have one."""
+    form: dict[str, Json] = {
+        "graph": graph_to_json(workload.graph),
+        "levels": [str(level) for level in workload.levels],
+    }
+    if workload.layouts:
+        form["layouts"] = {str(value): str(layout) for value, layout in sorted(workload.layouts.items())}
+    return form
 
 
 def workload_from_json(form: Any) -> Workload:
     """Inverse of `workload_to_json`; RecordError when it is not a Workload."""
     try:
-        workload = Workload(graph_from_json(form["graph"]), tuple(Level(level) for level in form["levels"]))
-    except (KeyError, TypeError, ValueError) as error:
+        layouts = {int(value): layout_from(text) for value, text in form.get("layouts", {}).items()}
+        levels = tuple(Level(level) for level in form["levels"])
+        workload = Workload(graph_from_json(form["graph"]), levels, layouts)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise RecordError(f"a recorded workload is malformed: {type(error).__name__} {error}") from None
     if len(workload.levels) != len(workload.graph.inputs) + len(workload.graph.outputs):
         raise RecordError("a recorded workload does not place each of its outer operands once")
+    for value, layout in layouts.items():
+        if value not in workload.outer or len(layout.order) != len(workload.graph.shape(value)):
+            raise RecordError(
+                f"a recorded workload has layout {layout} for value {value}, which cannot lie so"
+            )
     return workload

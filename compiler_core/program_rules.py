@@ -1,8 +1,9 @@
 """Rules of the verifier about a whole Program: stages, cores, values between kernels."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from compiler_core.graph import Graph
+from compiler_core.layouts import Layout
 from compiler_core.placement import Lifetime, stored_bytes
 from compiler_core.program import HostCall, KernelCall, Program
 from compiler_core.target import Target
@@ -93,8 +94,31 @@ def _llb_is_not_shared(graph: Graph, program: Program, target: Target) -> Iterat
                 yield f"{graph.name_of(one.value)} and {graph.name_of(other.value)} overlap in the LLB"
 
 
+def _layouts_agree(graph: Graph, program: Program, target: Target) -> Iterator[str]:
+    """Every kernel takes a value to lie as the kernel that stored it left it, others in the model's order."""
+    laid: dict[int, Layout | None] = {}
+    for number, stage in enumerate(program.stages):
+        for call in stage:
+            reads, writes = _outer_values(graph, call)
+            layouts = _layouts(call)
+            for value in reads:
+                if layouts.get(value) != laid.get(value):
+                    yield f"stage {number} reads {graph.name_of(value)} in another layout than it has"
+            for value in writes:
+                laid[value] = layouts.get(value)
+                if value in graph.outputs and value in layouts:
+                    yield f"the network's output {graph.name_of(value)} is not in the model's order"
+
+
+def _layouts(call: KernelCall | HostCall) -> Mapping[int, Layout]:
+    if isinstance(call, HostCall):
+        return {}
+    return {call.kernel.values[value]: layout for value, layout in call.kernel.workload.layouts.items()}
+
+
 PROGRAM_RULES: dict[str, ProgramRule] = {
     "order respects data": _order_respects_data,
     "cores are disjoint": _cores_are_disjoint,
     "llb is not shared": _llb_is_not_shared,
+    "layouts agree": _layouts_agree,
 }

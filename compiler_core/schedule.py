@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from compiler_core.layouts import Layout
 from compiler_core.workload import Level
 
 
@@ -47,10 +48,12 @@ Stage = tuple[Placed, ...]
 class Schedule:
     """Groups of op positions, stages in order (kernels of a stage run side by side), a Tiling per group.
 
-    `levels` places values that cross groups; what it does not name lives in DRAM.
+    `levels` places values that cross groups; what it does not name lives in DRAM. `layouts` says how they lie
+    there; what it does not name lies in the model's order.
     """
 
     groups: tuple[tuple[int, ...], ...]
     stages: tuple[Stage, ...]
     tilings: tuple[Tiling, ...]
     levels: Mapping[int, Level] = field(default_factory=dict)
+    layouts: Mapping[int, Layout] = field(default_factory=dict)

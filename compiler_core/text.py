@@ -74,8 +74,8 @@ def kernel_text(kernel: KernelProgram) -> str:
 def _kernel_lines(kernel: KernelProgram) -> Iterator[str]:
     graph = kernel.workload.graph
     yield f"kernel on {kernel.cores} cores, {kernel.l1_bytes} bytes of L1"
-    for value in (*graph.inputs, *graph.outputs):
-        yield f"  {_declared(graph, value)} in {kernel.workload.level_of(value)}"
+    for value, place in zip(kernel.workload.outer, kernel.workload.placement, strict=True):
+        yield f"  {_declared(graph, value)} in {place}"
     for at, op in enumerate(graph.ops):
         anchor = ", anchor" if at == kernel.anchor else ""
         yield f"  op {at}{anchor}: {_value(op.result)}: {graph.values[op.result]} = {_op_text(op)}"

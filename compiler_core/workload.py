@@ -11,6 +11,7 @@ from compiler_core.dims import Shape, known
 from compiler_core.dtypes import TensorType
 from compiler_core.graph import Graph
 from compiler_core.index_map import Access, constant_index
+from compiler_core.layouts import Layout
 from compiler_core.ops import Array, Unit
 
 
@@ -28,11 +29,13 @@ class Workload:
     """Ops in canonical order over canonically numbered values, and where each outer operand lives.
 
     `graph.inputs` are the outer operands read, `graph.outputs` the values stored (the root's first);
-    `levels` has one Level for each of them, inputs then outputs. The last op is the root.
+    `levels` has one Level for each of them, inputs then outputs, and `layouts` a Layout for those that do not
+    lie in the model's order. The last op is the root.
     """
 
     graph: Graph
     levels: tuple[Level, ...]
+    layouts: Mapping[int, Layout] = field(default_factory=dict)
 
     @cached_property
     def form(self) -> Json:
@@ -51,27 +54,47 @@ class Workload:
         """What is computed, wherever the operands live."""
         return digest_of(self.form)
 
+    @cached_property
+    def placement(self) -> tuple[str, ...]:
+        """A word for each outer operand: its level, and its layout if it has one ("dram", "llb:0.2.3.1")."""
+        return tuple(
+            _place(level, self.layouts.get(value))
+            for value, level in zip(self.outer, self.levels, strict=True)
+        )
+
     @property
-    def placement(self) -> str:
-        """The levels as text, one word an outer operand: inputs, then outputs."""
-        return " ".join(self.levels)
+    def outer(self) -> tuple[int, ...]:
+        """Values that live outside the kernel: those read, then those stored."""
+        return (*self.graph.inputs, *self.graph.outputs)
 
     @cached_property
     def digest(self) -> str:
         """What is computed, and where the operands live."""
-        return digest_of({"family": self.family_digest, "placement": list(self.levels)})
+        return digest_of({"family": self.family_digest, "placement": list(self.placement)})
 
     def level_of(self, value: int) -> Level:
         """Where an outer operand lives; KeyError for an inner value."""
         return self._levels[value]
 
+    def layout_of(self, value: int) -> Layout:
+        """How an outer operand lies in memory."""
+        return self.layouts.get(value) or Layout(tuple(range(len(self.graph.shape(value)))))
+
     @cached_property
     def _levels(self) -> Mapping[int, Level]:
-        return dict(zip((*self.graph.inputs, *self.graph.outputs), self.levels, strict=True))
+        return dict(zip(self.outer, self.levels, strict=True))
 
     def placed(self, levels: Sequence[Level]) -> "Workload":
         """The same kernel with its operands elsewhere."""
-        return Workload(self.graph, tuple(levels))
+        return Workload(self.graph, tuple(levels), self.layouts)
+
+    def laid(self, layouts: Mapping[int, Layout]) -> "Workload":
+        """The same kernel with its operands laid out otherwise."""
+        return Workload(self.graph, self.levels, layouts)
+
+
+def _place(level: Level, layout: Layout | None) -> str:
+    return str(level) if layout is None else f"{level}:{layout}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,10 +153,16 @@ def _is_read_outside(graph: Graph, value: int, inside: set[int]) -> bool:
     return False
 
 
-def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level]) -> Kernel:
+def kernel_of(
+    graph: Graph,
+    members: Sequence[int],
+    levels: Mapping[int, Level],
+    layouts: Mapping[int, Layout] | None = None,
+) -> Kernel:
     """Cut the ops `members` out of `graph`; the last of them in graph order is the root.
 
-    `levels` says where each outer operand lives; constants, and values it does not name, live in DRAM.
+    `levels` says where each outer operand lives; constants, and values it does not name, live in DRAM. They
+    lie there as `layouts` says, else in the model's order.
 
         conv -> relu -> add(x)     --members (conv, relu)-->     inputs (x0, w), outputs (relu's result)
 
@@ -148,7 +177,9 @@ def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level])
     read = {access.value for at in members for access in graph.ops[at].operands}
     default = {value: Level.CONSTANT for value in read if value in graph.constants}
     placement = {value: levels.get(value, default.get(value, Level.DRAM)) for value in (*read, *inner, root)}
-    numbering = number(graph, members, [root], stored=inner, marks=placement)
+    laid = {value: layouts[value] for value in placement if value in layouts} if layouts else {}
+    marks = {value: _place(level, laid.get(value)) for value, level in placement.items()}
+    numbering = number(graph, members, [root], stored=inner, marks=marks)
     at = {value: i for i, value in enumerate(numbering.values)}
     outputs = (root, *sorted(inner, key=lambda value: at[value]))
     ops = tuple(
@@ -167,7 +198,8 @@ def kernel_of(graph: Graph, members: Sequence[int], levels: Mapping[int, Level])
     )
     placed = tuple(placement[value] for value in (*numbering.inputs, *outputs))
     starts = {at[value]: place for value, place in origins.items()}
-    return Kernel(Workload(local, placed), numbering.values, numbering.ops, starts)
+    local_layouts = {at[value]: layout for value, layout in laid.items()}
+    return Kernel(Workload(local, placed, local_layouts), numbering.values, numbering.ops, starts)
 
 
 def _in_parts(graph: Graph, members: Sequence[int]) -> tuple[Graph, Mapping[int, tuple[int, ...]]]:

@@ -4,6 +4,7 @@ All of it works on thousands of rows at once. A step of the kernel fires once pe
 with; per firing it costs what its widest tile costs (units.py), so ragged borders are counted as full tiles.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
@@ -146,14 +147,9 @@ class KernelResources:
             for dim in range(self.regions.rank_of(buffer.value))
         ]
         size = np.full(len(firing.cores), element, dtype=np.int64)
-        run, unbroken = size, np.ones(len(size), dtype=np.bool_)
-        for width, extent in zip(
-            reversed(widths), reversed(self.regions.graph.shape(buffer.value)), strict=True
-        ):
+        for width in widths:
             size = size * width
-            run = np.where(unbroken, run * width, run)
-            unbroken = unbroken & (width == extent) & (not self.target.dma.rows_apart)
-        run = size if level is Level.CONSTANT else run
+        run = size if level is Level.CONSTANT else element * self._run(buffer.value, widths)
         moved = moved_bytes(size, run, table)
         port = moved * MILLI // table[PORT_RATE] if table[PORT_RATE] else moved * 0
         crossing = stream_cycles(moved, firing.cores, table)
@@ -161,6 +157,19 @@ class KernelResources:
             far = self._far_table(level, step.action)
             crossing = np.maximum(crossing, stream_cycles(moved_bytes(size, run, far), firing.cores, far))
         return size, np.asarray((table[SETUP] + crossing) * (size > 0), dtype=np.int64), port
+
+    def _run(self, value: int, widths: Sequence[Counts]) -> Counts:
+        """Elements that lie together in memory of a box of these widths."""
+        layout, shape = self.regions.workload.layout_of(value), self.regions.graph.shape(value)
+        run = np.minimum(widths[layout.blocked], layout.block) if layout.block > 1 else np.int64(1)
+        unbroken = run == layout.block
+        if layout.block > 1 and self.target.dma.rows_apart:
+            return np.asarray(run)
+        for dim in reversed(layout.order):
+            width = widths[dim] // layout.block if dim == layout.blocked else widths[dim]
+            run = np.where(unbroken, run * width, run)
+            unbroken = unbroken & (widths[dim] == shape[dim]) & (not self.target.dma.rows_apart)
+        return np.asarray(run)
 
     def _exceeds_llb(self, value: int) -> bool:
         """Whether a value cannot stay in the LLB, so that each time it is read it comes from DRAM."""

@@ -161,7 +161,7 @@ def row_of(workload: Workload) -> WorkloadRow:
         workload.digest,
         workload.family_digest,
         WorkloadKind.KERNEL,
-        canonical_json(list(map(str, workload.levels))),
+        canonical_json(list(workload.placement)),
         canonical_json(workload_to_json(workload)),
     )
 

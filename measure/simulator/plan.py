@@ -20,6 +20,8 @@ from compiler_core.workload import Level, Workload
 from measure.simulator import memories
 from measure.simulator.layout import (
     ANCHOR,
+    BLOCK,
+    BLOCKED,
     BUFFER,
     CONTRACTION,
     ELEMENT_BYTES,
@@ -182,13 +184,16 @@ class _Draft:
         value = self.rooms[step.buffer][0]
         self._transfer(number, value, loads=step.action is Action.LOAD)
         shape = self.graph.shape(value)
-        for dim, extent in enumerate(shape):
-            if self.target.dma.rows_apart and dim < len(shape) - 1:
-                extent = APART
-            self.terms.append((False, step.buffer, dim, extent, NO_ROLE))
-        self.fetches.append(
-            ((1 << len(self.graph.shape(value))) - 1, int(self.prices[number, ELEMENT_BYTES]))
+        layout = self.workload.layout_of(value)
+        innermost = layout.order[-1:]
+        self.prices[number, [BLOCKED, BLOCK]] = (
+            layout.order.index(layout.blocked) if shape else 0,
+            layout.block,
         )
+        for dim in layout.order:
+            apart = self.target.dma.rows_apart and (layout.block > 1 or dim not in innermost)
+            self.terms.append((False, step.buffer, dim, APART if apart else shape[dim], NO_ROLE))
+        self.fetches.append(((1 << len(shape)) - 1, int(self.prices[number, ELEMENT_BYTES])))
 
     def _gather(self, number: int, step: Step, op: Op) -> None:
         """Rows by an indexed DMA: a run is the trailing dims that no other operand indexes."""

@@ -6,6 +6,8 @@ from numba.extending import register_jitable
 from compiler_core import units
 from compiler_core.order.compiled import compiled
 from measure.simulator.layout import (
+    BLOCK,
+    BLOCKED,
     BUSY,
     CONTRACTION,
     ELEMENT_BYTES,
@@ -126,7 +128,9 @@ def price(
             if prices[s, KIND] == TRANSFER and costs[entry, SIZE] > 0:
                 run = costs[entry, SIZE]
                 if prices[s, PACKED] == 0:
-                    run = _run(lengths[entry], term_extent[first:last]) * prices[s, ELEMENT_BYTES]
+                    run = prices[s, ELEMENT_BYTES] * _run(
+                        lengths[entry], term_extent[first:last], prices[s, BLOCKED], prices[s, BLOCK]
+                    )
                 far_size = costs[entry, SIZE]
                 value = prices[s, VALUE]
                 if prices[s, FAR] == NO_TABLE:
@@ -179,13 +183,21 @@ def _innermost(length: Ints, mask: int) -> int:
 
 
 @register_jitable
-def _run(length: Ints, extent: Ints) -> int:
-    """Elements that lie together in a row-major value of which a box of `length` is cut out of `extent`."""
+def _run(length: Ints, extent: Ints, blocked: int, block: int) -> int:
+    """Elements that lie together in a value of which a box of `length` is cut out of `extent`.
+
+    Terms lie from the outermost to the innermost, and inside them blocks of `block` along the term `blocked`.
+    """
     run = 1
+    if block > 1:
+        run = length[blocked]
+        if run < block:
+            return run
+        run = block
     for term in range(extent.shape[0] - 1, -1, -1):
         if extent[term] < 0:
             break
-        run *= length[term]
+        run *= length[term] // block if block > 1 and term == blocked else length[term]
         if length[term] != extent[term]:
             break
     return run
