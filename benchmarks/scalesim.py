@@ -1,6 +1,7 @@
 """Layers of SCALE-Sim's reference runs as Programs of one tile on a systolic array alone.
 
-Nothing but the folds of the array takes time: bandwidths are infinite, latencies and overheads zero.
+Nothing but the array takes time: bandwidths are infinite, latencies and overheads zero. What SCALE-Sim calls
+DRAM is, seen from its array, the other side of the operand buffers.
 """
 
 import csv
@@ -10,6 +11,7 @@ from math import inf
 from pathlib import Path
 
 from compiler_core.dtypes import DType, TensorType
+from compiler_core.errors import UsageError
 from compiler_core.graph import Graph, Op
 from compiler_core.index_map import Access, affine, axis_index
 from compiler_core.ops import AxisKind
@@ -32,8 +34,30 @@ def read_rows(path: Path) -> list[dict[str, str]]:
 
 
 def compute_cycles(row: Row) -> int:
-    """Cycles of a row's layer, compiled as one tile and timed as a whole Program."""
+    """Cycles of a row's layer where operands are there when they are due."""
+    return _cycles(row, array(row["dataflow"], int(row["rows"]), int(row["cols"])))
+
+
+def total_cycles(row: Row) -> int:
+    """Cycles of a row's layer behind the operand buffers and the ports of its run, counted from 0."""
     target = array(row["dataflow"], int(row["rows"]), int(row["cols"]))
+    assert isinstance(target.matrix, SystolicUnit)
+    kib, *others = {int(size) for size in row["sram_kb_if_fi_of"].split("/")}
+    if others:
+        raise UsageError(
+            f"scalesim.csv: buffers of {row['sram_kb_if_fi_of']} KiB differ; give runs of equal ones"
+        )
+    buffered = replace(
+        target.matrix,
+        operand_buffer_kib=kib,
+        operand_bytes_per_cycle=float(row["bw_words_per_cycle"]),
+        operand_latency_cycles=1,
+    )
+    return _cycles(row, replace(target, matrix=buffered)) - 1
+
+
+def _cycles(row: Row, target: Target) -> int:
+    """A row's layer, compiled as one tile and timed as a whole Program."""
     graph = convolution(row) if row["kind"] == "conv" else product(*(int(row[d]) for d in "MKN"))
     plan = plan_groups(graph, [(0,)], target)
     rank = graph.ops[0].rank
@@ -72,17 +96,20 @@ def product(m: int, k: int, n: int) -> Graph:
 
 
 def convolution(row: Row) -> Graph:
-    """A row's convolution. Its last window may reach past the border: SCALE-Sim rounds their number up."""
+    """A row's convolution, channels last.
+
+    The last window may reach past the border: SCALE-Sim rounds their number up.
+    """
     names = ("H", "W", "R", "S", "Cin", "Cout", "stride")
     height, width, r, s, channels, filters, stride = (int(row[name]) for name in names)
     y, x = -(-(height - r) // stride) + 1, -(-(width - s) // stride) + 1
-    rows, columns = affine((2, stride), (5, 1)), affine((3, stride), (6, 1))
-    image = Access(0, (axis_index(0), axis_index(4), rows, columns), 0.0)
-    weight = Access(1, (axis_index(1), axis_index(4), axis_index(5), axis_index(6)))
+    rows, columns = affine((1, stride), (4, 1)), affine((2, stride), (5, 1))
+    image = Access(0, (axis_index(0), rows, columns, axis_index(6)), 0.0)
+    weight = Access(1, (axis_index(3), axis_index(4), axis_index(5), axis_index(6)))
     values = (
-        TensorType((1, channels, height, width), I8),
-        TensorType((filters, channels, r, s), I8),
-        TensorType((1, filters, y, x), I8),
+        TensorType((1, height, width, channels), I8),
+        TensorType((filters, r, s, channels), I8),
+        TensorType((1, y, x, filters), I8),
     )
-    domain = (1, filters, y, x, channels, r, s)
+    domain = (1, y, x, filters, r, s, channels)
     return Graph(values, (Op("contract", domain, (P,) * 4 + (R,) * 3, (image, weight), 2),), (0, 1), (2,))

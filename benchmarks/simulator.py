@@ -1,6 +1,7 @@
 """The simulator bench: exact folds, speed, and how well the draft ranks what the timeline says.
 
 folds    compute_cycles of every row of scalesim.csv, through Program and timeline
+totals   total_cycles of its rows with a bandwidth; version 3.0.0 counts some stalls twice and is not judged
 speed    timelines, Configs and whole networks, in processor time of one core
 vela     the best of a fixed number of trials beside every row of vela.csv, on the Ethos presets
 zigzag   the same beside every layer of zigzag.csv, on ZigZag's two accelerators; no goal
@@ -19,7 +20,7 @@ from scipy.stats import spearmanr
 
 from benchmarks import vela, zigzag
 from benchmarks.networks import light_networks, load_bound
-from benchmarks.scalesim import compute_cycles, product, read_rows
+from benchmarks.scalesim import compute_cycles, product, read_rows, total_cycles
 from compiler_core.errors import UsageError
 from compiler_core.lower import lower_kernel
 from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_graph
@@ -41,6 +42,8 @@ TARGET = "ascend910"
 NETWORK = "light_resnet50"
 RANKED = ("light_resnet50", "light_shufflenet")
 """Networks whose kernels are ranked, KERNELS of each, spread over its length."""
+JUDGED = "2.0.2"
+"""The version of SCALE-Sim whose totals are held against ours."""
 KERNELS, CONFIGS, QUICK_CONFIGS = 5, 500, 100
 REPEATS, QUICK_REPEATS = 15, 5
 Row = dict[str, Any]
@@ -65,12 +68,13 @@ def bench_simulator(
     rows: list[Row] = []
     for row in (
         *_folds(layers),
+        *_totals(layers),
         *_speed(plans[NETWORK], target, QUICK_REPEATS if quick else REPEATS, seed),
         *_others(reference, seed, quick=quick),
         *_ranks(plans, target, QUICK_CONFIGS if quick else CONFIGS, seed),
     ):
         rows.append({"seed": seed, **row})
-        if row["task"] != "folds" or not row["ok"]:
+        if row["task"] not in ("folds", "totals") or not row["ok"]:
             say("  ".join(f"{key} {value}" for key, value in row.items()))
     return {
         "bench": "simulator",
@@ -92,6 +96,24 @@ def _folds(path: Path) -> Iterator[Row]:
         key = "/".join(row[name] for name in ("version", "mode", "dataflow", "rows", "cols", "layer"))
         got, wanted = compute_cycles(row), int(row["compute_cycles"])
         yield {"task": "folds", "method": key, "cycles": got, "reference": wanted, "ok": got == wanted}
+
+
+def _totals(path: Path) -> Iterator[Row]:
+    for row in read_rows(path):
+        if row["mode"] == "USER":
+            key = "/".join(row[name] for name in ("version", "dataflow", "rows", "cols", "layer"))
+            key += f"/{row['sram_kb_if_fi_of'].split('/')[0]} KiB/{row['bw_words_per_cycle']} words"
+            got, wanted = total_cycles(row), int(row["total_cycles"])
+            judged = row["version"] == JUDGED
+            yield {
+                "task": "totals",
+                "method": key,
+                "cycles": got,
+                "reference": wanted,
+                "error": round(got / wanted - 1, 4),
+                "judged": judged,
+                "ok": not judged or abs(got / wanted - 1) <= 0.05,
+            }
 
 
 def _speed(plan: Plan, target: Target, repeats: int, seed: int) -> Iterator[Row]:
@@ -180,6 +202,7 @@ def _ranks(plans: Mapping[str, Plan], target: Target, configs: int, seed: int) -
 def _summary(rows: Sequence[Row]) -> Row:
     folds = [row["ok"] for row in rows if row["task"] == "folds"]
     found: Row = {"folds_exact": _figure(sum(folds) / max(1, len(folds)), 1.0, bool(folds) and all(folds))}
+    found |= _total_errors([row for row in rows if row["task"] == "totals"])
     found |= _agreement([row for row in rows if row["task"] == "vela"])
     ratios = [row["ratio"] for row in rows if row["task"] == "zigzag"]
     if ratios:
@@ -199,6 +222,23 @@ def _summary(rows: Sequence[Row]) -> Row:
         rho = [row["rho"] for row in rows if row["task"] == "draft" and row["method"] == method]
         found[f"draft_rho_{method}_median"] = _figure(statistics.median(rho), None, True)
         found[f"draft_rho_{method}_least"] = _figure(min(rho), None, True)
+    return found
+
+
+def _total_errors(rows: Sequence[Row]) -> Row:
+    found: Row = {}
+    for version in sorted({row["method"].split("/")[0] for row in rows}):
+        own = [row for row in rows if row["method"].startswith(f"{version}/")]
+        errors = np.array([abs(row["error"]) for row in own])
+        judged = own[0]["judged"]
+        for within, goal in ((0.05, 0.75), (0.2, 0.95)):
+            share = float(np.mean(errors <= within))
+            name = f"scalesim_{version}_totals_within_{within:.0%}"
+            found[name] = _figure(share, goal if judged else None, not judged or share >= goal)
+        for name, share in (("median", 0.5), ("p90", 0.9)):
+            found[f"scalesim_{version}_totals_error_{name}"] = _figure(
+                float(np.quantile(errors, share)), None, True
+            )
     return found
 
 

@@ -92,6 +92,9 @@ class SystolicUnit:
     A fold is one filling of the grid. `overlap_folds`: a fold starts while the one before drains; otherwise
     each pays its whole fill and drain. Folds are dealt to `units` equal arrays. `joins_taps` and `swaps` are
     those of CubeUnit.
+
+    With `operand_buffer_kib`, each operand comes into the grid through a double buffer of that size and a
+    port of its own, and results leave through one; 0: operands are there when they are due.
     """
 
     rows: Count
@@ -103,6 +106,9 @@ class SystolicUnit:
     swaps: bool = False
     start_up_cycles: Cycles = 0
     units: Count = 1
+    operand_buffer_kib: Kib = 0
+    operand_bytes_per_cycle: Rate = inf
+    operand_latency_cycles: Cycles = 0
 
 
 MatrixUnit: TypeAlias = CubeUnit | SystolicUnit
@@ -230,6 +236,9 @@ class Target:
         """Content digest over all that decides time, energy or legality: not names, prose or provenance."""
         prose = ("name", "description", "assumed")
         content = {path: leaf for path, leaf in numbers_of(self) if path.split(".")[0] not in prose}
+        if not content.get("matrix.operand_buffer_kib"):
+            # Written before there were operand buffers, a file has the digest it had.
+            content = {path: leaf for path, leaf in content.items() if not path.startswith("matrix.operand_")}
         return digest_of({**content, "preference": [stored for stored, _ in self.dtypes]})
 
     def is_assumed(self, path: str) -> bool:

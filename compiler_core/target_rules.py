@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterator
 
 from compiler_core.ops import OPS
-from compiler_core.target import CubeUnit, Target, numbers_of
+from compiler_core.target import CubeUnit, SystolicUnit, Target, numbers_of
 
 
 def broken_rules(target: Target) -> Iterator[tuple[str, str]]:
@@ -39,5 +39,13 @@ def _dtypes(target: Target) -> Iterator[tuple[str, str]]:
             yield key, f"is {dtype}, which [dtypes] does not list"
     if not any(dtype in listed for _, dtype in taken):
         yield "matrix", "takes none of [dtypes]; give it a shape for at least one"
+    if isinstance(matrix, SystolicUnit) and matrix.operand_buffer_kib:
+        for key, odd in (
+            ("joins_taps", not matrix.joins_taps),
+            ("swaps", matrix.swaps),
+            ("units", matrix.units > 1),
+        ):
+            if odd:
+                yield f"matrix.{key}", "does not go with operand_buffer_kib; leave one of them out"
     if not target.energy.pj_per_mac:
         yield "energy.pj_per_mac", "is empty; name at least one dtype"

@@ -1,13 +1,15 @@
 """A lowered kernel and a Target as flat integer arrays: what the timeline runs on."""
 
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
 from compiler_core.program import KernelProgram
-from compiler_core.target import Target
+from compiler_core.target import SystolicUnit, Target
 from measure.simulator import memories
-from measure.simulator.layout import Ints
+from measure.simulator.layout import BUSY, ENGINE, ENTRY, L1_SIZE, MATRIX, Ints
+from measure.simulator.operand_buffers import streams_of
 from measure.simulator.plan import KernelPlan, plan_of
 from measure.simulator.pricing import price
 from measure.simulator.survey import survey
@@ -128,6 +130,7 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
         surroundings.conflicts.period_bytes,
         surroundings.conflicts.percent,
     )
+    _await_operands(program, target, plan, steps, lengths, costs)
     slots = np.array([buffer.slots for buffer in program.buffers], dtype=np.int64)
     return FlatKernel(
         plan,
@@ -143,3 +146,24 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
         costs,
         resident_bytes,
     )
+
+
+def _await_operands(
+    program: KernelProgram, target: Target, plan: KernelPlan, steps: Ints, lengths: Ints, costs: Ints
+) -> None:
+    """Add to every product what its array waits for operands, and what it takes from L1 for that."""
+    unit = target.matrix
+    if not isinstance(unit, SystolicUnit) or not unit.operand_buffer_kib:
+        return
+    graph = program.workload.graph
+    ends = [*steps[1:, ENTRY].tolist(), len(costs)]
+    for step, row, stored, end in zip(program.steps, steps, plan.dtypes, ends, strict=True):
+        if stored is None or row[ENGINE] != MATRIX:
+            continue
+        op = graph.ops[step.op]
+        for entry in range(row[ENTRY], end):
+            sizes = lengths[entry, : len(op.extents)].tolist()
+            streams = streams_of(graph, op, tuple(sizes), unit, stored)
+            costs[entry, BUSY] += streams.wait_cycles
+            once = sum([prod([sizes[axis] for axis in access.axes]) for access in op.operands])
+            costs[entry, L1_SIZE] += (sum(streams.fetched) - once) * stored.bytes

@@ -12,6 +12,7 @@ from compiler_core.graph import Graph, Op
 from compiler_core.index_map import Access, affine, axis_index
 from compiler_core.lower import lower_kernel
 from compiler_core.ops import AxisKind
+from compiler_core.program import KernelProgram
 from compiler_core.regions import Regions
 from compiler_core.schedule import Tiling
 from compiler_core.target import Dataflow, Dma, HostLink, Memory, Overheads, SystolicUnit, Target
@@ -65,12 +66,16 @@ def convolution(row: dict[str, str]) -> Graph:
 
 
 def cycles_of(graph: Graph, target: Target) -> int:
+    return simulate_kernel(program_of(graph, target), target).cycles
+
+
+def program_of(graph: Graph, target: Target) -> KernelProgram:
     """The whole layer as one tile on one core."""
     regions = Regions(kernel_of(graph, [0], {}).workload)
     sizes = tuple(loop.extent for loop in regions.loops)
     rank = graph.ops[0].rank
     tiling = Tiling(sizes[:rank], sizes[rank:], tuple(range(rank)))
-    return simulate_kernel(lower_kernel(regions, tiling, 1, target), target).cycles
+    return lower_kernel(regions, tiling, 1, target)
 
 
 @pytest.mark.skipif(not REFERENCE.exists(), reason=f"{REFERENCE} is missing: folds are not compared")
