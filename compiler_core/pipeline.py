@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 from compiler_core.errors import ConfigError
 from compiler_core.fuse import FusionPolicy, Group, group_greedily
@@ -16,27 +17,54 @@ from compiler_core.ops import Unit
 from compiler_core.placement import lifetimes, place_values
 from compiler_core.program import HostCall, KernelCall, Program
 from compiler_core.regions import Regions
-from compiler_core.schedule import CoreRange, Placed, Schedule, Tiling
+from compiler_core.schedule import CoreRange, Placed, Schedule, Stage, Tiling
 from compiler_core.target import Target
 from compiler_core.tile import default_tiling
 from compiler_core.workload import Kernel, Level, kernel_of
 
+Chosen = tuple[Tiling, int]
+"""What a kernel runs with: its Tiling, and the cores it uses."""
 LLB_SHARE = 0.75
 """Share of the LLB that values between kernels may take; the rest stages what streams through."""
+
+
+class Seat(NamedTuple):
+    """A kernel that runs beside others: its workload digest, and the cores it may use at most."""
+
+    digest: str
+    cores: int
 
 
 @dataclass(frozen=True, eq=False)
 class Plan:
     """Groups of a Graph in stage order, where values live, and the kernels that follow from both.
 
+    `stages` gives every group the cores it may use: all of them where it runs alone, else a range of its own.
     `kernels[g]` is None where group g is a host op. `regions` has one entry per distinct workload digest.
     """
 
     graph: Graph
     groups: tuple[Group, ...]
+    stages: tuple[Stage, ...]
     levels: Mapping[int, Level]
     kernels: tuple[Kernel | None, ...]
     regions: Mapping[str, Regions] = field(repr=False)
+
+    @cached_property
+    def stage_of(self) -> tuple[int, ...]:
+        """The stage of every group."""
+        found = {placed.group: number for number, stage in enumerate(self.stages) for placed in stage}
+        return tuple(found[group] for group in range(len(self.groups)))
+
+    @cached_property
+    def seats(self) -> Mapping[Seat, int]:
+        """How often the network runs each distinct kernel beside others on so many cores, by first use."""
+        return Counter(
+            Seat(kernel.workload.digest, placed.cores.count)
+            for stage in self.stages
+            for placed in stage
+            if len(stage) > 1 and (kernel := self.kernels[placed.group]) is not None
+        )
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
@@ -51,18 +79,28 @@ def plan_graph(graph: Graph, target: Target, policy: FusionPolicy | None = None)
 
 
 def plan_groups(
-    graph: Graph, groups: Sequence[Group], target: Target, known: Mapping[str, Regions] | None = None
+    graph: Graph,
+    groups: Sequence[Group],
+    target: Target,
+    known: Mapping[str, Regions] | None = None,
+    stages: Sequence[Stage] | None = None,
 ) -> Plan:
-    """The Plan for given groups, run one after the other in the order given; `known` saves their analysis."""
-    lives = lifetimes(graph, groups, range(len(groups)), target)
-    levels = place_values(lives, len(groups), int(target.llb_bytes * LLB_SHARE))
+    """The Plan for given groups; `known` saves their analysis.
+
+    They run one after the other in the order given, each on all cores, unless `stages` says otherwise.
+    """
+    if stages is None:
+        stages = [(Placed(group, CoreRange(0, target.cores)),) for group in range(len(groups))]
+    stage_of = _stage_of(stages, len(groups))
+    lives = lifetimes(graph, groups, stage_of, target)
+    levels = place_values(lives, len(stages), int(target.llb_bytes * LLB_SHARE))
     kernels = tuple(None if is_host(graph, group) else kernel_of(graph, group, levels) for group in groups)
     regions: dict[str, Regions] = {}
     for kernel in kernels:
         if kernel is not None and kernel.workload.digest not in regions:
             analysed = (known or {}).get(kernel.workload.digest)
             regions[kernel.workload.digest] = analysed or Regions(kernel.workload)
-    return Plan(graph, tuple(groups), levels, kernels, regions)
+    return Plan(graph, tuple(groups), tuple(stages), levels, kernels, regions)
 
 
 def is_host(graph: Graph, group: Group) -> bool:
@@ -77,14 +115,24 @@ def default_schedule(plan: Plan, target: Target) -> Schedule:
     return schedule_of(plan, chosen)
 
 
-def schedule_of(plan: Plan, chosen: Mapping[str, tuple[Tiling, int]]) -> Schedule:
-    """The plan's groups one after the other, from a (Tiling, cores) per workload digest."""
-    tilings: list[Tiling] = []
-    stages: list[tuple[Placed, ...]] = []
-    for position, kernel in enumerate(plan.kernels):
-        tiling, cores = (Tiling((), (), ()), 1) if kernel is None else chosen[kernel.workload.digest]
-        tilings.append(tiling)
-        stages.append((Placed(position, CoreRange(0, cores)),))
+def schedule_of(
+    plan: Plan, chosen: Mapping[str, Chosen], beside: Mapping[Seat, Chosen] | None = None
+) -> Schedule:
+    """The plan's stages with their tilings: `chosen` by workload digest for kernels that run alone, `beside`
+    for those that run beside others.
+    """
+    tilings = [Tiling((), (), ())] * len(plan.groups)
+    stages: list[Stage] = []
+    for stage in plan.stages:
+        placed: list[Placed] = []
+        for group, cores in ((each.group, each.cores) for each in stage):
+            kernel, used = plan.kernels[group], 1
+            if kernel is not None:
+                digest = kernel.workload.digest
+                alone = len(stage) == 1
+                tilings[group], used = chosen[digest] if alone else (beside or {})[Seat(digest, cores.count)]
+            placed.append(Placed(group, CoreRange(cores.first, used)))
+        stages.append(tuple(placed))
     return Schedule(plan.groups, tuple(stages), tuple(tilings), plan.levels)
 
 
@@ -95,7 +143,7 @@ def compile_graph(graph: Graph, schedule: Schedule, target: Target, plan: Plan |
     stage asks for more cores than there are.
     """
     plan = plan if plan is not None and plan.groups == schedule.groups else _replan(graph, schedule)
-    stage_of = _stage_of(schedule)
+    stage_of = _stage_of(schedule.stages, len(schedule.groups))
     stages: list[tuple[KernelCall | HostCall, ...]] = []
     lowered: dict[tuple[str, Tiling, int], KernelCall] = {}
     for stage in schedule.stages:
@@ -123,12 +171,13 @@ def _replan(graph: Graph, schedule: Schedule) -> Plan:
         for group in schedule.groups
     )
     regions = {k.workload.digest: Regions(k.workload) for k in kernels if k is not None}
-    return Plan(graph, schedule.groups, schedule.levels, kernels, regions)
+    return Plan(graph, schedule.groups, schedule.stages, schedule.levels, kernels, regions)
 
 
-def _stage_of(schedule: Schedule) -> list[int]:
-    stage_of = [-1] * len(schedule.groups)
-    for number, stage in enumerate(schedule.stages):
+def _stage_of(stages: Sequence[Stage], groups: int) -> list[int]:
+    """The stage of every group; ConfigError where one is in none."""
+    stage_of = [-1] * groups
+    for number, stage in enumerate(stages):
         for placed in stage:
             stage_of[placed.group] = number
     if -1 in stage_of:

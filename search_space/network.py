@@ -1,13 +1,15 @@
 """A whole network as a task, and the Config that stands for its Schedule.
 
     groups               "0 1 2|3 4|..."      ops of each group in canonical numbers, groups in stage order
+                         "0|1@24+2 3@8|..."   side by side: 24 of the cores for one group, 8 for the other
     kernel_<16 hex>      '{"tile_0": 1, ...}' the Config of every kernel of that workload digest
+    kernel_<16 hex>@24   '{"tile_0": 1, ...}' the same where it runs beside others on 24 cores
 
 Where values live follows from groups and order, so it is not written down.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -16,8 +18,8 @@ import numpy as np
 from compiler_core.errors import ConfigError
 from compiler_core.fuse import Group
 from compiler_core.graph import Graph
-from compiler_core.pipeline import Plan, plan_groups, schedule_of
-from compiler_core.schedule import Schedule
+from compiler_core.pipeline import Plan, Seat, plan_groups, schedule_of
+from compiler_core.schedule import CoreRange, Placed, Schedule, Stage
 from compiler_core.target import Target
 from compiler_core.workload import graph_digest, number_network
 from search_space.codec import tiling_of
@@ -74,11 +76,18 @@ def numbered(graph: Graph) -> Numbered:
     return Numbered(NetworkTask(canonical), numbering.ops)
 
 
-def network_config(plan: Plan, chosen: Mapping[str, Config], network: Numbered) -> Config:
-    """The Config that runs the plan's groups in their order, each kernel as `chosen` by workload digest."""
-    groups = "|".join(" ".join(str(network.number_of[op]) for op in group) for group in plan.groups)
+def network_config(
+    plan: Plan,
+    chosen: Mapping[str, Config],
+    network: Numbered,
+    beside: Mapping[Seat, Config] | None = None,
+) -> Config:
+    """The Config that runs the plan's stages: kernels that run alone as `chosen` by workload digest, those
+    that run beside others as `beside`.
+    """
     kernels = {_KERNEL + digest[:16]: chosen[digest].to_json() for digest in sorted(plan.regions)}
-    return Config(((GROUPS, groups), *kernels.items()))
+    seats = {_seat(seat): (beside or {})[seat].to_json() for seat in sorted(plan.seats)}
+    return Config(((GROUPS, stages_text(plan, network.number_of)), *kernels.items(), *seats.items()))
 
 
 def network_schedule(task: NetworkTask, config: Config, target: Target) -> tuple[Plan, Schedule]:
@@ -86,29 +95,72 @@ def network_schedule(task: NetworkTask, config: Config, target: Target) -> tuple
 
     ConfigError when a group is not one of this network, or a kernel has no Config.
     """
-    plan = plan_groups(task.graph, _groups_of(config, task.graph), target)
-    configs = kernel_configs(config, plan)
-    return plan, schedule_of(plan, {d: tiling_of(configs[d], regions) for d, regions in plan.regions.items()})
+    groups, stages = _stages_of(config, task.graph, target)
+    plan = plan_groups(task.graph, groups, target, stages=stages)
+    configs, beside = kernel_configs(config, plan), beside_configs(config, plan)
+    return plan, schedule_of(
+        plan,
+        {digest: tiling_of(configs[digest], regions) for digest, regions in plan.regions.items()},
+        {seat: tiling_of(each, plan.regions[seat.digest]) for seat, each in beside.items()},
+    )
 
 
 def kernel_configs(config: Config, plan: Plan) -> Mapping[str, Config]:
     """The Config of every distinct kernel of the plan, by digest; ConfigError where one is missing."""
-    values = dict(config.items)
-    chosen = {}
-    for digest in plan.regions:
-        text = values.get(_KERNEL + digest[:16])
-        if not isinstance(text, str):
-            raise ConfigError(f"the network's config has no entry for kernel {digest[:16]}")
-        chosen[digest] = Config.from_json(text)
-    return chosen
+    return {digest: _entry(config, _KERNEL + digest[:16]) for digest in plan.regions}
 
 
-def _groups_of(config: Config, graph: Graph) -> tuple[Group, ...]:
-    text = dict(config.items).get(GROUPS)
+def beside_configs(config: Config, plan: Plan) -> Mapping[Seat, Config]:
+    """The Config of every kernel that runs beside others; ConfigError where one is missing."""
+    return {seat: _entry(config, _seat(seat)) for seat in plan.seats}
+
+
+def _entry(config: Config, name: str) -> Config:
+    text = dict(config.items).get(name)
+    if not isinstance(text, str):
+        raise ConfigError(f"the network's config has no entry {name}")
+    return Config.from_json(text)
+
+
+def _seat(seat: Seat) -> str:
+    return f"{_KERNEL}{seat.digest[:16]}@{seat.cores}"
+
+
+def stages_text(plan: Plan, number_of: Mapping[int, int] | None = None) -> str:
+    """The plan's stages as text: stages between "|", groups between "+", the cores of one behind "@"."""
+    stages = []
+    for stage in plan.stages:
+        groups = [
+            " ".join(str(op if number_of is None else number_of[op]) for op in plan.groups[placed.group])
+            for placed in stage
+        ]
+        if len(stage) > 1:
+            groups = [f"{ops}@{each.cores.count}" for ops, each in zip(groups, stage, strict=True)]
+        stages.append("+".join(groups))
+    return "|".join(stages)
+
+
+def stages_from(text: str, target: Target) -> tuple[tuple[Group, ...], tuple[Stage, ...]]:
+    """Groups and stages of a `stages_text`; ConfigError when it is none."""
+    groups: list[Group] = []
+    stages: list[Stage] = []
     try:
-        groups = tuple(tuple(int(op) for op in part.split()) for part in str(text).split("|"))
+        for stage in text.split("|"):
+            placed: list[Placed] = []
+            first = 0
+            for part in stage.split("+"):
+                ops, at, cores = part.partition("@")
+                placed.append(Placed(len(groups), CoreRange(first, int(cores) if at else target.cores)))
+                groups.append(tuple(int(op) for op in ops.split()))
+                first += placed[-1].cores.count
+            stages.append(tuple(placed))
     except ValueError:
         raise ConfigError(f"the network's config lists its groups as {json.dumps(text)[:80]}") from None
+    return tuple(groups), tuple(stages)
+
+
+def _stages_of(config: Config, graph: Graph, target: Target) -> tuple[tuple[Group, ...], Sequence[Stage]]:
+    groups, stages = stages_from(str(dict(config.items).get(GROUPS)), target)
     if any(not group or min(group) < 0 or max(group) >= len(graph.ops) for group in groups):
         raise ConfigError(f"the network's config names an op outside 0..{len(graph.ops) - 1}")
-    return groups
+    return groups, stages

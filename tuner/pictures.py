@@ -77,7 +77,7 @@ def _name(call: KernelCall | HostCall, graph: Graph) -> str:
 
 
 def _values(program: Program, plan: Plan, chip: Target) -> list[dict[str, Any]]:
-    lives = lifetimes(plan.graph, plan.groups, range(len(plan.groups)), chip)
+    lives = lifetimes(plan.graph, plan.groups, plan.stage_of, chip)
     return [
         {
             "name": plan.graph.name_of(life.value),

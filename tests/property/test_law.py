@@ -1,6 +1,7 @@
 """The law of the house: emulate(compile(graph, any config)) equals interpret(graph), bit for bit."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from compiler_core.loops import written_out
 from compiler_core.lower import lower_kernel
 from compiler_core.ops import OPS
 from compiler_core.pipeline import Plan, compile_graph, plan_groups, schedule_of
-from compiler_core.schedule import Schedule
+from compiler_core.regions import Regions
+from compiler_core.schedule import Schedule, Stage, Tiling
+from compiler_core.stages import Ancestry, in_stage_order, needs_of, side_by_side
 from compiler_core.target import Target
 from compiler_core.verify import verify_program
 from search_space.codec import tiling_of
@@ -24,6 +27,7 @@ from search_space.moves import sample
 from search_space.rules import KnobLayout
 from search_space.validity import kernel_space
 from tests.property.random_graphs import DRAWN_BY_MAP, ELEMENTWISE, graphs
+from tests.property.random_layouts import layouts
 from tests.targets import small_target
 
 Draw = Callable[..., Any]
@@ -66,16 +70,53 @@ def targets(draw: Draw) -> Target:
 
 
 @st.composite
+def stagings(draw: Draw, graph: Graph, groups: tuple[Group, ...], target: Target) -> tuple[Stage, ...]:
+    """The groups one after the other, or some that need nothing of each other side by side."""
+    needs = needs_of(graph, groups)
+    ancestry = Ancestry(needs)
+    for _ in range(draw(st.integers(0, 3))):
+        stages = sorted(ancestry.members)
+        pairs = [
+            (one, other)
+            for one in stages
+            for other in stages
+            if one < other
+            and ancestry.independent(one, other)
+            and len(ancestry.members[one]) + len(ancestry.members[other]) <= target.cores
+        ]
+        if pairs:
+            ancestry.join(*draw(st.sampled_from(pairs)))
+    ordered = in_stage_order(needs, [ancestry.members[stage] for stage in sorted(ancestry.members)])
+    assert ordered is not None
+    stages_drawn = []
+    for members in ordered:
+        if len(members) == 1:
+            stages_drawn.append(side_by_side(members, [target.cores]))
+            continue
+        cores = []
+        for behind in range(len(members) - 1, -1, -1):
+            cores.append(draw(st.integers(1, target.cores - sum(cores) - behind)))
+        stages_drawn.append(side_by_side(members, cores))
+    return tuple(stages_drawn)
+
+
+@st.composite
 def schedules(draw: Draw, graph: Graph, target: Target) -> tuple[Plan, Schedule]:
-    """Random groups, and for every kernel a random Config of its space."""
-    plan = plan_groups(graph, draw(groupings(graph)), target)
-    chosen = {}
-    for digest, regions in plan.regions.items():
-        space = kernel_space(KnobLayout(regions, target))
+    """Random groups in random stages, values between them in random layouts, and for every kernel a random Config of its space."""
+    groups = draw(groupings(graph))
+    plan = plan_groups(
+        graph, groups, target, layouts=draw(layouts(graph)), stages=draw(stagings(graph, groups, target))
+    )
+
+    def drawn(regions: Regions, cores: int) -> tuple[Tiling, int]:
+        space = kernel_space(KnobLayout(regions, replace(target, cores=cores)))
         rows = sample(space, 1, np.random.default_rng(draw(st.integers(0, 2**31))), attempts=8)
         assume(len(rows) == 1)
-        chosen[digest] = tiling_of(space.decode(rows[0]), regions)
-    return plan, schedule_of(plan, chosen)
+        return tiling_of(space.decode(rows[0]), regions)
+
+    chosen = {digest: drawn(regions, target.cores) for digest, regions in plan.regions.items()}
+    beside = {seat: drawn(plan.regions[seat.digest], seat.cores) for seat in plan.seats}
+    return plan, schedule_of(plan, chosen, beside)
 
 
 def test_every_row_of_the_table_can_be_drawn() -> None:
