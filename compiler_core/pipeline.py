@@ -12,6 +12,7 @@ from typing import NamedTuple
 from compiler_core.errors import ConfigError
 from compiler_core.fuse import FusionPolicy, Group, group_greedily
 from compiler_core.graph import Graph
+from compiler_core.layouts import Layout, misplaced
 from compiler_core.lower import lower_kernel
 from compiler_core.ops import Unit
 from compiler_core.placement import lifetimes, place_values
@@ -41,6 +42,7 @@ class Plan:
 
     `stages` gives every group the cores it may use: all of them where it runs alone, else a range of its own.
     `kernels[g]` is None where group g is a host op. `regions` has one entry per distinct workload digest.
+    `layouts` as in a Schedule.
     """
 
     graph: Graph
@@ -49,12 +51,17 @@ class Plan:
     levels: Mapping[int, Level]
     kernels: tuple[Kernel | None, ...]
     regions: Mapping[str, Regions] = field(repr=False)
+    layouts: Mapping[int, Layout] = field(default_factory=dict)
+
+    @cached_property
+    def counts(self) -> Mapping[str, int]:
+        """How often the network runs each distinct kernel, by workload digest, in order of first use."""
+        return Counter(kernel.workload.digest for kernel in self.kernels if kernel is not None)
 
     @cached_property
     def stage_of(self) -> tuple[int, ...]:
         """The stage of every group."""
-        found = {placed.group: number for number, stage in enumerate(self.stages) for placed in stage}
-        return tuple(found[group] for group in range(len(self.groups)))
+        return tuple(_stage_of(self.stages, len(self.groups)))
 
     @cached_property
     def seats(self) -> Mapping[Seat, int]:
@@ -65,11 +72,6 @@ class Plan:
             for placed in stage
             if len(stage) > 1 and (kernel := self.kernels[placed.group]) is not None
         )
-
-    @cached_property
-    def counts(self) -> Mapping[str, int]:
-        """How often the network runs each distinct kernel, by workload digest, in order of first use."""
-        return Counter(kernel.workload.digest for kernel in self.kernels if kernel is not None)
 
 
 def plan_graph(graph: Graph, target: Target, policy: FusionPolicy | None = None) -> Plan:
@@ -83,24 +85,35 @@ def plan_groups(
     groups: Sequence[Group],
     target: Target,
     known: Mapping[str, Regions] | None = None,
+    layouts: Mapping[int, Layout] | None = None,
     stages: Sequence[Stage] | None = None,
 ) -> Plan:
-    """The Plan for given groups; `known` saves their analysis.
+    """The Plan for given groups, values between them as `layouts` says; `known` saves their analysis.
 
-    They run one after the other in the order given, each on all cores, unless `stages` says otherwise.
+    Layouts of values that stay inside a group are left out. Groups run one after the other in the order
+    given, each on all cores, unless `stages` says otherwise.
     """
     if stages is None:
         stages = [(Placed(group, CoreRange(0, target.cores)),) for group in range(len(groups))]
     stage_of = _stage_of(stages, len(groups))
     lives = lifetimes(graph, groups, stage_of, target)
     levels = place_values(lives, len(stages), int(target.llb_bytes * LLB_SHARE))
-    kernels = tuple(None if is_host(graph, group) else kernel_of(graph, group, levels) for group in groups)
+    laid = {life.value: layouts[life.value] for life in lives if life.value in layouts} if layouts else {}
+    kernels = _kernels(graph, groups, levels, laid)
     regions: dict[str, Regions] = {}
     for kernel in kernels:
         if kernel is not None and kernel.workload.digest not in regions:
             analysed = (known or {}).get(kernel.workload.digest)
             regions[kernel.workload.digest] = analysed or Regions(kernel.workload)
-    return Plan(graph, tuple(groups), tuple(stages), levels, kernels, regions)
+    return Plan(graph, tuple(groups), tuple(stages), levels, kernels, regions, laid)
+
+
+def _kernels(
+    graph: Graph, groups: Sequence[Group], levels: Mapping[int, Level], layouts: Mapping[int, Layout]
+) -> tuple[Kernel | None, ...]:
+    return tuple(
+        None if is_host(graph, group) else kernel_of(graph, group, levels, layouts) for group in groups
+    )
 
 
 def is_host(graph: Graph, group: Group) -> bool:
@@ -133,16 +146,19 @@ def schedule_of(
                 tilings[group], used = chosen[digest] if alone else (beside or {})[Seat(digest, cores.count)]
             placed.append(Placed(group, CoreRange(cores.first, used)))
         stages.append(tuple(placed))
-    return Schedule(plan.groups, tuple(stages), tuple(tilings), plan.levels)
+    return Schedule(plan.groups, tuple(stages), tuple(tilings), plan.levels, plan.layouts)
 
 
 def compile_graph(graph: Graph, schedule: Schedule, target: Target, plan: Plan | None = None) -> Program:
     """Lower every group of `schedule` and lay out the LLB.
 
-    A `plan` of the same groups and levels saves their analysis. ConfigError where a tiling is illegal or a
-    stage asks for more cores than there are.
+    A `plan` of the same groups and levels saves their analysis. ConfigError where a tiling or a layout is
+    illegal or a stage asks for more cores than there are.
     """
-    plan = plan if plan is not None and plan.groups == schedule.groups else _replan(graph, schedule)
+    for what in misplaced(graph, schedule.layouts):
+        raise ConfigError(what)
+    same = plan is not None and (plan.groups, plan.layouts) == (schedule.groups, schedule.layouts)
+    plan = plan if plan is not None and same else _replan(graph, schedule)
     stage_of = _stage_of(schedule.stages, len(schedule.groups))
     stages: list[tuple[KernelCall | HostCall, ...]] = []
     lowered: dict[tuple[str, Tiling, int], KernelCall] = {}
@@ -166,12 +182,9 @@ def compile_graph(graph: Graph, schedule: Schedule, target: Target, plan: Plan |
 
 
 def _replan(graph: Graph, schedule: Schedule) -> Plan:
-    kernels = tuple(
-        None if is_host(graph, group) else kernel_of(graph, group, schedule.levels)
-        for group in schedule.groups
-    )
+    kernels = _kernels(graph, schedule.groups, schedule.levels, schedule.layouts)
     regions = {k.workload.digest: Regions(k.workload) for k in kernels if k is not None}
-    return Plan(graph, schedule.groups, schedule.stages, schedule.levels, kernels, regions)
+    return Plan(graph, schedule.groups, schedule.stages, schedule.levels, kernels, regions, schedule.layouts)
 
 
 def _stage_of(stages: Sequence[Stage], groups: int) -> list[int]:

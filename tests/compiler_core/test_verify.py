@@ -8,6 +8,7 @@ import pytest
 
 from compiler_core.errors import VerifyError
 from compiler_core.kernel_rules import KERNEL_RULES
+from compiler_core.layouts import Layout
 from compiler_core.program import Action, HostCall, KernelCall, KernelProgram, Program
 from compiler_core.program_rules import PROGRAM_RULES
 from compiler_core.regions import Span
@@ -170,6 +171,17 @@ def _side_by_side(program: Program, one: int, other: int) -> Program:
     return replace(program, stages=(*stages, program.stages[one] + program.stages[other]))
 
 
+def _laid(program: Program, stage: int, operands: str) -> Program:
+    """The first input or output of a stage's kernel taken to lie with channels last."""
+    call = program.stages[stage][0]
+    assert isinstance(call, KernelCall)
+    workload = call.kernel.workload
+    laid = workload.laid({getattr(workload.graph, operands)[0]: Layout((0, 2, 3, 1))})
+    broken = replace(call, kernel=replace(call.kernel, workload=laid))
+    stages = [*program.stages[:stage], (broken,), *program.stages[stage + 1 :]]
+    return replace(program, stages=tuple(stages))
+
+
 # From a Program of three kernels, one after the other, on cores 0 and 1.
 PROGRAM_BREAKS: dict[tuple[str, str], Callable[[Program], Program]] = {
     ("order respects data", "a reader first"): lambda p: _with_stages(p, 1, 0, 2),
@@ -182,6 +194,9 @@ PROGRAM_BREAKS: dict[tuple[str, str], Callable[[Program], Program]] = {
     ("cores are disjoint", "shared in a stage"): lambda p: _side_by_side(p, 0, 1),
     ("llb is not shared", "two values overlap"): lambda p: replace(p, offsets={1: 0, 2: 140}),
     ("llb is not shared", "beyond the LLB"): lambda p: replace(p, offsets={1: 0, 2: 32 << 20}),
+    ("layouts agree", "read in another"): lambda p: _laid(p, 1, "inputs"),
+    ("layouts agree", "stored in another"): lambda p: _laid(p, 0, "outputs"),
+    ("layouts agree", "an output of the network"): lambda p: _laid(p, 2, "outputs"),
     ("llb is not shared", "before the LLB"): lambda p: replace(p, offsets={1: -1, 2: 144}),
 }
 

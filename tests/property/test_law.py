@@ -102,7 +102,7 @@ def stagings(draw: Draw, graph: Graph, groups: tuple[Group, ...], target: Target
 
 @st.composite
 def schedules(draw: Draw, graph: Graph, target: Target) -> tuple[Plan, Schedule]:
-    """Random groups in random stages, values between them in random layouts, and for every kernel a random Config of its space."""
+    """Random groups in random stages, random layouts between them, for every kernel a random Config."""
     groups = draw(groupings(graph))
     plan = plan_groups(
         graph, groups, target, layouts=draw(layouts(graph)), stages=draw(stagings(graph, groups, target))

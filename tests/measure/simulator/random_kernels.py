@@ -18,6 +18,7 @@ from compiler_core.regions import Regions
 from compiler_core.schedule import Tiling
 from compiler_core.target import Overheads, Target
 from tests.property.random_graphs import graphs
+from tests.property.random_layouts import layouts
 from tests.targets import small_target
 
 Draw = Callable[..., Any]
@@ -55,7 +56,8 @@ def kernels(draw: Draw) -> Case:
     """One kernel of a random network, tiled at random."""
     graph, _ = draw(graphs(most_steps=5))
     target = draw(chips())
-    plan = plan_groups(graph, group_greedily(graph, FusionPolicy()), target)
+    groups = group_greedily(graph, FusionPolicy())
+    plan = plan_groups(graph, groups, target, layouts=draw(layouts(graph)))
     regions = draw(st.sampled_from([plan.regions[d] for d in sorted(plan.regions)]))
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     for _ in range(8):
