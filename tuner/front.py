@@ -24,7 +24,7 @@ _AUGMENTED = 0.05
 
 
 def read_objectives(text: str) -> tuple[str, ...]:
-    """`latency,energy,peak_bytes` as objectives; UsageError unless they are two or three different ones."""
+    """`latency,energy,peak_bytes` as objectives, memory last; UsageError unless they are two or three."""
     names = [name.strip() for name in text.split(",")]
     if unknown := [name for name in names if name not in MEANT]:
         raise UsageError(
@@ -33,7 +33,8 @@ def read_objectives(text: str) -> tuple[str, ...]:
     objectives = tuple(dict.fromkeys(MEANT[name] for name in names))
     if len(objectives) != len(names) or len(names) < 2:
         raise UsageError(f"--objective {text!r} is no list of different objectives, as in latency,energy")
-    return objectives
+    # The plan decides about memory: kernels are searched, and an answer is published, for the others.
+    return tuple(sorted(objectives, key=lambda objective: objective == "memory"))
 
 
 def front_of(values: Floats) -> list[int]:

@@ -154,7 +154,8 @@ def objective_value(measurement: Measurement, objective: str) -> float | None:
     values = {
         "latency": measurement.latency_us,
         "energy": energy,
-        "memory": None if peak is None else float(peak),
+        # A network in one kernel keeps nothing between kernels, and no byte has no logarithm.
+        "memory": None if peak is None else float(max(peak, 1)),
         "edp": None if energy is None else energy * measurement.latency_us,
     }
     value = values[objective.partition(",")[0]]

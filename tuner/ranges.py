@@ -96,6 +96,8 @@ def run_range(
     Budgets are for the whole range: each tuned size gets its share. UsageError for a range that is empty or a
     level that measures nothing; else as `tuner.run.run`.
     """
+    if "," in objective:
+        raise UsageError(f"--objective {objective} asks for a front; a range takes one objective")
     others = dict(dims or {})
     _check(model, symbol, low, high, others)
     budget = budget_of(level, trials, time_limit_s)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from measure.results import Measurement
+from search_space.knobs import Config
 
 
 @dataclass(frozen=True)
@@ -77,8 +78,30 @@ class GroupReport:
 
 
 @dataclass(frozen=True)
+class FrontPoint:
+    """One Program of a front: its figures, how many kernels it has, and the network's Config."""
+
+    figures: Figures
+    kernels: int
+    config: Config
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, the number of kernels, and the Config with its digest."""
+        return {
+            **vars(self.figures),
+            "kernels": self.kernels,
+            "config_digest": self.config.digest,
+            "config": dict(self.config.items),
+        }
+
+
+@dataclass(frozen=True)
 class Report:
-    """The answer of `tune run`; `to_json` is its contract."""
+    """The answer of `tune run`; `to_json` is its contract.
+
+    `front` is there where several objectives were asked for: `objective` names them, `tuned` is the best in
+    the first.
+    """
 
     model: str
     graph_digest: str
@@ -100,6 +123,7 @@ class Report:
     verification: str
     timed_as: str
     wall_s: float
+    front: tuple[FrontPoint, ...] = ()
 
     @property
     def speedup(self) -> float:
@@ -132,4 +156,5 @@ class Report:
             "verification": self.verification,
             "timed_as": self.timed_as,
             "wall_s": self.wall_s,
+            "front": [point.to_json() for point in self.front],
         }

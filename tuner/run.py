@@ -12,15 +12,16 @@ from functools import partial
 from pathlib import Path
 
 from compiler_core.errors import UsageError
-from compiler_core.pipeline import Plan
 from db.records import Objective
 from db.runs import Guard
 from measure.pool import Pool
 from tuner.conclude import choose_kernels, conclude_network, recall_network
 from tuner.devices import own_pool, simulated_pool
 from tuner.events import Listener, Phase, silent
+from tuner.front import read_objectives
 from tuner.guess import guess_kernels, guess_network
 from tuner.kernel_search import SamplerFactory
+from tuner.network_front import measure_front, publish_first, recall_front
 from tuner.network_search import NetworkSearch
 from tuner.prior import prior_records
 from tuner.report import Report
@@ -59,6 +60,7 @@ def run(
 ) -> Report:
     """Tune the network in `model` for `target` and record everything in `database`.
 
+    Several objectives ("latency,energy,peak_bytes") ask for a front; published is the best in the first.
     Raises InputError (one line) for an unusable model, target, budget or database, DeviceError when nothing
     can be measured. A run that was cut off before goes on where its records end; of a budget that earlier
     runs have spent in part, the rest is spent. `asynchronous` keeps a wide farm busy and gives up that the
@@ -68,10 +70,17 @@ def run(
     start = time.monotonic()
     budget = budget_of(level, trials, time_limit_s)
     factory = sampler_factory(sampler)
-    with open_session(model, target, objective, dims, seed, database, on_event, guard, job) as session:
-        spent = session.book.spent()
+    objectives = read_objectives(objective) if "," in objective else (objective,)
+    if len(objectives) > 1 and budget == 0:
+        raise UsageError(f"--objective {objective} needs measurements; give -O 2 or --trials")
+    with open_session(model, target, objectives[0], dims, seed, database, on_event, guard, job) as session:
+        if len(objectives) > 1:
+            session.seek_front(objectives)
+        front = recall_front(session, budget) if session.objectives else ()
+        # A front of as many trials knows less of each objective alone: it is no answer to either question.
+        spent = session.book.spent() if len(objectives) == 1 else budget if front else 0
         if level >= 2 and spent >= budget and (known := recall_network(session)):
-            return summarise(session, known, StopReason.DATABASE, time.monotonic() - start)
+            return summarise(session, known, StopReason.DATABASE, time.monotonic() - start, front)
         if budget == 0:
             if level > 0:
                 session.planner.replan()
@@ -88,10 +97,14 @@ def run(
             missing = budget - spent if spent < budget else budget
             rule = StopRule(missing, time_limit_s=time_limit_s, regret=REGRET if level == 3 else None)
             draws = f"seed {seed} after {spent}" if 0 < spent < budget else f"seed {seed}"
-            reason, plans = _search(session, pool, rule, draws, sampler, factory, cancelled, asynchronous)
-            outcome = conclude_network(session, plans, pool)
-            session.book.close(reason, session.spent | {session.network.task.digest: budget}, session.regret)
-        return summarise(session, outcome, reason, time.monotonic() - start)
+            search, reason = _search(session, pool, rule, draws, sampler, factory, cancelled, asynchronous)
+            outcome = conclude_network(session, choose_kernels(session, search, pool), pool)
+            if session.objectives:
+                front = measure_front(session, search, pool)
+                outcome = publish_first(session, front, outcome, pool)
+            effort = {} if session.objectives else session.spent | {session.network.task.digest: budget}
+            session.book.close(reason, effort, session.regret)
+        return summarise(session, outcome, reason, time.monotonic() - start, front)
 
 
 def _search(
@@ -103,13 +116,19 @@ def _search(
     factory: SamplerFactory | None,
     cancelled: Callable[[], bool],
     asynchronous: bool,
-) -> tuple[StopReason, list[Plan]]:
-    """Spend the budget on the kernels, settle what each will run with, and name the plans worth measuring.
+) -> tuple[NetworkSearch, StopReason]:
+    """Spend the budget on the kernels.
 
     `draws` names the random choices: what earlier runs of a smaller budget drew is not drawn again.
     """
     book = session.book
-    settings = {"sampler": sampler, "time_limit_s": rule.time_limit_s, "regret": rule.regret}
+    settings: dict[str, object] = {
+        "sampler": sampler,
+        "time_limit_s": rule.time_limit_s,
+        "regret": rule.regret,
+    }
+    if session.objectives:
+        settings["objectives"] = session.objectives
     book.open(session.model.name, session.seed, rule.max_trials, settings)
     session.listener(Phase("plan", "which ops run together, by what records and drafts promise"))
     search = NetworkSearch(
@@ -137,7 +156,7 @@ def _search(
     )
     session.regret = search.regret(search.plan)
     session.listener(Phase("verify", "emulating the best kernels, and measuring them again"))
-    return reason, choose_kernels(session, search, pool)
+    return search, reason
 
 
 def budget_of(level: int, trials: int | None, time_limit_s: float | None) -> int:

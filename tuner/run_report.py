@@ -25,6 +25,7 @@ from db.repository import Repository
 from db.session import open_database
 from search_space.network import NetworkTask, network_schedule, numbered
 from search_space.rules import KnobLayout
+from tuner.network_front import front_of_trials, objectives_of
 from tuner.pictures import draw
 
 LATEST = 1_000
@@ -127,7 +128,7 @@ def _told(
     measured = [row for row in trials if row.key.workload_digest == network.digest]
     default_us = measured[0].trial.measurement.latency_us if measured else None
     tuned_us = None if best is None else best.latency_us
-    result = {
+    result: dict[str, Any] = {
         "graph_digest": network.digest,
         "target": chip.name,
         "default": {"latency_us": default_us},
@@ -150,6 +151,9 @@ def _told(
         "regret_estimate": None if run is None else run.regret_estimate,
         "verification": None if best is None else str(best.verification),
     }
+    if run is not None and (objectives := objectives_of(run.asked.settings)):
+        result["objectives"] = objectives
+        result["front"] = [point.to_json() for point in front_of_trials(trials, network.digest, objectives)]
     points = _convergence(trials, kernels)
     return RunReport(title, run, str(objective), result, points, draw(program, plan, chip))
 

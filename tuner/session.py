@@ -9,8 +9,8 @@ from typing import Self
 from compiler_core.errors import UsageError
 from compiler_core.graph import Graph
 from compiler_core.onnx_import.importer import ImportedModel, import_model
-from compiler_core.pipeline import Plan, plan_graph, plan_groups
-from compiler_core.schedule import Schedule
+from compiler_core.pipeline import Plan, Seat, plan_graph, plan_groups
+from compiler_core.schedule import Schedule, Stage
 from compiler_core.target import Target
 from compiler_core.target_file import load_target, target_text
 from cost_model.analytic import graph_bound_cycles
@@ -19,12 +19,20 @@ from db.repository import Repository
 from db.runs import Guard
 from db.session import open_database
 from search_space.knobs import Config
-from search_space.network import Numbered, kernel_configs, network_config, network_schedule, numbered
+from search_space.network import (
+    Numbered,
+    beside_configs,
+    kernel_configs,
+    network_config,
+    network_schedule,
+    numbered,
+)
 from tuner.book import Book
 from tuner.events import Listener, Phase, silent
 from tuner.kernel_search import SearchSettings
 from tuner.planner import Planner
 from tuner.prices import Prices, draft_us
+from tuner.side_by_side import share_of
 from tuner.tasks import KernelTask
 
 
@@ -39,9 +47,11 @@ class Choice:
 
 @dataclass
 class Session:
-    """The pieces of a run, made once and used down the main path; `choices` and `spent` fill on the way.
+    """The pieces of a run, made once and used down the main path; `choices` and `spent` fill on the way,
+    `beside` with what kernels run on a part of the chip.
 
-    `base` is the -O0 plan, `plan` the one the answer runs. A `with` block closes the database.
+    `base` is the -O0 plan, `plan` the one the answer runs, `objectives` are those of a front where one is
+    sought. A `with` block closes the database.
     """
 
     model: ImportedModel
@@ -53,8 +63,10 @@ class Session:
     settings: SearchSettings
     listener: Listener = silent
     choices: dict[str, Choice] = field(default_factory=dict)
+    beside: dict[Seat, Choice] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
     regret: float | None = None
+    objectives: tuple[str, ...] = ()
     _known: dict[str, Best] = field(default_factory=dict)
     _looked_up: set[str] = field(default_factory=set)
 
@@ -97,6 +109,12 @@ class Session:
         """Config and latency in us of the kernels that the database knows, by workload digest."""
         return {digest: (self._known[digest].config, us) for digest, us in self.recall(tasks).items()}
 
+    def seek_front(self, objectives: tuple[str, ...]) -> None:
+        """Search kernels for several objectives, as far as they add up over kernels."""
+        adding = [objective for objective in objectives if objective != Objective.MEMORY]
+        self.objectives = objectives
+        self.settings = replace(self.settings, objective=",".join(adding))
+
     def adopt(self, config: Config) -> None:
         """Make `config` the answer: its plan, and its choice for every kernel that has another or none."""
         self.planner.plan, _ = self.schedule_of(config)
@@ -105,6 +123,13 @@ class Session:
             present = self.choices.get(task.digest)
             if present is None or present.config != chosen[task.digest]:
                 self.choices[task.digest] = self._choice(task, chosen[task.digest])
+        for seat, shared in beside_configs(config, self.plan).items():
+            if seat not in self.beside or self.beside[seat].config != shared:
+                self.beside[seat] = Choice(shared, draft_us(self.seated(seat), shared), "guessed")
+
+    def seated(self, seat: Seat) -> KernelTask:
+        """A kernel of the plan on a part of the chip."""
+        return KernelTask(self.plan.regions[seat.digest], share_of(self.target, seat.cores))
 
     def _choice(self, task: KernelTask, config: Config) -> Choice:
         best = self.known.get(task.digest)
@@ -125,7 +150,23 @@ class Session:
 
     def config_of(self, plan: Plan) -> Config:
         """The network's Config under another plan, with every kernel as chosen."""
-        return network_config(plan, {d: self.choices[d].config for d in plan.counts}, self.network)
+        chosen = {digest: self.choices[digest].config for digest in plan.counts}
+        return network_config(plan, chosen, self.network, {s: self.beside[s].config for s in plan.seats})
+
+    @property
+    def sum_us(self) -> float:
+        """The plan's stages added up, each as long as its slowest kernel measured alone."""
+        return sum(
+            max((choice.latency_us for _, choice in self.choices_of(stage)), default=0.0)
+            for stage in self.plan.stages
+        )
+
+    def choices_of(self, stage: Stage) -> list[tuple[Seat, Choice]]:
+        """What the kernels of one stage of the plan run with, and where."""
+        kernels = [(self.plan.kernels[each.group], each.cores.count) for each in stage]
+        seats = [Seat(kernel.workload.digest, cores) for kernel, cores in kernels if kernel is not None]
+        alone = len(stage) == 1
+        return [(seat, self.choices[seat.digest] if alone else self.beside[seat]) for seat in seats]
 
     @cached_property
     def default_config(self) -> Config:
@@ -136,10 +177,16 @@ class Session:
 
     def schedule_of(self, config: Config) -> tuple[Plan, Schedule]:
         """What a Config of the network means, in the model's own numbers."""
-        _, canonical = network_schedule(self.network.task, config, self.target)
+        there, canonical = network_schedule(self.network.task, config, self.target)
         groups = tuple(tuple(sorted(self.network.ops[op] for op in group)) for group in canonical.groups)
-        plan = plan_groups(self.graph, groups, self.target, self.planner.prices.regions())
-        return plan, replace(canonical, groups=groups, levels=plan.levels)
+        producer = self.network.task.graph.producer
+        laid = {
+            self.graph.ops[self.network.ops[producer[value]]].result: layout
+            for value, layout in there.layouts.items()
+        }
+        known, stages = self.planner.prices.regions(), there.stages
+        plan = plan_groups(self.graph, groups, self.target, known, laid, stages)
+        return plan, replace(canonical, groups=groups, levels=plan.levels, layouts=plan.layouts)
 
 
 def open_session(

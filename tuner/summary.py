@@ -3,13 +3,19 @@
 from compiler_core.onnx_import.host_work import host_work
 from tuner.gap import explain_gap
 from tuner.grouping import Boundary
-from tuner.report import Figures, GroupReport, KernelReport, Outcome, Report
+from tuner.report import Figures, FrontPoint, GroupReport, KernelReport, Outcome, Report
 from tuner.session import Session
 from tuner.stopping import StopReason
 from tuner.tasks import KernelTask
 
 
-def summarise(session: Session, outcome: Outcome, reason: StopReason, wall_s: float) -> Report:
+def summarise(
+    session: Session,
+    outcome: Outcome,
+    reason: StopReason,
+    wall_s: float,
+    front: tuple[FrontPoint, ...] = (),
+) -> Report:
     """Everything `tune run` answers, from the choices and the network's figures."""
     target = session.target
     kernels = tuple(_kernel(session, task) for task in session.tasks)
@@ -18,14 +24,12 @@ def summarise(session: Session, outcome: Outcome, reason: StopReason, wall_s: fl
         graph_digest=session.network.task.digest,
         target=target.name,
         target_digest=target.digest,
-        objective=session.settings.objective,
+        objective=",".join(session.objectives) or session.settings.objective,
         default=outcome.default,
         tuned=outcome.tuned,
         bound=Figures(session.bound_us, session.bound_us * target.cycles_per_us),
         gap=explain_gap(session, outcome.tuned.latency_us),
-        sum_of_kernels_us=sum(
-            count * session.choices[digest].latency_us for digest, count in session.plan.counts.items()
-        ),
+        sum_of_kernels_us=session.sum_us,
         trials=sum(session.spent.values()),
         cache_hits=sum(kernel.source == "database" for kernel in kernels),
         kernels=kernels,
@@ -36,6 +40,7 @@ def summarise(session: Session, outcome: Outcome, reason: StopReason, wall_s: fl
         verification=outcome.verification,
         timed_as=_timed_as(session),
         wall_s=wall_s,
+        front=front,
     )
 
 
@@ -74,7 +79,7 @@ def _groups(session: Session) -> tuple[GroupReport, ...]:
 def _why_apart(session: Session, boundary: Boundary) -> str:
     if boundary.whole is None or boundary.whole_us is None:
         return f"{boundary.consumer}: {boundary.reason}"
-    measured = session.planner.prices.is_measured(boundary.whole, session.planner.levels)
+    measured = session.planner.is_measured(boundary.whole)
     how = "measured" if measured else "expected"
     return f"{boundary.consumer}: {how} {boundary.whole_us:.2f} us together, {boundary.parts_us:.2f} us apart"
 

@@ -11,6 +11,13 @@ Model = Annotated[Path, typer.Argument(help="The ONNX file.")]
 TargetName = Annotated[str, typer.Option("--target", help="A preset (tune targets list) or a TOML file.")]
 Database = Annotated[str, typer.Option("--db", help="SQLite file, or postgresql://user@host/name.")]
 Objective = Annotated[str, typer.Option(help="What to make small: latency, energy, memory or edp.")]
+RunObjective = Annotated[
+    str,
+    typer.Option(
+        "--objective",
+        help="latency, energy, memory or edp; several, as latency,energy,peak_bytes, give a front.",
+    ),
+]
 Dims = Annotated[
     list[str] | None, typer.Option("--dim", help="A value for a symbolic dim, as batch=1; repeatable.")
 ]
@@ -67,8 +74,13 @@ def write_json(value: object, where: str) -> None:
     text = json.dumps(value, indent=2, allow_nan=False)
     if where == "-":
         typer.echo(text)
-        return
+    else:
+        write_text(text + "\n", Path(where))
+
+
+def write_text(text: str, where: Path) -> None:
+    """`text` into a file; UsageError when that cannot be."""
     try:
-        Path(where).write_text(text + "\n")
+        where.write_text(text, encoding="utf-8")
     except OSError as error:
         raise UsageError(f"cannot write {where}: {error.strerror}") from None

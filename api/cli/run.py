@@ -1,5 +1,6 @@
 """`tune run`: tune a network, with progress, and print the answer."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,19 +10,20 @@ from api.cli.options import (
     Database,
     JsonFile,
     Model,
-    Objective,
     RangedDims,
+    RunObjective,
     Seed,
     TargetName,
     read_ranges,
     write_json,
+    write_text,
 )
 from api.cli.verbs import verb_app
 from compiler_core.errors import UsageError
 
 if TYPE_CHECKING:
     from tuner.ranges import RangeReport
-    from tuner.report import Report
+    from tuner.report import Figures, Report
 
 app = verb_app()
 
@@ -36,7 +38,7 @@ def run(
     ] = 2,
     trials: Annotated[int | None, typer.Option(help="Measurements to spend; default by level.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which the search stops.")] = None,
-    objective: Objective = "latency",
+    objective: RunObjective = "latency",
     dim: RangedDims = None,
     sampler: Annotated[str | None, typer.Option(help="tilewright, random, tpe or nsga2.")] = None,
     seed: Seed = 0,
@@ -51,17 +53,21 @@ def run(
     asynchronous: Annotated[
         bool, typer.Option("--asynchronous", help="Keep a wide farm busy; no run is like another then.")
     ] = False,
+    svg: Annotated[Path | None, typer.Option(help="A picture of the front, where there is one.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Find tiles, buffering and cores that run MODEL fastest on a target, and keep them in the database.
 
     A second run with the same budget is answered from the database; an interrupted one goes on where its
     records end. With a range (--dim seq=1..2048) a few sizes share the budget, and every size of the range is
-    answered from then on.
+    answered from then on. Several objectives (latency,energy,peak_bytes) give the front: every schedule that
+    none beats in all of them.
     """
     from api.cli.progress import watching
     from tuner.run import run as tune
 
+    if svg is not None and "," not in objective:
+        raise UsageError("--svg draws a front; give several objectives, as in --objective latency,energy")
     dims, ranges = read_ranges(dim)
     if ranges:
         from tuner.ranges import run_range
@@ -113,10 +119,21 @@ def run(
             asynchronous=asynchronous,
             on_event=listener,
         )
+    if svg is not None:
+        write_text(front_picture(report), svg)
     if json_file is not None:
         write_json(report.to_json(), json_file)
     if json_file != "-":
         typer.echo(as_text(report))
+
+
+def front_picture(report: "Report") -> str:
+    """The front as SVG."""
+    from api.pages.drawings import front
+    from api.pages.story import Tale
+
+    found = {"front": report.to_json()["front"], "objectives": report.objective.split(",")}
+    return front(Tale((), found, {}, ""))
 
 
 def range_text(found: "RangeReport") -> str:
@@ -157,6 +174,9 @@ def as_text(report: "Report") -> str:
             f"  {at:4d}  {' '.join(group.ops)}{''.join(f' ! {why}' for why in group.apart)}"
             for at, group in enumerate(report.groups)
         ]
+    if report.front:
+        lines.append(f"front      {report.objective}")
+        lines += [f"  {_figures_text(point.figures)}   {point.kernels} kernels" for point in report.front]
     if report.host_ops:
         lines += [
             f"host op    {op['op_type']} {op['node']}: {op['macs_share']:.1%} of the MACs, "
@@ -164,3 +184,13 @@ def as_text(report: "Report") -> str:
             for op in report.host_ops
         ]
     return "\n".join(lines)
+
+
+def _figures_text(figures: "Figures") -> str:
+    energy, peak = figures.energy_uj, figures.peak_bytes
+    told = [
+        f"{figures.latency_us:12.2f} us",
+        *([] if energy is None else [f"{energy:12.2f} uJ"]),
+        *([] if peak is None else [f"{peak:12d} bytes"]),
+    ]
+    return "".join(told)

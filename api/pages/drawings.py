@@ -1,13 +1,33 @@
 """The drawings of a job, each a function of its Tale."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from api.pages.story import Tale
 from api.pages.svg import BLUE, BOTTOM, FAINT, GREEN, LEFT, ORANGE, TOP, Drawing, across, up
 
+FIGURES = {"latency_us": "us", "energy_uj": "uJ", "peak_bytes": "bytes"}
 MOST_ROWS = 24
 ROW = 18
+
+
+def front(story: Tale) -> str:
+    """The Programs that no other beats in all objectives, over the two that differ most among them."""
+    assert story.result is not None, "drawable says so"
+    points = story.result["front"]
+    ranges = {key: _range(points, key) for key in FIGURES if points[0][key] is not None}
+    across_key, up_key = sorted(ranges, key=lambda key: -ranges[key][1] / max(ranges[key][0], 1e-9))[:2]
+    names = " and ".join(story.result["objectives"])
+    drawing = Drawing("Front", f"{len(points)} programs of which none is beaten in {names} at once.")
+    x, y = (
+        axis(ranges[key][0] * 0.98, ranges[key][1] * 1.02)
+        for axis, key in ((across, across_key), (up, up_key))
+    )
+    drawing.axes(x, y, FIGURES[across_key], FIGURES[up_key])
+    for point in points:
+        says = ", ".join(f"{point[key]:.6g} {FIGURES[key]}" for key in ranges)
+        drawing.dot(x(point[across_key]), y(point[up_key]), 5, BLUE, f"{says}, {point['kernels']} kernels")
+    return str(drawing)
 
 
 def convergence(story: Tale) -> str:
@@ -122,12 +142,18 @@ def memory(story: Tale) -> str:
 
 
 DRAWINGS: Mapping[str, Callable[[Tale], str]] = {
+    "front": front,
     "convergence": convergence,
     "kernels": kernels,
     "roofline": roofline,
     "timeline": timeline,
     "memory": memory,
 }
+
+
+def _range(points: Sequence[Mapping[str, Any]], key: str) -> tuple[float, float]:
+    values = [float(point[key]) for point in points]
+    return min(values), max(values)
 
 
 def _total(kernel: Mapping[str, Any]) -> float:

@@ -46,6 +46,7 @@ class Tale:
         """Names of the drawings that there is something to draw for."""
         kernels = self.result.get("kernels", ()) if self.result else ()
         have = {
+            "front": bool(self.result and self.result.get("front")),
             "convergence": bool(self.points),
             "kernels": any(kernel["latency_us"] for kernel in kernels),
             "roofline": any(stage["macs"] for stage in self.pictures.get("stages", ())),

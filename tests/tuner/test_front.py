@@ -39,7 +39,7 @@ def logs_of(trials: list[Trial]) -> Floats:
 
 def test_objectives_are_read_by_any_of_their_names() -> None:
     assert read_objectives("latency, energy,peak_bytes") == OBJECTIVES
-    assert read_objectives("energy,latency") == ("energy", "latency")
+    assert read_objectives("peak_bytes,energy,latency") == ("energy", "latency", "memory")
     for text, reason in (
         ("latency,edp", "'edp' cannot be part of a front"),
         ("latency,latency", "no list of different objectives"),
