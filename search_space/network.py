@@ -4,6 +4,7 @@
                          "0|1@24+2 3@8|..."   side by side: 24 of the cores for one group, 8 for the other
     kernel_<16 hex>      '{"tile_0": 1, ...}' the Config of every kernel of that workload digest
     kernel_<16 hex>@24   '{"tile_0": 1, ...}' the same where it runs beside others on 24 cores
+    layouts              "0:0.2.3.1|3:..."    the Layout of what an op makes; only where one has any
 
 Where values live follows from groups and order, so it is not written down.
 """
@@ -12,12 +13,14 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from operator import itemgetter
 
 import numpy as np
 
-from compiler_core.errors import ConfigError
+from compiler_core.errors import ConfigError, RecordError
 from compiler_core.fuse import Group
 from compiler_core.graph import Graph
+from compiler_core.layouts import Layout, layout_from, misplaced
 from compiler_core.pipeline import Plan, Seat, plan_groups, schedule_of
 from compiler_core.schedule import CoreRange, Placed, Schedule, Stage
 from compiler_core.target import Target
@@ -25,7 +28,7 @@ from compiler_core.workload import graph_digest, number_network
 from search_space.codec import tiling_of
 from search_space.knobs import Config
 
-GROUPS = "groups"
+GROUPS, LAYOUTS = "groups", "layouts"
 _KERNEL = "kernel_"
 
 
@@ -87,7 +90,11 @@ def network_config(
     """
     kernels = {_KERNEL + digest[:16]: chosen[digest].to_json() for digest in sorted(plan.regions)}
     seats = {_seat(seat): (beside or {})[seat].to_json() for seat in sorted(plan.seats)}
-    return Config(((GROUPS, stages_text(plan, network.number_of)), *kernels.items(), *seats.items()))
+    made = ((network.number_of[plan.graph.producer[value]], layout) for value, layout in plan.layouts.items())
+    laid = "|".join(f"{op}:{layout}" for op, layout in sorted(made, key=itemgetter(0)))
+    layouts = [(LAYOUTS, laid)] if laid else []
+    stages = stages_text(plan, network.number_of)
+    return Config(((GROUPS, stages), *kernels.items(), *seats.items(), *layouts))
 
 
 def network_schedule(task: NetworkTask, config: Config, target: Target) -> tuple[Plan, Schedule]:
@@ -96,13 +103,28 @@ def network_schedule(task: NetworkTask, config: Config, target: Target) -> tuple
     ConfigError when a group is not one of this network, or a kernel has no Config.
     """
     groups, stages = _stages_of(config, task.graph, target)
-    plan = plan_groups(task.graph, groups, target, stages=stages)
+    plan = plan_groups(task.graph, groups, target, None, layouts_of_config(config, task.graph), stages)
     configs, beside = kernel_configs(config, plan), beside_configs(config, plan)
     return plan, schedule_of(
         plan,
         {digest: tiling_of(configs[digest], regions) for digest, regions in plan.regions.items()},
         {seat: tiling_of(each, plan.regions[seat.digest]) for seat, each in beside.items()},
     )
+
+
+def layouts_of_config(config: Config, graph: Graph) -> Mapping[int, Layout]:
+    """The Layout of every value that has one; ConfigError where it cannot have it."""
+    text = dict(config.items).get(LAYOUTS)
+    layouts: dict[int, Layout] = {}
+    try:
+        for entry in str(text).split("|") if text is not None else ():
+            op, layout = entry.split(":")
+            layouts[graph.ops[int(op)].result] = layout_from(layout)
+    except (ValueError, IndexError, RecordError):
+        raise ConfigError(f"the network's config lists its layouts as {json.dumps(text)[:80]}") from None
+    for what in misplaced(graph, layouts):
+        raise ConfigError(f"the network's config is illegal: {what}")
+    return layouts
 
 
 def kernel_configs(config: Config, plan: Plan) -> Mapping[str, Config]:

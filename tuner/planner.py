@@ -2,12 +2,16 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
+from compiler_core.fuse import Group
 from compiler_core.kernel_order import order_groups
+from compiler_core.layouts import Layout
 from compiler_core.pipeline import Plan, plan_groups
 from compiler_core.target import Target
 from compiler_core.workload import Level
 from tuner.grouping import Boundary, Grouping, as_they_are, merge_while_it_pays
+from tuner.layout_search import lay_out
 from tuner.prices import Prices
 from tuner.tasks import KernelTask
 
@@ -19,7 +23,8 @@ SWITCH = 0.995
 class Planner:
     """`base` is the -O0 plan; `plan` the cheapest known under `prices`, with the `grouping` it came from.
 
-    Without `fuses` the base plan stays.
+    Without `fuses` the base plan stays. `layouts` of the values between kernels are chosen once, before
+    anything is measured: under others every kernel that touches them would be another kernel.
     """
 
     base: Plan
@@ -28,6 +33,7 @@ class Planner:
     plan: Plan = field(init=False)
     grouping: Grouping | None = None
     tasks: dict[str, KernelTask] = field(default_factory=dict)
+    layouts: Mapping[int, Layout] = field(default_factory=dict)
     fuses: bool = True
 
     def __post_init__(self) -> None:
@@ -40,25 +46,33 @@ class Planner:
 
     def boundaries(self) -> tuple[Boundary, ...]:
         """Why neighbouring groups of the present plan are not one kernel."""
-        levels = self.levels
-        return as_they_are(
-            self.base.graph, self.plan.groups, lambda group: self.prices.of(group, levels)
-        ).boundaries
+        return as_they_are(self.base.graph, self.plan.groups, self.price).boundaries
 
     def replan(self) -> Plan:
         """Merge groups under today's prices; keep the present plan where nothing promises to be faster."""
         if not self.fuses:
             return self.plan
-        levels = self.levels
-        grouping = merge_while_it_pays(
-            self.base.graph, self.base.groups, lambda group: self.prices.of(group, levels)
-        )
-        present_us = sum(self.prices.of(group, levels) for group in self.plan.groups)
+        graph, levels = self.base.graph, self.levels
+        if self.grouping is None:
+            self.layouts = lay_out(
+                graph, self.base.groups, lambda group, laid: self.prices.of(group, levels, laid)
+            )
+        price = partial(self.prices.of, levels=levels, layouts=self.layouts)
+        grouping = merge_while_it_pays(graph, self.base.groups, price)
+        present_us = sum(map(price, self.plan.groups))
         if self.grouping is None or grouping.price_us < SWITCH * present_us:
             self.grouping = grouping
-            groups = order_groups(self.base.graph, grouping.groups, self.target)
-            self.plan = plan_groups(self.base.graph, groups, self.target, self.prices.regions())
+            groups = order_groups(graph, grouping.groups, self.target)
+            self.plan = plan_groups(graph, groups, self.target, self.prices.regions(), self.layouts)
         return self.plan
+
+    def price(self, group: Group) -> float:
+        """Microseconds of a group as one kernel, operands as in the present plan; 0 for a host op."""
+        return self.prices.of(group, self.levels, self.plan.layouts)
+
+    def is_measured(self, group: Group) -> bool:
+        """Whether this run measured a group as one kernel, operands as in the present plan."""
+        return self.prices.is_measured(group, self.levels, self.plan.layouts)
 
     def tasks_of(self, plan: Plan) -> tuple[KernelTask, ...]:
         """A task per distinct kernel of `plan`, in order of first use; the same objects at every call."""

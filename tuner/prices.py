@@ -12,6 +12,7 @@ import numpy as np
 
 from compiler_core.fuse import Group
 from compiler_core.graph import Graph
+from compiler_core.layouts import Layout
 from compiler_core.pipeline import is_host
 from compiler_core.regions import Regions
 from compiler_core.target import Target
@@ -54,19 +55,19 @@ class Prices:
     kernels: dict[str, Priced] = field(default_factory=dict)
     _recorded: dict[str, float] = field(default_factory=dict)
 
-    def of(self, group: Group, levels: Mapping[int, Level]) -> float:
-        """Microseconds of `group` as one kernel whose operands live as `levels` says; 0 for a host op."""
+    def of(self, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]) -> float:
+        """Microseconds of `group` as one kernel whose operands live and lie so; 0 for a host op."""
         if is_host(self.graph, group):
             return 0.0
-        workload = kernel_of(self.graph, group, levels).workload
+        workload = kernel_of(self.graph, group, levels, layouts).workload
         priced, digest = self.priced(workload), workload.digest
         expected = min(self._recorded.get(digest, float("inf")), priced.guess_us * self.correction)
         best_us, trials = self.measured.get(digest, (float("inf"), 0))
         return best_us if trials >= SETTLED else min(best_us, expected)
 
-    def is_measured(self, group: Group, levels: Mapping[int, Level]) -> bool:
+    def is_measured(self, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]) -> bool:
         """Whether this run measured the group as one kernel."""
-        return kernel_of(self.graph, group, levels).workload.digest in self.measured
+        return kernel_of(self.graph, group, levels, layouts).workload.digest in self.measured
 
     @property
     def correction(self) -> float:

@@ -192,7 +192,7 @@ def _run(length: Ints, extent: Ints, blocked: int, block: int) -> int:
     if block > 1:
         run = length[blocked]
         if run < block:
-            return run
+            return int(run)
         run = block
     for term in range(extent.shape[0] - 1, -1, -1):
         if extent[term] < 0:

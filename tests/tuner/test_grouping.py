@@ -93,7 +93,7 @@ def test_what_is_not_fused_says_why(tmp_path: Path) -> None:
     assert boundary.parts_us > 0.0
     assert (
         boundary
-        == as_they_are(graph, plan.groups, lambda group: planner.prices.of(group, planner.levels)).boundaries[
+        == as_they_are(graph, plan.groups, planner.price).boundaries[
             0
         ]
     )
