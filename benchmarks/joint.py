@@ -1,6 +1,7 @@
 """The joint bench: whole networks tuned with fusion, tiles and budget decided together, beside simpler ways.
 
-    joint        groups by price, planned anew three times from what was measured (what `tune run` does)
+    joint        groups by price, planned anew three times from what was measured, and groups side by side on
+                 cores of their own where that is faster (what `tune run` does)
     staged       groups settled first (elementwise epilogues only), then tiles, in the same budget
     drafts_only  groups settled first, by drafts, then tiles
     gradient, round_robin   joint, but the budget goes where MetaSchedule's gradient says, or to all in turn
@@ -19,7 +20,7 @@ from benchmarks.journal import Journal
 from benchmarks.networks import Network, light_networks, load_bound, networks_of
 from benchmarks.schedulers import gradient, round_robin
 from compiler_core.graph import Graph
-from compiler_core.pipeline import compile_graph, default_schedule, plan_graph, schedule_of
+from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_graph, schedule_of
 from compiler_core.target import Target
 from compiler_core.target_file import load_target
 from cost_model.analytic import graph_bound_cycles
@@ -31,9 +32,11 @@ from tuner.events import Event, Measured
 from tuner.kernel_search import SearchSettings
 from tuner.network_search import REPLANS, NetworkSearch
 from tuner.planner import Planner
-from tuner.prices import Prices
+from tuner.prices import Prices, draft_us
 from tuner.scheduler import Choose, next_task
+from tuner.side_by_side import Seats, Tried, share_cores
 from tuner.stopping import StopRule
+from tuner.tasks import KernelTask
 
 BUDGET = 512
 TARGET = "ascend910"
@@ -48,14 +51,15 @@ class Method:
     """One way to tune a network."""
 
     fuses: bool = True
+    shares: bool = True
     replans: tuple[float, ...] = REPLANS
     choose: Choose = next_task
 
 
 METHODS: Mapping[str, Method] = {
     "joint": Method(),
-    "staged": Method(fuses=False),
-    "drafts_only": Method(replans=()),
+    "staged": Method(fuses=False, shares=False),
+    "drafts_only": Method(replans=(), shares=False),
     "gradient": Method(choose=gradient),
     "round_robin": Method(choose=round_robin),
 }
@@ -151,6 +155,10 @@ def tuned(graph: Graph, target: Target, method: Method, seed: int, budget: int) 
         compile_graph(graph, default_schedule(base, target), target, base), graph, target
     ).latency_us
     found = min(default, *(_whole_us(search, planner, plan, graph, target) for plan in search.plans))
+    shared, stages = (
+        _side_by_side(search, planner, graph, target) if method.shares else (None, len(search.plan.groups))
+    )
+    found = min(found, shared or found)
     bound = graph_bound_cycles(graph, target) / target.cycles_per_us
     return {
         "default_us": default,
@@ -158,6 +166,7 @@ def tuned(graph: Graph, target: Target, method: Method, seed: int, budget: int) 
         "bound_us": bound,
         "gap": found / bound,
         "kernels": len(search.plan.groups),
+        "stages": stages,
         "plans": len(search.plans),
         "trials": search.trials,
         "stop_reason": str(reason),
@@ -166,16 +175,42 @@ def tuned(graph: Graph, target: Target, method: Method, seed: int, budget: int) 
     }
 
 
-def _whole_us(search: NetworkSearch, planner: Planner, plan: Any, graph: Graph, target: Target) -> float:
+def _whole_us(search: NetworkSearch, planner: Planner, plan: Plan, graph: Graph, target: Target) -> float:
     """The simulated latency of a plan with every kernel at its best, or at its guess."""
-    chosen = {}
-    for task in planner.tasks_of(plan):
-        ranked = search.ranked(task.digest)
-        priced = planner.prices.kernels.get(task.digest)
-        guess = priced.guess if priced is not None and priced.guess is not None else task.default
-        chosen[task.digest] = tiling_of(ranked[0][0] if ranked else guess, task.regions)
+    chosen = {
+        task.digest: tiling_of(_tried(search, planner, task)[0][1], task.regions)
+        for task in planner.tasks_of(plan)
+    }
     program = compile_graph(graph, schedule_of(plan, chosen), target, plan)
     return simulate_program(program, graph, target).latency_us
+
+
+def _side_by_side(
+    search: NetworkSearch, planner: Planner, graph: Graph, target: Target
+) -> tuple[float | None, int]:
+    """The simulated latency of the last plan with groups side by side, if any promise to gain; its stages."""
+    plan = search.plan
+    tasks = {task.digest: task for task in planner.tasks_of(plan)}
+    tried = {digest: _tried(search, planner, task) for digest, task in tasks.items()}
+    shared = share_cores(plan, Seats(target, tasks, tried))
+    if shared is None:
+        return None, len(plan.stages)
+    chosen = {digest: tiling_of(tried[digest][0][1], task.regions) for digest, task in tasks.items()}
+    beside = {
+        seat: tiling_of(config, plan.regions[seat.digest]) for seat, (_, config) in shared.seats.items()
+    }
+    program = compile_graph(graph, schedule_of(shared.plan, chosen, beside), target, shared.plan)
+    return simulate_program(program, graph, target).latency_us, len(shared.plan.stages)
+
+
+def _tried(search: NetworkSearch, planner: Planner, task: KernelTask) -> Tried:
+    """Measured Configs of a kernel, best first, or its guess."""
+    ranked = [(m.latency_us, config) for config, m in search.ranked(task.digest) if m.latency_us is not None]
+    if ranked:
+        return ranked
+    priced = planner.prices.kernels.get(task.digest)
+    guess = priced.guess if priced is not None and priced.guess is not None else task.default
+    return [(draft_us(task, guess), guess)]
 
 
 def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from tuner.network_search import NetworkSearch
 from tuner.problem import objective_value
 from tuner.report import Figures, Outcome
 from tuner.session import Choice, Session
+from tuner.side_by_side import Seats, share_cores
 from tuner.tasks import KernelTask
 
 CHECKED = 4
@@ -29,7 +30,8 @@ def choose_kernels(session: Session, search: NetworkSearch, pool: Pool) -> list[
     """Settle the kernels of the most promising plans, and return these, best first.
 
     A kernel runs the best Config that is checked and confirmed, never a worse one than was known before. A
-    plan with a kernel that has none is not among them.
+    plan with a kernel that has none is not among them. Behind them come those that promise to be faster with
+    groups side by side.
     """
     session.spent |= search.spent
     sums = [(search.sum_us(plan), -at) for at, plan in enumerate(search.plans)]
@@ -40,7 +42,28 @@ def choose_kernels(session: Session, search: NetworkSearch, pool: Pool) -> list[
             if task.digest not in session.choices:
                 choice = _choice(session, task, search, pool)
                 session.choices |= {task.digest: choice} if choice else {}
-    return [plan for plan in plans if set(plan.counts) <= set(session.choices)]
+    plans = [plan for plan in plans if set(plan.counts) <= set(session.choices)]
+    return [*plans, *_side_by_side(session, search, plans)]
+
+
+def _side_by_side(session: Session, search: NetworkSearch, plans: list[Plan]) -> Iterator[Plan]:
+    """The plans with groups side by side, where that promises to be faster; `session.beside` fills."""
+    tasks = {task.digest: task for plan in plans for task in session.planner.tasks_of(plan)}
+    tried = {digest: tuple(_tried(session.choices[digest], search.ranked(digest))) for digest in tasks}
+    seats = Seats(session.target, tasks, tried, session.seed)
+    for shared in (share_cores(plan, seats) for plan in plans):
+        if shared is not None:
+            for seat, (us, config) in shared.seats.items():
+                session.beside[seat] = Choice(config, us, "guessed")
+            yield shared.plan
+
+
+def _tried(choice: Choice, ranked: list[tuple[Config, Measurement]]) -> Iterator[tuple[float, Config]]:
+    """What a kernel runs with alone, then what else was measured."""
+    yield choice.latency_us, choice.config
+    for config, measured in ranked:
+        if measured.latency_us is not None:
+            yield measured.latency_us, config
 
 
 def _choice(session: Session, task: KernelTask, search: NetworkSearch, pool: Pool) -> Choice | None:

@@ -1,7 +1,10 @@
 """Where the time above the bound goes: launch, padding, bandwidth, rest."""
 
+from dataclasses import dataclass
+
 import numpy as np
 
+from compiler_core.pipeline import Seat
 from search_space.knobs import Config
 from tuner.report import Gap
 from tuner.session import Session
@@ -9,30 +12,50 @@ from tuner.tasks import KernelTask
 
 
 def explain_gap(session: Session, latency_us: float) -> Gap:
-    """Split `latency_us` less the network's bound into its causes, kernel by kernel as chosen.
+    """Split `latency_us` less the network's bound into its causes, stage by stage as chosen.
 
-    A kernel's arithmetic beyond the least its ops need is padding; what its busiest memory engine needs
-    beyond its arithmetic is bandwidth; every launch beyond the first is launch. The rest is the remainder.
+    A stage's arithmetic beyond the least its ops need of all cores is padding; what its busiest memory engine
+    needs beyond its arithmetic is bandwidth; every launch beyond the first is launch. The rest is the
+    remainder.
     """
     bound = session.bound_us
-    counts = session.plan.counts
-    launches = sum(counts.values()) - 1
-    launch = launches * session.target.launch_cycles / session.target.cycles_per_us
+    per_us = session.target.cycles_per_us
+    launches = (
+        sum(any(session.plan.kernels[each.group] for each in stage) for stage in session.plan.stages) - 1
+    )
+    launch = launches * session.target.launch_cycles / per_us
+    tasks = {task.digest: task for task in session.tasks}
+    known: dict[Seat, _Demand] = {}
     padding = bandwidth = 0.0
-    for task in session.tasks:
-        pad, band = _of_kernel(task, session.choices[task.digest].config)
-        padding += counts[task.digest] * pad
-        bandwidth += counts[task.digest] * band
+    for stage in session.plan.stages:
+        demands = []
+        for seat, choice in session.choices_of(stage):
+            if seat not in known:
+                task = tasks[seat.digest] if len(stage) == 1 else session.seated(seat)
+                known[seat] = _demand(task, choice.config)
+            demands.append(known[seat])
+        arithmetic = max((each.arithmetic for each in demands), default=0.0)
+        memory = max((each.memory for each in demands), default=0.0)
+        ideal = sum(each.ideal for each in demands) / session.target.cores
+        padding += max(0.0, arithmetic - ideal) / per_us
+        bandwidth += max(0.0, memory - arithmetic) / per_us
     rest = latency_us - bound - launch - padding - bandwidth
     return Gap(latency_us / bound, launch, padding, bandwidth, rest)
 
 
-def _of_kernel(task: KernelTask, config: Config) -> tuple[float, float]:
-    """Padding and bandwidth of one run of a kernel, in microseconds, by the nominal model."""
+@dataclass(frozen=True)
+class _Demand:
+    """Cycles of a kernel by the nominal model: of its busiest unit and memory engine, and the least of a unit
+    if one core did everything.
+    """
+
+    arithmetic: float
+    memory: float
+    ideal: float
+
+
+def _demand(task: KernelTask, config: Config) -> _Demand:
     demand = task.model.resources.demand(task.space.encode(config)[None, :])
-    least = task.model.least
-    arithmetic = np.maximum(demand.matrix, demand.vector)[0]
-    ideal = least.arithmetic / task.target.cores
+    arithmetic = float(np.maximum(demand.matrix, demand.vector)[0])
     memory = max(int(demand.load[0]), int(demand.store[0]), int(demand.dram[0]))
-    per_us = task.target.cycles_per_us
-    return max(0.0, arithmetic - ideal) / per_us, max(0.0, memory - arithmetic) / per_us
+    return _Demand(arithmetic, memory, task.model.least.arithmetic)

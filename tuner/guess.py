@@ -128,8 +128,7 @@ def guess_network(session: Session) -> Outcome:
     default = sum(
         base.counts[task.digest] * draft_us(task, task.default) for task in session.planner.tasks_of(base)
     )
-    tuned = sum(count * session.choices[digest].latency_us for digest, count in session.plan.counts.items())
-    return Outcome(_figures(session, default), _figures(session, tuned), "none")
+    return Outcome(_figures(session, default), _figures(session, session.sum_us), "none")
 
 
 def _figures(session: Session, latency_us: float) -> Figures:
