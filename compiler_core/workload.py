@@ -177,7 +177,8 @@ def kernel_of(
     read = {access.value for at in members for access in graph.ops[at].operands}
     default = {value: Level.CONSTANT for value in read if value in graph.constants}
     placement = {value: levels.get(value, default.get(value, Level.DRAM)) for value in (*read, *inner, root)}
-    laid = {value: layouts[value] for value in placement if value in layouts} if layouts else {}
+    hidden = {graph.ops[at].result for at in members} - {root, *inner}
+    laid = {v: layout for v, layout in (layouts or {}).items() if v in placement and v not in hidden}
     marks = {value: _place(level, laid.get(value)) for value, level in placement.items()}
     numbering = number(graph, members, [root], stored=inner, marks=marks)
     at = {value: i for i, value in enumerate(numbering.values)}

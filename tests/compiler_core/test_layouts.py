@@ -10,6 +10,7 @@ from compiler_core.graph_json import workload_from_json, workload_to_json
 from compiler_core.layouts import Layout, layout_from, layouts_of, may_be_laid_out
 from compiler_core.pipeline import compile_graph, default_schedule, plan_groups
 from compiler_core.schedule import Schedule
+from compiler_core.workload import kernel_of
 from tests.property.random_graphs import Builder, same
 from tests.targets import small_target
 
@@ -105,3 +106,10 @@ def test_a_recorded_workload_with_an_impossible_layout_is_refused(layouts: objec
     assert isinstance(form, dict)
     with pytest.raises(RecordError):
         workload_from_json({**form, "layouts": layouts})
+
+
+def test_a_value_that_stays_inside_a_kernel_lies_nowhere() -> None:
+    graph = three_steps()
+    together = kernel_of(graph, (0, 1), {}, {1: LAST, 2: LAST}).workload
+    assert together.layouts.keys() == set(together.graph.outputs)
+    assert together.digest == kernel_of(graph, (0, 1), {}, {2: LAST}).workload.digest
