@@ -200,4 +200,5 @@ def _kill_here(slot: Slot) -> None:
 def _one_line(error: BaseException) -> str:
     if "Actor" in type(error).__name__:
         return "its process died"  # all that Ray's page of text about it says
+    error = getattr(error, "cause", None) or error  # Ray's own error begins with its page of text
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
