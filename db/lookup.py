@@ -33,11 +33,12 @@ class Match(StrEnum):
 
 @dataclass(frozen=True)
 class Hit:
-    """A Config to compile with, valid in the space of today."""
+    """A Config to compile with, valid in the space of today, and the workload it was `recorded` on."""
 
     workload: WorkloadRow
     best: Best
     match: Match
+    recorded: WorkloadRow
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ def lookup_many(
         return wanted == best.space_digest or (fits is not None and fits(workload, best))
 
     answers: dict[str, Answer] = {
-        row.digest: Hit(row, exact[row.digest], Match.EXACT)
+        row.digest: Hit(row, exact[row.digest], Match.EXACT, row)
         for row in workloads
         if row.digest in exact and valid(row, exact[row.digest])
     }
@@ -120,7 +121,7 @@ def lookup_many(
         for row in open_still:
             for member, best in families.get(row.family_digest, ()):
                 if member.digest != row.digest and valid(row, best):
-                    answers[row.digest] = Hit(row, best, Match.OTHER_PLACEMENT)
+                    answers[row.digest] = Hit(row, best, Match.OTHER_PLACEMENT, member)
                     break
     for row in open_still:
         if row.digest not in answers:

@@ -1,8 +1,11 @@
 """Answers without measuring: what the database knows, else the default or the best guess of the draft."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 
 from compiler_core.fuse import FusionPolicy, Group
+from compiler_core.graph_json import workload_from_json
+from compiler_core.layouts import Layout, may_be_laid_out
 from compiler_core.pipeline import is_host, plan_graph, plan_groups
 from compiler_core.regions import Regions
 from compiler_core.workload import Workload, kernel_of
@@ -31,13 +34,18 @@ def cover_known(session: Session, *, explain: bool = False) -> list[Answer]:
     """Make the cheapest cover of the network by records the plan; the database's answer a kernel, in order.
 
     Groups that records know (of any placement) are asked for in one query; what no record answers runs as the
-    draft guesses best. Every kernel gets its choice: database, other-placement or guessed.
+    draft guesses best. Values between kernels lie as they did where records were made. Every kernel gets its
+    choice: database, other-placement or guessed.
     """
     groups = _cheapest_groups(session)
     planner = session.planner
     analysed = {digest: task.regions for digest, task in planner.tasks.items()}
     planner.plan = plan_groups(session.graph, groups, session.target, analysed)
     answers = _ask(session, [task.workload for task in session.tasks], explain=explain)
+    layouts = _recorded_layouts(session, answers)
+    if layouts:
+        planner.plan = plan_groups(session.graph, groups, session.target, analysed, layouts)
+        answers = _ask(session, [task.workload for task in session.tasks], explain=explain)
     for task, answer in zip(session.tasks, answers, strict=True):
         if isinstance(answer, Hit):
             best = answer.best
@@ -45,6 +53,24 @@ def cover_known(session: Session, *, explain: bool = False) -> list[Answer]:
         else:
             session.choices[task.digest] = best_guess(session, task)
     return answers
+
+
+def _recorded_layouts(session: Session, answers: Sequence[Answer]) -> Mapping[int, Layout]:
+    """How values of the plan lay in the records that answer for the kernels that store them."""
+    recorded = {
+        answer.workload.digest: workload_from_json(json.loads(answer.recorded.body)).layouts
+        for answer in answers
+        if isinstance(answer, Hit)
+    }
+    layouts = {
+        kernel.values[value]: recorded[kernel.workload.digest][value]
+        for kernel in session.plan.kernels
+        if kernel is not None
+        for value in kernel.workload.graph.outputs
+        if value in recorded.get(kernel.workload.digest, {})
+    }
+    graph = session.graph
+    return {v: kept for v, kept in layouts.items() if may_be_laid_out(graph, v) and kept.fits(graph.shape(v))}
 
 
 def ask_exactly(session: Session) -> list[Answer]:

@@ -99,7 +99,7 @@ def test_a_near_miss_is_a_miss_and_names_the_field(question: Question, repositor
 
 def test_a_hit_is_the_record(repository: Repository) -> None:
     answer = lookup(repository, RECORDED, TARGET.digest, TOOLCHAIN)
-    assert answer == Hit(RECORDED, _best(repository), Match.EXACT)
+    assert answer == Hit(RECORDED, _best(repository), Match.EXACT, RECORDED)
 
 
 def _best(repository: Repository) -> Best:
@@ -127,7 +127,7 @@ def test_relatives_answer_only_when_asked_and_are_marked(repository: Repository)
     elsewhere = contraction(("LLB", "LLB", "LLB"))
     assert isinstance(lookup(repository, elsewhere, TARGET.digest, TOOLCHAIN), Miss)
     answer = lookup(repository, elsewhere, TARGET.digest, TOOLCHAIN, other_placement=True)
-    assert answer == Hit(elsewhere, _best(repository), Match.OTHER_PLACEMENT)
+    assert answer == Hit(elsewhere, _best(repository), Match.OTHER_PLACEMENT, RECORDED)
     wrong_context = lookup(repository, elsewhere, OTHER_TARGET.digest, TOOLCHAIN, other_placement=True)
     assert isinstance(wrong_context, Miss)
     refused = lookup(
