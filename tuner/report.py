@@ -70,10 +70,13 @@ class GroupReport:
     """One kernel of the schedule, in stage order: its ops, and why each neighbour that reads it is not in it.
 
     `apart` names the reader by its position and says why: illegal, capacity, or what both take together.
+    Kernels of one `stage` run side by side, this one on `cores` at most.
     """
 
     workload_digest: str | None
     ops: tuple[str, ...]
+    stage: int
+    cores: int
     apart: tuple[str, ...]
 
 

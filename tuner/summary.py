@@ -64,15 +64,17 @@ def _groups(session: Session) -> tuple[GroupReport, ...]:
     if session.planner.grouping is not None:
         for boundary in session.planner.boundaries():
             apart.setdefault(boundary.producer, []).append(_why_apart(session, boundary))
+    plan = session.plan
+    cores = {placed.group: placed.cores.count for stage in plan.stages for placed in stage}
     return tuple(
         GroupReport(
             None if kernel is None else kernel.workload.digest,
             tuple(session.graph.ops[at].kind for at in group),
+            plan.stage_of[position],
+            cores[position],
             tuple(apart.get(position, ())),
         )
-        for position, (group, kernel) in enumerate(
-            zip(session.plan.groups, session.plan.kernels, strict=True)
-        )
+        for position, (group, kernel) in enumerate(zip(plan.groups, plan.kernels, strict=True))
     )
 
 

@@ -1,5 +1,6 @@
 """`tune run`: tune a network, with progress, and print the answer."""
 
+from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -168,10 +169,12 @@ def as_text(report: "Report") -> str:
         f"verified   {report.verification:>12}",
         f"stopped    {report.stop_reason:>12}   after {report.wall_s:.1f} s",
     ]
-    if any(group.apart for group in report.groups):
-        lines.append("kernels    in order; ! says why a reader is not fused")
+    stages = Counter(group.stage for group in report.groups)
+    if any(group.apart for group in report.groups) or len(stages) < len(report.groups):
+        lines.append("kernels    in order; ! says why a reader is not fused, | that it runs beside others")
         lines += [
-            f"  {at:4d}  {' '.join(group.ops)}{''.join(f' ! {why}' for why in group.apart)}"
+            f"  {at:4d}  {f'| {group.cores} cores: ' if stages[group.stage] > 1 else ''}"
+            f"{' '.join(group.ops)}{''.join(f' ! {why}' for why in group.apart)}"
             for at, group in enumerate(report.groups)
         ]
     if report.front:

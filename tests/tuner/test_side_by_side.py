@@ -1,0 +1,109 @@
+"""Kernels that need nothing of each other share the cores where that is faster, and only there."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from compiler_core.emulate import emulate
+from compiler_core.graph import Graph
+from compiler_core.interpret import interpret
+from compiler_core.onnx_import.importer import import_model
+from compiler_core.pipeline import Plan, Seat, compile_graph, plan_graph, schedule_of
+from compiler_core.target import Target
+from compiler_core.target_file import load_target
+from compiler_core.verify import verify_program
+from measure.simulator.program import simulate_program
+from search_space.codec import tiling_of
+from search_space.network import network_config, network_schedule, numbered
+from tests.onnx_models import model, node, saved, value
+from tuner.check import random_inputs
+from tuner.prices import guessed
+from tuner.run import run
+from tuner.side_by_side import Seats, Shared, share_cores
+from tuner.tasks import kernel_tasks
+
+TARGET = load_target("ascend910")
+
+
+def heads(folder: Path, names: str, width: int, rows: int = 64) -> Path:
+    """A product of one input for every name, each an output of its own."""
+    rng = np.random.default_rng(0)
+    nodes = [node("MatMul", f"x w_{name}", name) for name in names]
+    weights = {
+        f"w_{name}": rng.integers(-2, 3, (width, width + 16 * at)).astype(np.float32)
+        for at, name in enumerate(names)
+    }
+    return saved(model(nodes, [value("x", (rows, width))], list(names), weights), folder)
+
+
+def shared(graph: Graph, target: Target) -> tuple[Plan, Shared | None, Seats]:
+    plan = plan_graph(graph, target)
+    tasks = {task.digest: task for task in kernel_tasks(plan, target)}
+    tried = {}
+    for digest, task in tasks.items():
+        priced = guessed(task, 0)
+        assert priced.guess is not None
+        tried[digest] = [(priced.guess_us, priced.guess)]
+    seats = Seats(target, tasks, tried)
+    return plan, share_cores(plan, seats), seats
+
+
+def test_small_products_of_one_input_run_side_by_side_and_are_right(tmp_path: Path) -> None:
+    graph = import_model(heads(tmp_path, "qkv", 64)).graph
+    plan, found, seats = shared(graph, TARGET)
+    assert found is not None
+    assert [len(stage) for stage in found.plan.stages] == [3]
+    alone = {digest: tried[0][1] for digest, tried in seats.tried.items()}
+    network, beside = numbered(graph), {seat: config for seat, (_, config) in found.seats.items()}
+    config = network_config(found.plan, alone, network, beside)
+    again, _ = network_schedule(network.task, config, TARGET)
+    assert again.stages == found.plan.stages
+    chosen = {digest: tiling_of(each, plan.regions[digest]) for digest, each in alone.items()}
+    seated = {seat: tiling_of(each, plan.regions[seat.digest]) for seat, each in beside.items()}
+    program = compile_graph(graph, schedule_of(found.plan, chosen, seated), TARGET, found.plan)
+    assert verify_program(graph, program, TARGET) == []
+    inputs = random_inputs(graph, 0)
+    expected = interpret(graph, inputs)
+    for output, got in emulate(graph, program, inputs).items():
+        np.testing.assert_array_equal(got, expected[output])
+    before = simulate_program(compile_graph(graph, schedule_of(plan, chosen), TARGET, plan), graph, TARGET)
+    after = simulate_program(program, graph, TARGET)
+    assert after.cycles < 0.6 * before.cycles
+
+
+def test_products_that_fill_the_chip_stay_apart(tmp_path: Path) -> None:
+    graph = import_model(heads(tmp_path, "ab", 2048, rows=4096)).graph
+    _, found, seats = shared(graph, TARGET)
+    assert found is None
+    digests = list(seats.tried)
+    together_us, cores = seats.shared_out(digests)
+    assert sum(cores) <= TARGET.cores
+    assert together_us > 0.9 * sum(seats.alone_us(digest) for digest in digests)
+
+
+def test_one_core_is_not_shared(tmp_path: Path) -> None:
+    graph = import_model(heads(tmp_path, "qkv", 64)).graph
+    _, found, _ = shared(graph, load_target("ethos_u55_256"))
+    assert found is None
+
+
+def test_a_kernel_is_no_slower_on_more_cores(tmp_path: Path) -> None:
+    graph = import_model(heads(tmp_path, "q", 256)).graph
+    _, _, seats = shared(graph, TARGET)
+    (digest,) = seats.tried
+    times = [seats.of(Seat(digest, size))[0] for size in seats.sizes]
+    assert times == sorted(times, reverse=True)
+    assert times[0] > 1.2 * seats.alone_us(digest)
+
+
+@pytest.mark.parametrize("objective", ["latency", "energy"])
+def test_a_run_answers_with_groups_side_by_side(tmp_path: Path, objective: str) -> None:
+    path, database = heads(tmp_path, "qkv", 64), tmp_path / "t.db"
+    report = run(path, "ascend910", trials=24, objective=objective, database=database, ray="none")
+    assert {group.stage for group in report.groups} == {0}
+    assert report.verification == "value-exact"
+    assert report.gap.launch_us == 0.0
+    again = run(path, "ascend910", trials=24, objective=objective, database=database, ray="none")
+    assert (again.stop_reason, again.tuned) == ("database", report.tuned)
+    assert [group.stage for group in again.groups] == [group.stage for group in report.groups]
