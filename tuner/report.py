@@ -70,13 +70,15 @@ class GroupReport:
     """One kernel of the schedule, in stage order: its ops, and why each neighbour that reads it is not in it.
 
     `apart` names the reader by its position and says why: illegal, capacity, or what both take together.
-    Kernels of one `stage` run side by side, this one on `cores` at most.
+    Kernels of one `stage` run side by side, this one on `cores` at most. `stores` says where each value that
+    it stores lives, and its layout where that is not the model's order ("llb:0.2.3.1").
     """
 
     workload_digest: str | None
     ops: tuple[str, ...]
     stage: int
     cores: int
+    stores: tuple[str, ...]
     apart: tuple[str, ...]
 
 

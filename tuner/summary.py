@@ -72,6 +72,7 @@ def _groups(session: Session) -> tuple[GroupReport, ...]:
             tuple(session.graph.ops[at].kind for at in group),
             plan.stage_of[position],
             cores[position],
+            () if kernel is None else kernel.workload.placement[len(kernel.workload.graph.inputs) :],
             tuple(apart.get(position, ())),
         )
         for position, (group, kernel) in enumerate(zip(plan.groups, plan.kernels, strict=True))

@@ -171,10 +171,14 @@ def as_text(report: "Report") -> str:
     ]
     stages = Counter(group.stage for group in report.groups)
     if any(group.apart for group in report.groups) or len(stages) < len(report.groups):
-        lines.append("kernels    in order; ! says why a reader is not fused, | that it runs beside others")
+        lines.append(
+            "kernels    in order; > says where a result lies if not in the model's order, ! why a reader is not "
+            "fused, | that it runs beside others"
+        )
         lines += [
             f"  {at:4d}  {f'| {group.cores} cores: ' if stages[group.stage] > 1 else ''}"
-            f"{' '.join(group.ops)}{''.join(f' ! {why}' for why in group.apart)}"
+            f"{' '.join(group.ops)}{''.join(f' > {place}' for place in group.stores if ':' in place)}"
+            f"{''.join(f' ! {why}' for why in group.apart)}"
             for at, group in enumerate(report.groups)
         ]
     if report.front:
