@@ -6,21 +6,30 @@ carried      tile 64 of 64 (not cut)   ->   not cut at 100;   tile 16 of 64   ->
 
 import json
 from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from compiler_core.digest import digest_of
 from compiler_core.errors import ConfigError
 from compiler_core.graph import Graph
 from compiler_core.ops import AxisKind
-from compiler_core.pipeline import plan_groups
+from compiler_core.pipeline import Seat, plan_groups
 from compiler_core.regions import Regions
 from compiler_core.schedule import Tiling
 from compiler_core.target import Target
 from search_space.codec import config_of, tiling_of
 from search_space.knobs import Config
-from search_space.network import GROUPS, kernel_configs, network_config
+from search_space.network import (
+    GROUPS,
+    beside_configs,
+    kernel_configs,
+    network_config,
+    stages_from,
+    stages_text,
+)
 from search_space.rules import cores_with_work
 from tuner.session import Session
+from tuner.side_by_side import share_of
 from tuner.tasks import KernelTask
 
 _GROUP, _OPS = "group_", "ops"
@@ -32,14 +41,17 @@ def portable(session: Session, config: Config) -> Config:
     Ops have the numbers of the model: canonical ones may differ from size to size.
     """
     plan, _ = session.schedule_of(config)
-    configs = kernel_configs(config, plan)
-    groups = "|".join(" ".join(map(str, group)) for group in plan.groups)
-    items = [(_OPS, _alike(session.graph)), (GROUPS, groups)]
-    for group, kernel in enumerate(plan.kernels):
-        if kernel is not None:
+    configs, beside = kernel_configs(config, plan), beside_configs(config, plan)
+    items = [(_OPS, _alike(session.graph)), (GROUPS, stages_text(plan))]
+    for stage in plan.stages:
+        for group, cores in ((placed.group, placed.cores.count) for placed in stage):
+            if (kernel := plan.kernels[group]) is None:
+                continue
             digest = kernel.workload.digest
             extents = [loop.extent for loop in plan.regions[digest].loops]
             tuned = {"config": dict(configs[digest].items), "extents": extents}
+            if len(stage) > 1:
+                tuned["beside"] = dict(beside[Seat(digest, cores)].items)
             items.append((f"{_GROUP}{group}", json.dumps(tuned, separators=(",", ":"))))
     return Config(tuple(items))
 
@@ -57,20 +69,26 @@ def carried(config: Config, session: Session) -> Config:
     values = dict(config.items)
     if values.get(_OPS) != _alike(session.graph):
         raise ConfigError("the network has other ops at this size than where it was tuned")
-    groups = tuple(tuple(int(op) for op in part.split()) for part in str(values[GROUPS]).split("|"))
-    plan = plan_groups(session.graph, groups, session.target)
+    target = session.target
+    groups, stages = stages_from(str(values[GROUPS]), target)
+    plan = plan_groups(session.graph, groups, target, stages=stages)
     chosen: dict[str, Config] = {}
-    for group, kernel in enumerate(plan.kernels):
-        if kernel is None or kernel.workload.digest in chosen:
+    beside: dict[Seat, Config] = {}
+    for placed in chain.from_iterable(stages):
+        if (kernel := plan.kernels[placed.group]) is None:
             continue
-        text = values.get(f"{_GROUP}{group}")
+        text = values.get(f"{_GROUP}{placed.group}")
         if not isinstance(text, str):
-            raise ConfigError(f"the range has no Config for group {group} of this size of the network")
+            raise ConfigError(f"the range has no Config for group {placed.group} of this size of the network")
         tuned: Mapping[str, Any] = json.loads(text)
-        regions = plan.regions[kernel.workload.digest]
-        fitted = _fitted(Config(tuple(tuned["config"].items())), tuned["extents"], regions, session.target)
-        chosen[kernel.workload.digest] = fitted
-    return network_config(plan, chosen, session.network)
+        digest, extents = kernel.workload.digest, tuned["extents"]
+        seat, regions = Seat(digest, placed.cores.count), plan.regions[digest]
+        if digest not in chosen:
+            chosen[digest] = _fitted(Config(tuple(tuned["config"].items())), extents, regions, target)
+        if seat in plan.seats and seat not in beside:
+            config, part = Config(tuple(tuned["beside"].items())), share_of(target, seat.cores)
+            beside[seat] = _fitted(config, extents, regions, part)
+    return network_config(plan, chosen, session.network, beside)
 
 
 def _fitted(config: Config, extents: Sequence[int], regions: Regions, target: Target) -> Config:

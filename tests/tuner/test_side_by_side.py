@@ -18,7 +18,9 @@ from search_space.codec import tiling_of
 from search_space.network import network_config, network_schedule, numbered
 from tests.onnx_models import model, node, saved, value
 from tuner.check import random_inputs
+from tuner.known import compile_known
 from tuner.prices import guessed
+from tuner.ranges import run_range
 from tuner.run import run
 from tuner.side_by_side import Seats, Shared, share_cores
 from tuner.tasks import kernel_tasks
@@ -26,7 +28,7 @@ from tuner.tasks import kernel_tasks
 TARGET = load_target("ascend910")
 
 
-def heads(folder: Path, names: str, width: int, rows: int = 64) -> Path:
+def heads(folder: Path, names: str, width: int, rows: int | str = 64) -> Path:
     """A product of one input for every name, each an output of its own."""
     rng = np.random.default_rng(0)
     nodes = [node("MatMul", f"x w_{name}", name) for name in names]
@@ -107,3 +109,12 @@ def test_a_run_answers_with_groups_side_by_side(tmp_path: Path, objective: str) 
     again = run(path, "ascend910", trials=24, objective=objective, database=database, ray="none")
     assert (again.stop_reason, again.tuned) == ("database", report.tuned)
     assert [group.stage for group in again.groups] == [group.stage for group in report.groups]
+
+
+def test_a_range_of_sizes_keeps_them_side_by_side(tmp_path: Path) -> None:
+    path, database = heads(tmp_path, "qkv", 64, rows="rows"), tmp_path / "t.db"
+    run_range(path, "ascend910", "rows", 16, 64, trials=48, database=database, ray="none")
+    compiled = compile_known(path, "ascend910", dims={"rows": 40}, database=database)
+    assert set(compiled.sources.values()) == {"range"}
+    assert [len(stage) for stage in compiled.program.stages] == [3]
+    assert verify_program(compiled.session.graph, compiled.program, compiled.session.target) == []
