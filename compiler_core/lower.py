@@ -3,13 +3,16 @@
 Every byte is accounted for: `KernelProgram.l1_bytes` counts all slots of all buffers of a core.
 """
 
+from math import prod
+
 from compiler_core.errors import ConfigError
 from compiler_core.ops import AxisKind
 from compiler_core.outline import Outline, SlotKnob, outline
+from compiler_core.product import limited_axes
 from compiler_core.program import Buffer, KernelProgram, Loop
-from compiler_core.regions import Regions, Span
+from compiler_core.regions import NO_ANCHOR, Regions, Span
 from compiler_core.schedule import Tiling
-from compiler_core.target import Target
+from compiler_core.target import CubeUnit, Target
 
 ALIGNMENT_BYTES = 32
 
@@ -27,8 +30,10 @@ def lower_kernel(regions: Regions, tiling: Tiling, cores: int, target: Target) -
         raise ConfigError(
             f"a value stored besides the root's is not cut into disjoint tiles by {list(sizes)}"
         )
+    if not fits_matrix_unit(regions, sizes, target):
+        raise ConfigError(f"the tile {list(sizes)} has more columns than the matrix unit takes at once")
     plan = outline(regions, cut, target)
-    buffers = _place(regions, plan, tiling, sizes)
+    buffers = _place(regions, plan, tiling, sizes, target)
     l1_bytes = _arena(buffers, accumulator=False)
     _check_room(sizes, l1_bytes, target.l1_bytes, "L1")
     _check_room(sizes, _arena(buffers, accumulator=True), target.accumulator_bytes, "accumulator memory")
@@ -61,6 +66,18 @@ def storable(regions: Regions, cut: frozenset[int], sizes: tuple[int, ...]) -> b
     """Whether every value stored besides the root's is cut into disjoint tiles, each stored once."""
     return moves_enough(regions, cut) and all(
         disjoint(regions, at, axis, sizes) for at, axis in inner_result_axes(regions)
+    )
+
+
+def fits_matrix_unit(regions: Regions, sizes: tuple[int, ...], target: Target) -> bool:
+    """Whether no tile of the anchor has more columns than a block of the matrix unit."""
+    if regions.anchor == NO_ANCHOR or not isinstance(target.matrix, CubeUnit):
+        return True
+    op = regions.graph.ops[regions.anchor]
+    axes = limited_axes(op, target)
+    return (
+        not axes
+        or prod([regions.widest(op.result, axis, sizes, None) for axis in axes]) <= target.matrix.largest_n
     )
 
 
@@ -110,17 +127,19 @@ def _nest(regions: Regions, tiling: Tiling, sizes: tuple[int, ...]) -> tuple[Loo
     )
 
 
-def slots_of(knob: SlotKnob, tiling: Tiling) -> int:
-    """Copies of a buffer under a Tiling."""
+def slots_of(knob: SlotKnob, tiling: Tiling, target: Target) -> int:
+    """Copies of a buffer under a Tiling, where the target leaves the choice."""
     return {
         SlotKnob.ONE: 1,
-        SlotKnob.LOAD: tiling.load_slots,
-        SlotKnob.ACCUMULATOR: tiling.accumulator_slots,
+        SlotKnob.LOAD: target.fixed_slots or tiling.load_slots,
+        SlotKnob.ACCUMULATOR: target.fixed_slots or tiling.accumulator_slots,
         SlotKnob.STORE: tiling.store_slots,
     }[knob]
 
 
-def _place(regions: Regions, plan: Outline, tiling: Tiling, sizes: tuple[int, ...]) -> tuple[Buffer, ...]:
+def _place(
+    regions: Regions, plan: Outline, tiling: Tiling, sizes: tuple[int, ...], target: Target
+) -> tuple[Buffer, ...]:
     """Sizes and offsets: storages one behind the other, each as large as its largest tenant."""
     region_of = [
         tuple(
@@ -136,7 +155,7 @@ def _place(regions: Regions, plan: Outline, tiling: Tiling, sizes: tuple[int, ..
     next_byte = {False: 0, True: 0}
     for storage, held in enumerate(plan.storages):
         first = plan.buffers[held[0]]
-        slots = slots_of(first.slots, tiling)
+        slots = slots_of(first.slots, tiling, target)
         slot_bytes = max(bytes_of[at] for at in held)
         for at in held:
             buffer = plan.buffers[at]

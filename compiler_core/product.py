@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 from compiler_core.graph import Op
-from compiler_core.target import CubeUnit, MatrixUnit
+from compiler_core.target import CubeUnit, MatrixUnit, Target
 
 Whole: TypeAlias = Any
 """An int, or an int64 array."""
@@ -38,6 +38,14 @@ class ProductAxes:
 
         batch, m_outer, m, n, taps, k = map(extent, self.roles)
         return batch, m_outer, m, n, taps, k
+
+
+def limited_axes(op: Op, target: Target) -> tuple[int, ...]:
+    """Result axes of a contraction whose tiles hold `largest_n` elements at most; none without a limit."""
+    if not op.row.contraction or not isinstance(target.matrix, CubeUnit) or not target.matrix.largest_n:
+        return ()
+    axes = product_axes(op, target.matrix)
+    return axes.n or axes.batch
 
 
 def product_axes(op: Op, matrix: MatrixUnit) -> ProductAxes:

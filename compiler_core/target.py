@@ -74,6 +74,7 @@ class CubeUnit:
     they are cut into taps * k; otherwise window taps are padded to taps, the innermost reduction to k.
     `swaps`: rows and columns may change places. `depthwise` shapes lay the batch axis over the n columns,
     each column its own channel; without one, every batch element is a multiplication of its own.
+    `largest_n`: the most columns (or such channels) of the results of one tile; 0: no limit.
     """
 
     shapes: tuple[CubeShape, ...]
@@ -83,6 +84,7 @@ class CubeUnit:
     swaps: bool = False
     start_up_cycles: Cycles = 0
     units: Count = 1
+    largest_n: Annotated[int, Range(0, 2**20)] = 0
 
 
 @dataclass(frozen=True)
@@ -200,6 +202,14 @@ class Energy:
         return listed.get(signed(stored), max(listed.values()))
 
 
+_LATER = {
+    "matrix.operand_buffer_kib": "matrix.operand_",
+    "matrix.largest_n": "matrix.largest_n",
+    "fixed_slots": "fixed_slots",
+}
+"""Keys that no digest mentions while they are 0, and the start of all that mean nothing without them."""
+
+
 @dataclass(frozen=True)
 class Target:
     """An accelerator. `dtypes` pairs what it stores with what it keeps sums in, the preferred dtype first.
@@ -207,7 +217,8 @@ class Target:
     Constants (`weights_bypass_llb`) and values in DRAM (`values_bypass_llb`) may move between DRAM and L1
     past the LLB, which then holds none of them. `streams_operands`: a contraction fetches its operands anew
     for every tile, whatever the tile before has read; constants pass through the unit as they arrive and take
-    no room.
+    no room. `fixed_slots`: the copies of a loaded operand and of sums that the hardware takes turns in, where
+    it leaves no choice of them.
     `assumed` names the numbers that nobody published, by their dotted path as in `numbers_of`.
     """
 
@@ -229,6 +240,7 @@ class Target:
     weights_bypass_llb: bool = False
     values_bypass_llb: bool = False
     streams_operands: bool = False
+    fixed_slots: Annotated[int, Range(0, 3)] = 0
     assumed: tuple[str, ...] = ()
 
     @cached_property
@@ -236,9 +248,10 @@ class Target:
         """Content digest over all that decides time, energy or legality: not names, prose or provenance."""
         prose = ("name", "description", "assumed")
         content = {path: leaf for path, leaf in numbers_of(self) if path.split(".")[0] not in prose}
-        if not content.get("matrix.operand_buffer_kib"):
-            # Written before there were operand buffers, a file has the digest it had.
-            content = {path: leaf for path, leaf in content.items() if not path.startswith("matrix.operand_")}
+        # What came later and is off leaves a file the digest it had.
+        for key, part in _LATER.items():
+            if not content.get(key):
+                content = {path: leaf for path, leaf in content.items() if not path.startswith(part)}
         return digest_of({**content, "preference": [stored for stored, _ in self.dtypes]})
 
     def is_assumed(self, path: str) -> bool:

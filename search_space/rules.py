@@ -68,9 +68,10 @@ class KnobLayout:
             name = f"tile_{loop}" if loop < rank else f"reduction_tile_{loop - rank}"
             yield Knob(name, self.sizes[loop]), "tile"
         yield Knob("loop_order", tuple(map(order_text, self.orders)), ordered=False), "order"
-        yield Knob("load_slots", (1, 2, 3)), "load"
-        if self.regions.anchor != NO_ANCHOR and self.regions.anchor != self.regions.root:
-            yield Knob("accumulator_slots", (1, 2)), "accumulator"
+        if not self.target.fixed_slots:
+            yield Knob("load_slots", (1, 2, 3)), "load"
+            if self.regions.anchor != NO_ANCHOR and self.regions.anchor != self.regions.root:
+                yield Knob("accumulator_slots", (1, 2)), "accumulator"
         yield Knob("store_slots", (1, 2)), "store"
         yield Knob("cores", core_counts(self.target.cores)), "cores"
 
@@ -110,6 +111,8 @@ class KnobLayout:
 
     def slots(self, rows: Rows, knob: SlotKnob) -> Counts:
         """Copies of a buffer in every row."""
+        if knob in (SlotKnob.LOAD, SlotKnob.ACCUMULATOR) and self.target.fixed_slots:
+            return np.full(len(rows), self.target.fixed_slots, dtype=np.int64)
         at = self.column(str(knob)) if knob is not SlotKnob.ONE else -1
         return np.ones(len(rows), dtype=np.int64) if at < 0 else rows[:, at].astype(np.int64) + 1
 

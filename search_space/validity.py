@@ -11,8 +11,16 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.lower import ALIGNMENT_BYTES, disjoint, inner_result_axes, moves_enough
+from compiler_core.lower import (
+    ALIGNMENT_BYTES,
+    disjoint,
+    fits_matrix_unit,
+    inner_result_axes,
+    moves_enough,
+)
 from compiler_core.outline import BufferOutline, SlotKnob, outline
+from compiler_core.product import limited_axes
+from compiler_core.regions import NO_ANCHOR
 from search_space.knobs import Rows
 from search_space.rules import Counts, KnobLayout, core_counts
 from search_space.space import Space
@@ -86,6 +94,9 @@ class Validity:
             alike.setdefault(rules.rooms, []).append(chosen[good[chosen]])
         for at, axis in self._inner_axes:
             table, moves = self._disjoint[at, axis]
+            good &= table[tuple(positions[:, loop] for loop in moves)]
+        if self._block is not None:
+            table, moves = self._block
             good &= table[tuple(positions[:, loop] for loop in moves)]
         bytes_of = dict[SizeKey, Counts]()
         for rooms, parts in alike.items():
@@ -163,6 +174,22 @@ class Validity:
                 table[index] = disjoint(self.layout.regions, at, axis, sizes)
             tables[at, axis] = table, moves
         return tables
+
+    @cached_property
+    def _block(self) -> tuple[Truths, tuple[int, ...]] | None:
+        """Whether the matrix unit takes the anchor's tile, by sizes of the loops its columns move with."""
+        regions, target = self.layout.regions, self.layout.target
+        if regions.anchor == NO_ANCHOR:
+            return None
+        op = regions.graph.ops[regions.anchor]
+        axes = limited_axes(op, target)
+        if not axes:
+            return None
+        moves = tuple(sorted({d for axis in axes for d in regions.buffer_moves(op.result, axis, None)}))
+        table = np.empty([len(self.layout.sizes[loop]) for loop in moves], dtype=np.bool_)
+        for index, sizes in self.layout.combinations(moves):
+            table[index] = fits_matrix_unit(regions, sizes, target)
+        return table, moves
 
     def _cores_have_work(self, rows: Rows, positions: npt.NDArray[np.int64]) -> Truths:
         """No core idles by choice: the smallest listed core count that has a tile each, or fewer."""

@@ -15,7 +15,13 @@ from compiler_core.target import (
 
 
 def small_target(
-    *, cores: int = 4, l1_kib: int = 64, accumulator_kib: int = 0, streams_operands: bool = False
+    *,
+    cores: int = 4,
+    l1_kib: int = 64,
+    accumulator_kib: int = 0,
+    streams_operands: bool = False,
+    fixed_slots: int = 0,
+    largest_n: int = 0,
 ) -> Target:
     """A chip of 16x16x16 cubes at 1 GHz that stores f16 and keeps sums in f32."""
     return Target(
@@ -24,11 +30,12 @@ def small_target(
         frequency_mhz=1000.0,
         cores=cores,
         dtypes=((DType.F16, DType.F32),),
-        matrix=CubeUnit((CubeShape(DType.F16, 16, 16, 16),)),
+        matrix=CubeUnit((CubeShape(DType.F16, 16, 16, 16),), largest_n=largest_n),
         vector=VectorUnit(2048),
         l1_kib=l1_kib,
         accumulator_kib=accumulator_kib,
         streams_operands=streams_operands,
+        fixed_slots=fixed_slots,
         llb=Memory(32 * 1024, 1000.0, 10, 64),
         dram=Memory(1 << 22, 100.0, 100, 64),
         dma=Dma(128.0, 10, 16),

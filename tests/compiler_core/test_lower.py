@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from compiler_core.errors import ConfigError
@@ -9,6 +10,11 @@ from compiler_core.lower import ALIGNMENT_BYTES, lower_kernel
 from compiler_core.program import Action
 from compiler_core.regions import Regions
 from compiler_core.schedule import Tiling
+from compiler_core.tile import default_tiling
+from search_space.codec import tiling_of
+from search_space.moves import sample
+from search_space.rules import KnobLayout
+from search_space.validity import kernel_space
 from tests.small_networks import residual, split_matmul, stored_inside, window_chain
 from tests.targets import small_target
 
@@ -98,3 +104,24 @@ def test_both_outputs_of_a_kernel_are_stored() -> None:
     kernel = stored_inside().kernel()
     stored = [kernel.buffers[s.buffer].value for s in kernel.steps if s.action is Action.STORE]
     assert stored == list(kernel.workload.graph.outputs)
+
+
+def test_hardware_that_takes_turns_in_its_buffers_asks_no_tiling_how_many() -> None:
+    tiling = Tiling((6, 5), (20,), (0, 1), load_slots=3, accumulator_slots=1, store_slots=1)
+    free, fixed = (lower_kernel(_matmul(), tiling, 1, small_target(fixed_slots=n)) for n in (0, 2))
+    assert [b.slots for b in free.buffers] == [3, 3, 1, 3, 1, 1]
+    assert [b.slots for b in fixed.buffers] == [2, 2, 2, 2, 1, 1]
+    offered = [{k.name for k in KnobLayout(_matmul(), small_target(fixed_slots=n)).knobs} for n in (0, 2)]
+    assert offered[0] - offered[1] == {"load_slots", "accumulator_slots"}
+
+
+def test_a_tile_has_no_more_columns_than_a_block_of_the_matrix_unit() -> None:
+    target = small_target(largest_n=4)
+    assert lower_kernel(_matmul(), Tiling((12, 4), (40,), (0, 1)), 1, target).parallel_tiles == 3
+    with pytest.raises(ConfigError, match="more columns than the matrix unit takes at once"):
+        lower_kernel(_matmul(), Tiling((12, 5), (40,), (0, 1)), 1, target)
+    assert default_tiling(_matmul(), target).tile[1] <= 4
+    layout = KnobLayout(_matmul(), target)
+    rows = sample(kernel_space(layout), 64, np.random.default_rng(0))
+    assert len(rows) > 0
+    assert all(tiling_of(kernel_space(layout).decode(row), _matmul())[0].tile[1] <= 4 for row in rows)

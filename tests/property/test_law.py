@@ -66,6 +66,8 @@ def targets(draw: Draw) -> Target:
         l1_kib=draw(st.sampled_from([1, 2, 8, 1024])),
         accumulator_kib=draw(st.sampled_from([0, 0, 1, 8])),
         streams_operands=draw(st.booleans()),
+        fixed_slots=draw(st.sampled_from([0, 2])),
+        largest_n=draw(st.sampled_from([0, 0, 3])),
     )
 
 
