@@ -86,8 +86,8 @@ def listen(settings: Settings) -> socket.socket:
         raise UsageError(
             f"cannot listen on {settings.host} port {settings.port}: {error.strerror}; choose another --port"
         ) from None
-    # Connections inherit it. asyncio would set it where a socket names its protocol, which these do not; without
-    # it the second part of an answer waits 40 ms for the client to acknowledge the first.
+    # Connections inherit it. asyncio would set it where a socket names its protocol, which these do not;
+    # without it the second part of an answer waits 40 ms for the client to acknowledge the first.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
