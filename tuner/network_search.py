@@ -5,7 +5,7 @@ to pay are taken apart, others join, and the budget follows the plan.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from compiler_core.pipeline import Plan
 from cost_model.residual import TaskRecords
@@ -63,6 +63,18 @@ class _Search:
             done = min(done + self.kernel.settings.batch_size(done), len(self._bests_us))
             ends.append(self._bests_us[done - 1])
         return tuple(ends)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Configs asked of one kernel's search, what the network would take with the best expected of them in us
+    (None where the model cannot say), and when asking began and ended.
+    """
+
+    search: _Search
+    configs: Sequence[Config]
+    predicted_us: float | None
+    asked_s: tuple[float, float]
 
 
 class NetworkSearch:
@@ -137,34 +149,62 @@ class NetworkSearch:
     ) -> StopReason:
         """Ask, measure, commit, tell, until a limit is met or nothing is left to ask."""
         start = clock()
-        for resumed in self.searches.values():
-            self._close_if_converged(resumed, rule)
+        self.close_converged(rule)
         while not cancelled():
-            progress = Progress(self.trials, 0, clock() - start, p_within=0.0, at_bound=False)
-            reason = stop_reason(rule, progress)
+            reason = self.limit(rule, clock() - start)
             if reason is not None:
                 return reason
-            search = self._next()
-            if search is None:
+            batch = self.ask(rule, clock)
+            if batch is None:
                 return StopReason.REGRET if self._converged else StopReason.EXHAUSTED
-            left = self._until_replan(rule.max_trials - self.trials)
-            times = [clock()]
-            configs = search.kernel.ask(min(left, self.settings.batch_size(len(search.kernel.trials))))
-            if not configs:
-                search.open = False
-                continue
-            predicted_us = self._predicted_us(search)
-            times.append(clock())
-            answers = pool.measure(search.task.workload, configs, floor_us=search.task.bound_us)
-            times.append(clock())
-            trials = search.kernel.trials_of(answers)
-            commit(search.task, trials)
-            search.kernel.tell(trials)
-            self._close_if_converged(search, rule)
-            listener(replace(self._event(search, rule, times), predicted_us=predicted_us))
-            if self._replan_when_due():
-                listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))
+            task = batch.search.task
+            answers = pool.measure(task.workload, batch.configs, floor_us=task.bound_us)
+            self.settle(batch, answers, rule, commit, listener=listener, clock=clock)
         return StopReason.CANCELLED
+
+    def limit(self, rule: StopRule, elapsed_s: float) -> StopReason | None:
+        """Which limit of the rule is met, if any."""
+        return stop_reason(rule, Progress(self.trials, 0, elapsed_s, p_within=0.0, at_bound=False))
+
+    def ask(self, rule: StopRule, clock: Callable[[], float], under_way: int = 0) -> Batch | None:
+        """The next batch, of the kernel that gets it; None where nothing may or can be asked for.
+
+        The kernel asks no more before it is settled. `under_way` trials are asked for and not answered yet.
+        """
+        left = self._until_replan(rule.max_trials - self.trials) - under_way
+        while left > 0 and (search := self._next()) is not None:
+            began_s = clock()
+            search.open = False  # until its answers are there, or for good when it has nothing left to ask
+            size = self.settings.batch_size(len(search.kernel.trials))
+            if configs := search.kernel.ask(min(left, size)):
+                return Batch(search, configs, self._predicted_us(search), (began_s, clock()))
+        return None
+
+    def settle(
+        self,
+        batch: Batch,
+        answers: Sequence[Measurement],
+        rule: StopRule,
+        commit: Commit,
+        *,
+        listener: Listener,
+        clock: Callable[[], float],
+    ) -> None:
+        """Commit a batch that is complete, learn from it, plan anew where that is due."""
+        measured_s, search = clock(), batch.search
+        trials = search.kernel.trials_of(answers)
+        commit(search.task, trials)
+        search.kernel.tell(trials)
+        search.open = True
+        self._close_if_converged(search, rule)
+        listener(self._event(batch, rule, measured_s))
+        if self._replan_when_due():
+            listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))
+
+    def close_converged(self, rule: StopRule) -> None:
+        """Ask no more of kernels that earlier trials have brought close enough to their optimum."""
+        for search in self.searches.values():
+            self._close_if_converged(search, rule)
 
     def _close_if_converged(self, search: _Search, rule: StopRule) -> None:
         if search.open and search.kernel.converged(rule):
@@ -270,16 +310,18 @@ class NetworkSearch:
         at = self._choose([standing for _, standing in standings])
         return None if at is None else standings[at][0]
 
-    def _event(self, search: _Search, rule: StopRule, times: Sequence[float]) -> Measured:
-        kernel = " + ".join(op.kind for op in search.task.regions.graph.ops)
+    def _event(self, batch: Batch, rule: StopRule, measured_s: float) -> Measured:
+        began_s, asked_s = batch.asked_s
+        kernel = " + ".join(op.kind for op in batch.search.task.regions.graph.ops)
         bound = sum(standing.count * standing.bound_us for _, standing in self._standings())
         return Measured(
             self.trials,
             rule.max_trials,
             kernel,
-            search.best_us,
+            batch.search.best_us,
             self.network_us(),
             bound,
-            proposed_s=times[1] - times[0],
-            measured_s=times[2] - times[1],
+            proposed_s=asked_s - began_s,
+            measured_s=measured_s - asked_s,
+            predicted_us=batch.predicted_us,
         )

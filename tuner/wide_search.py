@@ -11,21 +11,20 @@ from dataclasses import dataclass, field
 
 from measure.pool import Pool
 from measure.results import Measurement
-from tuner.events import Listener, Phase
-from tuner.network_search import Commit, NetworkSearch
-from tuner.stopping import Progress, StopReason, StopRule, stop_reason
+from tuner.events import Listener
+from tuner.network_search import Batch, Commit, NetworkSearch
+from tuner.stopping import StopReason, StopRule
 
 WAIT_S = 0.05
 """Between two looks at what the farm wants; it may want more before anything is finished."""
 
 
 @dataclass
-class _Batch:
-    """What one kernel is waiting for: the tickets of its Configs, and the answers so far."""
+class _Flight:
+    """A batch on its way: the tickets of its Configs, and the answers so far."""
 
-    digest: str
+    batch: Batch
     tickets: list[int]
-    asked_s: tuple[float, float]
     answers: dict[int, Measurement] = field(default_factory=dict)
 
 
@@ -41,59 +40,33 @@ def search_widely(
 ) -> StopReason:
     """As `search.run`, without its repeatability. What is under way at the end is waited for, and kept."""
     start = clock()
-    flying: dict[str, _Batch] = {}  # by kernel
+    search.close_converged(rule)
+    flying: list[_Flight] = []
     reason: StopReason | None = None
     while True:
         if reason is None:
-            progress = Progress(search.trials, 0, clock() - start, p_within=0.0, at_bound=False)
-            reason = StopReason.CANCELLED if cancelled() else stop_reason(rule, progress)
+            reason = StopReason.CANCELLED if cancelled() else search.limit(rule, clock() - start)
         if reason is None:
             _top_up(search, pool, rule, flying, clock)
         if not flying:
             return reason or StopReason.EXHAUSTED
-        owners = {ticket: batch for batch in flying.values() for ticket in batch.tickets}
+        owners = {ticket: flight for flight in flying for ticket in flight.tickets}
         for answer in pool.collect(WAIT_S):
-            batch = owners[answer.ticket]
-            batch.answers[answer.ticket] = answer.measurement
-            if len(batch.answers) == len(batch.tickets):
-                del flying[batch.digest]
-                _settle(search, batch, commit, rule, listener, clock)
+            flight = owners[answer.ticket]
+            flight.answers[answer.ticket] = answer.measurement
+            if len(flight.answers) == len(flight.tickets):
+                flying.remove(flight)
+                answers = [flight.answers[ticket] for ticket in flight.tickets]
+                search.settle(flight.batch, answers, rule, commit, listener=listener, clock=clock)
 
 
 def _top_up(
-    search: NetworkSearch, pool: Pool, rule: StopRule, flying: dict[str, _Batch], clock: Callable[[], float]
+    search: NetworkSearch, pool: Pool, rule: StopRule, flying: list[_Flight], clock: Callable[[], float]
 ) -> None:
     """A batch for one kernel after the other, until the farm has enough or the budget is out."""
     while pool.wanted() > 0:
-        out = sum(len(batch.tickets) for batch in flying.values())
-        left = search._until_replan(rule.max_trials - search.trials) - out
-        chosen = search._next() if left > 0 else None
-        if chosen is None:
+        batch = search.ask(rule, clock, sum(len(flight.tickets) for flight in flying))
+        if batch is None:
             return
-        began_s = clock()
-        size = search.settings.batch_size(len(chosen.kernel.trials))
-        configs = chosen.kernel.ask(min(left, size))
-        chosen.open = False  # until its answers are there, or for good when it has nothing left to ask
-        if not configs:
-            continue
-        tickets = pool.submit(chosen.task.workload, configs, floor_us=chosen.task.bound_us)
-        flying[chosen.task.digest] = _Batch(chosen.task.digest, tickets, (began_s, clock()))
-
-
-def _settle(
-    search: NetworkSearch,
-    batch: _Batch,
-    commit: Commit,
-    rule: StopRule,
-    listener: Listener,
-    clock: Callable[[], float],
-) -> None:
-    """Commit a batch that is complete, learn from it, and let its kernel ask again."""
-    done = search.searches[batch.digest]
-    trials = done.kernel.trials_of([batch.answers[ticket] for ticket in batch.tickets])
-    commit(done.task, trials)
-    done.kernel.tell(trials)
-    done.open = True
-    listener(search._event(done, rule, (*batch.asked_s, clock())))
-    if search._replan_when_due():
-        listener(Phase("plan", f"{len(search.plan.groups)} kernels after {search.trials} trials"))
+        task = batch.search.task
+        flying.append(_Flight(batch, pool.submit(task.workload, batch.configs, floor_us=task.bound_us)))
