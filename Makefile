@@ -8,7 +8,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint bench campaign fuzz lock clean
+.PHONY: setup tune test lint bench kernel-tuner campaign fuzz lock clean
 
 setup: $(READY)
 
@@ -36,6 +36,11 @@ lint: setup
 bench: setup
 	$(BIN)/tune bench models --quick
 
+# A peer of the search bench that wants versions of its own; without it the bench leaves its strategies out.
+kernel-tuner:
+	$(PYTHON) -m venv .venv-kernel-tuner
+	.venv-kernel-tuner/bin/python -m pip install --quiet --disable-pip-version-check "kernel-tuner==1.5.0"
+
 campaign: setup
 	$(BIN)/pytest -m campaign --timeout=0
 
@@ -52,4 +57,4 @@ lock:
 	sed -i '/^# WARNING/,$$d' requirements.lock
 
 clean:
-	rm -rf .venv build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis
+	rm -rf .venv .venv-kernel-tuner build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -3,6 +3,7 @@
 tilewright              as it ships
 tpe, cma_es, ...        peers as they come
 tpe+draft, ...          the same with the 8 best drafts measured first
+kernel_tuner/...        strategies of Kernel Tuner, on recorded tables
 no_draft, no_polish...  our own with one part taken out
 """
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from benchmarks.arena import Arena
 from benchmarks.peers.chance import Chance
+from benchmarks.peers.kernel_tuner_peer import KERNEL_TUNER, run_strategy
 from benchmarks.peers.metaschedule import MetaSchedule, PolicySettings
 from benchmarks.peers.optuna_peer import cma_es, gaussian, nsga2, tpe
 from benchmarks.peers.pattern_search import PatternSearch, PatternSettings
@@ -60,6 +62,8 @@ def run_method(
     arena: Arena, method: str, seed: int, budget: int, prior: Sequence[TaskRecords] = ()
 ) -> Floats:
     """Latencies of up to `budget` trials of `method`, microseconds in order, NaN where one failed."""
+    if method in KERNEL_TUNER:
+        return run_strategy(arena, method, seed, budget)
     problem, none = arena.problem, np.empty((0, len(arena.problem.space.knobs)), dtype=np.int32)
     name = method.removesuffix(DRAFT)
     if name in PEERS:
@@ -73,7 +77,7 @@ def run_method(
     own = KernelSearch(search.problem, run, model, search.settings)
     latencies: list[float] = []
     while len(latencies) < budget and np.log(np.nanmin([*latencies, np.inf])) > arena.enough_log:
-        configs = own.ask(min(budget - len(latencies), search.settings.batch_size(len(latencies))))
+        configs = own.ask(min(budget - len(latencies), own.batch_size))
         if not configs:
             break
         trials = own.trials_of(arena.measure(search.problem.task, configs))

@@ -20,6 +20,7 @@ from benchmarks.ground_truth import Truth, truth_of
 from benchmarks.journal import Journal
 from benchmarks.kernel_tasks import CASES, QUICK, Case
 from benchmarks.methods import ALL, OWN, PEERS, SEEDS_OF, WITH_PRIOR, run_method
+from benchmarks.peers.kernel_tuner_peer import KERNEL_TUNER, kernel_tuner_python
 from benchmarks.search_curves import draw_curves
 from benchmarks.search_figures import CLOSE, summary_of, trials_to, verdict
 from benchmarks.search_studies import PRIORS, STUDIES, Records, study_figures, study_row
@@ -70,7 +71,7 @@ def bench_search(
     """
     count = seeds if seeds is not None else QUICK_SEEDS if quick else SEEDS
     done, rows = Journal(journal, {}, key=KEY), []
-    for task in _tasks(replay, space, quick, nominal, tasks, methods):
+    for task in _tasks(replay, space, quick, nominal, tasks, methods, say):
         for method in task.methods:
             runs = range(seed, seed + min(count, SEEDS_OF.get(method, count)))
             found = [_row(done, task, method, number) for number in runs]
@@ -122,18 +123,22 @@ def _tasks(
     nominal: bool,
     names: Sequence[str],
     methods: Sequence[str],
+    say: Callable[[str], None],
 ) -> Iterator[Task]:
     """The fixed kernels, unless tables are given and none is named; then the tables."""
     if replay and space is None:
         raise UsageError("--replay needs the T1 file of its space; give --space")
-    everything = (*ALL, *WITH_PRIOR, *STUDIES)
+    everything = (*ALL, *KERNEL_TUNER, *WITH_PRIOR, *STUDIES)
     if unknown := sorted({*methods} - {*everything}):
         raise UsageError(f"method {unknown[0]!r} is unknown; choose from {', '.join(everything)}")
     known = [name for name in everything if not methods or name in methods]
     if not replay or names:
         chosen = known if methods else QUICK_METHODS if quick else known
-        yield from _kernels(quick, nominal, names, [m for m in chosen if m != "prior"])
+        kernels_have = [name for name in chosen if name not in ("prior", *KERNEL_TUNER)]
+        yield from _kernels(quick, nominal, names, kernels_have)
     if replay and space is not None:
+        if not quick and kernel_tuner_python() is None and {*known} & {*KERNEL_TUNER}:
+            say("Kernel Tuner's strategies are left out: `make kernel-tuner` installs them")
         yield from _tables(replay, space, quick, known)
 
 
@@ -157,7 +162,8 @@ def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[
     chosen = [
         name
         for name in methods
-        if name in (OWN, "prior", *ABLATIONS, *PEERS) and name not in ("no_draft", "draft_only")
+        if name in (OWN, "prior", *ABLATIONS, *PEERS, *_kernel_tuner(quick))
+        and name not in ("no_draft", "draft_only")
     ]
     for name, table in tables.items():
         others = [other for other in tables.values() if other is not table]
@@ -171,6 +177,11 @@ def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[
             usable,
             partial(_given, tuple(prior)),
         )
+
+
+def _kernel_tuner(quick: bool) -> Sequence[str]:
+    """Its strategies, where it is installed and there is time for them."""
+    return () if quick or kernel_tuner_python() is None else KERNEL_TUNER
 
 
 def _prior_of(case: Case, method: str) -> Records:

@@ -32,12 +32,14 @@ class EnsembleSettings:
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Fitted members; `predict` is deterministic."""
+    """Fitted members; `predict` is deterministic. Without a member everything is 0."""
 
     boosters: tuple[xgb.Booster, ...]
 
     def predict(self, features: Features) -> tuple[Floats, Floats]:
         """Mean and standard deviation over the members, each float64 [n]."""
+        if not self.boosters:
+            return np.zeros(len(features)), np.zeros(len(features))
         each = np.stack([booster.inplace_predict(features) for booster in self.boosters]).astype(np.float64)
         return each.mean(axis=0), each.std(axis=0)
 

@@ -121,10 +121,11 @@ def fit_residual(
     # visit.
     target = np.where(ok, target, np.quantile(target[ok], _FAILED))
     process_rows = settings.process_rows
+    share = settings.process_share * min(1.0, process_rows / len(target))
     return ResidualModel(
-        fit_ensemble(features, target, seed, settings),
+        fit_ensemble(features, target, seed, settings) if share < 1.0 else Ensemble(()),
         fit_gaussian(features, target, reference, rng, process_rows),
-        settings.process_share * min(1.0, process_rows / len(target)),
+        share,
         fit_feasibility(features, ok, seed, settings),
         offsets,
         default,

@@ -44,14 +44,17 @@ class SearchSettings:
     """How a search goes about it.
 
     Batches start small, where each answer changes the next question most, and grow with what is known:
-    `asked` // `batch_growth`, within `first_batch` and `batch`. `objective` may name several, as in
-    "latency,energy": then a front is searched, and the best is that of the first.
+    `asked` // `batch_growth`, within `first_batch` and `batch`; without a draft, where there is more to learn
+    from each, the `blind_` ones hold. `objective` may name several, as in "latency,energy": then a front is
+    searched, and the best is that of the first.
     """
 
     objective: str = "latency"
     batch: int = 16
     first_batch: int = 4
     batch_growth: int = 4
+    blind_first_batch: int = 2
+    blind_batch_growth: int = 16
     propose: ProposeSettings = field(default_factory=ProposeSettings)
 
     @property
@@ -59,9 +62,12 @@ class SearchSettings:
         """What is made small."""
         return tuple(self.objective.split(","))
 
-    def batch_size(self, asked: int) -> int:
-        """How many trials to ask for after `asked` of them."""
-        return min(self.batch, max(self.first_batch, asked // self.batch_growth))
+    def batch_size(self, asked: int, *, blind: bool = False) -> int:
+        """How many trials to ask for after `asked` of them; `blind` without a draft."""
+        first, growth = self.first_batch, self.batch_growth
+        if blind:
+            first, growth = self.blind_first_batch, self.blind_batch_growth
+        return min(self.batch, max(first, asked // growth))
 
 
 @dataclass(frozen=True)
@@ -106,10 +112,15 @@ class KernelSearch:
 
     def ask(self, count: int | None = None) -> list[Config]:
         """The next batch of distinct, feasible, never asked Configs; empty when the space has no more."""
-        count = self.settings.batch_size(len(self.trials)) if count is None else count
+        count = self.batch_size if count is None else count
         asks = self._ask_foreign(count) if self._foreign else self._ask_own(count)
         self._asked.extend(asks)
         return [config for _, config in asks]
+
+    @property
+    def batch_size(self) -> int:
+        """How many trials it would ask for next."""
+        return self.settings.batch_size(len(self.trials), blind=self.problem.draft_log is None)
 
     def trials_of(self, measurements: Sequence[Measurement]) -> list[Trial]:
         """The Trials that the Configs asked make with their `measurements`, to be committed and then told."""
@@ -264,7 +275,7 @@ def search_kernel(
         if (reason := stop_reason(rule, progress)) is not None:
             break
         left = rule.max_trials - len(search.trials)
-        configs = search.ask(min(left, search.settings.batch_size(len(search.trials))))
+        configs = search.ask(min(left, search.batch_size))
         if not configs:
             reason = StopReason.EXHAUSTED
             break

@@ -17,7 +17,7 @@ class TestOurs(SamplerSuite):
 
     def test_a_resumed_run_repeats_the_whole_list(self, sampler: SamplerFactory | None) -> None:
         whole = self.run(sampler)
-        # Batches of four, while so few are asked: a run is killed between batches.
+        # Batches of two, while so few are asked: a run is killed between batches.
         assert self.run(sampler, earlier=tuple(whole[:12])) == whole
 
 
