@@ -9,7 +9,8 @@ Both are in cycles and take all rows at once. The draft ranks; the bound prunes 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import ceil
+from itertools import chain
+from math import ceil, inf
 from typing import TypeAlias
 
 import numpy as np
@@ -29,39 +30,40 @@ from compiler_core.unit_bounds import (
 from compiler_core.units import crosses_llb, load_table, matrix_table, store_table
 from compiler_core.workload import Level, Workload
 from cost_model.resources import Demand, KernelResources
+from cost_model.two_units import least_busier
 from search_space.knobs import Rows
 from search_space.rules import KnobLayout, core_counts
 
 Cycles: TypeAlias = npt.NDArray[np.float64]
 
 
-BLENDS = np.array([0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999, 1.0])
-"""Weights of the matrix unit against the vector unit at which the least arithmetic is added up."""
-
-
 @dataclass(frozen=True)
 class LeastWork:
     """The least work of a kernel or network, in cycles of one unit (ports: of the whole port).
 
-    `blends[i]` is w * (matrix work) + (1 - w) * (vector work) at weight w = BLENDS[i], each op done by the
-    unit that is cheaper at that weight. Whatever the split of the ops between the units, the busier unit has
-    at least any such mean, so the largest blend is a bound where the largest sum per unit would not be one.
-    `llb` counts the bytes themselves, both ways; `dram` the whole bursts that they cost where the engine
-    keeps their runs shorter. Constants lie packed.
+    `units` has an op's cycles on the matrix and on the vector unit, infinite where it cannot run; a lowered
+    op is done by one of them. `llb` counts the bytes themselves, both ways; `dram` the whole bursts that they
+    cost where the engine keeps their runs shorter. Constants lie packed.
     """
 
-    blends: tuple[float, ...] = (0.0,) * len(BLENDS)
+    units: tuple[tuple[float, float], ...] = ()
     llb: float = 0.0
     dram: float = 0.0
 
     def __add__(self, other: "LeastWork") -> "LeastWork":
-        blends = tuple(a + b for a, b in zip(self.blends, other.blends, strict=True))
-        return LeastWork(blends, self.llb + other.llb, self.dram + other.dram)
+        return LeastWork(self.units + other.units, self.llb + other.llb, self.dram + other.dram)
 
-    @property
+    @cached_property
     def arithmetic(self) -> float:
         """Cycles of the busier unit if one core did everything."""
-        return max(self.blends)
+        return least_busier(self.units)
+
+    def blend(self, weight: float) -> float:
+        """`weight` times the matrix work and the rest times the vector work, each op where that is less."""
+        return sum(
+            (1.0 - weight) * vector if matrix == inf else min(weight * matrix, (1.0 - weight) * vector)
+            for matrix, vector in self.units
+        )
 
     @property
     def ports(self) -> float:
@@ -87,11 +89,9 @@ def op_work(graph: Graph, op: Op, target: Target) -> LeastWork:
     vector = float(vector_least_cycles(op.points, lane_ops, lanes))
     table = matrix_table(target, stored)
     if not op.row.contraction or not len(table):
-        return LeastWork(tuple((1.0 - BLENDS) * vector))
-    matrix = BLENDS * float(matrix_least_cycles(*product_axes(op, target.matrix).extents(op.extents), table))
-    if not target.vector.takes_contractions:
-        return LeastWork(tuple(matrix))
-    return LeastWork(tuple(np.minimum(matrix, (1.0 - BLENDS) * vector)))
+        return LeastWork(((inf, vector),))
+    matrix = float(matrix_least_cycles(*product_axes(op, target.matrix).extents(op.extents), table))
+    return LeastWork(((matrix, vector if target.vector.takes_contractions else inf),))
 
 
 def touched_bytes(workload: Workload, value: int, target: Target) -> int:
@@ -137,10 +137,8 @@ def _distinct(expr: IndexExpr, extents: Sequence[int], limit: int) -> int:
 
 def kernel_work(workload: Workload, target: Target) -> LeastWork:
     """Least work of a kernel: its ops' arithmetic, and its outer operands across the ports they cross."""
-    work = LeastWork()
     graph = workload.graph
-    for op in graph.ops:
-        work = work + op_work(graph, op, target)
+    work = LeastWork(tuple(chain.from_iterable(op_work(graph, op, target).units for op in graph.ops)))
     for value in (*graph.inputs, *graph.outputs):
         size = touched_bytes(workload, value, target)
         level = workload.level_of(value)
@@ -168,9 +166,7 @@ def kernel_bound_cycles(workload: Workload, target: Target) -> float:
 
 def graph_work(graph: Graph, target: Target) -> LeastWork:
     """Least work of a network, however it is fused: every op's arithmetic, and compulsory DRAM traffic."""
-    work = LeastWork()
-    for op in graph.ops:
-        work = work + op_work(graph, op, target)
+    work = LeastWork(tuple(chain.from_iterable(op_work(graph, op, target).units for op in graph.ops)))
     everything = Workload(graph, ())
     outer = [v for v in (*graph.inputs, *sorted(graph.constants)) if v in graph.readers]
     stored = [v for v in graph.outputs if v in graph.producer]

@@ -28,8 +28,8 @@ def kernel_features(model: KernelModel) -> FeatureFunction:
     workload = np.array(
         [
             _log2(sum(op.points for op in regions.graph.ops)),
-            _log2(model.least.blends[-2]),
-            _log2(model.least.blends[0]),
+            _log2(model.least.blend(0.999)),
+            _log2(model.least.blend(0.0)),
             _log2(model.least.llb),
             _log2(model.least.dram),
             len(regions.graph.ops),

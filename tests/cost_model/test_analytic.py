@@ -1,9 +1,12 @@
 """Bound and draft as numbers: finite, ordered, the same for all rows at once as one by one; bytes by hand."""
 
 from collections.abc import Sequence
+from itertools import product as choices
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from compiler_core.dtypes import DType, TensorType
 from compiler_core.graph import Graph, Op
@@ -12,7 +15,8 @@ from compiler_core.ops import AxisKind
 from compiler_core.regions import Regions
 from compiler_core.target_file import list_targets, load_target
 from compiler_core.workload import Level, Workload
-from cost_model.analytic import BLENDS, KernelModel, LeastWork, kernel_bound_cycles, touched_bytes
+from cost_model.analytic import KernelModel, LeastWork, kernel_bound_cycles, touched_bytes
+from cost_model.two_units import least_busier
 from measure.simulator.device import SimulatedDevice
 from search_space.knobs import Rows
 from search_space.moves import sample
@@ -120,11 +124,32 @@ def test_fewer_cores_have_a_higher_bound() -> None:
     assert bound[cores == cores.min()].min() > bound[cores == cores.max()].max()
 
 
-def test_a_blend_is_never_above_the_busier_unit() -> None:
-    """Work that either unit could do: 10 cycles on one, 30 on the other."""
-    shared = LeastWork(tuple(np.minimum(BLENDS * 10, (1 - BLENDS) * 30)))
-    assert 0 < shared.arithmetic <= 7.5
-    assert (shared + shared).arithmetic == 2 * shared.arithmetic
+def test_an_op_is_done_by_one_unit() -> None:
+    """10 cycles on one unit, 30 on the other: two such take 20, four take 30, one on the slower unit."""
+    either = LeastWork(((10.0, 30.0),))
+    assert either.arithmetic == 10.0
+    assert (either + either).arithmetic == pytest.approx(20.0, rel=1e-5)
+    assert (either + either + LeastWork(((np.inf, 15.0),))).arithmetic == pytest.approx(20.0, rel=1e-5)
+    assert 30.0 >= (either + either + either + either).arithmetic >= 29.9
+
+
+@given(
+    st.lists(
+        st.tuples(*[st.sampled_from([0.5, 1.0, 2.0, 3.0, 7.0, 20.0, np.inf])] * 2), min_size=1, max_size=7
+    )
+)
+def test_no_choice_of_units_is_faster(works: list[tuple[float, float]]) -> None:
+    works = [each for each in works if min(each) < np.inf]
+    best = min(
+        max(
+            sum(work[0] for work, unit in zip(works, units, strict=True) if unit == 0),
+            sum(work[1] for work, unit in zip(works, units, strict=True) if unit == 1),
+        )
+        for units in choices((0, 1), repeat=len(works))
+    )
+    found = least_busier(works)
+    assert found <= best * (1 + 1e-9)
+    assert found >= best / 2
 
 
 def touched(shape: tuple[int, ...], domain: tuple[int, ...], exprs: Sequence[IndexExpr]) -> int:
