@@ -16,10 +16,18 @@ from benchmarks.networks import Network, light_networks, load_bound, networks_of
 from benchmarks.numbers import Agreement, Reference
 from compiler_core.dims import known
 from compiler_core.errors import TilewrightError
+from compiler_core.layouts import Layout, layouts_of
 from compiler_core.lower import lower_kernel
 from compiler_core.onnx_import.host_work import host_work
 from compiler_core.onnx_import.importer import ImportedModel
-from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_graph, schedule_of
+from compiler_core.pipeline import (
+    Plan,
+    compile_graph,
+    default_schedule,
+    plan_graph,
+    plan_groups,
+    schedule_of,
+)
 from compiler_core.program import Program
 from compiler_core.regions import Regions
 from compiler_core.schedule import Schedule, Tiling
@@ -127,23 +135,43 @@ def _compiled(reference: Reference, target: Target, quick: bool, seed: int) -> R
     baseline = compile_graph(graph, default, target, plan)
     compile_s = time.process_time() - start
     findings = len(verify_program(graph, baseline, target))
-    draws = _draws(plan, target, QUICK_SCHEDULES if quick else SCHEDULES, rng)
-    count = max(map(len, draws.values()), default=0)
-    for number in range(count):
-        program = compile_graph(graph, _schedule(plan, draws, number), target, plan)
-        findings += len(verify_program(graph, program, target))
+    schedules = 1
+    plans = (plan, _laid_out(plan, target, rng))
+    for each in plans:
+        draws = _draws(each, target, (QUICK_SCHEDULES if quick else SCHEDULES) // len(plans), rng)
+        for number in range(max(map(len, draws.values()), default=0)):
+            program = compile_graph(graph, _schedule(each, draws, number), target, each)
+            findings += len(verify_program(graph, program, target))
+            schedules += 1
     row = {
         "groups": len(plan.groups),
         "kernels": len(plan.regions),
+        "laid_out": len(plans[1].layouts),
         "compile_s": round(compile_s, 2),
-        "schedules": 1 + count,
+        "schedules": schedules,
         "findings": findings,
     }
-    return row | _numbers(reference, plan, baseline, target, quick, rng)
+    return row | _numbers(reference, plans, baseline, target, quick, rng)
+
+
+def _laid_out(plan: Plan, target: Target, rng: np.random.Generator) -> Plan:
+    """The plan with a random Layout, or none, for every value between its kernels."""
+    graph = plan.graph
+    layouts: dict[int, Layout] = {}
+    for value in sorted(graph.producer):
+        offered = list(layouts_of(graph, value))
+        at = int(rng.integers(len(offered) + 1))
+        layouts |= {value: offered[at]} if at < len(offered) else {}
+    return plan_groups(graph, plan.groups, target, plan.regions, layouts)
 
 
 def _numbers(
-    reference: Reference, plan: Plan, baseline: Program, target: Target, quick: bool, rng: np.random.Generator
+    reference: Reference,
+    plans: Sequence[Plan],
+    baseline: Program,
+    target: Target,
+    quick: bool,
+    rng: np.random.Generator,
 ) -> Row:
     graph = reference.model.graph
     if not reference.network.weights:
@@ -152,12 +180,14 @@ def _numbers(
     if quick and graph.macs > QUICK_MOST_MACS:
         return {"emulated": 0, "numbers": f"not emulated: above {QUICK_MOST_MACS / 1e9:g} GMAC"}
     count = QUICK_EMULATED if quick else EMULATED
-    if sampled:
-        drawn = _draws(plan, target, count, rng)
-    else:
-        drawn = {digest: _small(regions, target, rng) for digest, regions in plan.regions.items()}
     programs = [baseline]
-    programs += [compile_graph(graph, _schedule(plan, drawn, n), target, plan) for n in range(count)]
+    for number in range(count):
+        plan = plans[(number + 1) % len(plans)]
+        if sampled:
+            drawn = _draws(plan, target, 1, rng)
+        else:
+            drawn = {digest: _small(regions, target, rng) for digest, regions in plan.regions.items()}
+        programs.append(compile_graph(graph, _schedule(plan, drawn, number), target, plan))
     numbers = "value by value" if reference.quantized else "end to end"
     found: list[Agreement] = []
     for program in programs:
@@ -197,16 +227,13 @@ def _decoded(space: Space, rows: Rows, regions: Regions) -> Drawn:
 
 
 def _small(regions: Regions, target: Target, rng: np.random.Generator) -> Drawn:
-    """Up to EMULATED random choices of few tiles; the default one where a random draw finds none."""
+    """A random choice of few tiles; the default one where random draws find none."""
     space = kernel_space(KnobLayout(regions, target))
-    found: Drawn = []
     for tiling, cores in _decoded(space, sample(space, 64, rng, attempts=16), regions):
         program = lower_kernel(regions, tiling, cores, target)
         if program.parallel_tiles * program.serial_steps <= MOST_TILES:
-            found.append((tiling, cores))
-        if len(found) == EMULATED:
-            break
-    return found or [(default_tiling(regions, target), target.cores)]
+            return [(tiling, cores)]
+    return [(default_tiling(regions, target), target.cores)]
 
 
 def _schedule(plan: Plan, draws: dict[str, Drawn], number: int) -> Schedule:
