@@ -43,7 +43,7 @@ from search_space.space import Space
 from search_space.validity import kernel_space
 
 TARGETS = ("ascend910", "ethos_u55_256")
-SCHEDULES, QUICK_SCHEDULES = 50, 5
+SCHEDULES, QUICK_SCHEDULES = 50, 6
 EMULATED, QUICK_EMULATED = 3, 1
 MOST_MACS, QUICK_MOST_MACS = 2_000_000_000, 100_000_000
 MOST_TILES = 256
