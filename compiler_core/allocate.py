@@ -65,15 +65,21 @@ def allocate(
     graph: KernelGraph, order: Sequence[int], budget: AllocationBudget = AllocationBudget(), seed: int = 0
 ) -> Arena:
     """Offsets for all tensors of `graph` when its kernels run in `order`."""
-    blocks = blocks_of(graph, order)
+    return allocate_blocks(blocks_of(graph, order), max(1, graph.kernels), budget, seed)
+
+
+def allocate_blocks(
+    blocks: Sequence[Block], steps: int, budget: AllocationBudget = AllocationBudget(), seed: int = 0
+) -> Arena:
+    """Offsets for the tensors of `blocks`, numbered from 0, over so many steps."""
     rectangles = _Rectangles.of(blocks)
-    live = _most_live(blocks, max(1, graph.kernels))
+    live = _most_live(blocks, steps)
     bases = _place(rectangles, live, budget, seed)
-    offsets = [0] * len(graph.tensors)
+    offsets = [0] * sum(len(block.spans) for block in blocks)
     for block, base in zip(blocks, bases.tolist(), strict=True):
         for span in block.spans:
             offsets[span.tensor] = base + span.shift
-    return Arena(tuple(offsets), _height(rectangles, bases), live, blocks)
+    return Arena(tuple(offsets), _height(rectangles, bases), live, tuple(blocks))
 
 
 def blocks_of(graph: KernelGraph, order: Sequence[int]) -> tuple[Block, ...]:

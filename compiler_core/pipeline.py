@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
+from compiler_core.allocate import Block, Span, allocate_blocks
 from compiler_core.errors import ConfigError
 from compiler_core.fuse import FusionPolicy, Group, group_greedily
 from compiler_core.graph import Graph
@@ -213,19 +214,12 @@ def _check_cores(stage: Sequence[Placed], target: Target) -> None:
 def _llb_offsets(
     graph: Graph, schedule: Schedule, stage_of: Sequence[int], target: Target
 ) -> tuple[Mapping[int, int], int]:
-    """First-fit offsets of the values that live in the LLB, largest first, and the arena they need."""
+    """Offsets of the values that live in the LLB, and the arena they need."""
     lives = [
         life
         for life in lifetimes(graph, schedule.groups, stage_of, target)
         if schedule.levels.get(life.value) is Level.LLB
     ]
-    offsets: dict[int, int] = {}
-    placed: list[tuple[int, int, int, int]] = []
-    for life in sorted(lives, key=lambda life: (-life.size_bytes, life.value)):
-        at = 0
-        for start, end, born, dies in sorted(placed):
-            if born <= life.dies and life.born <= dies and start < at + life.size_bytes and at < end:
-                at = end
-        offsets[life.value] = at
-        placed.append((at, at + life.size_bytes, life.born, life.dies))
-    return offsets, max((end for _, end, _, _ in placed), default=0)
+    spans = [Span(at, life.size_bytes, life.born, life.dies) for at, life in enumerate(lives)]
+    arena = allocate_blocks([Block((span,)) for span in spans], len(schedule.stages))
+    return {life.value: arena.offsets[at] for at, life in enumerate(lives)}, arena.arena_bytes
