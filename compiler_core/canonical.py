@@ -9,11 +9,12 @@ in all of that is free, but it tells them apart from then on, and whatever depen
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 from compiler_core.colours import Colours, access_form
 from compiler_core.digest import Json
-from compiler_core.graph import Graph
+from compiler_core.graph import Graph, Op
 from compiler_core.index_map import Access
 from compiler_core.ops import AttributeValue
 
@@ -31,6 +32,23 @@ class Numbering:
     ops: tuple[int, ...]
     inputs: tuple[int, ...]
     operands: tuple[tuple[Access, ...], ...]
+
+    @cached_property
+    def number_of(self) -> Mapping[int, int]:
+        """The number of a value of the Graph."""
+        return {value: number for number, value in enumerate(self.values)}
+
+    def renumbered(self, graph: Graph) -> tuple[Op, ...]:
+        """The ops of `graph` that are numbered, in canonical order and numbers."""
+        at = self.number_of
+        return tuple(
+            replace(
+                graph.ops[position],
+                operands=tuple(replace(access, value=at[access.value]) for access in operands),
+                result=at[graph.ops[position].result],
+            )
+            for position, operands in zip(self.ops, self.operands, strict=True)
+        )
 
 
 def number(

@@ -181,19 +181,11 @@ def kernel_of(
     laid = {v: layout for v, layout in (layouts or {}).items() if v in placement and v not in hidden}
     marks = {value: _place(level, laid.get(value)) for value, level in placement.items()}
     numbering = number(graph, members, [root], stored=inner, marks=marks)
-    at = {value: i for i, value in enumerate(numbering.values)}
+    at = numbering.number_of
     outputs = (root, *sorted(inner, key=lambda value: at[value]))
-    ops = tuple(
-        replace(
-            graph.ops[position],
-            operands=tuple(replace(access, value=at[access.value]) for access in operands),
-            result=at[graph.ops[position].result],
-        )
-        for position, operands in zip(numbering.ops, numbering.operands, strict=True)
-    )
     local = Graph(
         values=tuple(graph.values[value] for value in numbering.values),
-        ops=ops,
+        ops=numbering.renumbered(graph),
         inputs=tuple(at[value] for value in numbering.inputs),
         outputs=tuple(at[value] for value in outputs),
     )

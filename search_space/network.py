@@ -11,7 +11,7 @@ Where values live follows from groups and order, so it is not written down.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from operator import itemgetter
 
@@ -60,18 +60,10 @@ class Numbered:
 def numbered(graph: Graph) -> Numbered:
     """`graph` as a task. Ops that no output needs get no number."""
     numbering = number_network(graph)
-    at = {value: i for i, value in enumerate(numbering.values)}
-    ops = tuple(
-        replace(
-            graph.ops[position],
-            operands=tuple(replace(access, value=at[access.value]) for access in operands),
-            result=at[graph.ops[position].result],
-        )
-        for position, operands in zip(numbering.ops, numbering.operands, strict=True)
-    )
+    at = numbering.number_of
     canonical = Graph(
         values=tuple(graph.values[value] for value in numbering.values),
-        ops=ops,
+        ops=numbering.renumbered(graph),
         inputs=tuple(at[value] for value in numbering.inputs if value not in graph.constants),
         outputs=tuple(at[value] for value in graph.outputs),
         constants={at[value]: np.zeros(0) for value in numbering.inputs if value in graph.constants},
