@@ -15,6 +15,7 @@ from search_space.knobs import Config
 from tuner.events import Listener, Measured, Phase
 from tuner.kernel_search import KernelSearch, SamplerFactory, SearchSettings
 from tuner.planner import Planner
+from tuner.prices import Reading
 from tuner.problem import Trial, objective_value
 from tuner.run_model import RunModel
 from tuner.scheduler import Choose, Standing, next_task
@@ -255,18 +256,14 @@ class NetworkSearch:
             return best_us
         return prices.priced(self.searches[digest].task.workload).guess_us * prices.correction
 
-    def network_us(self) -> float:
-        """The best kernels of the plan added up; the bound stands for what was not measured."""
-        standings = [standing for _, standing in self._standings()]
-        return sum(s.count * (s.best_us if s.best_us is not None else s.bound_us) for s in standings)
-
     def _predicted_us(self, search: _Search) -> float | None:
         """The network with the best that the model expects of the batch just asked; None where it cannot."""
         expected_us = search.kernel.expected_best
         if expected_us is None or self.settings.objective != "latency":
             return None
-        present_us = search.best_us if search.best_us is not None else search.task.bound_us
-        return self.network_us() + self.plan.counts[search.task.digest] * (expected_us - present_us)
+        digest = search.task.digest
+        gain_us = self._expected_us(digest) - expected_us
+        return self.sum_us(self.plan) - self.plan.counts[digest] * gain_us
 
     def _until_replan(self, most: int) -> int:
         """Trials that may be asked for before the network is planned anew, at most `most`."""
@@ -280,12 +277,20 @@ class NetworkSearch:
             due = True
         if not due:
             return False
-        self._planner.prices.measured = {
-            digest: (search.kernel.best.measurement.latency_us, len(search.kernel.trials))
-            for digest, search in self.searches.items()
-            if search.kernel.best is not None and search.kernel.best.measurement.latency_us is not None
-        }
+        readings = ((digest, self._reading(search.kernel)) for digest, search in self.searches.items())
+        self._planner.prices.measured = {digest: each for digest, each in readings if each is not None}
         return self._follow(self._planner.replan())
+
+    def _reading(self, kernel: KernelSearch) -> Reading | None:
+        """A kernel's best, priced as the objective where that adds up over kernels, else in us."""
+        best = kernel.best
+        if best is None or best.measurement.latency_us is None:
+            return None
+        price = objective_value(
+            best.measurement, "energy" if self.settings.objectives[0] == "energy" else "latency"
+        )
+        assert price is not None, "the best tells its objective"
+        return Reading(price, best.measurement.latency_us, len(kernel.trials))
 
     def _follow(self, plan: Plan) -> bool:
         """Open a search for every kernel of `plan` that has none; whether it is another plan than before."""
@@ -319,7 +324,7 @@ class NetworkSearch:
             rule.max_trials,
             kernel,
             batch.search.best_us,
-            self.network_us(),
+            self.sum_us(self.plan),
             bound,
             proposed_s=asked_s - began_s,
             measured_s=measured_s - asked_s,

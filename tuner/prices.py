@@ -39,31 +39,47 @@ class Priced:
     guess_us: float
 
 
+@dataclass(frozen=True)
+class Reading:
+    """The best of a kernel this run has measured: its price, its time in us, after how many trials."""
+
+    price: float
+    latency_us: float
+    trials: int
+
+
 @dataclass
 class Prices:
-    """Prices of groups of one network on one target.
+    """Prices of groups of one network on one target, in the unit of an objective that adds up over kernels.
 
-    `recall` answers best latencies from records, in us by workload digest. `measured` holds the best latency
-    and the number of trials of every kernel this run has measured.
+    `recall` answers best latencies from records, in us by workload digest. `measured` holds every kernel this
+    run has measured. Before anything is, a price is microseconds.
     """
 
     graph: Graph
     target: Target
     seed: int
     recall: Recall = lambda tasks: {}
-    measured: Mapping[str, tuple[float, int]] = field(default_factory=dict)
+    measured: Mapping[str, Reading] = field(default_factory=dict)
     kernels: dict[str, Priced] = field(default_factory=dict)
     _recorded: dict[str, float] = field(default_factory=dict)
 
     def of(self, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]) -> float:
-        """Microseconds of `group` as one kernel whose operands live and lie so; 0 for a host op."""
+        """What `group` costs as one kernel whose operands live and lie so; 0 for a host op."""
         if is_host(self.graph, group):
             return 0.0
         workload = kernel_of(self.graph, group, levels, layouts).workload
         priced, digest = self.priced(workload), workload.digest
-        expected = min(self._recorded.get(digest, float("inf")), priced.guess_us * self.correction)
-        best_us, trials = self.measured.get(digest, (float("inf"), 0))
-        return best_us if trials >= SETTLED else min(best_us, expected)
+        expected_us = min(self._recorded.get(digest, float("inf")), priced.guess_us * self.correction)
+        found = self.measured.get(digest)
+        if found is None:
+            return expected_us * self.per_us
+        return found.price if found.trials >= SETTLED else min(found.price, expected_us * self.per_us)
+
+    @property
+    def per_us(self) -> float:
+        """The price of a microsecond, the median over kernels measured; 1 before there are any."""
+        return median([each.price / each.latency_us for each in self.measured.values()] or [1.0])
 
     def is_measured(self, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]) -> bool:
         """Whether this run measured the group as one kernel."""
@@ -73,9 +89,9 @@ class Prices:
     def correction(self) -> float:
         """Measured over guessed, the median over kernels that had enough trials; 1 before there are any."""
         ratios = [
-            best_us / self.kernels[digest].guess_us
-            for digest, (best_us, trials) in self.measured.items()
-            if digest in self.kernels and trials >= SETTLED // 2
+            found.latency_us / self.kernels[digest].guess_us
+            for digest, found in self.measured.items()
+            if digest in self.kernels and found.trials >= SETTLED // 2
         ]
         return min(max(median(ratios), 1 / MOST_CORRECTION), MOST_CORRECTION) if ratios else 1.0
 

@@ -84,7 +84,9 @@ def _why_apart(session: Session, boundary: Boundary) -> str:
         return f"{boundary.consumer}: {boundary.reason}"
     measured = session.planner.is_measured(boundary.whole)
     how = "measured" if measured else "expected"
-    return f"{boundary.consumer}: {how} {boundary.whole_us:.2f} us together, {boundary.parts_us:.2f} us apart"
+    unit = "uJ" if session.settings.objectives[0] == "energy" and session.planner.prices.measured else "us"
+    whole, parts = f"{boundary.whole_us:.2f} {unit}", f"{boundary.parts_us:.2f} {unit}"
+    return f"{boundary.consumer}: {how} {whole} together, {parts} apart"
 
 
 def _timed_as(session: Session) -> str:

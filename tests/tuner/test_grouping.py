@@ -19,7 +19,7 @@ from tests.onnx_models import model, node, reals, saved, value
 from tests.property.random_graphs import graphs
 from tuner.grouping import NotFused, as_they_are, merge_while_it_pays
 from tuner.planner import Planner
-from tuner.prices import Prices
+from tuner.prices import Prices, Reading
 
 
 def imported(made: onnx.ModelProto, folder: Path) -> Graph:
@@ -91,12 +91,7 @@ def test_what_is_not_fused_says_why(tmp_path: Path) -> None:
     (boundary,) = planner.boundaries()
     assert boundary.reason in (NotFused.COST, NotFused.CAPACITY)
     assert boundary.parts_us > 0.0
-    assert (
-        boundary
-        == as_they_are(graph, plan.groups, planner.price).boundaries[
-            0
-        ]
-    )
+    assert boundary == as_they_are(graph, plan.groups, planner.price).boundaries[0]
 
 
 def test_a_fusion_that_measures_worse_is_taken_apart(tmp_path: Path) -> None:
@@ -107,7 +102,21 @@ def test_a_fusion_that_measures_worse_is_taken_apart(tmp_path: Path) -> None:
     fused = planner.replan()
     assert len(fused.groups) == 1
     (digest,) = fused.counts
-    planner.prices.measured = {digest: (1000.0, 64)}
+    planner.prices.measured = {digest: Reading(1000.0, 1000.0, 64)}
     assert len(planner.replan().groups) == 2
-    planner.prices.measured = {digest: (1.1, 64)}
+    planner.prices.measured = {digest: Reading(1.1, 1.1, 64)}
+    assert len(planner.replan().groups) == 1
+
+
+def test_groups_are_priced_as_the_objective(tmp_path: Path) -> None:
+    """Fused: 1.1 us and 100 uJ; apart: 2 us and 10 uJ each."""
+    nodes = [node("MatMul", "x a", "h"), node("Relu", "h", "r"), node("MatMul", "r b", "y")]
+    weights = {"a": reals(1, 64, 64), "b": reals(2, 64, 64)}
+    graph = imported(model(nodes, [value("x", [512, 64])], ["y"], weights), tmp_path)
+    planner = planner_of(graph, "ascend910")
+    (fused,) = planner.replan().counts
+    apart = planner.base.counts
+    planner.prices.measured = {fused: Reading(100.0, 1.1, 64), **dict.fromkeys(apart, Reading(10.0, 2.0, 64))}
+    assert len(planner.replan().groups) == 2
+    planner.prices.measured = {fused: Reading(1.1, 1.1, 64), **dict.fromkeys(apart, Reading(2.0, 2.0, 64))}
     assert len(planner.replan().groups) == 1
