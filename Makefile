@@ -8,7 +8,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint bench kernel-tuner campaign fuzz lock clean
+.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign fuzz lock clean
 
 setup: $(READY)
 
@@ -40,6 +40,16 @@ bench: setup
 kernel-tuner:
 	$(PYTHON) -m venv .venv-kernel-tuner
 	.venv-kernel-tuner/bin/python -m pip install --quiet --disable-pip-version-check "kernel-tuner==1.5.0"
+
+# SCALE-Sim and ZigZag beside our simulator, in an environment of their own: make bench-peers REFERENCE=DIR
+bench-peers: setup build/peers/.ready
+	$(BIN)/tune bench simulator --reference "$(REFERENCE)" --peers build/peers/bin/python
+
+build/peers/.ready:
+	$(PYTHON) -m venv build/peers
+	build/peers/bin/python -m pip install --quiet --disable-pip-version-check \
+	    scalesim==2.0.2 zigzag-dse==3.9.1 six==1.17.0
+	touch $@
 
 campaign: setup
 	$(BIN)/pytest -m campaign --timeout=0

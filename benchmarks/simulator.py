@@ -5,6 +5,7 @@ totals   total_cycles of its rows with a bandwidth; version 3.0.0 counts some st
 speed    timelines, Configs and whole networks, in processor time of one core
 vela     the best of a fixed number of trials beside every row of vela.csv, on the Ethos presets
 zigzag   the same beside every layer of zigzag.csv, on ZigZag's two accelerators; no goal
+peers    seconds of SCALE-Sim and ZigZag over ours, layer by layer, where an environment has them
 draft    Spearman's rho of draft and simulated time over random Configs of ten kernels; the skewed chip
          has its assumed numbers drawn anew, and banks that conflict
 """
@@ -18,7 +19,7 @@ from typing import Any
 import numpy as np
 from scipy.stats import spearmanr
 
-from benchmarks import vela, zigzag
+from benchmarks import peer_simulators, vela, zigzag
 from benchmarks.networks import light_networks, load_bound
 from benchmarks.scalesim import compute_cycles, product, read_rows, total_cycles
 from compiler_core.errors import UsageError
@@ -50,11 +51,17 @@ Row = dict[str, Any]
 
 
 def bench_simulator(
-    reference: Path, *, quick: bool = False, seed: int = 0, say: Callable[[str], None] = print
+    reference: Path,
+    *,
+    quick: bool = False,
+    seed: int = 0,
+    peers: Path | None = None,
+    say: Callable[[str], None] = print,
 ) -> Row:
     """`{bench, target_digest, summary, rows}`; `quick` repeats less.
 
-    `reference` holds scalesim.csv, and perhaps vela.csv and zigzag.csv.
+    `reference` holds scalesim.csv, and perhaps vela.csv and zigzag.csv. `peers` is the interpreter of an
+    environment that has SCALE-Sim and ZigZag.
     """
     layers = reference / "scalesim.csv"
     if not layers.exists():
@@ -71,6 +78,7 @@ def bench_simulator(
         *_totals(layers),
         *_speed(plans[NETWORK], target, QUICK_REPEATS if quick else REPEATS, seed),
         *_others(reference, seed, quick=quick),
+        *(peer_simulators.compare(peers, seed, quick=quick) if peers else ()),
         *_ranks(plans, target, QUICK_CONFIGS if quick else CONFIGS, seed),
     ):
         rows.append({"seed": seed, **row})
@@ -212,6 +220,9 @@ def _summary(rows: Sequence[Row]) -> Row:
             ("most", max(ratios)),
         ):
             found[f"zigzag_ratio_{name}"] = _figure(value, None, True)
+    for tool in dict.fromkeys(row["method"] for row in rows if row["task"] == "peers"):
+        ratios = [row["ratio"] for row in rows if row["task"] == "peers" and row["method"] == tool]
+        found[f"speed_over_{tool.replace(' ', '_')}_median"] = _figure(statistics.median(ratios), None, True)
     speed = {row["method"]: row["value"] for row in rows if row["task"] == "speed"}
     for name, least in (("timelines_per_s", 10_000), ("configs_per_s", 2_000)):
         found[name] = _figure(speed[name], least, speed[name] >= least)

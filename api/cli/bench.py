@@ -68,11 +68,19 @@ def joint(
 
 
 @app.command()
-def simulator(reference: Reference, quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
-    """SCALE-Sim's folds through Program and timeline, speed, and how well the draft ranks."""
+def simulator(
+    reference: Reference,
+    quick: Quick = False,
+    seed: Seed = 0,
+    peers: Annotated[
+        Path | None, typer.Option(help="Python of an environment with SCALE-Sim and ZigZag: times them too.")
+    ] = None,
+    json_file: JsonFile = None,
+) -> int:
+    """SCALE-Sim's cycles through Program and timeline, speed, and how well the draft ranks."""
     from benchmarks.simulator import bench_simulator
 
-    return _report(lambda: bench_simulator(reference, quick=quick, seed=seed), json_file)
+    return _report(lambda: bench_simulator(reference, quick=quick, seed=seed, peers=peers), json_file)
 
 
 @app.command()
