@@ -16,7 +16,11 @@ Features = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class EnsembleSettings:
-    """Sizes of the ensemble; `max_rows` bounds what one refit can cost."""
+    """Sizes of the ensemble; `max_rows` bounds what one refit can cost.
+
+    `process_share` is what the Gaussian process says beside the trees while all measurements fit its
+    `process_rows`; beyond, it shrinks with the share of them that it holds.
+    """
 
     members: int = 3
     rounds: int = 40
@@ -27,7 +31,7 @@ class EnsembleSettings:
     column_share: float = 0.8
     max_rows: int = 1000
     process_rows: int = 200
-    process_share: float = 0.7
+    process_share: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ _ROOT5 = float(np.sqrt(5.0))
 _JITTER = 1e-6
 # Predictions are made in single precision: a process of less noise would be ill-conditioned there.
 _LEAST_NOISE = 1e-3
-_LENGTH_SPREAD, _NOISE_LOG, _NOISE_SPREAD = 1.0, float(np.log(1e-3)), 2.0
+_LENGTH_SPREAD, _NOISE_LOG, _NOISE_SPREAD = 0.5, float(np.log(1e-3)), 2.0
 _STEPS = 20
 _LENGTH_ROWS, _LENGTH_WORK = 100, 200_000
 

@@ -48,10 +48,6 @@ def _no_process(search: Search) -> Search:
     return replace(search, model=replace(search.model, process_share=0.0))
 
 
-def _no_trees(search: Search) -> Search:
-    return replace(search, model=replace(search.model, process_share=1.0))
-
-
 def _draft_only(search: Search) -> Search:
     return replace(
         search,
@@ -65,7 +61,6 @@ ABLATIONS: Mapping[str, Callable[[Search], Search]] = {
     "no_density": _no_density,
     "no_ensemble": _no_ensemble,
     "no_process": _no_process,
-    "no_trees": _no_trees,
     "draft_only": _draft_only,
 }
 """By name. A prior is switched off by giving none."""

@@ -25,18 +25,18 @@ def records(count: int, task: str = "t", draft: float = 0.0, level: float = 2.0)
     return TaskRecords(task, FEATURES[:count], np.full(count, draft), TRUTH[:count] + level + draft)
 
 
-@pytest.mark.parametrize("count", [12, 100, 300])
+@pytest.mark.parametrize("count", [25, 100, 300])
 def test_ranks_rows_it_has_not_seen(count: int) -> None:
     model = fit_residual([records(count)], FEATURES, 0, SETTINGS)
     assert model is not None
     predicted = model.predict("t", FEATURES[300:], np.zeros(100))
-    assert rank_correlation(predicted.mean_log, TRUTH[300:]) > {12: 0.4, 100: 0.9, 300: 0.95}[count]
+    assert rank_correlation(predicted.mean_log, TRUTH[300:]) > {25: 0.7, 100: 0.9, 300: 0.95}[count]
     assert (predicted.std_log > 0).all()
     assert (predicted.feasible == 1.0).all()
 
 
 def test_a_fit_repeats_itself_and_depends_on_its_seed() -> None:
-    fits = [fit_residual([records(60)], FEATURES, seed, SETTINGS) for seed in (1, 1, 2)]
+    fits = [fit_residual([records(300)], FEATURES, seed, SETTINGS) for seed in (1, 1, 2)]
     means = [fit.predict("t", FEATURES, np.zeros(400)).mean_log for fit in fits if fit is not None]
     assert np.array_equal(means[0], means[1])
     assert not np.array_equal(means[0], means[2])
