@@ -46,7 +46,7 @@ def convergence(story: Tale) -> str:
     drawing.axes(x, y, "trials", "us")
     drawing.line([(x(0), y(last.bound_us)), (x(last.trials), y(last.bound_us))], GREEN, "6 4")
     drawing.line([(x(point.trials), y(point.best_us)) for point in points], BLUE)
-    legend = [(BLUE, "best (unmeasured kernels at their bound)"), (GREEN, "bound")]
+    legend = [(BLUE, "best (unmeasured kernels as expected)"), (GREEN, "bound")]
     predicted = [
         (x(point.trials), y(point.predicted_us)) for point in points if point.predicted_us is not None
     ]
