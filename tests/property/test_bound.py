@@ -38,6 +38,33 @@ def test_no_schedule_of_a_network_beats_its_bound(data: Any) -> None:
 
 
 @given(st.data())
+def test_kernels_move_the_same_bytes_side_by_side_as_alone(data: Any) -> None:
+    graph, _ = data.draw(graphs())
+    target = data.draw(targets())
+    plan, schedule = data.draw(schedules(graph, target))
+    program = compile_graph(graph, schedule, target, plan)
+    timing = simulate_program(program, graph, target)
+    for stage, timed in zip(program.stages, timing.stages, strict=True):
+        for call, span in zip(stage, timed.spans, strict=True):
+            if not isinstance(call, KernelCall):
+                continue
+            assert span is not None
+            alone, beside = simulate_kernel(call.program, target).span.work, span.work
+            for each in (
+                "llb_read_bytes",
+                "llb_write_bytes",
+                "dram_write_bytes",
+                "l1_bytes",
+                "lane_ops",
+                "macs",
+            ):
+                assert getattr(beside, each) == getattr(alone, each), each
+    spans = [span.work for timed in timing.stages for span in timed.spans if span is not None]
+    assert timing.work.l1_bytes == sum(work.l1_bytes for work in spans)
+    assert timing.work.llb_write_bytes == sum(work.llb_write_bytes for work in spans)
+
+
+@given(st.data())
 def test_no_measurement_beats_the_bound_of_its_row(data: Any) -> None:
     graph, _ = data.draw(graphs(most_steps=3))
     target = load_target(data.draw(st.sampled_from(PRESETS)))

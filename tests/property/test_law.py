@@ -95,7 +95,7 @@ def stagings(draw: Draw, graph: Graph, groups: tuple[Group, ...], target: Target
         if len(members) == 1:
             stages_drawn.append(side_by_side(members, [target.cores]))
             continue
-        cores = []
+        cores: list[int] = []
         for behind in range(len(members) - 1, -1, -1):
             cores.append(draw(st.integers(1, target.cores - sum(cores) - behind)))
         stages_drawn.append(side_by_side(members, cores))
