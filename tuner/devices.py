@@ -5,6 +5,8 @@ from importlib import import_module
 
 from compiler_core.errors import UsageError
 from measure.device import Device, DeviceInfo
+from measure.faults import FaultPlan
+from measure.lab import lab_here, plan_text
 from measure.pool import Pool, SerialPool
 
 SERIAL = "none"
@@ -14,17 +16,19 @@ CANARY_EVERY = 16
 """Candidates between two canaries on one worker of a cluster; each proves itself before its first, too."""
 
 
-def simulated_pool(target_name: str, target_text: str, workers: int, ray: str) -> Pool:
-    """A pool of simulated accelerators of one target. Ray is only imported where it is used.
+def simulated_pool(
+    target_name: str, target_text: str, workers: int, ray: str, lab: FaultPlan | None = None
+) -> Pool:
+    """A pool of simulated accelerators of one target, under a plan of faults if there is one.
 
-    UsageError for fewer workers than one.
+    Ray is only imported where it is used. UsageError for fewer workers than one.
     """
     if workers < 1:
         raise UsageError(f"--workers {workers} measures nothing; ask for at least 1")
     if ray == SERIAL:
         from measure.simulator.worker import simulated_device
 
-        return SerialPool(simulated_device(target_text))
+        return SerialPool(_under(simulated_device(target_text), lab))
     from measure.messages import Rules
     from measure.ray_cluster import LOCAL
     from measure.ray_pool import RayPool
@@ -36,7 +40,7 @@ def simulated_pool(target_name: str, target_text: str, workers: int, ray: str) -
         "measure.simulator.canary:warmed_device",
         "measure.simulator.worker:task_to_text",
         "measure.simulator.worker:task_from_text",
-        {"target_text": target_text},
+        {"target_text": target_text, "lab": plan_text(lab) if lab else ""},
     )
     if ray == LOCAL:
         return RayPool(spec, workers)
@@ -72,7 +76,11 @@ def load_device(reference: str) -> Device:
     return device
 
 
-def own_pool(reference: str, target_digest: str) -> Pool:
+def _under(device: Device, lab: FaultPlan | None) -> Device:
+    return device if lab is None else lab_here(device, lab)
+
+
+def own_pool(reference: str, target_digest: str, lab: FaultPlan | None = None) -> Pool:
     """A user's device, in this process; UsageError where it measures for another target."""
     device = load_device(reference)
     said = device.describe().target_digest
@@ -81,4 +89,4 @@ def own_pool(reference: str, target_digest: str) -> Pool:
             f"--device {reference} measures target {said[:16]}, this run is for {target_digest[:16]};"
             " let describe() give the digest of the target file that --target names"
         )
-    return SerialPool(device)
+    return SerialPool(_under(device, lab))

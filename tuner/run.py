@@ -14,6 +14,7 @@ from pathlib import Path
 from compiler_core.errors import UsageError
 from db.records import Objective
 from db.runs import Guard
+from measure.lab import read_lab, toolchain_of
 from measure.pool import Pool
 from tuner.conclude import choose_kernels, conclude_network, recall_network
 from tuner.devices import own_pool, simulated_pool
@@ -52,6 +53,7 @@ def run(
     workers: int = 2,
     ray: str = "local",
     device: str | None = None,
+    lab: str | None = None,
     asynchronous: bool = False,
     on_event: Listener = silent,
     guard: Guard | None = None,
@@ -65,15 +67,19 @@ def run(
     can be measured. A run that was cut off before goes on where its records end; of a budget that earlier
     runs have spent in part, the rest is spent. `asynchronous` keeps a wide farm busy and gives up that the
     same seed measures the same trials (tuner/wide_search.py). `device` names a user's own as module:factory,
-    in place of the simulated workers.
+    in place of the simulated workers. `lab` lets go wrong what a real lab does (measure/lab.py); what is
+    measured so is kept apart from everything else.
     """
     start = time.monotonic()
     budget = budget_of(level, trials, time_limit_s)
     factory = sampler_factory(sampler)
+    plan = read_lab(lab) if lab else None
     objectives = read_objectives(objective) if "," in objective else (objective,)
     if len(objectives) > 1 and budget == 0:
         raise UsageError(f"--objective {objective} needs measurements; give -O 2 or --trials")
     with open_session(model, target, objectives[0], dims, seed, database, on_event, guard, job) as session:
+        if plan is not None:
+            session.book.toolchain = toolchain_of(session.book.toolchain, plan)
         if len(objectives) > 1:
             session.seek_front(objectives)
         front = recall_front(session, budget) if session.objectives else ()
@@ -88,9 +94,9 @@ def run(
             return summarise(session, guess_network(session), StopReason.BUDGET, time.monotonic() - start)
         chip = session.target
         with (
-            own_pool(device, chip.digest)
+            own_pool(device, chip.digest, plan)
             if device is not None
-            else simulated_pool(chip.name, session.book.target_text, workers, ray)
+            else simulated_pool(chip.name, session.book.target_text, workers, ray, plan)
         ) as pool:
             pool.start()
             session.book.pool = pool

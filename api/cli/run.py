@@ -51,6 +51,9 @@ def run(
     ray: Annotated[
         str, typer.Option(help="local, HOST:PORT of a cluster, or none: in this process.")
     ] = "local",
+    lab: Annotated[
+        str | None, typer.Option(help="Faults of a lab, as noise=0.03,straggler=0.01 or a TOML file.")
+    ] = None,
     asynchronous: Annotated[
         bool, typer.Option("--asynchronous", help="Keep a wide farm busy; no run is like another then.")
     ] = False,
@@ -75,6 +78,8 @@ def run(
 
         if device is not None:
             raise UsageError("--device measures one size at a time; give --dim a size, not a range")
+        if lab is not None:
+            raise UsageError("--lab takes one size at a time; give --dim a size, not a range")
         (symbol, (low, high)), *more = ranges.items()
         if more:
             raise UsageError(f"one dim can be ranged at a time, not both {symbol} and {more[0][0]}")
@@ -117,6 +122,7 @@ def run(
             workers=workers,
             ray=ray,
             device=device,
+            lab=lab,
             asynchronous=asynchronous,
             on_event=listener,
         )

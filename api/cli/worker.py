@@ -18,18 +18,26 @@ def worker(
     grace: Annotated[
         float, typer.Option(min=0.0, help="Seconds that work under way may take at SIGTERM.")
     ] = 60.0,
+    lab: Annotated[
+        str | None, typer.Option(help="Faults of this host, as crash_during=0.01 or a TOML file.")
+    ] = None,
 ) -> None:
     """Join a farm with devices for a target; `tune run --ray` and runners measure on them.
 
     One farm holds any number of targets. SIGTERM or an interrupt drains: nothing new comes, what runs is
-    finished. After a cut, or with a new head, the host joins again by itself. docs/farm.md.
+    finished. After a cut, or with a new head, the host joins again by itself. --lab lets things go wrong
+    here, to see how a farm takes it. docs/farm.md.
     """
+    import os
     import signal
     import threading
 
     from compiler_core.target_file import load_target
+    from measure.lab import HOST_LAB, plan_text, read_lab
     from measure.ray_member import serve_farm
 
+    if lab is not None:
+        os.environ[HOST_LAB] = plan_text(read_lab(lab))
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())

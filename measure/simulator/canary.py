@@ -8,9 +8,10 @@ from compiler_core.index_map import Access, axis_index
 from compiler_core.ops import AxisKind
 from compiler_core.regions import Regions
 from compiler_core.workload import kernel_of
+from measure.device import Device
+from measure.lab import in_lab, lab_of_host
 from measure.messages import Canary
 from measure.results import Status
-from measure.simulator.device import SimulatedDevice
 from measure.simulator.worker import simulated_device
 from search_space.moves import sample
 from search_space.rules import KnobLayout
@@ -34,10 +35,13 @@ def simulated_canaries(target_text: str) -> tuple[Canary, ...]:
     return ()
 
 
-def warmed_device(target_text: str) -> SimulatedDevice:
-    """The chip, after everything was compiled that its first measurement would have to wait for."""
+def warmed_device(target_text: str, lab: str = "") -> Device:
+    """The chip, after everything was compiled that its first measurement would have to wait for.
+
+    It lives under the plan `lab` of its driver, else under that of its host (see lab.py).
+    """
     simulated_canaries(target_text)
-    return simulated_device(target_text)
+    return in_lab(simulated_device(target_text), lab or lab_of_host())
 
 
 def _square_product() -> Graph:

@@ -1,0 +1,111 @@
+"""`--lab`: a FaultPlan as people write one, and the devices that live under it.
+
+    noise=0.03,straggler=0.01,pace_s=0.2        on the command line
+    noise = 0.03                                or the same names as keys of a TOML file
+
+What is measured so is never mixed with clean measurements: it is of another toolchain, `toolchain_of`.
+"""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, fields
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+from compiler_core.digest import digest_of
+from compiler_core.errors import DeviceError, UsageError
+from measure.device import Device
+from measure.faults import FaultPlan, FaultyDevice
+
+HOST_LAB = "TILEWRIGHT_LAB"
+"""The variable by which `tune worker --lab` tells the workers of its host their plan."""
+ELSEWHERE = {
+    "double_reply": "a call has one answer; the farm's tests in virtual time know of two",
+    "wrong_output": "the simulator computes no outputs; for a device that does, put a FaultyDevice around it",
+}
+"""Faults that a FaultPlan knows and a simulated device cannot have."""
+
+
+class PretendedEffects:
+    """For a device in our own process: what would end it or stop it costs the candidate its answer only."""
+
+    def crash(self) -> None:
+        """Nothing; the answer is lost."""
+
+    def hang(self) -> None:
+        """Nothing; the answer is lost."""
+
+    def wait(self, seconds: float) -> None:
+        """Nothing either: only workers keep a board's pace."""
+
+
+def read_lab(said: str) -> FaultPlan:
+    """The plan that `said` names; UsageError with the name or number that is wrong."""
+    if "=" in said:
+        pairs = [part.partition("=") for part in said.split(",") if part.strip()]
+        return _plan({name.strip(): _number(name.strip(), value) for name, _, value in pairs})
+    try:
+        return _plan(tomllib.loads(Path(said).read_text(encoding="utf-8")))
+    except OSError as error:
+        raise UsageError(
+            f"--lab {said}: {error.strerror}; give a TOML file, or faults as noise=0.03"
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UsageError(f"--lab {said} is no TOML file: {error}") from None
+
+
+def plan_text(plan: FaultPlan) -> str:
+    """The faults that are on, as `read_lab` takes them."""
+    quiet = asdict(FaultPlan())
+    told = {name: value for name, value in asdict(plan).items() if value != quiet[name] or name == "seed"}
+    return ",".join(f"{name}={value}" for name, value in told.items())
+
+
+def toolchain_of(toolchain: str, plan: FaultPlan) -> str:
+    """What timings under a plan are comparable under: the plan itself, besides the toolchain."""
+    return f"{toolchain}-lab-{digest_of(asdict(plan))[:12]}"
+
+
+def lab_here(device: Device, plan: FaultPlan) -> Device:
+    """`device` under `plan` in this process: the same seed gives the same answers."""
+    return FaultyDevice(device, plan, life=0, effects=PretendedEffects())
+
+
+def in_lab(device: Device, lab: str) -> Device:
+    """`device` of a worker under the plan `lab`; itself for no plan. DeviceError where it fails to start."""
+    if not lab:
+        return device
+    plan = read_lab(lab)
+    if plan.happens("failed_start", os.getpid()):
+        raise DeviceError("the device failed to start, as --lab wants it")
+    return FaultyDevice(device, plan)
+
+
+def lab_of_host() -> str:
+    """The plan of this host's workers as text; nothing where there is none."""
+    return os.environ.get(HOST_LAB, "")
+
+
+def _number(name: str, text: str) -> float:
+    try:
+        return int(text) if name == "seed" else float(text)
+    except ValueError:
+        raise UsageError(f"--lab {name}={text}: give a number") from None
+
+
+def _plan(given: Mapping[str, Any]) -> FaultPlan:
+    known = [field.name for field in fields(FaultPlan) if field.name not in ELSEWHERE]
+    for name, value in given.items():
+        if name in ELSEWHERE:
+            raise UsageError(f"--lab {name}: {ELSEWHERE[name]}")
+        if name not in known:
+            near = get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+            raise UsageError(f"--lab {name} is no fault; {hint}")
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 <= value < float("inf"):
+            raise UsageError(f"--lab {name} is {value!r}; give a number from 0 on")
+        if name == "seed" and not isinstance(value, int):
+            raise UsageError(f"--lab seed is {value!r}; give a whole number")
+    return FaultPlan(**given)
