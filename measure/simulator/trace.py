@@ -12,6 +12,7 @@ from compiler_core.graph import Graph
 from compiler_core.program import Action, HostCall, KernelCall, Program
 from compiler_core.target import Target
 from measure.simulator.flatten import FlatKernel, Surroundings, flatten
+from measure.simulator.kernel import KernelSpan
 from measure.simulator.layout import (
     BUSY,
     CAUSE_NAMES,
@@ -77,13 +78,26 @@ def slices_of(
                 core = call.cores.first + span.core
                 lane = f"cores {call.cores.first}-{call.cores.first + call.cores.count - 1}"
                 kernel = graph.name_of(call.kernel.values[call.kernel.workload.graph.outputs[0]])
-                detail = (("slowest_core", core), ("port_stall_cycles", span.port_stall_cycles))
-                yield Slice(lane, "kernel", kernel, at, span.cycles, detail=detail)
+                yield Slice(lane, "kernel", kernel, at, span.cycles, detail=_summary(call, core, span))
                 yield from _instructions(
                     call, lane, at, span.core, surroundings, graph, target, most_instructions
                 )
         barrier = target.overheads.barrier_cycles
         yield Slice("chip", STAGES, f"barrier {number}", at + timed.span_cycles, barrier, "barrier")
+
+
+def _summary(call: KernelCall, core: int, span: KernelSpan) -> tuple[tuple[str, int | str], ...]:
+    """What a kernel does and moves over all its cores, and which of them the tracks show."""
+    work = span.work
+    return (
+        ("ops", " ".join([op.kind for op in call.kernel.workload.graph.ops])),
+        ("tiles", call.program.parallel_tiles * call.program.serial_steps),
+        ("llb_bytes", work.llb_bytes),
+        ("dram_bytes", work.dram_bytes),
+        ("macs", sum([count for _, count in work.macs])),
+        ("slowest_core", core),
+        ("port_stall_cycles", span.port_stall_cycles),
+    )
 
 
 def _instructions(

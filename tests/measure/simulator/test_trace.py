@@ -57,6 +57,15 @@ def test_chrome_trace_has_a_track_an_engine_and_lasts_as_long_as_the_program() -
     assert max(event["ts"] + event["dur"] for event in timed) == timing.latency_us
     loads = [event for event in timed if event["cat"] == "load"]
     assert sum(event["args"]["bytes"] for event in loads) > 0
+    kernels = [event["args"] for event in timed if event["cat"] == "kernel"]
+    assert sum(kernel["dram_bytes"] for kernel in kernels) == timing.work.dram_bytes
+    assert sum(kernel["llb_bytes"] for kernel in kernels) == timing.work.llb_bytes
+    assert all(kernel["ops"] and kernel["tiles"] >= 1 for kernel in kernels)
+    assert all(
+        event["name"].startswith("waits for ")
+        for event in timed
+        if event["cat"] == "stall" and event["pid"] > 1
+    )
 
 
 def test_the_picture_is_well_formed_and_names_every_track() -> None:
@@ -66,3 +75,6 @@ def test_the_picture_is_well_formed_and_names_every_track() -> None:
     assert root.tag.endswith("svg")
     for track in ("load", "vector", "store", "stages"):
         assert f" {track}</text>" in text
+    for cause in {piece.stall for piece in slices if piece.stall}:
+        assert f">{cause}</text>" in text
+    assert "us</text>" in text
