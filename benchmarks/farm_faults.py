@@ -6,6 +6,7 @@ import signal
 import subprocess
 import threading
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +21,15 @@ from measure.ray_worker import started
 from measure.results import Measurement, Status
 
 Row = dict[str, Any]
+Process = tuple[int, int | None]
+"""Its id, and when it began: ids come round again in a campaign of thousands."""
 DEADLINE_S = 1.0
 
 
 def killing(kills: int, chance: random.Random) -> Row:
     """SIGKILL workers one after the other while they measure; count what is lost, wrong or left over."""
     workers, in_flight = 4, 0
-    struck: list[int] = []
+    struck: list[Process] = []
     done: dict[int, tuple[int, Measurement]] = {}
     with RayPool(spec_of(0.02), workers, rules=Rules(deadline_s=5.0, chunk_s=0.02, attempts=20)) as pool:
         all_ready(pool, workers)
@@ -34,12 +37,13 @@ def killing(kills: int, chance: random.Random) -> Row:
         def strike() -> None:
             nonlocal in_flight
             while len(struck) < kills:
-                ready = [w for w in pool.workers() if w.phase == "ready" and w.pid and w.pid not in struck]
-                if ready:
-                    victim = chance.choice(ready)
+                ready = [w for w in pool.workers() if w.phase == "ready" and w.pid]
+                victim = chance.choice(ready) if ready else None
+                process = process_of(victim.pid) if victim is not None else (0, None)
+                if victim is not None and process[1] is not None and process not in struck:
+                    struck.append(process)
                     os.kill(victim.pid, signal.SIGKILL)
                     in_flight += victim.calls > 0
-                    struck.append(victim.pid)
                 time.sleep(chance.uniform(0.05, 0.4))
 
         thread = threading.Thread(target=strike)
@@ -68,8 +72,8 @@ def stopping(hangs: int) -> Row:
             time.sleep(0.1)
             ready = [worker for worker in pool.workers() if worker.phase == "ready" and worker.pid]
             victim = ready[number % len(ready)]
+            struck.append(process_of(victim.pid))
             os.kill(victim.pid, signal.SIGSTOP)
-            struck.append(victim.pid)
             began_s = time.monotonic()
             while started(victim.pid) is not None:  # until the deadline has killed it
                 time.sleep(0.01)
@@ -89,13 +93,13 @@ def stopping(hangs: int) -> Row:
 def stuck(hangs: int) -> Row:
     """Candidates that loop for ever, every second one deaf to SIGTERM as well: the same questions."""
     refills: list[float] = []
-    struck: list[int] = []
+    struck: list[Process] = []
     rules = Rules(deadline_s=DEADLINE_S, attempts=1)
     answers: list[Answer] = []
     with RayPool(spec_of(0.05), workers=3, rules=rules) as pool:
         all_ready(pool, 3)
         for number in range(hangs):
-            before = {worker.pid for worker in pool.workers()}
+            before = {process_of(worker.pid) for worker in pool.workers()}
             began_s = time.monotonic()
             pool.submit(TASK, configs(number, 1, "loop" if number % 2 else "deaf"))
             while not (answer := pool.collect(1.0)):
@@ -103,7 +107,7 @@ def stuck(hangs: int) -> Row:
             answers += answer
             all_ready(pool, 3)
             refills.append(time.monotonic() - began_s - rules.deadline_s)
-            struck += before - {worker.pid for worker in pool.workers()}
+            struck += before - {process_of(worker.pid) for worker in pool.workers()}
     timeouts = sum(answer.measurement.status is Status.TIMEOUT for answer in answers)
     return {
         "task": "stuck",
@@ -149,9 +153,15 @@ def children(pid: int) -> list[int]:
     return [int(word) for word in listed.stdout.split() if Path(f"/proc/{word}").exists()]
 
 
-def orphans(processes: list[int], patience_s: float = 20.0) -> int:
+def process_of(pid: int) -> Process:
+    """The process that has this id now."""
+    return pid, started(pid)
+
+
+def orphans(processes: Sequence[Process], patience_s: float = 20.0) -> int:
     """How many of these are still there after a while."""
+    there = [process for process in processes if process[1] is not None]
     end_s = time.monotonic() + patience_s
-    while any(started(pid) is not None for pid in processes) and time.monotonic() < end_s:
+    while any(process_of(pid) == (pid, began) for pid, began in there) and time.monotonic() < end_s:
         time.sleep(0.05)
-    return sum(started(pid) is not None for pid in processes)
+    return sum(process_of(pid) == (pid, began) for pid, began in there)
