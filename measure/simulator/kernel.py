@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from compiler_core.program import KernelProgram
 from compiler_core.target import Target
 from compiler_core.workload import Level, Workload
+from measure.simulator.cores import slowest_core
 from measure.simulator.energy import Work, energy_uj, work_of
 from measure.simulator.flatten import Conflicts, FlatKernel, Surroundings, flatten
 from measure.simulator.layout import CAUSE_NAMES, CAUSES, ENGINE_NAMES, ENGINES
-from measure.simulator.timeline import slowest_core
 
 NO_CONFLICTS = Conflicts()
 

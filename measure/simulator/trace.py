@@ -11,6 +11,7 @@ from typing import Any
 from compiler_core.graph import Graph
 from compiler_core.program import Action, HostCall, KernelCall, Program
 from compiler_core.target import Target
+from measure.simulator.cores import record_core
 from measure.simulator.flatten import FlatKernel, Surroundings, flatten
 from measure.simulator.kernel import KernelSpan
 from measure.simulator.layout import (
@@ -33,7 +34,6 @@ from measure.simulator.layout import (
     SIZE,
 )
 from measure.simulator.program import ProgramTiming
-from measure.simulator.timeline import record_core
 
 STAGES = "stages"
 HOST = "host"

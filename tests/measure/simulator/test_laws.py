@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from compiler_core.lower import lower_kernel
 from compiler_core.program import Action
 from compiler_core.workload import Level
-from measure.simulator import timeline
+from measure.simulator import cores
 from measure.simulator.flatten import FlatKernel, Surroundings, flatten
 from measure.simulator.kernel import active_cores, simulate_kernel
 from measure.simulator.layout import ENTRY, FIRINGS, SIZE
@@ -46,8 +46,8 @@ def walk(case: Case, flat: FlatKernel, function: object, *, compress: bool) -> t
 @given(kernels())
 def test_skipping_the_steady_state_changes_nothing(case: Case) -> None:
     flat = flat_of(case)
-    assert walk(case, flat, timeline.slowest_core, compress=True) == walk(
-        case, flat, timeline.slowest_core, compress=False
+    assert walk(case, flat, cores.slowest_core, compress=True) == walk(
+        case, flat, cores.slowest_core, compress=False
     )
 
 
@@ -55,9 +55,9 @@ def test_skipping_the_steady_state_changes_nothing(case: Case) -> None:
 @given(kernels())
 def test_compiled_equals_plain_python(case: Case) -> None:
     flat = flat_of(case)
-    plain = timeline.slowest_core.py_func  # type: ignore[attr-defined]  # what numba compiles
+    plain = cores.slowest_core.py_func  # type: ignore[attr-defined]  # what numba compiles
     for compress in (True, False):
-        assert walk(case, flat, timeline.slowest_core, compress=compress) == walk(
+        assert walk(case, flat, cores.slowest_core, compress=compress) == walk(
             case, flat, plain, compress=compress
         )
 
