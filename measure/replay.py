@@ -1,7 +1,7 @@
 """The replay device: answers from a table of recorded measurements in the community's T4 format.
 
 The task is the T1 space itself and its digest is the workload's; `correctness` of the table decides between
-OK and WRONG. A Config that the table lacks is INVALID, with that reason.
+OK and WRONG (t4.py). A Config that the table lacks is INVALID, with that reason.
 """
 
 import gzip
@@ -16,18 +16,10 @@ from compiler_core.digest import digest_of
 from compiler_core.errors import ConfigError, RecordError
 from measure.device import DeviceInfo, Task
 from measure.results import Measurement, Status, failure
+from measure.t4 import config_of, time_us, verdict_of
 from search_space.knobs import Config
 from search_space.space import Space
 
-_MICROSECONDS = {"second": 1e6, "milisecond": 1e3, "millisecond": 1e3, "microsecond": 1.0, "nanosecond": 1e-3}
-_SHORT_UNITS = {"s": 1e6, "ms": 1e3, "us": 1.0, "ns": 1e-3}
-_FAILURES = {
-    "timeout": Status.TIMEOUT,
-    "compile": Status.INVALID,
-    "constraints": Status.INVALID,
-    "runtime": Status.FAILED,
-    "correctness": Status.WRONG,
-}
 _MAX_BYTES = 1 << 30
 
 
@@ -88,46 +80,30 @@ def load_t4(path: Path, space: Space) -> ReplayDevice:
 def replay_device(name: str, document: Any, space: Space) -> ReplayDevice:
     """The device of a parsed T4 document whose configurations lie in `space`."""
     table: dict[str, Measurement] = {}
+    at = -1
     try:
         unit = str(document.get("metadata", {}).get("timeunit", "milliseconds"))
-        for at, entry in enumerate(document["results"]):
-            config = space.decode(_positions(space, entry["configuration"]))
-            table[config.digest] = _measurement(entry, unit, f"table {name}, entry {at}")
+        for entry in document["results"]:
+            at += 1
+            table[config_of(entry["configuration"], space).digest] = _measurement(entry, unit)
     except (KeyError, TypeError, AttributeError, ValueError, IndexError) as error:
-        raise RecordError(f"table {name} is not in T4 form: {type(error).__name__} {error}") from None
+        place = f"table {name}, entry {at}" if at >= 0 else f"table {name}"
+        raise RecordError(f"{place} is not in T4 form: {type(error).__name__} {error}") from None
     except ConfigError as error:
         raise RecordError(f"table {name} does not belong to this space: {error}") from None
     digest = digest_of({key: [m.status, m.latency_us] for key, m in table.items()})
     return ReplayDevice(name, table, digest)
 
 
-def _positions(space: Space, given: Mapping[str, Any]) -> list[int]:
-    """The row of a recorded configuration; 16 and 16.0 are one value, a knob of one value may be left out."""
-    row = []
-    for knob in space.knobs:
-        value = given.get(knob.name, knob.values[0] if len(knob.values) == 1 else None)
-        if value not in knob.values:
-            raise ConfigError(f"knob {knob.name!r} cannot be {value!r}")
-        row.append(knob.values.index(value))
-    return row
-
-
-def _measurement(entry: Mapping[str, Any], unit: str, place: str) -> Measurement:
-    verdict = str(entry.get("invalidity", "correct"))
-    if verdict != "correct":
-        return failure(_FAILURES.get(verdict, Status.FAILED), f"recorded as {verdict!r}")
-    if not entry.get("correctness", 1):
-        return failure(Status.WRONG, "recorded as incorrect")
+def _measurement(entry: Mapping[str, Any], unit: str) -> Measurement:
+    """What an entry says; one that says nothing usable is a failed measurement, not a damaged table."""
+    word, status = verdict_of(entry)
+    if status is not Status.OK:
+        return failure(status or Status.FAILED, f"recorded as {word!r}")
     objective = (entry.get("objectives") or ["time"])[0]
-    value = next((item for item in entry["measurements"] if item["name"] == objective), None)
-    if value is None or not isinstance(value["value"], int | float) or not 0 < value["value"] < math.inf:
-        return failure(Status.FAILED, f"{place} records no usable {objective!r}")
-    latency_us = float(value["value"]) * _scale(str(value.get("unit") or unit), place)
+    found = next((item for item in entry["measurements"] if item["name"] == objective), None)
+    value = found["value"] if found else None
+    if not isinstance(value, int | float) or not 0 < value < math.inf:
+        return failure(Status.FAILED, f"no usable {objective!r} is recorded")
+    latency_us = time_us(value, str((found or {}).get("unit") or unit))
     return Measurement(Status.OK, latency_us=latency_us, samples_us=(latency_us,))
-
-
-def _scale(unit: str, place: str) -> float:
-    scale = _SHORT_UNITS.get(unit) or _MICROSECONDS.get(unit.lower().removesuffix("s"))
-    if scale is None:
-        raise RecordError(f"{place}: time unit {unit!r} is not known; use one of {sorted(_SHORT_UNITS)}")
-    return scale

@@ -6,7 +6,6 @@ What comes in is a run of its own, known by the digest of the file, unverified l
 import gzip
 import hashlib
 import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,30 +19,12 @@ from db.exchange.load import Loaded, load_entries
 from db.records import Key, NewRun, TargetRow, Trial, TrialRow, Verification, WorkloadKind, WorkloadRow
 from db.session import Database
 from measure.results import Measurement, Status, failure
+from measure.t4 import STATUS_OF, config_of, time_us, verdict_of
 from search_space.knobs import Config
 from search_space.space import Space
 
 LARGEST_FILE = 1 << 30
 
-_MICROSECONDS = {
-    "seconds": 1e6,
-    "s": 1e6,
-    "miliseconds": 1e3,  # so spelled in published tables
-    "milliseconds": 1e3,
-    "ms": 1e3,
-    "microseconds": 1.0,
-    "us": 1.0,
-    "nanoseconds": 1e-3,
-    "ns": 1e-3,
-}
-_STATUS_OF = {
-    "correct": Status.OK,
-    "timeout": Status.TIMEOUT,
-    "compile": Status.INVALID,
-    "constraints": Status.INVALID,
-    "runtime": Status.FAILED,
-    "correctness": Status.WRONG,
-}
 _VERDICT_OF = {
     Status.OK: "correct",
     Status.TIMEOUT: "timeout",
@@ -138,44 +119,27 @@ def _trial(result: dict[str, Any], unit: str, run: str, number: int, space: Spac
 
 
 def _config(given: dict[str, Any], space: Space) -> Config:
-    """16 and 16.0 are one value; a knob of one value may be left out."""
-    row = []
-    for knob in space.knobs:
-        value = given.get(knob.name, knob.values[0] if len(knob.values) == 1 else None)
-        if value not in knob.values:
-            raise ValueError(f"knob {knob.name!r} cannot be {value!r}")
-        row.append(knob.values.index(value))
+    """A recorded configuration, of this space alone: what names other knobs is of another."""
     unknown = sorted(given.keys() - {knob.name for knob in space.knobs})
     if unknown:
         raise ValueError(f"knob {unknown[0]!r} is not one of the space")
-    return space.decode(row)
+    return config_of(given, space)
 
 
 def _measurement(result: dict[str, Any], unit: str) -> Measurement:
-    verdict = str(result.get("invalidity", "correct"))
-    if verdict not in _STATUS_OF:
-        raise ValueError(f"invalidity {verdict!r} is not one of {', '.join(_STATUS_OF)}")
-    status = _STATUS_OF[verdict]
-    if status is Status.OK and not result.get("correctness", 1):
-        status = Status.WRONG
+    word, status = verdict_of(result)
+    if status is None:
+        raise ValueError(f"invalidity {word!r} is not one of {', '.join(STATUS_OF)}")
     if status is not Status.OK:
-        return failure(status, f"recorded as {verdict!r}")
+        return failure(status, f"recorded as {word!r}")
     times = [each for each in result["measurements"] if each["name"] == "time"]
     if len(times) != 1:
         raise ValueError("it does not have exactly one measurement called 'time'")
-    latency_us = _time_us(times[0]["value"], times[0].get("unit") or unit)
+    latency_us = time_us(times[0]["value"], times[0].get("unit") or unit)
     runtimes = result.get("times", {}).get("runtimes", [])
-    samples_us = tuple(_time_us(each, unit) for each in runtimes)
-    return Measurement(Status.OK, latency_us=latency_us, samples_us=samples_us)
-
-
-def _time_us(value: Any, unit: str) -> float:
-    scale = _MICROSECONDS.get(unit.lower())
-    if scale is None:
-        raise ValueError(f"time unit {unit!r} is not one of {', '.join(_MICROSECONDS)}")
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0.0 < value < math.inf:
-        raise ValueError(f"time {value!r} is not positive and finite")
-    return float(value) * scale
+    return Measurement(
+        Status.OK, latency_us=latency_us, samples_us=tuple(time_us(each, unit) for each in runtimes)
+    )
 
 
 def _result(trial: Trial) -> dict[str, Any]:
