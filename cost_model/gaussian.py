@@ -47,6 +47,17 @@ class Posterior:
         result: Floats = np.sqrt(self.process.variance * np.maximum(self.left, 1e-6).astype(np.float64))
         return result
 
+    def correlation(self, rows: npt.NDArray[np.int64]) -> Floats:
+        """What measuring one of `rows` [s] would tell of another, [s, s], imagined observations included."""
+        points = self.scaled[rows].astype(np.float64)
+        told = np.concatenate([self.explained[:, rows], self.supposed[:, rows]]).astype(np.float64)
+        with _quiet():
+            shared = _matern(_distances(points, points)) - told.T @ told
+        scale = np.sqrt(np.maximum(np.diag(shared), 1e-6))
+        result: Floats = shared / scale[:, None] / scale
+        np.fill_diagonal(result, 1.0)
+        return result
+
     def given(self, row: int) -> "Posterior":
         """As if `row` had been measured and had come out as expected: only spreads shrink."""
         shared = _matern(_distances(self.scaled, self.scaled[row : row + 1]))[:, 0]

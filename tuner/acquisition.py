@@ -7,6 +7,7 @@ from tuner.problem import Floats
 
 _FAR = -5.0
 _DEGREES = 6.0
+DRAWS = 1024
 
 
 def log_expected_improvement(mean_log: Floats, std_log: Floats, best_log: float) -> Floats:
@@ -22,6 +23,20 @@ def log_expected_improvement(mean_log: Floats, std_log: Floats, best_log: float)
     far = log_density - 2.0 * np.log(np.maximum(-z, 1.0))
     value: Floats = np.log(std) + np.where(z > _FAR, np.log(np.maximum(near, 1e-300)), far)
     return value
+
+
+def lowest_values(mean_log: Floats, std_log: Floats, correlation: Floats, rng: np.random.Generator) -> Floats:
+    """Draws [DRAWS] of the lowest of candidates [n] that are wrong together as `correlation` [n, n] says.
+
+    Student's t of six degrees: spreads are estimates.
+    """
+    # Rounding may leave a correlation slightly indefinite, which a Cholesky factor would refuse.
+    sizes, ways = np.linalg.eigh(correlation)
+    factor = ways * np.sqrt(np.maximum(sizes, 0.0))
+    errors = rng.standard_normal((DRAWS, len(mean_log))) @ factor.T
+    errors /= np.sqrt(rng.chisquare(_DEGREES, DRAWS) / _DEGREES)[:, None]
+    lowest: Floats = (mean_log + std_log * errors).min(axis=1)
+    return lowest
 
 
 def probability_within(mean_log: Floats, std_log: Floats, best_log: float, regret: float) -> float:

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from tuner.acquisition import expected_regret, log_expected_improvement, probability_within
+from tuner.acquisition import (
+    expected_regret,
+    log_expected_improvement,
+    lowest_values,
+    probability_within,
+)
 
 
 @pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (1.5, 0.7), (-1.0, 0.2), (3.0, 1.0)])
@@ -39,3 +44,13 @@ def test_expected_regret_is_the_mean_distance_to_the_optimum() -> None:
     assert expected_regret(means, spread, 0.0) == pytest.approx(np.expm1(gap.mean()), rel=0.05)
     assert expected_regret(means, spread, -1.0) < expected_regret(means, spread, 0.0)
     assert expected_regret(np.zeros(0), np.zeros(0), 0.0) == 0.0
+
+
+def test_candidates_that_are_wrong_together_beat_the_best_together() -> None:
+    means, spread, rng = np.full(40, 0.1), np.full(40, 0.1), np.random.default_rng(0)
+    apart = lowest_values(means, spread, np.eye(40), rng)
+    together = lowest_values(means, spread, np.ones((40, 40)), rng)
+    assert np.mean(apart >= 0.0) < np.mean(together >= 0.0) / 5
+    alone = probability_within(means[:1], spread[:1], 0.0, 0.0)
+    assert np.mean(together >= 0.0) == pytest.approx(alone, abs=0.03)
+    assert np.mean(lowest_values(means[:3], spread[:3], np.eye(3), rng) >= 0.0) > alone**3 - 0.03
