@@ -12,7 +12,9 @@ from compiler_core.errors import UsageError
 from compiler_core.fuse import Group
 from compiler_core.graph import Graph
 from compiler_core.ops import AxisKind, Unit
+from compiler_core.order.flat import flatten
 from compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph, KernelTensor, peak_of
+from compiler_core.order.portfolio import ListWeights, list_order
 from compiler_core.order.solve import PeakBudget, solve_peak
 from compiler_core.order.traffic_search import TrafficBudget, least_traffic
 from compiler_core.order.witness import PeakPlan
@@ -94,6 +96,14 @@ def order_groups(graph: Graph, groups: Sequence[Group], target: Target) -> tuple
     )
     candidates = (given, *(in_order(given, order) for order in orders))
     return min(candidates, key=lambda each: spilled_bytes(graph, each, target))
+
+
+def in_list_order(
+    graph: Graph, groups: Sequence[Group], target: Target, weights: ListWeights
+) -> tuple[Group, ...]:
+    """The groups in the order that a list schedule by `weights` runs them."""
+    order = list_order(flatten(crossing_of(graph, groups, target).kernels), weights)
+    return in_order(groups, order.tolist())
 
 
 def spilled_bytes(graph: Graph, groups: Sequence[Group], target: Target) -> int:

@@ -47,9 +47,14 @@ class Grouping:
     boundaries: tuple[Boundary, ...]
 
 
-def merge_while_it_pays(graph: Graph, groups: Sequence[Group], price: Price) -> Grouping:
-    """Merge the neighbours whose union saves most, again and again, until no merge saves anything."""
-    merging = _Merging(graph, groups, price)
+def merge_while_it_pays(
+    graph: Graph, groups: Sequence[Group], price: Price, most_ops: int = MOST_OPS
+) -> Grouping:
+    """Merge the neighbours whose union saves most, again and again, until no merge saves anything.
+
+    No union is larger than `most_ops`.
+    """
+    merging = _Merging(graph, groups, price, most_ops)
     while (edge := merging.best_edge()) is not None:
         merging.merge(edge)
     return merging.result()
@@ -63,8 +68,9 @@ def as_they_are(graph: Graph, groups: Sequence[Group], price: Price) -> Grouping
 class _Merging:
     """Live groups by number, who reads whom, and what each possible merge would save."""
 
-    def __init__(self, graph: Graph, groups: Sequence[Group], price: Price) -> None:
+    def __init__(self, graph: Graph, groups: Sequence[Group], price: Price, most_ops: int = MOST_OPS) -> None:
         self.graph = graph
+        self.most_ops = most_ops
         self.price = price
         self.groups = dict(enumerate(groups))
         self.us = {number: price(group) for number, group in self.groups.items()}
@@ -94,7 +100,7 @@ class _Merging:
     def _weigh(self, edge: Edge) -> None:
         producer, consumer = edge
         union = merged(self.graph, self.groups[producer], self.groups[consumer])
-        if union is None or len(union) > MOST_OPS or self._detour(edge):
+        if union is None or len(union) > self.most_ops or self._detour(edge):
             self.unions[edge] = NotFused.ILLEGAL
         else:
             self.unions[edge] = (union, self.price(union))

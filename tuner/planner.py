@@ -4,12 +4,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
+import optuna
+from optuna.samplers import TPESampler
+
 from compiler_core.fuse import Group
-from compiler_core.kernel_order import order_groups
+from compiler_core.kernel_order import spilled_bytes
 from compiler_core.layouts import Layout
 from compiler_core.pipeline import Plan, plan_groups
 from compiler_core.target import Target
 from compiler_core.workload import Level
+from tuner.graph_knobs import GraphKnobs, ask_knobs, default_trial
 from tuner.grouping import Boundary, Grouping, as_they_are, merge_while_it_pays
 from tuner.layout_search import lay_out
 from tuner.prices import Prices
@@ -23,7 +27,8 @@ SWITCH = 0.995
 class Planner:
     """`base` is the -O0 plan; `plan` the cheapest known under `prices`, with the `grouping` it came from.
 
-    Without `fuses` the base plan stays. `layouts` of the values between kernels are chosen once, before
+    Without `fuses` the base plan stays. `knobs` of the whole network are those of the lowest price among
+    `studied` trials, or as given without any. `layouts` of the values between kernels are chosen once, before
     anything is measured: under others every kernel that touches them would be another kernel.
     """
 
@@ -35,6 +40,8 @@ class Planner:
     tasks: dict[str, KernelTask] = field(default_factory=dict)
     layouts: Mapping[int, Layout] = field(default_factory=dict)
     fuses: bool = True
+    knobs: GraphKnobs = field(default_factory=GraphKnobs)
+    studied: int = 0
 
     def __post_init__(self) -> None:
         self.plan = self.base
@@ -57,14 +64,43 @@ class Planner:
             self.layouts = lay_out(
                 graph, self.base.groups, lambda group, laid: self.prices.of(group, levels, laid)
             )
+            self.knobs = self._studied()
         price = partial(self.prices.of, levels=levels, layouts=self.layouts)
-        grouping = merge_while_it_pays(graph, self.base.groups, price)
+        grouping = self._merged(self.knobs)
         present_us = sum(map(price, self.plan.groups))
         if self.grouping is None or grouping.price_us < SWITCH * present_us:
             self.grouping = grouping
-            groups = order_groups(graph, grouping.groups, self.target)
-            self.plan = plan_groups(graph, groups, self.target, self.prices.regions(), self.layouts)
+            self.plan = self._planned(grouping, self.knobs)
         return self.plan
+
+    def _merged(self, knobs: GraphKnobs) -> Grouping:
+        price = partial(self.prices.of, levels=self.levels, layouts=self.layouts)
+        return merge_while_it_pays(self.base.graph, knobs.start(self.base), price, knobs.most_ops)
+
+    def _planned(self, grouping: Grouping, knobs: GraphKnobs) -> Plan:
+        groups = knobs.ordered(self.base, grouping.groups, self.target)
+        return plan_groups(self.base.graph, groups, self.target, self.prices.regions(), self.layouts)
+
+    def _studied(self) -> GraphKnobs:
+        """The knobs of the network that promises to be fastest among `studied`, the present ones first."""
+        if not self.studied:
+            return self.knobs
+        graph = self.base.graph
+        spills = spilled_bytes(graph, self.base.groups, self.target) > 0
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(sampler=TPESampler(seed=self.prices.seed))
+        study.enqueue_trial(default_trial())
+        best: tuple[float, GraphKnobs] | None = None
+        for _ in range(self.studied):
+            trial = study.ask()
+            knobs = ask_knobs(trial, spills=spills)
+            plan = self._planned(self._merged(knobs), knobs)
+            promised = sum(self.prices.of(group, plan.levels, plan.layouts) for group in plan.groups)
+            study.tell(trial, promised)
+            if best is None or promised < best[0]:
+                best = promised, knobs
+        assert best is not None, "one trial at least"
+        return best[1]
 
     def price(self, group: Group) -> float:
         """Microseconds of a group as one kernel, operands as in the present plan; 0 for a host op."""

@@ -36,6 +36,8 @@ TRIALS = {0: 0, 1: 0, 2: 512, 3: 4096}
 """Default budgets by level: -O0 default schedule, -O1 database or guess, -O2 and -O3 searches."""
 REGRET = 0.02
 """-O3 stops where the best is within this of the optimum, with 95 % confidence."""
+STUDIED = 24
+"""Networks that -O3 prices before it measures, each with other knobs of the whole (tuner/graph_knobs.py)."""
 
 
 def run(
@@ -92,6 +94,8 @@ def run(
                 session.planner.replan()
             guess_kernels(session, use_database=level > 0)
             return summarise(session, guess_network(session), StopReason.BUDGET, time.monotonic() - start)
+        if level == 3:
+            session.planner.studied = STUDIED
         chip = session.target
         with (
             own_pool(device, chip.digest, plan)

@@ -5,6 +5,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,11 +13,13 @@ from hypothesis import strategies as st
 from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_order
 from compiler_core.graph import Graph
 from compiler_core.onnx_import.importer import import_model
+from compiler_core.order.portfolio import ListWeights
 from compiler_core.pipeline import plan_graph
 from compiler_core.target_file import load_target
 from compiler_core.workload import is_remade
 from tests.onnx_models import model, node, reals, saved, value
 from tests.property.random_graphs import graphs
+from tuner.graph_knobs import GraphKnobs, ask_knobs, default_trial
 from tuner.grouping import NotFused, as_they_are, merge_while_it_pays
 from tuner.planner import Planner
 from tuner.prices import Prices, Reading
@@ -120,3 +123,46 @@ def test_groups_are_priced_as_the_objective(tmp_path: Path) -> None:
     assert len(planner.replan().groups) == 2
     planner.prices.measured = {fused: Reading(1.1, 1.1, 64), **dict.fromkeys(apart, Reading(2.0, 2.0, 64))}
     assert len(planner.replan().groups) == 1
+
+
+def test_the_knobs_of_the_network_promise_no_less_than_the_default(tmp_path: Path) -> None:
+    nodes = [
+        node("MatMul", "x a", "h"),
+        node("Add", "h c", "s"),
+        node("Relu", "s", "r"),
+        node("MatMul", "r b", "y"),
+    ]
+    weights = {"a": reals(1, 256, 64), "c": reals(3, 64), "b": reals(2, 64, 256)}
+    graph = imported(model(nodes, [value("x", [2048, 256])], ["y"], weights), tmp_path)
+    plain, studied = planner_of(graph, "ascend910"), planner_of(graph, "ascend910")
+    plain.replan()
+    studied.studied = 8
+    studied.replan()
+    assert plain.grouping is not None
+    assert studied.grouping is not None
+    assert studied.grouping.price_us <= plain.grouping.price_us
+    again = planner_of(graph, "ascend910")
+    again.studied = 8
+    assert again.replan().groups == studied.plan.groups
+
+
+def test_a_study_chooses_weights_where_values_spill_only() -> None:
+    study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    asked = [ask_knobs(study.ask(), spills=True) for _ in range(16)]
+    assert {knobs.weights is None for knobs in asked} == {True, False}
+    assert all(ask_knobs(study.ask(), spills=False).weights is None for _ in range(8))
+    study.enqueue_trial(default_trial())
+    assert ask_knobs(study.ask(), spills=True) == GraphKnobs()
+
+
+def test_a_list_order_is_an_order_of_the_groups(tmp_path: Path) -> None:
+    names = "abcd"
+    nodes = [node("MatMul", f"x w{name}", name) for name in names] + [node("Concat", "a b c d", "y", axis=1)]
+    weights = {f"w{name}": reals(at, 64, 64) for at, name in enumerate(names)}
+    graph = imported(model(nodes, [value("x", [64, 64])], ["y"], weights), tmp_path)
+    planner = planner_of(graph, "ascend910")
+    knobs = GraphKnobs(weights=ListWeights(given=-1.0))
+    ordered = knobs.ordered(planner.base, planner.base.groups, planner.target)
+    assert sorted(ordered) == sorted(planner.base.groups)
+    assert ordered != planner.base.groups
+    assert in_data_order(graph, ordered) is not None

@@ -1,0 +1,56 @@
+"""The knobs of a whole network: where merging starts, how far it goes, and the rule that orders the groups.
+
+    epilogues, most_ops   merge from products with epilogues or from single ops, up to so many ops a group
+    order                 least traffic found, or a list schedule by six weights; only where values spill
+
+They are searched as an Optuna study of priced networks: nothing is measured. No knob is about one kernel.
+"""
+
+from dataclasses import dataclass, fields
+
+import optuna
+
+from compiler_core.fuse import FusionPolicy, Group, group_greedily
+from compiler_core.kernel_order import in_list_order, order_groups
+from compiler_core.order.portfolio import ListWeights
+from compiler_core.pipeline import Plan
+from compiler_core.target import Target
+
+MOST_OPS = (16, 32, 64, 128)
+WEIGHTS = tuple(field.name for field in fields(ListWeights) if field.name != "backward")
+
+
+@dataclass(frozen=True)
+class GraphKnobs:
+    """One choice. `weights` are those of a list schedule; without them the order is that of least traffic."""
+
+    epilogues: bool = True
+    most_ops: int = 64
+    weights: ListWeights | None = None
+
+    def start(self, base: Plan) -> tuple[Group, ...]:
+        """The groups that merging begins with."""
+        return base.groups if self.epilogues else group_greedily(base.graph, FusionPolicy(epilogues=False))
+
+    def ordered(self, base: Plan, groups: tuple[Group, ...], target: Target) -> tuple[Group, ...]:
+        """`groups` as the rule orders them."""
+        if self.weights is None:
+            return order_groups(base.graph, groups, target)
+        return in_list_order(base.graph, groups, target, self.weights)
+
+
+def ask_knobs(trial: optuna.Trial, *, spills: bool) -> GraphKnobs:
+    """What a trial of a study chooses; `spills`: whether an order can keep more in the LLB."""
+    epilogues = trial.suggest_categorical("epilogues", (True, False))
+    most_ops = trial.suggest_categorical("most_ops", MOST_OPS)
+    if not spills or trial.suggest_categorical("order", ("traffic", "list")) == "traffic":
+        return GraphKnobs(epilogues, most_ops)
+    weights = {name: trial.suggest_float(name, -1.0, 1.0) for name in WEIGHTS}
+    backward = trial.suggest_categorical("backward", (False, True))
+    return GraphKnobs(epilogues, most_ops, ListWeights(**weights, backward=backward))
+
+
+def default_trial() -> dict[str, object]:
+    """The parameters of the choice made without a study: the first trial of every study."""
+    default = GraphKnobs()
+    return {"epilogues": default.epilogues, "most_ops": default.most_ops, "order": "traffic"}
