@@ -15,10 +15,11 @@ class Phase:
 
 @dataclass(frozen=True)
 class Measured:
-    """A batch was measured and committed. `network_us` adds up the best kernels so far, or what is expected of
-    those not measured, times their counts; `proposed_s` and `measured_s` are what this batch took, for those
-    who watch. `predicted_us` is what the network was expected to take with the best of this batch, before it
-    was measured.
+    """A batch was measured and committed.
+
+    `network_us` adds up the best kernels so far, or what is expected of those not measured, times their
+    counts; `proposed_s` and `measured_s` are what this batch took, for those who watch. `predicted_us` is
+    what the network was expected to take with the best of this batch, before it was measured.
     """
 
     trials: int

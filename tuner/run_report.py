@@ -152,7 +152,7 @@ def _told(
         "verification": None if best is None else str(best.verification),
     }
     if run is not None and (objectives := objectives_of(run.asked.settings)):
-        result["objectives"] = objectives
+        result["objective"] = ",".join(objectives)
         result["front"] = [point.to_json() for point in front_of_trials(trials, network.digest, objectives)]
     points = _convergence(trials, kernels)
     return RunReport(title, run, str(objective), result, points, draw(program, plan, chip))

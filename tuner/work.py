@@ -54,7 +54,9 @@ class Tuning:
         compiled = compile_known(
             assignment.model,
             assignment.target,
-            objective=request.objective,
+            objective=request.objective.partition(",")[
+                0
+            ],  # of a front, what is best in the first is published
             dims=request.dims,
             database=self.url,
         )

@@ -139,7 +139,7 @@ def front_picture(report: "Report") -> str:
     from api.pages.drawings import front
     from api.pages.story import Tale
 
-    found = {"front": report.to_json()["front"], "objectives": report.objective.split(",")}
+    found = {"front": report.to_json()["front"], "objective": report.objective}
     return front(Tale((), found, {}, ""))
 
 

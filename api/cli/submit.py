@@ -18,7 +18,9 @@ def submit(
     level: Annotated[int, typer.Option("-O", min=0, max=3, help="How hard to search.")] = 2,
     trials: Annotated[int | None, typer.Option(min=0, help="Measurements at most.")] = None,
     time_limit: Annotated[float | None, typer.Option(help="Seconds of search at most.")] = None,
-    objective: Annotated[str, typer.Option(help="latency, energy, memory or edp.")] = "latency",
+    objective: Annotated[
+        str, typer.Option(help="latency, energy, memory, edp or a front: latency,energy.")
+    ] = "latency",
     dim: Annotated[list[str] | None, typer.Option(help="NAME=SIZE of a symbolic dim.")] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher runs first.")] = 0,

@@ -17,7 +17,7 @@ def front(story: Tale) -> str:
     points = story.result["front"]
     ranges = {key: _range(points, key) for key in FIGURES if points[0][key] is not None}
     across_key, up_key = sorted(ranges, key=lambda key: -ranges[key][1] / max(ranges[key][0], 1e-9))[:2]
-    names = " and ".join(story.result["objectives"])
+    names = story.result["objective"].replace(",", " and ")
     drawing = Drawing("Front", f"{len(points)} programs of which none is beaten in {names} at once.")
     x, y = (
         axis(ranges[key][0] * 0.98, ranges[key][1] * 1.02)

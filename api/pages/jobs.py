@@ -1,6 +1,6 @@
 """Pages about jobs: the list, one job, submitting and cancelling."""
 
-from typing import Annotated
+from typing import Annotated, get_args
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -13,12 +13,11 @@ from api.pages.one_file import one_file
 from api.pages.render import page
 from api.routes.jobs import Caller, Cursor, JobId, Serving
 from api.routes.results import story_of
-from api.schemas.jobs import JobSpec
+from api.schemas.jobs import Asked, JobSpec
 from api.service import Submission, address_of
 from compiler_core.errors import InputError, UsageError
 from compiler_core.target_file import list_targets
 from db.job_rows import ENDED, JobState
-from db.records import Objective
 from db.session import DatabaseDownError
 from tuner.request import read_request
 
@@ -129,7 +128,7 @@ def _form(request: Request, error: str = "") -> Response:
         422 if error else 200,
         error=error,
         targets=list_targets(),
-        objectives=list(Objective),
+        objectives=get_args(Asked),
     )
 
 

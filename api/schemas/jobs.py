@@ -2,17 +2,28 @@
 
 import json
 from datetime import UTC, datetime
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from db.job_rows import JobEvent, JobRow, JobState
-from db.records import Objective
 from tuner.request import TuneRequest, read_request
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
 DimName = Annotated[str, Field(min_length=1, max_length=100)]
 DimSize = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Asked = Literal[
+    "latency",
+    "energy",
+    "memory",
+    "edp",
+    "latency,energy",
+    "energy,latency",
+    "latency,peak_bytes",
+    "energy,peak_bytes",
+    "latency,energy,peak_bytes",
+    "energy,latency,peak_bytes",
+]
 
 
 class JobSpec(BaseModel):
@@ -38,7 +49,9 @@ class JobSpec(BaseModel):
     time_limit_s: float | None = Field(
         default=None, gt=0, le=30 * 86_400, description="Seconds of search at most"
     )
-    objective: Objective = Objective.LATENCY
+    objective: Asked = Field(
+        default="latency", description="What to make small; several give the front that no answer beats"
+    )
     dims: dict[DimName, DimSize] = Field(
         default={}, max_length=64, description="Sizes of the model's symbolic dims"
     )
@@ -53,7 +66,7 @@ class JobSpec(BaseModel):
             level=self.level,
             trials=self.trials,
             time_limit_s=self.time_limit_s,
-            objective=str(self.objective),
+            objective=self.objective,
             dims=self.dims,
             seed=self.seed,
         )

@@ -82,6 +82,12 @@ def test_events_go_on_where_they_broke_off(client: httpx.Client, database: Datab
     assert everything[-1][2]["state"] == "succeeded"
 
 
+def test_a_job_may_ask_for_a_front(client: httpx.Client) -> None:
+    answer = submit(client, model_bytes(9), objective="latency,peak_bytes")
+    assert answer.status_code == 201, answer.text
+    assert answer.json()["spec"]["objective"] == "latency,peak_bytes"
+
+
 @pytest.mark.parametrize(
     ("spec", "says"),
     [
