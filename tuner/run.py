@@ -74,9 +74,9 @@ def run(
     """
     start = time.monotonic()
     budget = budget_of(level, trials, time_limit_s)
-    factory = sampler_factory(sampler)
-    plan = read_lab(lab) if lab else None
     objectives = read_objectives(objective) if "," in objective else (objective,)
+    factory = sampler_factory(sampler, len(objectives))
+    plan = read_lab(lab) if lab else None
     if len(objectives) > 1 and budget == 0:
         raise UsageError(f"--objective {objective} needs measurements; give -O 2 or --trials")
     with open_session(model, target, objectives[0], dims, seed, database, on_event, guard, job) as session:

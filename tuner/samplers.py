@@ -43,13 +43,18 @@ SAMPLERS: dict[str, SamplerFactory | None] = {
     "gp": _gp,
     "nsga2": _nsga2,
 }
+_SINGLE = {"cmaes"}
 _NEEDS = {"gp": "torch", "cmaes": "cmaes"}
 
 
-def sampler_factory(name: str | None) -> SamplerFactory | None:
+def sampler_factory(name: str | None, objectives: int = 1) -> SamplerFactory | None:
     """The maker of a sampler from a seed; None for our own. UsageError says what is there."""
     if name is not None and name not in SAMPLERS:
         raise UsageError(f"--sampler {name!r} is unknown; choose from {', '.join(SAMPLERS)}")
+    if name in _SINGLE and objectives > 1:
+        raise UsageError(
+            f"--sampler {name} takes one objective; choose from {', '.join(each for each in SAMPLERS if each not in _SINGLE)}"
+        )
     needed = _NEEDS.get(name or OWN)
     if needed is not None and importlib.util.find_spec(needed) is None:
         raise UsageError(f"--sampler {name} needs the package {needed}, which is not installed; install it")

@@ -35,6 +35,12 @@ def test_an_unknown_sampler_is_refused_with_the_names() -> None:
         sampler_factory("annealing")
 
 
+def test_a_sampler_of_one_objective_searches_no_front() -> None:
+    with pytest.raises(UsageError, match="cmaes takes one objective; choose from tilewright, random, tpe"):
+        sampler_factory("cmaes", objectives=2)
+    assert sampler_factory("nsga2", objectives=2) is not None
+
+
 def test_a_sampler_whose_package_is_missing_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match="needs the package cmaes"):
