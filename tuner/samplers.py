@@ -52,9 +52,8 @@ def sampler_factory(name: str | None, objectives: int = 1) -> SamplerFactory | N
     if name is not None and name not in SAMPLERS:
         raise UsageError(f"--sampler {name!r} is unknown; choose from {', '.join(SAMPLERS)}")
     if name in _SINGLE and objectives > 1:
-        raise UsageError(
-            f"--sampler {name} takes one objective; choose from {', '.join(each for each in SAMPLERS if each not in _SINGLE)}"
-        )
+        others = ", ".join(each for each in SAMPLERS if each not in _SINGLE)
+        raise UsageError(f"--sampler {name} takes one objective; choose from {others}")
     needed = _NEEDS.get(name or OWN)
     if needed is not None and importlib.util.find_spec(needed) is None:
         raise UsageError(f"--sampler {name} needs the package {needed}, which is not installed; install it")
