@@ -38,7 +38,7 @@ from db.session import open_database
 from measure.pool import Pool
 from measure.results import Status
 from search_space.knobs import Config
-from search_space.network import NetworkTask, network_schedule
+from search_space.network import NetworkTask, beside_configs, kernel_configs, network_schedule
 from search_space.rules import KnobLayout
 from search_space.validity import kernel_space
 from tuner.book import NETWORK_SPACE
@@ -224,9 +224,10 @@ def _checked_network(network: NetworkTask, config: Config, chip: Target, seed: i
 
 def _kernels(network: NetworkTask, config: Config, chip: Target) -> Iterator[tuple[Regions, Config]]:
     plan, _ = network_schedule(network, config, chip)
-    chosen = dict(config.items)
-    for digest, regions in plan.regions.items():
-        yield regions, Config.from_json(str(chosen[f"kernel_{digest[:16]}"]))
+    for digest, each in kernel_configs(config, plan).items():
+        yield plan.regions[digest], each
+    for seat, each in beside_configs(config, plan).items():
+        yield plan.regions[seat.digest], each
 
 
 def _with_weights(graph: Graph, seed: int) -> Graph:
