@@ -96,7 +96,7 @@ class Seats:
 
 def cores_of(config: Config) -> int:
     """The cores that a kernel's Config uses."""
-    cores = dict(config.items)["cores"]
+    cores = dict(config.items).get("cores", 1)
     assert isinstance(cores, int), "a whole number in every space of a kernel"
     return cores
 
