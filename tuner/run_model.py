@@ -14,8 +14,10 @@ from cost_model.scores import rank_correlation
 from search_space.knobs import Rows
 from tuner.problem import History, Problem, trial_seed
 
-_VOTE_SHRINKAGE = 4.0
-_LEAST_VOTE = 0.4
+# Trials for which a prior is given credit, and the agreement below which it has no say; the second pair
+# without a draft, where there is nothing else to lean on while it misleads.
+_SHRINKAGE, _LEAST_VOTE = 4.0, 0.4
+_BLIND_SHRINKAGE, _LEAST_BLIND_VOTE = 2.0, 0.7
 
 
 @dataclass(frozen=True)
@@ -122,12 +124,14 @@ class RunModel:
         word = prior.predict(task, fresh, np.zeros(len(fresh))).mean_log
         believed = np.concatenate([self._believed[task], word]) if task in self._believed else word
         self._believed[task] = believed
-        vote = _vote(believed, records.latency_log - records.draft_log)
+        vote = _vote(
+            believed, records.latency_log - records.draft_log, blind=not bool(records.draft_log.any())
+        )
         self._votes[task] = vote
         return replace(records, prior_log=vote * believed)
 
 
-def _vote(believed: Floats, measured: Floats) -> float:
+def _vote(believed: Floats, measured: Floats, *, blind: bool) -> float:
     """In [0, 1], by rank correlation on the better half of what was measured: 1 before there is any.
 
     Devices agree on what is bad; a prior that cannot tell the good from the best only holds a search back.
@@ -135,8 +139,9 @@ def _vote(believed: Floats, measured: Floats) -> float:
     ok = np.flatnonzero(np.isfinite(measured))
     better = ok[np.argsort(measured[ok], kind="stable")[: (len(ok) + 1) // 2]]
     agreement = rank_correlation(believed[better], measured[better])
-    vote = (agreement * len(better) + _VOTE_SHRINKAGE) / (len(better) + _VOTE_SHRINKAGE)
-    return vote**2 if vote > _LEAST_VOTE else 0.0
+    shrinkage, least = (_BLIND_SHRINKAGE, _LEAST_BLIND_VOTE) if blind else (_SHRINKAGE, _LEAST_VOTE)
+    vote = (agreement * len(better) + shrinkage) / (len(better) + shrinkage)
+    return vote**2 if vote > least else 0.0
 
 
 def _joined(known: TaskRecords, fresh: TaskRecords) -> TaskRecords:
