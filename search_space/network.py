@@ -13,7 +13,6 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from operator import itemgetter
 
 import numpy as np
 
@@ -82,8 +81,7 @@ def network_config(
     """
     kernels = {_KERNEL + digest[:16]: chosen[digest].to_json() for digest in sorted(plan.regions)}
     seats = {_seat(seat): (beside or {})[seat].to_json() for seat in sorted(plan.seats)}
-    made = ((network.number_of[plan.graph.producer[value]], layout) for value, layout in plan.layouts.items())
-    laid = "|".join(f"{op}:{layout}" for op, layout in sorted(made, key=itemgetter(0)))
+    laid = layouts_text(plan, network.number_of)
     layouts = [(LAYOUTS, laid)] if laid else []
     stages = stages_text(plan, network.number_of)
     return Config(((GROUPS, stages), *kernels.items(), *seats.items(), *layouts))
@@ -95,28 +93,16 @@ def network_schedule(task: NetworkTask, config: Config, target: Target) -> tuple
     ConfigError when a group is not one of this network, or a kernel has no Config.
     """
     groups, stages = _stages_of(config, task.graph, target)
-    plan = plan_groups(task.graph, groups, target, None, layouts_of_config(config, task.graph), stages)
+    layouts = layouts_from(str(dict(config.items).get(LAYOUTS, "")), task.graph)
+    for what in misplaced(task.graph, layouts):
+        raise ConfigError(f"the network's config is illegal: {what}")
+    plan = plan_groups(task.graph, groups, target, None, layouts, stages)
     configs, beside = kernel_configs(config, plan), beside_configs(config, plan)
     return plan, schedule_of(
         plan,
         {digest: tiling_of(configs[digest], regions) for digest, regions in plan.regions.items()},
         {seat: tiling_of(each, plan.regions[seat.digest]) for seat, each in beside.items()},
     )
-
-
-def layouts_of_config(config: Config, graph: Graph) -> Mapping[int, Layout]:
-    """The Layout of every value that has one; ConfigError where it cannot have it."""
-    text = dict(config.items).get(LAYOUTS)
-    layouts: dict[int, Layout] = {}
-    try:
-        for entry in str(text).split("|") if text is not None else ():
-            op, layout = entry.split(":")
-            layouts[graph.ops[int(op)].result] = layout_from(layout)
-    except (ValueError, IndexError, RecordError):
-        raise ConfigError(f"the network's config lists its layouts as {json.dumps(text)[:80]}") from None
-    for what in misplaced(graph, layouts):
-        raise ConfigError(f"the network's config is illegal: {what}")
-    return layouts
 
 
 def kernel_configs(config: Config, plan: Plan) -> Mapping[str, Config]:
@@ -171,6 +157,25 @@ def stages_from(text: str, target: Target) -> tuple[tuple[Group, ...], tuple[Sta
     except ValueError:
         raise ConfigError(f"the network's config lists its groups as {json.dumps(text)[:80]}") from None
     return tuple(groups), tuple(stages)
+
+
+def layouts_text(plan: Plan, number_of: Mapping[int, int] | None = None) -> str:
+    """The plan's layouts as text, by the op that makes the value: "0:0.2.3.1|3:..."."""
+    made = {plan.graph.producer[value]: layout for value, layout in plan.layouts.items()}
+    numbered = {op if number_of is None else number_of[op]: layout for op, layout in made.items()}
+    return "|".join(f"{op}:{numbered[op]}" for op in sorted(numbered))
+
+
+def layouts_from(text: str, graph: Graph) -> Mapping[int, Layout]:
+    """Layouts of a `layouts_text`, by value; ConfigError when it is none."""
+    layouts: dict[int, Layout] = {}
+    try:
+        for entry in text.split("|") if text else ():
+            op, layout = entry.split(":")
+            layouts[graph.ops[int(op)].result] = layout_from(layout)
+    except (ValueError, IndexError, RecordError):
+        raise ConfigError(f"the network's config lists its layouts as {json.dumps(text)[:80]}") from None
+    return layouts
 
 
 def _stages_of(config: Config, graph: Graph, target: Target) -> tuple[tuple[Group, ...], Sequence[Stage]]:

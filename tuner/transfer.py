@@ -21,8 +21,11 @@ from search_space.codec import config_of, tiling_of
 from search_space.knobs import Config
 from search_space.network import (
     GROUPS,
+    LAYOUTS,
     beside_configs,
     kernel_configs,
+    layouts_from,
+    layouts_text,
     network_config,
     stages_from,
     stages_text,
@@ -42,7 +45,7 @@ def portable(session: Session, config: Config) -> Config:
     """
     plan, _ = session.schedule_of(config)
     configs, beside = kernel_configs(config, plan), beside_configs(config, plan)
-    items = [(_OPS, _alike(session.graph)), (GROUPS, stages_text(plan))]
+    items = [(_OPS, _alike(session.graph)), (GROUPS, stages_text(plan)), (LAYOUTS, layouts_text(plan))]
     for stage in plan.stages:
         for group, cores in ((placed.group, placed.cores.count) for placed in stage):
             if (kernel := plan.kernels[group]) is None:
@@ -71,7 +74,10 @@ def carried(config: Config, session: Session) -> Config:
         raise ConfigError("the network has other ops at this size than where it was tuned")
     target = session.target
     groups, stages = stages_from(str(values[GROUPS]), target)
-    plan = plan_groups(session.graph, groups, target, stages=stages)
+    graph = session.graph
+    laid = layouts_from(str(values.get(LAYOUTS, "")), graph)
+    laid = {value: layout for value, layout in laid.items() if layout.fits(graph.shape(value))}
+    plan = plan_groups(graph, groups, target, None, laid, stages)
     chosen: dict[str, Config] = {}
     beside: dict[Seat, Config] = {}
     for placed in chain.from_iterable(stages):
