@@ -143,11 +143,11 @@ def _summary(rows: Sequence[dict[str, Any]]) -> dict[str, Any]:
             summary[f"{split}/{method}/top5"] = {
                 "value": top,
                 "goal": TOP_GOAL if own else None,
-                "ok": top >= TOP_GOAL if own else None,
+                "ok": top >= TOP_GOAL if own else True,
             }
             summary[f"{split}/{method}/rank"] = {
                 "value": rank,
                 "goal": plain if own else None,
-                "ok": rank > plain if own else None,
+                "ok": rank > plain if own else True,
             }
     return summary
