@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from measure.device import Task
+from measure.faults import FaultPlan
 from measure.pool import Answer, SerialPool
 from measure.simulator.worker import simulated_device
 from search_space.knobs import Config
@@ -43,7 +44,7 @@ def test_kernels_are_searched_side_by_side_and_the_budget_is_exact(
 ) -> None:
     pools: list[Reversed] = []
 
-    def pool_of(name: str, target_text: str, workers: int, ray: str) -> Reversed:
+    def pool_of(name: str, target_text: str, workers: int, ray: str, lab: FaultPlan | None) -> Reversed:
         pools.append(Reversed(target_text))
         return pools[-1]
 
@@ -73,7 +74,7 @@ def test_a_cancelled_search_keeps_what_was_under_way(tmp_path: Path, monkeypatch
     pools: list[Reversed] = []
     heard: list[Event] = []
 
-    def pool_of(name: str, target_text: str, workers: int, ray: str) -> Reversed:
+    def pool_of(name: str, target_text: str, workers: int, ray: str, lab: FaultPlan | None) -> Reversed:
         pools.append(Reversed(target_text))
         return pools[-1]
 
