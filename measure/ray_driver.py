@@ -123,7 +123,7 @@ class Driver:
         if self._cluster is None:
             return
         for worker in self._dispatch.workers():
-            self.slots.kill(self._cluster, self.slots[worker.name], for_good=True)
+            self.slots.kill(self._cluster, self.slots[worker.name])
         disconnect(self._cluster)
 
     # Events and commands.
@@ -159,13 +159,13 @@ class Driver:
             case Assign():
                 self.slots.send(command)
             case Kill():
-                self.slots.kill(self._cluster, self.slots[command.worker], for_good=False)
+                self.slots.kill(self._cluster, self.slots[command.worker])
                 self.slots.greet(self._cluster, self.slots[command.worker])
             case Revive():
                 self.slots.greet(self._cluster, self.slots[command.worker])
             case Quarantine() | Release():
                 log.warning("%s measures no more: %s", command.worker, command.reason)
-                self.slots.kill(self._cluster, self.slots[command.worker], for_good=True)
+                self.slots.kill(self._cluster, self.slots[command.worker])
             case Retry() | Finish() | Halt():
                 pass
 
