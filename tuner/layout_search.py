@@ -26,9 +26,11 @@ def lay_out(graph: Graph, groups: Sequence[Group], price: Callable[[Group, Layou
     kinds = dict.fromkeys(kind for layouts in offered.values() for kind in layouts)
     starts: list[Layouts] = [{}]
     starts += [{v: offered[v][kind] for v in touching if kind in offered[v]} for kind in kinds]
-    layouts = min(starts, key=lambda start: sum(price(group, start) for group in groups))
-    hoped_us = {group: min(price(group, start) for start in starts) for group in groups}
-    worth_us = WORTH * sum(price(group, layouts) for group in groups)
+    priced = [{group: price(group, start) for group in groups} for start in starts]
+    totals_us = [sum(each.values()) for each in priced]
+    layouts = starts[totals_us.index(min(totals_us))]
+    hoped_us = {group: min(each[group] for each in priced) for group in groups}
+    worth_us = WORTH * min(totals_us)
     for alike in _alike(graph, touching):
         touched = list(dict.fromkeys(group for value in alike for group in touching[value]))
         best_us = sum(price(group, layouts) for group in touched)
