@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 Row = dict[str, Any]
+Listed = tuple[list[Any], list[Any]]  # the trials, the bests
 COMMAND = "import sys; from api.cli.main import main; sys.exit(main(sys.argv[1:]))"
 SEARCHED = (
     "SELECT number, attempt, workload_id, config_digest, status, latency_us, energy_uj FROM trial "
@@ -25,8 +26,9 @@ BEST = "SELECT workload_digest, config, latency_us, number FROM best ORDER BY wo
 def repeats(crashes: int, seed: int, trials: int = 48, target: str = "gemmini16") -> Row:
     """Runs with 1, 2 and 8 workers, and `crashes` runs that were crashed on the way and started again.
 
-    Every second crash is a SIGKILL of the whole driver, the others are of one of its workers. `same` counts
-    the crashed runs whose trials and bests are, bit for bit, those of the first.
+    Every second crash is a SIGKILL of the whole driver, the others are of one of its workers.
+    `same_after_crash` counts the crashed runs whose trials and bests are, bit for bit, those of the first;
+    `others` says of each of the rest how it ended: the first row that differs, or its second start's error.
     """
     chance = random.Random(seed)
     with tempfile.TemporaryDirectory() as folder:
@@ -38,21 +40,27 @@ def repeats(crashes: int, seed: int, trials: int = 48, target: str = "gemmini16"
             began_s = time.monotonic()
             run = _start(model, target, trials, seed, workers, Path(folder) / f"{workers}.db")
             if run.wait() != 0:
-                raise RuntimeError(f"tune run ended with {run.returncode}")
+                errors = _errors(Path(folder) / f"{workers}.db").read_text()[-2000:]
+                raise RuntimeError(f"tune run ended with {run.returncode}: {errors}")
             took.append(time.monotonic() - began_s)
             lists.append(_list(Path(folder) / f"{workers}.db"))
-        same = struck = 0
+        struck = 0
+        others: list[str] = []
         for number in range(crashes):
             database = Path(folder) / f"crash{number}.db"
             workers = chance.choice((1, 2, 8))
             run = _start(model, target, trials, seed, workers, database)
             time.sleep(chance.uniform(0.1, 0.9) * took[1])
             struck += _strike(run, chance, driver=number % 2 == 0)
+            crashed = f"crash {number}, {workers} workers"
             if run.wait() != 0:
                 run = _start(model, target, trials, seed, workers, database)
                 if run.wait() != 0:
+                    errors = _errors(database).read_text()[-2000:]
+                    others.append(f"{crashed}: exit {run.returncode}: {errors}")
                     continue
-            same += _list(database) == lists[0]
+            if difference := _difference(lists[0], _list(database)):
+                others.append(f"{crashed}: {difference}")
     return {
         "task": "repeats",
         "workers": "1, 2, 8",
@@ -60,7 +68,8 @@ def repeats(crashes: int, seed: int, trials: int = 48, target: str = "gemmini16"
         "same_for_all_sizes": lists[0] == lists[1] == lists[2],
         "crashes": crashes,
         "struck": struck,
-        "same_after_crash": same,
+        "same_after_crash": crashes - len(others),
+        "others": others,
     }
 
 
@@ -93,8 +102,12 @@ def _start(
 ) -> "subprocess.Popen[bytes]":
     command = [sys.executable, "-c", COMMAND, "run", str(model), f"--target={target}", f"--trials={trials}"]
     command += [f"--seed={seed}", f"--workers={workers}", f"--db={database}"]
-    quiet = subprocess.DEVNULL
-    return subprocess.Popen(command, stdout=quiet, stderr=quiet)
+    with _errors(database).open("wb") as errors:
+        return subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=errors)
+
+
+def _errors(database: Path) -> Path:
+    return database.with_suffix(".stderr")
 
 
 def _strike(run: "subprocess.Popen[bytes]", chance: random.Random, driver: bool) -> bool:
@@ -130,7 +143,18 @@ def _is_worker_of(directory: Path, driver: int) -> bool:
     return False
 
 
-def _list(database: Path) -> tuple[list[Any], list[Any]]:
+def _difference(expected: Listed, found: Listed) -> str:
+    """The first trial or best that differs, or the lengths where one list is longer; "" where none does."""
+    for wanted, got in zip(expected, found, strict=True):
+        for left, right in zip(wanted, got, strict=False):
+            if left != right:
+                return f"{right} in place of {left}"
+        if len(wanted) != len(got):
+            return f"{len(got)} rows in place of {len(wanted)}"
+    return ""
+
+
+def _list(database: Path) -> Listed:
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
         return connection.execute(SEARCHED).fetchall(), connection.execute(BEST).fetchall()
