@@ -24,17 +24,22 @@ class Recipe:
     """How to make one constant.
 
     `work` is the number of elements that this step touches, its sources not included; UNKNOWN_WORK while a
-    symbol decides. `symbolic` says whether symbols must be bound, here or in a source.
+    symbol decides. `symbols` are those that must be bound, here or in a source.
     """
 
-    __slots__ = ("compute", "sources", "symbolic", "work")
+    __slots__ = ("compute", "sources", "symbols", "work")
 
     def __init__(
-        self, compute: Compute, sources: tuple["Recipe", ...] = (), *, work: int = 0, symbolic: bool = False
+        self,
+        compute: Compute,
+        sources: tuple["Recipe", ...] = (),
+        *,
+        work: int = 0,
+        symbols: frozenset[str] = frozenset(),
     ) -> None:
         self.compute = compute
         self.sources = sources
-        self.symbolic: bool = symbolic or any(source.symbolic for source in sources)
+        self.symbols: frozenset[str] = symbols.union(*(source.symbols for source in sources))
         self.work = work
 
 
@@ -46,21 +51,19 @@ def recipe_of(array: Array) -> Recipe:
 def recipe_of_op(op: Op, result: TensorType, sources: Sequence[Recipe]) -> Recipe:
     """The recipe of a structured op all of whose operands are constants."""
     extents = [extent for extent in op.domain if isinstance(extent, int)]
-    symbolic = len(extents) < len(op.domain) or any(
-        expr.is_symbolic for access in op.operands for expr in access.exprs
-    )
+    named = op.symbols
     work = UNKNOWN_WORK
-    if not symbolic:
+    if not named:
         work = 1
         for extent in extents:
             work = min(UNKNOWN_WORK, work * extent)
 
     def compute(arrays: Sequence[Array], symbols: Mapping[str, int]) -> Array:
-        bound = op.bound_to(symbols) if symbolic else op
+        bound = op.bound_to(symbols) if named else op
         box = [(0, known(extent, f"an axis of constant {op.kind}")) for extent in bound.domain]
         return evaluate(bound, box, [Held(a, (0,) * a.ndim, a.shape) for a in arrays], result)
 
-    return Recipe(compute, tuple(sources), work=work, symbolic=symbolic)
+    return Recipe(compute, tuple(sources), work=work, symbols=named)
 
 
 def run(recipe: Recipe, symbols: Mapping[str, int]) -> Array:
@@ -142,7 +145,7 @@ class Constants(Mapping[int, Array]):
 
     def bound_to(self, symbols: Mapping[str, int]) -> "Constants":
         """The same constants with more symbols bound; what does not depend on symbols is not made again."""
-        kept = {value: array for value, array in self._made.items() if not self._recipes[value].symbolic}
+        kept = {value: array for value, array in self._made.items() if not self._recipes[value].symbols}
         return Constants(self._recipes, {**self._symbols, **symbols}, kept)
 
     @property

@@ -7,7 +7,7 @@ come out even, or a minimum that is not decided. Equal polynomials are equal obj
 `==`. Symbols are extents: never negative.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import total_ordering
 from typing import TypeAlias
@@ -98,6 +98,8 @@ class SymDim:
     __repr__ = __str__
 
 
+LOCAL = "%"
+"""How the symbols begin that each step of a loop tells anew."""
 Dim: TypeAlias = int | SymDim
 Shape: TypeAlias = tuple[Dim, ...]
 
@@ -218,8 +220,8 @@ def _exact_quotient(numerator: Dim, denominator: Dim) -> Dim | None:
     return _from_coefficients(result)
 
 
-def bind(dim: Dim, values: Mapping[str, int]) -> Dim:
-    """`dim` with every symbol in `values` replaced; symbols not named stay."""
+def bind(dim: Dim, values: Mapping[str, Dim]) -> Dim:
+    """`dim` with every symbol in `values` replaced, by a number or another extent; symbols not named stay."""
     if isinstance(dim, int):
         return dim
     total: Dim = 0
@@ -251,6 +253,24 @@ def symbols_of(dim: Dim) -> frozenset[str]:
             else:
                 names.add(atom)
     return frozenset(names)
+
+
+def symbols_in(dims: Iterable[Dim]) -> frozenset[str]:
+    """The names of the symbols in any of `dims`."""
+    return frozenset().union(*map(symbols_of, dims))
+
+
+def sizes_in(shape: Shape, extents: Sequence[int]) -> dict[str, int]:
+    """What the symbols that stand alone in `shape` are where the same dims are `extents`.
+
+    (rows, 8, batch + 1) and (5, 8, 3)   ->   {"rows": 5}
+    """
+    return {
+        name: extent
+        for dim, extent in zip(shape, extents, strict=True)
+        for name in symbols_of(dim)
+        if dim == symbol(name)
+    }
 
 
 def known(dim: Dim, what: str) -> int:

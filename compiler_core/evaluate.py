@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from compiler_core.dims import known
+from compiler_core.dims import bind, known, sizes_in
 from compiler_core.dtypes import TensorType
+from compiler_core.errors import ModelError
 from compiler_core.graph import Graph, Op
 from compiler_core.index_map import Access, Interval, unclamped_interval
 from compiler_core.ops import Array, AxisKind, Unit
@@ -129,10 +130,13 @@ def evaluate(
     accumulator = result.dtype.accumulator.numpy
     args: list[Array] = []
     if row.unit is Unit.HOST:
-        whole = [held.elements for held in operands]
-        made = row.body(whole, attributes) if op.body is None else _looped(op, op.body, whole)
-        part = made[tuple(slice(low, high) for low, high in box[:rank])]
-        return np.asarray(part, dtype=result.dtype.numpy)
+        made = _on_host(op, [held.elements for held in operands], result)
+        if any(high > extent for (_, high), extent in zip(box, made.shape, strict=False)):
+            raise ModelError(
+                f"a result of shape {list(made.shape)} was given as {list(op.extents[:rank])};"
+                " bind its dimensions with --dim to what these inputs make"
+            )
+        return made[tuple(slice(low, high) for low, high in box[:rank])]
     if row.contraction:
         total = _contract_by_blocks(op, box, operands, accumulator)
         return total if partial else total.astype(result.dtype.numpy)
@@ -162,6 +166,12 @@ def evaluate(
 _NOTHING = np.zeros(())
 
 
+def _on_host(op: Op, operands: Sequence[Array], result: TensorType) -> Array:
+    """The whole result of an op of the host, whatever its shape turns out to be."""
+    made = op.row.body(operands, dict(op.attributes)) if op.body is None else _looped(op, op.body, operands)
+    return np.asarray(made, dtype=result.dtype.numpy)
+
+
 def _looped(op: Op, body: Graph, operands: Sequence[Array]) -> Array:
     """The output of a loop: its body step by step, until its steps or its condition end (loops.py)."""
     attributes = dict(op.attributes)
@@ -174,21 +184,37 @@ def _looped(op: Op, body: Graph, operands: Sequence[Array]) -> Array:
     for step in range(most):
         if conditional and not state[0].item():
             break
-        known = dict(zip(body.inputs, [*state, *(s[step] for s in sequences), *invariant], strict=True))
-        for inner in body.ops:
-            held = [
-                Held(known[a.value], (0,) * known[a.value].ndim, known[a.value].shape) for a in inner.operands
-            ]
-            whole = [(0, extent) for extent in inner.extents]
-            known[inner.result] = evaluate(inner, whole, held, body.values[inner.result])
-        state = [known[value] for value in body.outputs[:carried]]
+        results = _step(body, [*state, *(s[step] for s in sequences), *invariant])
+        state = results[:carried]
         if output >= carried:
-            collected.append(known[body.outputs[output]])
+            collected.append(results[output])
     if output < carried:
         return state[output]
     if not collected:
         return np.zeros((0, *body.shape(body.outputs[output])), body.values[body.outputs[output]].dtype.numpy)
     return np.stack(collected)
+
+
+def _step(body: Graph, inputs: Sequence[Array]) -> list[Array]:
+    """The outputs of one step. Extents that only the step can tell are those of the arrays that are there."""
+    made = dict(zip(body.inputs, inputs, strict=True))
+    sizes: dict[str, int] = {}
+    for value, array in made.items():
+        sizes |= sizes_in(body.values[value].shape, array.shape)
+    for op in body.ops:
+        operands = [made[access.value] for access in op.operands]
+        if op.row.unit is Unit.HOST:
+            array = _on_host(op.bound_to(sizes), operands, body.values[op.result])
+            sizes |= sizes_in(body.values[op.result].shape, array.shape)
+        else:
+            bound = op.bound_to(sizes) if body.symbols else op
+            held = [Held(array, (0,) * array.ndim, array.shape) for array in operands]
+            array = evaluate(bound, [(0, extent) for extent in bound.extents], held, body.values[op.result])
+        made[op.result] = array
+    for left, right in body.constraints:
+        if bind(left, sizes) != bind(right, sizes):
+            raise ModelError(f"a step of a loop needs {left} to equal {right}, and has {sizes}")
+    return [made[value] for value in body.outputs]
 
 
 MOST_UNFOLDED = 1 << 26

@@ -13,7 +13,7 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.dims import Dim, bind, known, symbols_of
+from compiler_core.dims import Dim, bind, known, symbols_in
 from compiler_core.dtypes import TensorType
 from compiler_core.errors import ModelError
 from compiler_core.index_map import Access
@@ -65,6 +65,12 @@ class Op:
         """How often a loop's body runs: the extent of its axis that is not parallel."""
         extents = zip(self.extents, self.axis_kinds, strict=True)
         return next(extent for extent, kind in extents if kind is not AxisKind.PARALLEL)
+
+    @cached_property
+    def symbols(self) -> frozenset[str]:
+        """Names of the extents that are unbound in the domain and the index maps."""
+        exprs = [expr.symbols for access in self.operands for expr in access.exprs if expr.is_symbolic]
+        return symbols_in(self.domain).union(*exprs)
 
     def bound_to(self, values: Mapping[str, int]) -> "Op":
         """The same op with symbolic extents and coefficients replaced."""
@@ -132,11 +138,7 @@ class Graph:
     @cached_property
     def symbols(self) -> frozenset[str]:
         """Names of the extents that are still unbound."""
-        found: frozenset[str] = frozenset()
-        for value in self.values:
-            for dim in value.shape:
-                found |= symbols_of(dim)
-        return found
+        return symbols_in(dim for value in self.values for dim in value.shape)
 
     def shape(self, value: int) -> tuple[int, ...]:
         """The shape of a value as integers; ModelError while a symbol is unbound."""

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from compiler_core.digest import Json
-from compiler_core.dims import known
+from compiler_core.dims import least
+from compiler_core.dims_json import dim_from_json, dim_to_json
 from compiler_core.dtypes import DType, TensorType
 from compiler_core.errors import RecordError
 from compiler_core.graph import Graph, Op
@@ -24,7 +25,10 @@ _LETTERS = {kind: letter for letter, kind in _KINDS.items()}
 def graph_to_json(graph: Graph) -> Json:
     """`graph` without names and weights; ModelError while an extent is unbound."""
     return {
-        "values": [[str(value.dtype), *graph.shape(number)] for number, value in enumerate(graph.values)],
+        "values": [
+            [str(value.dtype), *(dim_to_json(dim, graph.name_of(number)) for dim in value.shape)]
+            for number, value in enumerate(graph.values)
+        ],
         "ops": [_op_to_json(op) for op in graph.ops],
         "inputs": list(graph.inputs),
         "outputs": list(graph.outputs),
@@ -39,7 +43,7 @@ def _op_to_json(op: Op) -> Json:
     ]
     form: dict[str, Json] = {
         "kind": op.kind,
-        "domain": list(op.extents),
+        "domain": [dim_to_json(extent, f"an axis of {op.kind}") for extent in op.domain],
         "axes": "".join(_LETTERS[kind] for kind in op.axis_kinds),
         "operands": operands,
         "result": op.result,
@@ -49,8 +53,8 @@ def _op_to_json(op: Op) -> Json:
 
 
 def _expr_to_json(expr: IndexExpr) -> Json:
-    terms: Json = [[axis, known(c, "an index coefficient")] for axis, c in expr.terms]
-    numbers = [known(dim, "an index") for dim in (expr.offset, expr.divisor, expr.modulus)]
+    terms: Json = [[axis, dim_to_json(c, "an index coefficient")] for axis, c in expr.terms]
+    numbers = [dim_to_json(dim, "an index") for dim in (expr.offset, expr.divisor, expr.modulus)]
     return [terms, *numbers, expr.source]
 
 
@@ -61,9 +65,19 @@ def _pad_to_json(pad: float | None) -> Json:
 
 def graph_from_json(form: Any) -> Graph:
     """Inverse of `graph_to_json`; constants come back as empty arrays. RecordError when it is not a graph."""
+    graph = _graph_from_json(form)
+    if graph.symbols:
+        raise RecordError(f"a recorded graph leaves {sorted(graph.symbols)[0]} without an extent")
+    return graph
+
+
+def _graph_from_json(form: Any) -> Graph:
+    """A network, or the body of a loop, where extents of a step may be symbols."""
     try:
         graph = Graph(
-            values=tuple(TensorType(tuple(map(int, dims)), DType(dtype)) for dtype, *dims in form["values"]),
+            values=tuple(
+                TensorType(tuple(map(dim_from_json, dims)), DType(dtype)) for dtype, *dims in form["values"]
+            ),
             ops=tuple(_op_from_json(op) for op in form["ops"]),
             inputs=tuple(map(int, form["inputs"])),
             outputs=tuple(map(int, form["outputs"])),
@@ -78,7 +92,7 @@ def graph_from_json(form: Any) -> Graph:
 def _op_from_json(form: Any) -> Op:
     return Op(
         kind=str(form["kind"]),
-        domain=tuple(map(int, form["domain"])),
+        domain=tuple(map(dim_from_json, form["domain"])),
         axis_kinds=tuple(_KINDS[letter] for letter in form["axes"]),
         operands=tuple(
             Access(int(value), tuple(map(_expr_from_json, exprs)), None if pad is None else float(pad))
@@ -86,17 +100,17 @@ def _op_from_json(form: Any) -> Op:
         ),
         result=int(form["result"]),
         attributes=tuple((str(name), value) for name, value in form["attributes"]),
-        body=graph_from_json(form["body"]) if "body" in form else None,
+        body=_graph_from_json(form["body"]) if "body" in form else None,
     )
 
 
 def _expr_from_json(form: Any) -> IndexExpr:
     terms, offset, divisor, modulus, source = form
     return IndexExpr(
-        tuple((int(axis), int(coefficient)) for axis, coefficient in terms),
-        int(offset),
-        int(divisor),
-        int(modulus),
+        tuple((int(axis), dim_from_json(coefficient)) for axis, coefficient in terms),
+        dim_from_json(offset),
+        dim_from_json(divisor),
+        dim_from_json(modulus),
         int(source),
     )
 
@@ -108,7 +122,7 @@ def _check(graph: Graph) -> None:
         where = f"op {number} of a recorded graph"
         if op.kind not in OPS:
             raise RecordError(f"{where} is a {op.kind!r}, which is not in the table of ops")
-        if len(op.domain) != len(op.axis_kinds) or min(op.extents, default=1) < 0:
+        if len(op.domain) != len(op.axis_kinds) or any((least(extent) or 0) < 0 for extent in op.domain):
             raise RecordError(f"{where} has a malformed domain")
         for access in op.operands:
             if access.value not in made or len(access.exprs) != len(graph.values[access.value].shape):

@@ -21,7 +21,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from compiler_core.dims import Dim, Shape, bind, known
+from compiler_core.dims import Dim, Shape, bind, known, symbols_in
 
 Bound: TypeAlias = Any
 """An int, or an int64 array of one bound per tile; arrays broadcast over tile loops."""
@@ -61,6 +61,11 @@ class IndexExpr:
         """Whether a coefficient, the offset, the divisor or the modulus depends on an unbound symbol."""
         numbers = [self.offset, self.divisor, self.modulus, *(coefficient for _, coefficient in self.terms)]
         return not all(isinstance(number, int) for number in numbers)
+
+    @property
+    def symbols(self) -> frozenset[str]:
+        """Names of the unbound symbols in any of its numbers."""
+        return symbols_in((self.offset, self.divisor, self.modulus, *(number for _, number in self.terms)))
 
     def bound_to(self, values: Mapping[str, int]) -> "IndexExpr":
         """The same form with symbols replaced."""

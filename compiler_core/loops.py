@@ -10,6 +10,9 @@ The body's outputs are the state after the step, then what is collected. Attribu
 the op gives: a state after the last step (steps are a reduction axis), or all elements collected (they are a
 leading scan axis). `conditional`: the first state says whether there is another step, up to `most_steps`.
 
+A state may grow: a dim of it that changes from step to step is a symbol of the body, local to a step, which
+is what the state that comes in has there.
+
 `written_out` gives each step its own ops, so that kernels, tiles and fusion treat them like any others:
 
     h, ys = loop(h0, xs, w)   ->   h1 = step(h0, xs[0], w);  h2 = step(h1, xs[1], w);  ys = concat(h1, h2)
@@ -18,7 +21,7 @@ leading scan axis). `conditional`: the first state says whether there is another
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from compiler_core.dims import Dim, known
+from compiler_core.dims import LOCAL, Dim, Shape, known, sizes_in
 from compiler_core.dtypes import TensorType
 from compiler_core.graph import Graph, Op
 from compiler_core.index_map import Access, IndexExpr, affine, axis_index, constant_index
@@ -35,7 +38,7 @@ def written_out(graph: Graph, most_steps: int = MOST_STEPS) -> Graph:
 
     Loops that are longer, of unknown length, or ended by a condition stay.
     """
-    if not any(_can_be_written(op, most_steps) for op in graph.ops):
+    if not any(_can_be_written(op, graph.values, most_steps) for op in graph.ops):
         return graph
     writer = _Writer(graph, most_steps)
     ops = tuple(writer.write(graph.ops))
@@ -48,9 +51,23 @@ def stays_a_loop(op: Op) -> bool:
     return op.body is not None and (steps is None or (isinstance(steps, int) and steps > MOST_STEPS))
 
 
-def _can_be_written(op: Op, most_steps: int) -> bool:
+def _can_be_written(op: Op, values: Sequence[TensorType], most_steps: int) -> bool:
     steps = None if op.body is None else _steps_of(op)
-    return isinstance(steps, int) and 1 <= steps <= most_steps
+    if op.body is None or not isinstance(steps, int) or not 1 <= steps <= most_steps:
+        return False
+    carried = op.operands[: int(dict(op.attributes)["carried"])]
+    told = _sizes(op.body, [values[access.value].shape for access in carried])
+    return all(name in told for name in op.body.symbols if name.startswith(LOCAL))
+
+
+def _sizes(body: Graph, shapes: Sequence[Shape]) -> dict[str, int]:
+    """The symbols of a body that the shapes of its state tell."""
+    sizes: dict[str, int] = {}
+    for value, shape in zip(body.inputs, shapes, strict=False):
+        extents = [extent for extent in shape if isinstance(extent, int)]
+        if len(extents) == len(shape):
+            sizes |= sizes_in(body.values[value].shape, extents)
+    return sizes
 
 
 def _steps_of(op: Op) -> Dim | None:
@@ -74,14 +91,14 @@ class _Writer:
         for op in ops:
             if op.result in done:
                 continue
-            if op.body is None or not _can_be_written(op, self.most_steps):
+            if op.body is None or not _can_be_written(op, self.values, self.most_steps):
                 yield op
                 continue
             alike = [other for other in ops if other.body is op.body and other.operands == op.operands]
             done |= {other.result for other in alike}
             yield from self.write(list(self._steps(op, op.body, alike)))
 
-    def _steps(self, op: Op, body: Graph, alike: Sequence[Op]) -> Iterator[Op]:
+    def _steps(self, op: Op, loop: Graph, alike: Sequence[Op]) -> Iterator[Op]:
         attributes = dict(op.attributes)
         carried, scanned = int(attributes["carried"]), int(attributes["scanned"])
         result_of = {int(dict(other.attributes)["output"]): other.result for other in alike}
@@ -90,6 +107,8 @@ class _Writer:
         collected: dict[int, list[int]] = {output: [] for output in result_of if output >= carried}
         for step in range(op.steps):
             last = step == op.steps - 1
+            sizes = _sizes(loop, [self.values[value].shape for value in state])
+            body = loop.bound_to(sizes) if sizes else loop
             elements = []
             for sequence, inner in zip(
                 operands[carried : carried + scanned], body.inputs[carried : carried + scanned], strict=True

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from compiler_core.constants import UNKNOWN_WORK, Recipe, fits, recipe_of, recipe_of_op, run
-from compiler_core.dims import Dim, Shape, bind, product_of, symbols_of
+from compiler_core.dims import Dim, Shape, bind, product_of, symbols_in, symbols_of
 from compiler_core.dtypes import DType, TensorType, dtype_of
 from compiler_core.errors import ModelError
 from compiler_core.graph import Op
@@ -124,7 +124,7 @@ class Builder:
         def compute(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
             return np.array([bind(dim, symbols) for dim in dims], dtype=dtype.numpy).reshape(shape)
 
-        tensor = self.lazy_constant(shape, dtype, Recipe(compute, work=len(dims), symbolic=True))
+        tensor = self.lazy_constant(shape, dtype, Recipe(compute, work=len(dims), symbols=symbols_in(dims)))
         tensor.content = content.reshape(shape)
         return tensor
 
@@ -133,7 +133,7 @@ class Builder:
         if tensor is None:
             return None
         recipe = tensor.recipe
-        if tensor.content is None and recipe is not None and not recipe.symbolic:
+        if tensor.content is None and recipe is not None and not recipe.symbols:
             size = product_of(tensor.shape)
             small = isinstance(size, int) and size <= MAX_CONTENT_ELEMENTS
             if small and fits(recipe, MAX_CONTENT_STEPS, MAX_CONTENT_WORK):
@@ -283,12 +283,11 @@ class Builder:
             return np.asarray(compute(extents, arrays)).astype(dtype.numpy).reshape(extents)
 
         size = product_of(fixed)
-        symbolic = not isinstance(size, int)
         work = size if isinstance(size, int) else UNKNOWN_WORK
         recipes = tuple(source.recipe for source in sources if source.recipe is not None)
         if len(recipes) < len(sources):
             raise ModelError("a table is made of values that are not constants")
-        return self.lazy_constant(fixed, dtype, Recipe(made, recipes, work=work, symbolic=symbolic))
+        return self.lazy_constant(fixed, dtype, Recipe(made, recipes, work=work, symbols=symbols_in(fixed)))
 
 
 def bound_extent(dim: Dim, symbols: Mapping[str, int]) -> int:

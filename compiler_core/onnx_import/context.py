@@ -6,7 +6,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from compiler_core.dims import Dim, SymDim, symbol
+from compiler_core.dims import LOCAL, Dim, SymDim, symbol
 from compiler_core.dtypes import DType
 from compiler_core.errors import ModelError
 from compiler_core.index_map import IndexExpr
@@ -32,7 +32,8 @@ class Context:
     """The Graph under construction and the facts around the node at hand.
 
     `reads` says how many readers a value of the current graph has, graph outputs included. `loops` is what of
-    loops runs on the host unless they are written out.
+    loops runs on the host unless they are written out. `open_loops` is how many bodies the node
+    lies in, `local` the symbols that only a step of a loop tells.
     """
 
     builder: Builder
@@ -40,10 +41,14 @@ class Context:
     reads: Callable[[str], int] = lambda name: 2
     host_ops: list[HostOp] = field(default_factory=list)
     loops: list[HostOp] = field(default_factory=list)
+    open_loops: int = 0
+    local: list[str] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
 
     def fresh(self, node: Node, at: str) -> SymDim:
-        """A new named symbol for an extent that only running the node can tell."""
+        """A new named symbol for an extent that only running the node can tell; a local one in a loop."""
+        if self.open_loops:
+            return self.fresh_local()
         base = f"{node.name}_{at}"
         name, count = base, 1
         while name in self.taken:
@@ -51,6 +56,11 @@ class Context:
             name = f"{base}_{count}"
         self.taken.add(name)
         return symbol(name)
+
+    def fresh_local(self) -> SymDim:
+        """A new symbol for an extent that each step of a loop tells anew; its name is no node's."""
+        self.local.append(f"{LOCAL}{len(self.local)}")
+        return symbol(self.local[-1])
 
     def host(
         self,

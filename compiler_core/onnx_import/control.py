@@ -12,7 +12,7 @@ from compiler_core.errors import ModelError
 from compiler_core.onnx_import.builder import Tensor
 from compiler_core.onnx_import.context import checked_axis, optional, required
 from compiler_core.onnx_import.frames import Frame
-from compiler_core.onnx_import.looping import begin_loop, reversed_view
+from compiler_core.onnx_import.looping import Place, begin_loop, reversed_view
 from compiler_core.onnx_import.movement import concat
 from compiler_core.onnx_import.node import Node
 
@@ -129,8 +129,19 @@ def _goes_on(body: onnx.GraphProto) -> bool:
     return given or name in constants or (name in made and made[name].op_type == "Constant")
 
 
-def _enter_open_loop(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Tensor | None]) -> None:
-    """A Loop whose body is imported once: counted by a symbol, or ended by a condition or count from data."""
+def _enter_open_loop(
+    walk: "Walk",
+    frame: Frame,
+    node: Node,
+    inputs: Sequence[Tensor | None],
+    growing: frozenset[Place] = frozenset(),
+    evenly: bool = True,
+) -> None:
+    """A Loop whose body is imported once: counted by a symbol, or ended by a condition or count from data.
+
+    Where its steps turn out to change extents of what it carries, it is imported anew with those `growing`.
+    What does not grow `evenly` has a length that only running the loop tells.
+    """
     builder = walk.context.builder
     body = node.graph("body")
     limit, going = optional(inputs, 0), optional(inputs, 1)
@@ -140,21 +151,22 @@ def _enter_open_loop(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Te
         raise ModelError("the body's inputs or outputs do not fit what the Loop carries")
     count = builder.content(limit)
     endless = _goes_on(body) and (going is None or builder.content(going) is not None)
-    steps: Dim | None = None if count is None or not endless else count.ravel()[0]
+    steps: Dim | None = None
+    if count is not None and endless and evenly:
+        (turns,) = count.ravel().tolist()
+        steps = turns if isinstance(turns, SymDim) else max(0, int(turns))
     true = builder.scalar(True, DType.BOOL)
     zero, one = builder.scalar(0, DType.I64), builder.scalar(1, DType.I64)
     if steps is not None:
-        trips = steps if isinstance(steps, SymDim) else int(steps)
-        numbers = builder.table([trips], DType.I64, lambda extents: np.arange(extents[0]))
-        loop = begin_loop(walk.context, node, carried, [numbers])
+        numbers = builder.table([steps], DType.I64, lambda extents: np.arange(extents[0]))
+        loop = begin_loop(walk.context, node, carried, [numbers], growing)
         given = [loop.elements[0], true, *loop.state]
     else:
-        trips = walk.context.fresh(node, "turns")
         start = true if going is None else builder.reshape(going, ())
         if limit is not None:
             more = builder.elementwise("less", zero, builder.reshape(limit, ()), dtype=DType.BOOL)
             start = builder.elementwise("logical_and", start, more, dtype=DType.BOOL)
-        loop = begin_loop(walk.context, node, [start, zero, *carried], [])
+        loop = begin_loop(walk.context, node, [start, zero, *carried], [], growing)
         given = [loop.state[1], loop.state[0], *loop.state[2:]]
     inner = walk.enter_graph(frame, body)
     for name, tensor in zip(names, given, strict=True):
@@ -163,18 +175,21 @@ def _enter_open_loop(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Te
     def finish() -> None:
         after = [inner.lookup(name) for name in results[1:]]
         state, collected = after[: len(carried)], after[len(carried) :]
+        grown = loop.grown(state)
+        counted_wrongly = steps is not None and not loop.grows_evenly(state)
+        if grown != growing or counted_wrongly:
+            loop.discard()
+            _enter_open_loop(walk, frame, node, inputs, grown, evenly=not counted_wrongly)
+            return
         if steps is not None:
-            walk.results(frame, node, loop.finish(trips, state, collected))
+            walk.results(frame, node, loop.finish(steps, state, collected))
             return
         again = builder.reshape(inner.lookup(results[0]), ())
         following = builder.elementwise("add", loop.state[1], one)
         if limit is not None:
             more = builder.elementwise("less", following, builder.reshape(limit, ()), dtype=DType.BOOL)
             again = builder.elementwise("logical_and", again, more, dtype=DType.BOOL)
-        made = loop.finish(
-            trips, [again, following, *state], collected, conditional=True, most_steps=MOST_TURNS
-        )
-        walk.results(frame, node, made[2:])
+        walk.results(frame, node, loop.finish(None, [again, following, *state], collected)[2:])
 
     inner.finish = finish
 
@@ -221,7 +236,5 @@ def _enter_scan(walk: "Walk", frame: Frame, node: Node, inputs: Sequence[Tensor 
 
 MAX_TURNS = 1024
 """Most turns of a Loop that are written out at import."""
-MOST_TURNS = 1 << 31
-"""Turns after which a Loop that data should end is cut off."""
 
 ENTER: Mapping[str, Enter] = {"If": _enter_if, "Loop": _enter_loop, "Scan": _enter_scan}

@@ -22,7 +22,7 @@ class Frame:
     """One list of nodes being imported.
 
     `outer` is the frame whose names are visible too (subgraphs; functions see none). `calls` holds the
-    functions this frame is inside of, so that recursion is found.
+    functions this frame is inside of, so that recursion is found, `label` the node that entered it.
     """
 
     nodes: Iterator[onnx.NodeProto]
@@ -35,6 +35,7 @@ class Frame:
     named: bool = False
     depth: int = 0
     finish: Callable[[], None] = lambda: None
+    label: str = ""
 
     def lookup(self, name: str) -> Tensor:
         """The tensor a name stands for, here or in an enclosing graph."""

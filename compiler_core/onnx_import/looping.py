@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
-from compiler_core.dims import Dim, product_of
+from compiler_core.dims import Dim, bind, product_of, symbols_in, symbols_of
 from compiler_core.errors import ModelError
 from compiler_core.graph import Graph, Op
 from compiler_core.index_map import Access, IndexExpr, affine, axis_index
@@ -13,11 +14,19 @@ from compiler_core.onnx_import.node import Node
 from compiler_core.ops import AxisKind
 from compiler_core.simplify import simplify
 
+Place: TypeAlias = tuple[int, int]
+"""A dim of the state: which one, counted from the last (-1), and which of its dims."""
+MOST_TURNS = 1 << 31
+"""Turns after which a Loop that data should end is cut off."""
+
 
 @dataclass(frozen=True)
 class Loop:
     """What a body may read: `state` before the step, `elements` of the sequences at the step, and all else
-    that there is. `first_op` is where the body's ops begin.
+    that there is.
+
+    `growing` are the dims of the state whose extents change from step to step. `outside` is how many ops,
+    host ops, loops, constraints and local symbols there were before the body.
     """
 
     context: Context
@@ -26,35 +35,64 @@ class Loop:
     sequences: tuple[Tensor, ...]
     state: tuple[Tensor, ...]
     elements: tuple[Tensor, ...]
-    first_op: int
-    first_host: int
+    growing: frozenset[Place]
+    outside: tuple[int, ...]
+
+    def grown(self, after: Sequence[Tensor]) -> frozenset[Place]:
+        """`growing`, and the dims besides that a step changes which makes `after` of the last states."""
+        found = set(self.growing)
+        own = self._own_symbols()
+        for at in range(-len(after), 0):
+            for dim, (left, right) in enumerate(zip(self.state[at].shape, after[at].shape, strict=False)):
+                if (isinstance(right - left, int) and left != right) or symbols_of(right - left) & own:
+                    found.add((at, dim))
+        return frozenset(found)
+
+    def grows_evenly(self, after: Sequence[Tensor]) -> bool:
+        """Whether every dim that grows does so by the same extent at each step."""
+        own = self._own_symbols()
+        return not any(symbols_of(self._growth(after, place)) & own for place in self.growing)
+
+    def discard(self) -> None:
+        """Forget the body."""
+        for things, kept in zip(_made(self.context), self.outside, strict=True):
+            del things[kept:]
+        self.context.open_loops -= 1
 
     def finish(
         self,
-        steps: Dim,
+        steps: Dim | None,
         after: Sequence[Tensor],
         collected: Sequence[Tensor],
-        *,
-        conditional: bool = False,
-        most_steps: int = 0,
     ) -> list[Tensor]:
         """The states after the last step, then `collected` stacked along a new first dim of extent `steps`.
 
-        With `conditional` the first state, a truth value, says whether there is another step.
+        Without `steps` the first state, a truth value, says whether there is another.
         """
         builder = self.context.builder
-        for old, new in zip(self.state, after, strict=True):
+        own = self._own_symbols()
+        self.context.open_loops -= 1
+        conditional = steps is None
+        if steps is None:
+            steps = self.context.fresh(self.node, "turns")
+        for at, (old, new) in enumerate(zip(self.state, after, strict=True), -len(after)):
             if old.rank != new.rank or old.dtype is not new.dtype:
                 raise ModelError("what a loop carries changes its rank or type from step to step")
-            for left, right in zip(old.shape, new.shape, strict=True):
-                builder.equal(left, right, "extents that a loop carries from step to step")
-        ops = builder.ops[self.first_op :]
-        del builder.ops[self.first_op :]
+            for dim, (left, right) in enumerate(zip(old.shape, new.shape, strict=True)):
+                if (at, dim) not in self.growing:
+                    builder.equal(left, right, "extents that a loop carries from step to step")
+        if any(symbols_in(tensor.shape) & own for tensor in collected):
+            raise ModelError("what a loop collects changes its shape from step to step")
+        ops = builder.ops[self.outside[0] :]
+        del builder.ops[self.outside[0] :]
         outputs = [tensor.value for tensor in (*after, *collected)]
-        own = {op.result for op in ops} | {tensor.value for tensor in (*self.state, *self.elements)}
+        made = {op.result for op in ops} | {tensor.value for tensor in (*self.state, *self.elements)}
         read = [access.value for op in ops for access in op.operands]
-        invariant = list(dict.fromkeys(value for value in (*read, *outputs) if value not in own))
-        body = self._body(ops, invariant, outputs)
+        invariant = list(dict.fromkeys(value for value in (*read, *outputs) if value not in made))
+        recipes = [builder.recipes[value] for value in invariant if value in builder.recipes]
+        if any(recipe.symbols & own for recipe in recipes):
+            raise ModelError("a loop computes with extents that change from step to step")
+        body = self._body(ops, invariant, outputs, own)
         operands = [*(t.value for t in (*self.before, *self.sequences)), *invariant]
         accesses = tuple(
             Access(value, (IndexExpr(source=0),) * len(builder.values[value].shape)) for value in operands
@@ -63,12 +101,12 @@ class Loop:
             "carried": len(self.state),
             "scanned": len(self.sequences),
             "conditional": int(conditional),
-            "most_steps": most_steps,
+            "most_steps": MOST_TURNS if conditional else 0,
         }
-        made = []
+        results = []
         for output, inner in enumerate((*after, *collected)):
             final = output < len(self.state)
-            shape = inner.shape if final else (steps, *inner.shape)
+            shape = self._final_shape(output - len(after), steps, after) if final else (steps, *inner.shape)
             result = builder.new_value(shape, inner.dtype)
             kinds = [AxisKind.PARALLEL] * len(inner.shape)
             op = Op(
@@ -85,24 +123,56 @@ class Loop:
                 body,
             )
             builder.ops.append(op)
-            made.append(result)
-        self._report(steps, body, tuple(tensor.value for tensor in made))
-        return made
+            results.append(result)
+        self._report(steps, body, tuple(tensor.value for tensor in results))
+        return results
+
+    def _own_symbols(self) -> frozenset[str]:
+        return frozenset(self.context.local[self.outside[-1] :])
+
+    def _growth(self, after: Sequence[Tensor], place: Place) -> Dim:
+        """How much longer a dim is after a step than before it."""
+        at, dim = place
+        return after[at].shape[dim] - self.state[at].shape[dim]
+
+    def _final_shape(self, at: int, steps: Dim, after: Sequence[Tensor]) -> tuple[Dim, ...]:
+        """The shape of a state after the last step: what grows by the same at each step is known."""
+        own = self._own_symbols()
+        shape = list(after[at].shape)
+        for dim, first in enumerate(self.before[at].shape):
+            if (at, dim) in self.growing:
+                growth = self._growth(after, (at, dim))
+                uneven = symbols_of(growth) & own
+                shape[dim] = self.context.fresh(self.node, f"dim_{dim}") if uneven else first + steps * growth
+        return tuple(shape)
 
     def _report(self, steps: Dim, body: Graph, results: tuple[int, ...]) -> None:
-        """What runs on the host: ops of the body that always do; the whole loop unless it is written out."""
-        hosted = self.context.host_ops[self.first_host :]
-        del self.context.host_ops[self.first_host :]
+        """What runs on the host: ops of the body that always do; the whole loop unless it is written out.
+
+        What grows counts as long as it is at the first step, what only a step tells as 1.
+        """
+        at_first: dict[str, Dim] = dict.fromkeys(self._own_symbols(), 1)
+        for at, dim in self.growing:
+            (name,) = symbols_of(self.state[at].shape[dim])
+            at_first[name] = self.before[at].shape[dim]
+        hosted = self.context.host_ops[self.outside[1] :]
+        del self.context.host_ops[self.outside[1] :]
         for op in hosted:
-            self.context.host_ops.append(replace(op, results=results, macs=steps * op.macs))
+            all_macs = steps * bind(op.macs, at_first)
+            self.context.host_ops.append(replace(op, results=results, macs=all_macs))
         macs: Dim = 0
         for inner in body.ops:
             if inner.row.contraction:
-                macs = macs + product_of(inner.domain)
+                macs = macs + bind(product_of(inner.domain), at_first)
         self.context.loops.append(HostOp(self.node.name, self.node.op_type, results, steps * macs))
 
-    def _body(self, ops: Sequence[Op], invariant: Sequence[int], outputs: Sequence[int]) -> Graph:
-        """The ops over values of their own, inputs first."""
+    def _body(
+        self, ops: Sequence[Op], invariant: Sequence[int], outputs: Sequence[int], own: frozenset[str]
+    ) -> Graph:
+        """The ops over values of their own, inputs first, with the constraints on extents of a step."""
+        constraints = self.context.builder.constraints
+        stepwise = tuple(pair for pair in constraints[self.outside[3] :] if symbols_in(pair) & own)
+        constraints[:] = [pair for pair in constraints if pair not in stepwise]
         inputs = [*(tensor.value for tensor in (*self.state, *self.elements)), *invariant]
         local = {value: at for at, value in enumerate(dict.fromkeys((*inputs, *(op.result for op in ops))))}
         renumbered = tuple(
@@ -119,22 +189,40 @@ class Loop:
             inputs=tuple(local[value] for value in inputs),
             outputs=tuple(local[value] for value in outputs),
         )
-        return simplify(body)[0]
+        return replace(simplify(body)[0], constraints=stepwise)
 
 
-def begin_loop(context: Context, node: Node, before: Sequence[Tensor], sequences: Sequence[Tensor]) -> Loop:
+def begin_loop(
+    context: Context,
+    node: Node,
+    before: Sequence[Tensor],
+    sequences: Sequence[Tensor],
+    growing: frozenset[Place] = frozenset(),
+) -> Loop:
     """A loop that carries `before` and reads `sequences` along dim 0; ops made next are its body."""
     builder = context.builder
+    outside = tuple(len(things) for things in _made(context))
+    context.open_loops += 1
+    state = [
+        builder.new_value(
+            [
+                context.fresh_local() if (at, dim) in growing else extent
+                for dim, extent in enumerate(tensor.shape)
+            ],
+            tensor.dtype,
+        )
+        for at, tensor in enumerate(before, -len(before))
+    ]
+    elements = [builder.new_value(tensor.shape[1:], tensor.dtype) for tensor in sequences]
     return Loop(
-        context,
-        node,
-        tuple(before),
-        tuple(sequences),
-        tuple(builder.new_value(tensor.shape, tensor.dtype) for tensor in before),
-        tuple(builder.new_value(tensor.shape[1:], tensor.dtype) for tensor in sequences),
-        len(builder.ops),
-        len(context.host_ops),
+        context, node, tuple(before), tuple(sequences), tuple(state), tuple(elements), growing, outside
     )
+
+
+def _made(context: Context) -> tuple[list[Any], ...]:
+    """What has been made so far that a loop takes into its body or, when it is discarded, undoes."""
+    builder = context.builder
+    return builder.ops, context.host_ops, context.loops, builder.constraints, context.local
 
 
 def reversed_view(builder: Builder, sequence: Tensor) -> Tensor:

@@ -3,7 +3,8 @@
 Limits on what a file may make the importer do stand at the top.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 
 import onnx
 from onnx import AttributeProto
@@ -53,6 +54,7 @@ class Walk:
         self.functions = functions
         self.frames: list[Frame] = []
         self.nodes_left = MAX_INLINED
+        self.label = ""
 
     def run(self, frame: Frame) -> None:
         """Import `frame` and whatever it enters."""
@@ -62,7 +64,8 @@ class Walk:
             proto = next(top.nodes, None)
             if proto is None:
                 self.frames.pop()
-                top.finish()
+                with self._blamed(top.label):
+                    top.finish()
             else:
                 self._step(top, proto)
 
@@ -70,7 +73,22 @@ class Walk:
         """Enter a frame; it runs before the rest of the present one."""
         if frame.depth > MAX_DEPTH:
             raise ModelError(f"functions or subgraphs are nested more than {MAX_DEPTH} deep")
+        frame.label = self.label
         self.frames.append(frame)
+
+    @contextmanager
+    def _blamed(self, label: str) -> Iterator[None]:
+        """Errors name the node in whose work they come up, `label`, which frames pushed meanwhile inherit."""
+        self.label = label
+        try:
+            yield
+        except ModelError as error:
+            text = str(error)
+            raise ModelError(text if not label or text.startswith("node ") else f"{label}: {text}") from error
+        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+            # A builder met operands that its checks do not foresee: still the model's fault, still one line.
+            reason = (str(error).splitlines() or [""])[0]
+            raise ModelError(f"{label}: malformed ({type(error).__name__}: {reason})") from error
 
     def _step(self, frame: Frame, proto: onnx.NodeProto) -> None:
         if frame.depth:
@@ -79,15 +97,8 @@ class Walk:
                 raise ModelError(f"functions and branches make more than {MAX_INLINED} nodes when inlined")
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         node = Node(proto, frame.versions.get(domain, 0), frame.call_attributes)
-        try:
+        with self._blamed(node.label):
             self._import_node(frame, node)
-        except ModelError as error:
-            text = str(error)
-            raise ModelError(text if text.startswith("node ") else f"{node.label}: {text}") from error
-        except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-            # A builder met operands that its checks do not foresee: still the model's fault, still one line.
-            reason = (str(error).splitlines() or [""])[0]
-            raise ModelError(f"{node.label}: malformed ({type(error).__name__}: {reason})") from error
 
     def _import_node(self, frame: Frame, node: Node) -> None:
         function = self.functions.get((node.domain, node.op_type))

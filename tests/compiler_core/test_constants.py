@@ -13,12 +13,12 @@ from compiler_core.onnx_import.builder import Builder
 from compiler_core.ops import Array
 
 
-def _counted(log: list[str], name: str, *sources: Recipe, symbolic: bool = False) -> Recipe:
+def _counted(log: list[str], name: str, *sources: Recipe, symbols: frozenset[str] = frozenset()) -> Recipe:
     def compute(arrays: Sequence[Array], symbols: Mapping[str, int]) -> Array:
         log.append(name)
         return np.asarray(sum(arrays, np.zeros(())) + symbols.get("n", 1))
 
-    return Recipe(compute, sources, work=1, symbolic=symbolic)
+    return Recipe(compute, sources, work=1, symbols=symbols)
 
 
 def test_nothing_is_computed_before_somebody_looks() -> None:
@@ -34,7 +34,9 @@ def test_nothing_is_computed_before_somebody_looks() -> None:
 
 def test_binding_computes_again_only_what_depends_on_symbols() -> None:
     log: list[str] = []
-    constants = Constants({0: _counted(log, "plain"), 1: _counted(log, "symbolic", symbolic=True)}, {"n": 2})
+    constants = Constants(
+        {0: _counted(log, "plain"), 1: _counted(log, "symbolic", symbols=frozenset({"n"}))}, {"n": 2}
+    )
     assert [constants[at].item() for at in range(2)] == [2, 2]
     bound = constants.bound_to({"n": 5})
     assert [bound[at].item() for at in range(2)] == [2, 5]

@@ -1,0 +1,120 @@
+"""Loops whose state changes its shape from step to step equal onnxruntime, on the host or written out."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from compiler_core.errors import ModelError
+from compiler_core.graph import Graph
+from compiler_core.graph_json import graph_from_json, graph_to_json
+from compiler_core.interpret import interpret
+from compiler_core.loops import written_out
+from compiler_core.onnx_import.importer import ImportedModel, import_model
+from tests.compiler_core.onnx_import.against_onnxruntime import PLAIN, run_onnxruntime
+from tests.onnx_models import Array, model, node, reals, saved, value
+
+FEEDS = {"x": np.abs(reals(1, 3)), "n": np.ones(5, np.float32)}
+
+
+def _network(step: Sequence[onnx.NodeProto]) -> onnx.ModelProto:
+    """A Loop over the elements of n that carries a, at first x, and collects s; `step` makes a2, s, go2."""
+    inputs = [value("i", [], TensorProto.INT64), value("go", [], TensorProto.BOOL), value("a", ["before"])]
+    outputs = [value("go2", [], TensorProto.BOOL), value("a2", ["after"]), value("s", [])]
+    body = helper.make_graph([node("Cast", "i", "f", to=1), *step], "body", inputs, outputs)
+    nodes = [
+        node("Shape", "n", "shape"),
+        node("Squeeze", "shape zero", "count"),
+        node("Loop", "count t x", "y z", body=body),
+    ]
+    constants: dict[str, Array] = {
+        "t": np.array(True),
+        "bound": np.array(4.0, np.float32),
+        "zero": np.array([0]),
+        "one": np.array([1]),
+    }
+    return model(nodes, [value("x", [3]), value("n", ["length"])], ["y", "z"], constants)
+
+
+APPENDED = (node("Reshape", "f one", "element"), node("Concat", "a element", "a2", axis=0))
+DOUBLED = (node("Concat", "a a", "a2", axis=0),)
+SUMMED = (node("ReduceSum", "a2", "s", keepdims=0),)
+FOREVER = (node("Identity", "go", "go2"),)
+UNTIL = (node("Less", "s bound", "go2"),)
+CASES: Mapping[str, tuple[Sequence[onnx.NodeProto], list[str]]] = {
+    "counted": ((*APPENDED, *SUMMED, *FOREVER), ["length + 3", "length"]),
+    "ended by data": ((*APPENDED, *SUMMED, *UNTIL), ["y_turns + 3", "y_turns"]),
+    "doubled": ((*DOUBLED, *SUMMED, *FOREVER), ["y_dim_0", "y_turns"]),
+}
+
+
+def _interpreted(imported: ImportedModel, graph: Graph) -> dict[str, Array]:
+    known = interpret(graph, {number: FEEDS[name] for name, number in imported.inputs})
+    return {name: known[result] for name, result in imported.outputs}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_a_loop_may_carry_what_grows(case: str, tmp_path: Path) -> None:
+    """Growth by the same at every step gives the last extent; any other is told by the run, on the host."""
+    step, extents = CASES[case]
+    made = _network(step)
+    imported = import_model(saved(made, tmp_path))
+    shapes = [imported.graph.values[result].shape for _, result in imported.outputs]
+    assert [str(dim) for shape in shapes for dim in shape] == extents
+    assert bool(imported.host_ops) == (case != "counted")
+    wanted = run_onnxruntime(made, ["y", "z"], FEEDS, PLAIN)
+    sizes = {"length": 5, "y_turns": len(wanted["z"]), "y_dim_0": len(wanted["y"])}
+    bound = imported.graph.bound_to({name: sizes[name] for name in imported.graph.symbols})
+    assert (written_out(bound) is bound) == (case != "counted")
+    for graph in (bound, written_out(bound)):
+        for name, array in _interpreted(imported, graph).items():
+            np.testing.assert_allclose(array, wanted[name], rtol=1e-6)
+    assert graph_to_json(graph_from_json(graph_to_json(bound))) == graph_to_json(bound)
+
+
+def test_an_extent_that_the_run_does_not_make_is_refused(tmp_path: Path) -> None:
+    imported = import_model(saved(_network(CASES["ended by data"][0]), tmp_path))
+    wrong = imported.graph.bound_to({"length": 5, "y_turns": 99})
+    with pytest.raises(ModelError, match="bind its dimensions with --dim"):
+        _interpreted(imported, wrong)
+
+
+def test_names_do_not_change_the_digest(tmp_path: Path) -> None:
+    """Symbols of a step are named by their place, not after nodes."""
+    made = _network(CASES["ended by data"][0])
+    forms = []
+    for name in ("first", "second"):
+        made.graph.node[-1].name = name
+        graph = import_model(saved(made, tmp_path)).graph
+        bound = graph.bound_to({symbol: 5 if symbol == "length" else 2 for symbol in graph.symbols})
+        forms.append(graph_to_json(bound))
+    assert forms[0] == forms[1]
+
+
+@pytest.mark.parametrize(
+    ("step", "reason"),
+    [
+        ((node("Unsqueeze", "a zero", "a2"), node("ReduceSum", "a", "s", keepdims=0)), "changes its rank"),
+        ((*APPENDED, node("Identity", "a2", "s")), "what a loop collects changes its shape"),
+        (
+            (
+                *APPENDED,
+                node("Shape", "a", "long"),
+                node("Cast", "long", "reals", to=1),
+                node("ReduceSum", "reals", "s", keepdims=0),
+            ),
+            "computes with extents that change",
+        ),
+    ],
+)
+def test_what_has_no_meaning_here_is_named(
+    step: Sequence[onnx.NodeProto], reason: str, tmp_path: Path
+) -> None:
+    made = _network((*step, *FOREVER))
+    del made.graph.output[:]
+    made.graph.output.append(onnx.ValueInfoProto(name="y"))
+    with pytest.raises(ModelError, match=f"Loop.*{reason}"):
+        import_model(saved(made, tmp_path))
