@@ -136,7 +136,7 @@ def fused_and_not(graph: Graph, target: Target, seed: int) -> Row:
     As in `tune run`, groups by price are an offer: `fused_us` is never above `epilogues_us`.
     """
     begin = time.process_time()
-    prices = Prices(graph, target, seed)
+    prices = Prices(target, seed)
     base = plan_graph(graph, target)
     alone = plan_graph(graph, target, FusionPolicy(epilogues=False))
     merged = Planner(base, target, prices).replan()

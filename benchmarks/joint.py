@@ -131,7 +131,7 @@ def tuned(graph: Graph, target: Target, method: Method, seed: int, budget: int) 
     """
     begin = time.process_time()
     base = plan_graph(graph, target)
-    planner = Planner(base, target, Prices(graph, target, seed), fuses=method.fuses)
+    planner = Planner(base, target, Prices(target, seed), fuses=method.fuses)
     search = NetworkSearch(
         planner, f"seed {seed}", budget, SearchSettings(), choose=method.choose, replans=method.replans
     )

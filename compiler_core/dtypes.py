@@ -18,6 +18,8 @@ class DType(StrEnum):
 
     F64 = "f64"
     F32 = "f32"
+    F32_SUM = "f32sum"
+    """Partial sums between two kernels: f32 that no target stores as anything shorter."""
     F16 = "f16"
     BF16 = "bf16"
     I64 = "i64"
@@ -58,6 +60,7 @@ class DType(StrEnum):
 _NUMPY: dict[DType, np.dtype[np.generic]] = {
     DType.F64: np.dtype(np.float64),
     DType.F32: np.dtype(np.float32),
+    DType.F32_SUM: np.dtype(np.float32),
     DType.F16: np.dtype(np.float16),
     DType.BF16: np.dtype(ml_dtypes.bfloat16),
     DType.I64: np.dtype(np.int64),
@@ -70,8 +73,8 @@ _NUMPY: dict[DType, np.dtype[np.generic]] = {
     DType.U8: np.dtype(np.uint8),
     DType.BOOL: np.dtype(np.bool_),
 }
-_FLOATS = frozenset({DType.F64, DType.F32, DType.F16, DType.BF16})
-_BY_NUMPY = {numpy: dtype for dtype, numpy in _NUMPY.items()}
+_FLOATS = frozenset({DType.F64, DType.F32, DType.F32_SUM, DType.F16, DType.BF16})
+_BY_NUMPY = {numpy: dtype for dtype, numpy in _NUMPY.items() if dtype is not DType.F32_SUM}
 
 
 def dtype_of(numpy: np.dtype[np.generic]) -> DType:

@@ -8,7 +8,7 @@ its result is a box of its parallel axes.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Protocol, runtime_checkable
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,9 @@ from compiler_core.dtypes import TensorType
 from compiler_core.errors import ModelError
 from compiler_core.index_map import Access
 from compiler_core.ops import OPS, AttributeValue, AxisKind, OpRow
+
+if TYPE_CHECKING:
+    from compiler_core.rewrites import Rewrites
 
 
 @dataclass(frozen=True)
@@ -110,7 +113,7 @@ class Graph:
 
     `constants` maps a value to its array (weights, folded constants). `names` keeps a model's own names for
     messages and reports; nothing depends on them. `host_ops` says, per op that runs on the host, what the
-    model called it.
+    model called it. `rewrites` are those that made this network of the imported one.
     """
 
     values: tuple[TensorType, ...]
@@ -120,6 +123,7 @@ class Graph:
     constants: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
     constraints: tuple[tuple[Dim, Dim], ...] = ()
+    rewrites: "Rewrites" = field(default_factory=dict)
 
     @cached_property
     def producer(self) -> Mapping[int, int]:

@@ -311,6 +311,8 @@ class Target:
         integer that is not listed takes the narrowest listed integer that holds it. All else (indices, masks,
         sums) keeps its width.
         """
+        if dtype is DType.F32_SUM:
+            return dtype
         listed = [stored for stored, _ in self.dtypes]
         if dtype.is_float:
             floats = [stored for stored in listed if stored.is_float]

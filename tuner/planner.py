@@ -62,10 +62,10 @@ class Planner:
         graph, levels = self.base.graph, self.levels
         if self.grouping is None:
             self.layouts = lay_out(
-                graph, self.base.groups, lambda group, laid: self.prices.of(group, levels, laid)
+                graph, self.base.groups, lambda group, laid: self.prices.of(graph, group, levels, laid)
             )
             self.knobs = self._studied()
-        price = partial(self.prices.of, levels=levels, layouts=self.layouts)
+        price = partial(self.prices.of, graph, levels=levels, layouts=self.layouts)
         grouping = self._merged(self.knobs)
         present_us = sum(map(price, self.plan.groups))
         if self.grouping is None or grouping.price_us < SWITCH * present_us:
@@ -74,7 +74,7 @@ class Planner:
         return self.plan
 
     def _merged(self, knobs: GraphKnobs) -> Grouping:
-        price = partial(self.prices.of, levels=self.levels, layouts=self.layouts)
+        price = partial(self.prices.of, self.base.graph, levels=self.levels, layouts=self.layouts)
         return merge_while_it_pays(self.base.graph, knobs.start(self.base), price, knobs.most_ops)
 
     def _planned(self, grouping: Grouping, knobs: GraphKnobs) -> Plan:
@@ -95,7 +95,7 @@ class Planner:
             trial = study.ask()
             knobs = ask_knobs(trial, spills=spills)
             plan = self._planned(self._merged(knobs), knobs)
-            promised = sum(self.prices.of(group, plan.levels, plan.layouts) for group in plan.groups)
+            promised = sum(self.prices.of(graph, group, plan.levels, plan.layouts) for group in plan.groups)
             study.tell(trial, promised)
             if best is None or promised < best[0]:
                 best = promised, knobs
@@ -104,11 +104,11 @@ class Planner:
 
     def price(self, group: Group) -> float:
         """Microseconds of a group as one kernel, operands as in the present plan; 0 for a host op."""
-        return self.prices.of(group, self.levels, self.plan.layouts)
+        return self.prices.of(self.base.graph, group, self.levels, self.plan.layouts)
 
     def is_measured(self, group: Group) -> bool:
         """Whether this run measured a group as one kernel, operands as in the present plan."""
-        return self.prices.is_measured(group, self.levels, self.plan.layouts)
+        return self.prices.is_measured(self.base.graph, group, self.levels, self.plan.layouts)
 
     def tasks_of(self, plan: Plan) -> tuple[KernelTask, ...]:
         """A task per distinct kernel of `plan`, in order of first use; the same objects at every call."""

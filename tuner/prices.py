@@ -50,13 +50,12 @@ class Reading:
 
 @dataclass
 class Prices:
-    """Prices of groups of one network on one target, in the unit of an objective that adds up over kernels.
+    """Prices of groups on one target, in the unit of an objective that adds up over kernels.
 
     `recall` answers best latencies from records, in us by workload digest. `measured` holds every kernel this
     run has measured. Before anything is, a price is microseconds.
     """
 
-    graph: Graph
     target: Target
     seed: int
     recall: Recall = lambda tasks: {}
@@ -64,11 +63,13 @@ class Prices:
     kernels: dict[str, Priced] = field(default_factory=dict)
     _recorded: dict[str, float] = field(default_factory=dict)
 
-    def of(self, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]) -> float:
-        """What `group` costs as one kernel whose operands live and lie so; 0 for a host op."""
-        if is_host(self.graph, group):
+    def of(
+        self, graph: Graph, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]
+    ) -> float:
+        """What `group` of `graph` costs as one kernel whose operands live and lie so; 0 for a host op."""
+        if is_host(graph, group):
             return 0.0
-        workload = kernel_of(self.graph, group, levels, layouts).workload
+        workload = kernel_of(graph, group, levels, layouts).workload
         priced, digest = self.priced(workload), workload.digest
         expected_us = min(self._recorded.get(digest, float("inf")), priced.guess_us * self.correction)
         found = self.measured.get(digest)
@@ -81,9 +82,11 @@ class Prices:
         """The price of a microsecond, the median over kernels measured; 1 before there are any."""
         return median([each.price / each.latency_us for each in self.measured.values()] or [1.0])
 
-    def is_measured(self, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]) -> bool:
-        """Whether this run measured the group as one kernel."""
-        return kernel_of(self.graph, group, levels, layouts).workload.digest in self.measured
+    def is_measured(
+        self, graph: Graph, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]
+    ) -> bool:
+        """Whether this run measured the group of `graph` as one kernel."""
+        return kernel_of(graph, group, levels, layouts).workload.digest in self.measured
 
     @property
     def correction(self) -> float:

@@ -217,7 +217,7 @@ def open_session(
     listener(
         Phase("import", f"{imported.name}: {len(base.groups)} kernels, {imported.graph.macs / 1e9:.2f} GMAC")
     )
-    planner = Planner(base, chip, Prices(imported.graph, chip, seed))
+    planner = Planner(base, chip, Prices(chip, seed))
     settings = SearchSettings(objective=objective)
     session = Session(imported, chip, planner, network, book, seed, settings, listener)
     planner.prices.recall = session.recall

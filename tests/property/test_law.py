@@ -18,6 +18,7 @@ from compiler_core.lower import lower_kernel
 from compiler_core.ops import OPS
 from compiler_core.pipeline import Plan, compile_graph, plan_groups, schedule_of
 from compiler_core.regions import Regions
+from compiler_core.rewrites import rewritten
 from compiler_core.schedule import Schedule, Stage, Tiling
 from compiler_core.stages import Ancestry, in_stage_order, needs_of, side_by_side
 from compiler_core.target import Target
@@ -28,6 +29,7 @@ from search_space.rules import KnobLayout
 from search_space.validity import kernel_space
 from tests.property.random_graphs import DRAWN_BY_MAP, ELEMENTWISE, graphs
 from tests.property.random_layouts import layouts
+from tests.property.random_rewrites import rewrites
 from tests.targets import small_target
 
 Draw = Callable[..., Any]
@@ -129,6 +131,7 @@ def test_every_row_of_the_table_can_be_drawn() -> None:
 def test_every_schedule_computes_what_the_graph_means(data: Any) -> None:
     drawn, inputs = data.draw(graphs())
     graph = data.draw(st.sampled_from([written_out(drawn), drawn]))
+    graph = rewritten(graph, data.draw(rewrites(graph)))
     target = data.draw(targets())
     plan, schedule = data.draw(schedules(graph, target))
     program = compile_graph(graph, schedule, target, plan)

@@ -31,7 +31,7 @@ def imported(made: onnx.ModelProto, folder: Path) -> Graph:
 
 def planner_of(graph: Graph, target: str) -> Planner:
     chip = load_target(target)
-    return Planner(plan_graph(graph, chip), chip, Prices(graph, chip, seed=0))
+    return Planner(plan_graph(graph, chip), chip, Prices(chip, seed=0))
 
 
 @given(st.data())
