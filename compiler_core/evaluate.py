@@ -131,10 +131,10 @@ def evaluate(
     args: list[Array] = []
     if row.unit is Unit.HOST:
         made = _on_host(op, [held.elements for held in operands], result)
-        if any(high > extent for (_, high), extent in zip(box, made.shape, strict=False)):
+        if made.shape != op.extents[:rank]:
             raise ModelError(
-                f"a result of shape {list(made.shape)} was given as {list(op.extents[:rank])};"
-                " bind its dimensions with --dim to what these inputs make"
+                f"the inputs make a result of shape {list(made.shape)}, bound to {list(op.extents[:rank])};"
+                " give --dim the extents that they make"
             )
         return made[tuple(slice(low, high) for low, high in box[:rank])]
     if row.contraction:

@@ -20,14 +20,13 @@ def explain_gap(session: Session, latency_us: float) -> Gap:
     """
     bound = session.bound_us
     per_us = session.target.cycles_per_us
-    launches = (
-        sum(any(session.plan.kernels[each.group] for each in stage) for stage in session.plan.stages) - 1
-    )
-    launch = launches * session.target.launch_cycles / per_us
+    plan = session.plan
+    launches = sum(any(plan.kernels[each.group] for each in stage) for stage in plan.stages)
+    launch = max(0, launches - 1) * session.target.launch_cycles / per_us
     tasks = {task.digest: task for task in session.tasks}
     known: dict[Seat, _Demand] = {}
     padding = bandwidth = 0.0
-    for stage in session.plan.stages:
+    for stage in plan.stages:
         demands = []
         for seat, choice in session.choices_of(stage):
             if seat not in known:

@@ -7,6 +7,7 @@ from pathlib import Path
 import onnx
 
 from compiler_core.constants import Constants
+from compiler_core.dims import bind
 from compiler_core.errors import ModelError
 from compiler_core.graph import Graph
 from compiler_core.loops import stays_a_loop, written_out
@@ -73,17 +74,18 @@ def _import(path: Path, dims: Mapping[str, int]) -> ImportedModel:
         frame.define(info.name, tensor)
         context.builder.names[tensor.value] = info.name
         inputs.append((info.name, tensor.value))
-    unknown = sorted(set(dims) - names.used)
-    if unknown:
-        raise ModelError(
-            f"the model has no dimension called {unknown[0]!r};"
-            f" it has {', '.join(sorted(names.used)) or 'none'}"
-        )
     context.taken |= names.used
     walk = Walk(context, {(f.domain, f.name): f for f in model.functions})
     walk.run(frame)
+    unknown = sorted(set(dims) - context.taken)
+    if unknown:
+        raise ModelError(
+            f"the model has no dimension called {unknown[0]!r};"
+            f" it has {', '.join(sorted(context.taken)) or 'none'}"
+        )
     outputs = _outputs(model.graph.output, frame.scope)
-    return _imported(path.stem, context, inputs, outputs)
+    told_by_runs = {name: extent for name, extent in dims.items() if name not in names.used}
+    return _imported(path.stem, context, inputs, outputs, told_by_runs)
 
 
 def _define_constants(graph: onnx.GraphProto, context: Context, scope: dict[str, Tensor]) -> None:
@@ -122,7 +124,9 @@ def _imported(
     context: Context,
     inputs: Sequence[tuple[str, int]],
     outputs: Sequence[tuple[str, int]],
+    dims: Mapping[str, int],
 ) -> ImportedModel:
+    """What was built, as a network; `dims` are extents that the file leaves to a run."""
     builder = context.builder
     graph = Graph(
         values=tuple(builder.values),
@@ -133,7 +137,7 @@ def _imported(
         names=builder.names,
         constraints=tuple(dict.fromkeys(builder.constraints)),
     )
-    simple, renumbered = _simplified(graph)
+    simple, renumbered = _simplified(graph.bound_to(dims) if dims else graph)
     host_ops = []
     stays = {op.result for op in simple.ops if stays_a_loop(op)}
     for op in (*context.host_ops, *context.loops):
@@ -141,7 +145,7 @@ def _imported(
         if op in context.loops:
             results = tuple(value for value in results if value in stays)
         if results:
-            host_ops.append(HostOp(op.node, op.op_type, results, op.macs))
+            host_ops.append(HostOp(op.node, op.op_type, results, bind(op.macs, dims)))
     return ImportedModel(
         name,
         simple,

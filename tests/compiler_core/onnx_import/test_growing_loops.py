@@ -78,8 +78,17 @@ def test_a_loop_may_carry_what_grows(case: str, tmp_path: Path) -> None:
 def test_an_extent_that_the_run_does_not_make_is_refused(tmp_path: Path) -> None:
     imported = import_model(saved(_network(CASES["ended by data"][0]), tmp_path))
     wrong = imported.graph.bound_to({"length": 5, "y_turns": 99})
-    with pytest.raises(ModelError, match="bind its dimensions with --dim"):
+    with pytest.raises(ModelError, match="give --dim the extents that they make"):
         _interpreted(imported, wrong)
+
+
+def test_extents_of_a_run_are_bound_by_name_like_those_of_inputs(tmp_path: Path) -> None:
+    path = saved(_network(CASES["ended by data"][0]), tmp_path)
+    imported = import_model(path, {"length": 5, "y_turns": 2})
+    assert not imported.graph.symbols
+    assert [imported.graph.shape(result) for _, result in imported.outputs] == [(5,), (2,)]
+    with pytest.raises(ModelError, match="no dimension called 'turns'; it has length, y_turns"):
+        import_model(path, {"turns": 2})
 
 
 def test_names_do_not_change_the_digest(tmp_path: Path) -> None:
