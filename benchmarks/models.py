@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.compiler_speed import compiler_speed
 from benchmarks.journal import Journal
 from benchmarks.networks import Network, light_networks, load_bound, networks_of
 from benchmarks.numbers import Agreement, Reference
@@ -48,6 +49,7 @@ EMULATED, QUICK_EMULATED = 3, 1
 MOST_MACS, QUICK_MOST_MACS = 2_000_000_000, 100_000_000
 MOST_TILES = 256
 STRUCTURED_SHARE = 0.99
+SPEED_GOALS = {"import_s": 6.0, "import_mib": 1536.0, "compile_s": 1.0, "lower_ms": 0.3}
 Row = dict[str, Any]
 
 
@@ -65,8 +67,8 @@ def bench_models(
 
     Numbers are compared with onnxruntime: up to MOST_MACS of whole emulated Programs, above of the network
     and of a sample of tiles of every kernel. For networks whose weights are all equal a row says why not.
-    `quick` draws fewer schedules and emulates only small networks. Rows that are in `journal`, a file, are
-    taken from it and new ones added to it: a broken run resumes.
+    `quick` draws fewer schedules, emulates only small networks and leaves out how long the compiler takes.
+    Rows that are in `journal`, a file, are taken from it and new ones added to it: a broken run resumes.
     """
     networks = [*(networks_of(folder) if folder is not None else ()), *(light_networks() if light else ())]
     say(_HEADER)
@@ -76,7 +78,17 @@ def bench_models(
         for row in _rows(network, [load_target(name) for name in targets], quick, seed, done):
             say(_line(row))
             rows.append(row)
-    return {"bench": "models", "summary": _summary(rows), "rows": rows}
+    summary = _summary(rows)
+    if quick:
+        return {"bench": "models", "summary": summary, "rows": rows}
+    speed = compiler_speed(load_target(targets[0]), seed)
+    say(
+        f"{speed['nodes']} nodes: import {speed['import_s']:.2f} s and {speed['import_mib']:.0f} MiB,"
+        f" plan {speed['plan_s']:.2f} s, compile {speed['compile_s']:.2f} s;"
+        f" lowering {speed['lower_ms']:.3f} ms a Config"
+    )
+    limits = {name: _at_most(speed[name], goal) for name, goal in SPEED_GOALS.items()}
+    return {"bench": "models", "summary": summary | limits, "rows": [*rows, speed]}
 
 
 def _rows(
