@@ -111,9 +111,8 @@ def cut_cables(farm: Farm, cuts: int, seed: int, longest_s: float = 25.0) -> Row
         farm.hosts.heal(host)
         healed_s = time.monotonic()
         back.append(farm.driver.until(everybody_works)["at_s"] - healed_s)
-        print(
-            f"cut {len(back)}: released after {released[-1]:.1f} s, back after {back[-1]:.1f} s", flush=True
-        )
+        times = f"out for {healed_s - cut_s:.1f} s, released after {released[-1]:.1f} s"
+        print(f"cut {len(back)}: {times}, back after {back[-1]:.1f} s", flush=True)
     return {"task": "cuts", "cuts": cuts, "worst_release_s": max(released), "worst_return_s": max(back)}
 
 

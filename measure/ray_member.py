@@ -26,6 +26,7 @@ from measure.ray_warden import marked
 
 LOOK_S = 0.2
 JOIN_AGAIN_S = 2.0  # between two attempts to come back after a cut or a new head
+SILENCE_S = 10.0  # without a word of the head's host before a node is given up, and a fresh one joins
 END_S = 10.0  # for Ray to end its processes before they are killed
 log = logging.getLogger("tilewright.farm")
 
@@ -56,21 +57,28 @@ def serve_farm(address: str, kind: str, slots: int, grace_s: float, stop: thread
 def _serve_once(
     address: str, kind: str, slots: int, grace_s: float, stop: threading.Event, mark: str
 ) -> None:
-    """One membership: it ends when `stop` is set, or by itself when the cluster gives this node up."""
+    """One membership: it ends when `stop` is set, when the head's host is out of reach, or by itself.
+
+    Ray brings a node back after a short cut. After a longer one the cluster has given the node up, which it
+    learns only when its old connections time out, up to two minutes later: a fresh node is there in seconds.
+    """
     log.warning("joining %s with %d x %s", address, slots, kind)
     command = node_command(address, {RESOURCE + kind: slots})
     output = Path(mark) / "node.log"
     with output.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as node:
-        while node.poll() is None and not stop.wait(LOOK_S):
-            pass
+        heard_s = time.monotonic()
+        while node.poll() is None and not stop.wait(LOOK_S) and time.monotonic() < heard_s + SILENCE_S:
+            if not _silent(address):
+                heard_s = time.monotonic()
         if node.poll() is None:
-            _drain(address, grace_s, mark)
+            if stop.is_set():
+                _drain(address, grace_s, mark)
             node.send_signal(signal.SIGTERM)
             try:
                 node.wait(END_S)
             except subprocess.TimeoutExpired:
                 node.kill()
-            log.warning("left %s", address)
+            log.warning("left %s%s", address, "" if stop.is_set() else ", whose host is out of reach")
         else:
             tail = " ".join(output.read_text().split())[-200:]
             log.warning("the node at %s ended by itself (code %s): %s", address, node.returncode, tail)
@@ -122,11 +130,22 @@ def _command_line(pid: int) -> list[str]:
 
 
 def _answers(address: str) -> bool:
+    """Whether the head takes connections."""
+    return _knock(address) is None
+
+
+def _silent(address: str) -> bool:
+    """Whether the head's host does not even refuse a connection: the way there is cut."""
+    error = _knock(address)
+    return error is not None and not isinstance(error, ConnectionRefusedError)
+
+
+def _knock(address: str) -> OSError | None:
     host, _, port = address.rpartition(":")
     if not port.isdigit():
         raise UsageError(f"{address!r} is no Ray address; it must read HOST:PORT")
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=DOOR_S).close()
-    except OSError:
-        return False
-    return True
+    except OSError as error:
+        return error
+    return None
