@@ -13,6 +13,11 @@ from api.cli.verbs import verb_app
 
 app = verb_app()
 Quick = Annotated[bool, typer.Option("--quick", help="A minute's worth.")]
+Models = Annotated[Path | None, typer.Argument(help="A folder of ONNX files.", exists=True)]
+RowsKept = Annotated[
+    Path | None,
+    typer.Option("--journal", help="A file that keeps rows as they come; a broken run goes on from there."),
+]
 Reference = Annotated[Path, typer.Option("--reference", help="A folder of reference data.", exists=True)]
 
 
@@ -23,13 +28,11 @@ def bench() -> None:
 
 @app.command()
 def models(
-    folder: Annotated[Path | None, typer.Argument(help="A folder of ONNX files.", exists=True)] = None,
+    folder: Models = None,
     light: Annotated[bool, typer.Option(help="Also the networks inside the onnx package.")] = True,
     quick: Quick = False,
     seed: Seed = 0,
-    journal: Annotated[
-        Path | None, typer.Option(help="Keeps rows as they come; a broken run goes on from there.")
-    ] = None,
+    journal: RowsKept = None,
     json_file: JsonFile = None,
 ) -> int:
     """Import, compile, verify and emulate every network of FOLDER, beside onnxruntime."""
@@ -50,13 +53,11 @@ def order(reference: Reference, quick: Quick = False, json_file: JsonFile = None
 
 @app.command()
 def joint(
-    folder: Annotated[Path | None, typer.Argument(help="A folder of ONNX files.", exists=True)] = None,
+    folder: Models = None,
     budget: Annotated[int, typer.Option(help="Trials a network and method.")] = 512,
     quick: Quick = False,
     seed: Seed = 0,
-    journal: Annotated[
-        Path | None, typer.Option(help="Keeps rows as they come; a broken run goes on from there.")
-    ] = None,
+    journal: RowsKept = None,
     json_file: JsonFile = None,
 ) -> int:
     """Whole networks: fusion, tiles and budget together, beside staged tuning and other schedulers."""
@@ -85,12 +86,10 @@ def simulator(
 
 @app.command()
 def hardware(
-    folder: Annotated[Path | None, typer.Argument(help="A folder of ONNX files.", exists=True)] = None,
+    folder: Models = None,
     quick: Quick = False,
     seed: Seed = 0,
-    journal: Annotated[
-        Path | None, typer.Option(help="Keeps rows as they come; a broken run goes on from there.")
-    ] = None,
+    journal: RowsKept = None,
     plots: Annotated[Path | None, typer.Option(help="A folder for the two pictures.")] = None,
     json_file: JsonFile = None,
 ) -> int:
@@ -136,9 +135,7 @@ def search(
     method: Annotated[list[str] | None, typer.Option(help="A method's name; repeatable.")] = None,
     seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of every method.")] = None,
     nominal: Annotated[bool, typer.Option("--nominal", help="Also on unskewed chips.")] = False,
-    journal: Annotated[
-        Path | None, typer.Option(help="A file of rows: a broken run goes on where it ends.")
-    ] = None,
+    journal: RowsKept = None,
     curves: Annotated[Path | None, typer.Option(help="A folder for pictures of the curves.")] = None,
     truth: Annotated[
         bool, typer.Option("--truth", help="Find the optima of the kernel tasks anew, and nothing else.")
