@@ -151,7 +151,6 @@ class _Core:
     memory: dict[int, Array]
     precision: Precision | None = None
     slots: dict[tuple[int, int], Held] = field(default_factory=dict)
-    current: dict[int, int] = field(default_factory=dict)
     carries: dict[int, Array] = field(default_factory=dict)
     stored: list[StoredBox] | None = None
     watched: dict[int, Watched] | None = None
@@ -209,7 +208,6 @@ class _Core:
                     spoilt = poison(lost.elements.shape, lost.elements.dtype)
                     self.slots[other, slot] = Held(spoilt, lost.start, lost.shape)
         self.slots[key] = held
-        self.current[instruction.buffer] = instruction.slot
 
     @cached_property
     def neighbours(self) -> tuple[tuple[int, ...], ...]:
@@ -232,8 +230,8 @@ class _Core:
         low, high = a.offset + slot * a.slot_bytes, b.offset + their_slot * b.slot_bytes
         return low < high + b.slot_bytes and high < low + a.slot_bytes
 
-    def _held(self, buffer: int) -> Held:
-        held = self.slots.get((buffer, self.current.get(buffer, -1)))
+    def _held(self, buffer: int, slot: int) -> Held:
+        held = self.slots.get((buffer, slot))
         if held is None:
             raise VerifyError(f"{self._name(buffer)} is read but not held")
         return held
@@ -243,12 +241,12 @@ class _Core:
         op = self.graph.ops[step.op]
         box = [self.program.at(span, instruction.tile) for span in self.program.domains[step.op]]
         operands: list[Held] = []
-        for access, read in zip(op.operands, step.reads, strict=True):
+        for access, read, slot in zip(op.operands, step.reads, instruction.sources, strict=True):
             if read == FROM_MEMORY:
                 source = self._source(access.value)
                 operands.append(Held(source, (0,) * source.ndim, source.shape))
             else:
-                held = self._held(read)
+                held = self._held(read, slot)
                 for dim, expr in enumerate(access.exprs):
                     low, high = clamped_interval(expr, box, held.shape[dim])
                     inside = held.start[dim] <= low and high <= held.start[dim] + held.elements.shape[dim]
@@ -274,7 +272,7 @@ class _Core:
         if split and last:
             self._round(instruction, op)
         if self.watched is not None and (last or not split):
-            self._show(op, box, self._held(instruction.buffer).elements)
+            self._show(op, box, self._held(instruction.buffer, instruction.slot).elements)
 
     def _show(self, op: Op, box: list[tuple[int, int]], elements: Array) -> None:
         """Let a watcher see a tile of a value that is complete."""
@@ -295,14 +293,14 @@ class _Core:
         return result if partial else self.precision.stored(outer, result)
 
     def _accumulate(self, instruction: Instruction, op: Op, addend: Array) -> None:
-        held = self._held(instruction.buffer)
+        held = self._held(instruction.buffer, instruction.slot)
         reducer = op.row.reducer
         assert reducer is not None, "only a reduction is split"
         total = self._held_as(op, reducer.ufunc(held.elements, addend), partial=True)
         self.slots[instruction.buffer, instruction.slot] = Held(total, held.start, held.shape)
 
     def _round(self, instruction: Instruction, op: Op) -> None:
-        held = self._held(instruction.buffer)
+        held = self._held(instruction.buffer, instruction.slot)
         rounded = held.elements.astype(self.graph.values[op.result].dtype.numpy)
         rounded = self._held_as(op, rounded, partial=False)
         self.slots[instruction.buffer, instruction.slot] = Held(rounded, held.start, held.shape)
@@ -323,7 +321,7 @@ class _Core:
         return result
 
     def _store(self, instruction: Instruction) -> None:
-        held = self._held(instruction.buffer)
+        held = self._held(instruction.buffer, instruction.slot)
         value = self.program.buffers[instruction.buffer].value
         target = self.memory[self.call.kernel.values[value]]
         box = self._box(instruction, instruction.buffer)

@@ -11,7 +11,7 @@ from compiler_core.index_map import clamped_interval
 from compiler_core.ops import AxisKind
 from compiler_core.program import FROM_MEMORY, Action, KernelProgram
 from compiler_core.regions import Span
-from compiler_core.room_rules import fits, room_is_not_shared
+from compiler_core.room_rules import fillings_are_kept, fits, room_is_not_shared
 from compiler_core.target import Target
 
 KernelRule = Callable[[KernelProgram, Target], Iterator[str]]
@@ -99,10 +99,12 @@ def _contents_are_current(program: KernelProgram, target: Target) -> Iterator[st
 
 
 def _reads_follow_writes(program: KernelProgram, target: Target) -> Iterator[str]:
-    """A buffer is filled before it is read; a split reduction is read only when it is complete."""
+    """A buffer is filled before it is read, for each position by a step no further behind than its reader; a
+    split reduction is read only when it is complete.
+    """
     filled: dict[int, bool] = {}
     split = any(loop.count > 1 for loop in program.reductions)
-    for number, step in enumerate(program.steps):
+    for number, step in sorted(enumerate(program.steps), key=lambda numbered: numbered[1].lag):
         for read in (
             step.reads if step.action is Action.COMPUTE else (step.buffer,) * (step.action is Action.STORE)
         ):
@@ -180,4 +182,5 @@ KERNEL_RULES: dict[str, KernelRule] = {
     "scans carry": _scans_carry,
     "fits": fits,
     "room is not shared": room_is_not_shared,
+    "fillings are kept": fillings_are_kept,
 }

@@ -32,7 +32,7 @@ def lower_kernel(regions: Regions, tiling: Tiling, cores: int, target: Target) -
         )
     if not fits_matrix_unit(regions, sizes, target):
         raise ConfigError(f"the tile {list(sizes)} has more columns than the matrix unit takes at once")
-    plan = outline(regions, cut, target)
+    plan = outline(regions, cut, target, tiling.tiles_in_flight)
     buffers = _place(regions, plan, tiling, sizes, target)
     l1_bytes = _arena(buffers, accumulator=False)
     _check_room(sizes, l1_bytes, target.l1_bytes, "L1")
@@ -57,6 +57,8 @@ def _check_sizes(regions: Regions, tiling: Tiling, sizes: tuple[int, ...]) -> No
         raise ConfigError(
             f"a tiling of {len(sizes)} sizes does not fit a kernel of {len(regions.loops)} loops"
         )
+    if tiling.tiles_in_flight not in (1, 2):
+        raise ConfigError(f"{tiling.tiles_in_flight} tiles are in flight on a core; there can be 1 or 2")
     for loop, size in zip(regions.loops, sizes, strict=True):
         if not 1 <= size <= max(1, loop.extent):
             raise ConfigError(f"tile size {size} is outside 1..{loop.extent}")
@@ -155,7 +157,7 @@ def _place(
     next_byte = {False: 0, True: 0}
     for storage, held in enumerate(plan.storages):
         first = plan.buffers[held[0]]
-        slots = slots_of(first.slots, tiling, target)
+        slots = slots_of(first.slots, tiling, target) + first.outlived
         slot_bytes = max(bytes_of[at] for at in held)
         for at in held:
             buffer = plan.buffers[at]

@@ -12,7 +12,11 @@ from compiler_core.ops import AxisKind, Unit
 from compiler_core.program import FROM_MEMORY, Action, Step
 from compiler_core.regions import Regions
 from compiler_core.target import Target
+from compiler_core.turns import in_flight, one_by_one, turns_of
 from compiler_core.workload import Level
+
+LAST = 1 << 30
+"""Rank behind all turns."""
 
 
 class SlotKnob(StrEnum):
@@ -28,7 +32,8 @@ class SlotKnob(StrEnum):
 class BufferOutline:
     """Room for the tiles of a value. `read_early`: which readers a loaded region is for (None: computed).
 
-    What streams past L1 takes none: its elements count 0 bytes.
+    What streams past L1 takes none: its elements count 0 bytes. `outlived`: it is filled for the next tile
+    before a step one tile behind reads it, so it has a slot more.
     """
 
     value: int
@@ -36,6 +41,7 @@ class BufferOutline:
     element_bytes: int
     slots: SlotKnob
     accumulator: bool
+    outlived: bool = False
     storage: int = -1
 
 
@@ -48,13 +54,13 @@ class Outline:
     storages: tuple[tuple[int, ...], ...]
 
 
-def outline(regions: Regions, cut: frozenset[int], target: Target) -> Outline:
+def outline(regions: Regions, cut: frozenset[int], target: Target, tiles_in_flight: int = 1) -> Outline:
     """The outline of a kernel when the loops `cut` (dims of the interval tables) have more than one tile."""
-    key = ("outline", cut, target.digest)
+    key = ("outline", cut, target.digest, tiles_in_flight)
     known = regions.remembered.get(key)
     if isinstance(known, Outline):
         return known
-    draft = _Draft(regions, cut, target)
+    draft = _Draft(regions, cut, target, tiles_in_flight)
     draft.emit()
     tenants = _share(draft.buffers, draft.lives)
     storage_of = {buffer: storage for storage, held in enumerate(tenants) for buffer in held}
@@ -71,20 +77,22 @@ def outline(regions: Regions, cut: frozenset[int], target: Target) -> Outline:
 class _Life:
     """What decides whether a buffer may take turns with others.
 
-    `shareable`: one slot, filled anew in every tile, not stored. Steps `born` to `dies` use it.
+    `shareable`: one slot, filled anew in every tile, not stored, not read a tile behind. Steps `born` to
+    `dies` use it. Only buffers of one `turn` take turns: others belong to the other tile in flight.
     """
 
     shareable: bool
     late: bool
-    born: int
-    dies: int
+    turn: int
+    born: int = -1
+    dies: int = -1
     in_place_of: int = -1
 
 
 class _Draft:
-    """Collects steps and buffers in execution order: early ops, then late ops, then stores."""
+    """Collects steps and buffers: early ops, then late ops, then stores. Execution order is by rank."""
 
-    def __init__(self, regions: Regions, cut: frozenset[int], target: Target) -> None:
+    def __init__(self, regions: Regions, cut: frozenset[int], target: Target, tiles_in_flight: int) -> None:
         self.regions = regions
         self.cut = cut
         self.target = target
@@ -92,10 +100,13 @@ class _Draft:
         self.tile_cut = frozenset(d for d in cut if loops[d].kind is not AxisKind.REDUCTION)
         self.splits = any(loops[d].kind is AxisKind.REDUCTION for d in cut)
         self.steps: list[Step] = []
+        self.ranks: list[int] = []
         self.buffers: list[BufferOutline] = []
         self.lives: list[_Life] = []
         self.loaded: dict[tuple[int, bool], int] = {}
         self.computed: dict[int, int] = {}
+        turns = turns_of(regions.graph)
+        self.places = in_flight(turns) if tiles_in_flight > 1 else one_by_one(turns)
 
     def emit(self) -> None:
         graph = self.regions.graph
@@ -104,16 +115,26 @@ class _Draft:
                 if (at not in self.regions.early) == late:
                     self._emit_op(at, late)
         for value in graph.outputs:
-            self.steps.append(
-                Step(Action.STORE, self.computed[value], tuple(sorted(self.tile_cut)), late=True)
-            )
-        dies = {
-            buffer: number
-            for number, step in enumerate(self.steps)
-            for buffer in (*step.reads, step.buffer)
-            if buffer != FROM_MEMORY
-        }
-        self.lives = [replace(life, dies=dies[buffer]) for buffer, life in enumerate(self.lives)]
+            moves = tuple(sorted(self.tile_cut))
+            lag = self.places[graph.producer[value]].lag
+            self._step(Step(Action.STORE, self.computed[value], moves, late=True, lag=lag), LAST)
+        self.steps = [self.steps[at] for at in sorted(range(len(self.steps)), key=self.ranks.__getitem__)]
+        filled = {step.buffer: at for at, step in enumerate(self.steps) if step.action is not Action.STORE}
+        for at, step in enumerate(self.steps):
+            for buffer in {*step.reads, step.buffer} - {FROM_MEMORY}:
+                self._use(buffer, filled[buffer], at)
+
+    def _step(self, step: Step, rank: int) -> None:
+        self.steps.append(step)
+        self.ranks.append(rank)
+
+    def _use(self, buffer: int, born: int, at: int) -> None:
+        """Step `at` uses a buffer that step `born` fills."""
+        filler, step, life = self.steps[born], self.steps[at], self.lives[buffer]
+        behind = step.lag > filler.lag
+        self.lives[buffer] = replace(life, born=born, dies=at, shareable=life.shareable and not behind)
+        if behind and at > born and filler.moves:
+            self.buffers[buffer] = replace(self.buffers[buffer], outlived=True)
 
     def _emit_op(self, at: int, late: bool) -> None:
         graph = self.regions.graph
@@ -142,13 +163,13 @@ class _Draft:
             _Life(
                 shareable=not stored and not anchor and moves >= (self.tile_cut if late else self.cut),
                 late=late,
-                born=len(self.steps),
-                dies=len(self.steps),
+                turn=self.places[at].turn,
                 in_place_of=self._in_place(at, reads),
             ),
         )
-        self.steps.append(
-            Step(Action.COMPUTE, self.computed[op.result], tuple(sorted(moves)), late, at, reads)
+        lag, rank = self.places[at].lag, self.places[at].rank
+        self._step(
+            Step(Action.COMPUTE, self.computed[op.result], tuple(sorted(moves)), late, at, reads, lag), rank
         )
 
     def _source(self, value: int, data_dependent: bool, late: bool) -> int:
@@ -163,12 +184,20 @@ class _Draft:
             moves = self.cut if streams else self.regions.value_moves(value, not late) & self.cut
             stored_as = self.target.storage_dtype(self.regions.graph.values[value].dtype)
             slots = SlotKnob.LOAD if moves else SlotKnob.ONE
-            born = len(self.steps)
+            first = min(
+                [
+                    self.places[at]
+                    for at in self.regions.graph.readers[value]
+                    if (at in self.regions.early) != late
+                ],
+                key=lambda place: (place.lag, place.rank),
+            )
             self.loaded[value, late] = self._add(
                 BufferOutline(value, not late, 0 if passes else stored_as.bytes, slots, False),
-                _Life(shareable=False, late=late, born=born, dies=born),
+                _Life(shareable=False, late=late, turn=first.turn),
             )
-            self.steps.append(Step(Action.LOAD, self.loaded[value, late], tuple(sorted(moves)), late))
+            load = Step(Action.LOAD, self.loaded[value, late], tuple(sorted(moves)), late, lag=first.lag)
+            self._step(load, first.rank)
         return self.loaded[value, late]
 
     def _streams(self, value: int, late: bool) -> bool:
@@ -216,7 +245,7 @@ def _may_join(at: int, held: list[int], buffers: list[BufferOutline], lives: lis
     mine, buffer = lives[at], buffers[at]
     for other in held:
         theirs, their_buffer = lives[other], buffers[other]
-        if not theirs.shareable or theirs.late != mine.late:
+        if not theirs.shareable or theirs.late != mine.late or theirs.turn != mine.turn:
             return False
         if their_buffer.accumulator is not buffer.accumulator:
             return False

@@ -3,18 +3,23 @@
 A kernel is one loop nest. Its parallel loops are numbered through, outermost slowest, and cut into one
 contiguous run of tiles per core; inside each tile the core walks the scan and reduction loops. A `Step` is an
 instruction template: it fires when one of the loops it moves with has changed since it last fired, `late`
-steps only at the last reduction step of a tile.
+steps only at the last reduction step of a tile. A step with a `lag` works on an earlier position of the nest
+than the steps beside it: so two tiles of a core can be in flight.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
+from itertools import chain, pairwise, repeat
+from typing import TypeAlias
 
 from compiler_core.regions import Span
 from compiler_core.schedule import CoreRange
 from compiler_core.workload import Kernel, Workload
 
+Position: TypeAlias = tuple[int, ...]
+"""A tile number in every dim of the interval tables."""
 FROM_MEMORY = -1
 """A read that goes past L1: rows by an indexed DMA."""
 
@@ -61,7 +66,8 @@ class Buffer:
 @dataclass(frozen=True, eq=False)
 class Step:
     """An instruction template. LOAD fills `buffer`; COMPUTE runs `op`, reads a buffer per operand
-    (or FROM_MEMORY) and fills `buffer`; STORE empties it. `moves` are dims of the interval tables.
+    (or FROM_MEMORY) and fills `buffer`; STORE empties it. `moves` are dims of the interval tables. With
+    `lag` 1 it works on the position before the one the core has come to.
     """
 
     action: Action
@@ -70,12 +76,13 @@ class Step:
     late: bool
     op: int = -1
     reads: tuple[int, ...] = ()
+    lag: int = 0
 
 
 @dataclass(frozen=True)
 class Instruction:
     """One instruction of the lazy view: `tile` is the tile number in every dim of the interval tables, `slot`
-    the copy of the buffer.
+    the copy of the buffer, `sources` those of the buffers that its step reads.
     """
 
     action: Action
@@ -83,6 +90,18 @@ class Instruction:
     buffer: int
     slot: int
     tile: tuple[int, ...]
+    sources: tuple[int, ...] = ()
+
+
+@dataclass
+class _Visit:
+    """A position of the nest while steps work on it, the one after it, and which filling of each buffer is of
+    this position.
+    """
+
+    position: Position
+    following: Position | None
+    versions: list[int]
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,26 +162,57 @@ class KernelProgram:
 
     def instructions_of(self, tiles: Sequence[int]) -> Iterator[Instruction]:
         """What a core executes that has these parallel tiles to do, one after the other."""
-        fired: dict[int, tuple[int, ...]] = {}
+        fired: dict[int, Position] = {}
         version = [-1] * len(self.buffers)
-        walk = self._walk(tiles)
-        position = next(walk, None)
-        while position is not None:
-            following = next(walk, None)
-            for number in self._firing(position, fired):
-                step = self.steps[number]
-                fired[number] = position
-                if step.action is not Action.STORE and self._starts_anew(step, position):
-                    version[step.buffer] += 1
-                yield Instruction(
-                    step.action, number, step.buffer, self._slot(step.buffer, version), position
-                )
-            for buffer in self._dying(position, following, fired):
-                yield Instruction(Action.FREE, -1, buffer, self._slot(buffer, version), position)
-            position = following
+        visits: list[_Visit | None] = [None] * (self.most_lag + 1)
+        walk = chain(self._walk(tiles), repeat(None, self.most_lag + 1))
+        for position, following in pairwise(walk):
+            now = None if position is None else _Visit(position, following, [*version])
+            visits = [now, *visits[:-1]]
+            for number, step in enumerate(self.steps):
+                visit = visits[step.lag]
+                if visit is not None:
+                    yield from self._at(visit, number, fired, version)
 
-    def _slot(self, buffer: int, version: list[int]) -> int:
-        return max(0, version[buffer]) % self.buffers[buffer].slots
+    def _at(
+        self, visit: _Visit, number: int, fired: dict[int, Position], version: list[int]
+    ) -> Iterator[Instruction]:
+        """What step `number` does at a position, and the slots that nothing needs after it."""
+        step, position = self.steps[number], visit.position
+        fires = self._fires(number, position, fired)
+        if step.action is not Action.STORE:
+            version[step.buffer] += fires and self._starts_anew(step, position)
+            visit.versions[step.buffer] = version[step.buffer]
+        if fires:
+            fired[number] = position
+            slot, sources = self._slot(step.buffer, visit), [self._slot(read, visit) for read in step.reads]
+            yield Instruction(step.action, number, step.buffer, slot, position, tuple(sources))
+        for buffer in self._released[number]:
+            if self._dies(self._filler[buffer], visit, fired):
+                yield Instruction(Action.FREE, -1, buffer, self._slot(buffer, visit), position)
+
+    def _slot(self, buffer: int, visit: _Visit) -> int:
+        return max(0, visit.versions[buffer]) % self.buffers[buffer].slots if buffer != FROM_MEMORY else -1
+
+    @cached_property
+    def most_lag(self) -> int:
+        """How many positions the step that is furthest behind is behind."""
+        return max([step.lag for step in self.steps], default=0)
+
+    @cached_property
+    def _filler(self) -> Mapping[int, int]:
+        """The step that fills each buffer."""
+        return {step.buffer: at for at, step in enumerate(self.steps) if step.action is not Action.STORE}
+
+    @cached_property
+    def _released(self) -> Sequence[Sequence[int]]:
+        """Per step, the buffers that it is the last to use at a position."""
+        last: dict[int, int] = {}
+        for at in sorted(range(len(self.steps)), key=lambda at: (self.steps[at].lag, at)):
+            for buffer in (*self.steps[at].reads, self.steps[at].buffer):
+                last[buffer] = at
+        last.pop(FROM_MEMORY, None)
+        return [[buffer for buffer in last if last[buffer] == at] for at in range(len(self.steps))]
 
     def _walk(self, tiles: Sequence[int]) -> Iterator[tuple[int, ...]]:
         for tile in tiles:
@@ -184,30 +234,20 @@ class KernelProgram:
             return all(position[loop.dim] == 0 for loop in self.reductions)
         return True
 
-    def _firing(self, position: tuple[int, ...], fired: Mapping[int, tuple[int, ...]]) -> Iterator[int]:
-        last = self._is_last(position)
-        for number, step in enumerate(self.steps):
-            if step.late and not last:
-                continue
-            before = fired.get(number)
-            if before is None or any(before[dim] != position[dim] for dim in step.moves):
-                yield number
+    def _fires(self, number: int, position: Position, fired: Mapping[int, Position]) -> bool:
+        step = self.steps[number]
+        if step.late and not self._is_last(position):
+            return False
+        before = fired.get(number)
+        return before is None or any(before[dim] != position[dim] for dim in step.moves)
 
-    def _dying(
-        self,
-        position: tuple[int, ...],
-        following: tuple[int, ...] | None,
-        fired: Mapping[int, tuple[int, ...]],
-    ) -> Iterator[int]:
-        """Buffers whose present contents no later step uses."""
-        last = self._is_last(position)
-        for number, step in enumerate(self.steps):
-            if step.action is Action.STORE or number not in fired or (step.late and not last):
-                continue
-            if step.op >= 0 and step.op == self.anchor and not last:
-                continue
-            if following is None or self._refills(step, position, following):
-                yield step.buffer
+    def _dies(self, filler: int, visit: _Visit, fired: Mapping[int, Position]) -> bool:
+        """Whether no later step uses what step `filler` has left at a position."""
+        step = self.steps[filler]
+        lasts = step.late or (step.action is Action.COMPUTE and step.op == self.anchor)
+        if filler not in fired or (lasts and not self._is_last(visit.position)):
+            return False
+        return visit.following is None or self._refills(step, visit.position, visit.following)
 
     def _refills(self, step: Step, position: tuple[int, ...], following: tuple[int, ...]) -> bool:
         """Whether the step's next firing comes before any further use of what it left now."""

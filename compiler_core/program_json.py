@@ -81,6 +81,7 @@ def _kernel_to_json(kernel: KernelProgram) -> Json:
                 "late": step.late,
                 "op": step.op,
                 "reads": list(step.reads),
+                "lag": step.lag,
             }
             for step in kernel.steps
         ],
@@ -128,6 +129,7 @@ def _kernel_from_json(form: Any) -> KernelProgram:
                 step["late"],
                 step["op"],
                 tuple(step["reads"]),
+                step.get("lag", 0),
             )
             for step in form["steps"]
         ),

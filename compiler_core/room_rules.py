@@ -43,6 +43,21 @@ def room_is_not_shared(program: KernelProgram, target: Target) -> Iterator[str]:
                 yield f"buffers {one} and {other} share room while both are needed"
 
 
+def fillings_are_kept(program: KernelProgram, target: Target) -> Iterator[str]:
+    """A step is at most one position behind; what it reads has a slot beside what was filled meanwhile."""
+    tiled = {loop.dim for loop in program.loops if loop.count > 1}
+    filler = {step.buffer: at for at, step in enumerate(program.steps) if step.action is not Action.STORE}
+    for at, step in enumerate(program.steps):
+        if step.lag not in (0, 1):
+            yield f"step {at} is {step.lag} positions behind, it may be 0 or 1"
+        for buffer in (step.buffer, *step.reads) if step.action is not Action.LOAD else ():
+            if buffer not in filler or not tiled & set(program.steps[filler[buffer]].moves):
+                continue
+            filled_since = step.lag - program.steps[filler[buffer]].lag - (at < filler[buffer])
+            if filled_since >= program.buffers[buffer].slots:
+                yield f"step {at} reads what buffer {buffer} held {filled_since} fillings ago"
+
+
 def _overlap(a: Buffer, b: Buffer) -> bool:
     if a.accumulator is not b.accumulator:
         return False
@@ -50,13 +65,14 @@ def _overlap(a: Buffer, b: Buffer) -> bool:
 
 
 def _life(program: KernelProgram, buffer: int) -> tuple[int, int]:
-    """The first and last step that touch a buffer; a buffer kept across tiles is always needed."""
+    """The first and last step that touch a buffer; one kept across tiles, or positions, is always needed."""
     uses = [n for n, step in enumerate(program.steps) if buffer in (*step.reads, step.buffer)]
     tiled = {loop.dim for loop in program.loops if loop.count > 1}
     filler = next((step for step in program.steps if step.buffer == buffer), None)
     if filler is not None and filler.late:
         tiled -= {loop.dim for loop in program.reductions}
-    if not uses or filler is None or not tiled <= set(filler.moves):
+    lags = {program.steps[number].lag for number in uses}
+    if len(lags) != 1 or filler is None or not tiled <= set(filler.moves):
         return 0, len(program.steps)
     return uses[0], uses[-1]
 

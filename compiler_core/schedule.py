@@ -14,7 +14,8 @@ class Tiling:
     `tile` has an extent per result axis of the root; `reduction_tile` one per reduction axis of the anchor
     (empty where the kernel has no anchor). `loop_order` lists the root's result axes, outermost loop first;
     scan axes and reductions always run inside the parallel loops. Slots are L1 copies: of every loaded
-    operand, of the anchor's accumulator, of every stored value.
+    operand, of the anchor's accumulator, of every stored value. With two tiles in flight a core starts on the
+    next tile before it has finished one (turns.py).
     """
 
     tile: tuple[int, ...]
@@ -23,6 +24,7 @@ class Tiling:
     load_slots: int = 2
     accumulator_slots: int = 1
     store_slots: int = 2
+    tiles_in_flight: int = 1
 
 
 @dataclass(frozen=True)

@@ -94,6 +94,7 @@ def _kernel_lines(kernel: KernelProgram) -> Iterator[str]:
 def _step_text(step: Step) -> str:
     moves = f" when loops {', '.join(map(str, step.moves))} move" if step.moves else " once"
     late = ", at the last reduction step" if step.late else ""
+    late += ", one tile behind" if step.lag else ""
     if step.action is not Action.COMPUTE:
         return f"{step.action} buffer {step.buffer}{moves}{late}"
     reads = ", ".join("memory" if read == FROM_MEMORY else f"buffer {read}" for read in step.reads)

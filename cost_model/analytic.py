@@ -22,6 +22,7 @@ from compiler_core.ops import Unit
 from compiler_core.outline import SlotKnob
 from compiler_core.product import product_axes
 from compiler_core.target import Target
+from compiler_core.turns import in_flight
 from compiler_core.unit_bounds import (
     least_moved_bytes,
     matrix_least_cycles,
@@ -211,10 +212,7 @@ class KernelModel:
         """The engines' demands, overlapped where there are slots to overlap them."""
         single_load = self.layout.slots(rows, SlotKnob.LOAD) == 1
         single_store = self.layout.slots(rows, SlotKnob.STORE) == 1
-        chained = self.layout.slots(rows, SlotKnob.ACCUMULATOR) == 1
-        regions = self.layout.regions
-        chained = chained & (regions.anchor != regions.root)
-        compute = np.where(chained, demand.matrix + demand.vector, np.maximum(demand.matrix, demand.vector))
+        compute = self._compute_cycles(rows, demand)
         steady = np.where(single_load, demand.load + compute, np.maximum(demand.load, compute))
         steady = np.where(single_store, steady + demand.store, np.maximum(steady, demand.store))
         overheads = self.layout.target.overheads
@@ -232,6 +230,25 @@ class KernelModel:
             + self.layout.target.launch_cycles,
             dtype=np.float64,
         )
+
+    def _compute_cycles(self, rows: Rows, demand: Demand) -> Cycles:
+        """What the two units take together: in turn inside a tile, side by side between tiles.
+
+        With one tile at a time the next one's first part runs beside this one's last. With two in flight each
+        part runs beside the other tile's next one, except that the first tile begins and the last ends alone.
+        """
+        every = np.asarray(demand.matrix + demand.vector, dtype=np.float64)
+        if len(demand.parts) == 1:
+            regions = self.layout.regions
+            chained = (self.layout.slots(rows, SlotKnob.ACCUMULATOR) == 1) & (regions.anchor != regions.root)
+            return np.asarray(np.where(chained, every, np.maximum(demand.matrix, demand.vector)))
+        places = in_flight(range(len(demand.parts)))
+        parts = demand.parts[sorted(range(len(places)), key=lambda turn: places[turn].rank)]
+        beside = np.maximum(parts[:, 1], np.roll(parts[:, 0], -1, axis=0)).sum(axis=0)
+        repeated = 1.0 - 1.0 / demand.steps
+        alone = every - np.minimum(demand.parts[0, 0], demand.parts[-1, 1]) * repeated
+        together = every + (beside - every) * repeated
+        return np.asarray(np.where(self.layout.tiles_in_flight(rows) == 1, alone, together))
 
     def _log_us(self, cycles: Cycles) -> Cycles:
         return np.log(np.maximum(cycles, 1.0) / self.layout.target.cycles_per_us)

@@ -19,6 +19,7 @@ from compiler_core.product import product_axes
 from compiler_core.program import FROM_MEMORY, Action, Step
 from compiler_core.regions import Regions
 from compiler_core.target import Target
+from compiler_core.turns import handovers_of
 from compiler_core.unit_bounds import port_least_cycles
 from compiler_core.units import (
     MILLI,
@@ -44,12 +45,14 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 @dataclass(frozen=True, eq=False)
 class Demand:
     """Cycles per core by engine [n], those of the DRAM port for what must cross it, those of the busiest port
-    for what all cores load and store, and what shapes the pipeline around them.
+    for what all cores load and store, and what shapes the pipeline around them. `parts` [turns, 2, n] are the
+    cycles of each turn of the units (turns.py) on the unit that begins and on the other.
     """
 
     load: Counts
     matrix: Counts
     vector: Counts
+    parts: Counts
     store: Counts
     dram: Counts
     port: Counts
@@ -99,11 +102,15 @@ class KernelResources:
         total = {"load": zero, "store": zero, "matrix": zero, "vector": zero, "dram": zero}
         first_load, last_store, load_bytes = zero, zero, zero
         port = {True: zero, False: zero}
+        handovers = handovers_of(self.regions.graph)
+        parts = np.zeros((max(handovers) // 2 + 1, 2, len(rows)), dtype=np.int64)
         for step in self.plan.steps:
             times = firing.per_core(step)
             if step.action is Action.COMPUTE:
                 for engine, cycles in self._compute(step, firing).items():
                     total[engine] = total[engine] + cycles * times
+                    if engine != "load":
+                        parts[divmod(handovers[step.op], 2)] += cycles * times
                 continue
             buffer = self.plan.buffers[step.buffer]
             size, cycles, crossing = self._transfer(step, buffer, firing)
@@ -120,6 +127,7 @@ class KernelResources:
             load=total["load"],
             matrix=total["matrix"],
             vector=total["vector"],
+            parts=parts,
             store=total["store"],
             dram=zero + self._dram_cycles,
             port=np.maximum(port[True], port[False]),

@@ -28,6 +28,7 @@ def tiling_of(config: Config, regions: Regions) -> tuple[Tiling, int]:
         load_slots=_whole(values, "load_slots", 1),
         accumulator_slots=_whole(values, "accumulator_slots", 1),
         store_slots=_whole(values, "store_slots", 1),
+        tiles_in_flight=_whole(values, "tiles_in_flight", 1),
     )
     return tiling, _whole(values, "cores", 1)
 
@@ -42,6 +43,7 @@ def config_of(tiling: Tiling, cores: int, space: Space, layout: KnobLayout) -> C
         "load_slots": tiling.load_slots,
         "accumulator_slots": tiling.accumulator_slots,
         "store_slots": tiling.store_slots,
+        "tiles_in_flight": tiling.tiles_in_flight,
         "cores": cores,
     }
     for loop, size in enumerate(sizes):

@@ -25,12 +25,14 @@ class Knob:
     """One choice: `values` in their natural order.
 
     `ordered` says that neighbours in `values` are alike (tile sizes), so that a search may step between
-    them; an unordered knob (a loop order) has no near and far.
+    them; an unordered knob (a loop order) has no near and far. `absent` is what a Config means that was written
+    before there was this knob.
     """
 
     name: str
     values: tuple[KnobValue, ...]
     ordered: bool = True
+    absent: KnobValue | None = None
 
     def __post_init__(self) -> None:
         if not self.values:

@@ -17,10 +17,13 @@ from compiler_core.outline import SlotKnob
 from compiler_core.regions import NO_ANCHOR, Regions
 from compiler_core.target import Target
 from compiler_core.tile import loop_sizes
+from compiler_core.turns import turns_of
 from search_space.knobs import Knob, Rows
 
 MOST_ORDERED_AXES = 4
 """Loop orders of more axes than this are limited to the choice of the innermost loop."""
+IN_FLIGHT = "in_flight"
+"""Kind of the column of `tiles_in_flight`."""
 
 Counts = npt.NDArray[np.int64]
 
@@ -73,7 +76,14 @@ class KnobLayout:
             if self.regions.anchor != NO_ANCHOR and self.regions.anchor != self.regions.root:
                 yield Knob("accumulator_slots", (1, 2)), "accumulator"
         yield Knob("store_slots", (1, 2)), "store"
+        if not self.target.fixed_slots and max(self.turns) > 0:
+            yield Knob("tiles_in_flight", (1, 2), absent=1), IN_FLIGHT
         yield Knob("cores", core_counts(self.target.cores)), "cores"
+
+    @cached_property
+    def turns(self) -> tuple[int, ...]:
+        """The turn of every op on the units; with one turn there is nothing to overlap."""
+        return turns_of(self.regions.graph)
 
     @cached_property
     def orders(self) -> tuple[tuple[int, ...], ...]:
@@ -116,6 +126,11 @@ class KnobLayout:
         at = self.column(str(knob)) if knob is not SlotKnob.ONE else -1
         return np.ones(len(rows), dtype=np.int64) if at < 0 else rows[:, at].astype(np.int64) + 1
 
+    def tiles_in_flight(self, rows: Rows) -> Counts:
+        """Tiles of a core that are worked on at the same time, in every row."""
+        at = self.column(IN_FLIGHT)
+        return np.ones(len(rows), dtype=np.int64) if at < 0 else rows[:, at].astype(np.int64) + 1
+
     def elements(self, value: int, read_early: bool | None, positions: npt.NDArray[np.int64]) -> Counts:
         """The most elements an L1 buffer holds in any tile, [n]."""
         elements = np.ones(len(positions), dtype=np.int64)
@@ -153,9 +168,16 @@ class KnobLayout:
 
     def parallel_tiles(self, positions: npt.NDArray[np.int64]) -> Counts:
         """Tiles to share out among cores, [n]."""
+        return self._tiles(positions, parallel=True)
+
+    def serial_steps(self, positions: npt.NDArray[np.int64]) -> Counts:
+        """Scan and reduction steps inside one tile, [n]."""
+        return self._tiles(positions, parallel=False)
+
+    def _tiles(self, positions: npt.NDArray[np.int64], *, parallel: bool) -> Counts:
         tiles = np.ones(len(positions), dtype=np.int64)
         for loop, axis in enumerate(self.regions.loops):
-            if axis.kind is AxisKind.PARALLEL:
+            if (axis.kind is AxisKind.PARALLEL) == parallel:
                 counts = np.array([max(1, -(-axis.extent // size)) for size in self.sizes[loop]])
                 tiles *= counts[positions[:, loop]]
         return tiles

@@ -76,6 +76,8 @@ class Space:
         given = dict(config.items)
         row = np.empty(len(self.knobs), dtype=np.int32)
         for column, knob in enumerate(self.knobs):
+            if knob.name not in given and knob.absent is not None:
+                given[knob.name] = knob.absent
             if knob.name not in given:
                 raise ConfigError(f"config lacks knob {knob.name!r}; give it one of {list(knob.values)}")
             value = given.pop(knob.name)

@@ -18,11 +18,11 @@ from compiler_core.lower import (
     inner_result_axes,
     moves_enough,
 )
-from compiler_core.outline import BufferOutline, SlotKnob, outline
+from compiler_core.outline import BufferOutline, Outline, SlotKnob, outline
 from compiler_core.product import limited_axes
 from compiler_core.regions import NO_ANCHOR
 from search_space.knobs import Rows
-from search_space.rules import Counts, KnobLayout, core_counts
+from search_space.rules import IN_FLIGHT, Counts, KnobLayout, core_counts
 from search_space.space import Space
 
 RULES = "2"
@@ -31,8 +31,8 @@ RULES = "2"
 Truths: TypeAlias = npt.NDArray[np.bool_]
 SizeKey: TypeAlias = tuple[int, bool | None, int]
 """What the bytes of a buffer depend on: value, who reads it, bytes of an element."""
-Room: TypeAlias = tuple[tuple[SizeKey, ...], SlotKnob, bool]
-"""One storage: who takes turns in it, how many slots it has, whether it is accumulator memory."""
+Room: TypeAlias = tuple[tuple[SizeKey, ...], SlotKnob, bool, bool]
+"""One storage: who takes turns in it, its slots, whether it has one more, whether in the accumulators."""
 
 
 def kernel_space(layout: KnobLayout) -> Space:
@@ -51,12 +51,13 @@ class CutRules:
     """What holds for all rows that cut the same loops.
 
     `unused` are the columns of slot knobs that change nothing, `first_order[i]` is the first loop order that
-    orders the cut loops as order i does. `rooms` fill L1; without `stores_once` no row is valid.
+    orders the cut loops as order i does. `rooms[n]` fill L1 with n + 1 tiles in flight; without `stores_once`
+    no row is valid.
     """
 
     unused: tuple[int, ...]
     first_order: Rows
-    rooms: tuple[Room, ...]
+    rooms: tuple[tuple[Room, ...], ...]
     stores_once: bool
 
 
@@ -82,6 +83,7 @@ class Validity:
         """Whether rows are canonical, fit L1 and accumulators, store values once, and keep cores busy."""
         positions = self.layout.loop_positions(rows)
         good = self._cores_have_work(rows, positions)
+        in_flight = self.layout.tiles_in_flight(rows)
         order = self.layout.column("order")
         alike: dict[tuple[Room, ...], list[npt.NDArray[np.intp]]] = {}
         for cut, chosen in self.layout.by_cut(positions):
@@ -91,7 +93,9 @@ class Validity:
             good[chosen] &= rules.first_order[rows[chosen, order]] == rows[chosen, order]
             for column in rules.unused:
                 good[chosen] &= rows[chosen, column] == 0
-            alike.setdefault(rules.rooms, []).append(chosen[good[chosen]])
+            chosen = chosen[good[chosen]]
+            for behind, rooms in enumerate(rules.rooms):
+                alike.setdefault(rooms, []).append(chosen[in_flight[chosen] == behind + 1])
         for at, axis in self._inner_axes:
             table, moves = self._disjoint[at, axis]
             good &= table[tuple(positions[:, loop] for loop in moves)]
@@ -114,20 +118,21 @@ class Validity:
             if not moves_enough(layout.regions, cut):
                 # No row of this cut is valid: its outline, the dear part, is never asked for.
                 return self._by_cut.setdefault(cut, CutRules((), first_order, (), stores_once=False))
-            plan = outline(layout.regions, cut, layout.target)
-            used = {buffer.slots for buffer in plan.buffers}
-            firsts = [plan.buffers[held[0]] for held in plan.storages]
+            flying = layout.column(IN_FLIGHT)
+            plans = [
+                outline(layout.regions, cut, layout.target, tiles)
+                for tiles in ((1, 2) if cut and flying >= 0 else (1,))
+            ]
+            used = {buffer.slots for buffer in plans[0].buffers}
+            unused = [
+                layout.column(knob)
+                for knob in (SlotKnob.LOAD, SlotKnob.ACCUMULATOR, SlotKnob.STORE)
+                if knob not in used
+            ]
             self._by_cut[cut] = CutRules(
-                unused=tuple(
-                    column
-                    for knob in (SlotKnob.LOAD, SlotKnob.ACCUMULATOR, SlotKnob.STORE)
-                    if knob not in used and (column := layout.column(knob)) >= 0
-                ),
+                unused=tuple(column for column in (*unused, *(() if cut else (flying,))) if column >= 0),
                 first_order=first_order,
-                rooms=tuple(
-                    (tuple(_size_key(plan.buffers[at]) for at in held), first.slots, first.accumulator)
-                    for held, first in zip(plan.storages, firsts, strict=True)
-                ),
+                rooms=tuple(map(_rooms, plans)),
                 stores_once=True,
             )
         return self._by_cut[cut]
@@ -143,14 +148,14 @@ class Validity:
         """Whether the storages of the rows `chosen` fit; `bytes_of` remembers sizes over all rows."""
         slots = {knob: self.layout.slots(rows[chosen], knob) for knob in SlotKnob}
         total = {False: np.zeros(len(chosen), dtype=np.int64), True: np.zeros(len(chosen), dtype=np.int64)}
-        for tenants, knob, accumulator in rooms:
+        for tenants, knob, outlived, accumulator in rooms:
             for key in tenants:
                 if key not in bytes_of:
                     bytes_of[key] = self._slot_bytes(key, positions)
             largest = bytes_of[tenants[0]][chosen]
             for key in tenants[1:]:
                 largest = np.maximum(largest, bytes_of[key][chosen])
-            total[accumulator] += largest * slots[knob]
+            total[accumulator] += largest * (slots[knob] + outlived)
         target = self.layout.target
         return (total[False] <= target.l1_bytes) & (total[True] <= target.accumulator_bytes)
 
@@ -192,11 +197,24 @@ class Validity:
         return table, moves
 
     def _cores_have_work(self, rows: Rows, positions: npt.NDArray[np.int64]) -> Truths:
-        """No core idles by choice: the smallest listed core count that has a tile each, or fewer."""
+        """No core idles by choice: the smallest listed core count that has a tile each, or fewer; two tiles
+        are in flight only where a core has two of them.
+        """
         counts = np.array(core_counts(self.layout.target.cores))
         at = rows[:, self.layout.column("cores")]
         smaller = counts[np.maximum(at - 1, 0)]
-        return np.asarray((at == 0) | (smaller < self.layout.parallel_tiles(positions)), dtype=np.bool_)
+        tiles = self.layout.parallel_tiles(positions)
+        two = (tiles > counts[at]) | (self.layout.serial_steps(positions) > 1)
+        needed = (at == 0) | (smaller < tiles)
+        return np.asarray(needed & (two | (self.layout.tiles_in_flight(rows) == 1)), dtype=np.bool_)
+
+
+def _rooms(plan: Outline) -> tuple[Room, ...]:
+    firsts = [plan.buffers[held[0]] for held in plan.storages]
+    return tuple(
+        (tuple(_size_key(plan.buffers[at]) for at in held), first.slots, first.outlived, first.accumulator)
+        for held, first in zip(plan.storages, firsts, strict=True)
+    )
 
 
 def _size_key(buffer: BufferOutline) -> SizeKey:

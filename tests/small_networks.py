@@ -87,6 +87,16 @@ def split_matmul() -> Case:
     return Case(graph, b.data, ((0, 1, 2),), (Tiling((5, 10), (16,), (0, 1)),), small_target(), (2,))
 
 
+def product_chain() -> Case:
+    """relu(x @ w) @ v + x as one kernel, two row tiles in flight: the second product is a tile behind."""
+    b = Builder(DType.F32, 12)
+    x = b.input((12, 10))
+    product = _matmul(b, _unary(b, _matmul(b, x, 8)), 10)
+    total = b.op("add", (12, 10), (), (same(product, 2), same(x, 2)))
+    tiling = Tiling((2, 10), (8,), (0, 1), tiles_in_flight=2)
+    return Case(b.graph((total,)), b.data, ((0, 1, 2, 3),), (tiling,), small_target(), (2,))
+
+
 def window_chain() -> Case:
     """Four padded windows as one kernel, tiled across every border: halos of halos."""
     b = Builder(DType.F32, 2)
@@ -170,6 +180,7 @@ CASES: Mapping[str, Callable[[], Case]] = {
     case.__name__: case
     for case in (
         split_matmul,
+        product_chain,
         window_chain,
         residual,
         scanned_rows,

@@ -121,6 +121,7 @@ def _fitted(config: Config, extents: Sequence[int], regions: Regions, target: Ta
             tiling.load_slots,
             tiling.accumulator_slots,
             tiling.store_slots,
+            tiling.tiles_in_flight,
         )
         try:
             found = config_of(

@@ -8,7 +8,7 @@ import numpy as np
 from compiler_core.program import KernelProgram
 from compiler_core.target import SystolicUnit, Target
 from measure.simulator import memories
-from measure.simulator.layout import BUSY, ENGINE, ENTRY, L1_SIZE, MATRIX, Ints
+from measure.simulator.layout import BUSY, ENGINE, ENTRY, L1_SIZE, MATRIX, Ints, Nest
 from measure.simulator.operand_buffers import streams_of
 from measure.simulator.plan import KernelPlan, plan_of
 from measure.simulator.pricing import price
@@ -46,16 +46,7 @@ class FlatKernel:
     """
 
     plan: KernelPlan
-    counts: Ints
-    parallel_levels: int
-    reduction_level: int
-    classes: Ints
-    until: Ints
-    class_start: Ints
-    steps: Ints
-    strides: Ints
-    slots: Ints
-    costs: Ints
+    nest: Nest
     resident_bytes: int
 
 
@@ -132,8 +123,7 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
     )
     _await_operands(program, target, plan, steps, lengths, costs)
     slots = np.array([buffer.slots for buffer in program.buffers], dtype=np.int64)
-    return FlatKernel(
-        plan,
+    nest = Nest(
         counts,
         parallel_levels,
         reduction_level,
@@ -142,10 +132,13 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
         class_start,
         steps,
         strides,
+        plan.reads,
         slots,
+        plan.maker,
         costs,
-        resident_bytes,
+        target.overheads.tile_dispatch_cycles,
     )
+    return FlatKernel(plan, nest, resident_bytes)
 
 
 def _await_operands(

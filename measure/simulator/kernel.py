@@ -108,25 +108,7 @@ def llb_operand_bytes(workload: Workload, target: Target) -> int:
 
 def span_of(program: KernelProgram, flat: FlatKernel, target: Target, *, compress: bool = True) -> KernelSpan:
     """Walk every distinct run of tiles; the kernel ends with its slowest core, or when the ports are done."""
-    plan = flat.plan
-    cycles, core, tally = slowest_core(
-        program.cores,
-        flat.counts,
-        flat.parallel_levels,
-        flat.reduction_level,
-        flat.classes,
-        flat.until,
-        flat.class_start,
-        flat.steps,
-        flat.strides,
-        plan.reads,
-        plan.read_storage,
-        flat.slots,
-        plan.maker,
-        flat.costs,
-        target.overheads.tile_dispatch_cycles,
-        compress,
-    )
+    cycles, core, tally = slowest_core(program.cores, flat.nest, compress)
     work = work_of(flat)
     floor = port_cycles(work, target)
     numbers = tally.tolist()

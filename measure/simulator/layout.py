@@ -1,5 +1,7 @@
 """The columns of the simulator's integer tables, for the code that fills them and the code that reads."""
 
+from typing import NamedTuple
+
 import numpy as np
 import numpy.typing as npt
 
@@ -13,11 +15,16 @@ SLOT, DISPATCH = 4, 5
 """Causes of waiting, besides the engine still making an input: no free slot, tile not dispatched yet."""
 CAUSES = 6
 CAUSE_NAMES = ("load", "matrix", "vector", "store", "slot", "dispatch")
-MOST_SLOTS = 3
+MOST_SLOTS = 4
+"""Three that a Config can ask for, and one for a tile more in flight."""
 
 # The step table: what the timeline asks of a step.
-DEPTH, LATE, ANCHOR, BUFFER, STORAGE, FILLS, FIRST_READ, LAST_READ, ENTRY, ENGINE = range(10)
-STEP_COLUMNS = 10
+DEPTH, LATE, ANCHOR, BUFFER, STORAGE, FILLS, FIRST_READ, LAST_READ, ENTRY, ENGINE, LAG = range(11)
+STEP_COLUMNS = 11
+
+# The read table: a buffer that a step reads, its storage, and whether its filler is a position ahead.
+READ_BUFFER, READ_STORAGE, READ_BEHIND = range(3)
+READ_COLUMNS = 3
 
 # The price table: what decides the cost of a step.
 KIND, NEAR, FAR, HOLDABLE, VALUE, ELEMENT_BYTES, PACKED, LANE_OPS, LANES, BLOCKED, BLOCK = range(11)
@@ -35,3 +42,27 @@ COST_COLUMNS = 10
 EVENT_STEP, EVENT_ENTRY, EVENT_TILE, EVENT_SERIAL, EVENT_START, EVENT_CAUSE, EVENT_STALL = range(7)
 EVENT_COLUMNS = 7
 NO_EVENT = -1
+
+
+class Nest(NamedTuple):
+    """What the timeline walks: a kernel's loops, steps and costs in integers.
+
+    `counts` are the tiles of every level of the nest, outermost first: parallel ones, then scans, then the
+    reductions from `reduction_level` on. Tile i of level l is of class `classes[class_start[l] + i]`, like
+    `until` of the tiles from it on. A step costs row ENTRY + (strides . classes) of `costs`. `slots` and
+    `maker`, the engine that fills it, are of each buffer. Positions are `dispatch` cycles apart at least.
+    """
+
+    counts: Ints
+    parallel_levels: int
+    reduction_level: int
+    classes: Ints
+    until: Ints
+    class_start: Ints
+    steps: Ints
+    strides: Ints
+    reads: Ints
+    slots: Ints
+    maker: Ints
+    costs: Ints
+    dispatch: int

@@ -34,6 +34,7 @@ from measure.simulator.layout import (
     FIRST_WAY,
     HOLDABLE,
     KIND,
+    LAG,
     LANE_OPS,
     LANES,
     LAST_FETCH,
@@ -49,6 +50,7 @@ from measure.simulator.layout import (
     PACKED,
     POINTS,
     PRICE_COLUMNS,
+    READ_COLUMNS,
     RENAMING,
     STEP_COLUMNS,
     STORAGE,
@@ -79,7 +81,6 @@ class KernelPlan:
     prices: Ints
     moves: Ints
     reads: Ints
-    read_storage: Ints
     maker: Ints
     regions: tuple[tuple[int, int], ...]
     domains: tuple[tuple[int, int], ...]
@@ -134,7 +135,6 @@ class _Draft:
         self.prices = np.zeros((steps, PRICE_COLUMNS), dtype=np.int64)
         self.prices[:, [NEAR, FAR]] = NO_TABLE
         self.moves = np.zeros((steps, loops), dtype=np.int64)
-        self.maker = np.zeros(len(rooms), dtype=np.int64)
         self.reads: list[int] = []
         self.terms: list[tuple[bool, int, int, int, int]] = []
         self.fetches: list[tuple[int, int]] = []
@@ -164,9 +164,7 @@ class _Draft:
         row[LAST_READ] = len(self.reads)
         price[LAST_TERM], price[LAST_FETCH] = len(self.terms), len(self.fetches)
         price[LAST_WAY] = sum(map(len, self.ways))
-        if row[FILLS]:
-            makers = [int(self.maker[read]) for read in self.reads[row[FIRST_READ] : row[LAST_READ]]]
-            self.maker[step.buffer] = row[ENGINE] if row[ENGINE] != NO_ENGINE else max(makers, default=LOAD)
+        row[LAG] = step.lag
 
     def _stored(self, value: int) -> DType:
         return self.target.storage_dtype(self.graph.values[value].dtype)
@@ -253,9 +251,8 @@ class _Draft:
             steps=self.steps,
             prices=self.prices,
             moves=self.moves,
-            reads=_table(self.reads),
-            read_storage=_table([self.rooms[read][1] for read in self.reads]),
-            maker=self.maker,
+            reads=self._reads(),
+            maker=self._makers(),
             regions=tuple((at, dim) for of_op, at, dim in places if not of_op),
             domains=tuple((at, axis) for of_op, at, axis in places if of_op),
             term_span=_table([place_of[term[:3]] for term in self.terms]),
@@ -266,6 +263,25 @@ class _Draft:
             dtypes=tuple(self.dtypes),
             values=len(self.graph.values),
         )
+
+    def _makers(self) -> Ints:
+        """The engine that fills each buffer; where none does, one that fills what it is made of."""
+        maker = np.zeros(len(self.rooms), dtype=np.int64)
+        for row in sorted(self.steps.tolist(), key=lambda row: row[LAG]):
+            if row[FILLS]:
+                makers = [int(maker[read]) for read in self.reads[row[FIRST_READ] : row[LAST_READ]]]
+                maker[row[BUFFER]] = row[ENGINE] if row[ENGINE] != NO_ENGINE else max(makers, default=LOAD)
+        return maker
+
+    def _reads(self) -> Ints:
+        """The read table."""
+        filled = {row[BUFFER]: row[LAG] for row in self.steps.tolist() if row[FILLS]}
+        table = [
+            (read, self.rooms[read][1], row[LAG] > filled[read])
+            for row in self.steps.tolist()
+            for read in self.reads[row[FIRST_READ] : row[LAST_READ]]
+        ]
+        return np.array(table, dtype=np.int64).reshape(-1, READ_COLUMNS)
 
 
 def _table(numbers: list[int]) -> Ints:

@@ -21,8 +21,11 @@ from measure.simulator.layout import (
     LATE,
     MOST_SLOTS,
     NO_ENGINE,
+    READ_BUFFER,
+    READ_STORAGE,
     STORAGE,
     Ints,
+    Nest,
 )
 
 FINISH = ENGINES
@@ -82,34 +85,35 @@ def repeats(classes: Ints, until: Ints, at: int, left: int, period: int) -> int:
 
 
 @register_jitable
-def live_state(
-    counts: Ints, reduction_level: int, steps: Ints, reads: Ints, read_storage: Ints, slots: Ints, costs: Ints
-) -> Ints:
+def live_state(nest: Nest) -> Ints:
     """For every level, what the steps that fire in each of its iterations write (1) and only read (2).
 
     The late steps of a reduction loop fire in its last iteration only, which is never skipped; and later
-    reduction steps fill no new slot.
+    reduction steps fill no new slot. The slot that a step one position behind reads is one of those that its
+    filler moves on, or the newest.
     """
-    levels = counts.shape[0]
+    levels = nest.counts.shape[0]
+    steps, reads, slots, costs = nest.steps, nest.reads, nest.slots, nest.costs
     ring = READY + slots.shape[0]
     live = np.zeros((levels, state_size(slots, steps)), dtype=np.int64)
     for level in range(levels):
         for s in range(steps.shape[0]):
-            if steps[s, DEPTH] < level or (steps[s, LATE] != 0 and level >= reduction_level):
+            if steps[s, DEPTH] < level or (steps[s, LATE] != 0 and level >= nest.reduction_level):
                 continue
             newest = ring + MOST_SLOTS * steps[s, STORAGE] + MOST_SLOTS - 1
             buffer = steps[s, BUFFER]
             if steps[s, FILLS] != 0:
                 live[level, READY + buffer] = 1
-                adds = steps[s, ANCHOR] != 0 and level >= reduction_level
+                adds = steps[s, ANCHOR] != 0 and level >= nest.reduction_level
                 for slot in range(newest if adds else newest + 1 - slots[buffer], newest + 1):
                     live[level, slot] = 1
             else:
                 live[level, FINISH] = 1
             for r in range(steps[s, FIRST_READ], steps[s, LAST_READ]):
-                if live[level, READY + reads[r]] == 0:
-                    live[level, READY + reads[r]] = 2
-                live[level, ring + MOST_SLOTS * read_storage[r] + MOST_SLOTS - 1] = 1
+                read = READY + reads[r, READ_BUFFER]
+                if live[level, read] == 0:
+                    live[level, read] = 2
+                live[level, ring + MOST_SLOTS * reads[r, READ_STORAGE] + MOST_SLOTS - 1] = 1
             end = steps[s + 1, ENTRY] if s + 1 < steps.shape[0] else costs.shape[0]
             for entry in range(steps[s, ENTRY], end):
                 if steps[s, ENGINE] != NO_ENGINE and costs[entry, BUSY] > 0:

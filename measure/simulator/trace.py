@@ -112,9 +112,9 @@ def _instructions(
 ) -> Iterator[Slice]:
     flat = flatten(call.program, target, surroundings)
     names = [_step_name(call, number, graph) for number in range(len(call.program.steps))]
-    for event in _events(call, flat, core, target, most):
+    for event in _events(call, flat, core, most):
         step, entry = event[EVENT_STEP], event[EVENT_ENTRY]
-        engine, busy = int(flat.steps[step, ENGINE]), int(flat.costs[entry, BUSY])
+        engine, busy = int(flat.nest.steps[step, ENGINE]), int(flat.nest.costs[entry, BUSY])
         if engine == NO_ENGINE or busy == 0:
             continue
         track, start = ENGINE_NAMES[engine], at + event[EVENT_START]
@@ -129,32 +129,14 @@ def _instructions(
             ("macs", MACS),
             ("lane_ops", LANE_WORK),
         ):
-            if flat.costs[entry, column]:
-                detail.append((label, int(flat.costs[entry, column])))
+            if flat.nest.costs[entry, column]:
+                detail.append((label, int(flat.nest.costs[entry, column])))
         yield Slice(lane, track, names[step], start, busy, detail=tuple(detail))
 
 
-def _events(call: KernelCall, flat: FlatKernel, core: int, target: Target, most: int) -> list[list[int]]:
+def _events(call: KernelCall, flat: FlatKernel, core: int, most: int) -> list[list[int]]:
     run = call.program.tiles_of(core)
-    events = record_core(
-        run.start,
-        run.stop,
-        flat.counts,
-        flat.parallel_levels,
-        flat.reduction_level,
-        flat.classes,
-        flat.until,
-        flat.class_start,
-        flat.steps,
-        flat.strides,
-        flat.plan.reads,
-        flat.plan.read_storage,
-        flat.slots,
-        flat.plan.maker,
-        flat.costs,
-        target.overheads.tile_dispatch_cycles,
-        most,
-    )
+    events = record_core(run.start, run.stop, flat.nest, most)
     listed: list[list[int]] = events[events[:, EVENT_STEP] != NO_EVENT].tolist()
     return listed
 

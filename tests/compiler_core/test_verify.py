@@ -18,6 +18,7 @@ from tests.small_networks import (
     CASES,
     Case,
     inner_reduction,
+    product_chain,
     scan_inside,
     scanned_rows,
     split_matmul,
@@ -132,6 +133,9 @@ BREAKS = (
     Break("room is not shared", "two storages overlap", split_matmul, buffer(3, offset=960)),
     Break("room is not shared", "one storage, both alive", window_chain, buffer(2, storage=1, offset=576)),
     Break("room is not shared", "kept across tiles", split_matmul, buffer(4, storage=3, offset=1184)),
+    Break("fillings are kept", "no slot for the tile behind", product_chain, buffer(3, slots=1)),
+    Break("fillings are kept", "two tiles behind", split_matmul, step(4, lag=2)),
+    Break("reads follow writes", "a tile ahead of what it reads", split_matmul, step(2, lag=1)),
     Break("room is not shared", "a window in place", window_chain, buffer(1, storage=0, offset=0, slots=1)),
 )
 

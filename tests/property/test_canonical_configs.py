@@ -21,7 +21,8 @@ from tests.property.test_law import groupings, targets
 def text_of(program: KernelProgram) -> Hashable:
     """Everything a Program says that two Configs of one kernel can differ in."""
     buffers = tuple((b.slots, b.slot_bytes, b.offset, b.storage) for b in program.buffers)
-    return program.loops, buffers, program.cores
+    steps = tuple((s.action, s.buffer, s.moves, s.late, s.op, s.reads, s.lag) for s in program.steps)
+    return program.loops, buffers, steps, program.cores
 
 
 @given(st.data())

@@ -9,7 +9,6 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from compiler_core.errors import ConfigError
-from compiler_core.fuse import FusionPolicy, group_greedily
 from compiler_core.graph import Graph
 from compiler_core.lower import lower_kernel
 from compiler_core.pipeline import plan_groups
@@ -19,6 +18,7 @@ from compiler_core.schedule import Tiling
 from compiler_core.target import Overheads, Target
 from tests.property.random_graphs import graphs
 from tests.property.random_layouts import layouts
+from tests.property.test_law import groupings
 from tests.targets import small_target
 
 Draw = Callable[..., Any]
@@ -56,7 +56,7 @@ def kernels(draw: Draw) -> Case:
     """One kernel of a random network, tiled at random."""
     graph, _ = draw(graphs(most_steps=5))
     target = draw(chips())
-    groups = group_greedily(graph, FusionPolicy())
+    groups = draw(groupings(graph))
     plan = plan_groups(graph, groups, target, layouts=draw(layouts(graph)))
     regions = draw(st.sampled_from([plan.regions[d] for d in sorted(plan.regions)]))
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
@@ -67,7 +67,7 @@ def kernels(draw: Draw) -> Case:
         rank = regions.graph.ops[regions.root].rank
         order = tuple(int(axis) for axis in rng.permutation(rank))
         slots = [int(rng.integers(1, 4)) for _ in range(3)]
-        tiling = Tiling(tuple(sizes[:rank]), tuple(sizes[rank:]), order, *slots)
+        tiling = Tiling(tuple(sizes[:rank]), tuple(sizes[rank:]), order, *slots, int(rng.integers(1, 3)))
         try:
             program = lower_kernel(regions, tiling, int(rng.integers(1, target.cores + 1)), target)
         except ConfigError:

@@ -22,22 +22,7 @@ def flat_of(case: Case) -> FlatKernel:
 
 def walk(case: Case, flat: FlatKernel, function: object, *, compress: bool) -> tuple[int, int, list[int]]:
     cycles, core, tally = function(  # type: ignore[operator]  # compiled, or its plain source
-        case.program.cores,
-        flat.counts,
-        flat.parallel_levels,
-        flat.reduction_level,
-        flat.classes,
-        flat.until,
-        flat.class_start,
-        flat.steps,
-        flat.strides,
-        flat.plan.reads,
-        flat.plan.read_storage,
-        flat.slots,
-        flat.plan.maker,
-        flat.costs,
-        case.target.overheads.tile_dispatch_cycles,
-        compress,
+        case.program.cores, flat.nest, compress
     )
     return cycles, core, tally.tolist()
 
@@ -83,9 +68,9 @@ def test_bytes_are_those_the_instructions_move(case: Case) -> None:
                     low, high = program.at(span, instruction.tile)
                     size *= high - low
                 moved[instruction.step] += size
-    starts = [*flat.steps[:, ENTRY].tolist(), len(flat.costs)]
+    starts = [*flat.nest.steps[:, ENTRY].tolist(), len(flat.nest.costs)]
     for number, step in enumerate(program.steps):
-        rows = flat.costs[starts[number] : starts[number + 1]]
+        rows = flat.nest.costs[starts[number] : starts[number + 1]]
         assert rows[:, FIRINGS].sum() == fired[number]
         if step.action in (Action.LOAD, Action.STORE):
             assert (rows[:, FIRINGS] * rows[:, SIZE]).sum() == moved[number]

@@ -1,0 +1,72 @@
+"""Turns: stretches of a fused chain with at most one hand-over between matrix and vector unit.
+
+    conv -> relu -> conv -> relu            turns 0 0 1 1
+    scores -> softmax -> values             turns 0 0 1
+
+The ops of one tile run one after the other, so inside a tile the two units wait for each other. With two
+tiles in flight the later half of the turns works one tile behind, and the halves alternate: while one unit
+has a turn of one tile, the other has a turn of the other tile.
+
+    one tile     conv(t) relu(t) conv'(t) relu'(t)
+    two tiles    conv(t) relu(t) conv'(t-1) relu'(t-1)
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from compiler_core.graph import Graph, Op
+from compiler_core.ops import Unit
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where an op stands in the work: its turn, how many tiles behind it is, the turn's rank in order."""
+
+    turn: int
+    lag: int
+    rank: int
+
+
+def handovers_of(graph: Graph) -> tuple[int, ...]:
+    """Per op of a kernel, how often work is handed from unit to unit before it: even on the unit that begins.
+
+    As late as its readers allow, so that little is held for long.
+    """
+    units: list[Unit | None] = []
+    passed: list[int] = []
+    for op in graph.ops:
+        makers = [graph.producer[a.value] for a in op.operands if a.value in graph.producer]
+        unit = _unit(op)
+        passed.append(max([passed[m] + _differ(units[m], unit) for m in makers], default=0))
+        latest = max(makers, key=lambda m: passed[m], default=None)
+        units.append(unit if unit is not None or latest is None else units[latest])
+    for at in range(len(graph.ops) - 1, -1, -1):
+        readers = graph.readers.get(graph.ops[at].result, ())
+        passed[at] = min([passed[r] - _differ(units[at], units[r]) for r in readers], default=passed[at])
+    return tuple(passed)
+
+
+def turns_of(graph: Graph) -> tuple[int, ...]:
+    """The turn of every op of a kernel."""
+    return tuple([passed // 2 for passed in handovers_of(graph)])
+
+
+def in_flight(turns: Sequence[int]) -> tuple[Place, ...]:
+    """The place of every op with two tiles in flight: turns 0, h, 1, h + 1, ..., from h on a tile behind."""
+    half = max(turns) // 2 + 1
+    return tuple([Place(turn, turn // half, 2 * (turn % half) + turn // half) for turn in turns])
+
+
+def one_by_one(turns: Sequence[int]) -> tuple[Place, ...]:
+    """The place of every op when a tile is finished before the next begins."""
+    return tuple([Place(0, 0, 0) for _ in turns])
+
+
+def _unit(op: Op) -> Unit | None:
+    if op.row.contraction:
+        return Unit.MATRIX
+    return Unit.VECTOR if op.row.unit is Unit.VECTOR else None
+
+
+def _differ(one: Unit | None, other: Unit | None) -> bool:
+    return one is not None and other is not None and one is not other

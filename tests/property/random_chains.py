@@ -1,0 +1,92 @@
+"""Random chains of products with vector work between them, as one kernel with two tiles in flight."""
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from hypothesis import assume
+from hypothesis import strategies as st
+
+from compiler_core.dtypes import DType
+from compiler_core.fuse import Group, merged
+from compiler_core.graph import Graph
+from compiler_core.pipeline import Plan, plan_groups
+from compiler_core.schedule import Tiling
+from compiler_core.target import Target
+from compiler_core.turns import turns_of
+from search_space.codec import tiling_of
+from search_space.moves import random_grid
+from search_space.rules import IN_FLIGHT, KnobLayout
+from search_space.validity import kernel_space
+from tests.property.random_graphs import (
+    Builder,
+    binary,
+    concat,
+    convolution,
+    cumulative_sum,
+    elementwise,
+    gather,
+    matmul,
+    pooling,
+    reduction,
+    view,
+)
+
+Draw = Callable[..., Any]
+PRODUCTS = (convolution, convolution, matmul)
+BETWEEN = (elementwise, binary, binary, reduction, pooling, view, concat, cumulative_sum, gather)
+
+
+@st.composite
+def chains(draw: Draw) -> tuple[Graph, dict[int, np.ndarray[Any, Any]]]:
+    """Two to four products, one or two ops between two of them, some of which read what is further back.
+
+    Of integers, so that any value may be read again: between its ops a float function is not exact.
+    """
+    b = Builder(DType.I32, draw(st.integers(0, 2**31)))
+    made = [b.input(draw(st.sampled_from([(1, 3, 9, 8), (2, 2, 5, 7), (5, 7), (3, 4, 6)])))]
+    for _ in range(draw(st.integers(2, 4))):
+        for kinds, most in ((PRODUCTS, 1), (BETWEEN, 2)):
+            for _ in range(draw(st.integers(1, most))):
+                source = made[-1] if draw(st.integers(0, 5)) else draw(st.sampled_from(made))
+                result = draw(st.sampled_from(kinds))(b, source, draw)
+                if result is not None and 0 < np.prod(b.shape(result)) <= 3000:
+                    made.append(result)
+    assume(b.ops)
+    unread = {op.result for op in b.ops} - {access.value for op in b.ops for access in op.operands}
+    return b.graph(tuple(sorted(unread))), b.data
+
+
+def as_few_groups(graph: Graph) -> tuple[Group, ...]:
+    """Every op in the group of its last producer where that is legal."""
+    groups: list[Group] = []
+    for at, op in enumerate(graph.ops):
+        made_by = {graph.producer[a.value] for a in op.operands if a.value in graph.producer}
+        near = [group for group in groups if made_by & set(group)]
+        union = merged(graph, near[-1], (at,)) if near else None
+        if union is not None:
+            groups.remove(near[-1])
+        groups.append((at,) if union is None else union)
+    return tuple(groups)
+
+
+Chosen = dict[str, tuple[Tiling, int]]
+
+
+@st.composite
+def overlapped(draw: Draw, target: Target) -> tuple[Graph, dict[int, np.ndarray[Any, Any]], Plan, Chosen]:
+    """A chain, its inputs, its kernels and a Config each, with two tiles in flight where one has."""
+    graph, inputs = draw(chains())
+    plan = plan_groups(graph, as_few_groups(graph), target)
+    rng = np.random.default_rng(draw(st.integers(0, 2**31)))
+    chosen = {}
+    assume(any(max(turns_of(regions.graph)) for regions in plan.regions.values()))
+    for digest, regions in plan.regions.items():
+        layout = KnobLayout(regions, target)
+        space = kernel_space(layout)
+        rows = random_grid(space, 64, rng)
+        rows[:48, layout.column(IN_FLIGHT)] = 1 if layout.column(IN_FLIGHT) >= 0 else rows[:48, -1]
+        rows = space.settle(rows)
+        assume(len(rows))
+        chosen[digest] = tiling_of(space.decode(rows[0]), regions)
+    return graph, inputs, plan, chosen
