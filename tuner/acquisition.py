@@ -1,27 +1,21 @@
 """What a prediction is worth, and what is left to be found: pure functions of means and spreads."""
 
 import numpy as np
-from scipy.special import ndtr, stdtr
+from scipy.special import stdtr
 
 from tuner.problem import Floats
 
-_FAR = -5.0
 _DEGREES = 6.0
 DRAWS = 1024
 
 
-def log_expected_improvement(mean_log: Floats, std_log: Floats, best_log: float) -> Floats:
-    """Log of the expected gain over `best_log`, float64 [n]; ranking even where the gain underflows.
+def optimistic_log(mean_log: Floats, std_log: Floats, feasible: Floats, spreads: float) -> Floats:
+    """How low a value may be, float64 [n]: so many spreads below its mean, and higher where it may fail.
 
-    Closed form of Jones, Schonlau and Welch (1998); far from the best, its leading asymptotic term, as in
-    Ament et al. (NeurIPS 2023).
+    Srinivas et al. (ICML 2010). The improvement to be expected lives off the tails instead: once the best
+    lies far below what is believed of all others, it ranks them by how little is known of them, however bad.
     """
-    std = np.maximum(std_log, 1e-9)
-    z = (best_log - mean_log) / std
-    log_density = -0.5 * z * z - 0.5 * np.log(2.0 * np.pi)
-    near = np.exp(log_density) + z * ndtr(z)
-    far = log_density - 2.0 * np.log(np.maximum(-z, 1.0))
-    value: Floats = np.log(std) + np.where(z > _FAR, np.log(np.maximum(near, 1e-300)), far)
+    value: Floats = mean_log - spreads * std_log - np.log(feasible)
     return value
 
 

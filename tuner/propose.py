@@ -1,6 +1,6 @@
 """Which Configs to measure next: a pure function of the problem, its history, the model and a seed.
 
-A pool is ranked by the improvement that the model expects: the whole of a small space, else the neighbourhood
+A pool is ranked by how low the model thinks a row may be: the whole of a small space, else the neighbourhood
 of the best and what evolution over the model, the density of the good and chance come up with. A share of the
 batch may be kept for the neighbourhood of the best.
 """
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from search_space.knobs import Rows
 from search_space.moves import crossover, distinct, mutate, neighbours, random_grid, row_keys, sample
-from tuner.acquisition import log_expected_improvement
+from tuner.acquisition import optimistic_log
 from tuner.climb import unlike
 from tuner.problem import Floats, History, Problem
 
@@ -23,12 +23,16 @@ class ProposeSettings:
     """How a batch is put together.
 
     `warm_up` measurements of a run go by draft rank, `blind_warm_up` of a task without a draft by chance.
+    Rows rank by their mean less `optimism` spreads, `blind_optimism` without a draft: what a draft does not
+    know of like rows is alike, so one of them tells of all, while without one each may be the exception.
     `polish_share` of a batch are neighbours of the best `polish_best`. `neighbourhood` and `density` say
     whether the pool of a large space holds neighbours of the best, and draws from the density of the good.
     """
 
     warm_up: int = 16
     blind_warm_up: int = 8
+    optimism: float = 1.0
+    blind_optimism: float = 3.0
     polish_share: float = 0.0
     polish_best: int = 2
     pool: int = 512
@@ -97,9 +101,8 @@ def propose(
         return _warm_up(problem, history, count, rng, settings)
     polish = round(settings.polish_share * count)
     near = _neighbourhood(problem, history, settings.polish_best) if polish else rows[:0]
-    return _pick(
-        rows, predictor.predict(rows), history, count, np.isin(row_keys(rows), row_keys(near)), polish
-    )
+    near_best = np.isin(row_keys(rows), row_keys(near))
+    return _pick(rows, predictor.predict(rows), _optimism(problem, settings), count, near_best, polish)
 
 
 def remaining(
@@ -156,18 +159,19 @@ def _neighbourhood(problem: Problem, history: History, best: int) -> Rows:
     return np.concatenate(parts) if parts else np.empty((0, len(problem.space.knobs)), dtype=np.int32)
 
 
-def _score(history: History, predicted: Belief) -> Floats:
-    """Log of the improvement to be expected, times the chance of an answer."""
-    mean = predicted.mean_log
-    best_log = history.best_log if history.ok.any() else float(mean.min())
-    gain = log_expected_improvement(mean, predicted.std_log, best_log)
-    return gain + np.log(predicted.feasible)
+def _optimism(problem: Problem, settings: ProposeSettings) -> float:
+    return settings.optimism if problem.draft_log is not None else settings.blind_optimism
+
+
+def _score(predicted: Belief, optimism: float) -> Floats:
+    """Low is good."""
+    return optimistic_log(predicted.mean_log, predicted.std_log, predicted.feasible, optimism)
 
 
 def _pick(
     rows: Rows,
     predicted: Belief,
-    history: History,
+    optimism: float,
     count: int,
     near_best: npt.NDArray[np.bool_],
     polish: int,
@@ -180,9 +184,9 @@ def _pick(
     chosen: list[int] = []
     taken = np.zeros(len(rows), dtype=np.bool_)
     for at in range(min(count, len(rows))):
-        score = np.where(taken, -np.inf, _score(history, predicted))
+        score = np.where(taken, np.inf, _score(predicted, optimism))
         wanted = near_best & ~taken if at < polish else ~taken
-        pick = int(np.argmax(np.where(wanted, score, -np.inf) if wanted.any() else score))
+        pick = int(np.argmin(np.where(wanted, score, np.inf) if wanted.any() else score))
         chosen.append(pick)
         taken[pick] = True
         predicted = predicted.given(pick)
@@ -205,8 +209,8 @@ def _evolved(
     for _ in range(settings.generations):
         if not len(population):
             break
-        score = _score(history, predictor.predict(population))
-        parents = population[np.argsort(-score, kind="stable")[: size // 4]]
+        score = _score(predictor.predict(population), _optimism(problem, settings))
+        parents = population[np.argsort(score, kind="stable")[: size // 4]]
         first, second = (parents[rng.integers(0, len(parents), size)] for _ in range(2))
         children = crossover(space, first, second, rng)
         population = distinct(

@@ -1,30 +1,26 @@
-"""Expected improvement and expected regret against their definitions."""
+"""What may be low, and what is left to be found, against their definitions."""
 
 import numpy as np
 import pytest
 
 from tuner.acquisition import (
     expected_regret,
-    log_expected_improvement,
     lowest_values,
+    optimistic_log,
     probability_within,
 )
 
 
-@pytest.mark.parametrize(("mean", "std"), [(0.0, 1.0), (1.5, 0.7), (-1.0, 0.2), (3.0, 1.0)])
-def test_expected_improvement_is_the_mean_gain(mean: float, std: float) -> None:
-    drawn = np.random.default_rng(0).normal(mean, std, 2_000_000)
-    gain = np.maximum(0.5 - drawn, 0).mean()
-    got = log_expected_improvement(np.array([mean]), np.array([std]), 0.5)[0]
-    assert np.exp(got) == pytest.approx(gain, rel=0.02)
+def test_a_row_is_as_low_as_its_spread_allows_and_higher_where_it_may_fail() -> None:
+    means, spreads, sure = np.array([1.0, 1.2, 0.9]), np.array([0.1, 0.3, 0.1]), np.ones(3)
+    assert optimistic_log(means, spreads, sure, 2.0) == pytest.approx([0.8, 0.6, 0.7])
+    assert optimistic_log(means, spreads, np.array([1.0, 0.5, 1.0]), 2.0).argmin() == 2
 
 
-def test_it_ranks_what_is_hopeless_and_joins_without_a_jump() -> None:
-    means = np.linspace(4.0, 60.0, 2000)
-    values = log_expected_improvement(means, np.ones(2000), 0.0)
-    assert np.isfinite(values).all()
-    assert (np.diff(values) < 0.05).all()
-    assert values[-1] < values[500] < values[0]
+def test_what_is_bad_and_little_known_never_passes_what_is_nearly_as_good_as_the_best() -> None:
+    """As on a table whose second best is far below all that is believed of the others."""
+    near_by, far_off = optimistic_log(np.array([0.4, 0.8]), np.array([0.07, 0.14]), np.ones(2), 3.0)
+    assert near_by < far_off
 
 
 def test_certainty_grows_with_distance_and_shrinks_with_candidates() -> None:
