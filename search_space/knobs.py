@@ -25,8 +25,8 @@ class Knob:
     """One choice: `values` in their natural order.
 
     `ordered` says that neighbours in `values` are alike (tile sizes), so that a search may step between
-    them; an unordered knob (a loop order) has no near and far. `absent` is what a Config means that was written
-    before there was this knob.
+    them; an unordered knob (a loop order) has no near and far. `absent` is what a Config written before
+    there was this knob means.
     """
 
     name: str

@@ -60,10 +60,11 @@ def simulate_program(
     """Time a Program compiled from `graph`.
 
     Calls of a stage share the ports; a stage ends with its slowest call, or when the ports have moved all
-    bytes of all calls. With `prefetch`, constants come into the LLB ahead of their stage (see prefetch.py).
+    bytes of all calls. What a stage reads again, and what is fetched ahead, has the room in the LLB that no
+    value takes which is alive then. With `prefetch`, constants come ahead of their stage (see prefetch.py).
     """
     clock = _Clock(program, graph, target, conflicts)
-    stages = [clock.time(stage, ()) for stage in program.stages]
+    stages = [clock.time(number, ()) for number in range(len(program.stages))]
     if prefetch:
         stages = _with_prefetch(clock, stages)
     starts = [0]
@@ -95,11 +96,12 @@ class _Clock:
         self.graph = graph
         self.target = target
         self.conflicts = conflicts
-        self.room = max(0, target.llb_bytes - program.llb_bytes)
+        self.rooms = free_llb_bytes(program, graph, target)
         self._known: dict[tuple[KernelProgram, Surroundings], tuple[KernelSpan, int]] = {}
 
-    def time(self, stage: Sequence[Call], held: Sequence[tuple[tuple[int, int], ...]]) -> StageTiming:
+    def time(self, number: int, held: Sequence[tuple[tuple[int, int], ...]]) -> StageTiming:
         """One stage whose call c finds `held[c]` in the LLB (nothing where `held` is empty)."""
+        stage = self.program.stages[number]
         sharers = sum([active_cores(call.program) for call in stage if isinstance(call, KernelCall)])
         spans: list[KernelSpan | None] = []
         found: list[Surroundings | None] = []
@@ -112,7 +114,7 @@ class _Clock:
                 found.append(None)
                 longest = max(longest, host_cycles(works[-1], self.target))
                 continue
-            room = max(0, self.room - resident)
+            room = max(0, self.rooms[number] - resident)
             there = held[at] if held else ()
             found.append(surroundings := Surroundings(sharers, room, there, self.conflicts))
             span, taken = self._kernel(call.program, surroundings)
@@ -136,14 +138,37 @@ class _Clock:
 def _with_prefetch(clock: _Clock, stages: Sequence[StageTiming]) -> list[StageTiming]:
     """Time the stages again that find constants in the LLB, in order: each leaves DRAM time to the next."""
     program, target = clock.program, clock.target
-    free = [max(0, clock.room - stage.resident_bytes) for stage in stages]
+    free = [max(0, room - stage.resident_bytes) for room, stage in zip(clock.rooms, stages, strict=True)]
     ahead = Prefetcher(_constants(clock), free)
     timed: list[StageTiming] = []
     for number, (stage, before) in enumerate(zip(program.stages, stages, strict=True)):
         held = [ahead.held(number, call) for call in range(len(stage))]
-        now = clock.time(stage, held) if any(held) else before
+        now = clock.time(number, held) if any(held) else before
         timed.append(replace(now, prefetched_bytes=ahead.advance(number, _idle_dram_bytes(now, target))))
     return timed
+
+
+def free_llb_bytes(program: Program, graph: Graph, target: Target) -> list[int]:
+    """Per stage, the bytes of the LLB that hold no value alive in it."""
+    used: dict[int, list[int]] = {}
+    for number, stage in enumerate(program.stages):
+        for call in stage:
+            for value in _touched(call, graph):
+                if value in program.offsets:
+                    used.setdefault(value, []).append(number)
+    free = [target.llb_bytes] * len(program.stages)
+    for value, stages in used.items():
+        for number in range(stages[0], stages[-1] + 1):
+            free[number] -= stored_bytes(graph, value, target)
+    return free
+
+
+def _touched(call: Call, graph: Graph) -> Sequence[int]:
+    """Values of the graph that a call reads or makes."""
+    if isinstance(call, KernelCall):
+        return call.kernel.values
+    op = graph.ops[call.op]
+    return [op.result, *[access.value for access in op.operands]]
 
 
 def _constants(clock: _Clock) -> list[Constant]:
