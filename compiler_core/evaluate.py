@@ -190,8 +190,10 @@ def _looped(op: Op, body: Graph, operands: Sequence[Array]) -> Array:
             collected.append(results[output])
     if output < carried:
         return state[output]
+    if len({element.shape for element in collected}) > 1:
+        raise ModelError("what a loop collects changes its shape from step to step")
     if not collected:
-        return np.zeros((0, *body.shape(body.outputs[output])), body.values[body.outputs[output]].dtype.numpy)
+        return np.zeros((0, *op.extents[1:]), body.values[body.outputs[output]].dtype.numpy)
     return np.stack(collected)
 
 

@@ -216,6 +216,12 @@ def _choose(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Ar
     return [chosen if condition.item() else otherwise]
 
 
+def _standard(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
+    from compiler_core.onnx_import.reference_ops import run_standard
+
+    return run_standard(args, attributes)
+
+
 MEANINGS: Mapping[str, Meaning] = {
     "choose": _choose,
     "compress": _compress,
@@ -234,6 +240,7 @@ MEANINGS: Mapping[str, Meaning] = {
     "scatter_elements": _scatter_elements,
     "scatter_nd": _scatter_nd,
     "slice": _with_absent(_slice),
+    "standard": _standard,
     "tile": _tile,
     "top_k": _top_k,
     "unique": _unique,

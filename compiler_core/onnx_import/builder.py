@@ -34,7 +34,8 @@ class Tensor:
 
     `recipe` is there for constants; `content` for small integer tensors some elements of which are symbolic
     extents; `quantized` for what a DequantizeLinear made; `scaled` rebuilds a convolution with its weights
-    scaled and shifted per channel; `fill` for tensors that hold one number everywhere.
+    scaled and shifted per channel; `fill` for tensors that hold one number everywhere; `four_bits` says
+    that a byte of this constant holds four bits of the model.
     """
 
     value: int
@@ -44,6 +45,7 @@ class Tensor:
     quantized: "Quantized | None" = None
     scaled: "Callable[[Tensor, Tensor], Tensor] | None" = None
     fill: float | None = None
+    four_bits: bool = False
 
     @property
     def shape(self) -> Shape:

@@ -81,7 +81,8 @@ class Loop:
             for dim, (left, right) in enumerate(zip(old.shape, new.shape, strict=True)):
                 if (at, dim) not in self.growing:
                     builder.equal(left, right, "extents that a loop carries from step to step")
-        if any(symbols_in(tensor.shape) & own for tensor in collected):
+        growing = symbols_in(self.state[at].shape[dim] for at, dim in self.growing)
+        if any(symbols_in(tensor.shape) & growing for tensor in collected):
             raise ModelError("what a loop collects changes its shape from step to step")
         ops = builder.ops[self.outside[0] :]
         del builder.ops[self.outside[0] :]
@@ -106,7 +107,10 @@ class Loop:
         results = []
         for output, inner in enumerate((*after, *collected)):
             final = output < len(self.state)
-            shape = self._final_shape(output - len(after), steps, after) if final else (steps, *inner.shape)
+            if final:
+                shape = self._final_shape(output - len(after), steps, after)
+            else:
+                shape = (steps, *self._told(inner.shape))
             result = builder.new_value(shape, inner.dtype)
             kinds = [AxisKind.PARALLEL] * len(inner.shape)
             op = Op(
@@ -137,14 +141,21 @@ class Loop:
 
     def _final_shape(self, at: int, steps: Dim, after: Sequence[Tensor]) -> tuple[Dim, ...]:
         """The shape of a state after the last step: what grows by the same at each step is known."""
-        own = self._own_symbols()
         shape = list(after[at].shape)
         for dim, first in enumerate(self.before[at].shape):
             if (at, dim) in self.growing:
                 growth = self._growth(after, (at, dim))
-                uneven = symbols_of(growth) & own
-                shape[dim] = self.context.fresh(self.node, f"dim_{dim}") if uneven else first + steps * growth
+                even = not symbols_of(growth) & self._own_symbols()
+                shape[dim] = first + steps * growth if even else self.context.fresh(self.node, f"dim_{dim}")
         return tuple(shape)
+
+    def _told(self, shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
+        """`shape` with a new symbol for every extent that only a step tells."""
+        own = self._own_symbols()
+        return tuple(
+            self.context.fresh(self.node, f"dim_{dim}") if symbols_of(extent) & own else extent
+            for dim, extent in enumerate(shape)
+        )
 
     def _report(self, steps: Dim, body: Graph, results: tuple[int, ...]) -> None:
         """What runs on the host: ops of the body that always do; the whole loop unless it is written out.

@@ -3,9 +3,10 @@
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 
-from compiler_core.dims import known
+from compiler_core.dims import Shape, ceildiv, known
 from compiler_core.dtypes import DType
 from compiler_core.errors import ModelError
+from compiler_core.index_map import affine
 from compiler_core.onnx_import.builder import Quantized, Tensor
 from compiler_core.onnx_import.context import Build, Context, Inputs, checked_axis, optional, required
 from compiler_core.onnx_import.contraction import matmul
@@ -19,35 +20,57 @@ from compiler_core.onnx_import.tensor_data import element_type
 from compiler_core.onnx_import.window import window_of
 
 
-def along(context: Context, vector: Tensor, axis: int, rank: int) -> Tensor:
-    """A scale or zero point of one element as a scalar, of one an index of `axis` as [n, 1, ...]."""
+def along(context: Context, parameter: Tensor, axis: int, shape: Shape, block: int) -> Tensor:
+    """A scale or zero point beside a tensor of `shape`: of one element as a scalar, of one an index of `axis`
+    as [n, 1, ...], of one a `block` of indices there as a view that repeats each.
+    """
     builder = context.builder
-    if vector.rank == 0:
-        return vector
-    if vector.rank != 1:
-        raise ModelError("blocked scales are not supported; a scale must be a number or one a channel")
-    if vector.shape[0] == 1:
-        return builder.reshape(vector, ())
-    return builder.reshape(vector, (vector.shape[0], *[1] * (rank - axis - 1)))
+    if parameter.rank == 0:
+        return parameter
+    if parameter.rank == len(shape) and block > 0:
+        blocks = tuple(ceildiv(dim, block) if at == axis else dim for at, dim in enumerate(shape))
+        if parameter.shape != blocks:
+            raise ModelError(
+                f"scales of blocks of {block} have shape {list(parameter.shape)}, not {list(blocks)}"
+            )
+        places = [affine((at, 1), divisor=block if at == axis else 1) for at in range(len(shape))]
+        return builder.view(parameter, shape, places)
+    if parameter.rank != 1:
+        raise ModelError("a scale must be a number, one a channel, or one a block of attribute block_size")
+    if parameter.shape[0] == 1:
+        return builder.reshape(parameter, ())
+    return builder.reshape(parameter, (parameter.shape[0], *[1] * (len(shape) - axis - 1)))
 
 
-def dequantize(context: Context, x: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int) -> Tensor:
+def dequantize(
+    context: Context, x: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int, block: int = 0
+) -> Tensor:
     """(x - zero_point) * scale, remembering the integers for a contraction behind it."""
     builder = context.builder
     zero = builder.scalar(0, x.dtype) if zero_point is None else zero_point
     if zero.dtype is not x.dtype:
         raise ModelError(f"the zero point is {zero.dtype}, the integers are {x.dtype}")
-    scale_along, zero_along = along(context, scale, axis, x.rank), along(context, zero, axis, x.rank)
+    scale_along, zero_along = (along(context, each, axis, x.shape, block) for each in (scale, zero))
     real = builder.elementwise("dequantize", x, scale_along, zero_along, dtype=scale.dtype)
+    if block:
+        return real
     flat = [builder.reshape(t, ()) if t.shape == (1,) else t for t in (scale, zero)]
     return replace(real, quantized=Quantized(x, flat[0], flat[1], axis))
 
 
 def quantize(
-    context: Context, x: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int, dtype: DType = DType.U8
+    context: Context,
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor | None,
+    axis: int,
+    dtype: DType = DType.U8,
+    block: int = 0,
 ) -> Tensor:
     """round(x / scale) + zero_point, clamped to the zero point's type."""
     builder = context.builder
+    if zero_point is not None and zero_point.four_bits:
+        raise ModelError("quantizing to four bits is not supported; constants of four bits are")
     dtype = dtype if zero_point is None else zero_point.dtype
     zero = builder.scalar(0, dtype) if zero_point is None else zero_point
     if x.dtype is DType.I32:
@@ -55,8 +78,8 @@ def quantize(
     return builder.elementwise(
         "quantize",
         x,
-        along(context, scale, axis, x.rank),
-        along(context, zero, axis, x.rank),
+        along(context, scale, axis, x.shape, block),
+        along(context, zero, axis, x.shape, block),
         dtype=dtype,
         to=str(dtype.numpy),
     )
@@ -69,14 +92,16 @@ def _axis(node: Node, x: Tensor) -> int:
 
 def _dequantize_linear(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x = required(inputs, 0)
-    return dequantize(context, x, required(inputs, 1), optional(inputs, 2), _axis(node, x))
+    block = node.integer("block_size", 0)
+    return dequantize(context, x, required(inputs, 1), optional(inputs, 2), _axis(node, x), block)
 
 
 def _quantize_linear(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x = required(inputs, 0)
     wanted = node.integer("output_dtype", 0)
     dtype = element_type(wanted, "the result") if wanted else DType.U8
-    return quantize(context, x, required(inputs, 1), optional(inputs, 2), _axis(node, x), dtype)
+    scale, zero_point = required(inputs, 1), optional(inputs, 2)
+    return quantize(context, x, scale, zero_point, _axis(node, x), dtype, block=node.integer("block_size", 0))
 
 
 def _dynamic_quantize_linear(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:

@@ -19,6 +19,7 @@ from compiler_core.onnx_import.reduction import REDUCTIONS
 from compiler_core.onnx_import.resize import RESIZES
 from compiler_core.onnx_import.runtime_shapes import with_runtime_shapes
 from compiler_core.onnx_import.sources import SOURCES
+from compiler_core.onnx_import.standard import STANDARD
 from compiler_core.onnx_import.transposed_convolution import TRANSPOSED_CONVOLUTIONS
 from compiler_core.onnx_import.views import VIEWS
 
@@ -37,6 +38,7 @@ _STANDARD = (
     REDUCTIONS,
     RESIZES,
     SOURCES,
+    STANDARD,
     TRANSPOSED_CONVOLUTIONS,
     VIEWS,
 )

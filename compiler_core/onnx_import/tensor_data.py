@@ -29,6 +29,8 @@ DTYPES: Mapping[int, DType] = {
     TensorProto.UINT8: DType.U8,
     TensorProto.BOOL: DType.BOOL,
 }
+FOUR_BITS: Mapping[int, DType] = {TensorProto.INT4: DType.I8, TensorProto.UINT4: DType.U8}
+"""Types of constants that lie two to a byte in the file, and one to a byte here."""
 MAX_DENSIFIED_ELEMENTS = 1 << 28
 
 _TYPED_FIELDS: Mapping[int, str] = {
@@ -52,21 +54,26 @@ def element_type(data_type: int, what: str) -> DType:
 def constant_from(proto: TensorProto, builder: Builder, external: ExternalData) -> Tensor:
     """The constant a TensorProto holds; ModelError where its type, dims and data do not fit together."""
     what = f"tensor {printable(proto.name)}"
-    dtype = element_type(proto.data_type, what)
+    packed = FOUR_BITS.get(proto.data_type)
+    dtype = packed or element_type(proto.data_type, what)
     shape = tuple(proto.dims)
     count = 1
     for extent in shape:
         if extent < 0:
             raise ModelError(f"{what} has a negative extent {extent}")
         count *= extent
-    nbytes = count * dtype.bytes
+    nbytes = (count + 1) // 2 if packed else count * dtype.bytes
     if proto.data_location == TensorProto.EXTERNAL:
         path, offset = external.stretch(proto, nbytes)
 
         def read(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
-            return np.frombuffer(read_stretch(path, offset, nbytes), dtype=dtype.numpy).reshape(shape)
+            data = read_stretch(path, offset, nbytes)
+            elements = _unpacked(data, count, dtype) if packed else np.frombuffer(data, dtype=dtype.numpy)
+            return elements.reshape(shape)
 
-        return builder.lazy_constant(shape, dtype, Recipe(read, work=count))
+        tensor = builder.lazy_constant(shape, dtype, Recipe(read, work=count))
+        tensor.four_bits = packed is not None
+        return tensor
     if proto.HasField("raw_data"):
         if len(proto.raw_data) != nbytes:
             raise ModelError(
@@ -74,13 +81,24 @@ def constant_from(proto: TensorProto, builder: Builder, external: ExternalData) 
             )
     else:
         held = len(getattr(proto, _TYPED_FIELDS.get(proto.data_type, "int32_data")))
-        if held != count:
+        if held != (nbytes if packed else count):
             raise ModelError(f"{what} of shape {list(shape)} takes {count} elements but holds {held}")
 
     def decode(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
         return numpy_helper.to_array(proto).astype(dtype.numpy, copy=False)
 
-    return builder.lazy_constant(shape, dtype, Recipe(decode, work=count))
+    tensor = builder.lazy_constant(shape, dtype, Recipe(decode, work=count))
+    tensor.four_bits = packed is not None
+    return tensor
+
+
+def _unpacked(data: bytes, count: int, dtype: DType) -> Array:
+    """Elements of four bits, the low half of a byte first."""
+    halves = np.frombuffer(data, dtype=np.uint8)[:, None] >> np.array([0, 4], np.uint8) & 15
+    elements = halves.ravel()[:count].astype(dtype.numpy)
+    if dtype is DType.I8:
+        elements[elements > 7] -= 16
+    return elements
 
 
 def dense_from(proto: onnx.SparseTensorProto, builder: Builder, external: ExternalData) -> Tensor:

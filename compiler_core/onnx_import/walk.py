@@ -5,6 +5,7 @@ Limits on what a file may make the importer do stand at the top.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 
 import onnx
 from onnx import AttributeProto
@@ -17,6 +18,7 @@ from compiler_core.onnx_import.frames import Frame, ordered, reads_of
 from compiler_core.onnx_import.load import opset_versions
 from compiler_core.onnx_import.node import Node, check_signature, printable, signature
 from compiler_core.onnx_import.registry import BUILDERS
+from compiler_core.onnx_import.standard import function_of
 from compiler_core.onnx_import.tensor_data import constant_from
 
 MAX_NODES = 150_000
@@ -114,6 +116,11 @@ class Walk:
         if node.domain == _STANDARD_DOMAIN and node.op_type in control.ENTER:
             control.ENTER[node.op_type](self, frame, node, inputs)
             return
+        if node.domain == _STANDARD_DOMAIN and (node.domain, node.op_type) not in BUILDERS:
+            defined = function_of(node, inputs)
+            if defined is not None:
+                self._call(frame, node, *defined)
+                return
         self.results(frame, node, self._built(frame, node, inputs))
 
     def _built(self, frame: Frame, node: Node, inputs: Sequence[Tensor | None]) -> Result:
@@ -150,13 +157,19 @@ class Walk:
         if frame.named:
             self.context.builder.names.setdefault(tensor.value, name)
 
-    def _call(self, frame: Frame, node: Node, function: onnx.FunctionProto) -> None:
+    def _call(
+        self,
+        frame: Frame,
+        node: Node,
+        function: onnx.FunctionProto,
+        defaults: Mapping[str, AttributeProto] = MappingProxyType({}),
+    ) -> None:
         key = (node.domain, node.op_type)
         if key in frame.calls:
             raise ModelError("this function calls itself")
         if len(node.inputs) > len(function.input) or len(node.outputs) > len(function.output):
             raise ModelError("the call has more inputs or outputs than the function")
-        attributes: dict[str, AttributeProto] = {a.name: a for a in function.attribute_proto}
+        attributes = {**defaults, **{a.name: a for a in function.attribute_proto}}
         attributes.update(node.attributes)
         nodes = ordered(function.node)
         inner = Frame(

@@ -1,0 +1,57 @@
+"""Meanings of operators on the host by the standard's own reference implementation."""
+
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import onnx
+from onnx import helper
+from onnx.reference import ReferenceEvaluator
+
+from compiler_core.errors import ModelError, RecordError
+from compiler_core.ops import Array
+
+ON_HOST = (
+    "BitCast",
+    "Col2Im",
+    "CumProd",
+    "DFT",
+    "DeformConv",
+    "GridSample",
+    "MaxRoiPool",
+    "MaxUnpool",
+    "MelWeightMatrix",
+    "RoiAlign",
+    "STFT",
+    "TensorScatter",
+)
+
+
+def run_standard(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
+    """All results of an operator at opset `version`; attribute `proto` is the hex of its NodeProto."""
+    evaluator = _evaluator(str(attributes["proto"]), int(attributes["version"]))
+    try:
+        made: list[Array] = evaluator.run(None, dict(zip(evaluator.input_names, args, strict=True)))
+    except Exception as error:
+        # The reference's errors have no common base; what it refuses are operands that do not fit.
+        raise ModelError(f"an operator on the host refuses its operands: {error}") from error
+    return made
+
+
+_MODES = {b"bilinear": b"linear", b"bicubic": b"cubic"}
+"""Of GridSample before opset 20, by the names that the reference knows."""
+
+
+@lru_cache(maxsize=64)
+def _evaluator(node: str, version: int) -> Any:
+    proto = onnx.NodeProto.FromString(bytes.fromhex(node))
+    if proto.op_type not in ON_HOST or proto.domain:
+        raise RecordError(f"a recorded graph asks for operator {proto.op_type!r} on the host")
+    for attribute in proto.attribute:
+        attribute.s = _MODES.get(attribute.s, attribute.s) if attribute.name == "mode" else attribute.s
+    inputs = [onnx.ValueInfoProto(name=name) for name in proto.input if name]
+    outputs = [onnx.ValueInfoProto(name=name) for name in proto.output if name]
+    graph = helper.make_graph([proto], "operator", inputs, outputs)
+    return ReferenceEvaluator(
+        helper.make_model(graph, opset_imports=[helper.make_opsetid(proto.domain, version)])
+    )

@@ -1,0 +1,130 @@
+"""Operators of the standard that no builder knows: by the function that defines them, or whole on the host.
+
+The standard defines many an operator by a function of simpler ones; those are inlined like a model's own
+functions. What it defines by words alone and real networks use runs on the host, by the standard's reference
+implementation (reference_ops.py).
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import onnx
+from onnx import AttributeProto, defs, helper, numpy_helper, shape_inference
+
+from compiler_core.dims import Dim, product_of
+from compiler_core.errors import ModelError
+from compiler_core.onnx_import.builder import Tensor
+from compiler_core.onnx_import.context import Build, Context, Inputs, required
+from compiler_core.onnx_import.node import Node, printable
+from compiler_core.onnx_import.reference_ops import ON_HOST
+from compiler_core.onnx_import.tensor_data import DTYPES, element_type
+from compiler_core.ops import Array
+
+_ELEMENT_TYPES = {dtype: number for number, dtype in DTYPES.items()}
+
+
+def function_of(node: Node, inputs: Inputs) -> tuple[onnx.FunctionProto, dict[str, AttributeProto]] | None:
+    """The function that defines an operator, for inputs of these types, and the defaults of its attributes.
+
+    None where the standard has none, or only one that draws random numbers.
+    """
+    schema = _schema(node)
+    if schema is None or node.op_type in RANDOM:
+        return None
+    defaults = {name: a.default_value for name, a in schema.attributes.items() if a.default_value.type}
+    if schema.has_function:
+        return schema.function_body, defaults
+    if not schema.has_context_dependent_function:
+        return None
+    proto, types = _typed(node, inputs)
+    known = [opset for opset in schema.context_dependent_function_opset_versions if opset <= node.version]
+    if not known:
+        return None
+    given = [types[name].SerializeToString() if name else b"" for name in proto.input]
+    text = schema.get_context_dependent_function_with_opset_version(
+        max(known), proto.SerializeToString(), given
+    )
+    return onnx.FunctionProto.FromString(text), defaults
+
+
+def _schema(node: Node) -> Any:
+    try:
+        return defs.get_schema(node.op_type, max_inclusive_version=node.version, domain=node.domain)
+    except defs.SchemaError:
+        return None
+
+
+def _typed(
+    node: Node, inputs: Inputs, names: dict[Dim, str] | None = None
+) -> tuple[onnx.NodeProto, dict[str, onnx.TypeProto]]:
+    """The node with its values named by place, and the types of its inputs; `names` gets those of symbols."""
+    names = {} if names is None else names
+    types = {}
+    for at, tensor in enumerate(inputs):
+        if tensor is not None:
+            dims = [
+                dim if isinstance(dim, int) else names.setdefault(dim, f"s{len(names)}")
+                for dim in tensor.shape
+            ]
+            types[f"i{at}"] = helper.make_tensor_type_proto(_ELEMENT_TYPES[tensor.dtype], dims)
+    given = [f"i{at}" if tensor is not None else "" for at, tensor in enumerate(inputs)]
+    made = [f"o{at}" if name else "" for at, name in enumerate(node.outputs)]
+    proto = helper.make_node(node.op_type, given, made, domain=node.domain)
+    proto.attribute.extend(node.attributes[name] for name in sorted(node.attributes))
+    return proto, types
+
+
+def _on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    """The operator whole, its results shaped as the standard infers, extents untold as symbols."""
+    names: dict[Dim, str] = {}
+    proto, types = _typed(node, inputs, names)
+    schema = _schema(node)
+    given = {attribute.name for attribute in proto.attribute}
+    # Inference does not know every default.
+    proto.attribute.extend(
+        a.default_value for name, a in schema.attributes.items() if name not in given and a.default_value.type
+    )
+    contents = {f"i{at}": _known(context, tensor) for at, tensor in enumerate(inputs)}
+    data = {name: numpy_helper.from_array(array) for name, array in contents.items() if array is not None}
+    try:
+        found = shape_inference.infer_node_outputs(
+            schema, proto, types, data, opset_imports=[helper.make_opsetid(node.domain, node.version)]
+        )
+    except (shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise ModelError(f"its operands do not fit: {' '.join(str(error).split())[:200]}") from error
+    symbols = {name: dim for dim, name in names.items()}
+    results = []
+    for at, name in enumerate(proto.output):
+        if not name:
+            continue
+        kind = found[name].tensor_type
+        dtype = element_type(kind.elem_type, f"output {at}")
+        if not kind.HasField("shape"):
+            raise ModelError(f"the rank of output {at} ({printable(node.outputs[at])}) depends on data")
+        shape = [
+            dim.dim_value if dim.HasField("dim_value") else symbols.get(dim.dim_param)
+            for dim in kind.shape.dim
+        ]
+        told = [context.fresh(node, f"dim_{axis}") if dim is None else dim for axis, dim in enumerate(shape)]
+        results.append((told, dtype))
+    macs: Dim = 0
+    if node.op_type == "DeformConv":
+        macs = product_of(tuple(results[0][0])) * product_of(required(inputs, 1).shape[1:])
+    text = proto.SerializeToString(deterministic=True).hex()
+    return context.host(node, "standard", inputs, results, macs=macs, proto=text, version=node.version)
+
+
+def _known(context: Context, tensor: Tensor | None) -> Array | None:
+    content = context.builder.content(tensor)
+    return content if content is not None and content.dtype != object else None
+
+
+RANDOM = (
+    "Bernoulli",
+    "Multinomial",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+)
+STANDARD: Mapping[str, Build] = dict.fromkeys(ON_HOST, _on_host)
