@@ -23,7 +23,7 @@ from compiler_core.graph import Graph
 from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_graph, schedule_of
 from compiler_core.target import Target
 from compiler_core.target_file import load_target
-from cost_model.analytic import graph_bound_cycles
+from cost_model.network_bound import network_bound_cycles
 from measure.pool import SerialPool
 from measure.simulator.device import SimulatedDevice
 from measure.simulator.program import simulate_program
@@ -159,7 +159,7 @@ def tuned(graph: Graph, target: Target, method: Method, seed: int, budget: int) 
         _side_by_side(search, planner, graph, target) if method.shares else (None, len(search.plan.groups))
     )
     found = min(found, shared or found)
-    bound = graph_bound_cycles(graph, target) / target.cycles_per_us
+    bound = network_bound_cycles(graph, target) / target.cycles_per_us
     return {
         "default_us": default,
         "tuned_us": found,

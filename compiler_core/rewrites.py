@@ -43,7 +43,7 @@ class Split:
         if AxisKind.SCAN in op.axis_kinds or any(access.is_data_dependent for access in op.operands):
             return f"a {op.kind} with a scan or data-dependent operands is not split"
         extent = op.extents[self.axis]
-        if self.parts < 2 or extent % self.parts:
+        if self.parts < 1 or extent % self.parts:
             return f"{extent} is not cut into {self.parts} equal parts"
         if op.row.contraction:
             for access in op.operands:
@@ -51,6 +51,11 @@ class Split:
                     if self.axis in expr.axes and (expr.projected_axis != self.axis or size != extent):
                         return f"axis {self.axis} is not a dim of {graph.name_of(access.value)}"
         return ""
+
+    def carried(self, op: Op) -> "Split":
+        """The same for an op of other extents: as many equal parts as there can be, no more than here."""
+        extent = op.extents[self.axis]
+        return replace(self, parts=max((n for n in range(1, self.parts + 1) if extent % n == 0), default=1))
 
     def form(self, graph: Graph, op: Op, first: int) -> Form:
         """Views where they are needed, the parts, and the op over them; new values from `first` on."""
@@ -142,6 +147,10 @@ class Unfold:
         if access.is_data_dependent or all(len(expr.terms) < 2 for expr in access.exprs):
             return f"operand {self.operand} of the {op.kind} slides no window"
         return ""
+
+    def carried(self, op: Op) -> "Unfold":
+        """The same for an op of other extents."""
+        return self
 
     def form(self, graph: Graph, op: Op, first: int) -> Form:
         """The windows, and the op that reads them; the value it adds is `first`."""

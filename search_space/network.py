@@ -5,8 +5,10 @@
     kernel_<16 hex>      '{"tile_0": 1, ...}' the Config of every kernel of that workload digest
     kernel_<16 hex>@24   '{"tile_0": 1, ...}' the same where it runs beside others on 24 cores
     layouts              "0:0.2.3.1|3:..."    the Layout of what an op makes; only where one has any
+    rewrites             "0:unfold.0|3:..."   the other form of an op; only where one has any
 
-Where values live follows from groups and order, so it is not written down.
+Groups and layouts count the ops of the network as rewritten, rewrites those of the network itself. Where
+values live follows from groups and order, so it is not written down.
 """
 
 import json
@@ -21,13 +23,14 @@ from compiler_core.fuse import Group
 from compiler_core.graph import Graph
 from compiler_core.layouts import Layout, layout_from, misplaced
 from compiler_core.pipeline import Plan, Seat, plan_groups, schedule_of
+from compiler_core.rewrites import Rewrites, places, rewrite_from, rewritten
 from compiler_core.schedule import CoreRange, Placed, Schedule, Stage
 from compiler_core.target import Target
 from compiler_core.workload import graph_digest, number_network
 from search_space.codec import tiling_of
 from search_space.knobs import Config
 
-GROUPS, LAYOUTS = "groups", "layouts"
+GROUPS, LAYOUTS, REWRITES = "groups", "layouts", "rewrites"
 _KERNEL = "kernel_"
 
 
@@ -55,6 +58,17 @@ class Numbered:
         """From an op of the network to its canonical number."""
         return {op: number for number, op in enumerate(self.ops)}
 
+    def under(self, rewrites: Rewrites) -> "Numbered":
+        """The same of the network as rewritten; `rewrites` by the network's own ops."""
+        if not rewrites:
+            return self
+        own = {self.number_of[op]: rewrite for op, rewrite in rewrites.items()}
+        forms = places(self.task.graph, own)
+        more = {op: len(forms[self.number_of[op]]) - 1 for op in rewrites}
+        first = [op + sum(added for before, added in more.items() if before < op) for op in self.ops]
+        ops = [at + step for at, form in zip(first, forms, strict=True) for step in range(len(form))]
+        return Numbered(NetworkTask(rewritten(self.task.graph, own)), tuple(ops))
+
 
 def numbered(graph: Graph) -> Numbered:
     """`graph` as a task. Ops that no output needs get no number."""
@@ -81,22 +95,26 @@ def network_config(
     """
     kernels = {_KERNEL + digest[:16]: chosen[digest].to_json() for digest in sorted(plan.regions)}
     seats = {_seat(seat): (beside or {})[seat].to_json() for seat in sorted(plan.seats)}
-    laid = layouts_text(plan, network.number_of)
-    layouts = [(LAYOUTS, laid)] if laid else []
-    stages = stages_text(plan, network.number_of)
-    return Config(((GROUPS, stages), *kernels.items(), *seats.items(), *layouts))
+    number_of = network.under(plan.graph.rewrites).number_of
+    stages, laid = stages_text(plan, number_of), layouts_text(plan, number_of)
+    forms = rewrites_text(plan.graph.rewrites, network.number_of)
+    extra = [(name, text) for name, text in ((LAYOUTS, laid), (REWRITES, forms)) if text]
+    return Config(((GROUPS, stages), *kernels.items(), *seats.items(), *extra))
 
 
 def network_schedule(task: NetworkTask, config: Config, target: Target) -> tuple[Plan, Schedule]:
     """What `config` means for the network of `task`: inverse of `network_config`, on canonical numbers.
 
-    ConfigError when a group is not one of this network, or a kernel has no Config.
+    The plan's graph is the network as rewritten. ConfigError when a group is not one of it, an op has no such
+    form, or a kernel has no Config.
     """
-    groups, stages = _stages_of(config, task.graph, target)
-    layouts = layouts_from(str(dict(config.items).get(LAYOUTS, "")), task.graph)
-    for what in misplaced(task.graph, layouts):
+    values = dict(config.items)
+    graph = rewritten(task.graph, rewrites_from(str(values.get(REWRITES, ""))))
+    groups, stages = _stages_of(config, graph, target)
+    layouts = layouts_from(str(values.get(LAYOUTS, "")), graph)
+    for what in misplaced(graph, layouts):
         raise ConfigError(f"the network's config is illegal: {what}")
-    plan = plan_groups(task.graph, groups, target, None, layouts, stages)
+    plan = plan_groups(graph, groups, target, None, layouts, stages)
     configs, beside = kernel_configs(config, plan), beside_configs(config, plan)
     return plan, schedule_of(
         plan,
@@ -176,6 +194,21 @@ def layouts_from(text: str, graph: Graph) -> Mapping[int, Layout]:
     except (ValueError, IndexError, RecordError):
         raise ConfigError(f"the network's config lists its layouts as {json.dumps(text)[:80]}") from None
     return layouts
+
+
+def rewrites_text(rewrites: Rewrites, number_of: Mapping[int, int] | None = None) -> str:
+    """Rewrites as text, by op: "0:unfold.0|3:split.2.16"."""
+    numbered = {op if number_of is None else number_of[op]: rewrite for op, rewrite in rewrites.items()}
+    return "|".join(f"{op}:{numbered[op]}" for op in sorted(numbered))
+
+
+def rewrites_from(text: str) -> Rewrites:
+    """Inverse of `rewrites_text`; ConfigError when it is none."""
+    try:
+        entries = [entry.split(":") for entry in text.split("|")] if text else []
+        return {int(op): rewrite_from(rewrite) for op, rewrite in entries}
+    except (ValueError, RecordError):
+        raise ConfigError(f"the network's config lists its rewrites as {json.dumps(text)[:80]}") from None
 
 
 def _stages_of(config: Config, graph: Graph, target: Target) -> tuple[tuple[Group, ...], Sequence[Stage]]:

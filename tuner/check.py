@@ -140,17 +140,21 @@ def check_network(session: Session, config: Config) -> Verification:
     on the values of the whole network. Raises VerifyError when a rule is broken or a value differs, which
     after the checks of the kernels would be a defect of ours.
     """
-    graph, target = session.graph, session.target
+    target = session.target
     plan, schedule = session.schedule_of(config)
-    program = compile_graph(graph, schedule, target, plan)
-    require_sound(graph, program, target)
-    inputs = random_inputs(graph, session.seed)
+    program = compile_graph(plan.graph, schedule, target, plan)
+    require_sound(plan.graph, program, target)
+    inputs = random_inputs(session.graph, session.seed)
     with np.errstate(all="ignore"):
-        return _compare(graph, program, inputs, session.seed)
+        expected = interpret(session.graph, inputs)
+        if plan.graph is not session.graph:
+            expected = {**interpret(plan.graph, inputs), **expected}
+        return _compare(plan.graph, program, inputs, expected, session.seed)
 
 
-def _compare(graph: Graph, program: Program, inputs: Mapping[int, Array], seed: int) -> Verification:
-    expected = interpret(graph, inputs)
+def _compare(
+    graph: Graph, program: Program, inputs: Mapping[int, Array], expected: Mapping[int, Array], seed: int
+) -> Verification:
     if graph.macs > MOST_MACS:
         _, chosen = sample_of(program, seed)
         for box, wanted in emulate_sample(graph, expected, chosen):

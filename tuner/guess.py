@@ -39,12 +39,13 @@ def cover_known(session: Session, *, explain: bool = False) -> list[Answer]:
     """
     groups = _cheapest_groups(session)
     planner = session.planner
+    graph = planner.start.graph
     analysed = {digest: task.regions for digest, task in planner.tasks.items()}
-    planner.plan = plan_groups(session.graph, groups, session.target, analysed)
+    planner.plan = plan_groups(graph, groups, session.target, analysed)
     answers = _ask(session, [task.workload for task in session.tasks], explain=explain)
     layouts = _recorded_layouts(session, answers)
     if layouts:
-        planner.plan = plan_groups(session.graph, groups, session.target, analysed, layouts)
+        planner.plan = plan_groups(graph, groups, session.target, analysed, layouts)
         answers = _ask(session, [task.workload for task in session.tasks], explain=explain)
     for task, answer in zip(session.tasks, answers, strict=True):
         if isinstance(answer, Hit):
@@ -69,7 +70,7 @@ def _recorded_layouts(session: Session, answers: Sequence[Answer]) -> Mapping[in
         for value in kernel.workload.graph.outputs
         if value in recorded.get(kernel.workload.digest, {})
     }
-    graph = session.graph
+    graph = session.plan.graph
     return {v: kept for v, kept in layouts.items() if may_be_laid_out(graph, v) and kept.fits(graph.shape(v))}
 
 
@@ -91,7 +92,8 @@ def _cheapest_groups(session: Session) -> tuple[Group, ...]:
     So a guess displaces records only where even the default promises to be faster. Where the plan was merged
     by price before, its groups are candidates too.
     """
-    graph, base = session.graph, session.planner.base
+    base = session.planner.start
+    graph = base.graph
     apart = plan_graph(graph, session.target, FusionPolicy(epilogues=False))
     levels = {**apart.levels, **base.levels}
     workloads = {
@@ -115,7 +117,7 @@ def _cheapest_groups(session: Session) -> tuple[Group, ...]:
         group: 0.0 if kernel is None else unknown_us.get(kernel.workload.digest, 0.0)  # 0 on the host
         for group, kernel in zip(base.groups, base.kernels, strict=True)
     }
-    if session.plan is not base:  # merged by price, with guesses of its own
+    if session.planner.grouping is not None:  # merged by price, with guesses of its own
         costs_us |= {
             group: session.planner.prices.priced(kernel.workload).guess_us
             for group, kernel in zip(session.plan.groups, session.plan.kernels, strict=True)

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from compiler_core.graph import Graph
 from compiler_core.pipeline import compile_graph
 from compiler_core.program import Program
 from db.lookup import Answer, Hit, Miss
@@ -118,7 +119,7 @@ def _predicted(miss: Miss, task: KernelTask) -> tuple[float | None, float | None
 
 @dataclass(frozen=True, eq=False)
 class Compiled:
-    """A Program, the session it was made in, and per workload digest where its Config came from.
+    """A Program of `graph`, the session it was made in, and per workload digest where its Config came from.
 
     Sources are `network` (the whole is known), `range` (a selector answers), `database` (measured as it is),
     `other-placement`, `guessed`.
@@ -127,6 +128,11 @@ class Compiled:
     session: Session
     program: Program
     sources: Mapping[str, str]
+
+    @property
+    def graph(self) -> Graph:
+        """The network as the Program computes it: perhaps with ops in other forms."""
+        return self.session.plan.graph
 
 
 def compile_known(
@@ -151,7 +157,7 @@ def compile_known(
     else:
         session.adopt(answer.config)
     plan, schedule = session.schedule_of(session.tuned_config)
-    program = compile_graph(session.graph, schedule, session.target, plan)
+    program = compile_graph(plan.graph, schedule, session.target, plan)
     sources = {digest: session.choices[digest].source for digest in plan.counts}
     if answer is not None:
         sources = dict.fromkeys(sources, "network" if best is not None else "range")

@@ -122,14 +122,14 @@ def objectives_of(settings: str) -> tuple[str, ...]:
 
 def _plans(session: Session) -> list[Plan]:
     """The plan of the answer and that of -O0; where memory counts, each in its order of least peak too."""
-    graph, target = session.graph, session.target
+    target, known = session.target, session.planner.prices.regions()
     plans = [session.plan, session.planner.base]
     if "memory" in session.objectives:
         for plan in tuple(plans):
-            order = least_peak(crossing_of(graph, plan.groups, target).kernels).order
+            order = least_peak(crossing_of(plan.graph, plan.groups, target).kernels).order
             groups = in_order(plan.groups, order)
-            plans.append(plan_groups(graph, groups, target, session.planner.prices.regions(), plan.layouts))
-    return list({plan.groups: plan for plan in plans}.values())
+            plans.append(plan_groups(plan.graph, groups, target, known, plan.layouts))
+    return list({(plan.groups, tuple(plan.graph.rewrites.items())): plan for plan in plans}.values())
 
 
 class _Kernels:

@@ -1,4 +1,4 @@
-"""The plan of a network: which ops run together, in which order; chosen anew whenever prices have changed."""
+"""The plan of a network: which ops run together, in which form and order; chosen anew as prices change."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,17 +10,28 @@ from optuna.samplers import TPESampler
 from compiler_core.fuse import Group
 from compiler_core.kernel_order import spilled_bytes
 from compiler_core.layouts import Layout
-from compiler_core.pipeline import Plan, plan_groups
+from compiler_core.pipeline import Plan, plan_graph, plan_groups
+from compiler_core.rewrites import Split, Unfold, rewritten
 from compiler_core.target import Target
 from compiler_core.workload import Level
+from search_space.network import rewrites_text
 from tuner.graph_knobs import GraphKnobs, ask_knobs, default_trial
 from tuner.grouping import Boundary, Grouping, as_they_are, merge_while_it_pays
 from tuner.layout_search import lay_out
 from tuner.prices import Prices
+from tuner.rewrite_search import Better, better_forms
 from tuner.tasks import KernelTask
 
 SWITCH = 0.995
 """A new plan must promise to take less than this share of the present one's time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Start:
+    """A network with some ops in other forms, before groups are merged: its -O0 plan, and how values lie."""
+
+    plan: Plan
+    layouts: Mapping[int, Layout]
 
 
 @dataclass
@@ -28,8 +39,9 @@ class Planner:
     """`base` is the -O0 plan; `plan` the cheapest known under `prices`, with the `grouping` it came from.
 
     Without `fuses` the base plan stays. `knobs` of the whole network are those of the lowest price among
-    `studied` trials, or as given without any. `layouts` of the values between kernels are chosen once, before
-    anything is measured: under others every kernel that touches them would be another kernel.
+    `studied` trials, or as given without any. Which ops have a `better` form, and the layouts of the values
+    between kernels, are found once, before anything is measured: under others every kernel that touches them
+    would be another kernel. Forms that turn out slower than hoped are given up all at once.
     """
 
     base: Plan
@@ -38,64 +50,93 @@ class Planner:
     plan: Plan = field(init=False)
     grouping: Grouping | None = None
     tasks: dict[str, KernelTask] = field(default_factory=dict)
-    layouts: Mapping[int, Layout] = field(default_factory=dict)
+    better: Mapping[int, Better] = field(default_factory=dict)
     fuses: bool = True
     knobs: GraphKnobs = field(default_factory=GraphKnobs)
     studied: int = 0
+    _starts: dict[str, Start] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.plan = self.base
 
-    @property
-    def levels(self) -> Mapping[int, Level]:
-        """Where values live when a group is priced: as in the present plan, inner values as at -O0."""
-        return {**self.base.levels, **self.plan.levels}
-
     def boundaries(self) -> tuple[Boundary, ...]:
         """Why neighbouring groups of the present plan are not one kernel."""
-        return as_they_are(self.base.graph, self.plan.groups, self.price).boundaries
+        return as_they_are(self.plan.graph, self.plan.groups, self.price).boundaries
 
     def replan(self) -> Plan:
         """Merge groups under today's prices; keep the present plan where nothing promises to be faster."""
         if not self.fuses:
             return self.plan
-        graph, levels = self.base.graph, self.levels
         if self.grouping is None:
-            self.layouts = lay_out(
-                graph, self.base.groups, lambda group, laid: self.prices.of(graph, group, levels, laid)
+            self.better = better_forms(
+                self.base, self.target, lambda plan, group: self.prices.of(plan.graph, group, plan.levels, {})
             )
             self.knobs = self._studied()
-        price = partial(self.prices.of, graph, levels=levels, layouts=self.layouts)
-        grouping = self._merged(self.knobs)
-        present_us = sum(map(price, self.plan.groups))
+        choices = dict.fromkeys((self.knobs, self.knobs.without_forms()))
+        merged = [(self._merged(knobs), knobs) for knobs in choices if knobs is self.knobs or self.better]
+        grouping, knobs = min(merged, key=lambda pair: pair[0].price_us)
+        present_us = sum(map(self.price, self.plan.groups))
         if self.grouping is None or grouping.price_us < SWITCH * present_us:
-            self.grouping = grouping
-            self.plan = self._planned(grouping, self.knobs)
+            self.grouping, self.knobs = grouping, knobs
+            self.plan = self._planned(grouping, knobs)
         return self.plan
 
+    @property
+    def start(self) -> Plan:
+        """The -O0 plan of the network in the forms that the present plan was merged from."""
+        return self.base if self.grouping is None else self._start(self.knobs).plan
+
+    @property
+    def levels(self) -> Mapping[int, Level]:
+        """Where values live in the present plan; those inside its kernels as at -O0."""
+        return {**self.base.levels, **self.plan.levels}
+
+    def _start(self, knobs: GraphKnobs) -> Start:
+        forms = {at: found.rewrite for at, found in self.better.items() if knobs.takes(found.rewrite)}
+        name = rewrites_text(forms)
+        if name not in self._starts:
+            plan = plan_graph(rewritten(self.base.graph, forms), self.target) if forms else self.base
+            laid = lay_out(
+                plan.graph,
+                plan.groups,
+                lambda group, layouts: self.prices.of(plan.graph, group, plan.levels, layouts),
+            )
+            self._starts[name] = Start(plan, laid)
+        return self._starts[name]
+
+    def _levels(self, start: Plan) -> Mapping[int, Level]:
+        """Where values live when merging begins: as in the present plan, if that is of the same network."""
+        same = self.plan.graph.rewrites == start.graph.rewrites
+        return {**start.levels, **self.plan.levels} if same else start.levels
+
     def _merged(self, knobs: GraphKnobs) -> Grouping:
-        price = partial(self.prices.of, self.base.graph, levels=self.levels, layouts=self.layouts)
-        return merge_while_it_pays(self.base.graph, knobs.start(self.base), price, knobs.most_ops)
+        start = self._start(knobs)
+        graph, levels = start.plan.graph, self._levels(start.plan)
+        price = partial(self.prices.of, graph, levels=levels, layouts=start.layouts)
+        return merge_while_it_pays(graph, knobs.start(start.plan), price, knobs.most_ops)
 
     def _planned(self, grouping: Grouping, knobs: GraphKnobs) -> Plan:
-        groups = knobs.ordered(self.base, grouping.groups, self.target)
-        return plan_groups(self.base.graph, groups, self.target, self.prices.regions(), self.layouts)
+        start = self._start(knobs)
+        groups = knobs.ordered(start.plan, grouping.groups, self.target)
+        return plan_groups(start.plan.graph, groups, self.target, self.prices.regions(), start.layouts)
 
     def _studied(self) -> GraphKnobs:
         """The knobs of the network that promises to be fastest among `studied`, the present ones first."""
         if not self.studied:
             return self.knobs
-        graph = self.base.graph
-        spills = spilled_bytes(graph, self.base.groups, self.target) > 0
+        spills = spilled_bytes(self.base.graph, self.base.groups, self.target) > 0
+        forms = {type(found.rewrite) for found in self.better.values()}
         optuna.logging.set_verbosity(optuna.logging.WARNING)
         study = optuna.create_study(sampler=TPESampler(seed=self.prices.seed))
         study.enqueue_trial(default_trial())
         best: tuple[float, GraphKnobs] | None = None
         for _ in range(self.studied):
             trial = study.ask()
-            knobs = ask_knobs(trial, spills=spills)
+            knobs = ask_knobs(trial, spills=spills, splits=Split in forms, unfolds=Unfold in forms)
             plan = self._planned(self._merged(knobs), knobs)
-            promised = sum(self.prices.of(graph, group, plan.levels, plan.layouts) for group in plan.groups)
+            promised = sum(
+                self.prices.of(plan.graph, group, plan.levels, plan.layouts) for group in plan.groups
+            )
             study.tell(trial, promised)
             if best is None or promised < best[0]:
                 best = promised, knobs
@@ -104,11 +145,11 @@ class Planner:
 
     def price(self, group: Group) -> float:
         """Microseconds of a group as one kernel, operands as in the present plan; 0 for a host op."""
-        return self.prices.of(self.base.graph, group, self.levels, self.plan.layouts)
+        return self.prices.of(self.plan.graph, group, self.levels, self.plan.layouts)
 
     def is_measured(self, group: Group) -> bool:
         """Whether this run measured a group as one kernel, operands as in the present plan."""
-        return self.prices.is_measured(self.base.graph, group, self.levels, self.plan.layouts)
+        return self.prices.is_measured(self.plan.graph, group, self.levels, self.plan.layouts)
 
     def tasks_of(self, plan: Plan) -> tuple[KernelTask, ...]:
         """A task per distinct kernel of `plan`, in order of first use; the same objects at every call."""

@@ -77,8 +77,8 @@ def profile(
     if "://" not in str(database) and not Path(database).exists():
         return _default_profile(model, target, dims)
     compiled = compile_known(model, target, objective=objective, dims=dims, database=database)
-    session = compiled.session
-    graph, chip = session.graph, session.target
+    session, graph = compiled.session, compiled.graph
+    chip = session.target
     timing = simulate_program(compiled.program, graph, chip)
     sources = Counter(compiled.sources.values())
     return Profile(session.model.name, graph, chip, compiled.program, timing, sources)

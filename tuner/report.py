@@ -83,6 +83,19 @@ class GroupReport:
 
 
 @dataclass(frozen=True)
+class RewriteReport:
+    """An op that the answer computes in another form: the value it makes, and what drafts promised of it.
+
+    `why` is empty where this run did not weigh the form.
+    """
+
+    value: str
+    op: str
+    form: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
 class FrontPoint:
     """One Program of a front: its figures, how many kernels it has, and the network's Config."""
 
@@ -122,6 +135,7 @@ class Report:
     cache_hits: int
     kernels: tuple[KernelReport, ...]
     groups: tuple[GroupReport, ...]
+    rewrites: tuple[RewriteReport, ...]
     host_ops: tuple[Mapping[str, Any], ...]
     stop_reason: str
     regret_estimate: float | None
@@ -155,6 +169,7 @@ class Report:
             "groups": [
                 {**vars(group), "ops": list(group.ops), "apart": list(group.apart)} for group in self.groups
             ],
+            "rewrites": [vars(rewrite) for rewrite in self.rewrites],
             "host_ops": list(self.host_ops),
             "stop_reason": self.stop_reason,
             "regret_estimate": self.regret_estimate,

@@ -15,12 +15,14 @@ from compiler_core.graph_json import graph_from_json, workload_from_json
 from compiler_core.interpret import interpret
 from compiler_core.pipeline import compile_graph
 from compiler_core.regions import Regions
+from compiler_core.rewrites import rewritten
 from compiler_core.target import Target
 from compiler_core.target_file import load_target, target_text
 from compiler_core.toolchain import TOOLCHAIN
 from compiler_core.verify import require_sound
 from compiler_core.workload import Workload
-from cost_model.analytic import KernelModel, graph_bound_cycles
+from cost_model.analytic import KernelModel
+from cost_model.network_bound import network_bound_cycles
 from db.near import parse_json
 from db.records import (
     NewRun,
@@ -200,14 +202,14 @@ def _prepared(row: TrialRow, workload: WorkloadRow, chip: Target, seed: int) -> 
     network = NetworkTask(graph_from_json(body))
     _require(network.digest == workload.digest, "its network does not have the digest it came under")
     verification = _checked_network(network, config, chip, seed)
-    bound_us = graph_bound_cycles(network.graph, chip) / chip.cycles_per_us
+    bound_us = network_bound_cycles(network.graph, chip) / chip.cycles_per_us
     return _Claim(row, network, NETWORK_SPACE, bound_us, verification)
 
 
 def _checked_network(network: NetworkTask, config: Config, chip: Target, seed: int) -> Verification:
     plan, schedule = network_schedule(network, config, chip)
-    program = compile_graph(network.graph, schedule, chip, plan)
-    require_sound(network.graph, program, chip)
+    program = compile_graph(plan.graph, schedule, chip, plan)
+    require_sound(plan.graph, program, chip)
     if network.graph.macs > MOST_MACS:
         for regions, kernel_config in _kernels(network, config, chip):
             objection = KernelCheck(regions, chip, seed).objection(kernel_config)
@@ -215,7 +217,8 @@ def _checked_network(network: NetworkTask, config: Config, chip: Target, seed: i
         return Verification.SAMPLED
     graph = _with_weights(network.graph, seed)
     inputs = random_inputs(graph, seed)
-    expected, got = interpret(graph, inputs), emulate(graph, program, inputs)
+    expected = interpret(graph, inputs)
+    got = emulate(rewritten(graph, plan.graph.rewrites), program, inputs)
     for value in graph.outputs:
         agrees = value not in got or close(got[value], expected[value])
         _require(agrees, f"its program computes another output {graph.outputs.index(value)}")

@@ -18,7 +18,8 @@ from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_g
 from compiler_core.program import Program
 from compiler_core.target import Target
 from compiler_core.target_file import load_target, parse_target
-from cost_model.analytic import KernelModel, graph_bound_cycles
+from cost_model.analytic import KernelModel
+from cost_model.network_bound import network_bound_cycles
 from db.near import parse_json
 from db.records import Best, Key, Objective, RunRow, TrialRow, WorkloadKind
 from db.repository import Repository
@@ -124,7 +125,7 @@ def _told(
     counts = Counter(kernel.workload.digest for kernel in plan.kernels if kernel is not None)
     bests = repository.best_many(list(counts), chip.digest, toolchain, objective)
     kernels = _kernels(plan, chip, counts, bests, trials)
-    bound_us = graph_bound_cycles(network.graph, chip) / chip.cycles_per_us
+    bound_us = network_bound_cycles(network.graph, chip) / chip.cycles_per_us
     measured = [row for row in trials if row.key.workload_digest == network.digest]
     default_us = measured[0].trial.measurement.latency_us if measured else None
     tuned_us = None if best is None else best.latency_us
@@ -140,6 +141,10 @@ def _told(
         "bound": {"latency_us": bound_us},
         "speedup": default_us / tuned_us if default_us and tuned_us else None,
         "gap": {"ratio": tuned_us / bound_us if tuned_us and bound_us else None},
+        "rewrites": [
+            {"value": plan.graph.name_of(op.result), "op": op.kind, "form": str(rewrite), "why": ""}
+            for op, rewrite in ((network.graph.ops[at], each) for at, each in plan.graph.rewrites.items())
+        ],
         "host_ops": [
             {"node": "", "op_type": dict(op.attributes).get("function", "")}
             for op in network.graph.ops
@@ -185,8 +190,8 @@ def _program(graph: Graph, network: NetworkTask, best: Best | None, chip: Target
         schedule = default_schedule(plan, chip)
     else:
         plan, schedule = network_schedule(network, best.config, chip)
-        plan = replace(plan, graph=graph)
-    return plan, compile_graph(graph, schedule, chip, plan)
+        plan = replace(plan, graph=replace(plan.graph, names=graph.names))
+    return plan, compile_graph(plan.graph, schedule, chip, plan)
 
 
 def _kernels(

@@ -10,10 +10,11 @@ from compiler_core.errors import UsageError
 from compiler_core.graph import Graph
 from compiler_core.onnx_import.importer import ImportedModel, import_model
 from compiler_core.pipeline import Plan, Seat, plan_graph, plan_groups
+from compiler_core.rewrites import rewritten
 from compiler_core.schedule import Schedule, Stage
 from compiler_core.target import Target
 from compiler_core.target_file import load_target, target_text
-from cost_model.analytic import graph_bound_cycles
+from cost_model.network_bound import network_bound_cycles
 from db.records import Best, Objective
 from db.repository import Repository
 from db.runs import Guard
@@ -78,7 +79,7 @@ class Session:
 
     @property
     def graph(self) -> Graph:
-        """The network."""
+        """The network as imported; that of a plan may have ops in other forms."""
         return self.planner.base.graph
 
     @property
@@ -141,7 +142,7 @@ class Session:
     @cached_property
     def bound_us(self) -> float:
         """A latency no schedule of the network beats."""
-        return graph_bound_cycles(self.graph, self.target) / self.target.cycles_per_us
+        return network_bound_cycles(self.graph, self.target) / self.target.cycles_per_us
 
     @property
     def tuned_config(self) -> Config:
@@ -176,16 +177,15 @@ class Session:
         return network_config(base, defaults, self.network)
 
     def schedule_of(self, config: Config) -> tuple[Plan, Schedule]:
-        """What a Config of the network means, in the model's own numbers."""
+        """What a Config of the network means, in the model's numbers: a plan of the network as rewritten."""
         there, canonical = network_schedule(self.network.task, config, self.target)
-        groups = tuple(tuple(sorted(self.network.ops[op] for op in group)) for group in canonical.groups)
-        producer = self.network.task.graph.producer
-        laid = {
-            self.graph.ops[self.network.ops[producer[value]]].result: layout
-            for value, layout in there.layouts.items()
-        }
+        rewrites = {self.network.ops[op]: rewrite for op, rewrite in there.graph.rewrites.items()}
+        graph, ops = rewritten(self.graph, rewrites), self.network.under(rewrites).ops
+        groups = tuple(tuple(sorted(ops[op] for op in group)) for group in canonical.groups)
+        producer = there.graph.producer
+        laid = {graph.ops[ops[producer[value]]].result: layout for value, layout in there.layouts.items()}
         known, stages = self.planner.prices.regions(), there.stages
-        plan = plan_groups(self.graph, groups, self.target, known, laid, stages)
+        plan = plan_groups(graph, groups, self.target, known, laid, stages)
         return plan, replace(canonical, groups=groups, levels=plan.levels, layouts=plan.layouts)
 
 

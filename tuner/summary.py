@@ -3,7 +3,7 @@
 from compiler_core.onnx_import.host_work import host_work
 from tuner.gap import explain_gap
 from tuner.grouping import Boundary
-from tuner.report import Figures, FrontPoint, GroupReport, KernelReport, Outcome, Report
+from tuner.report import Figures, FrontPoint, GroupReport, KernelReport, Outcome, Report, RewriteReport
 from tuner.session import Session
 from tuner.stopping import StopReason
 from tuner.tasks import KernelTask
@@ -34,6 +34,7 @@ def summarise(
         cache_hits=sum(kernel.source == "database" for kernel in kernels),
         kernels=kernels,
         groups=_groups(session),
+        rewrites=_rewrites(session),
         host_ops=tuple(vars(work) for work in host_work(session.graph, session.model.host_ops)),
         stop_reason=str(reason),
         regret_estimate=session.regret,
@@ -69,7 +70,7 @@ def _groups(session: Session) -> tuple[GroupReport, ...]:
     return tuple(
         GroupReport(
             None if kernel is None else kernel.workload.digest,
-            tuple(session.graph.ops[at].kind for at in group),
+            tuple(plan.graph.ops[at].kind for at in group),
             plan.stage_of[position],
             cores[position],
             () if kernel is None else kernel.workload.placement[len(kernel.workload.graph.inputs) :],
@@ -77,6 +78,18 @@ def _groups(session: Session) -> tuple[GroupReport, ...]:
         )
         for position, (group, kernel) in enumerate(zip(plan.groups, plan.kernels, strict=True))
     )
+
+
+def _rewrites(session: Session) -> tuple[RewriteReport, ...]:
+    """The ops in other forms, with what was expected of these where this run weighed them."""
+    graph, better = session.graph, session.planner.better
+    told = []
+    for at, rewrite in session.plan.graph.rewrites.items():
+        op, found, why = graph.ops[at], better.get(at), ""
+        if found is not None and found.rewrite == rewrite:
+            why = f"expected {found.form_us:.2f} us so, {found.own_us:.2f} as it was"
+        told.append(RewriteReport(graph.name_of(op.result), op.kind, str(rewrite), why))
+    return tuple(told)
 
 
 def _why_apart(session: Session, boundary: Boundary) -> str:

@@ -15,6 +15,7 @@ from compiler_core.graph import Graph
 from compiler_core.ops import AxisKind
 from compiler_core.pipeline import Seat, plan_groups
 from compiler_core.regions import Regions
+from compiler_core.rewrites import rewritten
 from compiler_core.schedule import Tiling
 from compiler_core.target import Target
 from search_space.codec import config_of, tiling_of
@@ -22,11 +23,14 @@ from search_space.knobs import Config
 from search_space.network import (
     GROUPS,
     LAYOUTS,
+    REWRITES,
     beside_configs,
     kernel_configs,
     layouts_from,
     layouts_text,
     network_config,
+    rewrites_from,
+    rewrites_text,
     stages_from,
     stages_text,
 )
@@ -46,6 +50,7 @@ def portable(session: Session, config: Config) -> Config:
     plan, _ = session.schedule_of(config)
     configs, beside = kernel_configs(config, plan), beside_configs(config, plan)
     items = [(_OPS, _alike(session.graph)), (GROUPS, stages_text(plan)), (LAYOUTS, layouts_text(plan))]
+    items.append((REWRITES, rewrites_text(plan.graph.rewrites)))
     for stage in plan.stages:
         for group, cores in ((placed.group, placed.cores.count) for placed in stage):
             if (kernel := plan.kernels[group]) is None:
@@ -67,14 +72,17 @@ def _alike(graph: Graph) -> str:
 def carried(config: Config, session: Session) -> Config:
     """What a `portable` Config says for a session's network, which differs from its own in extents only.
 
-    ConfigError where the network has other ops or kernels than the one it was made for.
+    ConfigError where the network has other ops or kernels than the one it was made for, or an op that has no
+    such form at this size.
     """
     values = dict(config.items)
     if values.get(_OPS) != _alike(session.graph):
         raise ConfigError("the network has other ops at this size than where it was tuned")
     target = session.target
     groups, stages = stages_from(str(values[GROUPS]), target)
-    graph = session.graph
+    forms = rewrites_from(str(values.get(REWRITES, "")))
+    forms = {op: rewrite.carried(session.graph.ops[op]) for op, rewrite in forms.items()}
+    graph = rewritten(session.graph, forms)
     laid = layouts_from(str(values.get(LAYOUTS, "")), graph)
     laid = {value: layout for value, layout in laid.items() if layout.fits(graph.shape(value))}
     plan = plan_groups(graph, groups, target, None, laid, stages)

@@ -85,7 +85,7 @@ def verify(
         raise UsageError(f"--dtype {dtype!r} is unknown; choose model or target")
     compiled = compile_known(model, target, objective=objective, dims=dims, database=database)
     session = compiled.session
-    graph = session.graph
+    graph = compiled.graph
     require_sound(graph, compiled.program, session.target)
     rng = np.random.default_rng(seed)
     feeds = {

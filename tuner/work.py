@@ -60,7 +60,7 @@ class Tuning:
             dims=request.dims,
             database=self.url,
         )
-        program = program_to_json(compiled.program, compiled.session.graph.names)
+        program = program_to_json(compiled.program, compiled.graph.names)
         pictures = pictures_of(compiled)
         compiled.session.book.repository.database.close()
         return {

@@ -37,7 +37,7 @@ def compile_model(
     from tuner.known import compile_known
 
     compiled = compile_known(model, target, objective=objective, dims=read_dims(dim), database=database)
-    graph = compiled.session.graph
+    graph = compiled.graph
     require_sound(graph, compiled.program, compiled.session.target)
     write_json(program_to_json(compiled.program, graph.names), str(output))
     sources = Counter(compiled.sources.values())

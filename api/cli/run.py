@@ -187,6 +187,7 @@ def as_text(report: "Report") -> str:
             f"{''.join(f' ! {why}' for why in group.apart)}"
             for at, group in enumerate(report.groups)
         ]
+    lines += [f"form       {each.op} {each.value} as {each.form}   {each.why}" for each in report.rewrites]
     if report.front:
         lines.append(f"front      {report.objective}")
         lines += [f"  {_figures_text(point.figures)}   {point.kernels} kernels" for point in report.front]

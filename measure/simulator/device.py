@@ -59,10 +59,10 @@ class SimulatedDevice:
     def _measure_network(self, task: NetworkTask, config: Config) -> Measurement:
         try:
             plan, schedule = network_schedule(task, config, self.target)
-            program = compile_graph(task.graph, schedule, self.target, plan)
+            program = compile_graph(plan.graph, schedule, self.target, plan)
         except ConfigError as error:
             return failure(Status.INVALID, str(error))
-        return self.run(program, task.graph)
+        return self.run(program, plan.graph)
 
     @property
     def _chip(self) -> Target:

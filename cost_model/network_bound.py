@@ -1,0 +1,51 @@
+"""The bound of a network in whatever forms its ops are (compiler_core/rewrites.py).
+
+A contraction counts as the cheapest of its forms, and what a form needs besides it - windows to write out,
+parts to add up - as nothing: each only adds work.
+"""
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+from compiler_core.graph import Graph
+from compiler_core.rewrites import Rewrite, Split, Unfold
+from compiler_core.target import Target
+from compiler_core.units import BATCH, matrix_table
+from cost_model.analytic import graph_work, op_work
+
+Work = tuple[float, float]
+"""Cycles on the matrix and on the vector unit."""
+
+
+def network_bound_cycles(graph: Graph, target: Target) -> float:
+    """A time no schedule of this network in any of its forms beats, in cycles."""
+    units = tuple(unit for at in range(len(graph.ops)) for unit in _least(graph, at, target))
+    return replace(graph_work(graph, target), units=units).bound_cycles(target)
+
+
+def contraction_work(graph: Graph, at: int, rewrite: Rewrite, target: Target) -> Work:
+    """The least work of the contraction in another form of op `at`, which is one."""
+    op = graph.ops[at]
+    types, form = rewrite.form(graph, op, len(graph.values))
+    grown = replace(graph, values=(*graph.values, *types))
+    ((matrix, vector),) = (op_work(grown, each, target).units[0] for each in form if each.row.contraction)
+    return matrix, vector
+
+
+def _least(graph: Graph, at: int, target: Target) -> Iterator[Work]:
+    """The work of an op in the form that is best for each unit; nothing for an op without any."""
+    for matrix, vector in op_work(graph, graph.ops[at], target).units:
+        forms = [contraction_work(graph, at, rewrite, target) for rewrite in _forms(graph, at, target)]
+        yield min([matrix, *(form[0] for form in forms)]), min([vector, *(form[1] for form in forms)])
+
+
+def _forms(graph: Graph, at: int, target: Target) -> Iterator[Rewrite]:
+    """The forms of a contraction that may take a matrix unit less than its own."""
+    op = graph.ops[at]
+    if not op.row.contraction:
+        return
+    stored = target.storage_dtype(graph.values[op.operands[0].value].dtype)
+    batches = (matrix_table(target, stored)[:, BATCH] > 1).any()  # parts may fill what a batch fills
+    tried: list[Rewrite] = [Unfold(operand) for operand in range(len(op.operands))]
+    tried += [Split(axis, n) for axis in op.reduction_axes if batches for n in range(2, op.extents[axis] + 1)]
+    yield from (rewrite for rewrite in tried if not rewrite.objection(graph, op))
