@@ -18,7 +18,7 @@ from compiler_core.target import Dma, Memory, Overheads, Target
 from compiler_core.workload import Level, kernel_of
 from measure.simulator.kernel import simulate_kernel
 from measure.simulator.layout import LOAD, STORE, VECTOR
-from measure.simulator.program import simulate_program
+from measure.simulator.program import free_llb_bytes, simulate_program
 from tests.targets import small_target
 
 F16 = DType.F16
@@ -147,6 +147,23 @@ def test_a_barrier_between_two_stages() -> None:
     assert [s.start_cycle for s in timing.stages] == [0, stage]
 
 
+def test_a_stage_has_the_room_that_no_value_takes_which_is_alive() -> None:
+    """Three kernels in a row: what the first made is gone when the third runs."""
+    target = plain_chip()
+    shape = (2, POINTS)
+    ops = tuple(
+        Op("relu", shape, (AxisKind.PARALLEL,) * 2, (Access(at, (axis_index(0), axis_index(1))),), at + 1)
+        for at in range(3)
+    )
+    graph = Graph((TensorType(shape, F16),) * 4, ops, (0,), (3,))
+    plan = plan_groups(graph, [(0,), (1,), (2,)], target)
+    schedule = schedule_of(plan, dict.fromkeys(plan.regions, (Tiling((1, POINTS), (), (0, 1)), 1)))
+    program = compile_graph(graph, schedule, target, plan)
+    value = 2 * POINTS * 2
+    assert program.llb_bytes == 2 * value
+    assert free_llb_bytes(program, graph, target) == [target.llb_bytes - n * value for n in (1, 2, 1)]
+
+
 def test_kernels_side_by_side_share_the_port() -> None:
     """Two independent rows on a core each: both load at half speed, both store at half speed."""
     target = plain_chip(cores=2, port=64.0)
@@ -160,3 +177,40 @@ def test_kernels_side_by_side_share_the_port() -> None:
     schedule = Schedule(plan.groups, (stage,), (tiling, tiling), plan.levels)
     timing = simulate_program(compile_graph(graph, schedule, target, plan), graph, target)
     assert timing.cycles == 2 * LOADING + COMPUTING + 2 * STORING
+
+
+def test_two_tiles_in_flight_hide_what_stands_between_two_products() -> None:
+    """relu(x @ w) @ v on one core in four tiles: with two in flight the matrix unit waits for one relu, not for
+    four: the second tile's first product needs the room of the first's.
+    """
+    parallel, folded = (AxisKind.PARALLEL,) * 2, AxisKind.REDUCTION
+
+    def product(left: int, right: int, result: int, columns: int, depth: int) -> Op:
+        operands = (
+            Access(left, (axis_index(0), axis_index(2))),
+            Access(right, (axis_index(2), axis_index(1))),
+        )
+        return Op("contract", (24, columns, depth), (*parallel, folded), operands, result)
+
+    shapes = ((24, 512), (512, 64), (64, 512), (24, 64), (24, 64), (24, 512))
+    relu = Op("relu", (24, 64), parallel, (Access(3, (axis_index(0), axis_index(1))),), 4)
+    graph = Graph(
+        tuple(TensorType(shape, F16) for shape in shapes),
+        (product(0, 1, 3, 64, 512), relu, product(4, 2, 5, 512, 64)),
+        (0, 1, 2),
+        (5,),
+    )
+    regions = Regions(kernel_of(graph, [0, 1, 2], {}).workload)
+    target = replace(plain_chip(), dma=Dma(float(1 << 20), 0, 1 << 20))
+    one, two = (
+        simulate_kernel(
+            lower_kernel(regions, Tiling((6, 512), (64,), (0, 1), 2, 2, 2, tiles), 1, target), target
+        )
+        for tiles in (1, 2)
+    )
+    relus, products = two.busy_by_engine["vector"], two.busy_by_engine["matrix"]
+    assert 0 < relus < products / 2
+    assert one.stalls_by_cause["vector"] == relus
+    assert two.stalls_by_cause["vector"] == 0
+    assert two.stalls_by_cause["slot"] == relus // 4
+    assert one.cycles - two.cycles == 3 * relus // 4
