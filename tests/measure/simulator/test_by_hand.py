@@ -180,8 +180,8 @@ def test_kernels_side_by_side_share_the_port() -> None:
 
 
 def test_two_tiles_in_flight_hide_what_stands_between_two_products() -> None:
-    """relu(x @ w) @ v on one core in four tiles: with two in flight the matrix unit waits for one relu, not for
-    four: the second tile's first product needs the room of the first's.
+    """relu(x @ w) @ v on one core in four tiles: with two in flight the matrix unit waits for one relu,
+    because the second tile's first product needs the room of the first's.
     """
     parallel, folded = (AxisKind.PARALLEL,) * 2, AxisKind.REDUCTION
 
