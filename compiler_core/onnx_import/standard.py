@@ -5,11 +5,12 @@ functions. What it defines by words alone and real networks use runs on the host
 implementation (reference_ops.py).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import onnx
-from onnx import AttributeProto, defs, helper, numpy_helper, shape_inference
+from onnx import AttributeProto, checker, defs, helper, numpy_helper, shape_inference
 
 from compiler_core.dims import Dim, product_of
 from compiler_core.errors import ModelError
@@ -41,10 +42,20 @@ def function_of(node: Node, inputs: Inputs) -> tuple[onnx.FunctionProto, dict[st
     if not known:
         return None
     given = [types[name].SerializeToString() if name else b"" for name in proto.input]
-    text = schema.get_context_dependent_function_with_opset_version(
-        max(known), proto.SerializeToString(), given
-    )
+    with _refusals():
+        text = schema.get_context_dependent_function_with_opset_version(
+            max(known), proto.SerializeToString(), given
+        )
     return onnx.FunctionProto.FromString(text), defaults
+
+
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """What the standard's own code refuses is the model's fault."""
+    try:
+        yield
+    except (checker.ValidationError, shape_inference.InferenceError, RuntimeError, ValueError) as error:
+        raise ModelError(f"its operands do not fit: {' '.join(str(error).split())[:200]}") from error
 
 
 def _schema(node: Node) -> Any:
@@ -86,12 +97,10 @@ def _on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     )
     contents = {f"i{at}": _known(context, tensor) for at, tensor in enumerate(inputs)}
     data = {name: numpy_helper.from_array(array) for name, array in contents.items() if array is not None}
-    try:
+    with _refusals():
         found = shape_inference.infer_node_outputs(
             schema, proto, types, data, opset_imports=[helper.make_opsetid(node.domain, node.version)]
         )
-    except (shape_inference.InferenceError, RuntimeError, ValueError) as error:
-        raise ModelError(f"its operands do not fit: {' '.join(str(error).split())[:200]}") from error
     symbols = {name: dim for dim, name in names.items()}
     results = []
     for at, name in enumerate(proto.output):

@@ -80,6 +80,13 @@ def test_grid_sample_by_its_names_before_opset_20(tmp_path: Path) -> None:
     assert differences(saved(made, tmp_path), made, feeds)[0].error <= 1e-5
 
 
+def test_operands_of_types_that_an_operator_does_not_take_are_refused(tmp_path: Path) -> None:
+    inputs = [value("x", [1, 2, 5, 5]), value("grid", [1, 3, 3, 2], onnx.TensorProto.INT8)]
+    made = model([node("GridSample", "x grid", "y")], inputs, ["y"], {})
+    with pytest.raises(ModelError, match=r"\(GridSample\): its operands do not fit: grid"):
+        import_model(saved(made, tmp_path))
+
+
 def _imported(made: onnx.ModelProto, given: dict[str, Any], path: Path) -> ImportedModel:
     """The case as it is, or with sizes, axes, scales and the like as constants, as in real networks."""
     path.write_bytes(made.SerializeToString())
