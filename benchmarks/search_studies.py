@@ -41,10 +41,14 @@ def warm_records(case: Case) -> Records:
 
 
 def unseen_records(case: Case) -> Records:
-    """Records of the kernel and its siblings on all other targets, each on its own chip of that number."""
+    """Records of the kernel and its siblings on all other targets, each on its own chip of that number.
+
+    Where no tile of a kernel fits a target there is nothing to record.
+    """
     others = dict.fromkeys(other.target for other in CASES if other.target != case.target)
+    problems = [(target, task.problem()) for target in others for task in case.tasks_on(target)]
     return tuple(
-        _searched(target, case.chip, task.problem()) for target in others for task in case.tasks_on(target)
+        _searched(target, case.chip, problem) for target, problem in problems if len(problem.climbed)
     )
 
 

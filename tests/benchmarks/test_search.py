@@ -228,6 +228,15 @@ def test_the_studies_answer_for_their_figures(monkeypatch: pytest.MonkeyPatch) -
     assert json.loads(json.dumps(found, allow_nan=False)) == found
 
 
+def test_a_target_that_a_kernel_does_not_fit_has_no_records_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(search_studies, "RECORDED", 1)
+    monkeypatch.setattr(search_studies, "_SEARCHED", {})
+    case = next(case for case in CASES if case.key == "ascend910/bert_base_attention")
+    records = search_studies.unseen_records(case)
+    assert 0 < len(records) < 3 * len(case.tasks_on(case.target))
+    assert all(len(each.latency_log) for each in records)
+
+
 def test_curves_are_drawn(tmp_path: Path, files: tuple[Path, Path]) -> None:
     table, space = files
     bench_search([table], space, quick=True, seeds=1, methods=("random",), curves=tmp_path, say=quiet)
