@@ -81,9 +81,6 @@ class Loop:
             for dim, (left, right) in enumerate(zip(old.shape, new.shape, strict=True)):
                 if (at, dim) not in self.growing:
                     builder.equal(left, right, "extents that a loop carries from step to step")
-        growing = symbols_in(self.state[at].shape[dim] for at, dim in self.growing)
-        if any(symbols_in(tensor.shape) & growing for tensor in collected):
-            raise ModelError("what a loop collects changes its shape from step to step")
         ops = builder.ops[self.outside[0] :]
         del builder.ops[self.outside[0] :]
         outputs = [tensor.value for tensor in (*after, *collected)]

@@ -1,0 +1,42 @@
+"""Operators without a builder of their own: by their function, or on the host by the standard's reference."""
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+
+from compiler_core.errors import ModelError
+from compiler_core.onnx_import.importer import import_model
+from tests.compiler_core.onnx_import.against_onnxruntime import differences
+from tests.onnx_models import model, node, reals, saved, value
+
+
+def test_a_loss_is_inlined_by_its_function(tmp_path: Path) -> None:
+    inputs = [value("scores", ["batch", 5]), value("labels", ["batch"], onnx.TensorProto.INT64)]
+    made = model([node("SoftmaxCrossEntropyLoss", "scores labels", "y")], inputs, ["y"], {})
+    path = saved(made, tmp_path)
+    assert not import_model(path).host_ops
+    feeds = {"scores": reals(1, 4, 5), "labels": np.array([0, 3, 2, 4])}
+    assert differences(path, made, feeds)[0].error <= 1e-5
+
+
+def test_random_numbers_are_refused(tmp_path: Path) -> None:
+    made = model([node("Bernoulli", "x", "y")], [value("x", [3])], ["y"], {})
+    with pytest.raises(ModelError, match=r"\(Bernoulli\): this operator is not supported"):
+        import_model(saved(made, tmp_path))
+
+
+def test_grid_sample_by_its_names_before_opset_20(tmp_path: Path) -> None:
+    """Whose modes were called otherwise."""
+    inputs = [value("x", [1, 2, 5, 5]), value("grid", [1, 3, 3, 2])]
+    made = model([node("GridSample", "x grid", "y", mode="bilinear")], inputs, ["y"], {})
+    feeds = {"x": reals(1, 1, 2, 5, 5), "grid": np.tanh(reals(2, 1, 3, 3, 2))}
+    assert differences(saved(made, tmp_path), made, feeds)[0].error <= 1e-5
+
+
+def test_operands_of_types_that_an_operator_does_not_take_are_refused(tmp_path: Path) -> None:
+    inputs = [value("x", [1, 2, 5, 5]), value("grid", [1, 3, 3, 2], onnx.TensorProto.INT8)]
+    made = model([node("GridSample", "x grid", "y")], inputs, ["y"], {})
+    with pytest.raises(ModelError, match=r"\(GridSample\): its operands do not fit: grid"):
+        import_model(saved(made, tmp_path))
