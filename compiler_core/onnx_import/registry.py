@@ -12,6 +12,7 @@ from compiler_core.onnx_import.host import HOST
 from compiler_core.onnx_import.microsoft import MICROSOFT, simplified_layer_normalization
 from compiler_core.onnx_import.movement import MOVEMENT
 from compiler_core.onnx_import.normalization import NORMALIZATIONS
+from compiler_core.onnx_import.packed_weights import PACKED
 from compiler_core.onnx_import.pooling import POOLING
 from compiler_core.onnx_import.quantized import QUANTIZED, QUANTIZED_MICROSOFT
 from compiler_core.onnx_import.recurrent import RECURRENT
@@ -42,7 +43,7 @@ _STANDARD = (
     TRANSPOSED_CONVOLUTIONS,
     VIEWS,
 )
-_MICROSOFT = (MICROSOFT, QUANTIZED_MICROSOFT)
+_MICROSOFT = (MICROSOFT, PACKED, QUANTIZED_MICROSOFT)
 
 BUILDERS: Mapping[tuple[str, str], Build] = {
     # onnxruntime writes this one into the standard domain

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from compiler_core.errors import ModelError
 from compiler_core.onnx_import.importer import import_model
 from tests.compiler_core.onnx_import.against_onnxruntime import differences
-from tests.onnx_models import node, reals, saved, value
+from tests.onnx_models import model, node, reals, saved, value
 
 DEPTH, WIDTH, BLOCK = 32, 5, 16
 
@@ -45,6 +45,26 @@ def test_weights_of_four_bits(kind: int, external: bool, tmp_path: Path) -> None
     path = saved(_network(kind, tmp_path if external else None), tmp_path)
     inline = _network(kind, None)
     assert differences(path, inline, {"x": reals(1, 3, DEPTH)})[0].error <= 1e-5
+
+
+@pytest.mark.parametrize("bits", [4, 8])
+@pytest.mark.parametrize("zero_points", [False, True])
+def test_a_product_with_packed_weights(bits: int, zero_points: bool, tmp_path: Path) -> None:
+    """As onnxruntime's tools write it; a depth that ends inside a block."""
+    depth, blocks = 40, 3
+    chance = np.random.default_rng(0)
+    constants = {
+        "w": chance.integers(0, 256, (WIDTH, blocks, BLOCK * bits // 8)).astype(np.uint8),
+        "scale": np.abs(reals(2, WIDTH * blocks)),
+        "zero": chance.integers(0, 256, WIDTH * -(-blocks * bits // 8)).astype(np.uint8),
+    }
+    inputs = "x w scale zero" if zero_points else "x w scale"
+    item = node("MatMulNBits", inputs, "y", "com.microsoft", K=depth, N=WIDTH, bits=bits, block_size=BLOCK)
+    used = {name: array for name, array in constants.items() if name in item.input}
+    made = model([item], [value("x", ["batch", depth])], ["y"], used, domains=["com.microsoft"])
+    path = saved(made, tmp_path)
+    assert import_model(path).graph.bound_to({"batch": 3}).macs == 3 * depth * WIDTH
+    assert differences(path, made, {"x": reals(1, 3, depth)})[0].error <= 1e-4
 
 
 def test_scales_that_do_not_fit_their_blocks_are_refused(tmp_path: Path) -> None:
