@@ -15,7 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 from compiler_core.dims import bind, known, sizes_in
 from compiler_core.dtypes import TensorType
 from compiler_core.errors import ModelError
-from compiler_core.graph import Graph, Op
+from compiler_core.graph import Graph, Op, SymbolicConstants
 from compiler_core.index_map import Access, Interval, unclamped_interval
 from compiler_core.ops import Array, AxisKind, Unit
 
@@ -201,10 +201,19 @@ def _step(body: Graph, inputs: Sequence[Array]) -> list[Array]:
     """The outputs of one step. Extents that only the step can tell are those of the arrays that are there."""
     made = dict(zip(body.inputs, inputs, strict=True))
     sizes: dict[str, int] = {}
+
+    def known(value: int) -> Array:
+        if value not in made:  # a constant that depends on extents of the step
+            constants = body.constants
+            made[value] = (
+                constants.bound_to(sizes) if isinstance(constants, SymbolicConstants) else constants
+            )[value]
+        return made[value]
+
     for value, array in made.items():
         sizes |= sizes_in(body.values[value].shape, array.shape)
     for op in body.ops:
-        operands = [made[access.value] for access in op.operands]
+        operands = [known(access.value) for access in op.operands]
         if op.row.unit is Unit.HOST:
             array = _on_host(op.bound_to(sizes), operands, body.values[op.result])
             sizes |= sizes_in(body.values[op.result].shape, array.shape)
@@ -216,7 +225,7 @@ def _step(body: Graph, inputs: Sequence[Array]) -> list[Array]:
     for left, right in body.constraints:
         if bind(left, sizes) != bind(right, sizes):
             raise ModelError(f"a step of a loop needs {left} to equal {right}, and has {sizes}")
-    return [made[value] for value in body.outputs]
+    return [known(value) for value in body.outputs]
 
 
 MOST_UNFOLDED = 1 << 26

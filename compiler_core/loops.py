@@ -11,7 +11,7 @@ the op gives: a state after the last step (steps are a reduction axis), or all e
 leading scan axis). `conditional`: the first state says whether there is another step, up to `most_steps`.
 
 A state may grow: a dim of it that changes from step to step is a symbol of the body, local to a step, which
-is what the state that comes in has there.
+is what the state that comes in has there. Constants of the body depend on such extents; all others are read.
 
 `written_out` gives each step its own ops, so that kernels, tiles and fusion treat them like any others:
 
@@ -46,14 +46,18 @@ def written_out(graph: Graph, most_steps: int = MOST_STEPS) -> Graph:
 
 
 def stays_a_loop(op: Op) -> bool:
-    """Whether `op` is a loop that no binding of symbols gets written out: too long, or ended by data."""
-    steps = None if op.body is None else _steps_of(op)
-    return op.body is not None and (steps is None or (isinstance(steps, int) and steps > MOST_STEPS))
+    """Whether `op` is a loop that no binding of symbols gets written out: too long, ended by data, or with
+    constants that every step makes anew.
+    """
+    if op.body is None:
+        return False
+    steps = _steps_of(op)
+    return steps is None or (isinstance(steps, int) and steps > MOST_STEPS) or bool(op.body.constants)
 
 
 def _can_be_written(op: Op, values: Sequence[TensorType], most_steps: int) -> bool:
     steps = None if op.body is None else _steps_of(op)
-    if op.body is None or not isinstance(steps, int) or not 1 <= steps <= most_steps:
+    if op.body is None or not isinstance(steps, int) or not 1 <= steps <= most_steps or op.body.constants:
         return False
     carried = op.operands[: int(dict(op.attributes)["carried"])]
     told = _sizes(op.body, [values[access.value].shape for access in carried])

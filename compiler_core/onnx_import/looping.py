@@ -1,9 +1,10 @@
 """A loop under construction: its body is built like any other ops, then cut out of the Graph into a Graph."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+from compiler_core.constants import Constants, Recipe
 from compiler_core.dims import Dim, bind, product_of, symbols_in, symbols_of
 from compiler_core.errors import ModelError
 from compiler_core.graph import Graph, Op
@@ -86,11 +87,12 @@ class Loop:
         outputs = [tensor.value for tensor in (*after, *collected)]
         made = {op.result for op in ops} | {tensor.value for tensor in (*self.state, *self.elements)}
         read = [access.value for op in ops for access in op.operands]
-        invariant = list(dict.fromkeys(value for value in (*read, *outputs) if value not in made))
-        recipes = [builder.recipes[value] for value in invariant if value in builder.recipes]
-        if any(recipe.symbols & own for recipe in recipes):
-            raise ModelError("a loop computes with extents that change from step to step")
-        body = self._body(ops, invariant, outputs, own)
+        outer = list(dict.fromkeys(value for value in (*read, *outputs) if value not in made))
+        stepwise = {
+            v: builder.recipes[v] for v in outer if v in builder.recipes and builder.recipes[v].symbols & own
+        }
+        invariant = [value for value in outer if value not in stepwise]
+        body = self._body(ops, invariant, outputs, stepwise)
         operands = [*(t.value for t in (*self.before, *self.sequences)), *invariant]
         accesses = tuple(
             Access(value, (IndexExpr(source=0),) * len(builder.values[value].shape)) for value in operands
@@ -175,14 +177,23 @@ class Loop:
         self.context.loops.append(HostOp(self.node.name, self.node.op_type, results, steps * macs))
 
     def _body(
-        self, ops: Sequence[Op], invariant: Sequence[int], outputs: Sequence[int], own: frozenset[str]
+        self,
+        ops: Sequence[Op],
+        invariant: Sequence[int],
+        outputs: Sequence[int],
+        stepwise: Mapping[int, Recipe],
     ) -> Graph:
-        """The ops over values of their own, inputs first, with the constraints on extents of a step."""
-        constraints = self.context.builder.constraints
-        stepwise = tuple(pair for pair in constraints[self.outside[3] :] if symbols_in(pair) & own)
-        constraints[:] = [pair for pair in constraints if pair not in stepwise]
+        """The ops over values of their own, inputs first, with the constants that depend on extents of a
+        step and the constraints on those.
+        """
+        constraints, own = self.context.builder.constraints, self._own_symbols()
+        local_pairs = tuple(pair for pair in constraints[self.outside[3] :] if symbols_in(pair) & own)
+        constraints[:] = [pair for pair in constraints if pair not in local_pairs]
         inputs = [*(tensor.value for tensor in (*self.state, *self.elements)), *invariant]
-        local = {value: at for at, value in enumerate(dict.fromkeys((*inputs, *(op.result for op in ops))))}
+        local = {
+            value: at
+            for at, value in enumerate(dict.fromkeys((*inputs, *stepwise, *(op.result for op in ops))))
+        }
         renumbered = tuple(
             replace(
                 op,
@@ -196,8 +207,9 @@ class Loop:
             ops=renumbered,
             inputs=tuple(local[value] for value in inputs),
             outputs=tuple(local[value] for value in outputs),
+            constants=Constants({local[value]: recipe for value, recipe in stepwise.items()}),
         )
-        return replace(simplify(body)[0], constraints=stepwise)
+        return replace(simplify(body)[0], constraints=local_pairs)
 
 
 def begin_loop(
