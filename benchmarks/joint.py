@@ -154,9 +154,9 @@ def tuned(graph: Graph, target: Target, method: Method, seed: int, budget: int) 
     default = simulate_program(
         compile_graph(graph, default_schedule(base, target), target, base), graph, target
     ).latency_us
-    found = min(default, *(_whole_us(search, planner, plan, graph, target) for plan in search.plans))
+    found = min(default, *(_whole_us(search, planner, plan, target) for plan in search.plans))
     shared, stages = (
-        _side_by_side(search, planner, graph, target) if method.shares else (None, len(search.plan.groups))
+        _side_by_side(search, planner, target) if method.shares else (None, len(search.plan.groups))
     )
     found = min(found, shared or found)
     bound = network_bound_cycles(graph, target) / target.cycles_per_us
@@ -175,19 +175,17 @@ def tuned(graph: Graph, target: Target, method: Method, seed: int, budget: int) 
     }
 
 
-def _whole_us(search: NetworkSearch, planner: Planner, plan: Plan, graph: Graph, target: Target) -> float:
+def _whole_us(search: NetworkSearch, planner: Planner, plan: Plan, target: Target) -> float:
     """The simulated latency of a plan with every kernel at its best, or at its guess."""
     chosen = {
         task.digest: tiling_of(_tried(search, planner, task)[0][1], task.regions)
         for task in planner.tasks_of(plan)
     }
-    program = compile_graph(graph, schedule_of(plan, chosen), target, plan)
-    return simulate_program(program, graph, target).latency_us
+    program = compile_graph(plan.graph, schedule_of(plan, chosen), target, plan)
+    return simulate_program(program, plan.graph, target).latency_us
 
 
-def _side_by_side(
-    search: NetworkSearch, planner: Planner, graph: Graph, target: Target
-) -> tuple[float | None, int]:
+def _side_by_side(search: NetworkSearch, planner: Planner, target: Target) -> tuple[float | None, int]:
     """The simulated latency of the last plan with groups side by side, if any promise to gain; its stages."""
     plan = search.plan
     tasks = {task.digest: task for task in planner.tasks_of(plan)}
@@ -199,8 +197,8 @@ def _side_by_side(
     beside = {
         seat: tiling_of(config, plan.regions[seat.digest]) for seat, (_, config) in shared.seats.items()
     }
-    program = compile_graph(graph, schedule_of(shared.plan, chosen, beside), target, shared.plan)
-    return simulate_program(program, graph, target).latency_us, len(shared.plan.stages)
+    program = compile_graph(plan.graph, schedule_of(shared.plan, chosen, beside), target, shared.plan)
+    return simulate_program(program, plan.graph, target).latency_us, len(shared.plan.stages)
 
 
 def _tried(search: NetworkSearch, planner: Planner, task: KernelTask) -> Tried:

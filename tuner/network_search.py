@@ -81,8 +81,9 @@ class Batch:
 class NetworkSearch:
     """The kernels of a network under a changing plan. `known` answers Configs (and latencies) from records.
 
-    `plans` are all plans that were followed, the last one last. `choose` says who gets the next batch,
-    `replans` after which shares of the budget the network is planned anew.
+    `plans` are all plans that were followed, the last one last; where ops have other forms, the first is the
+    plan without them. `choose` says who gets the next batch, `replans` after which shares of the budget the
+    network is planned anew.
     """
 
     def __init__(
@@ -108,7 +109,10 @@ class NetworkSearch:
         self._model = RunModel(run)
         self._choose = choose
         self._replans = sorted({int(share * budget) for share in replans} - {0})
-        self._follow(planner.replan())
+        first = planner.replan()
+        for plan in (planner.plain, first):
+            if plan is not None:
+                self._follow(plan)
 
     def learn(self, records: Sequence[TaskRecords]) -> None:
         """Take records of earlier runs for a prior; before anything is asked."""

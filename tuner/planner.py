@@ -41,13 +41,15 @@ class Planner:
     Without `fuses` the base plan stays. `knobs` of the whole network are those of the lowest price among
     `studied` trials, or as given without any. Which ops have a `better` form, and the layouts of the values
     between kernels, are found once, before anything is measured: under others every kernel that touches them
-    would be another kernel. Forms that turn out slower than hoped are given up all at once.
+    would be another kernel. Forms that turn out slower than hoped are given up all at once; `plain` is the
+    plan that was left for them, if any, so that it can be measured beside the others.
     """
 
     base: Plan
     target: Target
     prices: Prices
     plan: Plan = field(init=False)
+    plain: Plan | None = None
     grouping: Grouping | None = None
     tasks: dict[str, KernelTask] = field(default_factory=dict)
     better: Mapping[int, Better] = field(default_factory=dict)
@@ -68,8 +70,11 @@ class Planner:
         if not self.fuses:
             return self.plan
         if self.grouping is None:
+            laid = self._start(self.knobs.without_forms()).layouts
             self.better = better_forms(
-                self.base, self.target, lambda plan, group: self.prices.of(plan.graph, group, plan.levels, {})
+                self.base,
+                self.target,
+                lambda plan, group: self.prices.of(plan.graph, group, plan.levels, laid),
             )
             self.knobs = self._studied()
         choices = dict.fromkeys((self.knobs, self.knobs.without_forms()))
@@ -77,6 +82,8 @@ class Planner:
         grouping, knobs = min(merged, key=lambda pair: pair[0].price_us)
         present_us = sum(map(self.price, self.plan.groups))
         if self.grouping is None or grouping.price_us < SWITCH * present_us:
+            if self.grouping is None and self._start(knobs).plan.graph.rewrites:
+                self.plain = self._planned(*merged[-1])
             self.grouping, self.knobs = grouping, knobs
             self.plan = self._planned(grouping, knobs)
         return self.plan

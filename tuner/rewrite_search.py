@@ -43,7 +43,8 @@ class Better:
 def better_forms(base: Plan, target: Target, price: PriceIn) -> Mapping[int, Better]:
     """The forms of ops that promise to be faster than the kernels of `base`, by op; the best of each op's.
 
-    `price` answers microseconds of a group of a plan. In every turn each op is given the next of its forms.
+    `price` answers microseconds of a group of a plan; values keep their numbers, so it may know their layouts. In
+    every turn each op is given the next of its forms.
     """
     graph = base.graph
     home = {at: group for group in base.groups for at in group}

@@ -40,7 +40,9 @@ from tests.property.random_graphs import graphs
 from tests.property.random_rewrites import rewrites
 from tests.targets import small_target
 from tuner.graph_knobs import GraphKnobs, ask_knobs
+from tuner.kernel_search import SearchSettings
 from tuner.known import compile_known, lookup
+from tuner.network_search import NetworkSearch
 from tuner.planner import Planner
 from tuner.prices import Prices, Reading
 from tuner.run import run
@@ -90,6 +92,9 @@ def test_windows_of_few_channels_are_written_out(tmp_path: Path) -> None:
     planner = planner_of(imported(first_layer(), tmp_path))
     plan = planner.replan()
     assert list(plan.graph.rewrites.values()) == [Unfold(0)]
+    assert planner.plain is not None
+    assert planner.plain.graph is planner.base.graph
+    assert NetworkSearch(planner, "any", 16, SearchSettings()).plans == [planner.plain, plan]
     assert [plan.graph.ops[op].kind for op in plan.groups[0]] == ["move", "contract", "relu"]
 
 
