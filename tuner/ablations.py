@@ -28,9 +28,7 @@ def _no_draft(search: Search) -> Search:
 def _no_polish(search: Search) -> Search:
     return replace(
         search,
-        settings=replace(
-            search.settings, propose=replace(search.settings.propose, polish_share=0.0, neighbourhood=False)
-        ),
+        settings=replace(search.settings, propose=replace(search.settings.propose, near_best=0)),
     )
 
 

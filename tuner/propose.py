@@ -1,18 +1,16 @@
 """Which Configs to measure next: a pure function of the problem, its history, the model and a seed.
 
 A pool is ranked by how low the model thinks a row may be: the whole of a small space, else the neighbourhood
-of the best and what evolution over the model, the density of the good and chance come up with. A share of the
-batch may be kept for the neighbourhood of the best.
+of the best and what evolution over the model, the density of the good and chance come up with.
 """
 
 from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
-import numpy.typing as npt
 
 from search_space.knobs import Rows
-from search_space.moves import crossover, distinct, mutate, neighbours, random_grid, row_keys, sample
+from search_space.moves import crossover, distinct, mutate, neighbours, random_grid, sample
 from tuner.acquisition import optimistic_log
 from tuner.climb import unlike
 from tuner.problem import Floats, History, Problem
@@ -25,19 +23,17 @@ class ProposeSettings:
     `warm_up` measurements of a run go by draft rank, `blind_warm_up` of a task without a draft by chance.
     Rows rank by their mean less `optimism` spreads, `blind_optimism` without a draft: what a draft does not
     know of like rows is alike, so one of them tells of all, while without one each may be the exception.
-    `polish_share` of a batch are neighbours of the best `polish_best`. `neighbourhood` and `density` say
-    whether the pool of a large space holds neighbours of the best, and draws from the density of the good.
+    The pool of a large space holds all neighbours of the `near_best` best rows, and draws from the `density`
+    of the good.
     """
 
     warm_up: int = 16
     blind_warm_up: int = 8
     optimism: float = 1.0
     blind_optimism: float = 3.0
-    polish_share: float = 0.0
-    polish_best: int = 2
     pool: int = 512
     generations: int = 3
-    neighbourhood: bool = True
+    near_best: int = 2
     density: bool = True
 
 
@@ -99,10 +95,7 @@ def propose(
     rows = remaining(problem, history, predictor, rng, settings)
     if not len(rows):
         return _warm_up(problem, history, count, rng, settings)
-    polish = round(settings.polish_share * count)
-    near = _neighbourhood(problem, history, settings.polish_best) if polish else rows[:0]
-    near_best = np.isin(row_keys(rows), row_keys(near))
-    return _pick(rows, predictor.predict(rows), _optimism(problem, settings), count, near_best, polish)
+    return _pick(rows, predictor.predict(rows), _optimism(problem, settings), count)
 
 
 def remaining(
@@ -115,10 +108,9 @@ def remaining(
     """All of a small space, else the best neighbourhoods and an evolved pool; less what cannot be asked."""
     if problem.whole is not None:
         return _fresh(problem, history, problem.whole)
-    near = _neighbourhood(problem, history, settings.polish_best if settings.neighbourhood else 0)
-    return _fresh(
-        problem, history, np.concatenate([near, _evolved(problem, history, predictor, rng, settings)])
-    )
+    near = _neighbourhood(problem, history, settings.near_best)
+    evolved = _evolved(problem, history, predictor, rng, settings)
+    return _fresh(problem, history, np.concatenate([near, evolved]))
 
 
 def _warming_up(problem: Problem, history: History, predictor: Believer, settings: ProposeSettings) -> bool:
@@ -168,25 +160,15 @@ def _score(predicted: Belief, optimism: float) -> Floats:
     return optimistic_log(predicted.mean_log, predicted.std_log, predicted.feasible, optimism)
 
 
-def _pick(
-    rows: Rows,
-    predicted: Belief,
-    optimism: float,
-    count: int,
-    near_best: npt.NDArray[np.bool_],
-    polish: int,
-) -> Rows:
-    """Greedy by score, the first `polish` picks near the best if any row is.
+def _pick(rows: Rows, predicted: Belief, optimism: float, count: int) -> Rows:
+    """Greedy by score. Every pick counts as measured for the next: what it would tell needs no second asking.
 
-    Every pick counts as measured for the next: what it would tell needs no second asking (the "kriging
-    believer" of Ginsbourger et al., 2010).
+    That is the "kriging believer" of Ginsbourger et al. (2010).
     """
     chosen: list[int] = []
     taken = np.zeros(len(rows), dtype=np.bool_)
-    for at in range(min(count, len(rows))):
-        score = np.where(taken, np.inf, _score(predicted, optimism))
-        wanted = near_best & ~taken if at < polish else ~taken
-        pick = int(np.argmin(np.where(wanted, score, np.inf) if wanted.any() else score))
+    for _ in range(min(count, len(rows))):
+        pick = int(np.argmin(np.where(taken, np.inf, _score(predicted, optimism))))
         chosen.append(pick)
         taken[pick] = True
         predicted = predicted.given(pick)
