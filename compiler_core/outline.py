@@ -105,8 +105,8 @@ class _Draft:
         self.lives: list[_Life] = []
         self.loaded: dict[tuple[int, bool], int] = {}
         self.computed: dict[int, int] = {}
-        turns = turns_of(regions.graph)
-        self.places = in_flight(turns) if tiles_in_flight > 1 else one_by_one(turns)
+        graph = regions.graph
+        self.places = in_flight(turns_of(graph, target)) if tiles_in_flight > 1 else one_by_one(graph)
 
     def emit(self) -> None:
         graph = self.regions.graph

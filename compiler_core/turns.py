@@ -16,6 +16,10 @@ from dataclasses import dataclass
 
 from compiler_core.graph import Graph, Op
 from compiler_core.ops import Unit
+from compiler_core.product import product_axes
+from compiler_core.target import Target
+from compiler_core.unit_bounds import matrix_least_cycles, vector_least_cycles
+from compiler_core.units import matrix_table
 
 
 @dataclass(frozen=True)
@@ -27,7 +31,7 @@ class Place:
     rank: int
 
 
-def handovers_of(graph: Graph) -> tuple[int, ...]:
+def handovers_of(graph: Graph, target: Target) -> tuple[int, ...]:
     """Per op of a kernel, how often work is handed from unit to unit before it: even on the unit that begins.
 
     As late as its readers allow, so that little is held for long.
@@ -36,7 +40,7 @@ def handovers_of(graph: Graph) -> tuple[int, ...]:
     passed: list[int] = []
     for op in graph.ops:
         makers = [graph.producer[a.value] for a in op.operands if a.value in graph.producer]
-        unit = _unit(op)
+        unit = _unit(graph, op, target)
         passed.append(max([passed[m] + _differ(units[m], unit) for m in makers], default=0))
         latest = max(makers, key=lambda m: passed[m], default=None)
         units.append(unit if unit is not None or latest is None else units[latest])
@@ -46,9 +50,9 @@ def handovers_of(graph: Graph) -> tuple[int, ...]:
     return tuple(passed)
 
 
-def turns_of(graph: Graph) -> tuple[int, ...]:
+def turns_of(graph: Graph, target: Target) -> tuple[int, ...]:
     """The turn of every op of a kernel."""
-    return tuple([passed // 2 for passed in handovers_of(graph)])
+    return tuple([passed // 2 for passed in handovers_of(graph, target)])
 
 
 def in_flight(turns: Sequence[int]) -> tuple[Place, ...]:
@@ -57,15 +61,22 @@ def in_flight(turns: Sequence[int]) -> tuple[Place, ...]:
     return tuple([Place(turn, turn // half, 2 * (turn % half) + turn // half) for turn in turns])
 
 
-def one_by_one(turns: Sequence[int]) -> tuple[Place, ...]:
+def one_by_one(graph: Graph) -> tuple[Place, ...]:
     """The place of every op when a tile is finished before the next begins."""
-    return tuple([Place(0, 0, 0) for _ in turns])
+    return (Place(0, 0, 0),) * len(graph.ops)
 
 
-def _unit(op: Op) -> Unit | None:
-    if op.row.contraction:
-        return Unit.MATRIX
-    return Unit.VECTOR if op.row.unit is Unit.VECTOR else None
+def _unit(graph: Graph, op: Op, target: Target) -> Unit | None:
+    """The unit an op runs on; of a contraction that may run on either, the one with less work of it."""
+    if not op.row.contraction:
+        return Unit.VECTOR if op.row.unit is Unit.VECTOR else None
+    stored = target.storage_dtype(graph.values[op.operands[0].value].dtype)
+    table = matrix_table(target, stored)
+    if not len(table):
+        return Unit.VECTOR
+    matrix = matrix_least_cycles(*product_axes(op, target.matrix).extents(op.extents), table)
+    vector = vector_least_cycles(op.points, 1, target.vector.lanes(stored))
+    return Unit.VECTOR if target.vector.takes_contractions and vector < matrix else Unit.MATRIX
 
 
 def _differ(one: Unit | None, other: Unit | None) -> bool:

@@ -245,6 +245,7 @@ class KernelModel:
         places = in_flight(range(len(demand.parts)))
         parts = demand.parts[sorted(range(len(places)), key=lambda turn: places[turn].rank)]
         beside = np.maximum(parts[:, 1], np.roll(parts[:, 0], -1, axis=0)).sum(axis=0)
+        beside = np.maximum(beside, np.maximum(demand.matrix, demand.vector))
         repeated = 1.0 - 1.0 / demand.steps
         alone = every - np.minimum(demand.parts[0, 0], demand.parts[-1, 1]) * repeated
         together = every + (beside - every) * repeated

@@ -95,6 +95,10 @@ class KernelResources:
         rows = [[*(d for d in parallel if d not in order), *order, *serial] for order in self.layout.orders]
         return np.array(rows, dtype=np.int64).reshape(len(rows), len(loops))
 
+    @cached_property
+    def _handovers(self) -> tuple[int, ...]:
+        return handovers_of(self.regions.graph, self.target)
+
     def demand(self, rows: Rows) -> Demand:
         """What each row [n, knobs] asks for."""
         firing = _Firing.of(self, rows)
@@ -102,15 +106,14 @@ class KernelResources:
         total = {"load": zero, "store": zero, "matrix": zero, "vector": zero, "dram": zero}
         first_load, last_store, load_bytes = zero, zero, zero
         port = {True: zero, False: zero}
-        handovers = handovers_of(self.regions.graph)
-        parts = np.zeros((max(handovers) // 2 + 1, 2, len(rows)), dtype=np.int64)
+        parts = np.zeros((max(self._handovers) // 2 + 1, 2, len(rows)), dtype=np.int64)
         for step in self.plan.steps:
             times = firing.per_core(step)
             if step.action is Action.COMPUTE:
                 for engine, cycles in self._compute(step, firing).items():
                     total[engine] = total[engine] + cycles * times
                     if engine != "load":
-                        parts[divmod(handovers[step.op], 2)] += cycles * times
+                        parts[divmod(self._handovers[step.op], 2)] += cycles * times
                 continue
             buffer = self.plan.buffers[step.buffer]
             size, cycles, crossing = self._transfer(step, buffer, firing)

@@ -83,7 +83,7 @@ class KnobLayout:
     @cached_property
     def turns(self) -> tuple[int, ...]:
         """The turn of every op on the units; with one turn there is nothing to overlap."""
-        return turns_of(self.regions.graph)
+        return turns_of(self.regions.graph, self.target)
 
     @cached_property
     def orders(self) -> tuple[tuple[int, ...], ...]:

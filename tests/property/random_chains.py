@@ -80,7 +80,7 @@ def overlapped(draw: Draw, target: Target) -> tuple[Graph, dict[int, np.ndarray[
     plan = plan_groups(graph, as_few_groups(graph), target)
     rng = np.random.default_rng(draw(st.integers(0, 2**31)))
     chosen = {}
-    assume(any(max(turns_of(regions.graph)) for regions in plan.regions.values()))
+    assume(any(max(turns_of(regions.graph, target)) for regions in plan.regions.values()))
     for digest, regions in plan.regions.items():
         layout = KnobLayout(regions, target)
         space = kernel_space(layout)

@@ -22,8 +22,8 @@ def chain() -> Regions:
 
 
 def test_a_chain_has_turns_and_a_product_with_its_epilogue_has_one() -> None:
-    assert handovers_of(chain().graph) == (0, 1, 2, 3)
-    assert handovers_of(split_matmul().graph) == (0, 1, 1)
+    assert handovers_of(chain().graph, small_target()) == (0, 1, 2, 3)
+    assert handovers_of(split_matmul().graph, small_target()) == (0, 1, 1)
 
 
 @pytest.mark.parametrize(
