@@ -26,21 +26,13 @@ SWITCH = 0.995
 """A new plan must promise to take less than this share of the present one's time."""
 
 
-@dataclass(frozen=True, eq=False)
-class Start:
-    """A network with some ops in other forms, before groups are merged: its -O0 plan, and how values lie."""
-
-    plan: Plan
-    layouts: Mapping[int, Layout]
-
-
 @dataclass
 class Planner:
     """`base` is the -O0 plan; `plan` the cheapest known under `prices`, with the `grouping` it came from.
 
     Without `fuses` the base plan stays. `knobs` of the whole network are those of the lowest price among
-    `studied` trials, or as given without any. Which ops have a `better` form, and the layouts of the values
-    between kernels, are found once, before anything is measured: under others every kernel that touches them
+    `studied` trials, or as given without any. `layouts` of the values between kernels, and which ops have a
+    `better` form, are found once, before anything is measured: under others every kernel that touches them
     would be another kernel. Forms that turn out slower than hoped are given up all at once; `plain` is the
     plan that was left for them, if any, so that it can be measured beside the others.
     """
@@ -52,11 +44,12 @@ class Planner:
     plain: Plan | None = None
     grouping: Grouping | None = None
     tasks: dict[str, KernelTask] = field(default_factory=dict)
+    layouts: Mapping[int, Layout] = field(default_factory=dict)
     better: Mapping[int, Better] = field(default_factory=dict)
     fuses: bool = True
     knobs: GraphKnobs = field(default_factory=GraphKnobs)
     studied: int = 0
-    _starts: dict[str, Start] = field(default_factory=dict)
+    _starts: dict[str, Plan] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.plan = self.base
@@ -70,11 +63,9 @@ class Planner:
         if not self.fuses:
             return self.plan
         if self.grouping is None:
-            laid = self._start(self.knobs.without_forms()).layouts
+            self.layouts = lay_out(self.base.graph, self.base.groups, partial(self._alone, self.base))
             self.better = better_forms(
-                self.base,
-                self.target,
-                lambda plan, group: self.prices.of(plan.graph, group, plan.levels, laid),
+                self.base, self.target, lambda plan, group: self._alone(plan, group, self.layouts)
             )
             self.knobs = self._studied()
         choices = dict.fromkeys((self.knobs, self.knobs.without_forms()))
@@ -82,7 +73,7 @@ class Planner:
         grouping, knobs = min(merged, key=lambda pair: pair[0].price_us)
         present_us = sum(map(self.price, self.plan.groups))
         if self.grouping is None or grouping.price_us < SWITCH * present_us:
-            if self.grouping is None and self._start(knobs).plan.graph.rewrites:
+            if self.grouping is None and self._start(knobs).graph.rewrites:
                 self.plain = self._planned(*merged[-1])
             self.grouping, self.knobs = grouping, knobs
             self.plan = self._planned(grouping, knobs)
@@ -91,25 +82,25 @@ class Planner:
     @property
     def start(self) -> Plan:
         """The -O0 plan of the network in the forms that the present plan was merged from."""
-        return self.base if self.grouping is None else self._start(self.knobs).plan
+        return self.base if self.grouping is None else self._start(self.knobs)
 
     @property
     def levels(self) -> Mapping[int, Level]:
         """Where values live in the present plan; those inside its kernels as at -O0."""
         return {**self.base.levels, **self.plan.levels}
 
-    def _start(self, knobs: GraphKnobs) -> Start:
+    def _start(self, knobs: GraphKnobs) -> Plan:
+        """The -O0 plan in the forms that the knobs take: where merging starts."""
         forms = {at: found.rewrite for at, found in self.better.items() if knobs.takes(found.rewrite)}
         name = rewrites_text(forms)
         if name not in self._starts:
-            plan = plan_graph(rewritten(self.base.graph, forms), self.target) if forms else self.base
-            laid = lay_out(
-                plan.graph,
-                plan.groups,
-                lambda group, layouts: self.prices.of(plan.graph, group, plan.levels, layouts),
-            )
-            self._starts[name] = Start(plan, laid)
+            graph = rewritten(self.base.graph, forms)
+            self._starts[name] = plan_graph(graph, self.target) if forms else self.base
         return self._starts[name]
+
+    def _alone(self, plan: Plan, group: Group, layouts: Mapping[int, Layout]) -> float:
+        """Microseconds of a group of a plan that nothing is merged in."""
+        return self.prices.of(plan.graph, group, plan.levels, layouts)
 
     def _levels(self, start: Plan) -> Mapping[int, Level]:
         """Where values live when merging begins: as in the present plan, if that is of the same network."""
@@ -118,14 +109,13 @@ class Planner:
 
     def _merged(self, knobs: GraphKnobs) -> Grouping:
         start = self._start(knobs)
-        graph, levels = start.plan.graph, self._levels(start.plan)
-        price = partial(self.prices.of, graph, levels=levels, layouts=start.layouts)
-        return merge_while_it_pays(graph, knobs.start(start.plan), price, knobs.most_ops)
+        price = partial(self.prices.of, start.graph, levels=self._levels(start), layouts=self.layouts)
+        return merge_while_it_pays(start.graph, knobs.start(start), price, knobs.most_ops)
 
     def _planned(self, grouping: Grouping, knobs: GraphKnobs) -> Plan:
         start = self._start(knobs)
-        groups = knobs.ordered(start.plan, grouping.groups, self.target)
-        return plan_groups(start.plan.graph, groups, self.target, self.prices.regions(), start.layouts)
+        groups = knobs.ordered(start, grouping.groups, self.target)
+        return plan_groups(start.graph, groups, self.target, self.prices.regions(), self.layouts)
 
     def _studied(self) -> GraphKnobs:
         """The knobs of the network that promises to be fastest among `studied`, the present ones first."""

@@ -26,7 +26,7 @@ MOST_RESULTS = 8192
 LESS_WORK = 0.8
 """Share of the matrix work that windows written out may take at most to be worth pricing."""
 WORTH = 0.95
-"""Share of the time of an op's kernel that its form has to stay below."""
+"""Share of the time of an op's kernel that windows written out have to stay below."""
 
 PriceIn = Callable[[Plan, Group], float]
 
@@ -43,21 +43,19 @@ class Better:
 def better_forms(base: Plan, target: Target, price: PriceIn) -> Mapping[int, Better]:
     """The forms of ops that promise to be faster than the kernels of `base`, by op; the best of each op's.
 
-    `price` answers microseconds of a group of a plan; values keep their numbers, so it may know their layouts. In
-    every turn each op is given the next of its forms.
+    `price` answers microseconds of a group of a plan; values keep their numbers, so it may know layouts.
+    In every turn each op is given the next of its forms.
     """
     graph = base.graph
     home = {at: group for group in base.groups for at in group}
+    overheads_us = (target.launch_cycles + target.overheads.barrier_cycles) / target.cycles_per_us
     own_us: dict[int, float] = {}
     offers: dict[int, list[Rewrite]] = {}
     for at in range(len(graph.ops)):
         if offered := list(_offered(graph, at, target)):
             own_us[at] = price(base, home[at])
-            overheads_us = (target.launch_cycles + target.overheads.barrier_cycles) / target.cycles_per_us
             offers[at] = [
-                rewrite
-                for rewrite in offered
-                if WORTH * own_us[at] > (2 if isinstance(rewrite, Split) else 1) * overheads_us
+                each for each in offered if _limit_us(each, own_us[at], overheads_us) > overheads_us
             ]
     better: dict[int, Better] = {}
     for turn in zip_longest(*offers.values()):
@@ -67,9 +65,17 @@ def better_forms(base: Plan, target: Target, price: PriceIn) -> Mapping[int, Bet
         for at, rewrite in forms.items():
             groups = [group for group in plan.groups if set(group) & set(went[at])]
             form_us = merge_while_it_pays(plan.graph, groups, partial(price, plan)).price_us
-            if form_us < min(WORTH * own_us[at], better[at].form_us if at in better else float("inf")):
+            best_us = better[at].form_us if at in better else float("inf")
+            if form_us < min(best_us, _limit_us(rewrite, own_us[at], overheads_us)):
                 better[at] = Better(rewrite, form_us, own_us[at])
     return better
+
+
+def _limit_us(rewrite: Rewrite, own_us: float, overheads_us: float) -> float:
+    """What a form has to stay below: no fusion removes the boundary between parts and their sum, so a split
+    has to save what a fusion would.
+    """
+    return own_us - overheads_us if isinstance(rewrite, Split) else WORTH * own_us
 
 
 def _offered(graph: Graph, at: int, target: Target) -> Iterator[Rewrite]:
