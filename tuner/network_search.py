@@ -139,8 +139,9 @@ class NetworkSearch:
 
     @property
     def spent(self) -> dict[str, int]:
-        """Measurements by workload digest."""
-        return {digest: len(search.kernel.trials) for digest, search in self.searches.items()}
+        """Measurements by workload digest, of the kernels that got any."""
+        trials = ((digest, len(search.kernel.trials)) for digest, search in self.searches.items())
+        return {digest: count for digest, count in trials if count}
 
     def run(
         self,
