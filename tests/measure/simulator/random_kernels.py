@@ -67,7 +67,8 @@ def kernels(draw: Draw) -> Case:
         rank = regions.graph.ops[regions.root].rank
         order = tuple(int(axis) for axis in rng.permutation(rank))
         slots = [int(rng.integers(1, 4)) for _ in range(3)]
-        tiling = Tiling(tuple(sizes[:rank]), tuple(sizes[rank:]), order, *slots, int(rng.integers(1, 3)))
+        slots.append(int(rng.integers(1, 3)))  # tiles in flight
+        tiling = Tiling(tuple(sizes[:rank]), tuple(sizes[rank:]), order, *slots)
         try:
             program = lower_kernel(regions, tiling, int(rng.integers(1, target.cores + 1)), target)
         except ConfigError:
