@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy.typing as npt
 import onnx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from compiler_core.errors import ModelError, RecordError
-from compiler_core.ops import Array
 
+Array = npt.NDArray[Any]
 ON_HOST = (
     "BitCast",
     "Col2Im",
