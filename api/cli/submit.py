@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from api.cli.options import Dims, read_dims
 from api.cli.server import DEFAULT_SERVER, AsJson, Server, connect
 from api.cli.verbs import verb_app
 
@@ -21,7 +22,7 @@ def submit(
     objective: Annotated[
         str, typer.Option(help="latency, energy, memory, edp or a front: latency,energy.")
     ] = "latency",
-    dim: Annotated[list[str] | None, typer.Option(help="NAME=SIZE of a symbolic dim.")] = None,
+    dim: Dims = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher runs first.")] = 0,
     idempotency_key: Annotated[str | None, typer.Option(help="Sent twice, it is still one job.")] = None,
@@ -42,7 +43,7 @@ def submit(
                 "trials": trials,
                 "time_limit_s": time_limit,
                 "objective": objective,
-                "dims": dict(map(_dim, dim or [])),
+                "dims": read_dims(dim),
                 "seed": seed,
                 "priority": priority,
             }
@@ -60,12 +61,3 @@ def _target(target: str) -> str:
     from compiler_core.target_file import target_text
 
     return target_text(target) if target.endswith(".toml") or "/" in target else target
-
-
-def _dim(text: str) -> tuple[str, int]:
-    from compiler_core.errors import UsageError
-
-    name, _, size = text.partition("=")
-    if not (name and size.isascii() and size.isdigit()):
-        raise UsageError(f"--dim {text!r} is not NAME=SIZE")
-    return name, int(size)
