@@ -65,7 +65,7 @@ def test_the_verbs(
         (["submit", "nowhere.onnx", "--target", "ascend910"], "No such file"),
         (["submit", "MODEL", "--target", "ascend"], "presets are"),
         (["submit", "MODEL", "--target", "missing.toml"], "No such file"),
-        (["submit", "MODEL", "--target", "ascend910", "--dim", "batch"], "NAME=SIZE"),
+        (["submit", "MODEL", "--target", "ascend910", "--dim", "batch"], "NAME=VALUE"),
         (["submit", "MODEL", "--target", "ascend910", "--objective", "speed"], "objective"),
         (["watch", "0123"], "there is no job"),
         (["cancel", "0123"], "there is no job"),
