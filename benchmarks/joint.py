@@ -4,18 +4,21 @@
                  cores of their own where that is faster (what `tune run` does)
     staged       groups settled first (elementwise epilogues only), then tiles, in the same budget
     drafts_only  groups settled first, by drafts, then tiles
+    own_forms    joint, but every op stays in the form it was imported in
     gradient, round_robin   joint, but the budget goes where MetaSchedule's gradient says, or to all in turn
 
 Everything is measured on the simulator in this process; figures are of whole Programs.
 """
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from math import exp, log
 from pathlib import Path
 from typing import Any
 
+from benchmarks.form_examples import EXAMPLES
 from benchmarks.journal import Journal
 from benchmarks.networks import Network, light_networks, load_bound, networks_of
 from benchmarks.schedulers import gradient, round_robin
@@ -29,6 +32,7 @@ from measure.simulator.device import SimulatedDevice
 from measure.simulator.program import simulate_program
 from search_space.codec import tiling_of
 from tuner.events import Event, Measured
+from tuner.graph_knobs import GraphKnobs
 from tuner.kernel_search import SearchSettings
 from tuner.network_search import REPLANS, NetworkSearch
 from tuner.planner import Planner
@@ -42,6 +46,7 @@ BUDGET = 512
 TARGET = "ascend910"
 LIGHT = ("light_resnet50", "light_inception_v1", "light_squeezenet")
 SCHEDULED = ("light_resnet50", "timm_mobilenetv3_small", "randwire_ws32")
+EXAMPLE_BUDGET = 64
 SEEDS = 5
 KEY = ("network", "target", "method", "seed", "budget")
 
@@ -51,6 +56,7 @@ class Method:
     """One way to tune a network."""
 
     fuses: bool = True
+    forms: bool = True
     shares: bool = True
     replans: tuple[float, ...] = REPLANS
     choose: Choose = next_task
@@ -59,6 +65,7 @@ class Method:
 METHODS: Mapping[str, Method] = {
     "joint": Method(),
     "staged": Method(fuses=False, shares=False),
+    "own_forms": Method(forms=False),
     "drafts_only": Method(replans=(), shares=False),
     "gradient": Method(choose=gradient),
     "round_robin": Method(choose=round_robin),
@@ -87,7 +94,10 @@ def bench_joint(
         if name in SCHEDULED:
             seeds = range(seed, seed + (1 if quick else SEEDS))
             wanted += [(method, s) for s in seeds for method in ("joint", "gradient", "round_robin")]
-        rows += _rows(network, target, list(dict.fromkeys(wanted)), budget, kept)
+        rows += _rows(name, partial(_graph, network), target, list(dict.fromkeys(wanted)), budget, kept)
+    for name, made in EXAMPLES.items():
+        ways = [(method, seed) for method in ("joint", "staged", "own_forms")]
+        rows += _rows(name, made, target, ways, min(budget, EXAMPLE_BUDGET), kept)
     return {
         "bench": "joint",
         "target_digest": target.digest,
@@ -96,14 +106,23 @@ def bench_joint(
     }
 
 
+def _graph(network: Network) -> Graph:
+    return load_bound(network).graph
+
+
 def _rows(
-    network: Network, target: Target, wanted: Sequence[tuple[str, int]], budget: int, kept: Journal
+    name: str,
+    made: Callable[[], Graph],
+    target: Target,
+    wanted: Sequence[tuple[str, int]],
+    budget: int,
+    kept: Journal,
 ) -> list[dict[str, Any]]:
     rows = []
     graph: Graph | None = None
     for method, seed in wanted:
         key = {
-            "network": network.path.stem,
+            "network": name,
             "target": target.name,
             "method": method,
             "seed": seed,
@@ -111,7 +130,7 @@ def _rows(
         }
         row = kept.row(key)
         if row is None:
-            graph = graph or load_bound(network).graph
+            graph = graph or made()
             row = key | tuned(graph, target, METHODS[method], seed, budget)
             kept.add(row)
         print(
@@ -131,7 +150,8 @@ def tuned(graph: Graph, target: Target, method: Method, seed: int, budget: int) 
     """
     begin = time.process_time()
     base = plan_graph(graph, target)
-    planner = Planner(base, target, Prices(target, seed), fuses=method.fuses)
+    knobs = GraphKnobs() if method.forms else GraphKnobs().without_forms()
+    planner = Planner(base, target, Prices(target, seed), fuses=method.fuses, knobs=knobs)
     search = NetworkSearch(
         planner, f"seed {seed}", budget, SearchSettings(), choose=method.choose, replans=method.replans
     )
@@ -217,6 +237,10 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     pairs = [
         (at[name, "joint", first]["tuned_us"], at[name, "staged", first]["tuned_us"])
         for name in dict.fromkeys(row["network"] for row in rows)
+        if name not in EXAMPLES
+    ]
+    examples = [
+        at[name, "joint", first]["tuned_us"] / at[name, "own_forms", first]["tuned_us"] for name in EXAMPLES
     ]
     ratios = [joint / staged for joint, staged in pairs]
     figures = {
@@ -224,6 +248,7 @@ def _summary(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
             sum(ratio <= 1.0 for ratio in ratios), len(ratios), least=True
         ),
         "joint_over_staged_geomean": _figure(_geomean(ratios), 0.95, least=False),
+        "examples_over_own_forms": _figure(max(examples), 1.0, least=False),
     }
     for peer, goal in (("gradient", 0.8), ("round_robin", 0.6)):
         shares = [
