@@ -40,6 +40,7 @@ from tests.property.random_graphs import graphs
 from tests.property.random_rewrites import rewrites
 from tests.targets import small_target
 from tuner.graph_knobs import GraphKnobs, ask_knobs
+from tuner.guess import best_guess
 from tuner.kernel_search import SearchSettings
 from tuner.known import compile_known, lookup
 from tuner.network_search import NetworkSearch
@@ -47,7 +48,9 @@ from tuner.planner import Planner
 from tuner.prices import Prices, Reading
 from tuner.run import run
 from tuner.run_report import report_on
+from tuner.session import Session, open_session
 from tuner.tasks import KernelTask
+from tuner.transfer import carried, portable
 from tuner.verify import verify
 
 
@@ -233,3 +236,24 @@ def test_a_form_is_carried_to_another_size() -> None:
         graph, _ = product(extent)
         assert Split(2, 6).carried(graph.ops[0]) == Split(2, parts)
         assert not Split(2, parts).objection(graph, graph.ops[0])
+
+
+def test_a_range_of_sizes_carries_forms(tmp_path: Path) -> None:
+    made = model([node("MatMul", "a b", "c")], [value("a", [16, "depth"]), value("b", ["depth", 16])], ["c"])
+    path, database = saved(made, tmp_path), tmp_path / "range.db"
+
+    def opened(depth: int) -> Session:
+        return open_session(path, "ascend910", "latency", {"depth": depth}, 0, database)
+
+    with opened(16384) as tuned_at:
+        plan = tuned_at.planner.replan()
+        assert plan.graph.rewrites == {0: Split(2, 32)}
+        for task in tuned_at.tasks:
+            tuned_at.choices[task.digest] = best_guess(tuned_at, task)
+        told = portable(tuned_at, tuned_at.config_of(plan))
+    with opened(5000) as session:
+        config = carried(told, session)
+        assert dict(config.items)[REWRITES] == "0:split.2.25"
+        there, schedule = session.schedule_of(config)
+        program = compile_graph(there.graph, schedule, session.target, there)
+        assert verify_program(there.graph, program, session.target) == []
