@@ -8,7 +8,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from compiler_core.dtypes import DType
-from compiler_core.fuse import Group, merged
+from compiler_core.fuse import Group, in_data_order, merged
 from compiler_core.graph import Graph
 from compiler_core.pipeline import Plan, plan_groups
 from compiler_core.schedule import Tiling
@@ -64,16 +64,17 @@ def chains(draw: Draw) -> tuple[Graph, dict[int, np.ndarray[Any, Any]]]:
 
 
 def as_few_groups(graph: Graph) -> tuple[Group, ...]:
-    """Every op in the group of its last producer where that is legal."""
-    groups: list[Group] = []
+    """Every op in the group of its last producer where that is legal, in data order."""
+    groups: tuple[Group, ...] = ()
     for at, op in enumerate(graph.ops):
         made_by = {graph.producer[a.value] for a in op.operands if a.value in graph.producer}
         near = [group for group in groups if made_by & set(group)]
         union = merged(graph, near[-1], (at,)) if near else None
+        joined = None
         if union is not None:
-            groups.remove(near[-1])
-        groups.append((at,) if union is None else union)
-    return tuple(groups)
+            joined = in_data_order(graph, [union, *(group for group in groups if group is not near[-1])])
+        groups = (*groups, (at,)) if joined is None else joined
+    return groups
 
 
 Chosen = dict[str, tuple[Tiling, int]]
