@@ -16,6 +16,7 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
+from compiler_core.dtypes import DType
 from compiler_core.errors import TargetError
 from compiler_core.target import CubeUnit, Range, SystolicUnit, Target
 from compiler_core.target_rules import broken_rules
@@ -157,9 +158,9 @@ class _Reader:
             number, limits = get_args(kind)
             return self._number(number, limits, given, key)
         if isinstance(kind, type) and issubclass(kind, StrEnum):
-            if given in list(kind):
+            if given in choices(kind):
                 return kind(given)
-            return self.complain(key, f"is {given!r}; choose from {', '.join(kind)}")
+            return self.complain(key, f"is {given!r}; choose from {', '.join(choices(kind))}")
         if type(given) is kind:
             return given
         return self.complain(key, f"is {given!r}; give {WORDS[kind]}")
@@ -220,6 +221,11 @@ def required(field: "Field[Any]") -> bool:
     return field.default is MISSING
 
 
+def choices(kind: type[StrEnum]) -> tuple[str, ...]:
+    """What a file may name; partial sums are no type of a chip's."""
+    return tuple(str(member) for member in kind if member is not DType.F32_SUM)
+
+
 def describe(kind: Any) -> str:
     """What a key may hold, for people."""
     if get_origin(kind) is Annotated:
@@ -227,7 +233,7 @@ def describe(kind: Any) -> str:
         low, high = (f"{limit:.0f}" if number is int else f"{limit:g}" for limit in (limits.low, limits.high))
         return f"{WORDS[number]} from {low} to {high}"
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return f"one of {', '.join(kind)}"
+        return f"one of {', '.join(choices(kind))}"
     if get_origin(kind) is tuple:
         return "a table of name = value" if get_origin(get_args(kind)[0]) is tuple else "a list"
     return WORDS.get(kind, "a table")

@@ -11,7 +11,7 @@ from types import UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from compiler_core.target import Target
-from compiler_core.target_file import KINDS, describe, required
+from compiler_core.target_file import KINDS, choices, describe, required
 
 
 def schema() -> dict[str, Any]:
@@ -44,7 +44,7 @@ def _schema_of(kind: Any) -> dict[str, Any]:
             }
         return {"type": "array", "items": _schema_of(item)}
     if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return {"enum": [str(member) for member in kind]}
+        return {"enum": list(choices(kind))}
     return {"type": "boolean" if kind is bool else "string"}
 
 
