@@ -52,23 +52,24 @@ def product_axes(op: Op, matrix: MatrixUnit) -> ProductAxes:
     """Sort the axes of a contraction by which operands move with them.
 
     Result axes of both operands (or neither) are the batch, of the left one rows, of the right one columns.
-    Reduction axes that slide a window (share an index with another axis) are taps, the others depth. Units
-    that pad rows by two axes take the innermost two; further row axes repeat the product, like a batch.
+    Reduction axes that slide a window (share an index with another axis but the batch's) are taps, the others
+    depth. Units that pad rows by two axes take the innermost two; further row axes repeat the product, like a
+    batch.
 
         conv [n, m, y, x | c, r, s]     batch n, m_outer y, m x, n m, taps r s, k c
+        grouped [n, g, m, y, x | c, r, s], reading channel c + 4 g     batch n g, the rest the same
         matmul [b, i, j | k]            batch b, m i, n j, k k
     """
     left, right = op.operands[0].axes, op.operands[1].axes
     batch = tuple(a for a in op.result_axes if (a in left) == (a in right))
     rows = tuple(a for a in op.result_axes if a in left and a not in right)
     columns = tuple(a for a in op.result_axes if a in right and a not in left)
-    sliding = {
-        axis
+    indices = [
+        [axis for axis, _ in expr.terms if axis not in batch]
         for access in op.operands
         for expr in access.exprs
-        if len(expr.terms) > 1
-        for axis, _ in expr.terms
-    }
+    ]
+    sliding = {axis for index in indices if len(index) > 1 for axis in index}
     taps = tuple(a for a in op.reduction_axes if a in sliding)
     depth = tuple(a for a in op.reduction_axes if a not in sliding)
     pads_rows = isinstance(matrix, CubeUnit) and not matrix.joins_rows
