@@ -1,6 +1,7 @@
 """Random chains of products with vector work between them, as one kernel with two tiles in flight."""
 
 from collections.abc import Callable
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from compiler_core.dtypes import DType
-from compiler_core.fuse import Group, in_data_order, merged
+from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_order, merged
 from compiler_core.graph import Graph
 from compiler_core.pipeline import Plan, plan_groups
 from compiler_core.schedule import Tiling
@@ -64,16 +65,16 @@ def chains(draw: Draw) -> tuple[Graph, dict[int, np.ndarray[Any, Any]]]:
 
 
 def as_few_groups(graph: Graph) -> tuple[Group, ...]:
-    """Every op in the group of its last producer where that is legal, in data order."""
-    groups: tuple[Group, ...] = ()
-    for at, op in enumerate(graph.ops):
-        made_by = {graph.producer[a.value] for a in op.operands if a.value in graph.producer}
-        near = [group for group in groups if made_by & set(group)]
-        union = merged(graph, near[-1], (at,)) if near else None
-        joined = None
-        if union is not None:
-            joined = in_data_order(graph, [union, *(group for group in groups if group is not near[-1])])
-        groups = (*groups, (at,)) if joined is None else joined
+    """The greedy groups, merged for as long as two of them are legal as one."""
+    groups = group_greedily(graph, FusionPolicy())
+    for _ in range(len(groups)):
+        unions = [
+            [union, *(group for group in groups if group not in (one, other))]
+            for one, other in permutations(groups, 2)
+            if (union := merged(graph, one, other)) is not None
+        ]
+        ordered = (in_data_order(graph, union) for union in unions)
+        groups = next((order for order in ordered if order is not None), groups)
     return groups
 
 
