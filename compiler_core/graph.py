@@ -8,7 +8,7 @@ its result is a box of its parallel axes.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +18,6 @@ from compiler_core.dtypes import TensorType
 from compiler_core.errors import ModelError
 from compiler_core.index_map import Access
 from compiler_core.ops import OPS, AttributeValue, AxisKind, OpRow
-
-if TYPE_CHECKING:
-    from compiler_core.rewrites import Rewrites
 
 
 @dataclass(frozen=True)
@@ -96,6 +93,30 @@ class Op:
         return total
 
 
+Form: TypeAlias = tuple[tuple[TensorType, ...], tuple[Op, ...]]
+"""What takes an op's place: types of the values it adds, and ops in data order."""
+
+
+class Rewrite(Protocol):
+    """Another form of an op that means the same; each is in rewrites.py."""
+
+    def objection(self, graph: "Graph", op: Op, /) -> str:
+        """Why the op has no such form; empty where it has."""
+        ...
+
+    def form(self, graph: "Graph", op: Op, first: int, /) -> Form:
+        """The form, its new values from number `first` on."""
+        ...
+
+    def carried(self, op: Op, /) -> "Rewrite":
+        """The same for an op of other extents."""
+        ...
+
+
+Rewrites: TypeAlias = Mapping[int, Rewrite]
+"""By position of the op in the network as imported."""
+
+
 @runtime_checkable
 class SymbolicConstants(Protocol):
     """Constants some of which depend on symbols: binding gives the constants of the bound network."""
@@ -123,7 +144,7 @@ class Graph:
     constants: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
     constraints: tuple[tuple[Dim, Dim], ...] = ()
-    rewrites: "Rewrites" = field(default_factory=dict)
+    rewrites: Rewrites = field(default_factory=dict)
 
     @cached_property
     def producer(self) -> Mapping[int, int]:

@@ -5,18 +5,14 @@ All follow from domain and index maps, whatever the op is called. Which form is 
 target: a network's Config says which ops have which.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from itertools import accumulate
 
 from compiler_core.dtypes import DType, TensorType
 from compiler_core.errors import ConfigError, RecordError
-from compiler_core.graph import Graph, Op
+from compiler_core.graph import Form, Graph, Op, Rewrite, Rewrites
 from compiler_core.index_map import Access, IndexExpr, affine, axis_index
 from compiler_core.ops import PROD, SUM, AxisKind
-
-Form = tuple[tuple[TensorType, ...], tuple[Op, ...]]
-"""What takes an op's place: types of the values it adds, and ops in data order."""
 
 
 @dataclass(frozen=True)
@@ -167,11 +163,6 @@ class Unfold:
         operands[self.operand] = Access(first, tuple(axis_index(axis) for axis in axes))
         kind = TensorType(shape, graph.values[access.value].dtype)
         return (kind,), (moved, replace(op, operands=tuple(operands)))
-
-
-Rewrite = Split | Unfold
-Rewrites = Mapping[int, Rewrite]
-"""By position of the op in the network as imported."""
 
 
 def rewrite_from(text: str) -> Rewrite:

@@ -7,8 +7,8 @@ parts to add up - as nothing: each only adds work.
 from collections.abc import Iterator
 from dataclasses import replace
 
-from compiler_core.graph import Graph
-from compiler_core.rewrites import Rewrite, Split, Unfold
+from compiler_core.graph import Graph, Rewrite
+from compiler_core.rewrites import Split, Unfold
 from compiler_core.target import Target
 from compiler_core.units import BATCH, matrix_table
 from cost_model.analytic import graph_work, op_work

@@ -20,10 +20,10 @@ import numpy as np
 
 from compiler_core.errors import ConfigError, RecordError
 from compiler_core.fuse import Group
-from compiler_core.graph import Graph
+from compiler_core.graph import Graph, Rewrites
 from compiler_core.layouts import Layout, layout_from, misplaced
 from compiler_core.pipeline import Plan, Seat, plan_groups, schedule_of
-from compiler_core.rewrites import Rewrites, places, rewrite_from, rewritten
+from compiler_core.rewrites import places, rewrite_from, rewritten
 from compiler_core.schedule import CoreRange, Placed, Schedule, Stage
 from compiler_core.target import Target
 from compiler_core.workload import graph_digest, number_network

@@ -13,10 +13,11 @@ from typing import Self
 import optuna
 
 from compiler_core.fuse import FusionPolicy, Group, group_greedily
+from compiler_core.graph import Rewrite
 from compiler_core.kernel_order import in_list_order, order_groups
 from compiler_core.order.portfolio import ListWeights
 from compiler_core.pipeline import Plan
-from compiler_core.rewrites import Rewrite, Split
+from compiler_core.rewrites import Split
 from compiler_core.target import Target
 
 MOST_OPS = (16, 32, 64, 128)

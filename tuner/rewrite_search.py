@@ -12,10 +12,10 @@ from functools import partial
 from itertools import zip_longest
 
 from compiler_core.fuse import Group
-from compiler_core.graph import Graph
+from compiler_core.graph import Graph, Rewrite
 from compiler_core.ops import Unit
 from compiler_core.pipeline import Plan, plan_graph
-from compiler_core.rewrites import Rewrite, Split, Unfold, places, rewritten
+from compiler_core.rewrites import Split, Unfold, places, rewritten
 from compiler_core.target import Target
 from cost_model.analytic import op_work
 from cost_model.network_bound import contraction_work

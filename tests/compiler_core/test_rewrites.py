@@ -5,10 +5,10 @@ import pytest
 
 from compiler_core.dtypes import DType, TensorType
 from compiler_core.errors import ConfigError, RecordError
-from compiler_core.graph import Graph
+from compiler_core.graph import Graph, Rewrite
 from compiler_core.index_map import Access, affine, axis_index
 from compiler_core.interpret import interpret
-from compiler_core.rewrites import Rewrite, Split, Unfold, places, rewrite_from, rewritten
+from compiler_core.rewrites import Split, Unfold, places, rewrite_from, rewritten
 from compiler_core.target_file import load_target
 from compiler_core.text import graph_text
 from tests.property.random_graphs import Builder, same

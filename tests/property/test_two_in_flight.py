@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler_core.emulate import emulate
@@ -19,7 +19,6 @@ from tests.property.random_chains import overlapped
 from tests.property.test_law import targets
 
 
-@settings(max_examples=60)
 @given(st.data())
 def test_chains_compute_what_the_graph_means(data: Any) -> None:
     target = data.draw(targets())
@@ -31,7 +30,6 @@ def test_chains_compute_what_the_graph_means(data: Any) -> None:
         np.testing.assert_array_equal(got, meant[value], err_msg=f"value {value}")
 
 
-@settings(max_examples=60)
 @given(st.data())
 def test_chains_are_timed_above_their_bound_whether_walked_or_skipped(data: Any) -> None:
     target = data.draw(targets())

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from api.cli.main import main
 from compiler_core.emulate import emulate
 from compiler_core.errors import ConfigError
-from compiler_core.graph import Graph
+from compiler_core.graph import Graph, Rewrites
 from compiler_core.interpret import interpret
 from compiler_core.onnx_import.importer import import_model
 from compiler_core.pipeline import compile_graph, plan_graph
-from compiler_core.rewrites import Rewrites, Split, Unfold, rewritten
+from compiler_core.rewrites import Split, Unfold, rewritten
 from compiler_core.target_file import load_target
 from compiler_core.verify import verify_program
 from compiler_core.workload import number_network
