@@ -20,10 +20,13 @@ LIMIT = 8
 
 
 class Builder:
-    """Collects values and ops; inputs get integer data as they are made."""
+    """Collects values and ops; inputs get integer data as they are made. `rough` are values between an op
+    that is not exact and its rounding, which nothing else may read.
+    """
 
     def __init__(self, dtype: DType, seed: int) -> None:
         self.dtype = dtype
+        self.rough: set[int] = set()
         self.rng = np.random.default_rng(seed)
         self.values: list[TensorType] = []
         self.ops: list[Op] = []
@@ -56,6 +59,10 @@ class Builder:
         axis_kinds = kinds or (*(P for _ in shape), *(R for _ in folded))
         self.ops.append(Op(kind, (*shape, *folded), axis_kinds, operands, len(self.values) - 1, attributes))
         return len(self.values) - 1
+
+    def earlier(self) -> list[int]:
+        """Values that any op may read."""
+        return [v for v, kind in enumerate(self.values) if kind.dtype is self.dtype and v not in self.rough]
 
     def clipped(self, value: int) -> int:
         limits = (("low", -LIMIT), ("high", LIMIT))
@@ -163,6 +170,7 @@ def elementwise(b: Builder, x: int, draw: Callable[..., Any]) -> int:
         attributes = (("to", str(b.dtype.numpy)),)
     made = b.op(kind, shape, (), tuple(operands), attributes)
     if not OPS[kind].exact:
+        b.rough.add(made)
         made = b.op("round", shape, (), (same(made, rank),))
     return b.clipped(made)
 
@@ -180,7 +188,7 @@ def binary(b: Builder, x: int, draw: Callable[..., Any]) -> int:
     shape = b.shape(x)
     rank = len(shape)
     kind = draw(st.sampled_from(["add", "sub", "mul", "maximum"]))
-    alike = [v for v in range(len(b.values)) if b.shape(v) == shape and b.values[v].dtype is b.dtype]
+    alike = [v for v in b.earlier() if b.shape(v) == shape]
     if draw(st.booleans()) and alike:
         other = same(draw(st.sampled_from(alike)), rank)
     else:
@@ -283,7 +291,7 @@ def concat(b: Builder, x: int, draw: Callable[..., Any]) -> int:
             a == n for d, (a, n) in enumerate(zip(other, shape, strict=True)) if d != axis
         )
 
-    others = [v for v in range(len(b.values)) if b.values[v].dtype is b.dtype and fits(v)]
+    others = [v for v in b.earlier() if fits(v)]
     other = draw(st.sampled_from(others))
     parts, offset = [], 0
     for part in (x, other):
