@@ -3,7 +3,9 @@
 Everything works on rows int32 [n, knobs], returns feasible rows only, and draws from the Generator given.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +17,7 @@ Keys = npt.NDArray[np.uint64]
 
 _ENUMERABLE = 1 << 20
 _CHUNK = 1 << 16
+MOST_TURNED = 8
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
@@ -66,6 +69,18 @@ def enumerate_rows(space: Space, limit: int = _ENUMERABLE) -> Rows | None:
 def random_grid(space: Space, count: int, rng: np.random.Generator) -> Rows:
     """`count` uniform rows of the grid, feasible or not."""
     return rng.integers(0, space.widths, size=(count, len(space.knobs)), dtype=np.int32)
+
+
+def corners(space: Space, names: Sequence[str]) -> Rows:
+    """Feasible rows with each knob of `names` (MOST_TURNED at most) at its first or last value, others at
+    their first.
+    """
+    columns = [at for at, knob in enumerate(space.knobs) if knob.name in names][:MOST_TURNED]
+    last = np.asarray(space.widths, dtype=np.int32)[columns] - 1
+    ends = np.array(list(product((0, 1), repeat=len(columns))), dtype=np.int32)
+    rows = np.zeros((len(ends), len(space.knobs)), dtype=np.int32)
+    rows[:, columns] = ends * last
+    return distinct(space.settle(rows))
 
 
 def sample(space: Space, count: int, rng: np.random.Generator, attempts: int = 64) -> Rows:

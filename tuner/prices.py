@@ -22,7 +22,7 @@ from tuner.climb import Effort, best_drafts
 from tuner.problem import trial_seed
 from tuner.tasks import KernelTask
 
-GUESS = Effort(drawn=256, attempts=8, climbed=1, rounds=8)
+GUESS = Effort(drawn=512, attempts=8, climbed=2, rounds=8)
 SETTLED = 32
 """Trials after which a kernel's best stands for what it can do, however much better its guess was."""
 MOST_CORRECTION = 2.0

@@ -17,6 +17,7 @@ from cost_model.analytic import KernelModel
 from cost_model.kernel_features import kernel_features
 from search_space.codec import config_of
 from search_space.knobs import Config, Rows
+from search_space.moves import corners
 from search_space.rules import KnobLayout, cores_with_work
 from search_space.space import Space
 from search_space.validity import kernel_space
@@ -92,8 +93,13 @@ class KernelTask:
 
     @cached_property
     def start(self) -> Rows:
-        """Where a climb over the draft begins: the default, if there is one."""
-        return self._rows([self._default] if self._default is not None else [])
+        """Where a climb over the draft begins: the default; without one, whole or least extents that fit.
+
+        Chance finds hardly any Config of a kernel so large that the default rule gives up.
+        """
+        if self._default is None:
+            return corners(self.space, [knob.name for knob in self.space.knobs if "tile_" in knob.name])
+        return self._rows([self._default])
 
     def _rows(self, configs: Sequence[Config]) -> Rows:
         rows = [self.space.encode(config) for config in configs]

@@ -247,13 +247,16 @@ def test_a_range_of_sizes_carries_forms(tmp_path: Path) -> None:
 
     with opened(16384) as tuned_at:
         plan = tuned_at.planner.replan()
-        assert plan.graph.rewrites == {0: Split(2, 32)}
+        split = plan.graph.rewrites[0]
+        assert isinstance(split, Split)
+        assert split.parts >= 8
         for task in tuned_at.tasks:
             tuned_at.choices[task.digest] = best_guess(tuned_at, task)
         told = portable(tuned_at, tuned_at.config_of(plan))
     with opened(5000) as session:
         config = carried(told, session)
-        assert dict(config.items)[REWRITES] == "0:split.2.25"
+        most = max(parts for parts in range(split.parts + 1) if parts and 5000 % parts == 0)
+        assert dict(config.items)[REWRITES] == f"0:split.2.{most}"
         there, schedule = session.schedule_of(config)
         program = compile_graph(there.graph, schedule, session.target, there)
         assert verify_program(there.graph, program, session.target) == []
