@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from search_space.knobs import Knob, Rows
 from search_space.moves import (
+    corners,
     crossover,
     distinct,
     enumerate_rows,
@@ -31,6 +32,18 @@ def spaces(draw: st.DrawFn) -> Space:
 
 def as_set(rows: Rows) -> set[tuple[int, ...]]:
     return {tuple(int(at) for at in row) for row in rows}
+
+
+@given(spaces())
+def test_corners_are_the_feasible_rows_at_the_ends(space: Space) -> None:
+    """Of the first two knobs here; the others stay at their first value."""
+    turned = [knob.name for knob in space.knobs[:2]]
+    rows = enumerate_rows(space)
+    assert rows is not None
+    every = as_set(space.settle(rows))
+    ends = [{0, width - 1} if at < 2 else {0} for at, width in enumerate(space.widths)]
+    wanted = {row for row in every if all(value in end for value, end in zip(row, ends, strict=True))}
+    assert as_set(corners(space, turned)) == wanted
 
 
 @given(spaces())
