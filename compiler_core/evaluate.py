@@ -17,6 +17,7 @@ from compiler_core.dtypes import TensorType
 from compiler_core.errors import ModelError
 from compiler_core.graph import Graph, Op, SymbolicConstants
 from compiler_core.index_map import Access, Interval, unclamped_interval
+from compiler_core.loops import told_sizes
 from compiler_core.ops import Array, AxisKind, Unit
 
 Box = Sequence[Interval]
@@ -200,7 +201,7 @@ def _looped(op: Op, body: Graph, operands: Sequence[Array]) -> Array:
 def _step(body: Graph, inputs: Sequence[Array]) -> list[Array]:
     """The outputs of one step. Extents that only the step can tell are those of the arrays that are there."""
     made = dict(zip(body.inputs, inputs, strict=True))
-    sizes: dict[str, int] = {}
+    sizes = told_sizes(body, [array.shape for array in inputs])
 
     def known(value: int) -> Array:
         if value not in made:  # a constant that depends on extents of the step
@@ -210,8 +211,6 @@ def _step(body: Graph, inputs: Sequence[Array]) -> list[Array]:
             )[value]
         return made[value]
 
-    for value, array in made.items():
-        sizes |= sizes_in(body.values[value].shape, array.shape)
     for op in body.ops:
         operands = [known(access.value) for access in op.operands]
         if op.row.unit is Unit.HOST:

@@ -217,6 +217,7 @@ def _choose(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Ar
 
 
 def _standard(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
+    # onnx's reference is heavy, and all but the networks with such operators do without it.
     from compiler_core.onnx_import.reference_ops import run_standard
 
     return run_standard(args, attributes)

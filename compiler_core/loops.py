@@ -60,12 +60,12 @@ def _can_be_written(op: Op, values: Sequence[TensorType], most_steps: int) -> bo
     if op.body is None or not isinstance(steps, int) or not 1 <= steps <= most_steps or op.body.constants:
         return False
     carried = op.operands[: int(dict(op.attributes)["carried"])]
-    told = _sizes(op.body, [values[access.value].shape for access in carried])
+    told = told_sizes(op.body, [values[access.value].shape for access in carried])
     return all(name in told for name in op.body.symbols if name.startswith(LOCAL))
 
 
-def _sizes(body: Graph, shapes: Sequence[Shape]) -> dict[str, int]:
-    """The symbols of a body that the shapes of its state tell."""
+def told_sizes(body: Graph, shapes: Sequence[Shape]) -> dict[str, int]:
+    """The symbols of a body that the shapes of its first inputs tell: of its state, or of all."""
     sizes: dict[str, int] = {}
     for value, shape in zip(body.inputs, shapes, strict=False):
         extents = [extent for extent in shape if isinstance(extent, int)]
@@ -111,7 +111,7 @@ class _Writer:
         collected: dict[int, list[int]] = {output: [] for output in result_of if output >= carried}
         for step in range(op.steps):
             last = step == op.steps - 1
-            sizes = _sizes(loop, [self.values[value].shape for value in state])
+            sizes = told_sizes(loop, [self.values[value].shape for value in state])
             body = loop.bound_to(sizes) if sizes else loop
             elements = []
             for sequence, inner in zip(

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 from compiler_core.constants import Constants, Recipe
 from compiler_core.dims import Dim, bind, product_of, symbols_in, symbols_of
@@ -21,6 +21,16 @@ MOST_TURNS = 1 << 31
 """Turns after which a Loop that data should end is cut off."""
 
 
+class Outside(NamedTuple):
+    """How much of each there was before a body."""
+
+    ops: int
+    host_ops: int
+    loops: int
+    constraints: int
+    local: int
+
+
 @dataclass(frozen=True)
 class Loop:
     """What a body may read: `state` before the step, `elements` of the sequences at the step, and all else
@@ -37,7 +47,7 @@ class Loop:
     state: tuple[Tensor, ...]
     elements: tuple[Tensor, ...]
     growing: frozenset[Place]
-    outside: tuple[int, ...]
+    outside: Outside
 
     def grown(self, after: Sequence[Tensor]) -> frozenset[Place]:
         """`growing`, and the dims besides that a step changes which makes `after` of the last states."""
@@ -82,8 +92,8 @@ class Loop:
             for dim, (left, right) in enumerate(zip(old.shape, new.shape, strict=True)):
                 if (at, dim) not in self.growing:
                     builder.equal(left, right, "extents that a loop carries from step to step")
-        ops = builder.ops[self.outside[0] :]
-        del builder.ops[self.outside[0] :]
+        ops = builder.ops[self.outside.ops :]
+        del builder.ops[self.outside.ops :]
         outputs = [tensor.value for tensor in (*after, *collected)]
         made = {op.result for op in ops} | {tensor.value for tensor in (*self.state, *self.elements)}
         read = [access.value for op in ops for access in op.operands]
@@ -131,7 +141,7 @@ class Loop:
         return results
 
     def _own_symbols(self) -> frozenset[str]:
-        return frozenset(self.context.local[self.outside[-1] :])
+        return frozenset(self.context.local[self.outside.local :])
 
     def _growth(self, after: Sequence[Tensor], place: Place) -> Dim:
         """How much longer a dim is after a step than before it."""
@@ -165,8 +175,8 @@ class Loop:
         for at, dim in self.growing:
             (name,) = symbols_of(self.state[at].shape[dim])
             at_first[name] = self.before[at].shape[dim]
-        hosted = self.context.host_ops[self.outside[1] :]
-        del self.context.host_ops[self.outside[1] :]
+        hosted = self.context.host_ops[self.outside.host_ops :]
+        del self.context.host_ops[self.outside.host_ops :]
         for op in hosted:
             all_macs = steps * bind(op.macs, at_first)
             self.context.host_ops.append(replace(op, results=results, macs=all_macs))
@@ -187,7 +197,9 @@ class Loop:
         step and the constraints on those.
         """
         constraints, own = self.context.builder.constraints, self._own_symbols()
-        local_pairs = tuple(pair for pair in constraints[self.outside[3] :] if symbols_in(pair) & own)
+        local_pairs = tuple(
+            pair for pair in constraints[self.outside.constraints :] if symbols_in(pair) & own
+        )
         constraints[:] = [pair for pair in constraints if pair not in local_pairs]
         inputs = [*(tensor.value for tensor in (*self.state, *self.elements)), *invariant]
         local = {
@@ -221,7 +233,7 @@ def begin_loop(
 ) -> Loop:
     """A loop that carries `before` and reads `sequences` along dim 0; ops made next are its body."""
     builder = context.builder
-    outside = tuple(len(things) for things in _made(context))
+    outside = Outside(*(len(things) for things in _made(context)))
     context.open_loops += 1
     state = [
         builder.new_value(

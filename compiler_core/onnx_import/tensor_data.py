@@ -66,30 +66,32 @@ def constant_from(proto: TensorProto, builder: Builder, external: ExternalData) 
     if proto.data_location == TensorProto.EXTERNAL:
         path, offset = external.stretch(proto, nbytes)
 
-        def read(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
+        def compute(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
             data = read_stretch(path, offset, nbytes)
             elements = _unpacked(data, count, dtype) if packed else np.frombuffer(data, dtype=dtype.numpy)
             return elements.reshape(shape)
 
-        tensor = builder.lazy_constant(shape, dtype, Recipe(read, work=count))
-        tensor.four_bits = packed is not None
-        return tensor
-    if proto.HasField("raw_data"):
-        if len(proto.raw_data) != nbytes:
-            raise ModelError(
-                f"{what} of shape {list(shape)} takes {nbytes} bytes but holds {len(proto.raw_data)}"
-            )
     else:
-        held = len(getattr(proto, _TYPED_FIELDS.get(proto.data_type, "int32_data")))
-        if held != (nbytes if packed else count):
-            raise ModelError(f"{what} of shape {list(shape)} takes {count} elements but holds {held}")
+        _check_held(proto, what, count, nbytes, packed=packed is not None)
 
-    def decode(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
-        return numpy_helper.to_array(proto).astype(dtype.numpy, copy=False)
+        def compute(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
+            return numpy_helper.to_array(proto).astype(dtype.numpy, copy=False)
 
-    tensor = builder.lazy_constant(shape, dtype, Recipe(decode, work=count))
+    tensor = builder.lazy_constant(shape, dtype, Recipe(compute, work=count))
     tensor.four_bits = packed is not None
     return tensor
+
+
+def _check_held(proto: TensorProto, what: str, count: int, nbytes: int, *, packed: bool) -> None:
+    """ModelError where the elements inside the file are not as many as the shape takes."""
+    shape = list(proto.dims)
+    if proto.HasField("raw_data"):
+        if len(proto.raw_data) != nbytes:
+            raise ModelError(f"{what} of shape {shape} takes {nbytes} bytes but holds {len(proto.raw_data)}")
+        return
+    held = len(getattr(proto, _TYPED_FIELDS.get(proto.data_type, "int32_data")))
+    if held != (nbytes if packed else count):
+        raise ModelError(f"{what} of shape {shape} takes {count} elements but holds {held}")
 
 
 def _unpacked(data: bytes, count: int, dtype: DType) -> Array:
