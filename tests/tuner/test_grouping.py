@@ -4,34 +4,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import onnx
 import optuna
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_order
-from compiler_core.graph import Graph
-from compiler_core.onnx_import.importer import import_model
 from compiler_core.order.portfolio import ListWeights
-from compiler_core.pipeline import plan_graph
-from compiler_core.target_file import load_target
 from compiler_core.workload import is_remade
-from tests.onnx_models import model, node, reals, saved, value
+from tests.onnx_models import model, node, reals, value
 from tests.property.random_graphs import graphs
+from tests.tuner.planners import imported, planner_of, studied_no_dearer
 from tuner.graph_knobs import GraphKnobs, ask_knobs, default_trial
 from tuner.grouping import NotFused, as_they_are, merge_while_it_pays
-from tuner.planner import Planner
-from tuner.prices import Prices, Reading
-
-
-def imported(made: onnx.ModelProto, folder: Path) -> Graph:
-    return import_model(saved(made, folder)).graph
-
-
-def planner_of(graph: Graph, target: str) -> Planner:
-    chip = load_target(target)
-    return Planner(plan_graph(graph, chip), chip, Prices(chip, seed=0))
+from tuner.prices import Reading
 
 
 @given(st.data())
@@ -134,13 +120,7 @@ def test_the_knobs_of_the_network_promise_no_less_than_the_default(tmp_path: Pat
     ]
     weights = {"a": reals(1, 256, 64), "c": reals(3, 64), "b": reals(2, 64, 256)}
     graph = imported(model(nodes, [value("x", [2048, 256])], ["y"], weights), tmp_path)
-    plain, studied = planner_of(graph, "ascend910"), planner_of(graph, "ascend910")
-    plain.replan()
-    studied.studied = 8
-    studied.replan()
-    assert plain.grouping is not None
-    assert studied.grouping is not None
-    assert studied.grouping.price_us <= plain.grouping.price_us
+    studied = studied_no_dearer(graph)
     again = planner_of(graph, "ascend910")
     again.studied = 8
     assert again.replan().groups == studied.plan.groups

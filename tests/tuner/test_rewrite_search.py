@@ -13,9 +13,8 @@ from hypothesis import strategies as st
 from api.cli.main import main
 from compiler_core.emulate import emulate
 from compiler_core.errors import ConfigError
-from compiler_core.graph import Graph, Rewrites
+from compiler_core.graph import Rewrites
 from compiler_core.interpret import interpret
-from compiler_core.onnx_import.importer import import_model
 from compiler_core.pipeline import compile_graph, plan_graph
 from compiler_core.rewrites import Split, Unfold, rewritten
 from compiler_core.target_file import load_target
@@ -39,13 +38,13 @@ from tests.onnx_models import model, node, reals, saved, value
 from tests.property.random_graphs import graphs
 from tests.property.random_rewrites import rewrites
 from tests.targets import small_target
+from tests.tuner.planners import imported, planner_of, studied_no_dearer
 from tuner.graph_knobs import GraphKnobs, ask_knobs
 from tuner.guess import best_guess
 from tuner.kernel_search import SearchSettings
 from tuner.known import compile_known, lookup
 from tuner.network_search import NetworkSearch
-from tuner.planner import Planner
-from tuner.prices import Prices, Reading
+from tuner.prices import Reading
 from tuner.run import run
 from tuner.run_report import report_on
 from tuner.session import Session, open_session
@@ -66,15 +65,6 @@ def first_layer() -> onnx.ModelProto:
     return model(
         [conv, node("Relu", "c", "y")], [value("x", [1, 3, 112, 112])], ["y"], {"w": reals(0, 64, 3, 7, 7)}
     )
-
-
-def imported(made: onnx.ModelProto, folder: Path) -> Graph:
-    return import_model(saved(made, folder)).graph
-
-
-def planner_of(graph: Graph) -> Planner:
-    chip = load_target("ascend910")
-    return Planner(plan_graph(graph, chip), chip, Prices(chip, seed=0))
 
 
 def test_a_large_sum_to_one_number_is_split(tmp_path: Path) -> None:
@@ -127,14 +117,7 @@ def test_a_study_asks_for_forms_where_there_are_any() -> None:
 
 
 def test_a_study_prices_the_network_with_and_without_forms(tmp_path: Path) -> None:
-    graph = imported(loss(), tmp_path)
-    plain, studied = planner_of(graph), planner_of(graph)
-    plain.replan()
-    studied.studied = 8
-    studied.replan()
-    assert plain.grouping is not None
-    assert studied.grouping is not None
-    assert studied.grouping.price_us <= plain.grouping.price_us
+    studied_no_dearer(imported(loss(), tmp_path))
 
 
 @settings(max_examples=40)
