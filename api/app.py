@@ -10,21 +10,21 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
 from starlette.exceptions import HTTPException
 
-from api import problems
-from api.access import AccessTable, Need, access
-from api.auth import Door, is_loopback
-from api.gate import Gate
-from api.observe import Observe
-from api.openapi import schema_of
-from api.pages import assets, database, door
-from api.pages import jobs as job_pages
-from api.routes import events, health, jobs, lookup, machines, operation, records, results
-from api.service import Service
-from api.settings import Settings
-from api.threads import Threads
-from compiler_core.errors import InputError
-from db.session import Database as OpenDatabase
-from db.session import open_database
+from tilewright.api import problems
+from tilewright.api.guards.access import AccessTable, Need, access
+from tilewright.api.guards.auth import Door, is_loopback
+from tilewright.api.guards.gate import Gate
+from tilewright.api.observability.observe import Observe
+from tilewright.api.pages import assets, database, door
+from tilewright.api.pages import jobs as job_pages
+from tilewright.api.routes import events, health, jobs, lookup, machines, operation, records, results
+from tilewright.api.schemas.openapi import schema_of
+from tilewright.api.service import Service
+from tilewright.api.settings import Settings
+from tilewright.api.threads import Threads
+from tilewright.compiler_core.errors import InputError
+from tilewright.db.storage.session import Database as OpenDatabase
+from tilewright.db.storage.session import open_database
 
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,

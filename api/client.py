@@ -17,9 +17,9 @@ from typing import Any, Self
 
 import httpx
 
-from api.schemas.jobs import Job, JobPage, JobSpec
-from api.schemas.records import Lookup
-from compiler_core.errors import TilewrightError, UsageError
+from tilewright.api.schemas.jobs import Job, JobPage, JobSpec
+from tilewright.api.schemas.records import Lookup
+from tilewright.compiler_core.errors import TilewrightError, UsageError
 
 TIMEOUT_S = 60.0
 RECONNECT_S = 1.0

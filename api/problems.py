@@ -13,9 +13,9 @@ from fastapi.responses import Response
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from api.pages.render import page, wants_page
-from compiler_core.errors import InputError, RecordError
-from db.session import DatabaseDownError
+from tilewright.api.pages.render import page, wants_page
+from tilewright.compiler_core.errors import InputError, RecordError
+from tilewright.db.storage.session import DatabaseDownError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5

@@ -7,12 +7,12 @@ import socket
 import sys
 import threading
 
-from api.logs import write_json_lines
-from api.metrics import RunnerMetrics
-from api.settings import Settings, load_settings
-from db.session import open_database
-from tuner.runner import Runner, RunnerSettings
-from tuner.work import Tuning
+from tilewright.api.observability.logs import write_json_lines
+from tilewright.api.observability.metrics import RunnerMetrics
+from tilewright.api.settings import Settings, load_settings
+from tilewright.db.storage.session import open_database
+from tilewright.tuner.jobs.runner import Runner, RunnerSettings
+from tilewright.tuner.jobs.work import Tuning
 
 
 def run_runner(settings: Settings, name: str | None = None, watch_parent: bool = False) -> int:

@@ -17,15 +17,15 @@ from types import FrameType
 import uvicorn
 from fastapi import FastAPI
 
-from api.app import create_app
-from api.auth import is_loopback
-from api.logs import write_json_lines
-from api.service import Service
-from api.settings import PREFIX, Settings
-from api.slow import protocol_with_deadline
-from compiler_core.errors import UsageError
-from db.api_keys import ApiKeys
-from db.session import Database, open_database
+from tilewright.api.app import create_app
+from tilewright.api.guards.auth import is_loopback
+from tilewright.api.guards.slow import protocol_with_deadline
+from tilewright.api.observability.logs import write_json_lines
+from tilewright.api.service import Service
+from tilewright.api.settings import PREFIX, Settings
+from tilewright.compiler_core.errors import UsageError
+from tilewright.db.service.api_keys import ApiKeys
+from tilewright.db.storage.session import Database, open_database
 
 log = logging.getLogger("tilewright.serve")
 RESTART_S = 1.0
@@ -115,7 +115,7 @@ def supervised_runner(settings: Settings) -> Iterator[None]:
     def supervise() -> None:
         while not over.is_set():
             child = subprocess.Popen(
-                [sys.executable, "-m", "api.runner_child"],
+                [sys.executable, "-m", "tilewright.api.runner_child"],
                 stdin=subprocess.PIPE,  # closes with this process, however that ends
                 env=runner_environment(settings),
                 start_new_session=True,  # an interrupt from the keyboard is ours to pass on

@@ -8,22 +8,22 @@ from typing import BinaryIO
 from fastapi import Request, UploadFile
 from starlette.exceptions import HTTPException
 
-from api.auth import Door, Principal
-from api.limits import Places
-from api.model_check import ModelCheck
-from api.schemas.jobs import JobSpec
-from api.settings import Settings
-from api.threads import Threads
-from compiler_core.errors import UsageError
-from db.audit import Audit
-from db.browse import Browse
-from db.job_rows import JobRow
-from db.jobs import Jobs
-from db.records import plain_name
-from db.repository import Repository
-from db.session import Database
-from db.uploads import Uploads, digest_of_file
-from db.workers import Workers
+from tilewright.api.guards.auth import Door, Principal
+from tilewright.api.guards.limits import Places
+from tilewright.api.sandbox.model_check import ModelCheck
+from tilewright.api.schemas.jobs import JobSpec
+from tilewright.api.settings import Settings
+from tilewright.api.threads import Threads
+from tilewright.compiler_core.errors import UsageError
+from tilewright.db.browse import Browse
+from tilewright.db.records import plain_name
+from tilewright.db.repository import Repository
+from tilewright.db.service.audit import Audit
+from tilewright.db.service.job_rows import JobRow
+from tilewright.db.service.jobs import Jobs
+from tilewright.db.service.uploads import Uploads, digest_of_file
+from tilewright.db.service.workers import Workers
+from tilewright.db.storage.session import Database
 
 
 class Service:

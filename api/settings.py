@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
-from compiler_core.errors import UsageError
+from tilewright.compiler_core.errors import UsageError
 
 PREFIX = "TILEWRIGHT_"
 

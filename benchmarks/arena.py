@@ -12,10 +12,10 @@ from functools import cached_property
 import numpy as np
 
 from benchmarks.kernel_tasks import Case
-from measure.device import Device, Task
-from measure.results import Measurement
-from search_space.knobs import Config, Rows
-from tuner.problem import Floats, Problem
+from tilewright.measure.device import Device, Task
+from tilewright.measure.results import Measurement
+from tilewright.search_space.knobs import Config, Rows
+from tilewright.tuner.kernel.problem import Floats, Problem
 
 DRAFTED = 8
 """How many Configs of the best draft a peer is given to start from."""

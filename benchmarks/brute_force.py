@@ -1,6 +1,6 @@
 """The least peak of a small kernel graph by dynamic programming over all down-sets: the solver's oracle."""
 
-from compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph
+from tilewright.compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph
 
 
 def least_peak(graph: KernelGraph) -> int:

@@ -11,14 +11,20 @@ from typing import Any
 
 import numpy as np
 
-from compiler_core.lower import lower_kernel
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_graph, plan_groups
-from compiler_core.target import Target
-from search_space.codec import tiling_of
-from search_space.moves import sample
-from search_space.rules import KnobLayout
-from search_space.validity import kernel_space
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.pipeline import (
+    Plan,
+    compile_graph,
+    default_schedule,
+    plan_graph,
+    plan_groups,
+)
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.moves import sample
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.validity import kernel_space
 
 Row = dict[str, Any]
 LAYERS, WIDTH, HEADS = 43, 256, 4
@@ -50,7 +56,7 @@ def _imported_apart(path: Path) -> Row:
     program = (
         "import sys, time, json\n"
         "from pathlib import Path\n"
-        "from compiler_core.onnx_import.importer import import_model\n"
+        "from tilewright.compiler_core.onnx_import.importer import import_model\n"
         "began = time.process_time()\n"
         "made = import_model(Path(sys.argv[1]))\n"
         "print(json.dumps([time.process_time() - began, len(made.graph.ops), sorted(made.graph.symbols)]))"

@@ -6,12 +6,12 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from compiler_core.digest import digest_of
-from measure.device import Device, DeviceInfo, Task
-from measure.faults import FaultPlan, FaultyDevice
-from measure.results import Measurement, Status
-from measure.wire import DeviceSpec
-from search_space.knobs import Config
+from tilewright.compiler_core.digest import digest_of
+from tilewright.measure.device import Device, DeviceInfo, Task
+from tilewright.measure.faults import FaultPlan, FaultyDevice
+from tilewright.measure.results import Measurement, Status
+from tilewright.measure.wire import DeviceSpec
+from tilewright.search_space.knobs import Config
 
 
 @dataclass(frozen=True)

@@ -13,9 +13,9 @@ import sys
 import time
 
 from benchmarks.farm_device import NumberedTask, configs, latency_us, spec_of
-from measure.messages import Rules
-from measure.ray_cluster import connect, disconnect
-from measure.ray_pool import RayPool
+from tilewright.measure.farm.messages import Rules
+from tilewright.measure.ray_farm.cluster import connect, disconnect
+from tilewright.measure.ray_farm.pool import RayPool
 
 TASK = NumberedTask(1)
 SAY_S = 0.2

@@ -14,11 +14,11 @@ import numpy as np
 
 from benchmarks.farm_device import configs, latency_us, spec_of
 from benchmarks.farm_speed import TASK, all_ready, top_up, wrong_answers
-from measure.messages import Rules
-from measure.pool import Answer
-from measure.ray_pool import RayPool
-from measure.ray_worker import started
-from measure.results import Measurement, Status
+from tilewright.measure.farm.messages import Rules
+from tilewright.measure.farm.pool import Answer
+from tilewright.measure.ray_farm.pool import RayPool
+from tilewright.measure.ray_farm.worker import started
+from tilewright.measure.results import Measurement, Status
 
 Row = dict[str, Any]
 Process = tuple[int, int | None]

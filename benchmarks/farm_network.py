@@ -78,7 +78,7 @@ def farm_of_three_hosts() -> Iterator[Farm]:
 
 def join(hosts: Hosts, host: Host) -> "subprocess.Popen[str]":
     """`tune worker` on a host."""
-    program = "import sys; from api.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    program = "import sys; from tilewright.api.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "worker", f"--ray={hosts.head}", f"--target={KIND}"]
     return host.start([*command, f"--slots={SLOTS}"], hosts.with_token(), stderr=subprocess.DEVNULL)
 

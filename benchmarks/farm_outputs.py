@@ -7,10 +7,10 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.farm_device import DigestDevice, NumberedTask, configs
-from measure.device import Task
-from measure.faults import CheckedDevice, FaultPlan, FaultyDevice
-from measure.results import Measurement, Status
-from search_space.knobs import Config
+from tilewright.measure.device import Task
+from tilewright.measure.faults import CheckedDevice, FaultPlan, FaultyDevice
+from tilewright.measure.results import Measurement, Status
+from tilewright.search_space.knobs import Config
 
 Row = dict[str, Any]
 TASK = NumberedTask(2)

@@ -15,7 +15,7 @@ import numpy as np
 
 Row = dict[str, Any]
 Listed = tuple[list[Any], list[Any]]  # the trials, the bests
-COMMAND = "import sys; from api.cli.main import main; sys.exit(main(sys.argv[1:]))"
+COMMAND = "import sys; from tilewright.api.cli.main import main; sys.exit(main(sys.argv[1:]))"
 SEARCHED = (
     "SELECT number, attempt, workload_id, config_digest, status, latency_us, energy_uj FROM trial "
     "WHERE purpose = 'search' ORDER BY run_id, workload_id, number, attempt"

@@ -10,13 +10,13 @@ from typing import Any
 
 from benchmarks.farm_device import DigestDevice, NumberedTask, configs, latency_us
 from benchmarks.farm_speed import all_ready
-from measure.device import Device, Task
-from measure.faults import FaultPlan, FaultyDevice, stretched
-from measure.messages import Canary, Rules
-from measure.ray_pool import RayPool
-from measure.results import Measurement
-from measure.wire import DeviceSpec
-from search_space.knobs import Config
+from tilewright.measure.device import Device, Task
+from tilewright.measure.farm.messages import Canary, Rules
+from tilewright.measure.faults import FaultPlan, FaultyDevice, stretched
+from tilewright.measure.ray_farm.pool import RayPool
+from tilewright.measure.results import Measurement
+from tilewright.measure.wire import DeviceSpec
+from tilewright.search_space.knobs import Config
 
 Row = dict[str, Any]
 TASK = NumberedTask(3)

@@ -7,9 +7,9 @@ import time
 from typing import Any
 
 from benchmarks.farm_device import NumberedTask, configs, latency_us, spec_of
-from measure.messages import Rules
-from measure.ray_pool import RayPool
-from measure.results import Measurement
+from tilewright.measure.farm.messages import Rules
+from tilewright.measure.ray_farm.pool import RayPool
+from tilewright.measure.results import Measurement
 
 TASK = NumberedTask(1)
 PACE_S = 0.1

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.farm_device import NumberedTask, configs
-from measure.faults import FaultPlan
-from measure.messages import Canary, Rules
-from measure.virtual_farm import Report, VirtualFarm
-from measure.virtual_workers import CANARY_US, Costs, Sickness
+from tilewright.measure.farm.messages import Canary, Rules
+from tilewright.measure.farm.virtual_farm import Report, VirtualFarm
+from tilewright.measure.farm.virtual_workers import CANARY_US, Costs, Sickness
+from tilewright.measure.faults import FaultPlan
 
 PACE_S = 0.1
 CANARIES = (Canary(NumberedTask(0), configs(0, 1)[0], CANARY_US),)

@@ -4,10 +4,10 @@ few results over a long sum.
 
 from collections.abc import Callable, Mapping
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access, axis_index
-from compiler_core.ops import AxisKind
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, axis_index
+from tilewright.compiler_core.ir.ops import AxisKind
 
 P, R = AxisKind.PARALLEL, AxisKind.REDUCTION
 

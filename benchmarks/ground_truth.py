@@ -17,13 +17,13 @@ import numpy as np
 
 from benchmarks.arena import Arena, case_arena
 from benchmarks.kernel_tasks import CASES, Case
-from compiler_core.digest import digest_of
-from compiler_core.errors import UsageError
-from compiler_core.toolchain import TOOLCHAIN
-from search_space.knobs import Rows
-from search_space.moves import distinct, enumerate_rows, mutate, neighbours, row_keys, sample
-from tuner.climb import best_drafts
-from tuner.problem import Floats
+from tilewright.compiler_core.digest import digest_of
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.moves import distinct, enumerate_rows, mutate, neighbours, row_keys, sample
+from tilewright.tuner.kernel.climb import best_drafts
+from tilewright.tuner.kernel.problem import Floats
 
 FILE = Path(__file__).with_name("ground_truth.json")
 EXHAUSTIVE = 300_000

@@ -18,15 +18,15 @@ from typing import Any
 from benchmarks.hardware_plots import draw_cores, draw_fusion
 from benchmarks.journal import Journal
 from benchmarks.networks import Network, light_networks, load_bound, networks_of
-from compiler_core.fuse import FusionPolicy
-from compiler_core.graph import Graph
-from compiler_core.pipeline import Plan, compile_graph, plan_graph, schedule_of
-from compiler_core.target import CubeUnit, Target
-from compiler_core.target_file import load_target
-from measure.simulator.program import ProgramTiming, simulate_program
-from search_space.codec import tiling_of
-from tuner.planner import Planner
-from tuner.prices import Prices
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.pipeline import Plan, compile_graph, plan_graph, schedule_of
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.target import CubeUnit, Target
+from tilewright.compiler_core.transforms.fuse import FusionPolicy
+from tilewright.measure.simulator.program import ProgramTiming, simulate_program
+from tilewright.search_space.codec import tiling_of
+from tilewright.tuner.network.planner import Planner
+from tilewright.tuner.network.prices import Prices
 
 BASE = "ascend910"
 EDGES = (8, 16, 32, 64)

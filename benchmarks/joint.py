@@ -22,25 +22,31 @@ from benchmarks.form_examples import EXAMPLES
 from benchmarks.journal import Journal
 from benchmarks.networks import Network, light_networks, load_bound, networks_of
 from benchmarks.schedulers import gradient, round_robin
-from compiler_core.graph import Graph
-from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_graph, schedule_of
-from compiler_core.target import Target
-from compiler_core.target_file import load_target
-from cost_model.network_bound import network_bound_cycles
-from measure.pool import SerialPool
-from measure.simulator.device import SimulatedDevice
-from measure.simulator.program import simulate_program
-from search_space.codec import tiling_of
-from tuner.events import Event, Measured
-from tuner.graph_knobs import GraphKnobs
-from tuner.kernel_search import SearchSettings
-from tuner.network_search import REPLANS, NetworkSearch
-from tuner.planner import Planner
-from tuner.prices import Prices, draft_us
-from tuner.scheduler import Choose, next_task
-from tuner.side_by_side import Seats, Tried, share_cores
-from tuner.stopping import StopRule
-from tuner.tasks import KernelTask
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.pipeline import (
+    Plan,
+    compile_graph,
+    default_schedule,
+    plan_graph,
+    schedule_of,
+)
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.cost_model.network_bound import network_bound_cycles
+from tilewright.measure.farm.pool import SerialPool
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.measure.simulator.program import simulate_program
+from tilewright.search_space.codec import tiling_of
+from tilewright.tuner.kernel.search import SearchSettings
+from tilewright.tuner.kernel.stopping import StopRule
+from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.events import Event, Measured
+from tilewright.tuner.network.graph_knobs import GraphKnobs
+from tilewright.tuner.network.planner import Planner
+from tilewright.tuner.network.prices import Prices, draft_us
+from tilewright.tuner.network.scheduler import Choose, next_task
+from tilewright.tuner.network.search import REPLANS, NetworkSearch
+from tilewright.tuner.network.side_by_side import Seats, Tried, share_cores
 
 BUDGET = 512
 TARGET = "ascend910"

@@ -5,8 +5,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from compiler_core.errors import UsageError
-from compiler_core.toolchain import TOOLCHAIN
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.toolchain import TOOLCHAIN
 
 Row = dict[str, Any]
 KEY = ("model", "target", "target_digest", "seed")

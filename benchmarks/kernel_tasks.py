@@ -9,18 +9,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 
-from compiler_core.constants import run
-from compiler_core.dtypes import DType
-from compiler_core.graph import Graph
-from compiler_core.index_map import IndexExpr, affine, axis_index
-from compiler_core.onnx_import.builder import Builder, Tensor
-from compiler_core.regions import Regions
-from compiler_core.target import Target
-from compiler_core.target_file import load_target
-from compiler_core.workload import Level, Workload, kernel_of
-from measure.simulator.device import SimulatedDevice
-from measure.simulator.skew import skewed, skewed_conflicts
-from tuner.tasks import KernelTask
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.index_map import IndexExpr, affine, axis_index
+from tilewright.compiler_core.ir.workload import Level, Workload, kernel_of
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.meaning.constants import run
+from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.measure.simulator.skew import skewed, skewed_conflicts
+from tilewright.tuner.kernel.task import KernelTask
 
 LLB_SHARE = 4
 """An activation lives in the LLB when this many of its size fit."""

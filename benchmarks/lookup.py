@@ -24,11 +24,11 @@ from typing import Any
 from sqlalchemy import insert, text
 
 from benchmarks.lookup_doors import network_to_program, over_http
-from compiler_core.digest import canonical_json
-from compiler_core.toolchain import TOOLCHAIN
-from db.exchange.best_file import export_best
-from db.lookup import Miss, lookup
-from db.records import (
+from tilewright.compiler_core.digest import canonical_json
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.db.answering.lookup import Miss, lookup
+from tilewright.db.exchange.best_file import export_best
+from tilewright.db.records import (
     Key,
     NewRun,
     Objective,
@@ -39,12 +39,12 @@ from db.records import (
     WorkloadKind,
     WorkloadRow,
 )
-from db.repository import Repository
-from db.rows import trial_columns, workload_columns
-from db.schema import trial, workload
-from db.session import Database, open_database
-from measure.results import Measurement, Status
-from search_space.knobs import Config
+from tilewright.db.repository import Repository
+from tilewright.db.storage.rows import trial_columns, workload_columns
+from tilewright.db.storage.schema import trial, workload
+from tilewright.db.storage.session import Database, open_database
+from tilewright.measure.results import Measurement, Status
+from tilewright.search_space.knobs import Config
 
 RECORDS = 1_000_000
 RECORDS_A_KEY = 10
@@ -292,9 +292,9 @@ def _cold_ms(path: Path, records: int) -> float:
     key = key_of(workload_of(records // RECORDS_A_KEY // 2))
     program = (
         "import time\n"
-        "from db.records import Key\n"
-        "from db.repository import Repository\n"
-        "from db.session import open_database\n"
+        "from tilewright.db.records import Key\n"
+        "from tilewright.db.repository import Repository\n"
+        "from tilewright.db.storage.session import open_database\n"
         "start = time.perf_counter()\n"
         f"database = open_database({str(path)!r}, read_only=True)\n"
         f"key = Key({key.workload_digest!r}, {key.target_digest!r}, {key.toolchain!r})\n"

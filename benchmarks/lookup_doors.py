@@ -48,7 +48,7 @@ def _serving(database: Path) -> Iterator[tuple[int, int]]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
     environment = {**os.environ, "TILEWRIGHT_RATE_PER_S": "1000000", "TILEWRIGHT_RATE_BURST": "1000000"}
-    program = "import sys; from api.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    program = "import sys; from tilewright.api.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "serve", "--no-runner", "--port", str(port)]
     server = subprocess.Popen(
         [*command, "--db", str(database)],
@@ -108,21 +108,21 @@ def _in_new_process(program: str, *arguments: str) -> Row:
 _TUNE = """
 import json, sys
 from pathlib import Path
-from tuner.run import run
+from tilewright.tuner.run import run
 model, target, database, trials, seed = sys.argv[1:]
 run(Path(model), target, trials=int(trials), seed=int(seed), database=database, ray="none")
 print(json.dumps({}))
 """
 _FORGET = """
 import sys
-from tuner.book import Book
+from tilewright.tuner.network.book import Book
 Book.known_network = lambda self: None
 """
 _COMPILE = """
 import json, sys, time
 from collections import Counter
 from pathlib import Path
-from tuner.known import compile_known
+from tilewright.tuner.verbs.lookup import compile_known
 model, target, database = sys.argv[1:]
 start, cpu = time.perf_counter(), time.process_time()
 compiled = compile_known(Path(model), target, database=database)

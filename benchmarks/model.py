@@ -12,13 +12,13 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kernel_tasks import CASES, Case
-from cost_model.ensemble import EnsembleSettings, Features, Floats
-from cost_model.ranking import fit_pairwise, fit_plain
-from cost_model.residual import TaskRecords, fit_residual
-from cost_model.scores import rank_correlation, top_k_score
-from search_space.moves import sample
-from tuner.problem import Problem, trial_seed
-from tuner.tasks import KernelTask
+from tilewright.cost_model.ensemble import EnsembleSettings, Features, Floats
+from tilewright.cost_model.ranking import fit_pairwise, fit_plain
+from tilewright.cost_model.residual import TaskRecords, fit_residual
+from tilewright.cost_model.scores import rank_correlation, top_k_score
+from tilewright.search_space.moves import sample
+from tilewright.tuner.kernel.problem import Problem, trial_seed
+from tilewright.tuner.kernel.task import KernelTask
 
 CONFIGS, QUICK_CONFIGS, FOLDS, TOP = 200, 60, 5, 5
 TOP_GOAL = 0.97

@@ -15,13 +15,12 @@ from benchmarks.compiler_speed import compiler_speed
 from benchmarks.journal import Journal
 from benchmarks.networks import Network, light_networks, load_bound, networks_of
 from benchmarks.numbers import Agreement, Reference
-from compiler_core.dims import known
-from compiler_core.errors import TilewrightError
-from compiler_core.layouts import Layout, layouts_of
-from compiler_core.lower import lower_kernel
-from compiler_core.onnx_import.host_work import host_work
-from compiler_core.onnx_import.importer import ImportedModel
-from compiler_core.pipeline import (
+from tilewright.compiler_core.checking.verify import verify_program
+from tilewright.compiler_core.errors import TilewrightError
+from tilewright.compiler_core.ir.dims import known
+from tilewright.compiler_core.ir.layouts import Layout, layouts_of
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.pipeline import (
     Plan,
     compile_graph,
     default_schedule,
@@ -29,19 +28,20 @@ from compiler_core.pipeline import (
     plan_groups,
     schedule_of,
 )
-from compiler_core.program import Program
-from compiler_core.regions import Regions
-from compiler_core.schedule import Schedule, Tiling
-from compiler_core.target import Target
-from compiler_core.target_file import load_target
-from compiler_core.tile import default_tiling
-from compiler_core.verify import verify_program
-from search_space.codec import tiling_of
-from search_space.knobs import Rows
-from search_space.moves import sample
-from search_space.rules import KnobLayout
-from search_space.space import Space
-from search_space.validity import kernel_space
+from tilewright.compiler_core.lowering.program import Program
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.schedule import Schedule, Tiling
+from tilewright.compiler_core.lowering.tile import default_tiling
+from tilewright.compiler_core.onnx_import.host_work import host_work
+from tilewright.compiler_core.onnx_import.importer import ImportedModel
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.moves import sample
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.space import Space
+from tilewright.search_space.validity import kernel_space
 
 TARGETS = ("ascend910", "ethos_u55_256")
 SCHEDULES, QUICK_SCHEDULES = 50, 6

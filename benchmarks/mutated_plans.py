@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from dataclasses import replace
 
-from compiler_core.errors import CheckError
-from compiler_core.order.checker import check_plan
-from compiler_core.order.kernel_graph import KernelGraph
-from compiler_core.order.witness import DeadEnd, Flow, PeakPlan, SearchWitness, SetWitness
+from tilewright.compiler_core.errors import CheckError
+from tilewright.compiler_core.order.checker import check_plan
+from tilewright.compiler_core.order.kernel_graph import KernelGraph
+from tilewright.compiler_core.order.witness import DeadEnd, Flow, PeakPlan, SearchWitness, SetWitness
 
 
 def mutations(graph: KernelGraph, plan: PeakPlan) -> Iterator[tuple[str, PeakPlan]]:

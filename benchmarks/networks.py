@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler_core.errors import ModelError
-from compiler_core.graph import Graph
-from compiler_core.onnx_import.importer import ImportedModel, import_model
-from compiler_core.ops import Array
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
 
 SIZES = (1, 8, 64, 224)
 """What a symbolic dim is tried with, where nobody says."""

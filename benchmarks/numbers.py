@@ -13,13 +13,13 @@ from functools import cached_property
 import numpy as np
 
 from benchmarks.networks import Network, feeds_of
-from compiler_core.emulate import emulate
-from compiler_core.interpret import interpret
-from compiler_core.onnx_import.importer import ImportedModel
-from compiler_core.onnx_import.reference import named_values, reference_values
-from compiler_core.ops import Array
-from compiler_core.program import Program
-from compiler_core.sampled import Sampled, emulate_sample, sample_of
+from tilewright.compiler_core.checking.emulate import emulate
+from tilewright.compiler_core.checking.sampled import Sampled, emulate_sample, sample_of
+from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.lowering.program import Program
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.onnx_import.importer import ImportedModel
+from tilewright.compiler_core.onnx_import.reference import named_values, reference_values
 
 TOLERANCE = 1e-4
 NOISE_FACTOR = 5.0

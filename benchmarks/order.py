@@ -10,11 +10,11 @@ from benchmarks.mutated_plans import mutations, refused
 from benchmarks.published_orders import published_graphs, published_row
 from benchmarks.synthetic_graphs import random_graph, transformer_training
 from benchmarks.traffic import GOALS, QUICK, saved_by_family, traffic_rows
-from compiler_core.allocate import allocate
-from compiler_core.order.checker import check_plan
-from compiler_core.order.kernel_graph import KernelGraph, kernel_graph_from_json, peak_of
-from compiler_core.order.solve import solve_peak
-from compiler_core.order.traffic_search import TrafficBudget
+from tilewright.compiler_core.lowering.allocate import allocate
+from tilewright.compiler_core.order.checker import check_plan
+from tilewright.compiler_core.order.kernel_graph import KernelGraph, kernel_graph_from_json, peak_of
+from tilewright.compiler_core.order.solve import solve_peak
+from tilewright.compiler_core.order.traffic.search import TrafficBudget
 
 SECONDS_PER_GRAPH = 5.0
 SECONDS_AT_50000 = 10.0

@@ -19,11 +19,11 @@ import numpy as np
 from benchmarks import peer_runner, zigzag
 from benchmarks.scalesim import total_cycles
 from benchmarks.vela import Layer, best_cycles
-from compiler_core.errors import UsageError
-from measure.simulator.device import SimulatedDevice
-from measure.simulator.operand_buffers import streams_of
-from search_space.moves import sample
-from tuner.tasks import KernelTask
+from tilewright.compiler_core.errors import UsageError
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.measure.simulator.operand_buffers import streams_of
+from tilewright.search_space.moves import sample
+from tilewright.tuner.kernel.task import KernelTask
 
 LAYERS = {
     "conv1x1_14_64": Layer("Conv2D", 14, 64, 64),

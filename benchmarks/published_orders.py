@@ -7,10 +7,10 @@ its final output. A plan meets the bound when order and arena both do.
 from typing import Any, TypeAlias
 
 from benchmarks.synthetic_graphs import GraphBuilder
-from compiler_core.allocate import allocate
-from compiler_core.kernel_order import least_peak
-from compiler_core.order.checker import check_plan
-from compiler_core.order.kernel_graph import KernelGraph
+from tilewright.compiler_core.lowering.allocate import allocate
+from tilewright.compiler_core.lowering.kernel_order import least_peak
+from tilewright.compiler_core.order.checker import check_plan
+from tilewright.compiler_core.order.kernel_graph import KernelGraph
 
 MIB = 1 << 20
 Image: TypeAlias = tuple[int, int, int, int]

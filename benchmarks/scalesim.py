@@ -10,16 +10,24 @@ from dataclasses import replace
 from math import inf
 from pathlib import Path
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.errors import UsageError
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access, affine, axis_index
-from compiler_core.ops import AxisKind
-from compiler_core.pipeline import compile_graph, plan_groups, schedule_of
-from compiler_core.schedule import Tiling
-from compiler_core.target import Dataflow, Dma, HostLink, Memory, Overheads, SystolicUnit, Target
-from compiler_core.target_file import load_target
-from measure.simulator.program import simulate_program
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, affine, axis_index
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.lowering.pipeline import compile_graph, plan_groups, schedule_of
+from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.target import (
+    Dataflow,
+    Dma,
+    HostLink,
+    Memory,
+    Overheads,
+    SystolicUnit,
+    Target,
+)
+from tilewright.measure.simulator.program import simulate_program
 
 Row = Mapping[str, str]
 P, R = AxisKind.PARALLEL, AxisKind.REDUCTION

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from tuner.scheduler import Standing
+from tilewright.tuner.network.scheduler import Standing
 
 WINDOW = 3
 ALPHA = 0.2

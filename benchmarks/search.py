@@ -24,13 +24,13 @@ from benchmarks.peers.kernel_tuner_peer import KERNEL_TUNER, kernel_tuner_python
 from benchmarks.search_curves import draw_curves
 from benchmarks.search_figures import CLOSE, summary_of, trials_to, verdict
 from benchmarks.search_studies import PRIORS, STUDIES, Records, study_figures, study_row
-from compiler_core.errors import UsageError
-from compiler_core.target_file import load_target
-from cost_model.residual import TaskRecords
-from measure.replay import ReplayDevice, SpaceTask, load_t4
-from search_space.t1 import load_t1
-from tuner.ablations import ABLATIONS
-from tuner.problem import Problem
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.cost_model.residual import TaskRecords
+from tilewright.measure.replay import ReplayDevice, SpaceTask, load_t4
+from tilewright.search_space.t1 import load_t1
+from tilewright.tuner.kernel.ablations import ABLATIONS
+from tilewright.tuner.kernel.problem import Problem
 
 BUDGET, REPLAY_BUDGET, QUICK_BUDGET = 256, 400, 128
 SEEDS, QUICK_SEEDS = 10, 2

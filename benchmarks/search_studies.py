@@ -15,13 +15,13 @@ import numpy as np
 
 from benchmarks.arena import Arena
 from benchmarks.kernel_tasks import CASES, Case, skewed_device
-from cost_model.residual import TaskRecords
-from measure.faults import FaultPlan, FaultyDevice
-from search_space.knobs import Config
-from tuner.finalists import settle
-from tuner.kernel_search import KernelSearch, search_kernel
-from tuner.problem import Problem, objective_value
-from tuner.stopping import StopReason, StopRule
+from tilewright.cost_model.residual import TaskRecords
+from tilewright.measure.faults import FaultPlan, FaultyDevice
+from tilewright.search_space.knobs import Config
+from tilewright.tuner.answer.finalists import settle
+from tilewright.tuner.kernel.problem import Problem, objective_value
+from tilewright.tuner.kernel.search import KernelSearch, search_kernel
+from tilewright.tuner.kernel.stopping import StopReason, StopRule
 
 RECORDED = 128
 """Trials of each search whose records make a prior."""

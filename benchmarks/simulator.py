@@ -22,22 +22,22 @@ from scipy.stats import spearmanr
 from benchmarks import peer_simulators, vela, zigzag
 from benchmarks.networks import light_networks, load_bound
 from benchmarks.scalesim import compute_cycles, product, read_rows, total_cycles
-from compiler_core.errors import UsageError
-from compiler_core.lower import lower_kernel
-from compiler_core.pipeline import Plan, compile_graph, default_schedule, plan_graph
-from compiler_core.program import KernelProgram
-from compiler_core.regions import Regions
-from compiler_core.schedule import Tiling
-from compiler_core.target import Target
-from compiler_core.target_file import load_target
-from compiler_core.workload import kernel_of
-from measure.simulator.device import SimulatedDevice
-from measure.simulator.flatten import Surroundings, flatten
-from measure.simulator.kernel import NO_CONFLICTS, active_cores, simulate_kernel, span_of
-from measure.simulator.program import simulate_program
-from measure.simulator.skew import skewed, skewed_conflicts
-from search_space.moves import sample
-from tuner.tasks import kernel_tasks
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.ir.workload import kernel_of
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.pipeline import Plan, compile_graph, default_schedule, plan_graph
+from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.measure.simulator.flatten import Surroundings, flatten
+from tilewright.measure.simulator.kernel import NO_CONFLICTS, active_cores, simulate_kernel, span_of
+from tilewright.measure.simulator.program import simulate_program
+from tilewright.measure.simulator.skew import skewed, skewed_conflicts
+from tilewright.search_space.moves import sample
+from tilewright.tuner.kernel.task import kernel_tasks
 
 TARGET = "ascend910"
 NETWORK = "light_resnet50"

@@ -11,14 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.pipeline import plan_graph
-from compiler_core.target_file import load_target
-from measure.simulator.device import SimulatedDevice
-from search_space.moves import sample
-from search_space.network import network_config, numbered
-from tuner.run import run
-from tuner.tasks import kernel_tasks
+from tilewright.compiler_core.lowering.pipeline import plan_graph
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.search_space.moves import sample
+from tilewright.search_space.network import network_config, numbered
+from tilewright.tuner.kernel.task import kernel_tasks
+from tilewright.tuner.run import run
 
 
 def bench_spine(model: Path, target_name: str, trials: int, seed: int) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph, KernelTensor
+from tilewright.compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph, KernelTensor
 
 
 class GraphBuilder:

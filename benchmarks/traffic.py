@@ -12,9 +12,9 @@ from benchmarks.wide_graphs import (
     per_head_attention,
     random_wiring,
 )
-from compiler_core.order.kernel_graph import KernelGraph, peak_of
-from compiler_core.order.traffic_bound import traffic_bound
-from compiler_core.order.traffic_search import TrafficBudget, least_traffic
+from tilewright.compiler_core.order.kernel_graph import KernelGraph, peak_of
+from tilewright.compiler_core.order.traffic.bound import traffic_bound
+from tilewright.compiler_core.order.traffic.search import TrafficBudget, least_traffic
 
 SHARES = (25, 50, 75)
 """Capacities in % of the peak of the graph's own order."""

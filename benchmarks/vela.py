@@ -17,19 +17,19 @@ from typing import Any
 
 import numpy as np
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.errors import UsageError
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access, affine, axis_index
-from compiler_core.ops import AxisKind
-from compiler_core.regions import Regions
-from compiler_core.target import Target
-from compiler_core.target_file import load_target
-from compiler_core.workload import Level, kernel_of
-from measure.simulator.device import SimulatedDevice
-from search_space.knobs import Rows
-from search_space.moves import distinct, row_keys, sample, steps
-from tuner.tasks import KernelTask
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, affine, axis_index
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import Level, kernel_of
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.moves import distinct, row_keys, sample, steps
+from tilewright.tuner.kernel.task import KernelTask
 
 Row = Mapping[str, str]
 P, R = AxisKind.PARALLEL, AxisKind.REDUCTION

@@ -6,7 +6,7 @@ Sizes are activations in float16. Every kernel is one fused convolution, matrix 
 import numpy as np
 
 from benchmarks.synthetic_graphs import GraphBuilder
-from compiler_core.order.kernel_graph import KernelGraph
+from tilewright.compiler_core.order.kernel_graph import KernelGraph
 
 BYTES = 2
 

@@ -18,13 +18,22 @@ from typing import Any
 import numpy as np
 
 from benchmarks.vela import QUICK_TRIALS, TRIALS, Layer, best_cycles, graph_of
-from compiler_core.dtypes import DType
-from compiler_core.errors import UsageError
-from compiler_core.regions import Regions
-from compiler_core.target import CubeShape, CubeUnit, Dataflow, Dma, Memory, Overheads, SystolicUnit, Target
-from compiler_core.target_file import load_target
-from compiler_core.workload import Level, kernel_of
-from tuner.tasks import KernelTask
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.workload import Level, kernel_of
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.target import (
+    CubeShape,
+    CubeUnit,
+    Dataflow,
+    Dma,
+    Memory,
+    Overheads,
+    SystolicUnit,
+    Target,
+)
+from tilewright.tuner.kernel.task import KernelTask
 
 Row = Mapping[str, str]
 I8 = DType.I8

@@ -16,24 +16,24 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import IndexExpr
-from compiler_core.ops import Unit
-from compiler_core.outline import SlotKnob
-from compiler_core.product import product_axes
-from compiler_core.target import Target
-from compiler_core.turns import in_flight
-from compiler_core.unit_bounds import (
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import IndexExpr
+from tilewright.compiler_core.ir.ops import Unit
+from tilewright.compiler_core.ir.workload import Level, Workload
+from tilewright.compiler_core.lowering.outline import SlotKnob
+from tilewright.compiler_core.lowering.turns import in_flight
+from tilewright.compiler_core.target_model.product import product_axes
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.target_model.unit_bounds import (
     least_moved_bytes,
     matrix_least_cycles,
     vector_least_cycles,
 )
-from compiler_core.units import crosses_llb, load_table, matrix_table, store_table
-from compiler_core.workload import Level, Workload
-from cost_model.resources import Demand, KernelResources
-from cost_model.two_units import least_busier
-from search_space.knobs import Rows
-from search_space.rules import KnobLayout, core_counts
+from tilewright.compiler_core.target_model.units import crosses_llb, load_table, matrix_table, store_table
+from tilewright.cost_model.resources import Demand, KernelResources
+from tilewright.cost_model.two_units import least_busier
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.rules import KnobLayout, core_counts
 
 Cycles: TypeAlias = npt.NDArray[np.float64]
 

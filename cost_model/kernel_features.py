@@ -10,10 +10,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.outline import SlotKnob
-from cost_model.analytic import KernelModel
-from cost_model.plain_features import FeatureFunction, Features
-from search_space.knobs import Rows
+from tilewright.compiler_core.lowering.outline import SlotKnob
+from tilewright.cost_model.analytic import KernelModel
+from tilewright.cost_model.plain_features import FeatureFunction, Features
+from tilewright.search_space.knobs import Rows
 
 Column: TypeAlias = npt.NDArray[Any]
 

@@ -1,4 +1,4 @@
-"""The bound of a network in whatever forms its ops are (compiler_core/rewrites.py).
+"""The bound of a network in whatever forms its ops are (compiler_core/transforms/rewrites.py).
 
 A contraction counts as the cheapest of its forms, and what a form needs besides it - windows to write out,
 parts to add up - as nothing: each only adds work.
@@ -7,11 +7,11 @@ parts to add up - as nothing: each only adds work.
 from collections.abc import Iterator
 from dataclasses import replace
 
-from compiler_core.graph import Graph, Rewrite
-from compiler_core.rewrites import Split, Unfold
-from compiler_core.target import Target
-from compiler_core.units import BATCH, matrix_table
-from cost_model.analytic import graph_work, op_work
+from tilewright.compiler_core.ir.graph import Graph, Rewrite
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.target_model.units import BATCH, matrix_table
+from tilewright.compiler_core.transforms.rewrites import Split, Unfold
+from tilewright.cost_model.analytic import graph_work, op_work
 
 Work = tuple[float, float]
 """Cycles on the matrix and on the vector unit."""

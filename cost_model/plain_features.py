@@ -11,8 +11,8 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from search_space.knobs import Knob, Rows
-from search_space.space import Space
+from tilewright.search_space.knobs import Knob, Rows
+from tilewright.search_space.space import Space
 
 Features: TypeAlias = npt.NDArray[np.float32]
 FeatureFunction: TypeAlias = Callable[[Rows], Features]

@@ -12,16 +12,17 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.graph import Op
-from compiler_core.ops import AxisKind, Unit
-from compiler_core.outline import BufferOutline, Outline, outline
-from compiler_core.product import product_axes
-from compiler_core.program import FROM_MEMORY, Action, Step
-from compiler_core.regions import Regions
-from compiler_core.target import Target
-from compiler_core.turns import handovers_of
-from compiler_core.unit_bounds import port_least_cycles
-from compiler_core.units import (
+from tilewright.compiler_core.ir.graph import Op
+from tilewright.compiler_core.ir.ops import AxisKind, Unit
+from tilewright.compiler_core.ir.workload import Level
+from tilewright.compiler_core.lowering.outline import BufferOutline, Outline, outline
+from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, Step
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.turns import handovers_of
+from tilewright.compiler_core.target_model.product import product_axes
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.target_model.unit_bounds import port_least_cycles
+from tilewright.compiler_core.target_model.units import (
     MILLI,
     PORT_RATE,
     SETUP,
@@ -35,9 +36,8 @@ from compiler_core.units import (
     stream_cycles,
     vector_cycles,
 )
-from compiler_core.workload import Level
-from search_space.knobs import Rows
-from search_space.rules import KnobLayout, core_counts
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.rules import KnobLayout, core_counts
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 

@@ -11,12 +11,12 @@ from typing import Any
 from sqlalchemy import Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
-from compiler_core.errors import RecordError
-from db.records import Objective, Purpose, RunRow, TrialRow
-from db.rows import select_trial, to_run, to_trial
-from db.schema import job, model, run, target, trial, workload
-from db.session import Database
-from measure.results import Status
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.records import Objective, Purpose, RunRow, TrialRow
+from tilewright.db.storage.rows import select_trial, to_run, to_trial
+from tilewright.db.storage.schema import job, model, run, target, trial, workload
+from tilewright.db.storage.session import Database
+from tilewright.measure.results import Status
 
 LARGEST_PAGE = 500
 

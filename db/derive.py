@@ -4,8 +4,8 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from statistics import median
 
-from db.records import Best, Objective, Purpose, TrialRow, Verification, WorkloadKind
-from measure.results import Measurement, Status
+from tilewright.db.records import Best, Objective, Purpose, TrialRow, Verification, WorkloadKind
+from tilewright.measure.results import Measurement, Status
 
 CONFIRMATIONS_NEEDED = 3
 _BELOW_BOUND = 1.0 - 1e-9  # a measurement equal to its bound may round to just below it

@@ -8,9 +8,9 @@ import re
 from dataclasses import dataclass
 from enum import StrEnum
 
-from compiler_core.errors import RecordError
-from measure.results import Measurement
-from search_space.knobs import Config
+from tilewright.compiler_core.errors import RecordError
+from tilewright.measure.results import Measurement
+from tilewright.search_space.knobs import Config
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _UID = re.compile(r"[0-9A-Za-z_.-]{1,64}")

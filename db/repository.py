@@ -1,9 +1,9 @@
 """The repository: every verb by which the rest of the program records and asks."""
 
-from db.accounts import Accounts
-from db.answers import Answers
-from db.runs import Runs
-from db.session import Database
+from tilewright.db.answering.answers import Answers
+from tilewright.db.runs import Runs
+from tilewright.db.service.accounts import Accounts
+from tilewright.db.storage.session import Database
 
 
 class Repository(Runs, Answers, Accounts):

@@ -4,11 +4,11 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, exists, select, update
 
-from db.answers import derive_again
-from db.columns import database_clock
-from db.records import Key, Objective, Purpose
-from db.schema import best, run, trial, workload
-from db.session import Database
+from tilewright.db.answering.answers import derive_again
+from tilewright.db.records import Key, Objective, Purpose
+from tilewright.db.storage.columns import database_clock
+from tilewright.db.storage.schema import best, run, trial, workload
+from tilewright.db.storage.session import Database
 
 
 def hide_stale(database: Database, toolchain: str, target_digest: str | None = None) -> list[str]:

@@ -8,11 +8,10 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from compiler_core.errors import RecordError
-from db.answers import derive_again
-from db.columns import database_clock
-from db.near import parse_json
-from db.records import (
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.answering.answers import derive_again
+from tilewright.db.answering.near import parse_json
+from tilewright.db.records import (
     Effort,
     Key,
     ModelRow,
@@ -30,7 +29,9 @@ from db.records import (
     plain_name,
     plain_text,
 )
-from db.rows import (
+from tilewright.db.service.workers import Seen, note_seen
+from tilewright.db.storage.columns import database_clock
+from tilewright.db.storage.rows import (
     in_trial_order,
     run_columns,
     select_trial,
@@ -40,11 +41,10 @@ from db.rows import (
     trial_columns,
     workload_columns,
 )
-from db.schema import effort, model, run, target, trial, workload
-from db.session import Database
-from db.workers import Seen, note_seen
-from db.writes import pieces, put, run_ids, workload_ids
-from measure.results import Status
+from tilewright.db.storage.schema import effort, model, run, target, trial, workload
+from tilewright.db.storage.session import Database
+from tilewright.db.storage.writes import pieces, put, run_ids, workload_ids
+from tilewright.measure.results import Status
 
 Guard: TypeAlias = Callable[[Connection], None]
 

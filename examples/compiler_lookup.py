@@ -7,11 +7,11 @@ Ship the answers of a tuning database with `tune db export --best -o best.db`; t
 
 import sys
 
-from compiler_core.target_file import load_target
-from db.ask import ask_many
-from db.describe import Operand, Step, contraction, convolution, reduction
-from db.lookup import Hit
-from db.session import open_database
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.db.answering.ask import ask_many
+from tilewright.db.answering.describe import Operand, Step, contraction, convolution, reduction
+from tilewright.db.answering.lookup import Hit
+from tilewright.db.storage.session import open_database
 
 WEIGHT = "constant"
 

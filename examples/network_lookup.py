@@ -6,7 +6,7 @@ python examples/network_lookup.py model.onnx ascend910 tuning.db
 import sys
 from pathlib import Path
 
-from tuner.known import compile_known, lookup
+from tilewright.tuner.verbs.lookup import compile_known, lookup
 
 
 def main(model: str, target: str, database: str) -> int:

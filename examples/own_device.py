@@ -7,20 +7,20 @@ A failed trial is a Measurement with its reason, never an exception.
 
 from collections.abc import Sequence
 
-from compiler_core.errors import ConfigError
-from compiler_core.lower import lower_kernel
-from compiler_core.program import KernelProgram
-from compiler_core.regions import Regions
-from compiler_core.target import Target
-from compiler_core.target_file import load_target
-from compiler_core.toolchain import TOOLCHAIN
-from compiler_core.workload import Workload
-from measure.device import DeviceInfo, Task
-from measure.results import Measurement, Status, failure
-from measure.simulator.device import SimulatedDevice
-from measure.simulator.kernel import simulate_kernel
-from search_space.codec import tiling_of
-from search_space.knobs import Config
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.workload import Workload
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.measure.device import DeviceInfo, Task
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.measure.simulator.kernel import simulate_kernel
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.knobs import Config
 
 
 class Board:

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from measure.results import Measurement
-from search_space.knobs import Config
+from tilewright.measure.results import Measurement
+from tilewright.search_space.knobs import Config
 
 
 @dataclass(frozen=True)

@@ -14,11 +14,11 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.digest import digest_of
-from compiler_core.errors import UsageError
-from measure.device import Device, DeviceInfo, Task
-from measure.results import Measurement, Status, failure
-from search_space.knobs import Config
+from tilewright.compiler_core.digest import digest_of
+from tilewright.compiler_core.errors import UsageError
+from tilewright.measure.device import Device, DeviceInfo, Task
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.search_space.knobs import Config
 
 NORMAL = NormalDist()
 DRIFT_PERIOD = 200.0  # measurements over which a drift reaches its full size

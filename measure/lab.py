@@ -14,10 +14,10 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from compiler_core.digest import digest_of
-from compiler_core.errors import DeviceError, UsageError
-from measure.device import Device
-from measure.faults import FaultPlan, FaultyDevice
+from tilewright.compiler_core.digest import digest_of
+from tilewright.compiler_core.errors import DeviceError, UsageError
+from tilewright.measure.device import Device
+from tilewright.measure.faults import FaultPlan, FaultyDevice
 
 HOST_LAB = "TILEWRIGHT_LAB"
 """The variable by which `tune worker --lab` tells the workers of its host their plan."""

@@ -12,13 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler_core.digest import digest_of
-from compiler_core.errors import ConfigError, RecordError
-from measure.device import DeviceInfo, Task
-from measure.results import Measurement, Status, failure
-from measure.t4 import config_of, time_us, verdict_of
-from search_space.knobs import Config
-from search_space.space import Space
+from tilewright.compiler_core.digest import digest_of
+from tilewright.compiler_core.errors import ConfigError, RecordError
+from tilewright.measure.device import DeviceInfo, Task
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.measure.t4 import config_of, time_us, verdict_of
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.space import Space
 
 _MAX_BYTES = 1 << 30
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from compiler_core.errors import UsageError
+from tilewright.compiler_core.errors import UsageError
 
 
 class Status(StrEnum):

@@ -8,10 +8,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from compiler_core.errors import ConfigError
-from measure.results import Status
-from search_space.knobs import Config
-from search_space.space import Space
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.measure.results import Status
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.space import Space
 
 STATUS_OF = {
     "correct": Status.OK,

@@ -11,10 +11,10 @@ from dataclasses import dataclass, fields
 from importlib import import_module
 from typing import Any
 
-from compiler_core.digest import Json, canonical_json
-from compiler_core.errors import DeviceError, UsageError
-from measure.device import Device, Task
-from measure.results import Measurement, Status
+from tilewright.compiler_core.digest import Json, canonical_json
+from tilewright.compiler_core.errors import DeviceError, UsageError
+from tilewright.measure.device import Device, Task
+from tilewright.measure.results import Measurement, Status
 
 PLAIN = Measurement(Status.FAILED)  # what a field holds that a reply leaves out
 NUMBERS = ("latency_us", "latency_cycles", "energy_uj")

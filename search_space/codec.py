@@ -1,11 +1,11 @@
 """Between a Config of a kernel's Space and what it means to the compiler: a Tiling and a number of cores."""
 
-from compiler_core.errors import ConfigError
-from compiler_core.regions import Regions
-from compiler_core.schedule import Tiling
-from search_space.knobs import Config, KnobValue
-from search_space.rules import KnobLayout, order_text
-from search_space.space import Space
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.search_space.knobs import Config, KnobValue
+from tilewright.search_space.rules import KnobLayout, order_text
+from tilewright.search_space.space import Space
 
 
 def tiling_of(config: Config, regions: Regions) -> tuple[Tiling, int]:

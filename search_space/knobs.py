@@ -13,8 +13,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.digest import digest_of
-from compiler_core.errors import ConfigError
+from tilewright.compiler_core.digest import digest_of
+from tilewright.compiler_core.errors import ConfigError
 
 KnobValue: TypeAlias = bool | int | float | str
 Rows: TypeAlias = npt.NDArray[np.int32]

@@ -10,8 +10,8 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
-from search_space.knobs import Rows
-from search_space.space import Space
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.space import Space
 
 Keys = npt.NDArray[np.uint64]
 

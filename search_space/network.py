@@ -18,17 +18,17 @@ from functools import cached_property
 
 import numpy as np
 
-from compiler_core.errors import ConfigError, RecordError
-from compiler_core.fuse import Group
-from compiler_core.graph import Graph, Rewrites
-from compiler_core.layouts import Layout, layout_from, misplaced
-from compiler_core.pipeline import Plan, Seat, plan_groups, schedule_of
-from compiler_core.rewrites import places, rewrite_from, rewritten
-from compiler_core.schedule import CoreRange, Placed, Schedule, Stage
-from compiler_core.target import Target
-from compiler_core.workload import graph_digest, number_network
-from search_space.codec import tiling_of
-from search_space.knobs import Config
+from tilewright.compiler_core.errors import ConfigError, RecordError
+from tilewright.compiler_core.ir.graph import Graph, Rewrites
+from tilewright.compiler_core.ir.layouts import Layout, layout_from, misplaced
+from tilewright.compiler_core.ir.workload import graph_digest, number_network
+from tilewright.compiler_core.lowering.pipeline import Plan, Seat, plan_groups, schedule_of
+from tilewright.compiler_core.lowering.schedule import CoreRange, Placed, Schedule, Stage
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.transforms.fuse import Group
+from tilewright.compiler_core.transforms.rewrites import places, rewrite_from, rewritten
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.knobs import Config
 
 GROUPS, LAYOUTS, REWRITES = "groups", "layouts", "rewrites"
 _KERNEL = "kernel_"

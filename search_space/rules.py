@@ -12,13 +12,13 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.ops import AxisKind
-from compiler_core.outline import SlotKnob
-from compiler_core.regions import NO_ANCHOR, Regions
-from compiler_core.target import Target
-from compiler_core.tile import loop_sizes
-from compiler_core.turns import turns_of
-from search_space.knobs import Knob, Rows
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.lowering.outline import SlotKnob
+from tilewright.compiler_core.lowering.regions import NO_ANCHOR, Regions
+from tilewright.compiler_core.lowering.tile import loop_sizes
+from tilewright.compiler_core.lowering.turns import turns_of
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.search_space.knobs import Knob, Rows
 
 MOST_ORDERED_AXES = 4
 """Loop orders of more axes than this are limited to the choice of the innermost loop."""

@@ -7,9 +7,9 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.digest import digest_of
-from compiler_core.errors import ConfigError
-from search_space.knobs import Config, Knob, Rows
+from tilewright.compiler_core.digest import digest_of
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.search_space.knobs import Config, Knob, Rows
 
 Feasible = Callable[[Rows], npt.NDArray[np.bool_]]
 Canonical = Callable[[Rows], Rows]

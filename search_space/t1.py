@@ -17,9 +17,9 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.errors import ConfigError
-from search_space.knobs import Knob, KnobValue, Rows
-from search_space.space import Space
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.search_space.knobs import Knob, KnobValue, Rows
+from tilewright.search_space.space import Space
 
 Columns: TypeAlias = Mapping[str, npt.NDArray[Any]]
 Term: TypeAlias = Callable[[Columns], Any]

@@ -11,19 +11,19 @@ from typing import TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from compiler_core.lower import (
+from tilewright.compiler_core.lowering.lower import (
     ALIGNMENT_BYTES,
     disjoint,
     fits_matrix_unit,
     inner_result_axes,
     moves_enough,
 )
-from compiler_core.outline import BufferOutline, Outline, SlotKnob, outline
-from compiler_core.product import limited_axes
-from compiler_core.regions import NO_ANCHOR
-from search_space.knobs import Rows
-from search_space.rules import IN_FLIGHT, Counts, KnobLayout, core_counts
-from search_space.space import Space
+from tilewright.compiler_core.lowering.outline import BufferOutline, Outline, SlotKnob, outline
+from tilewright.compiler_core.lowering.regions import NO_ANCHOR
+from tilewright.compiler_core.target_model.product import limited_axes
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.rules import IN_FLIGHT, Counts, KnobLayout, core_counts
+from tilewright.search_space.space import Space
 
 RULES = "2"
 """Version of the validity rules: part of every space's digest."""

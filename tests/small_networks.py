@@ -6,17 +6,17 @@ from typing import Any
 
 import numpy as np
 
-from compiler_core.dtypes import DType
-from compiler_core.fuse import Group
-from compiler_core.graph import Graph
-from compiler_core.index_map import Access, affine, axis_index
-from compiler_core.ops import AxisKind
-from compiler_core.pipeline import compile_graph, plan_groups
-from compiler_core.program import KernelCall, KernelProgram, Program
-from compiler_core.schedule import CoreRange, Placed, Schedule, Tiling
-from compiler_core.target import Target
 from tests.property.random_graphs import Builder, P, S, same
 from tests.targets import small_target
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.index_map import Access, affine, axis_index
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.lowering.pipeline import compile_graph, plan_groups
+from tilewright.compiler_core.lowering.program import KernelCall, KernelProgram, Program
+from tilewright.compiler_core.lowering.schedule import CoreRange, Placed, Schedule, Tiling
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.transforms.fuse import Group
 
 Inputs = dict[int, np.ndarray[Any, Any]]
 

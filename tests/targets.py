@@ -1,7 +1,7 @@
 """Targets for tests: round numbers, small memories."""
 
-from compiler_core.dtypes import DType
-from compiler_core.target import (
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.target_model.target import (
     CubeShape,
     CubeUnit,
     Dma,

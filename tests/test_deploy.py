@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from api.cli.verbs import VERBS
-from api.metrics import Gauges, exposition
-from api.settings import PREFIX, Settings
-from compiler_core.target_file import list_targets
+from tilewright.api.cli.verbs import VERBS
+from tilewright.api.observability.metrics import Gauges, exposition
+from tilewright.api.settings import PREFIX, Settings
+from tilewright.compiler_core.target_model.file import list_targets
 
 ROOT = Path(__file__).parents[1]
 DEPLOY = ROOT / "deploy"

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.onnx_models import saved, two_parts
-from tuner.run import run
+from tilewright.tuner.run import run
 
 ROOT = Path(__file__).parents[1]
 

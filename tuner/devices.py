@@ -3,11 +3,11 @@
 import sys
 from importlib import import_module
 
-from compiler_core.errors import UsageError
-from measure.device import Device, DeviceInfo
-from measure.faults import FaultPlan
-from measure.lab import lab_here, plan_text
-from measure.pool import Pool, SerialPool
+from tilewright.compiler_core.errors import UsageError
+from tilewright.measure.device import Device, DeviceInfo
+from tilewright.measure.farm.pool import Pool, SerialPool
+from tilewright.measure.faults import FaultPlan
+from tilewright.measure.lab import lab_here, plan_text
 
 SERIAL = "none"
 """The `ray` address that means: measure in this process."""
@@ -26,20 +26,20 @@ def simulated_pool(
     if workers < 1:
         raise UsageError(f"--workers {workers} measures nothing; ask for at least 1")
     if ray == SERIAL:
-        from measure.simulator.worker import simulated_device
+        from tilewright.measure.simulator.worker import simulated_device
 
         return SerialPool(_under(simulated_device(target_text), lab))
-    from measure.messages import Rules
-    from measure.ray_cluster import LOCAL
-    from measure.ray_pool import RayPool
-    from measure.simulator.canary import simulated_canaries
-    from measure.wire import DeviceSpec
+    from tilewright.measure.farm.messages import Rules
+    from tilewright.measure.ray_farm.cluster import LOCAL
+    from tilewright.measure.ray_farm.pool import RayPool
+    from tilewright.measure.simulator.canary import simulated_canaries
+    from tilewright.measure.wire import DeviceSpec
 
     spec = DeviceSpec.of(
         target_name,
-        "measure.simulator.canary:warmed_device",
-        "measure.simulator.worker:task_to_text",
-        "measure.simulator.worker:task_from_text",
+        "tilewright.measure.simulator.canary:warmed_device",
+        "tilewright.measure.simulator.worker:task_to_text",
+        "tilewright.measure.simulator.worker:task_from_text",
         {"target_text": target_text, "lab": plan_text(lab) if lab else ""},
     )
     if ray == LOCAL:

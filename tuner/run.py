@@ -11,33 +11,34 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 
-from compiler_core.errors import UsageError
-from db.records import Objective
-from db.runs import Guard
-from measure.lab import read_lab, toolchain_of
-from measure.pool import Pool
-from tuner.conclude import choose_kernels, conclude_network, recall_network
-from tuner.devices import own_pool, simulated_pool
-from tuner.events import Listener, Phase, silent
-from tuner.front import read_objectives
-from tuner.guess import guess_kernels, guess_network
-from tuner.kernel_search import SamplerFactory
-from tuner.network_front import measure_front, publish_first, recall_front
-from tuner.network_search import NetworkSearch
-from tuner.prior import prior_records
-from tuner.report import Report
-from tuner.samplers import sampler_factory
-from tuner.session import Session, open_session
-from tuner.stopping import StopReason, StopRule
-from tuner.summary import summarise
-from tuner.wide_search import search_widely
+from tilewright.compiler_core.errors import UsageError
+from tilewright.db.records import Objective
+from tilewright.db.runs import Guard
+from tilewright.measure.farm.pool import Pool
+from tilewright.measure.lab import read_lab, toolchain_of
+from tilewright.tuner.answer.conclude import choose_kernels, conclude_network, recall_network
+from tilewright.tuner.answer.front import measure_front, publish_first, recall_front
+from tilewright.tuner.answer.guess import guess_kernels, guess_network
+from tilewright.tuner.answer.report import Report
+from tilewright.tuner.answer.summary import summarise
+from tilewright.tuner.devices import own_pool, simulated_pool
+from tilewright.tuner.kernel.front import read_objectives
+from tilewright.tuner.kernel.prior import prior_records
+from tilewright.tuner.kernel.samplers import sampler_factory
+from tilewright.tuner.kernel.search import SamplerFactory
+from tilewright.tuner.kernel.stopping import StopReason, StopRule
+from tilewright.tuner.network.events import Listener, Phase, silent
+from tilewright.tuner.network.search import NetworkSearch
+from tilewright.tuner.network.session import Session, open_session
+from tilewright.tuner.network.wide_search import search_widely
 
 TRIALS = {0: 0, 1: 0, 2: 512, 3: 4096}
 """Default budgets by level: -O0 default schedule, -O1 database or guess, -O2 and -O3 searches."""
 REGRET = 0.02
 """-O3 stops where the best is within this of the optimum, with 95 % confidence."""
 STUDIED = 24
-"""Networks that -O3 prices before it measures, each with other knobs of the whole (tuner/graph_knobs.py)."""
+"""Networks that -O3 prices before it measures, each with other
+knobs of the whole (tuner/network/graph_knobs.py)."""
 
 
 def run(
@@ -68,8 +69,9 @@ def run(
     Raises InputError (one line) for an unusable model, target, budget or database, DeviceError when nothing
     can be measured. A run that was cut off before goes on where its records end; of a budget that earlier
     runs have spent in part, the rest is spent. `asynchronous` keeps a wide farm busy and gives up that the
-    same seed measures the same trials (tuner/wide_search.py). `device` names a user's own as module:factory,
-    in place of the simulated workers. `lab` lets go wrong what a real lab does (measure/lab.py); what is
+    same seed measures the same trials (tuner/network/wide_search.py). `device` names a user's own as
+    module:factory, in place of the simulated workers. `lab` lets go wrong what a real lab does
+    (measure/lab.py); what is
     measured so is kept apart from everything else.
     """
     start = time.monotonic()

@@ -8,8 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from api.cli.options import JsonFile, Seed, write_json
-from api.cli.verbs import verb_app
+from tilewright.api.cli.options import JsonFile, Seed, write_json
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 Quick = Annotated[bool, typer.Option("--quick", help="A minute's worth.")]

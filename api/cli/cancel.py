@@ -2,8 +2,8 @@
 
 import typer
 
-from api.cli.server import DEFAULT_SERVER, JobId, Server, connect
-from api.cli.verbs import verb_app
+from tilewright.api.cli.server import DEFAULT_SERVER, JobId, Server, connect
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 

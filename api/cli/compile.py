@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.options import (
+from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     Dims,
@@ -15,7 +15,7 @@ from api.cli.options import (
     read_dims,
     write_json,
 )
-from api.cli.verbs import verb_app
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 
@@ -32,9 +32,9 @@ def compile_model(
     """Write the Program of MODEL as the database knows it; unknown kernels are guessed."""
     from collections import Counter
 
-    from compiler_core.program_json import program_to_json
-    from compiler_core.verify import require_sound
-    from tuner.known import compile_known
+    from tilewright.compiler_core.checking.verify import require_sound
+    from tilewright.compiler_core.lowering.program_json import program_to_json
+    from tilewright.tuner.verbs.lookup import compile_known
 
     compiled = compile_known(model, target, objective=objective, dims=read_dims(dim), database=database)
     graph = compiled.graph

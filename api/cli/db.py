@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from api.cli.options import DEFAULT_DATABASE, Database, JsonFile, Seed, TargetName, write_json
-from api.cli.verbs import verb_app
+from tilewright.api.cli.options import DEFAULT_DATABASE, Database, JsonFile, Seed, TargetName, write_json
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 Source = Annotated[Path, typer.Argument(help="The file to read.")]
@@ -23,8 +23,8 @@ def stats(database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> 
     """Print the rows of every table, and runs, trials and bests by target, toolchain and objective."""
     from dataclasses import asdict
 
-    from db.repository import Repository
-    from db.session import open_database
+    from tilewright.db.repository import Repository
+    from tilewright.db.storage.session import open_database
 
     found = Repository(open_database(database, read_only=True)).stats()
     if json_file is not None:
@@ -43,9 +43,9 @@ def export(
     database: Database = DEFAULT_DATABASE,
 ) -> None:
     """Write all records as JSON Lines; with --best, the answers alone as a small database."""
-    from db.exchange.best_file import export_best
-    from db.exchange.export import export_records
-    from db.session import open_database
+    from tilewright.db.exchange.best_file import export_best
+    from tilewright.db.exchange.export import export_records
+    from tilewright.db.storage.session import open_database
 
     source = open_database(database, read_only=True)
     if best:
@@ -58,8 +58,8 @@ def export(
 @app.command("import")
 def import_file(source: Source, database: Database = DEFAULT_DATABASE) -> None:
     """Read records from JSON Lines, all or nothing; unverified until measured again here."""
-    from db.exchange.load import import_records
-    from db.session import open_database
+    from tilewright.db.exchange.load import import_records
+    from tilewright.db.storage.session import open_database
 
     loaded = import_records(open_database(database), source)
     typer.echo(f"{loaded.new} entries new, {loaded.known} known; `tune db verify` measures what is claimed")
@@ -68,8 +68,8 @@ def import_file(source: Source, database: Database = DEFAULT_DATABASE) -> None:
 @app.command()
 def merge(source: Source, database: Database = DEFAULT_DATABASE) -> None:
     """Take over the records of another database; merging twice or in another order changes nothing."""
-    from db.exchange.load import merge_database
-    from db.session import open_database
+    from tilewright.db.exchange.load import merge_database
+    from tilewright.db.storage.session import open_database
 
     loaded = merge_database(open_database(source, read_only=True), open_database(database))
     typer.echo(f"{loaded.new} entries new, {loaded.known} known")
@@ -78,8 +78,8 @@ def merge(source: Source, database: Database = DEFAULT_DATABASE) -> None:
 @app.command()
 def backup(output: Output, database: Database = DEFAULT_DATABASE) -> None:
     """Copy a database whole, while others use it, into one SQLite file."""
-    from db.exchange.backup import backup as copy_whole
-    from db.session import open_database
+    from tilewright.db.exchange.backup import backup as copy_whole
+    from tilewright.db.storage.session import open_database
 
     typer.echo(f"{output}: {copy_whole(open_database(database, read_only=True), output)} rows")
 
@@ -87,8 +87,8 @@ def backup(output: Output, database: Database = DEFAULT_DATABASE) -> None:
 @app.command()
 def restore(source: Source, database: Database = DEFAULT_DATABASE) -> None:
     """Fill an empty database from a backup."""
-    from db.exchange.backup import restore as fill
-    from db.session import open_database
+    from tilewright.db.exchange.backup import restore as fill
+    from tilewright.db.storage.session import open_database
 
     typer.echo(f"{database}: {fill(source, open_database(database))} rows")
 
@@ -106,7 +106,7 @@ def verify(
     """Measure imported and stale records again, and promote what holds. Exit code 1 where one does not."""
     from dataclasses import asdict
 
-    from tuner.reverify import Verdict, verify_claims
+    from tilewright.tuner.verbs.reverify import Verdict, verify_claims
 
     def say(verdict: Verdict) -> None:
         if json_file != "-":
@@ -134,10 +134,10 @@ def gc(
     show: Annotated[list[str] | None, typer.Option(help="Show this hidden run again; repeatable.")] = None,
 ) -> None:
     """Hide runs of older toolchains that today's has answered for; nothing is ever deleted."""
-    from compiler_core.target_file import load_target
-    from compiler_core.toolchain import TOOLCHAIN
-    from db.retire import hide_stale, show_again
-    from db.session import open_database
+    from tilewright.compiler_core.target_model.file import load_target
+    from tilewright.compiler_core.toolchain import TOOLCHAIN
+    from tilewright.db.retire import hide_stale, show_again
+    from tilewright.db.storage.session import open_database
 
     opened = open_database(database)
     if show:
@@ -152,7 +152,7 @@ def gc(
 @app.command()
 def upgrade(database: Database = DEFAULT_DATABASE) -> None:
     """Bring a database to the schema of this version; other verbs that write do so too."""
-    from db.session import upgrade_database
+    from tilewright.db.storage.session import upgrade_database
 
     before, after = upgrade_database(database)
     typer.echo(f"{database}: schema {before or 'none'} -> {after}")
@@ -165,7 +165,7 @@ def optuna(
     database: Database = DEFAULT_DATABASE,
 ) -> None:
     """Write runs as an Optuna storage, one study a kernel, for optuna-dashboard."""
-    from tuner.optuna_export import export_to_optuna
+    from tilewright.tuner.verbs.optuna_export import export_to_optuna
 
     studies, trials = export_to_optuna(output, run or (), database=database)
     typer.echo(f"{output}: {studies} studies, {trials} trials")

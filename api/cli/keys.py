@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from api.cli.server import AsJson
-from api.cli.verbs import verb_app
+from tilewright.api.cli.server import AsJson
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 Database = Annotated[
@@ -29,10 +29,10 @@ def create(
     as_json: AsJson = False,
 ) -> None:
     """Make a key and print its secret, which is shown only now. Scopes are read and submit by default."""
-    from compiler_core.errors import UsageError
-    from db.api_keys import ApiKeys, Scope
-    from db.audit import Audit
-    from db.session import open_database
+    from tilewright.compiler_core.errors import UsageError
+    from tilewright.db.service.api_keys import ApiKeys, Scope
+    from tilewright.db.service.audit import Audit
+    from tilewright.db.storage.session import open_database
 
     wanted = scope or ["read", "submit"]
     if unknown := sorted(set(wanted) - set(Scope)):
@@ -53,8 +53,8 @@ def list_keys(database: Database = DEFAULT, as_json: AsJson = False) -> None:
     """Print every key, revoked ones included; secrets are not kept."""
     from datetime import UTC, datetime
 
-    from db.api_keys import ApiKeys
-    from db.session import open_database
+    from tilewright.db.service.api_keys import ApiKeys
+    from tilewright.db.storage.session import open_database
 
     opened = open_database(database)
     found = ApiKeys(opened).list()
@@ -77,9 +77,9 @@ def revoke(
     database: Database = DEFAULT,
 ) -> None:
     """End a key at once and for good."""
-    from db.api_keys import ApiKeys
-    from db.audit import Audit
-    from db.session import open_database
+    from tilewright.db.service.api_keys import ApiKeys
+    from tilewright.db.service.audit import Audit
+    from tilewright.db.storage.session import open_database
 
     opened = open_database(database)
     ApiKeys(opened).revoke(key)

@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from api.cli.options import (
+from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     Dims,
@@ -15,10 +15,10 @@ from api.cli.options import (
     read_dims,
     write_json,
 )
-from api.cli.verbs import verb_app
+from tilewright.api.cli.verbs import verb_app
 
 if TYPE_CHECKING:
-    from tuner.known import KernelAnswer
+    from tilewright.tuner.verbs.lookup import KernelAnswer
 
 app = verb_app()
 MISSED = 3
@@ -36,7 +36,7 @@ def lookup(
     """Print hit or miss for every kernel of MODEL, and why a miss. Exit code 3 on any miss."""
     from dataclasses import asdict
 
-    from tuner.known import lookup as lookup_network
+    from tilewright.tuner.verbs.lookup import lookup as lookup_network
 
     answer = lookup_network(model, target, objective=objective, dims=read_dims(dim), database=database)
     if json_file is not None:

@@ -13,8 +13,8 @@ import typer
 from typer.core import TyperCommand
 from typer.main import get_command, get_group
 
-from api.cli.verbs import VERBS, verb_app
-from compiler_core.errors import InputError, TilewrightError
+from tilewright.api.cli.verbs import VERBS, verb_app
+from tilewright.compiler_core.errors import InputError, TilewrightError
 
 
 class LazyVerb(TyperCommand):
@@ -22,7 +22,7 @@ class LazyVerb(TyperCommand):
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the real command, so that it is the real one that runs or shows its help."""
-        real = get_command(import_module(f"api.cli.{self.name}").app)
+        real = get_command(import_module(f"tilewright.api.cli.{self.name}").app)
         return real.make_context(info_name, args, parent, **extra)
 
 

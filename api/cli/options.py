@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from compiler_core.errors import UsageError
+from tilewright.compiler_core.errors import UsageError
 
 Model = Annotated[Path, typer.Argument(help="The ONNX file.")]
 TargetName = Annotated[str, typer.Option("--target", help="A preset (tune targets list) or a TOML file.")]

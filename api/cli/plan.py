@@ -5,12 +5,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.options import JsonFile, Model, RangedDims, read_ranges, write_json
-from api.cli.verbs import verb_app
-from compiler_core.errors import UsageError
+from tilewright.api.cli.options import JsonFile, Model, RangedDims, read_ranges, write_json
+from tilewright.api.cli.verbs import verb_app
+from tilewright.compiler_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from tuner.plan import MemoryPlan
+    from tilewright.tuner.verbs.plan import MemoryPlan
 
 app = verb_app()
 
@@ -32,7 +32,7 @@ def plan_model(
 
     A range (--dim seq=1..2048) is planned at its largest size, which needs the most.
     """
-    from tuner.plan import plan
+    from tilewright.tuner.verbs.plan import plan
 
     dims, ranges = read_ranges(dim)
     made = plan(model, target, dims=dims | {name: high for name, (_, high) in ranges.items()})

@@ -5,8 +5,16 @@ from typing import Annotated
 
 import typer
 
-from api.cli.options import DEFAULT_DATABASE, Database, Dims, Model, Objective, TargetName, read_dims
-from api.cli.verbs import verb_app
+from tilewright.api.cli.options import (
+    DEFAULT_DATABASE,
+    Database,
+    Dims,
+    Model,
+    Objective,
+    TargetName,
+    read_dims,
+)
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 
@@ -24,8 +32,8 @@ def profile_model(
     """Trace MODEL as the database knows it: a track an engine, kernels, tiles, bytes, stalls and why."""
     import json
 
-    from compiler_core.errors import UsageError
-    from tuner.profile import profile
+    from tilewright.compiler_core.errors import UsageError
+    from tilewright.tuner.verbs.profile import profile
 
     made = profile(model, target, objective=objective, dims=read_dims(dim), database=database)
     trace = made.trace()

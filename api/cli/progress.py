@@ -5,7 +5,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from tuner.events import Event, Listener, Measured, Phase
+from tilewright.tuner.network.events import Event, Listener, Measured, Phase
 
 LINE_EVERY_S = 5.0
 

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from api.cli.options import DEFAULT_DATABASE, Database, Dims, Objective, read_dims
-from api.cli.verbs import verb_app
+from tilewright.api.cli.options import DEFAULT_DATABASE, Database, Dims, Objective, read_dims
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 
@@ -21,10 +21,10 @@ def report(
     database: Database = DEFAULT_DATABASE,
 ) -> None:
     """Write convergence, roofline, timeline, memory map, kernels and what was fused as one HTML file."""
-    from api.pages.one_file import one_file
-    from api.pages.story import PICTURES_VERSION, Tale, points_of, why
-    from compiler_core.errors import UsageError
-    from tuner.run_report import report_on
+    from tilewright.api.pages.one_file import one_file
+    from tilewright.api.pages.story import PICTURES_VERSION, Tale, points_of, why
+    from tilewright.compiler_core.errors import UsageError
+    from tilewright.tuner.verbs.report import report_on
 
     told = report_on(subject, target, objective=objective, dims=read_dims(dim), database=database)
     assert told.pictures["version"] == PICTURES_VERSION

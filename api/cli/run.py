@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.options import (
+from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     JsonFile,
@@ -19,12 +19,12 @@ from api.cli.options import (
     write_json,
     write_text,
 )
-from api.cli.verbs import verb_app
-from compiler_core.errors import UsageError
+from tilewright.api.cli.verbs import verb_app
+from tilewright.compiler_core.errors import UsageError
 
 if TYPE_CHECKING:
-    from tuner.ranges import RangeReport
-    from tuner.report import Figures, Report
+    from tilewright.tuner.answer.report import Figures, Report
+    from tilewright.tuner.verbs.ranges import RangeReport
 
 app = verb_app()
 
@@ -67,14 +67,14 @@ def run(
     answered from then on. Several objectives (latency,energy,peak_bytes) give the front: every schedule that
     none beats in all of them.
     """
-    from api.cli.progress import watching
-    from tuner.run import run as tune
+    from tilewright.api.cli.progress import watching
+    from tilewright.tuner.run import run as tune
 
     if svg is not None and "," not in objective:
         raise UsageError("--svg draws a front; give several objectives, as in --objective latency,energy")
     dims, ranges = read_ranges(dim)
     if ranges:
-        from tuner.ranges import run_range
+        from tilewright.tuner.verbs.ranges import run_range
 
         if device is not None:
             raise UsageError("--device measures one size at a time; give --dim a size, not a range")
@@ -136,8 +136,8 @@ def run(
 
 def front_picture(report: "Report") -> str:
     """The front as SVG."""
-    from api.pages.drawings import front
-    from api.pages.story import Tale
+    from tilewright.api.pages.drawings import front
+    from tilewright.api.pages.story import Tale
 
     found = {"front": report.to_json()["front"], "objective": report.objective}
     return front(Tale((), found, {}, ""))

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.verbs import verb_app
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 
@@ -23,9 +23,9 @@ def runner(
     """Take jobs and run them, until told to stop; a job it leaves is finished by another."""
     import os
 
-    from api import metrics
-    from api.runner_child import run_runner
-    from api.settings import load_settings
+    from tilewright.api.observability import metrics
+    from tilewright.api.runner_child import run_runner
+    from tilewright.api.settings import load_settings
 
     settings = load_settings(os.environ, config, database=database, workers=workers, ray=ray)
     if metrics_port is not None:

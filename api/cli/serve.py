@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from api.cli.verbs import verb_app
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 
@@ -25,13 +25,13 @@ def serve(
     """Serve jobs, lookups and the dashboard; nothing has to be configured."""
     import os
 
-    from api.metrics_files import counting_together
-    from api.settings import load_settings
+    from tilewright.api.observability.metrics_files import counting_together
+    from tilewright.api.settings import load_settings
 
     settings = load_settings(
         os.environ, config, host=host, port=port, database=database, workers=workers, ray=ray
     )
     with counting_together(os.environ):
-        from api.serve import serve as serve_until_stopped
+        from tilewright.api.serve import serve as serve_until_stopped
 
         return serve_until_stopped(settings, runner)

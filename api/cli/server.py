@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, TypeAlias
 import typer
 
 if TYPE_CHECKING:
-    from api.client import Client
+    from tilewright.api.client import Client
 
 DEFAULT_SERVER = "http://127.0.0.1:8757"
 Server: TypeAlias = Annotated[
@@ -18,6 +18,6 @@ JobId: TypeAlias = Annotated[str, typer.Argument(help="Number of the job, as `tu
 
 def connect(server: str) -> "Client":
     """A client with the key in TILEWRIGHT_KEY, if there is one; keys stay off the command line."""
-    from api.client import Client
+    from tilewright.api.client import Client
 
     return Client(server, os.environ.get("TILEWRIGHT_KEY"))

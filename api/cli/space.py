@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from api.cli.options import JsonFile, Seed, write_json
-from api.cli.verbs import verb_app
+from tilewright.api.cli.options import JsonFile, Seed, write_json
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 
@@ -25,7 +25,7 @@ def space(
     json_file: JsonFile = None,
 ) -> None:
     """Tune any space of the autotuning community's T1 form."""
-    from tuner.foreign_space import tune_space
+    from tilewright.tuner.verbs.space import tune_space
 
     found = tune_space(t1, replay=replay, device=device, trials=trials, seed=seed)
     if json_file is not None:

@@ -5,9 +5,9 @@ from typing import Annotated
 
 import typer
 
-from api.cli.options import Dims, read_dims
-from api.cli.server import DEFAULT_SERVER, AsJson, Server, connect
-from api.cli.verbs import verb_app
+from tilewright.api.cli.options import Dims, read_dims
+from tilewright.api.cli.server import DEFAULT_SERVER, AsJson, Server, connect
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 
@@ -32,8 +32,8 @@ def submit(
     """Send a model to be tuned, and print the number of the job."""
     from pydantic import ValidationError
 
-    from api.schemas.jobs import JobSpec
-    from compiler_core.errors import UsageError
+    from tilewright.api.schemas.jobs import JobSpec
+    from tilewright.compiler_core.errors import UsageError
 
     try:
         spec = JobSpec.model_validate(
@@ -58,6 +58,6 @@ def submit(
 
 def _target(target: str) -> str:
     """A name as it is, a file as its text: paths mean nothing to a server."""
-    from compiler_core.target_file import target_text
+    from tilewright.compiler_core.target_model.file import target_text
 
     return target_text(target) if target.endswith(".toml") or "/" in target else target

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.verbs import verb_app
+from tilewright.api.cli.verbs import verb_app
 
 if TYPE_CHECKING:
-    from compiler_core.target import Target
-    from measure.device import Device
+    from tilewright.compiler_core.target_model.target import Target
+    from tilewright.measure.device import Device
 
 app = verb_app()
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
@@ -25,7 +25,7 @@ def targets() -> None:
 @app.command("list")
 def list_presets(as_json: AsJson = False) -> None:
     """Print the presets with their peaks and memories."""
-    from compiler_core.target_file import list_targets, load_target
+    from tilewright.compiler_core.target_model.file import list_targets, load_target
 
     rows = []
     for name in list_targets():
@@ -59,8 +59,8 @@ def list_presets(as_json: AsJson = False) -> None:
 @app.command()
 def show(target: Name, as_json: AsJson = False) -> None:
     """Print every number of a target, and whether it was published or assumed."""
-    from compiler_core.target import numbers_of
-    from compiler_core.target_file import load_target
+    from tilewright.compiler_core.target_model.file import load_target
+    from tilewright.compiler_core.target_model.target import numbers_of
 
     loaded = load_target(target)
     numbers = {key: value for key, value in numbers_of(loaded) if not key.startswith("assumed.")}
@@ -76,7 +76,7 @@ def show(target: Name, as_json: AsJson = False) -> None:
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> int:
     """Explain every mistake in a target file, by key and line. Exit code 1 when there is one."""
-    from compiler_core.target_file import check_target_file
+    from tilewright.compiler_core.target_model.file import check_target_file
 
     target, mistakes = check_target_file(file)
     for mistake in mistakes:
@@ -98,10 +98,10 @@ def peak(
     ] = None,
 ) -> int:
     """Measure peaks with micro-kernels on a device, the simulated one unless told otherwise."""
-    from compiler_core.target_file import load_target
-    from measure.simulator.device import SimulatedDevice
-    from tuner.devices import load_device
-    from tuner.peak import measure_peaks
+    from tilewright.compiler_core.target_model.file import load_target
+    from tilewright.measure.simulator.device import SimulatedDevice
+    from tilewright.tuner.devices import load_device
+    from tilewright.tuner.verbs.peak import measure_peaks
 
     loaded = load_target(target)
     chosen = SimulatedDevice(loaded) if device is None else load_device(device)
@@ -129,7 +129,7 @@ def peak(
 
 
 def _soak(target: "Target", device: "Device", seconds: float, as_json: bool) -> int:
-    from tuner.soak import soak
+    from tilewright.tuner.verbs.soak import soak
 
     drifts = soak(target, device, seconds)
     if as_json:

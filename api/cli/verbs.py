@@ -1,15 +1,16 @@
 """The table of verbs. A new verb is a module `api/cli/<verb>.py` with an `app`, and one line here.
 
-    from api.cli.verbs import verb_app
+    from tilewright.api.cli.verbs import verb_app
 
     app = verb_app()
 
     @app.command()
     def lookup(model: Path, target: ...) -> int | None:
-        from db.lookup import ...        # heavy imports inside, so that --help stays fast
+        from tilewright.db.answering.lookup import ...  # heavy imports inside, so that --help stays fast
 
 An app with one command is that verb; with several it is a family (`tune targets list`). What a command
-returns is the exit code, None being 0; errors are raised, and `api.cli.main` turns them into exit codes.
+returns is the exit code, None being 0; errors are raised, and `tilewright.api.cli.main`
+turns them into exit codes.
 """
 
 import typer

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.options import (
+from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     JsonFile,
@@ -18,11 +18,11 @@ from api.cli.options import (
     read_ranges,
     write_json,
 )
-from api.cli.verbs import verb_app
-from compiler_core.errors import VerifyError
+from tilewright.api.cli.verbs import verb_app
+from tilewright.compiler_core.errors import VerifyError
 
 if TYPE_CHECKING:
-    from tuner.verify import Verdict
+    from tilewright.tuner.verbs.verify import Verdict
 
 app = verb_app()
 
@@ -49,7 +49,7 @@ def verify(
     """
     from itertools import product
 
-    from tuner.ranges import representatives
+    from tilewright.tuner.verbs.ranges import representatives
 
     dims, ranges = read_ranges(dim)
     sizes = [[(name, size) for size in representatives(*ends)] for name, ends in ranges.items()]
@@ -76,7 +76,7 @@ def verify(
 def _verified(
     model: Path, target: str, dims: dict[str, int], dtype: str, objective: str, seed: int, database: str
 ) -> "Verdict":
-    from tuner.verify import verify as verify_network
+    from tilewright.tuner.verbs.verify import verify as verify_network
 
     return verify_network(
         model, target, dims=dims, objective=objective, seed=seed, database=database, dtype=dtype

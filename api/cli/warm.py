@@ -2,7 +2,7 @@
 
 import typer
 
-from api.cli.verbs import verb_app
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 
@@ -10,6 +10,6 @@ app = verb_app()
 @app.command()
 def warm() -> None:
     """Compile the simulator's timeline and what else is compiled at first use."""
-    from tuner.warm import warm as compile_ahead
+    from tilewright.tuner.verbs.warm import warm as compile_ahead
 
     typer.echo(f"compiled ahead: {compile_ahead()}")

@@ -4,8 +4,8 @@ import json
 
 import typer
 
-from api.cli.server import DEFAULT_SERVER, AsJson, JobId, Server, connect
-from api.cli.verbs import verb_app
+from tilewright.api.cli.server import DEFAULT_SERVER, AsJson, JobId, Server, connect
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 

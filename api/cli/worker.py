@@ -4,8 +4,8 @@ from typing import Annotated
 
 import typer
 
-from api.cli.options import TargetName
-from api.cli.verbs import verb_app
+from tilewright.api.cli.options import TargetName
+from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 
@@ -32,9 +32,9 @@ def worker(
     import signal
     import threading
 
-    from compiler_core.target_file import load_target
-    from measure.lab import HOST_LAB, plan_text, read_lab
-    from measure.ray_member import serve_farm
+    from tilewright.compiler_core.target_model.file import load_target
+    from tilewright.measure.lab import HOST_LAB, plan_text, read_lab
+    from tilewright.measure.ray_farm.member import serve_farm
 
     if lab is not None:
         os.environ[HOST_LAB] = plan_text(read_lab(lab))

@@ -6,8 +6,8 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Response
 from starlette.exceptions import HTTPException
 
-from api.access import Need, access
-from api.pages.render import HERE
+from tilewright.api.guards.access import Need, access
+from tilewright.api.pages.render import HERE
 
 router = APIRouter(include_in_schema=False)
 TYPES: Mapping[str, str] = {"style.css": "text/css", "live.js": "text/javascript"}

@@ -6,16 +6,16 @@ from fastapi import APIRouter, Path, Query, Request
 from fastapi.responses import Response
 from starlette.exceptions import HTTPException
 
-from api.access import Need, access
-from api.auth import Principal
-from api.pages.render import page
-from api.routes.jobs import Caller, Cursor, Serving
-from api.service import Service
-from compiler_core.toolchain import TOOLCHAIN
-from db.accounts import Coverage
-from db.browse import RecordRow, Wanted
-from db.records import Best, Objective, Purpose
-from measure.results import Status
+from tilewright.api.guards.access import Need, access
+from tilewright.api.guards.auth import Principal
+from tilewright.api.pages.render import page
+from tilewright.api.routes.jobs import Caller, Cursor, Serving
+from tilewright.api.service import Service
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.db.browse import RecordRow, Wanted
+from tilewright.db.records import Best, Objective, Purpose
+from tilewright.db.service.accounts import Coverage
+from tilewright.measure.results import Status
 
 router = APIRouter(include_in_schema=False)
 ROWS = 50

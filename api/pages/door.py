@@ -6,12 +6,12 @@ from fastapi import APIRouter, Form, Request
 from fastapi.responses import RedirectResponse, Response
 from starlette.exceptions import HTTPException
 
-from api.access import Need, access
-from api.auth import COOKIE, same_site
-from api.routes.jobs import Caller, Serving
-from api.service import address_of
-from api.sign_in import sign_in_page
-from db.api_keys import PREFIX
+from tilewright.api.guards.access import Need, access
+from tilewright.api.guards.auth import COOKIE, same_site
+from tilewright.api.guards.sign_in import sign_in_page
+from tilewright.api.routes.jobs import Caller, Serving
+from tilewright.api.service import address_of
+from tilewright.db.service.api_keys import PREFIX
 
 router = APIRouter(include_in_schema=False)
 DAY_S = 86_400

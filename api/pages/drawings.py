@@ -3,8 +3,8 @@
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from api.pages.story import Tale
-from api.pages.svg import BLUE, BOTTOM, FAINT, GREEN, LEFT, ORANGE, TOP, Drawing, across, up
+from tilewright.api.pages.story import Tale
+from tilewright.api.pages.svg import BLUE, BOTTOM, FAINT, GREEN, LEFT, ORANGE, TOP, Drawing, across, up
 
 FIGURES = {"latency_us": "us", "energy_uj": "uJ", "peak_bytes": "bytes"}
 MOST_ROWS = 24

@@ -7,19 +7,19 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 from pydantic import ValidationError
 
-from api.access import Need, access
-from api.pages.drawings import DRAWINGS
-from api.pages.one_file import one_file
-from api.pages.render import page
-from api.routes.jobs import Caller, Cursor, JobId, Serving
-from api.routes.results import story_of
-from api.schemas.jobs import Asked, JobSpec
-from api.service import Submission, address_of
-from compiler_core.errors import InputError, UsageError
-from compiler_core.target_file import list_targets
-from db.job_rows import ENDED, JobState
-from db.session import DatabaseDownError
-from tuner.request import read_request
+from tilewright.api.guards.access import Need, access
+from tilewright.api.pages.drawings import DRAWINGS
+from tilewright.api.pages.one_file import one_file
+from tilewright.api.pages.render import page
+from tilewright.api.routes.jobs import Caller, Cursor, JobId, Serving
+from tilewright.api.routes.results import story_of
+from tilewright.api.schemas.jobs import Asked, JobSpec
+from tilewright.api.service import Submission, address_of
+from tilewright.compiler_core.errors import InputError, UsageError
+from tilewright.compiler_core.target_model.file import list_targets
+from tilewright.db.service.job_rows import ENDED, JobState
+from tilewright.db.storage.session import DatabaseDownError
+from tilewright.tuner.jobs.request import read_request
 
 router = APIRouter(include_in_schema=False)
 ROWS = 50

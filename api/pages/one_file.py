@@ -2,9 +2,9 @@
 
 from markupsafe import Markup
 
-from api.pages.drawings import DRAWINGS
-from api.pages.render import HERE, filled
-from api.pages.story import Tale
+from tilewright.api.pages.drawings import DRAWINGS
+from tilewright.api.pages.render import HERE, filled
+from tilewright.api.pages.story import Tale
 
 
 def one_file(title: str, tale: Tale) -> str:

@@ -10,7 +10,7 @@ from fastapi.responses import HTMLResponse
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 
-from api.auth import OPERATOR, Principal
+from tilewright.api.guards.auth import OPERATOR, Principal
 
 HERE = Path(__file__).parent
 

@@ -5,8 +5,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from db.job_rows import JobEvent, JobRow, JobState
-from tuner.request import TuneRequest, read_request
+from tilewright.db.service.job_rows import JobEvent, JobRow, JobState
+from tilewright.tuner.jobs.request import TuneRequest, read_request
 
 PICTURES_VERSION = 1
 """Of what tuner.pictures writes; others are not drawn."""

@@ -8,10 +8,10 @@ from fastapi import APIRouter, Depends, Header, Query
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 
-from api.access import Need, access
-from api.problems import RETRY_AFTER_S, documented
-from api.routes.jobs import Caller, JobId, Serving
-from db.job_rows import ENDED, JobRow
+from tilewright.api.guards.access import Need, access
+from tilewright.api.problems import RETRY_AFTER_S, documented
+from tilewright.api.routes.jobs import Caller, JobId, Serving
+from tilewright.db.service.job_rows import ENDED, JobRow
 
 router = APIRouter(tags=["jobs"])
 POLL_S = 0.5

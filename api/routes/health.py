@@ -5,9 +5,9 @@ from typing import Annotated, Literal
 from fastapi import APIRouter, Depends, Response
 from pydantic import BaseModel
 
-from api.access import Need, access
-from api.problems import documented
-from api.service import Service, service_of
+from tilewright.api.guards.access import Need, access
+from tilewright.api.problems import documented
+from tilewright.api.service import Service, service_of
 
 router = APIRouter(tags=["operation"])
 

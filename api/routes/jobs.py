@@ -5,12 +5,12 @@ from typing import Annotated
 from fastapi import APIRouter, Depends, File, Form, Header, Path, Query, Request, Response, UploadFile
 from pydantic import Json
 
-from api.access import Need, access
-from api.auth import Principal, principal_of
-from api.problems import documented
-from api.schemas.jobs import Job, JobPage, JobSpec
-from api.service import Service, Submission, address_of, service_of
-from db.job_rows import JobState
+from tilewright.api.guards.access import Need, access
+from tilewright.api.guards.auth import Principal, principal_of
+from tilewright.api.problems import documented
+from tilewright.api.schemas.jobs import Job, JobPage, JobSpec
+from tilewright.api.service import Service, Submission, address_of, service_of
+from tilewright.db.service.job_rows import JobState
 
 router = APIRouter(tags=["jobs"])
 Serving = Annotated[Service, Depends(service_of)]

@@ -5,16 +5,16 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from starlette.exceptions import HTTPException
 
-from api import metrics
-from api.access import Need, access
-from api.problems import documented
-from api.routes.jobs import Serving
-from api.schemas.records import Lookup
-from compiler_core.toolchain import TOOLCHAIN
-from db.lookup import Hit, lookup
-from db.records import Objective, WorkloadKind, WorkloadRow
-from db.repository import Repository
-from tuner.request import target_of
+from tilewright.api.guards.access import Need, access
+from tilewright.api.observability import metrics
+from tilewright.api.problems import documented
+from tilewright.api.routes.jobs import Serving
+from tilewright.api.schemas.records import Lookup
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.db.answering.lookup import Hit, lookup
+from tilewright.db.records import Objective, WorkloadKind, WorkloadRow
+from tilewright.db.repository import Repository
+from tilewright.tuner.jobs.request import target_of
 
 router = APIRouter(tags=["database"])
 Digest = Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", examples=["1f0e" * 16])]

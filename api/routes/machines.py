@@ -6,11 +6,11 @@ from fastapi import APIRouter, Path
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
-from api.access import Need, access
-from api.problems import documented
-from api.routes.jobs import Serving
-from api.schemas.records import TargetDetail, TargetSummary, Worker
-from compiler_core.target_file import list_targets, load_target
+from tilewright.api.guards.access import Need, access
+from tilewright.api.problems import documented
+from tilewright.api.routes.jobs import Serving
+from tilewright.api.schemas.records import TargetDetail, TargetSummary, Worker
+from tilewright.compiler_core.target_model.file import list_targets, load_target
 
 router = APIRouter(tags=["machines"])
 

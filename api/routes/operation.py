@@ -6,11 +6,11 @@ from typing import Annotated
 from fastapi import APIRouter, Query, Response
 from pydantic import BaseModel, Field
 
-from api import metrics
-from api.access import Need, access
-from api.problems import documented
-from api.routes.jobs import Caller, Cursor, Serving
-from api.schemas.jobs import moment
+from tilewright.api.guards.access import Need, access
+from tilewright.api.observability import metrics
+from tilewright.api.problems import documented
+from tilewright.api.routes.jobs import Caller, Cursor, Serving
+from tilewright.api.schemas.jobs import moment
 
 router = APIRouter(tags=["operation"])
 

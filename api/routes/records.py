@@ -5,14 +5,14 @@ from typing import Annotated
 from fastapi import APIRouter, Path, Query
 from starlette.exceptions import HTTPException
 
-from api.access import Need, access
-from api.problems import documented
-from api.routes.jobs import Caller, Cursor, Serving
-from api.routes.lookup import Digest
-from api.schemas.records import Record, RecordPage, Run, RunPage
-from db.browse import Wanted
-from db.records import Objective, Purpose
-from measure.results import Status
+from tilewright.api.guards.access import Need, access
+from tilewright.api.problems import documented
+from tilewright.api.routes.jobs import Caller, Cursor, Serving
+from tilewright.api.routes.lookup import Digest
+from tilewright.api.schemas.records import Record, RecordPage, Run, RunPage
+from tilewright.db.browse import Wanted
+from tilewright.db.records import Objective, Purpose
+from tilewright.measure.results import Status
 
 router = APIRouter(tags=["database"])
 LISTED = documented(400, 401, 403, 422, 429, 503)

@@ -9,14 +9,14 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
-from api.access import Need, access
-from api.pages.drawings import DRAWINGS
-from api.pages.story import Story, tell
-from api.problems import documented
-from api.routes.jobs import Caller, JobId, Serving
-from api.schemas.jobs import Job, StoryEvent
-from api.service import Service
-from db.job_rows import JobRow
+from tilewright.api.guards.access import Need, access
+from tilewright.api.pages.drawings import DRAWINGS
+from tilewright.api.pages.story import Story, tell
+from tilewright.api.problems import documented
+from tilewright.api.routes.jobs import Caller, JobId, Serving
+from tilewright.api.schemas.jobs import Job, StoryEvent
+from tilewright.api.service import Service
+from tilewright.db.service.job_rows import JobRow
 
 router = APIRouter(tags=["jobs"])
 PROGRAM = "program.json"

@@ -6,8 +6,8 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from db.job_rows import JobEvent, JobRow, JobState
-from tuner.request import TuneRequest, read_request
+from tilewright.db.service.job_rows import JobEvent, JobRow, JobState
+from tilewright.tuner.jobs.request import TuneRequest, read_request
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
 DimName = Annotated[str, Field(min_length=1, max_length=100)]

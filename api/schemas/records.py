@@ -5,14 +5,14 @@ from typing import Any, Self
 
 from pydantic import BaseModel, Field
 
-from api.schemas.jobs import moment
-from compiler_core.target import Target, numbers_of
-from compiler_core.target_file import target_text
-from db.browse import RecordRow
-from db.lookup import Answer, Hit
-from db.records import Best, Objective, Purpose, RunRow, Verification
-from db.workers import WorkerRow, WorkerState
-from measure.results import Status
+from tilewright.api.schemas.jobs import moment
+from tilewright.compiler_core.target_model.file import target_text
+from tilewright.compiler_core.target_model.target import Target, numbers_of
+from tilewright.db.answering.lookup import Answer, Hit
+from tilewright.db.browse import RecordRow
+from tilewright.db.records import Best, Objective, Purpose, RunRow, Verification
+from tilewright.db.service.workers import WorkerRow, WorkerState
+from tilewright.measure.results import Status
 
 DIGEST = "1f0e" * 16
 

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from search_space.knobs import Rows
-from search_space.moves import distinct, sample
-from search_space.space import Space
-from tuner.problem import History
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.moves import distinct, sample
+from tilewright.search_space.space import Space
+from tilewright.tuner.kernel.problem import History
 
 BATCH = 64
 

@@ -16,9 +16,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.arena import Arena
-from compiler_core.errors import DeviceError, UsageError
-from search_space.knobs import Config
-from tuner.problem import Floats
+from tilewright.compiler_core.errors import DeviceError, UsageError
+from tilewright.search_space.knobs import Config
+from tilewright.tuner.kernel.problem import Floats
 
 PREFIX = "kernel_tuner/"
 STRATEGIES = (

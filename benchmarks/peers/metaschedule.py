@@ -11,10 +11,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from cost_model.ensemble import Ensemble, EnsembleSettings, fit_ensemble
-from search_space.knobs import Rows
-from search_space.moves import distinct, random_grid, row_keys, sample
-from tuner.problem import Floats, History, Problem
+from tilewright.cost_model.ensemble import Ensemble, EnsembleSettings, fit_ensemble
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.moves import distinct, random_grid, row_keys, sample
+from tilewright.tuner.kernel.problem import Floats, History, Problem
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,11 @@ from optuna.distributions import BaseDistribution, IntDistribution
 from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
-from search_space.knobs import Rows
-from search_space.moves import row_keys, sample
-from search_space.space import Space
-from tuner.problem import History
-from tuner.sampler import distributions_of, row_of
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.moves import row_keys, sample
+from tilewright.search_space.space import Space
+from tilewright.tuner.kernel.problem import History
+from tilewright.tuner.kernel.sampler import distributions_of, row_of
 
 MISSES = 16
 MakeSampler = Callable[[int, dict[str, int] | None], BaseSampler]

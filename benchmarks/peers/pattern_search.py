@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import xgboost as xgb
 
-from search_space.knobs import Rows
-from search_space.moves import distinct, row_keys, sample
-from tuner.problem import Floats, History, Problem
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.moves import distinct, row_keys, sample
+from tilewright.tuner.kernel.problem import Floats, History, Problem
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from typing import Protocol
 import numpy as np
 
 from benchmarks.arena import Arena
-from search_space.knobs import Rows
-from tuner.problem import Floats, History, no_history
+from tilewright.search_space.knobs import Rows
+from tilewright.tuner.kernel.problem import Floats, History, no_history
 
 
 class Peer(Protocol):

@@ -6,18 +6,18 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import onnx
 
-from compiler_core.dims import Dim, SymDim
-from compiler_core.dtypes import DType
-from compiler_core.errors import ModelError
-from compiler_core.onnx_import.builder import Tensor
-from compiler_core.onnx_import.context import checked_axis, optional, required
-from compiler_core.onnx_import.frames import Frame
-from compiler_core.onnx_import.looping import Place, begin_loop, reversed_view
-from compiler_core.onnx_import.movement import concat
-from compiler_core.onnx_import.node import Node
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import Dim, SymDim
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.onnx_import.building.builder import Tensor
+from tilewright.compiler_core.onnx_import.building.context import checked_axis, optional, required
+from tilewright.compiler_core.onnx_import.building.frames import Frame
+from tilewright.compiler_core.onnx_import.building.looping import Place, begin_loop, reversed_view
+from tilewright.compiler_core.onnx_import.building.node import Node
+from tilewright.compiler_core.onnx_import.operators.movement import concat
 
 if TYPE_CHECKING:
-    from compiler_core.onnx_import.walk import Walk
+    from tilewright.compiler_core.onnx_import.walk import Walk
 
 Enter: TypeAlias = Callable[["Walk", Frame, Node, Sequence[Tensor | None]], None]
 

@@ -3,9 +3,9 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from compiler_core.dims import known
-from compiler_core.graph import Graph
-from compiler_core.onnx_import.context import HostOp
+from tilewright.compiler_core.ir.dims import known
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.onnx_import.building.context import HostOp
 
 
 @dataclass(frozen=True)

@@ -6,20 +6,20 @@ from pathlib import Path
 
 import onnx
 
-from compiler_core.constants import Constants
-from compiler_core.dims import bind
-from compiler_core.errors import ModelError
-from compiler_core.graph import Graph
-from compiler_core.loops import stays_a_loop, written_out
-from compiler_core.onnx_import.builder import Builder, Tensor
-from compiler_core.onnx_import.context import Context, HostOp
-from compiler_core.onnx_import.external import ExternalData
-from compiler_core.onnx_import.inputs import DimNames, input_type
-from compiler_core.onnx_import.load import load_model, opset_versions
-from compiler_core.onnx_import.node import printable
-from compiler_core.onnx_import.tensor_data import constant_from, dense_from, element_type
-from compiler_core.onnx_import.walk import Walk, graph_frame
-from compiler_core.simplify import simplify
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import bind
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.meaning.constants import Constants
+from tilewright.compiler_core.meaning.loops import stays_a_loop, written_out
+from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
+from tilewright.compiler_core.onnx_import.building.context import Context, HostOp
+from tilewright.compiler_core.onnx_import.building.external import ExternalData
+from tilewright.compiler_core.onnx_import.building.inputs import DimNames, input_type
+from tilewright.compiler_core.onnx_import.building.node import printable
+from tilewright.compiler_core.onnx_import.building.tensor_data import constant_from, dense_from, element_type
+from tilewright.compiler_core.onnx_import.load import load_model, opset_versions
+from tilewright.compiler_core.onnx_import.walk import Walk, graph_frame
+from tilewright.compiler_core.transforms.simplify import simplify
 
 MAX_MESSAGE = 1000
 

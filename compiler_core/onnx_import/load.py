@@ -8,7 +8,7 @@ from pathlib import Path
 import onnx
 from google.protobuf.message import DecodeError
 
-from compiler_core.errors import ModelError
+from tilewright.compiler_core.errors import ModelError
 
 MAX_FILE_BYTES = (1 << 31) - 1
 

@@ -6,10 +6,10 @@ from typing import Any
 
 import onnx
 
-from compiler_core.errors import ModelError
-from compiler_core.onnx_import.importer import ImportedModel
-from compiler_core.onnx_import.load import load_model
-from compiler_core.ops import Array
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.onnx_import.importer import ImportedModel
+from tilewright.compiler_core.onnx_import.load import load_model
 
 
 def named_values(path: Path, imported: ImportedModel) -> dict[str, int]:

@@ -9,7 +9,7 @@ import onnx
 from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
-from compiler_core.errors import ModelError, RecordError
+from tilewright.compiler_core.errors import ModelError, RecordError
 
 Array = npt.NDArray[Any]
 ON_HOST = (

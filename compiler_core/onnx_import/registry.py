@@ -2,27 +2,27 @@
 
 from collections.abc import Mapping
 
-from compiler_core.onnx_import.attention import ATTENTION
-from compiler_core.onnx_import.context import Build
-from compiler_core.onnx_import.contraction import CONTRACTIONS
-from compiler_core.onnx_import.convolution import CONVOLUTIONS
-from compiler_core.onnx_import.elementwise import ELEMENTWISE
-from compiler_core.onnx_import.gathering import GATHERING
-from compiler_core.onnx_import.host import HOST
-from compiler_core.onnx_import.microsoft import MICROSOFT, simplified_layer_normalization
-from compiler_core.onnx_import.movement import MOVEMENT
-from compiler_core.onnx_import.normalization import NORMALIZATIONS
-from compiler_core.onnx_import.packed_weights import PACKED
-from compiler_core.onnx_import.pooling import POOLING
-from compiler_core.onnx_import.quantized import QUANTIZED, QUANTIZED_MICROSOFT
-from compiler_core.onnx_import.recurrent import RECURRENT
-from compiler_core.onnx_import.reduction import REDUCTIONS
-from compiler_core.onnx_import.resize import RESIZES
-from compiler_core.onnx_import.runtime_shapes import with_runtime_shapes
-from compiler_core.onnx_import.sources import SOURCES
-from compiler_core.onnx_import.standard import STANDARD
-from compiler_core.onnx_import.transposed_convolution import TRANSPOSED_CONVOLUTIONS
-from compiler_core.onnx_import.views import VIEWS
+from tilewright.compiler_core.onnx_import.building.context import Build
+from tilewright.compiler_core.onnx_import.operators.attention import ATTENTION
+from tilewright.compiler_core.onnx_import.operators.contraction import CONTRACTIONS
+from tilewright.compiler_core.onnx_import.operators.convolution import CONVOLUTIONS
+from tilewright.compiler_core.onnx_import.operators.elementwise import ELEMENTWISE
+from tilewright.compiler_core.onnx_import.operators.gathering import GATHERING
+from tilewright.compiler_core.onnx_import.operators.host import HOST
+from tilewright.compiler_core.onnx_import.operators.microsoft import MICROSOFT, simplified_layer_normalization
+from tilewright.compiler_core.onnx_import.operators.movement import MOVEMENT
+from tilewright.compiler_core.onnx_import.operators.normalization import NORMALIZATIONS
+from tilewright.compiler_core.onnx_import.operators.packed_weights import PACKED
+from tilewright.compiler_core.onnx_import.operators.pooling import POOLING
+from tilewright.compiler_core.onnx_import.operators.quantized import QUANTIZED, QUANTIZED_MICROSOFT
+from tilewright.compiler_core.onnx_import.operators.recurrent import RECURRENT
+from tilewright.compiler_core.onnx_import.operators.reduction import REDUCTIONS
+from tilewright.compiler_core.onnx_import.operators.resize import RESIZES
+from tilewright.compiler_core.onnx_import.operators.runtime_shapes import with_runtime_shapes
+from tilewright.compiler_core.onnx_import.operators.sources import SOURCES
+from tilewright.compiler_core.onnx_import.operators.transposed_convolution import TRANSPOSED_CONVOLUTIONS
+from tilewright.compiler_core.onnx_import.operators.views import VIEWS
+from tilewright.compiler_core.onnx_import.standard import STANDARD
 
 _STANDARD = (
     ATTENTION,

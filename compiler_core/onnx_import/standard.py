@@ -12,14 +12,14 @@ from typing import Any
 import onnx
 from onnx import AttributeProto, checker, defs, helper, numpy_helper, shape_inference
 
-from compiler_core.dims import Dim, product_of
-from compiler_core.errors import ModelError
-from compiler_core.onnx_import.builder import Tensor
-from compiler_core.onnx_import.context import Build, Context, Inputs, required
-from compiler_core.onnx_import.node import Node, printable
-from compiler_core.onnx_import.reference_ops import ON_HOST
-from compiler_core.onnx_import.tensor_data import DTYPES, element_type
-from compiler_core.ops import Array
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import Dim, product_of
+from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.onnx_import.building.builder import Tensor
+from tilewright.compiler_core.onnx_import.building.context import Build, Context, Inputs, required
+from tilewright.compiler_core.onnx_import.building.node import Node, printable
+from tilewright.compiler_core.onnx_import.building.tensor_data import DTYPES, element_type
+from tilewright.compiler_core.onnx_import.reference_ops import ON_HOST
 
 _ELEMENT_TYPES = {dtype: number for number, dtype in DTYPES.items()}
 

@@ -10,16 +10,17 @@ from types import MappingProxyType
 import onnx
 from onnx import AttributeProto
 
-from compiler_core.errors import ModelError
-from compiler_core.onnx_import import control, symbolic
-from compiler_core.onnx_import.builder import Tensor
-from compiler_core.onnx_import.context import Context, Result
-from compiler_core.onnx_import.frames import Frame, ordered, reads_of
-from compiler_core.onnx_import.load import opset_versions
-from compiler_core.onnx_import.node import Node, check_signature, printable, signature
-from compiler_core.onnx_import.registry import BUILDERS
-from compiler_core.onnx_import.standard import function_of
-from compiler_core.onnx_import.tensor_data import constant_from
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.onnx_import import control
+from tilewright.compiler_core.onnx_import.building import symbolic
+from tilewright.compiler_core.onnx_import.building.builder import Tensor
+from tilewright.compiler_core.onnx_import.building.context import Context, Result
+from tilewright.compiler_core.onnx_import.building.frames import Frame, ordered, reads_of
+from tilewright.compiler_core.onnx_import.building.node import Node, check_signature, printable, signature
+from tilewright.compiler_core.onnx_import.building.tensor_data import constant_from
+from tilewright.compiler_core.onnx_import.load import opset_versions
+from tilewright.compiler_core.onnx_import.registry import BUILDERS
+from tilewright.compiler_core.onnx_import.standard import function_of
 
 MAX_NODES = 150_000
 """Nodes of the graph itself."""

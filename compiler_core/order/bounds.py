@@ -12,9 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler_core.order.compiled import compiled
-from compiler_core.order.flat import Bytes8, FlatGraph, Ints
-from compiler_core.order.flow import (
+from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.order.flat import Bytes8, FlatGraph, Ints
+from tilewright.compiler_core.order.flow import (
     INSIDE,
     OUTSIDE,
     UNLIMITED,
@@ -23,7 +23,7 @@ from compiler_core.order.flow import (
     min_cut,
     step_cut,
 )
-from compiler_core.order.witness import Flow, SetWitness, flow_rows
+from tilewright.compiler_core.order.witness import Flow, SetWitness, flow_rows
 
 
 @dataclass(frozen=True)

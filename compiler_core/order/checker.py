@@ -6,9 +6,9 @@ claimed. Plain Python over the graph's own tensors: slow, short, and for reading
 
 from collections.abc import Iterable
 
-from compiler_core.errors import CheckError
-from compiler_core.order.kernel_graph import KernelGraph
-from compiler_core.order.witness import FlowRow, PeakPlan, SearchWitness, SetWitness
+from tilewright.compiler_core.errors import CheckError
+from tilewright.compiler_core.order.kernel_graph import KernelGraph
+from tilewright.compiler_core.order.witness import FlowRow, PeakPlan, SearchWitness, SetWitness
 
 
 def check_plan(graph: KernelGraph, plan: PeakPlan) -> None:

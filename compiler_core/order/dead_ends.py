@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from compiler_core.order.compiled import compiled
-from compiler_core.order.flat import FlatGraph, Ints
-from compiler_core.order.flow import INSIDE, OUTSIDE, UNLIMITED, min_cut
-from compiler_core.order.moves import (
+from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.order.flat import FlatGraph, Ints
+from tilewright.compiler_core.order.flow import INSIDE, OUTSIDE, UNLIMITED, min_cut
+from tilewright.compiler_core.order.moves import (
     Words,
     advance,
     begin,
@@ -15,8 +15,8 @@ from compiler_core.order.moves import (
     need_of,
     retreat,
 )
-from compiler_core.order.walk import move_delta
-from compiler_core.order.witness import DeadEnd, FlowRow, SafeMove, SearchWitness, flow_rows
+from tilewright.compiler_core.order.walk import move_delta
+from tilewright.compiler_core.order.witness import DeadEnd, FlowRow, SafeMove, SearchWitness, flow_rows
 
 NO_JUMP = -1
 

@@ -2,8 +2,8 @@
 
 import numpy as np
 
-from compiler_core.order.compiled import compiled
-from compiler_core.order.flat import Ints
+from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.order.flat import Ints
 
 
 @compiled

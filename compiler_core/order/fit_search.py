@@ -3,9 +3,9 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler_core.order.compiled import compiled
-from compiler_core.order.first_fit import first_fit
-from compiler_core.order.flat import Ints
+from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.order.first_fit import first_fit
+from tilewright.compiler_core.order.flat import Ints
 
 
 @compiled

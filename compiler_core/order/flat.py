@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph
+from tilewright.compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph
 
 Ints = NDArray[np.int64]
 Bytes8 = NDArray[np.int8]

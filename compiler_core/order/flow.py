@@ -10,8 +10,8 @@ Maximum flow by Dinic's algorithm.
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler_core.order.compiled import compiled
-from compiler_core.order.flat import Bytes8, FlatGraph, Ints
+from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.order.flat import Bytes8, FlatGraph, Ints
 
 UNLIMITED = 1 << 60
 INSIDE = 1

@@ -10,7 +10,8 @@ reader. Semantics (those of the reference tables):
 - kernel k runs in place when `in_place[k]` is set and an operand at least as large as its results, itself
   no graph output, has k as its last reader.
 
-This file is the oracle: plain Python, one obvious loop. The solvers work on `compiler_core.order.flat`.
+This file is the oracle: plain Python, one obvious loop. The solvers work on
+`tilewright.compiler_core.order.flat`.
 """
 
 from collections.abc import Mapping, Sequence
@@ -19,7 +20,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import Any
 
-from compiler_core.errors import ModelError, UsageError
+from tilewright.compiler_core.errors import ModelError, UsageError
 
 GRAPH_INPUT = -1
 

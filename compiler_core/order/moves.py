@@ -5,9 +5,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler_core.order.compiled import compiled
-from compiler_core.order.flat import FlatGraph, Ints
-from compiler_core.order.walk import apply_move, move_delta, step_bytes
+from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.order.flat import FlatGraph, Ints
+from tilewright.compiler_core.order.walk import apply_move, move_delta, step_bytes
 
 Words = NDArray[np.uint64]
 

@@ -6,8 +6,8 @@ from types import MappingProxyType
 import numpy as np
 from numpy.typing import NDArray
 
-from compiler_core.order.compiled import compiled
-from compiler_core.order.flat import FlatGraph, Ints
+from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.order.flat import FlatGraph, Ints
 
 
 @dataclass(frozen=True)

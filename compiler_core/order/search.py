@@ -20,13 +20,22 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from compiler_core.order.compiled import compiled
-from compiler_core.order.dead_ends import NO_JUMP, search_witness
-from compiler_core.order.flat import Bytes8, FlatGraph, Ints
-from compiler_core.order.flow import INSIDE, OUTSIDE, UNLIMITED, cut_among
-from compiler_core.order.moves import Walk, Words, advance, begin, close_state, find_state, need_of, retreat
-from compiler_core.order.walk import move_delta
-from compiler_core.order.witness import SearchWitness
+from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.order.dead_ends import NO_JUMP, search_witness
+from tilewright.compiler_core.order.flat import Bytes8, FlatGraph, Ints
+from tilewright.compiler_core.order.flow import INSIDE, OUTSIDE, UNLIMITED, cut_among
+from tilewright.compiler_core.order.moves import (
+    Walk,
+    Words,
+    advance,
+    begin,
+    close_state,
+    find_state,
+    need_of,
+    retreat,
+)
+from tilewright.compiler_core.order.walk import move_delta
+from tilewright.compiler_core.order.witness import SearchWitness
 
 FOUND, DEAD, OPEN = 1, 0, -1
 MAX_STATE_BYTES = 1 << 28

@@ -7,13 +7,13 @@ from typing import TypeAlias
 
 import numpy as np
 
-from compiler_core.order.bounds import cut_bound, set_bound
-from compiler_core.order.flat import FlatGraph, Ints, flatten
-from compiler_core.order.kernel_graph import KernelGraph, peak_of
-from compiler_core.order.portfolio import POLICIES, list_order
-from compiler_core.order.search import FOUND, may_search_backward, search
-from compiler_core.order.walk import flat_peak, flat_profile
-from compiler_core.order.witness import PeakPlan, SetWitness, Status, Witness
+from tilewright.compiler_core.order.bounds import cut_bound, set_bound
+from tilewright.compiler_core.order.flat import FlatGraph, Ints, flatten
+from tilewright.compiler_core.order.kernel_graph import KernelGraph, peak_of
+from tilewright.compiler_core.order.portfolio import POLICIES, list_order
+from tilewright.compiler_core.order.search import FOUND, may_search_backward, search
+from tilewright.compiler_core.order.walk import flat_peak, flat_profile
+from tilewright.compiler_core.order.witness import PeakPlan, SetWitness, Status, Witness
 
 _FEW_CUTS = 64
 _NEAR_STEPS = 64

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from sqlalchemy import Connection, Table, func, insert, select, text
 
-from compiler_core.errors import RecordError
-from db.exchange.best_file import shipped_whole
-from db.schema import metadata
-from db.session import Database, open_database
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.exchange.best_file import shipped_whole
+from tilewright.db.storage.schema import metadata
+from tilewright.db.storage.session import Database, open_database
 
 _ROWS_AT_A_TIME = 5_000
 

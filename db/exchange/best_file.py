@@ -8,9 +8,9 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from compiler_core.errors import RecordError
-from db.schema import best, target, workload
-from db.session import Database, one_line_errors, open_database
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.storage.schema import best, target, workload
+from tilewright.db.storage.session import Database, one_line_errors, open_database
 
 _ROWS_AT_A_TIME = 5_000
 

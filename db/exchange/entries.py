@@ -8,12 +8,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from compiler_core.digest import digest_of
-from compiler_core.errors import InputError
-from db.exchange import fields
-from db.records import ModelRow, NewRun, TargetRow, Trial, WorkloadRow
-from measure.results import Measurement
-from search_space.knobs import Config
+from tilewright.compiler_core.digest import digest_of
+from tilewright.compiler_core.errors import InputError
+from tilewright.db.exchange import fields
+from tilewright.db.records import ModelRow, NewRun, TargetRow, Trial, WorkloadRow
+from tilewright.measure.results import Measurement
+from tilewright.search_space.knobs import Config
 
 _BELOW_BOUND = 1.0 - 1e-9
 

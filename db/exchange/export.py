@@ -6,12 +6,12 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from db.exchange.entries import Entry, Finish, StoredRun, StoredTrial
-from db.exchange.lines import Written, write_lines
-from db.records import ModelRow, NewRun, RunRow, TargetRow
-from db.rows import select_trial, to_run, to_trial, to_workload
-from db.schema import model, run, target, workload
-from db.session import Database
+from tilewright.db.exchange.entries import Entry, Finish, StoredRun, StoredTrial
+from tilewright.db.exchange.lines import Written, write_lines
+from tilewright.db.records import ModelRow, NewRun, RunRow, TargetRow
+from tilewright.db.storage.rows import select_trial, to_run, to_trial, to_workload
+from tilewright.db.storage.schema import model, run, target, workload
+from tilewright.db.storage.session import Database
 
 _ROWS_AT_A_TIME = 5_000
 

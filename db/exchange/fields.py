@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from enum import StrEnum
 from typing import Any, TypeAlias
 
-from db.exchange.bounded_json import LARGEST_INTEGER, parse_bounded
-from db.records import Objective, Purpose, Verification, WorkloadKind, plain_name
-from measure.results import Status
+from tilewright.db.exchange.bounded_json import LARGEST_INTEGER, parse_bounded
+from tilewright.db.records import Objective, Purpose, Verification, WorkloadKind, plain_name
+from tilewright.measure.results import Status
 
 Check: TypeAlias = Callable[[Any], Any]
 

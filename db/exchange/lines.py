@@ -18,11 +18,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
-from compiler_core.digest import canonical_json
-from compiler_core.errors import RecordError
-from db.exchange.bounded_json import parse_bounded
-from db.exchange.entries import Entry, Identity, StoredRun, StoredTrial, from_object, identity, to_object
-from db.records import ModelRow, TargetRow, WorkloadRow
+from tilewright.compiler_core.digest import canonical_json
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.exchange.bounded_json import parse_bounded
+from tilewright.db.exchange.entries import (
+    Entry,
+    Identity,
+    StoredRun,
+    StoredTrial,
+    from_object,
+    identity,
+    to_object,
+)
+from tilewright.db.records import ModelRow, TargetRow, WorkloadRow
 
 FORMAT = "tilewright-records"
 FORMAT_SCHEMA = 1

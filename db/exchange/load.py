@@ -11,15 +11,23 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, insert, select, update
 
-from compiler_core.errors import RecordError
-from db.exchange.entries import KINDS, Entry, Finish, StoredRun, StoredTrial
-from db.exchange.export import entries_of, stored_run
-from db.exchange.lines import Bounds, read_lines
-from db.records import ModelRow, TargetRow, TrialRow, WorkloadRow
-from db.rows import run_columns, select_trial, to_run, to_trial, to_workload, trial_columns, workload_columns
-from db.schema import model, run, target, trial, workload
-from db.session import Database
-from db.writes import insert_missing, workload_ids
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.exchange.entries import KINDS, Entry, Finish, StoredRun, StoredTrial
+from tilewright.db.exchange.export import entries_of, stored_run
+from tilewright.db.exchange.lines import Bounds, read_lines
+from tilewright.db.records import ModelRow, TargetRow, TrialRow, WorkloadRow
+from tilewright.db.storage.rows import (
+    run_columns,
+    select_trial,
+    to_run,
+    to_trial,
+    to_workload,
+    trial_columns,
+    workload_columns,
+)
+from tilewright.db.storage.schema import model, run, target, trial, workload
+from tilewright.db.storage.session import Database
+from tilewright.db.storage.writes import insert_missing, workload_ids
 
 Objection: TypeAlias = Callable[[Entry], str]
 

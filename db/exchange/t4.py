@@ -11,17 +11,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from compiler_core.errors import ConfigError, RecordError
-from db.exchange.bounded_json import parse_bounded
-from db.exchange.entries import Entry, StoredRun, StoredTrial
-from db.exchange.lines import written_whole
-from db.exchange.load import Loaded, load_entries
-from db.records import Key, NewRun, TargetRow, Trial, TrialRow, Verification, WorkloadKind, WorkloadRow
-from db.session import Database
-from measure.results import Measurement, Status, failure
-from measure.t4 import STATUS_OF, config_of, time_us, verdict_of
-from search_space.knobs import Config
-from search_space.space import Space
+from tilewright.compiler_core.errors import ConfigError, RecordError
+from tilewright.db.exchange.bounded_json import parse_bounded
+from tilewright.db.exchange.entries import Entry, StoredRun, StoredTrial
+from tilewright.db.exchange.lines import written_whole
+from tilewright.db.exchange.load import Loaded, load_entries
+from tilewright.db.records import (
+    Key,
+    NewRun,
+    TargetRow,
+    Trial,
+    TrialRow,
+    Verification,
+    WorkloadKind,
+    WorkloadRow,
+)
+from tilewright.db.storage.session import Database
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.measure.t4 import STATUS_OF, config_of, time_us, verdict_of
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.space import Space
 
 LARGEST_FILE = 1 << 30
 

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 
-from compiler_core.digest import canonical_json
-from compiler_core.errors import RecordError
-from db.exchange.entries import DESCRIPTIVE, NAMES, Entry, identity, to_object
-from db.exchange.lines import Bounds, Written, read_lines, write_lines
+from tilewright.compiler_core.digest import canonical_json
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.exchange.entries import DESCRIPTIVE, NAMES, Entry, identity, to_object
+from tilewright.db.exchange.lines import Bounds, Written, read_lines, write_lines
 
 
 def union(parts: Sequence[Iterable[Entry]]) -> Iterator[Entry]:

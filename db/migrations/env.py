@@ -2,8 +2,8 @@
 
 from alembic import context
 
-from db.migrate import ours
-from db.schema import VERSION_TABLE, metadata
+from tilewright.db.storage.migrate import ours
+from tilewright.db.storage.schema import VERSION_TABLE, metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -2,20 +2,20 @@
 
 import numpy as np
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access, axis_index
-from compiler_core.ops import AxisKind
-from compiler_core.regions import Regions
-from compiler_core.workload import kernel_of
-from measure.device import Device
-from measure.lab import in_lab, lab_of_host
-from measure.messages import Canary
-from measure.results import Status
-from measure.simulator.worker import simulated_device
-from search_space.moves import sample
-from search_space.rules import KnobLayout
-from search_space.validity import kernel_space
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, axis_index
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import kernel_of
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.measure.device import Device
+from tilewright.measure.farm.messages import Canary
+from tilewright.measure.lab import in_lab, lab_of_host
+from tilewright.measure.results import Status
+from tilewright.measure.simulator.worker import simulated_device
+from tilewright.search_space.moves import sample
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.validity import kernel_space
 
 SIDE = 64  # of the square matrices whose product the canary is
 TRIES = 64

@@ -3,10 +3,10 @@
 import numpy as np
 from numba.extending import register_jitable
 
-from compiler_core.order.compiled import compiled
-from measure.simulator.layout import EVENT_COLUMNS, NO_EVENT, Ints, Nest
-from measure.simulator.steady import live_state
-from measure.simulator.timeline import TALLY, walk
+from tilewright.compiler_core.compiled import compiled
+from tilewright.measure.simulator.layout import EVENT_COLUMNS, NO_EVENT, Ints, Nest
+from tilewright.measure.simulator.steady import live_state
+from tilewright.measure.simulator.timeline import TALLY, walk
 
 
 @register_jitable

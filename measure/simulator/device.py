@@ -3,23 +3,23 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from compiler_core.errors import ConfigError, DeviceError
-from compiler_core.graph import Graph
-from compiler_core.lower import lower_kernel
-from compiler_core.pipeline import compile_graph
-from compiler_core.program import Program
-from compiler_core.regions import Regions
-from compiler_core.target import Target
-from compiler_core.toolchain import TOOLCHAIN
-from compiler_core.workload import Workload
-from measure.device import DeviceInfo, Task
-from measure.results import Measurement, Status, failure
-from measure.simulator.flatten import Conflicts
-from measure.simulator.kernel import NO_CONFLICTS, simulate_kernel
-from measure.simulator.program import simulate_program
-from search_space.codec import tiling_of
-from search_space.knobs import Config
-from search_space.network import NetworkTask, network_schedule
+from tilewright.compiler_core.errors import ConfigError, DeviceError
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.workload import Workload
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.pipeline import compile_graph
+from tilewright.compiler_core.lowering.program import Program
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.measure.device import DeviceInfo, Task
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.measure.simulator.flatten import Conflicts
+from tilewright.measure.simulator.kernel import NO_CONFLICTS, simulate_kernel
+from tilewright.measure.simulator.program import simulate_program
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import NetworkTask, network_schedule
 
 _MOST_REMEMBERED = 256
 

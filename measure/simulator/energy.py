@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from compiler_core.dtypes import DType
-from compiler_core.order.compiled import compiled
-from compiler_core.target import Target
-from measure.simulator.flatten import FlatKernel
-from measure.simulator.layout import (
+from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.flatten import FlatKernel
+from tilewright.measure.simulator.layout import (
     BUSY,
     COST_COLUMNS,
     ENGINE,
@@ -32,7 +32,7 @@ from measure.simulator.layout import (
     TRANSFER,
     Ints,
 )
-from measure.simulator.memories import HOST_LOAD
+from tilewright.measure.simulator.memories import HOST_LOAD
 
 
 @dataclass(frozen=True)

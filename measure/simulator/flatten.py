@@ -5,15 +5,15 @@ from math import prod
 
 import numpy as np
 
-from compiler_core.program import KernelProgram
-from compiler_core.target import SystolicUnit, Target
-from measure.simulator import memories
-from measure.simulator.layout import BUSY, ENGINE, ENTRY, L1_SIZE, MATRIX, Ints, Nest
-from measure.simulator.operand_buffers import streams_of
-from measure.simulator.plan import KernelPlan, plan_of
-from measure.simulator.pricing import price
-from measure.simulator.survey import survey
-from measure.simulator.tables import kinds_of, table_of
+from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.compiler_core.target_model.target import SystolicUnit, Target
+from tilewright.measure.simulator import memories
+from tilewright.measure.simulator.layout import BUSY, ENGINE, ENTRY, L1_SIZE, MATRIX, Ints, Nest
+from tilewright.measure.simulator.operand_buffers import streams_of
+from tilewright.measure.simulator.plan import KernelPlan, plan_of
+from tilewright.measure.simulator.pricing import price
+from tilewright.measure.simulator.survey import survey
+from tilewright.measure.simulator.tables import kinds_of, table_of
 
 
 @dataclass(frozen=True)

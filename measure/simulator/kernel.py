@@ -2,13 +2,13 @@
 
 from dataclasses import dataclass
 
-from compiler_core.program import KernelProgram
-from compiler_core.target import Target
-from compiler_core.workload import Level, Workload
-from measure.simulator.cores import slowest_core
-from measure.simulator.energy import Work, energy_uj, work_of
-from measure.simulator.flatten import Conflicts, FlatKernel, Surroundings, flatten
-from measure.simulator.layout import CAUSE_NAMES, CAUSES, ENGINE_NAMES, ENGINES
+from tilewright.compiler_core.ir.workload import Level, Workload
+from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.cores import slowest_core
+from tilewright.measure.simulator.energy import Work, energy_uj, work_of
+from tilewright.measure.simulator.flatten import Conflicts, FlatKernel, Surroundings, flatten
+from tilewright.measure.simulator.layout import CAUSE_NAMES, CAUSES, ENGINE_NAMES, ENGINES
 
 NO_CONFLICTS = Conflicts()
 

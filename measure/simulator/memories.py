@@ -9,10 +9,10 @@ from math import ceil
 
 import numpy as np
 
-from compiler_core.target import Memory, Target
-from compiler_core.units import LATENCY, crosses_llb, load_table, store_table
-from compiler_core.workload import Level
-from measure.simulator.layout import NO_TABLE, Ints
+from tilewright.compiler_core.ir.workload import Level
+from tilewright.compiler_core.target_model.target import Memory, Target
+from tilewright.compiler_core.target_model.units import LATENCY, crosses_llb, load_table, store_table
+from tilewright.measure.simulator.layout import NO_TABLE, Ints
 
 LLB_LOAD, LLB_CONSTANT, LLB_STORE, DRAM_LOAD, DRAM_CONSTANT, DRAM_STORE, HOST_LOAD, HOST_STORE = range(8)
 _FAR = {

@@ -16,14 +16,14 @@ from math import ceil
 
 import numpy as np
 
-from compiler_core.dims import known
-from compiler_core.dtypes import DType
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access
-from compiler_core.order.compiled import compiled
-from compiler_core.product import product_axes
-from compiler_core.target import Dataflow, SystolicUnit, signed
-from measure.simulator.layout import Ints
+from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.ir.dims import known
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access
+from tilewright.compiler_core.target_model.product import product_axes
+from tilewright.compiler_core.target_model.target import Dataflow, SystolicUnit, signed
+from tilewright.measure.simulator.layout import Ints
 
 BLOCKS = 100
 """A buffer knows what it holds by hundredths of its size."""

@@ -9,16 +9,16 @@ from functools import lru_cache
 
 import numpy as np
 
-from compiler_core.dtypes import DType
-from compiler_core.graph import Op
-from compiler_core.ops import Unit
-from compiler_core.product import product_axes
-from compiler_core.program import FROM_MEMORY, Action, KernelProgram, Step
-from compiler_core.target import Target
-from compiler_core.units import matrix_table
-from compiler_core.workload import Level, Workload
-from measure.simulator import memories
-from measure.simulator.layout import (
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Op
+from tilewright.compiler_core.ir.ops import Unit
+from tilewright.compiler_core.ir.workload import Level, Workload
+from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, KernelProgram, Step
+from tilewright.compiler_core.target_model.product import product_axes
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.target_model.units import matrix_table
+from tilewright.measure.simulator import memories
+from tilewright.measure.simulator.layout import (
     ANCHOR,
     BLOCK,
     BLOCKED,

@@ -3,9 +3,9 @@
 import numpy as np
 from numba.extending import register_jitable
 
-from compiler_core import units
-from compiler_core.order.compiled import compiled
-from measure.simulator.layout import (
+from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.target_model import units
+from tilewright.measure.simulator.layout import (
     BLOCK,
     BLOCKED,
     BUSY,

@@ -4,15 +4,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from math import ceil, inf
 
-from compiler_core.graph import Graph
-from compiler_core.placement import stored_bytes
-from compiler_core.program import HostCall, KernelCall, KernelProgram, Program
-from compiler_core.target import Target
-from compiler_core.workload import Level
-from measure.simulator.energy import Work, energy_uj, sum_of_work
-from measure.simulator.flatten import Conflicts, Surroundings, flatten
-from measure.simulator.kernel import NO_CONFLICTS, KernelSpan, active_cores, port_cycles, span_of
-from measure.simulator.prefetch import Constant, Prefetcher
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.workload import Level
+from tilewright.compiler_core.lowering.placement import stored_bytes
+from tilewright.compiler_core.lowering.program import HostCall, KernelCall, KernelProgram, Program
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.energy import Work, energy_uj, sum_of_work
+from tilewright.measure.simulator.flatten import Conflicts, Surroundings, flatten
+from tilewright.measure.simulator.kernel import NO_CONFLICTS, KernelSpan, active_cores, port_cycles, span_of
+from tilewright.measure.simulator.prefetch import Constant, Prefetcher
 
 Call = KernelCall | HostCall
 

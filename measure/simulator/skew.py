@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from compiler_core.target import Target
-from measure.simulator.flatten import Conflicts
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.flatten import Conflicts
 
 SPREAD = 0.3
 _SHRINKING = frozenset({"frequency_mhz", "gbps", "bytes_per_cycle", "outstanding", "bits"})

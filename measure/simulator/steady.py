@@ -7,7 +7,7 @@ complete, and when each slot of each storage is free, the newest last.
 import numpy as np
 from numba.extending import register_jitable
 
-from measure.simulator.layout import (
+from tilewright.measure.simulator.layout import (
     ANCHOR,
     BUFFER,
     BUSY,

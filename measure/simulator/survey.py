@@ -9,8 +9,16 @@ moves with, and once more where a core's run of tiles starts in the middle of su
 import numpy as np
 from numba.extending import register_jitable
 
-from compiler_core.order.compiled import compiled
-from measure.simulator.layout import COST_COLUMNS, DEPTH, ENTRY, FIRINGS, FIRST_TERM, LAST_TERM, Ints
+from tilewright.compiler_core.compiled import compiled
+from tilewright.measure.simulator.layout import (
+    COST_COLUMNS,
+    DEPTH,
+    ENTRY,
+    FIRINGS,
+    FIRST_TERM,
+    LAST_TERM,
+    Ints,
+)
 
 
 @compiled

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from measure.simulator.layout import Ints
-from measure.simulator.pricing import covered
-from measure.simulator.survey import classify
+from tilewright.measure.simulator.layout import Ints
+from tilewright.measure.simulator.pricing import covered
+from tilewright.measure.simulator.survey import classify
 
 _MOST_REMEMBERED = 4096
 

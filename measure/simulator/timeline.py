@@ -19,7 +19,7 @@ The same source runs compiled and as plain Python.
 import numpy as np
 from numba.extending import register_jitable
 
-from measure.simulator.layout import (
+from tilewright.measure.simulator.layout import (
     ANCHOR,
     BUFFER,
     BUSY,
@@ -52,7 +52,7 @@ from measure.simulator.layout import (
     Ints,
     Nest,
 )
-from measure.simulator.steady import FINISH, READY, repeats, shift_of, state_size
+from tilewright.measure.simulator.steady import FINISH, READY, repeats, shift_of, state_size
 
 TALLY = ENGINES + ENGINES * CAUSES
 """Numbers a timeline counts: busy cycles of every engine, then waiting cycles of every engine by cause."""

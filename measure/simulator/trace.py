@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from compiler_core.graph import Graph
-from compiler_core.program import Action, HostCall, KernelCall, Program
-from compiler_core.target import Target
-from measure.simulator.cores import record_core
-from measure.simulator.flatten import FlatKernel, Surroundings, flatten
-from measure.simulator.kernel import KernelSpan
-from measure.simulator.layout import (
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.program import Action, HostCall, KernelCall, Program
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.cores import record_core
+from tilewright.measure.simulator.flatten import FlatKernel, Surroundings, flatten
+from tilewright.measure.simulator.kernel import KernelSpan
+from tilewright.measure.simulator.layout import (
     BUSY,
     CAUSE_NAMES,
     ENGINE,
@@ -33,7 +33,7 @@ from measure.simulator.layout import (
     NO_EVENT,
     SIZE,
 )
-from measure.simulator.program import ProgramTiming
+from tilewright.measure.simulator.program import ProgramTiming
 
 STAGES = "stages"
 HOST = "host"

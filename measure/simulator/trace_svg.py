@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from html import escape
 from math import floor, log10
 
-from compiler_core.target import Target
-from measure.simulator.trace import STAGES, Slice
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.trace import STAGES, Slice
 
 _COLOURS = {
     STAGES: "#8c8c8c",

@@ -2,14 +2,19 @@
 
 import json
 
-from compiler_core.digest import canonical_json
-from compiler_core.errors import DeviceError
-from compiler_core.graph_json import graph_from_json, graph_to_json, workload_from_json, workload_to_json
-from compiler_core.target_file import parse_target
-from compiler_core.workload import Workload
-from measure.device import Task
-from measure.simulator.device import SimulatedDevice
-from search_space.network import NetworkTask
+from tilewright.compiler_core.digest import canonical_json
+from tilewright.compiler_core.errors import DeviceError
+from tilewright.compiler_core.ir.graph_json import (
+    graph_from_json,
+    graph_to_json,
+    workload_from_json,
+    workload_to_json,
+)
+from tilewright.compiler_core.ir.workload import Workload
+from tilewright.compiler_core.target_model.file import parse_target
+from tilewright.measure.device import Task
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.search_space.network import NetworkTask
 
 
 def simulated_device(target_text: str) -> SimulatedDevice:

@@ -9,10 +9,10 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.app import create_app
-from db.session import Database, open_database
-from db.uploads import Uploads
 from tests.api.service import model_bytes, running_server, settings_for
+from tilewright.api.app import create_app
+from tilewright.db.service.uploads import Uploads
+from tilewright.db.storage.session import Database, open_database
 
 
 @pytest.fixture(scope="session")

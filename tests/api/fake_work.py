@@ -5,13 +5,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from db.browse import Browse, Viewer
-from db.records import NewRun, Objective
-from db.repository import Repository
-from db.session import Database
 from tests.db.samples import MODEL, TARGET, TOOLCHAIN, digest, ok, trial, workload
-from tuner.events import Measured, Phase
-from tuner.runner import Answer, Assignment
+from tilewright.db.browse import Browse, Viewer
+from tilewright.db.records import NewRun, Objective
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import Database
+from tilewright.tuner.jobs.runner import Answer, Assignment
+from tilewright.tuner.network.events import Measured, Phase
 
 ROW = workload("fake kernel")
 BATCH = 4

@@ -12,12 +12,12 @@ import onnx
 from fastapi import FastAPI
 from onnx import TensorProto, helper
 
-from api.app import create_app
-from api.serve import Server
-from api.settings import Settings
-from db.session import Database, open_database
 from tests.api.fake_work import FakeWork
-from tuner.runner import Runner, RunnerSettings, Work
+from tilewright.api.app import create_app
+from tilewright.api.serve import Server
+from tilewright.api.settings import Settings
+from tilewright.db.storage.session import Database, open_database
+from tilewright.tuner.jobs.runner import Runner, RunnerSettings, Work
 
 
 def model_bytes(width: int = 8, batch: str | int = 2) -> bytes:

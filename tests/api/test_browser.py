@@ -9,11 +9,11 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from db.api_keys import ApiKeys, Scope
-from db.jobs import Jobs
-from db.session import Database
 from tests.api.service import model_bytes, whole_service
-from tuner.request import TuneRequest
+from tilewright.db.service.api_keys import ApiKeys, Scope
+from tilewright.db.service.jobs import Jobs
+from tilewright.db.storage.session import Database
+from tilewright.tuner.jobs.request import TuneRequest
 
 CHROMIUM = shutil.which("chromium")
 QUIET = [

@@ -8,9 +8,9 @@ from types import SimpleNamespace
 import pytest
 import typer
 
-from api.cli import main as cli
-from api.cli.verbs import VERBS, verb_app
-from compiler_core.errors import DeviceError, ModelError, UsageError, VerifyError
+from tilewright.api.cli import main as cli
+from tilewright.api.cli.verbs import VERBS, verb_app
+from tilewright.compiler_core.errors import DeviceError, ModelError, UsageError, VerifyError
 
 RAISED = {
     "model": ModelError("model.onnx: node 'a\x1b[31mb'\nis malformed"),
@@ -37,7 +37,7 @@ def fake_verb(monkeypatch: pytest.MonkeyPatch) -> None:
         return None
 
     monkeypatch.setitem(VERBS, "fail", "Fail on request.")
-    monkeypatch.setitem(sys.modules, "api.cli.fail", SimpleNamespace(app=app))
+    monkeypatch.setitem(sys.modules, "tilewright.api.cli.fail", SimpleNamespace(app=app))
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_imports_nothing_heavy() -> None:
     program = """
 import sys
-from api.cli.main import main
+from tilewright.api.cli.main import main
 main(["--help"])
 heavy = {"fastapi", "numba", "numpy", "onnx", "optuna", "pydantic", "ray", "rich", "sqlalchemy", "xgboost"}
 print(*sorted(heavy & sys.modules.keys()), file=sys.stderr)

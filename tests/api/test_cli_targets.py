@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.main import main
-from compiler_core.target_file import PRESETS, list_targets, load_target
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.target_model.file import PRESETS, list_targets, load_target
 
 
 def test_list_names_every_preset(capsys: pytest.CaptureFixture[str]) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from api.cli.main import main
-from api.client import Client, ServiceError
-from api.schemas.jobs import JobSpec
-from compiler_core.errors import UsageError
-from db.session import Database
 from tests.api.service import model_bytes, whole_service
+from tilewright.api.cli.main import main
+from tilewright.api.client import Client, ServiceError
+from tilewright.api.schemas.jobs import JobSpec
+from tilewright.compiler_core.errors import UsageError
+from tilewright.db.storage.session import Database
 
 
 @pytest.fixture(scope="module")

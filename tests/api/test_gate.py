@@ -16,15 +16,15 @@ import pytest
 from fastapi import FastAPI
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from api.app import create_app, routes_of
-from api.auth import COOKIE, is_loopback, same_site
-from api.limits import Buckets
-from api.serve import require_key_beyond_loopback
-from api.settings import Settings
-from compiler_core.errors import UsageError
-from db.api_keys import ApiKeys, Scope
-from db.session import Database
 from tests.api.service import model_bytes, running_server, settings_for
+from tilewright.api.app import create_app, routes_of
+from tilewright.api.guards.auth import COOKIE, is_loopback, same_site
+from tilewright.api.guards.limits import Buckets
+from tilewright.api.serve import require_key_beyond_loopback
+from tilewright.api.settings import Settings
+from tilewright.compiler_core.errors import UsageError
+from tilewright.db.service.api_keys import ApiKeys, Scope
+from tilewright.db.storage.session import Database
 
 PUBLIC = {"/healthz", "/readyz"}
 HOST = (b"host", b"127.0.0.1:8757")
@@ -270,7 +270,7 @@ def test_a_body_that_trickles_is_not_waited_for(database: Database, tmp_path: Pa
 def test_uploads_have_a_number_of_places(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("api.gate.UPLOAD_PATIENCE_S", 0.1)
+    monkeypatch.setattr("tilewright.api.guards.gate.UPLOAD_PATIENCE_S", 0.1)
     app = create_app(settings_for(tmp_path / "tuning.db", max_uploads=1), database)
     with running_server(app) as url:
         port = int(url.rpartition(":")[2])

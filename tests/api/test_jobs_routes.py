@@ -7,10 +7,10 @@ from typing import Any
 import httpx
 import pytest
 
-from db.session import Database
 from tests.api.fake_work import FakeWork
 from tests.api.service import model_bytes, running_runner
-from tuner.runner import Runner, RunnerSettings
+from tilewright.db.storage.session import Database
+from tilewright.tuner.jobs.runner import Runner, RunnerSettings
 
 
 def submit(client: httpx.Client, model: bytes | None = None, key: str = "", **spec: Any) -> httpx.Response:
@@ -191,10 +191,10 @@ def test_a_running_job_is_cancelled_after_its_batch(client: httpx.Client, databa
 
 
 def test_lookup_answers_and_misses(client: httpx.Client, database: Database) -> None:
-    from compiler_core.toolchain import TOOLCHAIN
-    from db.records import Key, NewRun, Objective, TargetRow
-    from db.repository import Repository
     from tests.db import samples
+    from tilewright.compiler_core.toolchain import TOOLCHAIN
+    from tilewright.db.records import Key, NewRun, Objective, TargetRow
+    from tilewright.db.repository import Repository
 
     target = client.get("/v1/targets/ascend910").json()["digest"]
     repository = Repository(database)

@@ -4,9 +4,9 @@ import socket
 
 import pytest
 
-from api.serve import listen
-from api.settings import Settings
-from compiler_core.errors import UsageError
+from tilewright.api.serve import listen
+from tilewright.api.settings import Settings
+from tilewright.compiler_core.errors import UsageError
 
 
 def test_answers_leave_at_once() -> None:

@@ -8,15 +8,15 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api.access import Need
-from api.app import routes_of
-from db.api_keys import ApiKeys, Scope
-from db.repository import Repository
-from db.session import Database
 from tests.api.fake_work import FakeWork
 from tests.api.service import model_bytes, running_server
 from tests.db.samples import MODEL, filled, workload
-from tuner.runner import Runner, RunnerSettings
+from tilewright.api.app import routes_of
+from tilewright.api.guards.access import Need
+from tilewright.db.repository import Repository
+from tilewright.db.service.api_keys import ApiKeys, Scope
+from tilewright.db.storage.session import Database
+from tilewright.tuner.jobs.runner import Runner, RunnerSettings
 
 # How each route treats something of another tenant: it answers 404, shows only one's own, or has nothing of
 # anybody's. A route that is not here fails the test: whoever adds one has to think about it.

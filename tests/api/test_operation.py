@@ -17,15 +17,15 @@ import httpx
 import pytest
 from fastapi import FastAPI
 
-from api import parse_model
-from api.auth import Door
-from api.logs import JsonLines
-from api.metrics import Gauges, RunnerMetrics, exposition
-from api.settings import PREFIX, Settings, load_settings
-from compiler_core.errors import UsageError
-from db.session import DatabaseDownError, record_error
 from tests.api.service import model_bytes
-from tuner.events import Measured
+from tilewright.api.guards.auth import Door
+from tilewright.api.observability.logs import JsonLines
+from tilewright.api.observability.metrics import Gauges, RunnerMetrics, exposition
+from tilewright.api.sandbox import parse_model
+from tilewright.api.settings import PREFIX, Settings, load_settings
+from tilewright.compiler_core.errors import UsageError
+from tilewright.db.storage.session import DatabaseDownError, record_error
+from tilewright.tuner.network.events import Measured
 
 ROOT = Path(__file__).parents[2]
 HOSTILE = ROOT.parent / "shared" / "hostile"
@@ -121,7 +121,7 @@ def test_what_breaks_off_may_be_asked_again() -> None:
 
 
 def parse(*paths: Path, memory_mb: int = 1024, seconds: int = 8) -> list[dict[str, Any]]:
-    command = [sys.executable, "-m", "api.parse_model", str(memory_mb), str(seconds)]
+    command = [sys.executable, "-m", "tilewright.api.sandbox.parse_model", str(memory_mb), str(seconds)]
     asked = "".join(json.dumps(str(path)) + "\n" for path in paths)
     done = subprocess.run(
         command, cwd=ROOT, input=asked, capture_output=True, text=True, timeout=60, check=True
@@ -158,7 +158,7 @@ def test_whatever_a_file_does_to_its_reader_is_one_answer(
 def test_the_child_has_neither_network_nor_programs_nor_files_nor_much_memory(tmp_path: Path) -> None:
     program = f"""
 import os, resource, socket, subprocess, sys
-from api.parse_model import confine
+from tilewright.api.sandbox.parse_model import confine
 confine(512, 5)
 for name, deed in {{
     "socket": lambda: socket.create_connection(("127.0.0.1", 9)),
@@ -212,7 +212,7 @@ def test_tune_serve_as_a_process(tmp_path: Path) -> None:
     port = free_port()
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     log = (tmp_path / "log").open("w")
-    program = "import sys; from api.cli.main import main; sys.exit(main(sys.argv[1:]))"
+    program = "import sys; from tilewright.api.cli.main import main; sys.exit(main(sys.argv[1:]))"
     command = [sys.executable, "-c", program, "serve", "--port", str(port), "--db", "tuning.db"]
     server = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=log)
     url = f"http://127.0.0.1:{port}"
@@ -221,7 +221,9 @@ def test_tune_serve_as_a_process(tmp_path: Path) -> None:
         done = subprocess.run(
             ["ps", "-o", "pid=,args=", "--ppid", str(server.pid)], capture_output=True, text=True, check=False
         )
-        return [int(line.split()[0]) for line in done.stdout.splitlines() if "api.runner_child" in line]
+        return [
+            int(line.split()[0]) for line in done.stdout.splitlines() if "tilewright.api.runner_child" in line
+        ]
 
     def soon(holds: Callable[[], bool], seconds: float = 30.0) -> None:
         until = time.monotonic() + seconds

@@ -5,17 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from compiler_core.program_json import program_from_json
-from db.browse import Browse, Viewer, Wanted
-from db.job_rows import JobState
-from db.jobs import Jobs
-from db.session import Database, open_database
-from db.uploads import Uploads
 from tests.api.service import model_bytes
-from tuner.events import Event, Measured
-from tuner.request import TuneRequest
-from tuner.runner import Runner, RunnerSettings
-from tuner.work import Tuning
+from tilewright.compiler_core.lowering.program_json import program_from_json
+from tilewright.db.browse import Browse, Viewer, Wanted
+from tilewright.db.service.job_rows import JobState
+from tilewright.db.service.jobs import Jobs
+from tilewright.db.service.uploads import Uploads
+from tilewright.db.storage.session import Database, open_database
+from tilewright.tuner.jobs.request import TuneRequest
+from tilewright.tuner.jobs.runner import Runner, RunnerSettings
+from tilewright.tuner.jobs.work import Tuning
+from tilewright.tuner.network.events import Event, Measured
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])

@@ -8,17 +8,17 @@ from pathlib import Path
 
 import pytest
 
-from compiler_core.errors import DeviceError, ModelError
-from db.browse import Browse, Viewer, Wanted
-from db.job_rows import JobRow, JobState, Lease, LeaseLostError
-from db.jobs import Jobs
-from db.session import Database, DatabaseDownError
-from db.uploads import Uploads
 from tests.api.fake_work import FakeReport, FakeWork, latency_of
 from tests.api.service import model_bytes, running_runner
-from tuner.holding import Holding
-from tuner.request import TuneRequest
-from tuner.runner import Answer, Assignment, Runner, RunnerSettings
+from tilewright.compiler_core.errors import DeviceError, ModelError
+from tilewright.db.browse import Browse, Viewer, Wanted
+from tilewright.db.service.job_rows import JobRow, JobState, Lease, LeaseLostError
+from tilewright.db.service.jobs import Jobs
+from tilewright.db.service.uploads import Uploads
+from tilewright.db.storage.session import Database, DatabaseDownError
+from tilewright.tuner.jobs.holding import Holding
+from tilewright.tuner.jobs.request import TuneRequest
+from tilewright.tuner.jobs.runner import Answer, Assignment, Runner, RunnerSettings
 
 EVERYTHING = Viewer(None, operator=True)
 

@@ -13,11 +13,11 @@ from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-from api.app import create_app
-from db.api_keys import ApiKeys, Scope
-from db.session import Database, open_database
 from tests.api.fake_work import FakeWork
 from tests.api.service import model_bytes, running_runner, running_server, settings_for
+from tilewright.api.app import create_app
+from tilewright.db.service.api_keys import ApiKeys, Scope
+from tilewright.db.storage.session import Database, open_database
 
 SHORT, LONG = 10, 1_000
 Served = tuple[OpenApiSchema, str, dict[str, str]]

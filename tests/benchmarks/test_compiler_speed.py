@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from benchmarks.compiler_speed import DIMS, compiler_speed, write_transformer
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.target_file import load_target
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.target_model.file import load_target
 
 
 def test_the_transformer_is_one(tmp_path: Path) -> None:

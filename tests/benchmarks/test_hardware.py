@@ -9,8 +9,8 @@ import pytest
 from benchmarks import hardware
 from benchmarks.hardware import EDGES, bench_hardware, gpu_like, with_cube_edge
 from benchmarks.networks import Network
-from compiler_core.dtypes import DType
-from compiler_core.target_file import load_target
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.target_model.file import load_target
 
 CHAIN = """<ir_version: 8, opset_import: ["": 17]>
 chain (float[1, 16, 28, 28] x, float[32, 16, 3, 3] v, float[16, 32, 1, 1] w) => (float[1, 16, 28, 28] y) {

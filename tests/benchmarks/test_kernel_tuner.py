@@ -9,8 +9,8 @@ import pytest
 from benchmarks.arena import Arena
 from benchmarks.methods import run_method
 from benchmarks.peers.kernel_tuner_peer import ENVIRONMENT, KERNEL_TUNER, kernel_tuner_python
-from compiler_core.errors import DeviceError, UsageError
 from tests.tuner.landscapes import problem_and_device
+from tilewright.compiler_core.errors import DeviceError, UsageError
 
 STAND_IN = """#!{python}
 import json, sys

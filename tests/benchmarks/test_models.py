@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.cli.main import main
 from benchmarks import models, numbers
 from benchmarks.models import bench_models
-from compiler_core.onnx_import.reference import reference_values
-from compiler_core.ops import Array
 from tests.onnx_models import model, node, saved, small_cnn, value
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.onnx_import.reference import reference_values
 
 
 def test_a_sound_network_passes_on_every_target(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.peer_simulators import LAYERS, compare
-from compiler_core.errors import UsageError
+from tilewright.compiler_core.errors import UsageError
 
 
 def test_answers_of_the_runner_become_rows_beside_ours(tmp_path: Path) -> None:

@@ -22,11 +22,11 @@ from benchmarks.search_figures import (
     verdict,
     with_best_known,
 )
-from compiler_core.errors import UsageError
-from search_space.knobs import Rows
-from search_space.moves import distinct, sample
 from tests.tuner.landscapes import T1, t4
-from tuner.problem import History
+from tilewright.compiler_core.errors import UsageError
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.moves import distinct, sample
+from tilewright.tuner.kernel.problem import History
 
 SMALL = next(case for case in CASES if case.key == "tpu_v4i/resnet50_global_average")
 

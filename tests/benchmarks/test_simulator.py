@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.main import main
 from benchmarks import simulator
 from benchmarks.simulator import bench_simulator
-from compiler_core.errors import UsageError
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.errors import UsageError
 
 HEADER = (
     "version,mode,dataflow,rows,cols,layer,kind,H,W,R,S,Cin,Cout,stride,M,K,N,compute_cycles,"

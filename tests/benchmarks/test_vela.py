@@ -3,10 +3,10 @@
 import pytest
 
 from benchmarks.vela import Layer, graph_of, layers_of, regions_of, target_of
-from compiler_core.errors import UsageError
-from compiler_core.lower import lower_kernel
-from compiler_core.schedule import Tiling
-from measure.simulator.kernel import simulate_kernel
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.measure.simulator.kernel import simulate_kernel
 
 ROW = {
     "accelerator": "ethos-u65-256",

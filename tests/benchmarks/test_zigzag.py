@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from benchmarks.zigzag import accelerator, compare, regions_of
-from compiler_core.dtypes import DType
-from compiler_core.errors import UsageError
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.ir.dtypes import DType
 
 HEADER = "accelerator,layer,K,C,OY,OX,FY,FX,stride,latency_cycles,ideal_temporal_cycles"
 # 49 steps of 2 x 2 pixels, 2 blocks of channels out; 784 + 3136 + 512 bytes through a port of 8 a cycle

@@ -3,9 +3,9 @@
 from itertools import combinations
 
 from benchmarks.synthetic_graphs import random_graph, transformer_training
-from compiler_core.allocate import AllocationBudget, Arena, allocate
-from compiler_core.order.kernel_graph import KernelGraph, KernelTensor, peak_of
-from compiler_core.order.solve import solve_peak
+from tilewright.compiler_core.lowering.allocate import AllocationBudget, Arena, allocate
+from tilewright.compiler_core.order.kernel_graph import KernelGraph, KernelTensor, peak_of
+from tilewright.compiler_core.order.solve import solve_peak
 
 
 def overlaps(arena: Arena) -> bool:

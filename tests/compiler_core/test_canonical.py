@@ -2,12 +2,12 @@
 
 from typing import Any
 
-from compiler_core.canonical import canonical_form, number
-from compiler_core.dtypes import DType
-from compiler_core.graph import Graph
-from compiler_core.index_map import Access, affine
-from compiler_core.workload import Level, graph_digest, kernel_of, number_network, stored_values
 from tests.property.random_graphs import Builder, same
+from tilewright.compiler_core.ir.canonical import canonical_form, number
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.index_map import Access, affine
+from tilewright.compiler_core.ir.workload import Level, graph_digest, kernel_of, number_network, stored_values
 
 SHAPE = (4, 5)
 

@@ -5,12 +5,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import pytest
 
-from compiler_core.constants import Constants, Recipe, fits, recipe_of, run
-from compiler_core.dims import symbol
-from compiler_core.dtypes import DType
-from compiler_core.errors import ModelError
-from compiler_core.onnx_import.builder import Builder
-from compiler_core.ops import Array
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import symbol
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.meaning.constants import Constants, Recipe, fits, recipe_of, run
+from tilewright.compiler_core.onnx_import.building.builder import Builder
 
 
 def _counted(log: list[str], name: str, *sources: Recipe, symbols: frozenset[str] = frozenset()) -> Recipe:

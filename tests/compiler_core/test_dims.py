@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.dims import (
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import (
     Dim,
     at_most,
     bind,
@@ -18,7 +19,6 @@ from compiler_core.dims import (
     symbol,
     symbols_of,
 )
-from compiler_core.errors import ModelError
 
 NAMES = ("batch", "past", "seq")
 OPERATIONS: list[Callable[[Dim, Dim], Dim]] = [

@@ -6,11 +6,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compiler_core.emulate import emulate, poison
-from compiler_core.errors import VerifyError
-from compiler_core.interpret import interpret
-from compiler_core.program import Action, HostCall, KernelCall, KernelProgram, Program
 from tests.small_networks import CASES, scanned_rows, split_matmul, three_kernels
+from tilewright.compiler_core.checking.emulate import emulate, poison
+from tilewright.compiler_core.errors import VerifyError
+from tilewright.compiler_core.lowering.program import Action, HostCall, KernelCall, KernelProgram, Program
+from tilewright.compiler_core.meaning.interpret import interpret
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -6,11 +6,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.evaluate import Held, evaluate, read_over
-from compiler_core.graph import Op
-from compiler_core.index_map import Access, IndexExpr, affine, axis_index
-from compiler_core.ops import OPS, AxisKind
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Op
+from tilewright.compiler_core.ir.index_map import Access, IndexExpr, affine, axis_index
+from tilewright.compiler_core.ir.ops import OPS, AxisKind
+from tilewright.compiler_core.meaning.evaluate import Held, evaluate, read_over
 
 P, R, S = AxisKind.PARALLEL, AxisKind.REDUCTION, AxisKind.SCAN
 Array = npt.NDArray[Any]

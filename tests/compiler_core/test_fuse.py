@@ -5,13 +5,13 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.dtypes import DType
-from compiler_core.fuse import FusionPolicy, group_greedily, in_data_order, merged
-from compiler_core.graph import Graph
-from compiler_core.index_map import Access, axis_index
-from compiler_core.ops import Unit
-from compiler_core.workload import is_remade
 from tests.property.random_graphs import Builder, graphs, same
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.index_map import Access, axis_index
+from tilewright.compiler_core.ir.ops import Unit
+from tilewright.compiler_core.ir.workload import is_remade
+from tilewright.compiler_core.transforms.fuse import FusionPolicy, group_greedily, in_data_order, merged
 
 SHAPE = (6, 8)
 

@@ -8,13 +8,18 @@ from typing import Any
 import pytest
 from hypothesis import given
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.errors import ModelError, RecordError
-from compiler_core.graph import Graph
-from compiler_core.graph_json import graph_from_json, graph_to_json, workload_from_json, workload_to_json
-from compiler_core.workload import Level, Workload
 from tests.property.random_graphs import graphs
 from tests.small_networks import window_chain
+from tilewright.compiler_core.errors import ModelError, RecordError
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.graph_json import (
+    graph_from_json,
+    graph_to_json,
+    workload_from_json,
+    workload_to_json,
+)
+from tilewright.compiler_core.ir.workload import Level, Workload
 
 Damage = Callable[[Any], None]
 
@@ -38,7 +43,7 @@ def test_a_workload_keeps_both_digests() -> None:
 
 
 def test_only_bound_graphs_travel() -> None:
-    from compiler_core.dims import symbol
+    from tilewright.compiler_core.ir.dims import symbol
 
     graph = Graph((TensorType((symbol("batch"),), DType.F32),), (), (0,), (0,))
     with pytest.raises(ModelError):

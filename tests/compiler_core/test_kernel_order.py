@@ -9,18 +9,24 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.errors import ModelError, UsageError
-from compiler_core.fuse import FusionPolicy, Group, group_greedily
-from compiler_core.graph import Graph
-from compiler_core.interpret import interpret
-from compiler_core.kernel_order import crossing_of, in_order, least_peak, order_groups, spilled_bytes
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.order.checker import check_plan
-from compiler_core.order.kernel_graph import KernelGraph, peak_of
-from compiler_core.order.witness import PeakPlan
 from tests.onnx_models import model, node, reals, saved, small_cnn, value
 from tests.property.random_graphs import graphs
 from tests.targets import small_target
+from tilewright.compiler_core.errors import ModelError, UsageError
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.kernel_order import (
+    crossing_of,
+    in_order,
+    least_peak,
+    order_groups,
+    spilled_bytes,
+)
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.order.checker import check_plan
+from tilewright.compiler_core.order.kernel_graph import KernelGraph, peak_of
+from tilewright.compiler_core.order.witness import PeakPlan
+from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_greedily
 
 
 def imported(made: Any, folder: Path) -> tuple[Graph, tuple[Group, ...]]:

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from compiler_core.dtypes import DType
-from compiler_core.errors import ConfigError, RecordError
-from compiler_core.graph import Graph
-from compiler_core.graph_json import workload_from_json, workload_to_json
-from compiler_core.layouts import Layout, layout_from, layouts_of, may_be_laid_out
-from compiler_core.pipeline import compile_graph, default_schedule, plan_groups
-from compiler_core.schedule import Schedule
-from compiler_core.workload import kernel_of
 from tests.property.random_graphs import Builder, same
 from tests.targets import small_target
+from tilewright.compiler_core.errors import ConfigError, RecordError
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.graph_json import workload_from_json, workload_to_json
+from tilewright.compiler_core.ir.layouts import Layout, layout_from, layouts_of, may_be_laid_out
+from tilewright.compiler_core.ir.workload import kernel_of
+from tilewright.compiler_core.lowering.pipeline import compile_graph, default_schedule, plan_groups
+from tilewright.compiler_core.lowering.schedule import Schedule
 
 LAST = Layout((0, 2, 3, 1))
 IN_BLOCKS = Layout((0, 1, 2, 3), 1, 16)

@@ -7,19 +7,19 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.emulate import emulate
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access, IndexExpr
-from compiler_core.interpret import interpret
-from compiler_core.loops import MOST_PARTS, stays_a_loop, written_out
-from compiler_core.ops import AxisKind
-from compiler_core.pipeline import compile_graph, default_schedule, plan_graph
-from compiler_core.program_json import program_from_json, program_to_json
-from compiler_core.verify import verify_program
-from compiler_core.workload import graph_digest
 from tests.property.random_graphs import P, R, S, same
 from tests.targets import small_target
+from tilewright.compiler_core.checking.emulate import emulate
+from tilewright.compiler_core.checking.verify import verify_program
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, IndexExpr
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import graph_digest
+from tilewright.compiler_core.lowering.pipeline import compile_graph, default_schedule, plan_graph
+from tilewright.compiler_core.lowering.program_json import program_from_json, program_to_json
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.meaning.loops import MOST_PARTS, stays_a_loop, written_out
 
 SCALARS = (TensorType((3,), DType.F32),)
 

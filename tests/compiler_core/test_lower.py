@@ -5,18 +5,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compiler_core.errors import ConfigError
-from compiler_core.lower import ALIGNMENT_BYTES, lower_kernel
-from compiler_core.program import Action
-from compiler_core.regions import Regions
-from compiler_core.schedule import Tiling
-from compiler_core.tile import default_tiling
-from search_space.codec import tiling_of
-from search_space.moves import sample
-from search_space.rules import KnobLayout
-from search_space.validity import kernel_space
 from tests.small_networks import residual, split_matmul, stored_inside, window_chain
 from tests.targets import small_target
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.lowering.lower import ALIGNMENT_BYTES, lower_kernel
+from tilewright.compiler_core.lowering.program import Action
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.lowering.tile import default_tiling
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.moves import sample
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.validity import kernel_space
 
 WHOLE = Tiling((12, 10), (40,), (0, 1))
 

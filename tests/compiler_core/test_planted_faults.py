@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler_core import lower, outline, regions
-from compiler_core.emulate import emulate
-from compiler_core.errors import ConfigError, VerifyError
-from compiler_core.index_map import clamped_interval
-from compiler_core.interpret import interpret
-from compiler_core.program import Action, KernelCall, KernelProgram, Program
-from compiler_core.regions import Regions
-from compiler_core.verify import verify_program
 from tests.small_networks import CASES, Case
+from tilewright.compiler_core.checking.emulate import emulate
+from tilewright.compiler_core.checking.verify import verify_program
+from tilewright.compiler_core.errors import ConfigError, VerifyError
+from tilewright.compiler_core.ir.index_map import clamped_interval
+from tilewright.compiler_core.lowering import lower, outline, regions
+from tilewright.compiler_core.lowering.program import Action, KernelCall, KernelProgram, Program
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.meaning.interpret import interpret
 
 Change = Callable[[KernelProgram], KernelProgram]
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from compiler_core.dtypes import DType
-from compiler_core.emulate import emulate
-from compiler_core.interpret import interpret
-from compiler_core.precision import described, precision_of
-from compiler_core.target_file import load_target
 from tests.small_networks import CASES, residual, split_matmul
+from tilewright.compiler_core.checking.emulate import emulate
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.precision import described, precision_of
 
 
 def test_halves_round_to_nearest_and_saturate() -> None:

@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.product import product_axes
-from compiler_core.target_file import load_target
 from tests.onnx_models import model, node, reals, saved, value
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.product import product_axes
 
 MATRIX = load_target("tpu_v4i").matrix
 

@@ -5,11 +5,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from compiler_core.ops import AxisKind
-from compiler_core.program import Loop
-from compiler_core.regions import NO_ANCHOR, Regions, Span
-from compiler_core.workload import Workload
 from tests.small_networks import CASES, inner_reduction, residual, scan_inside, split_matmul, window_chain
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import Workload
+from tilewright.compiler_core.lowering.program import Loop
+from tilewright.compiler_core.lowering.regions import NO_ANCHOR, Regions, Span
 
 
 def _intervals(span: Span) -> list[tuple[int, int]]:

@@ -3,15 +3,15 @@
 import numpy as np
 import pytest
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.errors import ConfigError, RecordError
-from compiler_core.graph import Graph, Rewrite
-from compiler_core.index_map import Access, affine, axis_index
-from compiler_core.interpret import interpret
-from compiler_core.rewrites import Split, Unfold, places, rewrite_from, rewritten
-from compiler_core.target_file import load_target
-from compiler_core.text import graph_text
 from tests.property.random_graphs import Builder, same
+from tilewright.compiler_core.errors import ConfigError, RecordError
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Rewrite
+from tilewright.compiler_core.ir.index_map import Access, affine, axis_index
+from tilewright.compiler_core.lowering.text import graph_text
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.transforms.rewrites import Split, Unfold, places, rewrite_from, rewritten
 
 
 def product(depth: int = 24) -> tuple[Graph, Builder]:

@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from compiler_core.errors import VerifyError
-from compiler_core.interpret import interpret
-from compiler_core.program import KernelCall, KernelProgram, Program
-from compiler_core.sampled import emulate_sample, sample_of, sampled_tiles
 from tests.small_networks import CASES, Case, window_chain
+from tilewright.compiler_core.checking.sampled import emulate_sample, sample_of, sampled_tiles
+from tilewright.compiler_core.errors import VerifyError
+from tilewright.compiler_core.lowering.program import KernelCall, KernelProgram, Program
+from tilewright.compiler_core.meaning.interpret import interpret
 
 
 def shapes_of(program: KernelProgram, tiles: range | tuple[int, ...]) -> set[tuple[int, ...]]:

@@ -4,13 +4,13 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.constants import Constants
-from compiler_core.dtypes import DType
-from compiler_core.graph import Graph
-from compiler_core.index_map import IndexExpr, affine, axis_index, constant_index
-from compiler_core.interpret import interpret
-from compiler_core.onnx_import.builder import Builder, Tensor
-from compiler_core.simplify import simplify
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.index_map import IndexExpr, affine, axis_index, constant_index
+from tilewright.compiler_core.meaning.constants import Constants
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
+from tilewright.compiler_core.transforms.simplify import simplify
 
 
 def _graph(builder: Builder, inputs: list[Tensor], outputs: list[Tensor]) -> Graph:

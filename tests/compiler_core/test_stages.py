@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.schedule import CoreRange, Placed
-from compiler_core.stages import Ancestry, in_stage_order, side_by_side
+from tilewright.compiler_core.lowering.schedule import CoreRange, Placed
+from tilewright.compiler_core.lowering.stages import Ancestry, in_stage_order, side_by_side
 
 DIAMOND = (frozenset[int](), frozenset({0}), frozenset({0}), frozenset({1, 2}))
 

@@ -5,10 +5,10 @@ from math import inf
 
 import pytest
 
-from compiler_core.dtypes import DType
-from compiler_core.errors import TargetError
-from compiler_core.target import Dataflow, SystolicUnit, Target, numbers_of
-from compiler_core.target_file import PRESETS, list_targets, load_target, parse_target
+from tilewright.compiler_core.errors import TargetError
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.target_model.file import PRESETS, list_targets, load_target, parse_target
+from tilewright.compiler_core.target_model.target import Dataflow, SystolicUnit, Target, numbers_of
 
 ASCEND = load_target("ascend910")
 

@@ -8,16 +8,16 @@ from pathlib import Path
 import jsonschema
 import pytest
 
-from compiler_core.errors import TargetError
-from compiler_core.target import numbers_of
-from compiler_core.target_file import (
+from tilewright.compiler_core.errors import TargetError
+from tilewright.compiler_core.target_model.file import (
     PRESETS,
     check_target_file,
     list_targets,
     load_target,
     parse_target,
 )
-from compiler_core.target_schema import schema
+from tilewright.compiler_core.target_model.schema import schema
+from tilewright.compiler_core.target_model.target import numbers_of
 
 GEMMINI = (PRESETS / "gemmini16.toml").read_text()
 NUMBER = re.compile(r"^(?P<key>\w+) = (?P<value>[^\[#]+?)\s*(#\s*(?P<mark>\w+)(?P<source>.*))?$")

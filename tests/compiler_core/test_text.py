@@ -7,17 +7,17 @@ import numpy as np
 import onnx
 import pytest
 
-from compiler_core.dtypes import DType
-from compiler_core.index_map import Access, IndexExpr, affine, axis_index
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.pipeline import compile_graph, default_schedule, plan_graph
-from compiler_core.program import KernelCall
-from compiler_core.text import graph_text, kernel_text
 from tests.compiler_core.onnx_import.against_onnxruntime import differences
 from tests.onnx_models import model, node, reals, saved, value
 from tests.property.random_graphs import Builder
 from tests.small_networks import split_matmul
 from tests.targets import small_target
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.index_map import Access, IndexExpr, affine, axis_index
+from tilewright.compiler_core.lowering.pipeline import compile_graph, default_schedule, plan_graph
+from tilewright.compiler_core.lowering.program import KernelCall
+from tilewright.compiler_core.lowering.text import graph_text, kernel_text
+from tilewright.compiler_core.onnx_import.importer import import_model
 
 OPERATORS = {
     "hard_swish": model([node("HardSwish", "x", "y")], [value("x", ["batch", 40])], ["y"]),

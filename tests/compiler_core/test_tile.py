@@ -6,20 +6,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.dtypes import DType
-from compiler_core.errors import ConfigError
-from compiler_core.fuse import FusionPolicy, group_greedily
-from compiler_core.index_map import Access, IndexExpr, affine, axis_index
-from compiler_core.lower import lower_kernel
-from compiler_core.ops import AxisKind
-from compiler_core.pipeline import plan_graph, plan_groups
-from compiler_core.regions import Regions
-from compiler_core.target_file import load_target
-from compiler_core.tile import MOST_SIZES, default_tiling, loop_sizes, useful_sizes
-from compiler_core.verify import verify_kernel
 from tests.property.random_graphs import Builder, graphs, same
 from tests.small_networks import split_matmul
 from tests.targets import small_target
+from tilewright.compiler_core.checking.verify import verify_kernel
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.index_map import Access, IndexExpr, affine, axis_index
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.pipeline import plan_graph, plan_groups
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.tile import MOST_SIZES, default_tiling, loop_sizes, useful_sizes
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.transforms.fuse import FusionPolicy, group_greedily
 
 
 def test_sizes_of_56_under_a_unit_of_16() -> None:

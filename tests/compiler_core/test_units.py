@@ -14,16 +14,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.dtypes import DType
-from compiler_core.target import CubeShape, CubeUnit, Dataflow, Memory, SystolicUnit
-from compiler_core.target_file import list_targets, load_target
-from compiler_core.unit_bounds import (
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.target_model.file import list_targets, load_target
+from tilewright.compiler_core.target_model.target import CubeShape, CubeUnit, Dataflow, Memory, SystolicUnit
+from tilewright.compiler_core.target_model.unit_bounds import (
     least_moved_bytes,
     matrix_least_cycles,
     port_least_cycles,
     vector_least_cycles,
 )
-from compiler_core.units import (
+from tilewright.compiler_core.target_model.units import (
     Table,
     load_table,
     matrix_cycles,

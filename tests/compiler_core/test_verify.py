@@ -6,14 +6,6 @@ from typing import Any
 
 import pytest
 
-from compiler_core.errors import VerifyError
-from compiler_core.kernel_rules import KERNEL_RULES
-from compiler_core.layouts import Layout
-from compiler_core.program import Action, HostCall, KernelCall, KernelProgram, Program
-from compiler_core.program_rules import PROGRAM_RULES
-from compiler_core.regions import Span
-from compiler_core.schedule import CoreRange
-from compiler_core.verify import require_sound, verify_kernel, verify_program
 from tests.small_networks import (
     CASES,
     Case,
@@ -26,6 +18,14 @@ from tests.small_networks import (
     three_kernels,
     window_chain,
 )
+from tilewright.compiler_core.checking.kernel_rules import KERNEL_RULES
+from tilewright.compiler_core.checking.program_rules import PROGRAM_RULES
+from tilewright.compiler_core.checking.verify import require_sound, verify_kernel, verify_program
+from tilewright.compiler_core.errors import VerifyError
+from tilewright.compiler_core.ir.layouts import Layout
+from tilewright.compiler_core.lowering.program import Action, HostCall, KernelCall, KernelProgram, Program
+from tilewright.compiler_core.lowering.regions import Span
+from tilewright.compiler_core.lowering.schedule import CoreRange
 
 Damage = Callable[[KernelProgram], KernelProgram]
 

@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import pytest
 
-from measure.device import Device, Task
-from measure.results import Status
-from search_space.knobs import Config
+from tilewright.measure.device import Device, Task
+from tilewright.measure.results import Status
+from tilewright.search_space.knobs import Config
 
 
 class DeviceSuite:

@@ -2,10 +2,10 @@
 
 import pytest
 
-from measure.pool import Pool
-from measure.results import Status
-from search_space.knobs import Config
 from tests.measure.fake_device import NamedTask, config_of, latency_of
+from tilewright.measure.farm.pool import Pool
+from tilewright.measure.results import Status
+from tilewright.search_space.knobs import Config
 
 TASK = NamedTask("conformance")
 

@@ -2,11 +2,11 @@
 
 import pytest
 
-from measure.results import Measurement
 from tests.tuner.landscapes import problem_and_device
-from tuner.kernel_search import SamplerFactory, search_kernel
-from tuner.problem import Trial
-from tuner.stopping import StopReason, StopRule
+from tilewright.measure.results import Measurement
+from tilewright.tuner.kernel.problem import Trial
+from tilewright.tuner.kernel.search import SamplerFactory, search_kernel
+from tilewright.tuner.kernel.stopping import StopReason, StopRule
 
 TRIALS = 40
 

@@ -6,18 +6,6 @@ import pytest
 from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
-from compiler_core.errors import RecordError
-from db import schema
-from db.api_keys import ApiKeys, Scope
-from db.job_rows import JobState, KeyReusedError, LeaseLostError
-from db.jobs import MOST_ATTEMPTS, Jobs
-from db.records import Effort, Objective, Purpose, Verification, WorkloadKind
-from db.repository import Repository
-from db.selectors import SelectorRow, Selectors
-from db.session import Database
-from db.uploads import Uploads
-from db.workers import Seen, Workers, WorkerState
-from measure.results import Status
 from tests.db.samples import (
     OTHER_TARGET,
     TARGET,
@@ -34,6 +22,18 @@ from tests.db.samples import (
     trial,
     workload,
 )
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.answering.selectors import SelectorRow, Selectors
+from tilewright.db.records import Effort, Objective, Purpose, Verification, WorkloadKind
+from tilewright.db.repository import Repository
+from tilewright.db.service.api_keys import ApiKeys, Scope
+from tilewright.db.service.job_rows import JobState, KeyReusedError, LeaseLostError
+from tilewright.db.service.jobs import MOST_ATTEMPTS, Jobs
+from tilewright.db.service.uploads import Uploads
+from tilewright.db.service.workers import Seen, Workers, WorkerState
+from tilewright.db.storage import schema
+from tilewright.db.storage.session import Database
+from tilewright.measure.results import Status
 
 LONG_S = 3600.0
 OVER_S = 0.0  # a lease that has run out when it is given

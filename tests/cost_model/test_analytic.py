@@ -8,20 +8,20 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access, IndexExpr, affine, axis_index
-from compiler_core.ops import AxisKind
-from compiler_core.regions import Regions
-from compiler_core.target_file import list_targets, load_target
-from compiler_core.workload import Level, Workload
-from cost_model.analytic import KernelModel, LeastWork, kernel_bound_cycles, touched_bytes
-from cost_model.two_units import least_busier
-from measure.simulator.device import SimulatedDevice
-from search_space.knobs import Rows
-from search_space.moves import sample
-from search_space.rules import KnobLayout
-from search_space.validity import kernel_space
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, IndexExpr, affine, axis_index
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import Level, Workload
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.file import list_targets, load_target
+from tilewright.cost_model.analytic import KernelModel, LeastWork, kernel_bound_cycles, touched_bytes
+from tilewright.cost_model.two_units import least_busier
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.moves import sample
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.validity import kernel_space
 
 P, R = AxisKind.PARALLEL, AxisKind.REDUCTION
 

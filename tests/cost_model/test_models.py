@@ -6,14 +6,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from cost_model.ensemble import EnsembleSettings
-from cost_model.feasibility import fit_feasibility
-from cost_model.gaussian import fit_gaussian
-from cost_model.plain_features import plain_features
-from cost_model.residual import TaskRecords, fit_residual
-from cost_model.scores import rank_correlation, top_k_score
-from search_space.knobs import Knob
-from search_space.space import Space
+from tilewright.cost_model.ensemble import EnsembleSettings
+from tilewright.cost_model.feasibility import fit_feasibility
+from tilewright.cost_model.gaussian import fit_gaussian
+from tilewright.cost_model.plain_features import plain_features
+from tilewright.cost_model.residual import TaskRecords, fit_residual
+from tilewright.cost_model.scores import rank_correlation, top_k_score
+from tilewright.search_space.knobs import Knob
+from tilewright.search_space.space import Space
 
 SETTINGS = EnsembleSettings()
 RNG = np.random.default_rng(7)

@@ -12,9 +12,9 @@ from multiprocessing.context import ForkServerContext
 
 from sqlalchemy import text
 
-from db.repository import Repository
-from db.session import Database, open_database
 from tests.db.samples import confirmations, key_of, prepared, trial, workload
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import Database, open_database
 
 BATCH = 8
 ROW = workload("campaign")

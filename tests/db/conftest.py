@@ -8,9 +8,9 @@ import psycopg
 import pytest
 from sqlalchemy import text
 
-from db.schema import metadata
-from db.session import Database, open_database
 from tests.db.postgres import find_binaries, running_postgres
+from tilewright.db.storage.schema import metadata
+from tilewright.db.storage.session import Database, open_database
 
 _numbers = itertools.count()
 

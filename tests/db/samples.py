@@ -3,8 +3,8 @@
 import hashlib
 from collections.abc import Sequence
 
-from compiler_core.digest import canonical_json
-from db.records import (
+from tilewright.compiler_core.digest import canonical_json
+from tilewright.db.records import (
     Key,
     ModelRow,
     NewRun,
@@ -16,9 +16,9 @@ from db.records import (
     WorkloadKind,
     WorkloadRow,
 )
-from db.repository import Repository
-from measure.results import Measurement, Status, failure
-from search_space.knobs import Config
+from tilewright.db.repository import Repository
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.search_space.knobs import Config
 
 TOOLCHAIN = "timeline-1"
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from db.exchange.entries import Entry
 from tests.db.campaigns import contend, kill_writers
 from tests.db.test_exchange import check_union, parts
+from tilewright.db.exchange.entries import Entry
 
 pytestmark = pytest.mark.campaign
 

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 from onnx import ModelProto
 
-from compiler_core.errors import TilewrightError
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.pipeline import plan_graph
-from compiler_core.target_file import load_target
-from db.describe import Operand, Step, contraction, convolution, reduction, row_of
 from tests.onnx_models import model, node, reals, saved, value
+from tilewright.compiler_core.errors import TilewrightError
+from tilewright.compiler_core.lowering.pipeline import plan_graph
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.db.answering.describe import Operand, Step, contraction, convolution, reduction, row_of
 
 WEIGHT = "constant"
 
@@ -112,7 +112,7 @@ def test_what_cannot_be_is_one_line(wrong: object) -> None:
 
 def test_describing_and_asking_load_no_tuning_machinery() -> None:
     program = (
-        "import sys, db.ask, db.describe\n"
+        "import sys, tilewright.db.answering.ask, tilewright.db.answering.describe\n"
         "heavy = {'ray', 'xgboost', 'optuna', 'numba', 'onnx', 'fastapi', 'alembic'}\n"
         "print(sorted(heavy & set(sys.modules)))\n"
     )

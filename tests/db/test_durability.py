@@ -11,13 +11,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event, text
 
-from compiler_core.errors import RecordError
-from db.exchange.backup import backup
-from db.exchange.export import export_records
-from db.repository import Repository
-from db.session import Database, open_database
 from tests.db.campaigns import contend, kill_writers
 from tests.db.samples import filled, prepared, trial, workload
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.exchange.backup import backup
+from tilewright.db.exchange.export import export_records
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import Database, open_database
 
 ROW = workload()
 
@@ -46,7 +46,7 @@ def test_eight_writers_and_two_readers(url: str) -> None:
 
 def test_processes_may_create_it_at_once(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
-    program = f"from db.session import open_database; open_database({str(path)!r}).close()"
+    program = f"from tilewright.db.storage.session import open_database; open_database({str(path)!r}).close()"
     root = Path(__file__).parents[2]
     creators = [subprocess.Popen([sys.executable, "-c", program], cwd=root) for _ in range(4)]
     assert [creator.wait() for creator in creators] == [0, 0, 0, 0]

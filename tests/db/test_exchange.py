@@ -10,23 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler_core.digest import canonical_json
-from compiler_core.errors import RecordError
-from db.exchange.backup import backup, restore
-from db.exchange.best_file import export_best
-from db.exchange.entries import Entry, StoredRun, StoredTrial, identity, to_object
-from db.exchange.export import entries_of, export_records
-from db.exchange.lines import read_lines, write_lines
-from db.exchange.load import Loaded, import_records, load_entries, merge_database
-from db.exchange.t4 import Foreign, export_t4, import_t4
-from db.exchange.union import merge_files, union
-from db.records import ModelRow, Purpose, TargetRow, WorkloadKind
-from db.repository import Repository
-from db.retire import hide_stale, show_again
-from db.session import Database, open_database
-from measure.results import Status
-from search_space.knobs import Knob
-from search_space.space import Space
 from tests.db.samples import (
     MODEL,
     TARGET,
@@ -41,6 +24,23 @@ from tests.db.samples import (
     trial,
     workload,
 )
+from tilewright.compiler_core.digest import canonical_json
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.exchange.backup import backup, restore
+from tilewright.db.exchange.best_file import export_best
+from tilewright.db.exchange.entries import Entry, StoredRun, StoredTrial, identity, to_object
+from tilewright.db.exchange.export import entries_of, export_records
+from tilewright.db.exchange.lines import read_lines, write_lines
+from tilewright.db.exchange.load import Loaded, import_records, load_entries, merge_database
+from tilewright.db.exchange.t4 import Foreign, export_t4, import_t4
+from tilewright.db.exchange.union import merge_files, union
+from tilewright.db.records import ModelRow, Purpose, TargetRow, WorkloadKind
+from tilewright.db.repository import Repository
+from tilewright.db.retire import hide_stale, show_again
+from tilewright.db.storage.session import Database, open_database
+from tilewright.measure.results import Status
+from tilewright.search_space.knobs import Knob
+from tilewright.search_space.space import Space
 
 REPLAY = Path(__file__).parents[2].parent / "shared" / "reference" / "replay"
 
@@ -272,7 +272,7 @@ def test_a_bad_t4_leaves_nothing(text: str, sqlite_database: Database, tmp_path:
 def test_a_published_table_comes_in(sqlite_database: Database) -> None:
     if not REPLAY.is_dir():
         pytest.skip(f"NO REFERENCE DATA at {REPLAY}: no published T4 table was read")
-    from search_space.t1 import load_t1
+    from tilewright.search_space.t1 import load_t1
 
     space = load_t1(REPLAY / "convolution.T1.json")
     loaded = import_t4(

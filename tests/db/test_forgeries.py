@@ -8,14 +8,14 @@ from typing import Any, Protocol, TypeAlias
 
 import pytest
 
-from compiler_core.digest import canonical_json, digest_of
-from compiler_core.errors import RecordError
-from db.exchange.export import export_records
-from db.exchange.lines import Bounds, read_lines
-from db.exchange.load import import_records
-from db.repository import Repository
-from db.session import open_database
 from tests.db.samples import TOOLCHAIN, digest, filled, key_of, workload
+from tilewright.compiler_core.digest import canonical_json, digest_of
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.exchange.export import export_records
+from tilewright.db.exchange.lines import Bounds, read_lines
+from tilewright.db.exchange.load import import_records
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import open_database
 
 Lines: TypeAlias = list[dict[str, Any]]
 Forge: TypeAlias = Callable[[Lines], None]

@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from compiler_core.digest import canonical_json, digest_of
-from db.lookup import Hit, Match, Miss, lookup, lookup_many
-from db.records import Best, Objective, WorkloadKind, WorkloadRow
-from db.repository import Repository
-from db.session import open_database
 from tests.db.samples import OTHER_TARGET, TARGET, TOOLCHAIN, confirmations, digest, filled, key_of, workload
+from tilewright.compiler_core.digest import canonical_json, digest_of
+from tilewright.db.answering.lookup import Hit, Match, Miss, lookup, lookup_many
+from tilewright.db.records import Best, Objective, WorkloadKind, WorkloadRow
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import open_database
 
 
 def contraction(placement: tuple[str, ...] = ("DRAM", "LLB", "DRAM"), **changes: Any) -> WorkloadRow:
@@ -191,9 +191,9 @@ def test_a_new_best_is_served_at_once(repository: Repository) -> None:
 def test_a_lookup_loads_no_tuning_machinery(tmp_path: Path) -> None:
     program = (
         "import sys\n"
-        "from db.lookup import lookup\n"
-        "from db.repository import Repository\n"
-        "from db.session import open_database\n"
+        "from tilewright.db.answering.lookup import lookup\n"
+        "from tilewright.db.repository import Repository\n"
+        "from tilewright.db.storage.session import open_database\n"
         f"database = open_database({str(tmp_path / 'tuning.db')!r}, read_only=True)\n"
         "Repository(database).stats()\n"
         "database.close()\n"

@@ -11,14 +11,14 @@ from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from sqlalchemy import Connection, create_engine, inspect, text
 
-import db.migrate
-from compiler_core.errors import RecordError
-from db.exchange.export import export_records
-from db.migrate import ours, revisions, upgrade
-from db.repository import Repository
-from db.schema import SCHEMA_VERSION, VERSION_TABLE, metadata
-from db.session import Database, open_database
 from tests.db.samples import TARGET, TOOLCHAIN, filled, key_of, workload
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.exchange.export import export_records
+from tilewright.db.repository import Repository
+from tilewright.db.storage import migrate
+from tilewright.db.storage.migrate import ours, revisions, upgrade
+from tilewright.db.storage.schema import SCHEMA_VERSION, VERSION_TABLE, metadata
+from tilewright.db.storage.session import Database, open_database
 
 ROW = workload()
 EARLIER = revisions()[:-1]
@@ -142,13 +142,13 @@ def test_rows_survive_from_every_revision(revision: str, url: str) -> None:
 def test_killed_half_way_it_recovers(revision: str, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with at_revision(url, revision) as connection:
         fill_first_schema(connection)
-    honest = db.migrate.upgrade
+    honest = migrate.upgrade
 
     def stumbling(connection: Connection, name: str) -> None:
         honest(connection, name)
         raise RecordError("the power went out")
 
-    monkeypatch.setattr(db.migrate, "upgrade", stumbling)
+    monkeypatch.setattr(migrate, "upgrade", stumbling)
     with pytest.raises(RecordError, match="power"):
         open_database(url)
     monkeypatch.undo()

@@ -2,8 +2,8 @@
 
 import pytest
 
-from db.session import Database
 from tests.conformance.storage_suite import StorageSuite
+from tilewright.db.storage.session import Database
 
 
 class TestSqlite(StorageSuite):

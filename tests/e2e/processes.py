@@ -67,18 +67,18 @@ def wait_until_ready(port: int, within_s: float = 30.0) -> None:
 
 
 def _server(url: str, port: str) -> None:
-    from api.app import create_app
-    from api.serve import Server, listen
-    from api.settings import Settings
+    from tilewright.api.app import create_app
+    from tilewright.api.serve import Server, listen
+    from tilewright.api.settings import Settings
 
     settings = Settings(database=url, port=int(port), rate_per_s=1e6, rate_burst=10**6, max_uploads=128)
     Server(create_app(settings), settings).run([listen(settings)])
 
 
 def _runner(url: str, crash_point: str = "") -> None:
-    from db.session import open_database
     from tests.api.fake_work import FakeWork
-    from tuner.runner import Runner, RunnerSettings
+    from tilewright.db.storage.session import open_database
+    from tilewright.tuner.jobs.runner import Runner, RunnerSettings
 
     database = open_database(url)
     work = FakeWork(database, pause_s=0.05)

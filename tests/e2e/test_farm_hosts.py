@@ -8,9 +8,9 @@ import pytest
 
 from benchmarks.farm_hosts import namespaces_missing
 from benchmarks.farm_network import Farm, cut_cables, farm_of_three_hosts, leave_in_order, uninvited
-from compiler_core.errors import DeviceError, UsageError
-from measure.ray_member import serve_farm
-from measure.ray_private import is_loopback, require_token
+from tilewright.compiler_core.errors import DeviceError, UsageError
+from tilewright.measure.ray_farm.member import serve_farm
+from tilewright.measure.ray_farm.private import is_loopback, require_token
 
 
 @pytest.fixture(scope="module")

@@ -16,15 +16,15 @@ from pathlib import Path
 import httpx
 import pytest
 
-from db.browse import Browse, Viewer, Wanted
-from db.job_rows import JobRow, JobState
-from db.jobs import Jobs
-from db.session import Database, open_database
-from db.uploads import Uploads
 from tests.api.fake_work import latency_of
 from tests.api.service import model_bytes
 from tests.e2e.processes import CRASH_POINTS, LEASE_S, free_port, process, start, wait_until_ready
-from tuner.request import TuneRequest
+from tilewright.db.browse import Browse, Viewer, Wanted
+from tilewright.db.service.job_rows import JobRow, JobState
+from tilewright.db.service.jobs import Jobs
+from tilewright.db.service.uploads import Uploads
+from tilewright.db.storage.session import Database, open_database
+from tilewright.tuner.jobs.request import TuneRequest
 
 EVERYTHING = Viewer(None, operator=True)
 RESUMES_S = 10.0
@@ -144,7 +144,7 @@ def kill_at_random(database: Database, url: str, kills: int, jobs: int, trials: 
 
 
 def job_seed(row: JobRow) -> int:
-    from tuner.request import read_request
+    from tilewright.tuner.jobs.request import read_request
 
     return read_request(row.spec).seed
 

@@ -10,11 +10,11 @@ from urllib.parse import parse_qs, urlparse
 import httpx
 import pytest
 
-from db.session import open_database
 from tests.api.service import model_bytes
 from tests.db.postgres import find_binaries, running_postgres, somebody_but_root
 from tests.e2e.processes import free_port, process, wait_until_ready
 from tests.e2e.test_service_faults import trials_of, undisturbed, wait_for_end
+from tilewright.db.storage.session import open_database
 
 BINARIES = find_binaries()
 BACK_S = 5.0
@@ -89,7 +89,7 @@ def jobs_survive_restarts(postgres: Postgres, restarts: int, trials: int, outage
         database = open_database(postgres.url)
         try:
             for seed, uid in enumerate(made):
-                from db.jobs import Jobs
+                from tilewright.db.service.jobs import Jobs
 
                 row = Jobs(database).get(uid)
                 assert row is not None, "an acknowledged job is lost"

@@ -6,8 +6,8 @@ import onnx
 import pytest
 
 from tests.onnx_models import LIGHT, SHARED, saved, seeded_weights
-from tuner.run import run
-from tuner.verify import TOLERANCE, verify
+from tilewright.tuner.run import run
+from tilewright.tuner.verbs.verify import TOLERANCE, verify
 
 
 @pytest.fixture(scope="module")

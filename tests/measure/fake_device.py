@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from compiler_core.digest import digest_of
-from compiler_core.errors import DeviceError
-from measure.device import DeviceInfo, Task
-from measure.results import Measurement, Status, failure
-from measure.wire import DeviceSpec
-from search_space.knobs import Config
+from tilewright.compiler_core.digest import digest_of
+from tilewright.compiler_core.errors import DeviceError
+from tilewright.measure.device import DeviceInfo, Task
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.measure.wire import DeviceSpec
+from tilewright.search_space.knobs import Config
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from itertools import count
 
 import pytest
 
-from compiler_core.errors import UsageError
-from measure.dispatch import Dispatch
-from measure.messages import (
+from tests.measure.fake_device import NamedTask, config_of
+from tilewright.compiler_core.errors import UsageError
+from tilewright.measure.farm.dispatch import Dispatch
+from tilewright.measure.farm.messages import (
     Assign,
     Canary,
     Command,
@@ -29,9 +30,8 @@ from measure.messages import (
     Ticked,
     ToolchainChanged,
 )
-from measure.results import Measurement, Status, failure
-from measure.roster import Phase
-from tests.measure.fake_device import NamedTask, config_of
+from tilewright.measure.farm.roster import Phase
+from tilewright.measure.results import Measurement, Status, failure
 
 CANARY = Canary(NamedTask("canary"), config_of(0), latency_us=100.0, tolerance=0.1)
 GOOD = Measurement(Status.OK, latency_us=104.0)

@@ -5,12 +5,12 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.farm_virtual import troubled_farm
-from measure.faults import FaultPlan
-from measure.messages import Canary, Rules
-from measure.results import Status
-from measure.virtual_farm import VirtualFarm
-from measure.virtual_workers import CANARY_US, Costs, Sickness
 from tests.measure.fake_device import NamedTask, config_of
+from tilewright.measure.farm.messages import Canary, Rules
+from tilewright.measure.farm.virtual_farm import VirtualFarm
+from tilewright.measure.farm.virtual_workers import CANARY_US, Costs, Sickness
+from tilewright.measure.faults import FaultPlan
+from tilewright.measure.results import Status
 
 CANARIES = (Canary(NamedTask("canary"), config_of(0), CANARY_US),)
 

@@ -15,9 +15,9 @@ from benchmarks.farm_repeat import repeats
 from benchmarks.farm_sick import sick_processes
 from benchmarks.farm_speed import driver_overhead, paced_farm
 from benchmarks.farm_virtual import sick_workers, virtual_promises
-from measure.faults import FaultPlan
-from measure.messages import Rules
-from measure.virtual_farm import VirtualFarm
+from tilewright.measure.farm.messages import Rules
+from tilewright.measure.farm.virtual_farm import VirtualFarm
+from tilewright.measure.faults import FaultPlan
 
 
 def sizes(short: int, campaign: int) -> pytest.MarkDecorator:

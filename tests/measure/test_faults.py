@@ -9,13 +9,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler_core.errors import UsageError
-from measure.device import Device, Task
-from measure.faults import RATES, CheckedDevice, FaultPlan, FaultyDevice, stretched
-from measure.results import Measurement, Status, failure
-from search_space.knobs import Config
 from tests.conformance.device_suite import DeviceSuite
 from tests.measure.fake_device import FakeDevice, NamedTask, config_of, latency_of
+from tilewright.compiler_core.errors import UsageError
+from tilewright.measure.device import Device, Task
+from tilewright.measure.faults import RATES, CheckedDevice, FaultPlan, FaultyDevice, stretched
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.search_space.knobs import Config
 
 TASK = NamedTask("a")
 CONFIGS = [config_of(number) for number in range(500)]

@@ -6,15 +6,24 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.main import main
-from compiler_core.errors import UsageError
-from compiler_core.toolchain import TOOLCHAIN
-from measure.faults import FaultPlan, FaultyDevice
-from measure.lab import ELSEWHERE, HOST_LAB, in_lab, lab_here, lab_of_host, plan_text, read_lab, toolchain_of
-from measure.results import Status
 from tests.measure.fake_device import FakeDevice, NamedTask, config_of, latency_of
 from tests.onnx_models import saved, small_cnn
-from tuner.run import run
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.measure.faults import FaultPlan, FaultyDevice
+from tilewright.measure.lab import (
+    ELSEWHERE,
+    HOST_LAB,
+    in_lab,
+    lab_here,
+    lab_of_host,
+    plan_text,
+    read_lab,
+    toolchain_of,
+)
+from tilewright.measure.results import Status
+from tilewright.tuner.run import run
 
 TASK, CONFIGS = NamedTask("a"), [config_of(number) for number in range(200)]
 

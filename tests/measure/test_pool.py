@@ -4,12 +4,12 @@ from collections.abc import Sequence
 
 import pytest
 
-from measure.device import Device, Task
-from measure.pool import Pool, SerialPool
-from search_space.knobs import Config
 from tests.conformance.device_suite import DeviceSuite
 from tests.conformance.pool_suite import PoolSuite
 from tests.measure.fake_device import FakeDevice, NamedTask, config_of
+from tilewright.measure.device import Device, Task
+from tilewright.measure.farm.pool import Pool, SerialPool
+from tilewright.search_space.knobs import Config
 
 
 class TestSerialPool(PoolSuite):

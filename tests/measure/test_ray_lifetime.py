@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from measure.ray_warden import marked
+from tilewright.measure.ray_farm.warden import marked
 
 DRIVER = """
 import sys
 import time
-from measure.ray_private import private_directory
-from measure.ray_pool import RayPool
+from tilewright.measure.ray_farm.private import private_directory
+from tilewright.measure.ray_farm.pool import RayPool
 from tests.measure.fake_device import NamedTask, config_of, spec_of
 
 with RayPool(spec_of(seconds=0.05), workers=2) as pool:

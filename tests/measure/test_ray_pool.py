@@ -9,16 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from compiler_core.errors import DeviceError, UsageError
-from measure.messages import Canary, Replied, Rules
-from measure.pool import Pool, SerialPool
-from measure.ray_cluster import LOCAL, connect, disconnect
-from measure.ray_pool import RayPool
-from measure.ray_worker import started
-from measure.results import Measurement, Status
-from measure.wire import DeviceSpec
 from tests.conformance.pool_suite import PoolSuite
 from tests.measure.fake_device import FakeDevice, NamedTask, config_of, latency_of, spec_of
+from tilewright.compiler_core.errors import DeviceError, UsageError
+from tilewright.measure.farm.messages import Canary, Replied, Rules
+from tilewright.measure.farm.pool import Pool, SerialPool
+from tilewright.measure.ray_farm.cluster import LOCAL, connect, disconnect
+from tilewright.measure.ray_farm.pool import RayPool
+from tilewright.measure.ray_farm.worker import started
+from tilewright.measure.results import Measurement, Status
+from tilewright.measure.wire import DeviceSpec
 
 TASK = NamedTask("a")
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import pytest
 
-from compiler_core.errors import RecordError
-from measure.device import Device, Task
-from measure.replay import ReplayDevice, SpaceTask, load_t4, replay_device
-from measure.results import Status
-from search_space.knobs import Config
-from search_space.moves import enumerate_rows
-from search_space.t1 import load_t1
 from tests.conformance.device_suite import DeviceSuite
 from tests.tuner.landscapes import latency_ms, problem_and_device, space, t4
+from tilewright.compiler_core.errors import RecordError
+from tilewright.measure.device import Device, Task
+from tilewright.measure.replay import ReplayDevice, SpaceTask, load_t4, replay_device
+from tilewright.measure.results import Status
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.moves import enumerate_rows
+from tilewright.search_space.t1 import load_t1
 
 SHARED = Path(__file__).parents[2].parent / "shared" / "reference" / "replay"
 

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.errors import DeviceError
-from measure.results import Measurement, Status
-from measure.wire import DeviceSpec, measurement_from_plain, measurement_to_plain
 from tests.measure.fake_device import FakeDevice, NamedTask, spec_of
+from tilewright.compiler_core.errors import DeviceError
+from tilewright.measure.results import Measurement, Status
+from tilewright.measure.wire import DeviceSpec, measurement_from_plain, measurement_to_plain
 
 times = st.floats(min_value=1e-9, max_value=1e12)
 

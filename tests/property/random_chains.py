@@ -8,17 +8,6 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from compiler_core.dtypes import DType
-from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_order, merged
-from compiler_core.graph import Graph
-from compiler_core.pipeline import Plan, plan_groups
-from compiler_core.schedule import Tiling
-from compiler_core.target import Target
-from compiler_core.turns import turns_of
-from search_space.codec import tiling_of
-from search_space.moves import random_grid
-from search_space.rules import IN_FLIGHT, KnobLayout
-from search_space.validity import kernel_space
 from tests.property.random_graphs import (
     Builder,
     binary,
@@ -32,6 +21,23 @@ from tests.property.random_graphs import (
     same,
     view,
 )
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.pipeline import Plan, plan_groups
+from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.lowering.turns import turns_of
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.transforms.fuse import (
+    FusionPolicy,
+    Group,
+    group_greedily,
+    in_data_order,
+    merged,
+)
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.moves import random_grid
+from tilewright.search_space.rules import IN_FLIGHT, KnobLayout
+from tilewright.search_space.validity import kernel_space
 
 Draw = Callable[..., Any]
 

@@ -10,10 +10,17 @@ from typing import Any
 import numpy as np
 from hypothesis import strategies as st
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access, IndexExpr, affine, axis_index, constant_index, reshape_exprs
-from compiler_core.ops import OPS, AxisKind, Unit
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import (
+    Access,
+    IndexExpr,
+    affine,
+    axis_index,
+    constant_index,
+    reshape_exprs,
+)
+from tilewright.compiler_core.ir.ops import OPS, AxisKind, Unit
 
 P, R, S = AxisKind.PARALLEL, AxisKind.REDUCTION, AxisKind.SCAN
 LIMIT = 8

@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from compiler_core.graph import Graph
-from compiler_core.layouts import Layout, may_be_laid_out
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.layouts import Layout, may_be_laid_out
 
 
 @st.composite

@@ -5,8 +5,8 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from compiler_core.graph import Graph, Rewrite, Rewrites
-from compiler_core.rewrites import Split, Unfold
+from tilewright.compiler_core.ir.graph import Graph, Rewrite, Rewrites
+from tilewright.compiler_core.transforms.rewrites import Split, Unfold
 
 
 def forms(graph: Graph, at: int) -> Iterator[Rewrite]:

@@ -6,19 +6,19 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.pipeline import compile_graph
-from compiler_core.program import KernelCall
-from compiler_core.target_file import load_target
-from cost_model.analytic import KernelModel, graph_bound_cycles, kernel_bound_cycles
-from measure.results import Status
-from measure.simulator.device import SimulatedDevice
-from measure.simulator.kernel import simulate_kernel
-from measure.simulator.program import simulate_program
-from search_space.moves import sample
-from search_space.rules import KnobLayout
-from search_space.validity import kernel_space
 from tests.property.random_graphs import graphs
 from tests.property.test_law import schedules, targets
+from tilewright.compiler_core.lowering.pipeline import compile_graph
+from tilewright.compiler_core.lowering.program import KernelCall
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.cost_model.analytic import KernelModel, graph_bound_cycles, kernel_bound_cycles
+from tilewright.measure.results import Status
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.measure.simulator.kernel import simulate_kernel
+from tilewright.measure.simulator.program import simulate_program
+from tilewright.search_space.moves import sample
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.validity import kernel_space
 
 PRESETS = ("ascend910", "ethos_u55_256", "tpu_v4i", "gemmini16", "eyeriss")
 

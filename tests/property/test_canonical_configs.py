@@ -7,15 +7,15 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.lower import lower_kernel
-from compiler_core.pipeline import plan_groups
-from compiler_core.program import KernelProgram
-from search_space.codec import config_of, tiling_of
-from search_space.moves import neighbours, row_keys, sample
-from search_space.rules import KnobLayout
-from search_space.validity import kernel_space
 from tests.property.random_graphs import graphs
 from tests.property.test_law import groupings, targets
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.pipeline import plan_groups
+from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.search_space.codec import config_of, tiling_of
+from tilewright.search_space.moves import neighbours, row_keys, sample
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.validity import kernel_space
 
 
 def text_of(program: KernelProgram) -> Hashable:

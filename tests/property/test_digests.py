@@ -13,15 +13,15 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.fuse import FusionPolicy, group_greedily
-from compiler_core.graph import Graph, Op
-from compiler_core.graph_json import graph_from_json, graph_to_json
-from compiler_core.index_map import Access, IndexExpr, axis_index
-from compiler_core.ops import AxisKind
-from compiler_core.workload import Level, Workload, graph_digest, kernel_of, stored_values
 from tests.property.random_graphs import Builder, graphs, same
 from tests.small_networks import CASES
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.graph_json import graph_from_json, graph_to_json
+from tilewright.compiler_core.ir.index_map import Access, IndexExpr, axis_index
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import Level, Workload, graph_digest, kernel_of, stored_values
+from tilewright.compiler_core.transforms.fuse import FusionPolicy, group_greedily
 
 Draw = Callable[..., Any]
 ROOT = Path(__file__).parents[2]
@@ -306,8 +306,8 @@ def test_a_zero_point_stays_out_but_whether_it_is_zero_goes_in() -> None:
 
 _IN_ANOTHER_PROCESS = """
 import json, sys
-from compiler_core.graph_json import graph_from_json
-from compiler_core.workload import graph_digest, kernel_of
+from tilewright.compiler_core.ir.graph_json import graph_from_json
+from tilewright.compiler_core.ir.workload import graph_digest, kernel_of
 for form in json.load(sys.stdin):
     graph = graph_from_json(form)
     print(graph_digest(graph), kernel_of(graph, [len(graph.ops) - 1], {}).workload.digest)

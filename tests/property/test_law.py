@@ -8,29 +8,35 @@ import numpy as np
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from compiler_core.emulate import emulate
-from compiler_core.errors import ConfigError
-from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_order, merged
-from compiler_core.graph import Graph
-from compiler_core.interpret import interpret
-from compiler_core.loops import written_out
-from compiler_core.lower import lower_kernel
-from compiler_core.ops import OPS
-from compiler_core.pipeline import Plan, compile_graph, plan_groups, schedule_of
-from compiler_core.regions import Regions
-from compiler_core.rewrites import rewritten
-from compiler_core.schedule import Schedule, Stage, Tiling
-from compiler_core.stages import Ancestry, in_stage_order, needs_of, side_by_side
-from compiler_core.target import Target
-from compiler_core.verify import verify_program
-from search_space.codec import tiling_of
-from search_space.moves import sample
-from search_space.rules import KnobLayout
-from search_space.validity import kernel_space
 from tests.property.random_graphs import DRAWN_BY_MAP, ELEMENTWISE, graphs
 from tests.property.random_layouts import layouts
 from tests.property.random_rewrites import rewrites
 from tests.targets import small_target
+from tilewright.compiler_core.checking.emulate import emulate
+from tilewright.compiler_core.checking.verify import verify_program
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.ops import OPS
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.pipeline import Plan, compile_graph, plan_groups, schedule_of
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.schedule import Schedule, Stage, Tiling
+from tilewright.compiler_core.lowering.stages import Ancestry, in_stage_order, needs_of, side_by_side
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.meaning.loops import written_out
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.transforms.fuse import (
+    FusionPolicy,
+    Group,
+    group_greedily,
+    in_data_order,
+    merged,
+)
+from tilewright.compiler_core.transforms.rewrites import rewritten
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.moves import sample
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.validity import kernel_space
 
 Draw = Callable[..., Any]
 

@@ -8,14 +8,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.synthetic_graphs import random_graph
-from compiler_core.allocate import allocate
-from compiler_core.order.bounds import cut_bound
-from compiler_core.order.checker import check_plan
-from compiler_core.order.flat import flatten
-from compiler_core.order.flow import UNLIMITED, min_cut
-from compiler_core.order.kernel_graph import KernelGraph, peak_of
-from compiler_core.order.portfolio import ListWeights, list_order
-from compiler_core.order.solve import solve_peak
+from tilewright.compiler_core.lowering.allocate import allocate
+from tilewright.compiler_core.order.bounds import cut_bound
+from tilewright.compiler_core.order.checker import check_plan
+from tilewright.compiler_core.order.flat import flatten
+from tilewright.compiler_core.order.flow import UNLIMITED, min_cut
+from tilewright.compiler_core.order.kernel_graph import KernelGraph, peak_of
+from tilewright.compiler_core.order.portfolio import ListWeights, list_order
+from tilewright.compiler_core.order.solve import solve_peak
 
 graphs = st.integers(0, 10**6).map(lambda seed: random_graph(seed, 14))
 weights = st.builds(ListWeights, *[st.floats(-1, 1) for _ in range(6)], backward=st.booleans())

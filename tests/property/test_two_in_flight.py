@@ -6,17 +6,17 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.emulate import emulate
-from compiler_core.interpret import interpret
-from compiler_core.pipeline import compile_graph, schedule_of
-from compiler_core.program import KernelCall
-from compiler_core.verify import verify_program
-from cost_model.analytic import kernel_bound_cycles
-from measure.simulator.cores import slowest_core
-from measure.simulator.flatten import Surroundings, flatten
-from measure.simulator.kernel import active_cores, simulate_kernel
 from tests.property.random_chains import overlapped
 from tests.property.test_law import targets
+from tilewright.compiler_core.checking.emulate import emulate
+from tilewright.compiler_core.checking.verify import verify_program
+from tilewright.compiler_core.lowering.pipeline import compile_graph, schedule_of
+from tilewright.compiler_core.lowering.program import KernelCall
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.cost_model.analytic import kernel_bound_cycles
+from tilewright.measure.simulator.cores import slowest_core
+from tilewright.measure.simulator.flatten import Surroundings, flatten
+from tilewright.measure.simulator.kernel import active_cores, simulate_kernel
 
 
 @given(st.data())

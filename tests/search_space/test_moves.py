@@ -4,8 +4,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from search_space.knobs import Knob, Rows
-from search_space.moves import (
+from tilewright.search_space.knobs import Knob, Rows
+from tilewright.search_space.moves import (
     corners,
     crossover,
     distinct,
@@ -17,7 +17,7 @@ from search_space.moves import (
     space_size,
     steps,
 )
-from search_space.space import Space
+from tilewright.search_space.space import Space
 
 
 @st.composite

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from compiler_core.errors import ConfigError
-from search_space.moves import enumerate_rows
-from search_space.t1 import load_t1, parse_condition, space_from_t1
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.search_space.moves import enumerate_rows
+from tilewright.search_space.t1 import load_t1, parse_condition, space_from_t1
 
 GRID = [(x, y) for x in (0, 1, 2, 3, 16, 33) for y in (1, 2, 5, 32)]
 

@@ -4,16 +4,16 @@ import numpy as np
 import pytest
 
 from benchmarks.kernel_tasks import CASES
-from compiler_core.regions import Regions
-from compiler_core.turns import handovers_of, in_flight
-from compiler_core.workload import kernel_of
-from search_space.codec import tiling_of
-from search_space.knobs import Config
-from search_space.moves import sample
-from search_space.rules import IN_FLIGHT, KnobLayout
-from search_space.validity import kernel_space
 from tests.small_networks import product_chain, split_matmul
 from tests.targets import small_target
+from tilewright.compiler_core.ir.workload import kernel_of
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.turns import handovers_of, in_flight
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.moves import sample
+from tilewright.search_space.rules import IN_FLIGHT, KnobLayout
+from tilewright.search_space.validity import kernel_space
 
 
 def chain() -> Regions:

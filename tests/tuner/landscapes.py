@@ -4,11 +4,11 @@ from typing import Any
 
 import numpy as np
 
-from measure.replay import ReplayDevice, SpaceTask, replay_device
-from search_space.moves import enumerate_rows
-from search_space.space import Space
-from search_space.t1 import space_from_t1
-from tuner.problem import Problem
+from tilewright.measure.replay import ReplayDevice, SpaceTask, replay_device
+from tilewright.search_space.moves import enumerate_rows
+from tilewright.search_space.space import Space
+from tilewright.search_space.t1 import space_from_t1
+from tilewright.tuner.kernel.problem import Problem
 
 T1: dict[str, Any] = {
     "ConfigurationSpace": {

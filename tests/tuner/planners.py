@@ -4,13 +4,13 @@ from pathlib import Path
 
 import onnx
 
-from compiler_core.graph import Graph
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.pipeline import plan_graph
-from compiler_core.target_file import load_target
 from tests.onnx_models import saved
-from tuner.planner import Planner
-from tuner.prices import Prices
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.pipeline import plan_graph
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.tuner.network.planner import Planner
+from tilewright.tuner.network.prices import Prices
 
 
 def imported(made: onnx.ModelProto, folder: Path) -> Graph:

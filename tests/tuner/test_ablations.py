@@ -2,12 +2,12 @@
 
 import pytest
 
-from compiler_core.errors import UsageError
 from tests.tuner.landscapes import problem_and_device
-from tuner.ablations import ABLATIONS, Search, ablated
-from tuner.kernel_search import search_kernel
-from tuner.run_model import RunModel
-from tuner.stopping import StopRule
+from tilewright.compiler_core.errors import UsageError
+from tilewright.tuner.kernel.ablations import ABLATIONS, Search, ablated
+from tilewright.tuner.kernel.run_model import RunModel
+from tilewright.tuner.kernel.search import search_kernel
+from tilewright.tuner.kernel.stopping import StopRule
 
 
 @pytest.mark.parametrize("name", ABLATIONS)

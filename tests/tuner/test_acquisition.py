@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from tuner.acquisition import (
+from tilewright.tuner.kernel.acquisition import (
     expected_regret,
     lowest_values,
     optimistic_log,

@@ -9,20 +9,20 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_order
-from compiler_core.graph import Graph
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.workload import is_remade
-from db.repository import Repository
-from db.session import open_database
 from tests.onnx_models import model, node, reals, saved, value
 from tests.property.random_graphs import graphs
-from tuner import cover
-from tuner.cover import candidate_groups, cheapest_cover
-from tuner.guess import best_guess, cover_known
-from tuner.known import compile_known, lookup
-from tuner.run import run
-from tuner.session import open_session
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.workload import is_remade
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_greedily, in_data_order
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import open_database
+from tilewright.tuner.answer import cover
+from tilewright.tuner.answer.cover import candidate_groups, cheapest_cover
+from tilewright.tuner.answer.guess import best_guess, cover_known
+from tilewright.tuner.network.session import open_session
+from tilewright.tuner.run import run
+from tilewright.tuner.verbs.lookup import compile_known, lookup
 
 TARGET = "ascend310"
 

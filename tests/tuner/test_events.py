@@ -2,11 +2,11 @@
 
 from pathlib import Path
 
-from db.session import open_database
-from db.workers import Workers, WorkerState
 from tests.onnx_models import saved, two_parts
-from tuner.events import Event, Measured
-from tuner.run import run
+from tilewright.db.service.workers import Workers, WorkerState
+from tilewright.db.storage.session import open_database
+from tilewright.tuner.network.events import Event, Measured
+from tilewright.tuner.run import run
 
 
 def test_a_run_says_what_it_expects_and_who_measures(tmp_path: Path) -> None:

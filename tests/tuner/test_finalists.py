@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from measure.results import Measurement, Status, failure
-from search_space.knobs import Config
-from tuner.finalists import Confirm, settle
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.search_space.knobs import Config
+from tilewright.tuner.answer.finalists import Confirm, settle
 
 
 def config(at: int) -> Config:

@@ -7,12 +7,12 @@ from hypothesis import strategies as st
 
 from benchmarks.arena import Arena, case_arena
 from benchmarks.kernel_tasks import CASES
-from compiler_core.errors import UsageError
-from tuner.front import Direction, draw_direction, front_of, hypervolume, read_objectives
-from tuner.kernel_search import KernelSearch, SamplerFactory, SearchSettings, search_kernel
-from tuner.problem import Floats, Trial, objective_values
-from tuner.samplers import sampler_factory
-from tuner.stopping import StopReason, StopRule
+from tilewright.compiler_core.errors import UsageError
+from tilewright.tuner.kernel.front import Direction, draw_direction, front_of, hypervolume, read_objectives
+from tilewright.tuner.kernel.problem import Floats, Trial, objective_values
+from tilewright.tuner.kernel.samplers import sampler_factory
+from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory, SearchSettings, search_kernel
+from tilewright.tuner.kernel.stopping import StopReason, StopRule
 
 OBJECTIVES = ("latency", "energy", "memory")
 KERNEL = next(case for case in CASES if case.key == "tpu_v4i/resnet50_global_average")

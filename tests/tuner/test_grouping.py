@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from compiler_core.fuse import FusionPolicy, Group, group_greedily, in_data_order
-from compiler_core.order.portfolio import ListWeights
-from compiler_core.workload import is_remade
 from tests.onnx_models import model, node, reals, value
 from tests.property.random_graphs import graphs
 from tests.tuner.planners import imported, planner_of, studied_no_dearer
-from tuner.graph_knobs import GraphKnobs, ask_knobs, default_trial
-from tuner.grouping import NotFused, as_they_are, merge_while_it_pays
-from tuner.prices import Reading
+from tilewright.compiler_core.ir.workload import is_remade
+from tilewright.compiler_core.order.portfolio import ListWeights
+from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_greedily, in_data_order
+from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs, default_trial
+from tilewright.tuner.network.grouping import NotFused, as_they_are, merge_while_it_pays
+from tilewright.tuner.network.prices import Reading
 
 
 @given(st.data())

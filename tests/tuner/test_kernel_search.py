@@ -6,15 +6,15 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from cost_model.residual import TaskRecords
-from measure.device import Task
-from measure.results import Measurement, Status, failure
-from search_space.knobs import Config
 from tests.tuner.landscapes import problem_and_device
-from tuner.kernel_search import KernelSearch, SearchSettings, search_kernel
-from tuner.problem import Trial, objective_value
-from tuner.run_model import RunModel
-from tuner.stopping import Progress, StopReason, StopRule, stop_reason
+from tilewright.cost_model.residual import TaskRecords
+from tilewright.measure.device import Task
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.search_space.knobs import Config
+from tilewright.tuner.kernel.problem import Trial, objective_value
+from tilewright.tuner.kernel.run_model import RunModel
+from tilewright.tuner.kernel.search import KernelSearch, SearchSettings, search_kernel
+from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, stop_reason
 
 
 def test_every_batch_is_committed_before_it_is_told() -> None:

@@ -5,15 +5,17 @@ from collections.abc import Mapping
 import numpy as np
 import pytest
 
-from compiler_core.emulate import emulate
-from compiler_core.errors import ConfigError
-from compiler_core.fuse import Group
-from compiler_core.interpret import interpret
-from compiler_core.layouts import Layout
-from compiler_core.pipeline import compile_graph, plan_groups
-from compiler_core.verify import verify_program
-from search_space.knobs import Config
-from search_space.network import (
+from tests.compiler_core.test_layouts import IN_BLOCKS, LAST, three_steps
+from tests.targets import small_target
+from tilewright.compiler_core.checking.emulate import emulate
+from tilewright.compiler_core.checking.verify import verify_program
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.layouts import Layout
+from tilewright.compiler_core.lowering.pipeline import compile_graph, plan_groups
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.transforms.fuse import Group
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import (
     LAYOUTS,
     layouts_from,
     layouts_text,
@@ -21,11 +23,9 @@ from search_space.network import (
     network_schedule,
     numbered,
 )
-from tests.compiler_core.test_layouts import IN_BLOCKS, LAST, three_steps
-from tests.targets import small_target
-from tuner.check import random_inputs
-from tuner.layout_search import lay_out
-from tuner.tasks import KernelTask
+from tilewright.tuner.answer.check import random_inputs
+from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.layouts import lay_out
 
 GRAPH, TARGET, GROUPS = three_steps(), small_target(), ((0,), (1,), (2,))
 

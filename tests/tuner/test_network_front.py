@@ -7,15 +7,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from api.cli.main import main
-from compiler_core.errors import DeviceError, UsageError
-from db.repository import Repository
-from db.session import open_database
 from tests.onnx_models import saved, small_cnn
-from tuner.front import front_of
-from tuner.ranges import run_range
-from tuner.run import run
-from tuner.run_report import report_on
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.errors import DeviceError, UsageError
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import open_database
+from tilewright.tuner.kernel.front import front_of
+from tilewright.tuner.run import run
+from tilewright.tuner.verbs.ranges import run_range
+from tilewright.tuner.verbs.report import report_on
 
 TARGET, TRIALS = "ascend310", 96
 OBJECTIVES = "latency,energy,peak_bytes"
@@ -108,8 +108,8 @@ def test_what_has_no_front_is_refused_in_one_line(folder: Path, tmp_path: Path) 
 def test_a_device_that_does_not_tell_energy_says_so(folder: Path, tmp_path: Path) -> None:
     (tmp_path / "silent_device.py").write_text(
         """from dataclasses import replace
-from compiler_core.target_file import load_target
-from measure.simulator.device import SimulatedDevice
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.measure.simulator.device import SimulatedDevice
 
 class Silent:
     def __init__(self):

@@ -8,19 +8,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from api.cli.main import main
 from benchmarks.scalesim import product
-from compiler_core.errors import UsageError
-from compiler_core.regions import Regions
-from compiler_core.target_file import load_target
-from compiler_core.workload import kernel_of
-from measure.device import Device, Task
-from search_space.knobs import Config
-from search_space.moves import sample
 from tests.conformance.device_suite import DeviceSuite
 from tests.onnx_models import saved, small_cnn
-from tuner.devices import load_device, own_pool
-from tuner.tasks import KernelTask
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.ir.workload import kernel_of
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.measure.device import Device, Task
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.moves import sample
+from tilewright.tuner.devices import load_device, own_pool
+from tilewright.tuner.kernel.task import KernelTask
 
 EXAMPLE = "examples.own_device:open_board"
 T1 = {

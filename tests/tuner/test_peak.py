@@ -6,15 +6,15 @@ from dataclasses import replace
 
 import pytest
 
-from api.cli.main import main
-from compiler_core.target import Target
-from compiler_core.target_file import list_targets, load_target
-from measure.device import DeviceInfo, Task
-from measure.results import Measurement
-from measure.simulator.device import SimulatedDevice
-from search_space.knobs import Config
-from tuner.peak import measure_peaks
-from tuner.soak import soak
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.target_model.file import list_targets, load_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.device import DeviceInfo, Task
+from tilewright.measure.results import Measurement
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.search_space.knobs import Config
+from tilewright.tuner.verbs.peak import measure_peaks
+from tilewright.tuner.verbs.soak import soak
 
 
 @pytest.mark.parametrize("name", list_targets())

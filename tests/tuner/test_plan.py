@@ -6,14 +6,14 @@ from xml.etree import ElementTree
 
 import pytest
 
-from api.cli.main import main
-from compiler_core.allocate import Arena, allocate
-from compiler_core.order.kernel_graph import KernelGraph, KernelTensor
-from compiler_core.target_file import target_text
 from tests.compiler_core.test_kernel_order import two_branches
 from tests.onnx_models import SHARED, model, node, saved, small_cnn, value
-from tuner.memory_map import memory_map
-from tuner.plan import plan
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.lowering.allocate import Arena, allocate
+from tilewright.compiler_core.order.kernel_graph import KernelGraph, KernelTensor
+from tilewright.compiler_core.target_model.file import target_text
+from tilewright.tuner.verbs.memory_map import memory_map
+from tilewright.tuner.verbs.plan import plan
 
 SVG = "{http://www.w3.org/2000/svg}"
 X, WIDE, NARROW = 1024, 16384, 1024

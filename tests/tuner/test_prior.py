@@ -4,20 +4,20 @@ from pathlib import Path
 
 import numpy as np
 
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.pipeline import plan_graph
-from compiler_core.target_file import load_target
-from compiler_core.toolchain import TOOLCHAIN
-from cost_model.scores import rank_correlation
-from db.repository import Repository
-from db.session import open_database
-from measure.simulator.device import SimulatedDevice
-from search_space.moves import sample
 from tests.onnx_models import saved, two_parts
-from tuner.prior import prior_records
-from tuner.run import run
-from tuner.run_model import RunModel
-from tuner.tasks import kernel_tasks
+from tilewright.compiler_core.lowering.pipeline import plan_graph
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.cost_model.scores import rank_correlation
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import open_database
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.search_space.moves import sample
+from tilewright.tuner.kernel.prior import prior_records
+from tilewright.tuner.kernel.run_model import RunModel
+from tilewright.tuner.kernel.task import kernel_tasks
+from tilewright.tuner.run import run
 
 
 def test_a_prior_ranks_on_another_target_before_anything_is_measured_there(tmp_path: Path) -> None:

@@ -6,13 +6,13 @@ from xml.etree import ElementTree
 
 import pytest
 
-from api.cli.main import main
-from compiler_core.errors import UsageError
-from db.session import open_database
-from measure.simulator.trace import STAGES
 from tests.onnx_models import LIGHT, node, saved, small_cnn, value
 from tests.onnx_models import model as onnx_model
-from tuner.profile import LEAST_INSTRUCTIONS, MOST_LISTED, profile
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.errors import UsageError
+from tilewright.db.storage.session import open_database
+from tilewright.measure.simulator.trace import STAGES
+from tilewright.tuner.verbs.profile import LEAST_INSTRUCTIONS, MOST_LISTED, profile
 
 
 @pytest.fixture(scope="module")

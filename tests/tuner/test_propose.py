@@ -5,14 +5,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from measure.replay import SpaceTask
-from search_space.knobs import Knob, Rows
-from search_space.moves import enumerate_rows, row_keys
-from search_space.space import Space
 from tests.tuner.landscapes import problem_and_device, space
-from tuner.problem import Floats, History, Problem, no_history, trial_seed
-from tuner.propose import ProposeSettings, propose
-from tuner.run_model import RunModel
+from tilewright.measure.replay import SpaceTask
+from tilewright.search_space.knobs import Knob, Rows
+from tilewright.search_space.moves import enumerate_rows, row_keys
+from tilewright.search_space.space import Space
+from tilewright.tuner.kernel.problem import Floats, History, Problem, no_history, trial_seed
+from tilewright.tuner.kernel.propose import ProposeSettings, propose
+from tilewright.tuner.kernel.run_model import RunModel
 
 SETTINGS = ProposeSettings()
 

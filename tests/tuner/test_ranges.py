@@ -4,14 +4,14 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.main import main
-from api.cli.options import read_ranges
-from compiler_core.errors import UsageError
-from compiler_core.verify import verify_program
 from tests.onnx_models import model, node, reals, saved, value
-from tuner.known import compile_known, lookup
-from tuner.ranges import RangeReport, representatives, run_range
-from tuner.verify import verify
+from tilewright.api.cli.main import main
+from tilewright.api.cli.options import read_ranges
+from tilewright.compiler_core.checking.verify import verify_program
+from tilewright.compiler_core.errors import UsageError
+from tilewright.tuner.verbs.lookup import compile_known, lookup
+from tilewright.tuner.verbs.ranges import RangeReport, representatives, run_range
+from tilewright.tuner.verbs.verify import verify
 
 
 def two_products(folder: Path) -> Path:

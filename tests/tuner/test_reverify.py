@@ -6,19 +6,19 @@ from pathlib import Path
 import optuna
 import pytest
 
-from api.cli.main import main
-from compiler_core.toolchain import TOOLCHAIN
-from db.exchange.export import export_records
-from db.exchange.load import import_records
-from db.repository import Repository
-from db.retire import hide_stale, show_again
-from db.session import open_database
 from tests.db.test_forgeries import sealed
 from tests.onnx_models import saved, two_parts
-from tuner import reverify
-from tuner.optuna_export import export_to_optuna
-from tuner.reverify import verify_claims
-from tuner.run import run
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.db.exchange.export import export_records
+from tilewright.db.exchange.load import import_records
+from tilewright.db.repository import Repository
+from tilewright.db.retire import hide_stale, show_again
+from tilewright.db.storage.session import open_database
+from tilewright.tuner.run import run
+from tilewright.tuner.verbs import reverify
+from tilewright.tuner.verbs.optuna_export import export_to_optuna
+from tilewright.tuner.verbs.reverify import verify_claims
 
 TARGET = "ascend310"
 
@@ -74,7 +74,7 @@ def test_a_lie_about_latency_is_served_as_measured_and_one_about_the_config_not_
             value["latency_us"], value["samples_us"] = value["bound_us"], []
         if value["workload_digest"] == illegal:
             value["config"] = [["tile_0", 3], ["magic", True]]
-            from search_space.knobs import Config
+            from tilewright.search_space.knobs import Config
 
             value["config_digest"] = Config((("tile_0", 3), ("magic", True))).digest
     forged = tmp_path / "forged.jsonl"

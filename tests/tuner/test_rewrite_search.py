@@ -10,22 +10,28 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from api.cli.main import main
-from compiler_core.emulate import emulate
-from compiler_core.errors import ConfigError
-from compiler_core.graph import Rewrites
-from compiler_core.interpret import interpret
-from compiler_core.pipeline import compile_graph, plan_graph
-from compiler_core.rewrites import Split, Unfold, rewritten
-from compiler_core.target_file import load_target
-from compiler_core.verify import verify_program
-from compiler_core.workload import number_network
-from cost_model.analytic import graph_bound_cycles
-from cost_model.network_bound import network_bound_cycles
-from measure.results import Status
-from measure.simulator.device import SimulatedDevice
-from search_space.knobs import Config
-from search_space.network import (
+from tests.compiler_core.test_rewrites import product
+from tests.onnx_models import model, node, reals, saved, value
+from tests.property.random_graphs import graphs
+from tests.property.random_rewrites import rewrites
+from tests.targets import small_target
+from tests.tuner.planners import imported, planner_of, studied_no_dearer
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.checking.emulate import emulate
+from tilewright.compiler_core.checking.verify import verify_program
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.graph import Rewrites
+from tilewright.compiler_core.ir.workload import number_network
+from tilewright.compiler_core.lowering.pipeline import compile_graph, plan_graph
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.transforms.rewrites import Split, Unfold, rewritten
+from tilewright.cost_model.analytic import graph_bound_cycles
+from tilewright.cost_model.network_bound import network_bound_cycles
+from tilewright.measure.results import Status
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import (
     REWRITES,
     network_config,
     network_schedule,
@@ -33,24 +39,18 @@ from search_space.network import (
     rewrites_from,
     rewrites_text,
 )
-from tests.compiler_core.test_rewrites import product
-from tests.onnx_models import model, node, reals, saved, value
-from tests.property.random_graphs import graphs
-from tests.property.random_rewrites import rewrites
-from tests.targets import small_target
-from tests.tuner.planners import imported, planner_of, studied_no_dearer
-from tuner.graph_knobs import GraphKnobs, ask_knobs
-from tuner.guess import best_guess
-from tuner.kernel_search import SearchSettings
-from tuner.known import compile_known, lookup
-from tuner.network_search import NetworkSearch
-from tuner.prices import Reading
-from tuner.run import run
-from tuner.run_report import report_on
-from tuner.session import Session, open_session
-from tuner.tasks import KernelTask
-from tuner.transfer import carried, portable
-from tuner.verify import verify
+from tilewright.tuner.answer.guess import best_guess
+from tilewright.tuner.answer.transfer import carried, portable
+from tilewright.tuner.kernel.search import SearchSettings
+from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs
+from tilewright.tuner.network.prices import Reading
+from tilewright.tuner.network.search import NetworkSearch
+from tilewright.tuner.network.session import Session, open_session
+from tilewright.tuner.run import run
+from tilewright.tuner.verbs.lookup import compile_known, lookup
+from tilewright.tuner.verbs.report import report_on
+from tilewright.tuner.verbs.verify import verify
 
 
 def loss() -> onnx.ModelProto:

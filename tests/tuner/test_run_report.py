@@ -5,13 +5,13 @@ from pathlib import Path
 
 import pytest
 
-from api.cli.main import main
-from compiler_core.errors import RecordError, UsageError
-from db.repository import Repository
-from db.session import open_database
 from tests.onnx_models import model, node, saved, two_parts, value
-from tuner.run import run
-from tuner.run_report import report_on
+from tilewright.api.cli.main import main
+from tilewright.compiler_core.errors import RecordError, UsageError
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import open_database
+from tilewright.tuner.run import run
+from tilewright.tuner.verbs.report import report_on
 
 TARGET = "ascend310"
 

@@ -4,10 +4,10 @@ import importlib.util
 
 import pytest
 
-from compiler_core.errors import UsageError
 from tests.conformance.sampler_suite import SamplerSuite
-from tuner.kernel_search import SamplerFactory
-from tuner.samplers import SAMPLERS, sampler_factory
+from tilewright.compiler_core.errors import UsageError
+from tilewright.tuner.kernel.samplers import SAMPLERS, sampler_factory
+from tilewright.tuner.kernel.search import SamplerFactory
 
 
 class TestOurs(SamplerSuite):

@@ -2,7 +2,7 @@
 
 import pytest
 
-from tuner.scheduler import Standing, hoped_gain_us, next_task
+from tilewright.tuner.network.scheduler import Standing, hoped_gain_us, next_task
 
 
 def standing(

@@ -5,25 +5,25 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from compiler_core.emulate import emulate
-from compiler_core.graph import Graph
-from compiler_core.interpret import interpret
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.pipeline import Plan, Seat, compile_graph, plan_graph, schedule_of
-from compiler_core.target import Target
-from compiler_core.target_file import load_target
-from compiler_core.verify import verify_program
-from measure.simulator.program import simulate_program
-from search_space.codec import tiling_of
-from search_space.network import network_config, network_schedule, numbered
 from tests.onnx_models import model, node, saved, value
-from tuner.check import random_inputs
-from tuner.known import compile_known
-from tuner.prices import guessed
-from tuner.ranges import run_range
-from tuner.run import run
-from tuner.side_by_side import Seats, Shared, share_cores
-from tuner.tasks import kernel_tasks
+from tilewright.compiler_core.checking.emulate import emulate
+from tilewright.compiler_core.checking.verify import verify_program
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.pipeline import Plan, Seat, compile_graph, plan_graph, schedule_of
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.program import simulate_program
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.network import network_config, network_schedule, numbered
+from tilewright.tuner.answer.check import random_inputs
+from tilewright.tuner.kernel.task import kernel_tasks
+from tilewright.tuner.network.prices import guessed
+from tilewright.tuner.network.side_by_side import Seats, Shared, share_cores
+from tilewright.tuner.run import run
+from tilewright.tuner.verbs.lookup import compile_known
+from tilewright.tuner.verbs.ranges import run_range
 
 TARGET = load_target("ascend910")
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from measure.device import Task
-from measure.faults import FaultPlan
-from measure.pool import Answer, SerialPool
-from measure.simulator.worker import simulated_device
-from search_space.knobs import Config
 from tests.onnx_models import saved, two_parts
-from tuner import run as run_module
-from tuner.events import Event, Measured, Phase
+from tilewright.measure.device import Task
+from tilewright.measure.farm.pool import Answer, SerialPool
+from tilewright.measure.faults import FaultPlan
+from tilewright.measure.simulator.worker import simulated_device
+from tilewright.search_space.knobs import Config
+from tilewright.tuner import run as run_module
+from tilewright.tuner.network.events import Event, Measured, Phase
 
 
 class Reversed(SerialPool):

@@ -8,10 +8,10 @@ import numpy as np
 import onnx
 import onnxruntime
 
-from compiler_core.evaluate import Held, evaluate
-from compiler_core.graph import Graph
-from compiler_core.onnx_import.importer import ImportedModel, import_model
 from tests.onnx_models import Array
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.meaning.evaluate import Held, evaluate
+from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
 
 PLAIN = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
 OPTIMIZED = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL

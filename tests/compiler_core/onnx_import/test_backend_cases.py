@@ -9,11 +9,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from compiler_core.dtypes import DType
-from compiler_core.errors import ModelError
-from compiler_core.interpret import interpret
-from compiler_core.onnx_import.importer import import_model
 from tests.onnx_models import Array, saved
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.onnx_import.importer import import_model
 
 OPERATORS = """
 Abs Acos Acosh Add AffineGrid And ArgMax ArgMin Asin Asinh Atan Atanh Attention AveragePool

@@ -7,10 +7,10 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from compiler_core.errors import ModelError
-from compiler_core.onnx_import.importer import import_model
 from tests.compiler_core.onnx_import.against_onnxruntime import differences
 from tests.onnx_models import model, node, reals, saved, value
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.onnx_import.importer import import_model
 
 DEPTH, WIDTH, BLOCK = 32, 5, 16
 

@@ -8,14 +8,14 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from compiler_core.errors import ModelError
-from compiler_core.graph import Graph
-from compiler_core.graph_json import graph_from_json, graph_to_json
-from compiler_core.interpret import interpret
-from compiler_core.loops import written_out
-from compiler_core.onnx_import.importer import ImportedModel, import_model
 from tests.compiler_core.onnx_import.against_onnxruntime import PLAIN, run_onnxruntime
 from tests.onnx_models import Array, model, node, reals, saved, value
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.graph_json import graph_from_json, graph_to_json
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.meaning.loops import written_out
+from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
 
 FEEDS = {"x": np.abs(reals(1, 3)), "n": np.ones(5, np.float32)}
 

@@ -18,8 +18,8 @@ HOSTILE = SHARED / "hostile"
 CHILD = """
 import json, os, resource, sys, time
 from pathlib import Path
-from compiler_core.errors import ModelError
-from compiler_core.onnx_import import importer
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.onnx_import import importer
 resource.setrlimit(resource.RLIMIT_AS, (3 << 29, 3 << 29))
 opened = []
 def watch(event, arguments):

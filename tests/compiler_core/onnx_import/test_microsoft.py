@@ -7,9 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
-from compiler_core.onnx_import.importer import import_model
 from tests.compiler_core.onnx_import.against_onnxruntime import differences
 from tests.onnx_models import Array, model, node, reals, saved, value
+from tilewright.compiler_core.onnx_import.importer import import_model
 
 MS = "com.microsoft"
 U8, I8 = onnx.TensorProto.UINT8, onnx.TensorProto.INT8

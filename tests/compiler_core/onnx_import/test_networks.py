@@ -11,12 +11,12 @@ import numpy as np
 import onnx
 import pytest
 
-from compiler_core.constants import Constants
-from compiler_core.errors import ModelError
-from compiler_core.interpret import interpret
-from compiler_core.onnx_import.importer import import_model
 from tests.compiler_core.onnx_import.against_onnxruntime import differences
 from tests.onnx_models import LIGHT, SHARED, Array, saved, seeded_weights, small_cnn
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.meaning.constants import Constants
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.onnx_import.importer import import_model
 
 MODELS = SHARED / "models"
 needs_shared = pytest.mark.skipif(

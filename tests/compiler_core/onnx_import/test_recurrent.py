@@ -8,14 +8,14 @@ import onnx
 import pytest
 from onnx import helper
 
-from compiler_core import loops
-from compiler_core.interpret import interpret
-from compiler_core.loops import written_out
-from compiler_core.onnx_import.host_work import host_work
-from compiler_core.onnx_import.importer import import_model
-from compiler_core.ops import Unit
 from tests.compiler_core.onnx_import.against_onnxruntime import differences
 from tests.onnx_models import Array, model, node, reals, saved, value
+from tilewright.compiler_core.ir.ops import Unit
+from tilewright.compiler_core.meaning import loops
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.meaning.loops import written_out
+from tilewright.compiler_core.onnx_import.host_work import host_work
+from tilewright.compiler_core.onnx_import.importer import import_model
 
 HIDDEN, WIDTH, BATCH, STEPS = 5, 4, 2, 6
 GATES = {"LSTM": 4, "GRU": 3, "RNN": 1}

@@ -6,10 +6,10 @@ import numpy as np
 import onnx
 import pytest
 
-from compiler_core.errors import ModelError
-from compiler_core.onnx_import.importer import import_model
 from tests.compiler_core.onnx_import.against_onnxruntime import differences
 from tests.onnx_models import model, node, reals, saved, value
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.onnx_import.importer import import_model
 
 
 def test_a_loss_is_inlined_by_its_function(tmp_path: Path) -> None:

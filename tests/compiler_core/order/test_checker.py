@@ -6,12 +6,12 @@ import pytest
 
 from benchmarks.mutated_plans import mutated_claims, mutated_searches, mutations, refused
 from benchmarks.synthetic_graphs import random_graph, transformer_training
-from compiler_core.errors import CheckError
-from compiler_core.order.checker import check_plan
-from compiler_core.order.flat import flatten
-from compiler_core.order.search import may_search_backward, search
-from compiler_core.order.solve import solve_peak
-from compiler_core.order.witness import SetWitness
+from tilewright.compiler_core.errors import CheckError
+from tilewright.compiler_core.order.checker import check_plan
+from tilewright.compiler_core.order.flat import flatten
+from tilewright.compiler_core.order.search import may_search_backward, search
+from tilewright.compiler_core.order.solve import solve_peak
+from tilewright.compiler_core.order.witness import SetWitness
 
 
 def test_every_mutation_of_a_set_proof_is_refused() -> None:

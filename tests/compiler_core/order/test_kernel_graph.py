@@ -2,8 +2,8 @@
 
 import pytest
 
-from compiler_core.errors import ModelError, UsageError
-from compiler_core.order.kernel_graph import (
+from tilewright.compiler_core.errors import ModelError, UsageError
+from tilewright.compiler_core.order.kernel_graph import (
     KernelGraph,
     KernelTensor,
     kernel_graph_from_json,

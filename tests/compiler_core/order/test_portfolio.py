@@ -5,10 +5,10 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.synthetic_graphs import random_graph, transformer_training
-from compiler_core.order.flat import flatten
-from compiler_core.order.kernel_graph import live_profile, peak_of
-from compiler_core.order.portfolio import POLICIES, ListWeights, list_order
-from compiler_core.order.walk import flat_peak, flat_profile
+from tilewright.compiler_core.order.flat import flatten
+from tilewright.compiler_core.order.kernel_graph import live_profile, peak_of
+from tilewright.compiler_core.order.portfolio import POLICIES, ListWeights, list_order
+from tilewright.compiler_core.order.walk import flat_peak, flat_profile
 
 
 @pytest.mark.parametrize("policy", sorted(POLICIES))

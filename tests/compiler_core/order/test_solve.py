@@ -9,18 +9,18 @@ import pytest
 
 from benchmarks.brute_force import least_peak
 from benchmarks.synthetic_graphs import random_graph, transformer_training
-from compiler_core.order.checker import check_plan
-from compiler_core.order.flat import flatten
-from compiler_core.order.kernel_graph import (
+from tilewright.compiler_core.order.checker import check_plan
+from tilewright.compiler_core.order.flat import flatten
+from tilewright.compiler_core.order.kernel_graph import (
     KernelGraph,
     KernelTensor,
     kernel_graph_from_json,
     live_profile,
     peak_of,
 )
-from compiler_core.order.search import DEAD, FOUND, OPEN, may_search_backward, search
-from compiler_core.order.solve import PeakBudget, solve_peak
-from compiler_core.order.witness import SearchWitness, Status
+from tilewright.compiler_core.order.search import DEAD, FOUND, OPEN, may_search_backward, search
+from tilewright.compiler_core.order.solve import PeakBudget, solve_peak
+from tilewright.compiler_core.order.witness import SearchWitness, Status
 
 REFERENCE = Path(__file__).parents[3].parent / "shared" / "reference" / "order"
 FILES = sorted(REFERENCE.glob("*.json"))

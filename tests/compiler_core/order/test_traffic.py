@@ -6,11 +6,11 @@ import numpy as np
 
 from benchmarks.synthetic_graphs import random_graph
 from benchmarks.wide_graphs import per_head_attention, random_wiring
-from compiler_core.order.kernel_graph import KernelGraph, KernelTensor, peak_of
-from compiler_core.order.traffic import traffic_of
-from compiler_core.order.traffic_bound import traffic_bound
-from compiler_core.order.traffic_search import TrafficBudget, least_traffic
-from compiler_core.order.traffic_walk import traffic_bytes, traffic_graph
+from tilewright.compiler_core.order.kernel_graph import KernelGraph, KernelTensor, peak_of
+from tilewright.compiler_core.order.traffic.bound import traffic_bound
+from tilewright.compiler_core.order.traffic.count import traffic_of
+from tilewright.compiler_core.order.traffic.search import TrafficBudget, least_traffic
+from tilewright.compiler_core.order.traffic.walk import traffic_bytes, traffic_graph
 
 SKIP = KernelGraph(
     "skip",

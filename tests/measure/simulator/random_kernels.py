@@ -8,18 +8,18 @@ import numpy as np
 from hypothesis import assume
 from hypothesis import strategies as st
 
-from compiler_core.errors import ConfigError
-from compiler_core.graph import Graph
-from compiler_core.lower import lower_kernel
-from compiler_core.pipeline import plan_groups
-from compiler_core.program import KernelProgram
-from compiler_core.regions import Regions
-from compiler_core.schedule import Tiling
-from compiler_core.target import Overheads, Target
 from tests.property.random_graphs import graphs
 from tests.property.random_layouts import layouts
 from tests.property.test_law import groupings
 from tests.targets import small_target
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.pipeline import plan_groups
+from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.target_model.target import Overheads, Target
 
 Draw = Callable[..., Any]
 

@@ -5,21 +5,21 @@ from math import inf
 
 import pytest
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access, axis_index
-from compiler_core.lower import lower_kernel
-from compiler_core.ops import AxisKind
-from compiler_core.pipeline import compile_graph, plan_groups, schedule_of
-from compiler_core.program import KernelProgram
-from compiler_core.regions import Regions
-from compiler_core.schedule import CoreRange, Placed, Schedule, Tiling
-from compiler_core.target import Dma, Memory, Overheads, Target
-from compiler_core.workload import Level, kernel_of
-from measure.simulator.kernel import simulate_kernel
-from measure.simulator.layout import LOAD, STORE, VECTOR
-from measure.simulator.program import free_llb_bytes, simulate_program
 from tests.targets import small_target
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, axis_index
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import Level, kernel_of
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.pipeline import compile_graph, plan_groups, schedule_of
+from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.schedule import CoreRange, Placed, Schedule, Tiling
+from tilewright.compiler_core.target_model.target import Dma, Memory, Overheads, Target
+from tilewright.measure.simulator.kernel import simulate_kernel
+from tilewright.measure.simulator.layout import LOAD, STORE, VECTOR
+from tilewright.measure.simulator.program import free_llb_bytes, simulate_program
 
 F16 = DType.F16
 POINTS = 6400

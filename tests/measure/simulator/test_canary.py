@@ -2,11 +2,11 @@
 
 import pytest
 
-from compiler_core.target_file import list_targets, load_target, target_text
-from measure.simulator.canary import simulated_canaries, warmed_device
-from measure.simulator.device import SimulatedDevice
-from measure.simulator.skew import skewed
-from measure.simulator.worker import task_from_text, task_to_text
+from tilewright.compiler_core.target_model.file import list_targets, load_target, target_text
+from tilewright.measure.simulator.canary import simulated_canaries, warmed_device
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.measure.simulator.skew import skewed
+from tilewright.measure.simulator.worker import task_from_text, task_to_text
 
 
 @pytest.mark.parametrize("name", list_targets())

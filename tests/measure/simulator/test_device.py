@@ -5,21 +5,21 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 
-from compiler_core.errors import DeviceError
-from compiler_core.regions import Regions
-from compiler_core.target import Target
-from compiler_core.target_file import load_target
-from compiler_core.workload import kernel_of
-from measure.device import Device, Task
-from measure.results import Status
-from measure.simulator.device import SimulatedDevice
-from measure.simulator.skew import skewed, skewed_conflicts
-from search_space.knobs import Config
-from search_space.moves import sample
-from search_space.rules import KnobLayout
-from search_space.validity import kernel_space
 from tests.conformance.device_suite import DeviceSuite
 from tests.measure.simulator.test_scalesim import product
+from tilewright.compiler_core.errors import DeviceError
+from tilewright.compiler_core.ir.workload import kernel_of
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.device import Device, Task
+from tilewright.measure.results import Status
+from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.measure.simulator.skew import skewed, skewed_conflicts
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.moves import sample
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.validity import kernel_space
 
 
 def space_and_configs(target: Target, count: int) -> tuple[Task, list[Config]]:

@@ -2,14 +2,14 @@
 
 from collections.abc import Callable
 
-from compiler_core.lower import lower_kernel
-from compiler_core.regions import Regions
-from compiler_core.schedule import Tiling
-from compiler_core.toolchain import TOOLCHAIN
-from compiler_core.workload import kernel_of
-from measure.simulator.kernel import simulate_kernel
 from tests.measure.simulator.test_scalesim import convolution, product
 from tests.targets import small_target
+from tilewright.compiler_core.ir.workload import kernel_of
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.measure.simulator.kernel import simulate_kernel
 
 LAYER = {"H": "18", "W": "18", "R": "3", "S": "3", "Cin": "16", "Cout": "24", "stride": "1"}
 CASES = (

@@ -5,14 +5,14 @@ from dataclasses import replace
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from compiler_core.lower import lower_kernel
-from compiler_core.program import Action
-from compiler_core.workload import Level
-from measure.simulator import cores
-from measure.simulator.flatten import FlatKernel, Surroundings, flatten
-from measure.simulator.kernel import active_cores, simulate_kernel
-from measure.simulator.layout import ENTRY, FIRINGS, SIZE
 from tests.measure.simulator.random_kernels import Case, kernels
+from tilewright.compiler_core.ir.workload import Level
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.program import Action
+from tilewright.measure.simulator import cores
+from tilewright.measure.simulator.flatten import FlatKernel, Surroundings, flatten
+from tilewright.measure.simulator.kernel import active_cores, simulate_kernel
+from tilewright.measure.simulator.layout import ENTRY, FIRINGS, SIZE
 
 
 def flat_of(case: Case) -> FlatKernel:

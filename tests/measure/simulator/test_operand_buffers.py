@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.scalesim import array, convolution, product
-from compiler_core.dtypes import DType
-from compiler_core.graph import Graph
-from compiler_core.target import SystolicUnit
-from compiler_core.target_file import PRESETS, parse_target
-from measure.simulator import operand_buffers
-from measure.simulator.kernel import simulate_kernel
-from measure.simulator.operand_buffers import streams_of
 from tests.measure.simulator.test_scalesim import program_of
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.target_model.file import PRESETS, parse_target
+from tilewright.compiler_core.target_model.target import SystolicUnit
+from tilewright.measure.simulator import operand_buffers
+from tilewright.measure.simulator.kernel import simulate_kernel
+from tilewright.measure.simulator.operand_buffers import streams_of
 
 
 def unit(flow: str, size: int, kib: int, rate: float, latency: int = 1) -> SystolicUnit:

@@ -7,18 +7,26 @@ from pathlib import Path
 
 import pytest
 
-from compiler_core.dtypes import DType, TensorType
-from compiler_core.graph import Graph, Op
-from compiler_core.index_map import Access, affine, axis_index
-from compiler_core.lower import lower_kernel
-from compiler_core.ops import AxisKind
-from compiler_core.program import KernelProgram
-from compiler_core.regions import Regions
-from compiler_core.schedule import Tiling
-from compiler_core.target import Dataflow, Dma, HostLink, Memory, Overheads, SystolicUnit, Target
-from compiler_core.workload import kernel_of
-from measure.simulator.kernel import simulate_kernel
 from tests.targets import small_target
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, affine, axis_index
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import kernel_of
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.target_model.target import (
+    Dataflow,
+    Dma,
+    HostLink,
+    Memory,
+    Overheads,
+    SystolicUnit,
+    Target,
+)
+from tilewright.measure.simulator.kernel import simulate_kernel
 
 REFERENCE = Path(__file__).parents[3].parent / "shared" / "reference" / "scalesim.csv"
 P, R = AxisKind.PARALLEL, AxisKind.REDUCTION

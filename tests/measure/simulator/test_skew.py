@@ -2,12 +2,12 @@
 
 import pytest
 
-from compiler_core.target import numbers_of
-from compiler_core.target_file import list_targets, load_target
-from measure.simulator.flatten import Conflicts
-from measure.simulator.kernel import simulate_kernel
-from measure.simulator.skew import skewed, skewed_conflicts
 from tests.measure.simulator.test_by_hand import lowered, plain_chip, relu
+from tilewright.compiler_core.target_model.file import list_targets, load_target
+from tilewright.compiler_core.target_model.target import numbers_of
+from tilewright.measure.simulator.flatten import Conflicts
+from tilewright.measure.simulator.kernel import simulate_kernel
+from tilewright.measure.simulator.skew import skewed, skewed_conflicts
 
 SHRINKING = ("gbps", "bytes_per_cycle", "outstanding", "bits", "frequency_mhz")
 

@@ -4,15 +4,15 @@ import json
 from itertools import pairwise
 from xml.etree import ElementTree
 
-from compiler_core.graph import Graph
-from compiler_core.pipeline import compile_graph, default_schedule, plan_groups
-from compiler_core.program import Program
-from compiler_core.target import Target
-from measure.simulator.layout import ENGINE_NAMES
-from measure.simulator.program import ProgramTiming, simulate_program
-from measure.simulator.trace import Slice, chrome_trace, slices_of
-from measure.simulator.trace_svg import svg_timeline
 from tests.measure.simulator.test_by_hand import plain_chip, two_layers
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.pipeline import compile_graph, default_schedule, plan_groups
+from tilewright.compiler_core.lowering.program import Program
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.layout import ENGINE_NAMES
+from tilewright.measure.simulator.program import ProgramTiming, simulate_program
+from tilewright.measure.simulator.trace import Slice, chrome_trace, slices_of
+from tilewright.measure.simulator.trace_svg import svg_timeline
 
 
 def case() -> tuple[Graph, Program, Target, ProgramTiming]:

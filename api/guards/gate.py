@@ -1,0 +1,170 @@
+"""The gate: pure ASGI, in front of everything. Key, scope, origin, rate and size are checked before any of
+the body is read; what is let through is counted while it comes in.
+"""
+
+import asyncio
+import math
+import time
+from collections.abc import Mapping
+
+from starlette.datastructures import Headers
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from tilewright.api.guards.access import SMALL_BODY_BYTES, Access, AccessTable, Need
+from tilewright.api.guards.auth import OPERATOR, Door, Principal, is_loopback, same_site
+from tilewright.api.guards.limits import Buckets, Places
+from tilewright.api.guards.sign_in import sign_in_page
+from tilewright.api.problems import RETRY_AFTER_S, Refusal
+from tilewright.api.settings import Settings
+from tilewright.api.threads import Threads
+from tilewright.db.service.api_keys import Scope as KeyScope
+from tilewright.db.storage.session import DatabaseDownError
+
+SAFE = ("GET", "HEAD", "OPTIONS")
+UPLOAD_PATIENCE_S = 5.0
+CHALLENGE = {"WWW-Authenticate": "Bearer"}
+
+
+class Gate:
+    """Answers what may not pass, and hands on the rest with `state["principal"]` set."""
+
+    def __init__(
+        self, app: ASGIApp, settings: Settings, door: Door, table: AccessTable, threads: Threads
+    ) -> None:
+        self._app = app
+        self._settings = settings
+        self._door = door
+        self._table = table
+        self._threads = threads
+        self._rates = Buckets(settings.rate_per_s, settings.rate_burst, time.monotonic)
+        per_s = settings.failures_per_minute / 60.0
+        self._failures = Buckets(per_s, max(1.0, settings.failures_per_minute), time.monotonic)
+        self._uploads = Places(settings.max_uploads, UPLOAD_PATIENCE_S)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """The ASGI application."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        headers = Headers(scope=scope)
+        access = self._table.of(scope)
+        limit = self._settings.max_upload_mb << 20 if access.upload else SMALL_BODY_BYTES
+        refusal = await self._refuse(scope, headers, access, limit)
+        if refusal is not None:
+            await _turn_away(refusal, access, scope, receive, send)
+            return
+        counted = self._counted(receive, limit)
+        if not access.upload:
+            await self._app(scope, counted, send)
+            return
+        async with self._uploads.one() as place:
+            if not place:
+                refusal = Refusal(429, "too many uploads at once", _later(RETRY_AFTER_S))
+                await _turn_away(refusal, access, scope, receive, send)
+                return
+            await self._app(scope, counted, send)
+
+    async def _refuse(
+        self, scope: Scope, headers: Mapping[str, str], access: Access, limit: int
+    ) -> Refusal | None:
+        refusal = self._refuse_host(headers)
+        if refusal is None and access.need is not Need.PUBLIC:
+            try:
+                refusal = await self._refuse_caller(scope, headers, access)
+            except DatabaseDownError:
+                refusal = Refusal(503, headers={"Retry-After": str(RETRY_AFTER_S)})
+        return refusal or _refuse_size(headers, limit)
+
+    def _refuse_host(self, headers: Mapping[str, str]) -> Refusal | None:
+        """Against pages of other sites that had their own name resolve to our address."""
+        name = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
+        name = headers.get("host", "") if name.startswith("[") and not name.endswith("]") else name
+        allowed = [each.strip() for each in self._settings.allowed_hosts.split(",") if each.strip()]
+        known = name in allowed or (is_loopback(name) if self._door.loopback else not allowed)
+        return None if known else Refusal(400, "the Host header names another service; see allowed_hosts")
+
+    async def _refuse_caller(
+        self, scope: Scope, headers: Mapping[str, str], access: Access
+    ) -> Refusal | None:
+        principal = await self._principal(headers)
+        if principal is None:
+            tried = "authorization" in headers or "cookie" in headers
+            address = scope["client"][0] if scope.get("client") else ""
+            if tried and (wait_s := self._failures.take(address)):
+                return Refusal(429, "too many wrong keys from this address", _later(wait_s))
+            return Refusal(401, headers=CHALLENGE)
+        scope.setdefault("state", {})["principal"] = principal
+        if wait_s := self._rates.take(f"{principal.tenant} {principal.who}"):
+            return Refusal(429, "too many requests with this key", _later(wait_s))
+        return _refuse_deed(scope["method"], headers, access, principal)
+
+    async def _principal(self, headers: Mapping[str, str]) -> Principal | None:
+        authorization, cookie = headers.get("authorization", ""), headers.get("cookie", "")
+        if not authorization and not cookie and self._door.surely_open:
+            return OPERATOR
+        return await self._threads(self._door.principal, authorization, cookie)
+
+    def _counted(self, receive: Receive, limit: int) -> Receive:
+        """`receive` with limits on bytes, on pauses and on the time of the whole body."""
+        taken = 0
+        finished = False
+        until = time.monotonic() + self._settings.upload_total_s
+
+        async def counted() -> Message:
+            nonlocal taken, finished
+            if finished:
+                return await receive()
+            patience_s = min(self._settings.upload_idle_s, until - time.monotonic())
+            try:
+                async with asyncio.timeout(patience_s):
+                    message = await receive()
+            except TimeoutError:
+                raise HTTPException(408, "the body came too slowly", {"Connection": "close"}) from None
+            taken += len(message.get("body", b""))
+            finished = not message.get("more_body", False)
+            if taken > limit:
+                detail = f"the body is larger than {limit} bytes"
+                raise HTTPException(413, detail, {"Connection": "close"})
+            return message
+
+        return counted
+
+
+async def _turn_away(refusal: Refusal, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+    """Answers, and ends a connection on which a body may follow that nobody reads.
+
+    People with browsers and without a key are asked for one.
+    """
+    if refusal.status == 401 and access.page:
+        answer: Response = sign_in_page(401)
+    else:
+        answer = refusal.answer(scope.get("state", {}).get("request_id", ""))
+    headers = Headers(scope=scope)
+    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+        answer.headers["Connection"] = "close"
+    await answer(scope, receive, send)
+
+
+def _refuse_deed(
+    method: str, headers: Mapping[str, str], access: Access, principal: Principal
+) -> Refusal | None:
+    if KeyScope(access.need) not in principal.scopes:
+        return Refusal(403, f"this key has not the scope {access.need.value!r}")
+    if method not in SAFE and not same_site(headers, principal.by_cookie):
+        return Refusal(403, "the request comes from a page of another site")
+    return None
+
+
+def _refuse_size(headers: Mapping[str, str], limit: int) -> Refusal | None:
+    length = headers.get("content-length", "0")
+    if not (length.isascii() and length.isdigit()):
+        return Refusal(400, "Content-Length is not a number")
+    if int(length) > limit:
+        return Refusal(413, f"the body is larger than {limit} bytes")
+    return None
+
+
+def _later(wait_s: float) -> dict[str, str]:
+    return {"Retry-After": str(max(1, math.ceil(wait_s)))}

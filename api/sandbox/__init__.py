@@ -1,0 +1,1 @@
+"""Files that somebody sent are read here, in a child process with limits."""

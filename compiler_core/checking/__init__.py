@@ -1,0 +1,1 @@
+"""What holds a Program to its rules, and runs it in numpy."""

@@ -1,0 +1,1 @@
+"""The Graph: types, dims, structured ops, index maps, digests, workloads."""

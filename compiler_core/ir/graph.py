@@ -1,0 +1,222 @@
+"""Graph: a network as structured ops over typed values, in static single assignment form.
+
+Values are integers; `Graph.values[v]` is the type of value v. An op's result has one dim per leading domain
+axis, in order; the domain axes behind them are its reduction axes. So an op needs no output map, and a box of
+its result is a box of its parallel axes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import Any, Protocol, TypeAlias, runtime_checkable
+
+import numpy as np
+import numpy.typing as npt
+
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import Dim, bind, known, symbols_in
+from tilewright.compiler_core.ir.dtypes import TensorType
+from tilewright.compiler_core.ir.index_map import Access
+from tilewright.compiler_core.ir.ops import OPS, AttributeValue, AxisKind, OpRow
+
+
+@dataclass(frozen=True)
+class Op:
+    """One structured op: `kind` is its row in the table, `domain` the extent of each axis.
+
+    A loop has a `body`, what one step of it computes (see loops.py).
+    """
+
+    kind: str
+    domain: tuple[Dim, ...]
+    axis_kinds: tuple[AxisKind, ...]
+    operands: tuple[Access, ...]
+    result: int
+    attributes: tuple[tuple[str, AttributeValue], ...] = ()
+    body: "Graph | None" = None
+
+    @property
+    def row(self) -> OpRow:
+        """The op's row in the structured-op table."""
+        return OPS[self.kind]
+
+    @cached_property
+    def rank(self) -> int:
+        """Number of result dims: every axis that is not a reduction."""
+        return sum(kind is not AxisKind.REDUCTION for kind in self.axis_kinds)
+
+    @property
+    def result_axes(self) -> range:
+        """The axes that index the result."""
+        return range(self.rank)
+
+    @property
+    def reduction_axes(self) -> range:
+        """The axes folded away."""
+        return range(self.rank, len(self.domain))
+
+    @cached_property
+    def extents(self) -> tuple[int, ...]:
+        """The domain as integers; ModelError while a symbol is unbound."""
+        return tuple(known(extent, f"an axis of {self.kind}") for extent in self.domain)
+
+    @property
+    def steps(self) -> int:
+        """How often a loop's body runs: the extent of its axis that is not parallel."""
+        extents = zip(self.extents, self.axis_kinds, strict=True)
+        return next(extent for extent, kind in extents if kind is not AxisKind.PARALLEL)
+
+    @cached_property
+    def symbols(self) -> frozenset[str]:
+        """Names of the extents that are unbound in the domain and the index maps."""
+        exprs = [expr.symbols for access in self.operands for expr in access.exprs if expr.is_symbolic]
+        return symbols_in(self.domain).union(*exprs)
+
+    def bound_to(self, values: Mapping[str, int]) -> "Op":
+        """The same op with symbolic extents and coefficients replaced."""
+        return replace(
+            self,
+            domain=tuple(bind(extent, values) for extent in self.domain),
+            operands=tuple(
+                replace(access, exprs=tuple(expr.bound_to(values) for expr in access.exprs))
+                for access in self.operands
+            ),
+            body=None if self.body is None else self.body.bound_to(values),
+        )
+
+    @cached_property
+    def points(self) -> int:
+        """Size of the iteration domain: MACs of a contraction."""
+        total = 1
+        for extent in self.extents:
+            total *= extent
+        return total
+
+
+Form: TypeAlias = tuple[tuple[TensorType, ...], tuple[Op, ...]]
+"""What takes an op's place: types of the values it adds, and ops in data order."""
+
+
+class Rewrite(Protocol):
+    """Another form of an op that means the same; each is in rewrites.py."""
+
+    def objection(self, graph: "Graph", op: Op, /) -> str:
+        """Why the op has no such form; empty where it has."""
+        ...
+
+    def form(self, graph: "Graph", op: Op, first: int, /) -> Form:
+        """The form, its new values from number `first` on."""
+        ...
+
+    def carried(self, op: Op, /) -> "Rewrite":
+        """The same for an op of other extents."""
+        ...
+
+
+Rewrites: TypeAlias = Mapping[int, Rewrite]
+"""By position of the op in the network as imported."""
+
+
+@runtime_checkable
+class SymbolicConstants(Protocol):
+    """Constants some of which depend on symbols: binding gives the constants of the bound network."""
+
+    def bound_to(self, values: Mapping[str, int], /) -> Mapping[int, npt.NDArray[Any]]:
+        """The same constants with symbols replaced."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Graph:
+    """A network. `ops` are in an order that respects data; inputs and constants have no producer.
+
+    `constraints` are pairs of symbolic extents that must be equal, because ops of the model demand it.
+
+    `constants` maps a value to its array (weights, folded constants). `names` keeps a model's own names for
+    messages and reports; nothing depends on them. `host_ops` says, per op that runs on the host, what the
+    model called it. `rewrites` are those that made this network of the imported one.
+    """
+
+    values: tuple[TensorType, ...]
+    ops: tuple[Op, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    constants: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
+    names: Mapping[int, str] = field(default_factory=dict)
+    constraints: tuple[tuple[Dim, Dim], ...] = ()
+    rewrites: Rewrites = field(default_factory=dict)
+
+    @cached_property
+    def producer(self) -> Mapping[int, int]:
+        """From a value to the position of the op that makes it."""
+        return {op.result: at for at, op in enumerate(self.ops)}
+
+    @cached_property
+    def readers(self) -> Mapping[int, tuple[int, ...]]:
+        """From a value to the positions of the ops that read it, ascending, each once."""
+        readers: dict[int, list[int]] = {}
+        for at, op in enumerate(self.ops):
+            for value in dict.fromkeys(access.value for access in op.operands):
+                readers.setdefault(value, []).append(at)
+        return {value: tuple(positions) for value, positions in readers.items()}
+
+    @cached_property
+    def symbols(self) -> frozenset[str]:
+        """Names of the extents that are still unbound."""
+        return symbols_in(dim for value in self.values for dim in value.shape)
+
+    def shape(self, value: int) -> tuple[int, ...]:
+        """The shape of a value as integers; ModelError while a symbol is unbound."""
+        return tuple(known(dim, self.name_of(value)) for dim in self.values[value].shape)
+
+    def elements(self, value: int) -> int:
+        """The number of elements of a value."""
+        return int(np.prod(self.shape(value), dtype=np.int64))
+
+    def name_of(self, value: int) -> str:
+        """The model's name of a value, or %n where it has none."""
+        return self.names.get(value, f"%{value}")
+
+    @cached_property
+    def macs(self) -> int:
+        """Multiply-accumulates of all contractions."""
+        return sum(op.points for op in self.ops if op.row.contraction)
+
+    def bound_to(self, values: Mapping[str, int]) -> "Graph":
+        """The same network with symbolic extents replaced; ModelError where the values contradict an op.
+
+        x: f32[batch, 3]   --bind batch=2-->   x: f32[2, 3]
+        """
+        if not self.symbols:
+            return self
+        types = tuple(
+            TensorType(tuple(bind(dim, values) for dim in value.shape), value.dtype) for value in self.values
+        )
+        self._check_binding(values, types)
+        return replace(
+            self,
+            values=types,
+            ops=tuple(op.bound_to(values) for op in self.ops),
+            constants=(
+                self.constants.bound_to(values)
+                if isinstance(self.constants, SymbolicConstants)
+                else self.constants
+            ),
+            constraints=tuple((bind(left, values), bind(right, values)) for left, right in self.constraints),
+        )
+
+    def _check_binding(self, values: Mapping[str, int], types: tuple[TensorType, ...]) -> None:
+        given = ", ".join(f"{name}={values[name]}" for name in sorted(values))
+        for left, right in self.constraints:
+            one, other = bind(left, values), bind(right, values)
+            if isinstance(one, int) and isinstance(other, int) and one != other:
+                raise ModelError(
+                    f"with {given} the model would need {left} ({one}) to equal {right} ({other});"
+                    " give dimensions that agree"
+                )
+        for value, type_ in enumerate(types):
+            for dim, extent in zip(self.values[value].shape, type_.shape, strict=True):
+                if isinstance(extent, int) and extent < 0:
+                    raise ModelError(
+                        f"with {given} {self.name_of(value)!r} would have extent {dim} = {extent}"
+                    )

@@ -1,0 +1,1 @@
+"""From Graph and Schedule to a Program."""

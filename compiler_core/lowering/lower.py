@@ -1,0 +1,186 @@
+"""Lower one kernel: Workload and Tiling to loops, buffers and steps. ConfigError where it cannot be.
+
+Every byte is accounted for: `KernelProgram.l1_bytes` counts all slots of all buffers of a core.
+"""
+
+from math import prod
+
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.lowering.outline import Outline, SlotKnob, outline
+from tilewright.compiler_core.lowering.program import Buffer, KernelProgram, Loop
+from tilewright.compiler_core.lowering.regions import NO_ANCHOR, Regions, Span
+from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.target_model.product import limited_axes
+from tilewright.compiler_core.target_model.target import CubeUnit, Target
+
+ALIGNMENT_BYTES = 32
+
+
+def lower_kernel(regions: Regions, tiling: Tiling, cores: int, target: Target) -> KernelProgram:
+    """The kernel of `regions.workload` under `tiling` on `cores` cores of `target`.
+
+    Raises ConfigError when a tile is out of range, a split breaks a rule, or the working set exceeds L1 or
+    the accumulator memory.
+    """
+    sizes = (*tiling.tile, *tiling.reduction_tile)
+    _check_sizes(regions, tiling, sizes)
+    cut = frozenset(d for d, loop in enumerate(regions.loops) if sizes[d] < loop.extent)
+    if not storable(regions, cut, sizes):
+        raise ConfigError(
+            f"a value stored besides the root's is not cut into disjoint tiles by {list(sizes)}"
+        )
+    if not fits_matrix_unit(regions, sizes, target):
+        raise ConfigError(f"the tile {list(sizes)} has more columns than the matrix unit takes at once")
+    plan = outline(regions, cut, target, tiling.tiles_in_flight)
+    buffers = _place(regions, plan, tiling, sizes, target)
+    l1_bytes = _arena(buffers, accumulator=False)
+    _check_room(sizes, l1_bytes, target.l1_bytes, "L1")
+    _check_room(sizes, _arena(buffers, accumulator=True), target.accumulator_bytes, "accumulator memory")
+    return KernelProgram(
+        workload=regions.workload,
+        loops=_nest(regions, tiling, sizes),
+        buffers=buffers,
+        steps=plan.steps,
+        domains=tuple(
+            tuple(regions.axis_span(at, axis, sizes) for axis in range(len(op.domain)))
+            for at, op in enumerate(regions.graph.ops)
+        ),
+        anchor=regions.anchor,
+        cores=cores,
+        l1_bytes=l1_bytes,
+    )
+
+
+def _check_sizes(regions: Regions, tiling: Tiling, sizes: tuple[int, ...]) -> None:
+    if len(sizes) != len(regions.loops) or sorted(tiling.loop_order) != list(range(len(tiling.tile))):
+        raise ConfigError(
+            f"a tiling of {len(sizes)} sizes does not fit a kernel of {len(regions.loops)} loops"
+        )
+    if tiling.tiles_in_flight not in (1, 2):
+        raise ConfigError(f"{tiling.tiles_in_flight} tiles are in flight on a core; there can be 1 or 2")
+    for loop, size in zip(regions.loops, sizes, strict=True):
+        if not 1 <= size <= max(1, loop.extent):
+            raise ConfigError(f"tile size {size} is outside 1..{loop.extent}")
+
+
+def storable(regions: Regions, cut: frozenset[int], sizes: tuple[int, ...]) -> bool:
+    """Whether every value stored besides the root's is cut into disjoint tiles, each stored once."""
+    return moves_enough(regions, cut) and all(
+        disjoint(regions, at, axis, sizes) for at, axis in inner_result_axes(regions)
+    )
+
+
+def fits_matrix_unit(regions: Regions, sizes: tuple[int, ...], target: Target) -> bool:
+    """Whether no tile of the anchor has more columns than a block of the matrix unit."""
+    if regions.anchor == NO_ANCHOR or not isinstance(target.matrix, CubeUnit):
+        return True
+    op = regions.graph.ops[regions.anchor]
+    axes = limited_axes(op, target)
+    return (
+        not axes
+        or prod([regions.widest(op.result, axis, sizes, None) for axis in axes]) <= target.matrix.largest_n
+    )
+
+
+def inner_result_axes(regions: Regions) -> list[tuple[int, int]]:
+    """Op and axis for every dim of the values stored besides the root's."""
+    stored = [regions.graph.producer[value] for value in regions.graph.outputs[1:]]
+    return [(at, axis) for at in stored for axis in regions.graph.ops[at].result_axes]
+
+
+def moves_enough(regions: Regions, cut: frozenset[int]) -> bool:
+    """Whether values stored besides the root's move with every tile loop of `cut`: none is stored twice."""
+    tile_cut = {d for d in cut if regions.loops[d].kind is not AxisKind.REDUCTION}
+    moved: dict[int, set[int]] = {}
+    for at, axis in inner_result_axes(regions):
+        moved.setdefault(at, set()).update(regions.axis_moves(at, axis))
+    return all(tile_cut <= loops for loops in moved.values())
+
+
+def disjoint(regions: Regions, at: int, axis: int, sizes: tuple[int, ...]) -> bool:
+    """Whether the tiles of one axis of op `at` lie end to end over all of it."""
+    return _partitions(regions.axis_span(at, axis, sizes), regions.graph.ops[at].extents[axis])
+
+
+def _partitions(span: Span, extent: int) -> bool:
+    """Whether the intervals, which move with at most one loop, lie end to end from 0 to `extent`."""
+    if sum(n > 1 for n in span[0].shape) > 1:
+        return False
+    low, high = span[0].reshape(-1), span[1].reshape(-1)
+    return bool(low[0] == 0 and high[-1] == extent and (low[1:] == high[:-1]).all())
+
+
+def _check_room(sizes: tuple[int, ...], needed: int, room: int, where: str) -> None:
+    if needed > room:
+        raise ConfigError(f"the tile {list(sizes)} needs {needed} bytes of {where}, a core has {room}")
+
+
+def _nest(regions: Regions, tiling: Tiling, sizes: tuple[int, ...]) -> tuple[Loop, ...]:
+    """Loops outermost first: those of one tile, parallel ones as ordered, scans, reductions."""
+    loops = regions.loops
+    uncut = [d for d in sorted(tiling.loop_order) if sizes[d] >= loops[d].extent]
+    ordered = [*uncut, *(d for d in tiling.loop_order if d not in uncut)]
+    parallel = [d for d in ordered if loops[d].kind is AxisKind.PARALLEL]
+    serial = [d for d, loop in enumerate(loops) if loop.kind is not AxisKind.PARALLEL]
+    return tuple(
+        Loop(d, loops[d].extent, sizes[d], max(1, -(-loops[d].extent // sizes[d])), d in parallel)
+        for d in (*parallel, *serial)
+    )
+
+
+def slots_of(knob: SlotKnob, tiling: Tiling, target: Target) -> int:
+    """Copies of a buffer under a Tiling, where the target leaves the choice."""
+    return {
+        SlotKnob.ONE: 1,
+        SlotKnob.LOAD: target.fixed_slots or tiling.load_slots,
+        SlotKnob.ACCUMULATOR: target.fixed_slots or tiling.accumulator_slots,
+        SlotKnob.STORE: tiling.store_slots,
+    }[knob]
+
+
+def _place(
+    regions: Regions, plan: Outline, tiling: Tiling, sizes: tuple[int, ...], target: Target
+) -> tuple[Buffer, ...]:
+    """Sizes and offsets: storages one behind the other, each as large as its largest tenant."""
+    region_of = [
+        tuple(
+            regions.buffer_span(b.value, dim, sizes, b.read_early) for dim in range(regions.rank_of(b.value))
+        )
+        for b in plan.buffers
+    ]
+    bytes_of = [
+        _aligned(regions.buffer_elements(b.value, sizes, b.read_early) * b.element_bytes)
+        for b in plan.buffers
+    ]
+    placed: dict[int, Buffer] = {}
+    next_byte = {False: 0, True: 0}
+    for storage, held in enumerate(plan.storages):
+        first = plan.buffers[held[0]]
+        slots = slots_of(first.slots, tiling, target) + first.outlived
+        slot_bytes = max(bytes_of[at] for at in held)
+        for at in held:
+            buffer = plan.buffers[at]
+            placed[at] = Buffer(
+                value=buffer.value,
+                region=region_of[at],
+                element_bytes=buffer.element_bytes,
+                slots=slots,
+                slot_bytes=slot_bytes,
+                storage=storage,
+                offset=next_byte[first.accumulator],
+                accumulator=first.accumulator,
+            )
+        next_byte[first.accumulator] += slots * slot_bytes
+    return tuple(placed[at] for at in range(len(plan.buffers)))
+
+
+def _aligned(size: int) -> int:
+    return -(-max(size, 1) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
+
+
+def _arena(buffers: tuple[Buffer, ...], *, accumulator: bool) -> int:
+    """Bytes taken in L1, or in the accumulator memory."""
+    return max(
+        (b.offset + b.slots * b.slot_bytes for b in buffers if b.accumulator is accumulator), default=0
+    )

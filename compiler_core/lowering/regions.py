@@ -1,0 +1,269 @@
+"""Backward region inference: what every op and value of a kernel must cover for one tile of the root.
+
+Intervals are int64 arrays with one dim a loop, of size 1 where the interval does not move with that loop, so
+they broadcast: `low[i, 0, j]` is the bound at tile i of loop 0 and tile j of loop 2. Each interval depends on
+the tile sizes of few loops only and is remembered by them, so a search that has seen the sizes before pays
+for dictionary lookups.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import IndexExpr, clamped_interval
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import Workload
+
+Bounds = npt.NDArray[np.int64]
+Span = tuple[Bounds, Bounds]
+"""[low, high) per tile."""
+NO_ANCHOR = -1
+
+
+@dataclass(frozen=True)
+class LoopAxis:
+    """What one loop of a kernel runs over: an axis of the root's result, or of the anchor's reduction."""
+
+    op: int
+    axis: int
+    extent: int
+    kind: AxisKind
+
+
+def _tile_span(extent: int, tile: int, loop: int, loops: int) -> Span:
+    low = np.arange(0, extent, tile, dtype=np.int64) if extent else np.zeros(1, dtype=np.int64)
+    shape = [1] * loops
+    shape[loop] = len(low)
+    low = low.reshape(shape)
+    return low, np.minimum(low + tile, extent)
+
+
+def _whole_span(extent: int, loops: int) -> Span:
+    zero = np.zeros((1,) * loops, dtype=np.int64)
+    return zero, zero + extent
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """The dependence structure of one Workload, and its regions for any tile sizes.
+
+    `anchor` is the op whose reduction may be split in time, or NO_ANCHOR. Tile sizes are one per entry of
+    `loops`. `early` ops run at every step of the anchor's reduction, the others once after its last.
+    `remembered` holds what was derived before; it changes the cost of an answer, never the answer.
+    """
+
+    workload: Workload
+    remembered: dict[tuple[object, ...], object] = field(default_factory=dict)
+    _spans: dict[tuple[object, ...], Span] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> Graph:
+        """The kernel's ops over canonical values."""
+        return self.workload.graph
+
+    @property
+    def root(self) -> int:
+        """Position of the root op: the last one."""
+        return len(self.graph.ops) - 1
+
+    @cached_property
+    def anchor(self) -> int:
+        """The last contraction, else the last reduction, whose reduction can be split; or NO_ANCHOR."""
+        ops = self.graph.ops
+        reducing = [at for at in range(len(ops)) if ops[at].reduction_axes]
+        for at in sorted(reducing, key=lambda at: (not ops[at].row.contraction, -at)):
+            if self._splittable(at):
+                return at
+        return NO_ANCHOR
+
+    def _splittable(self, at: int) -> bool:
+        """Whether nothing outside the ops above `at` needs one of their values, but `at`'s own result."""
+        cone = self._above(at)
+        inner = cone - {at}
+        return all(
+            self.graph.ops[op].result not in self.graph.outputs
+            and set(self.graph.readers.get(self.graph.ops[op].result, ())) <= cone
+            for op in inner
+        )
+
+    def _above(self, at: int) -> frozenset[int]:
+        """`at` and every op it depends on."""
+        found: set[int] = set()
+        pending = [at]
+        while pending:
+            op = pending.pop()
+            if op not in found:
+                found.add(op)
+                pending.extend(
+                    self.graph.producer[access.value]
+                    for access in self.graph.ops[op].operands
+                    if access.value in self.graph.producer
+                )
+        return frozenset(found)
+
+    @cached_property
+    def early(self) -> frozenset[int]:
+        """Ops that run at every reduction step: the anchor and all above it; without an anchor, every op."""
+        if self.anchor == NO_ANCHOR:
+            return frozenset(range(len(self.graph.ops)))
+        return self._above(self.anchor)
+
+    @cached_property
+    def loops(self) -> tuple[LoopAxis, ...]:
+        """The root's result axes, then the anchor's reduction axes."""
+        root = self.graph.ops[self.root]
+        loops = [LoopAxis(self.root, a, root.extents[a], root.axis_kinds[a]) for a in root.result_axes]
+        if self.anchor != NO_ANCHOR:
+            op = self.graph.ops[self.anchor]
+            loops += [LoopAxis(self.anchor, a, op.extents[a], AxisKind.REDUCTION) for a in op.reduction_axes]
+        return tuple(loops)
+
+    @cached_property
+    def _loop_at(self) -> dict[tuple[int, int], int]:
+        return {(loop.op, loop.axis): at for at, loop in enumerate(self.loops)}
+
+    @cached_property
+    def moves(self) -> tuple[tuple[frozenset[int], ...], ...]:
+        """Per op and axis: the loops its interval moves with."""
+        moves: list[tuple[frozenset[int], ...]] = [()] * len(self.graph.ops)
+        for at in reversed(range(len(self.graph.ops))):
+            op = self.graph.ops[at]
+            own: list[frozenset[int]] = []
+            for axis in range(len(op.domain)):
+                if (at, axis) in self._loop_at:
+                    own.append(frozenset({self._loop_at[at, axis]}))
+                elif axis in op.reduction_axes:
+                    own.append(frozenset())
+                else:
+                    own.append(self._dim_moves(op.result, axis, moves))
+            moves[at] = tuple(own)
+        return tuple(moves)
+
+    @cached_property
+    def _sorted_moves(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
+        return tuple(tuple(tuple(sorted(axis)) for axis in op) for op in self.moves)
+
+    def _dim_moves(
+        self, value: int, dim: int, moves: Sequence[tuple[frozenset[int], ...]], early: bool | None = None
+    ) -> frozenset[int]:
+        """The loops one dim of a value moves with, as read by early, late or (None) all ops."""
+        return frozenset[int]().union(
+            *(moves[reader][axis] for reader, expr in self._reads(value, dim, early) for axis in expr.axes)
+        )
+
+    def value_moves(self, value: int, early: bool) -> frozenset[int]:
+        """The loops with which the region of an outer operand moves, as read by early or late ops."""
+        return frozenset[int]().union(
+            *(self.buffer_moves(value, dim, early) for dim in range(self.rank_of(value)))
+        )
+
+    def _reads(self, value: int, dim: int, early: bool | None = None) -> list[tuple[int, IndexExpr]]:
+        return [
+            (reader, access.exprs[dim])
+            for reader in self.graph.readers.get(value, ())
+            if early is None or (reader in self.early) == early
+            for access in self.graph.ops[reader].operands
+            if access.value == value
+        ]
+
+    def axis_moves(self, at: int, axis: int) -> tuple[int, ...]:
+        """The loops with which the interval of one axis of op `at` moves, ascending."""
+        return self._sorted_moves[at][axis]
+
+    def axis_span(self, at: int, axis: int, sizes: tuple[int, ...]) -> Span:
+        """The interval of one domain axis of op `at`, per tile."""
+        key = ("axis", at, axis, *(sizes[loop] for loop in self._sorted_moves[at][axis]))
+        span = self._spans.get(key)
+        if span is None:
+            span = self._spans[key] = self._axis_span(self.graph.ops[at], at, axis, sizes)
+        return span
+
+    def _axis_span(self, op: Op, at: int, axis: int, sizes: tuple[int, ...]) -> Span:
+        loop = self._loop_at.get((at, axis))
+        if loop is not None:
+            return _tile_span(self.loops[loop].extent, sizes[loop], loop, len(self.loops))
+        if axis in op.reduction_axes:
+            return _whole_span(op.extents[axis], len(self.loops))
+        low, high = self._hull(op.result, axis, sizes, None)
+        if op.axis_kinds[axis] is AxisKind.SCAN:
+            # A scan that is not the root has no carry between tiles: every tile starts it anew.
+            low = np.zeros_like(low)
+        return low, high
+
+    def value_span(self, value: int, dim: int, sizes: tuple[int, ...], early: bool) -> Span:
+        """The interval of one dim of an outer operand that early (or late) ops read, per tile."""
+        key = ("value", value, dim, early, *(sizes[loop] for loop in self.buffer_moves(value, dim, early)))
+        span = self._spans.get(key)
+        if span is None:
+            span = self._spans[key] = self._hull(value, dim, sizes, early)
+        return span
+
+    def is_read(self, value: int, early: bool) -> bool:
+        """Whether early (or late) ops read a value."""
+        return any((reader in self.early) == early for reader in self.graph.readers.get(value, ()))
+
+    def rank_of(self, value: int) -> int:
+        """Number of dims of a value."""
+        return len(self.graph.values[value].shape)
+
+    def buffer_span(self, value: int, dim: int, sizes: tuple[int, ...], read_early: bool | None) -> Span:
+        """The interval an L1 buffer holds: computed (None), or loaded for early or for late ops."""
+        if read_early is None:
+            return self.axis_span(self.graph.producer[value], dim, sizes)
+        return self.value_span(value, dim, sizes, read_early)
+
+    def buffer_elements(self, value: int, sizes: tuple[int, ...], read_early: bool | None) -> int:
+        """The most elements an L1 buffer holds in any tile, as the product of its widest intervals."""
+        elements = 1
+        for dim in range(self.rank_of(value)):
+            elements *= self.widest(value, dim, sizes, read_early)
+        return elements
+
+    def widest(self, value: int, dim: int, sizes: tuple[int, ...], read_early: bool | None) -> int:
+        """The widest interval of one dim of an L1 buffer over all tiles."""
+        moves = self.buffer_moves(value, dim, read_early)
+        key = ("widest", value, dim, read_early, *(sizes[loop] for loop in moves))
+        found = self.remembered.get(key)
+        if not isinstance(found, int):
+            low, high = self.buffer_span(value, dim, sizes, read_early)
+            found = int((high - low).max())
+            self.remembered[key] = found
+        return found
+
+    def buffer_moves(self, value: int, dim: int, read_early: bool | None) -> tuple[int, ...]:
+        """The loops with which one dim of an L1 buffer moves, ascending."""
+        key = ("moves", value, dim, read_early)
+        found = self.remembered.get(key)
+        if not isinstance(found, tuple):
+            if read_early is None:
+                found = tuple(sorted(self.moves[self.graph.producer[value]][dim]))
+            else:
+                found = tuple(sorted(self._dim_moves(value, dim, self.moves, read_early)))
+            self.remembered[key] = found
+        return found
+
+    def _hull(self, value: int, dim: int, sizes: tuple[int, ...], early: bool | None) -> Span:
+        extent = self.graph.shape(value)[dim]
+        hull: Span | None = None
+        for reader, expr in self._reads(value, dim, early):
+            box = {axis: self.axis_span(reader, axis, sizes) for axis in expr.axes}
+            low, high = clamped_interval(expr, box, extent)
+            low, high = (
+                np.asarray(bound, dtype=np.int64).reshape(np.shape(bound) or (1,) * len(self.loops))
+                for bound in (low, high)
+            )
+            hull = (low, high) if hull is None else _union(hull, (low, high))
+        assert hull is not None, "every value of a kernel but the root's has a reader"
+        return hull
+
+
+def _union(one: Span, other: Span) -> Span:
+    """The smallest interval over both; an empty one does not widen it."""
+    one_empty, other_empty = one[1] <= one[0], other[1] <= other[0]
+    low = np.where(one_empty, other[0], np.where(other_empty, one[0], np.minimum(one[0], other[0])))
+    high = np.where(one_empty, other[1], np.where(other_empty, one[1], np.maximum(one[1], other[1])))
+    return low, high

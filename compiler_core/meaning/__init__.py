@@ -1,0 +1,1 @@
+"""What ops and Graphs compute, in numpy."""

@@ -1,0 +1,281 @@
+"""The numpy meaning of one structured op over a box of its domain.
+
+The interpreter asks for the whole domain, the emulator for the box of one tile; both read operands through
+the op's index maps and nothing else.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.lib.stride_tricks import as_strided
+
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import bind, known, sizes_in
+from tilewright.compiler_core.ir.dtypes import TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op, SymbolicConstants
+from tilewright.compiler_core.ir.index_map import Access, Interval, unclamped_interval
+from tilewright.compiler_core.ir.ops import Array, AxisKind, Unit
+from tilewright.compiler_core.meaning.loops import told_sizes
+
+Box = Sequence[Interval]
+
+
+@dataclass(frozen=True)
+class Held:
+    """The part of an operand at hand: its elements, the index of the first one, the operand's full shape."""
+
+    elements: Array
+    start: tuple[int, ...]
+    shape: tuple[int, ...]
+
+
+def read_over(access: Access, held: Held, box: Box, others: Sequence[Array]) -> Array:
+    """The operand's element at every point of `box`, as an array that broadcasts over the box.
+
+    Shape: one dim a domain axis, of the box's extent where the access moves with that axis, else 1.
+    Points outside the operand read `access.pad`.
+    """
+    if all(expr.is_affine for expr in access.exprs):
+        return _read_strided(access, held, box)
+    return _read_indexed(access, held, box, others)
+
+
+def _read_strided(access: Access, held: Held, box: Box) -> Array:
+    """Affine accesses are a strided view of the held elements, padded where the box reaches outside."""
+    wanted = [unclamped_interval(e, list(box), n) for e, n in zip(access.exprs, held.shape, strict=True)]
+    below = [max(0, start - low) for (low, _), start in zip(wanted, held.start, strict=True)]
+    ends = [start + n for start, n in zip(held.start, held.elements.shape, strict=True)]
+    above = [max(0, high - end) for (_, high), end in zip(wanted, ends, strict=True)]
+    elements = held.elements
+    if any(below) or any(above):
+        fill = 0 if access.pad is None else access.pad
+        elements = _padded(elements, below, above, fill)
+    used = access.axes
+    shape = [box[axis][1] - box[axis][0] if axis in used else 1 for axis in range(len(box))]
+    if not elements.size or 0 in shape:
+        return np.zeros(shape, dtype=elements.dtype)
+    strides = [0] * len(box)
+    corner: list[slice] = []
+    for expr, start, extra, stride in zip(access.exprs, held.start, below, elements.strides, strict=True):
+        at = known(expr.offset, "an index offset") - (start - extra)
+        for axis, coefficient in expr.terms:
+            step = known(coefficient, "an index coefficient")
+            at += step * box[axis][0]
+            strides[axis] += step * stride
+        corner.append(slice(at, None))
+    return as_strided(elements[tuple(corner)], shape=shape, strides=strides, writeable=False)
+
+
+def _padded(elements: Array, below: list[int], above: list[int], fill: float) -> Array:
+    shape = [b + n + a for b, n, a in zip(below, elements.shape, above, strict=True)]
+    padded = np.full(shape, _in_dtype(fill, elements.dtype), dtype=elements.dtype)
+    padded[tuple(slice(b, b + n) for b, n in zip(below, elements.shape, strict=True))] = elements
+    return padded
+
+
+def _in_dtype(fill: float, dtype: np.dtype[Any]) -> Any:
+    if np.isinf(fill) and np.issubdtype(dtype, np.integer):
+        limits = np.iinfo(dtype)
+        return limits.max if fill > 0 else limits.min
+    return dtype.type(fill)
+
+
+def _read_indexed(access: Access, held: Held, box: Box, others: Sequence[Array]) -> Array:
+    """Divisions, moduli and data-dependent indices: index arrays, masked where they fall outside."""
+    rank = len(box)
+    inside: Array = np.ones((1,) * rank, dtype=np.bool_)
+    indices: list[Array] = []
+    for expr, start, extent, size in zip(
+        access.exprs, held.start, held.shape, held.elements.shape, strict=True
+    ):
+        if expr.source >= 0:
+            index = others[expr.source].astype(np.int64)
+            index = np.where(index < 0, index + extent, index)
+        else:
+            index = np.full((1,) * rank, known(expr.offset, "offset"), dtype=np.int64)
+            for axis, coefficient in expr.terms:
+                along = np.arange(box[axis][0], box[axis][1], dtype=np.int64)
+                shape = [1] * rank
+                shape[axis] = -1
+                index = index + known(coefficient, "coefficient") * along.reshape(shape)
+            index = index // known(expr.divisor, "divisor")
+            modulus = known(expr.modulus, "modulus")
+            if modulus:
+                index = index % modulus
+        inside = inside & (index >= max(0, start)) & (index < min(extent, start + size))
+        indices.append(np.clip(index - start, 0, max(size - 1, 0)))
+    if not held.elements.size:
+        shape_out = np.broadcast_shapes(*(i.shape for i in indices))
+        return np.full(shape_out, _in_dtype(access.pad or 0, held.elements.dtype), dtype=held.elements.dtype)
+    got = held.elements[tuple(indices)] if indices else held.elements.reshape((1,) * rank)
+    if access.pad is None or bool(inside.all()):
+        return got
+    return np.where(inside, got, _in_dtype(access.pad, held.elements.dtype))
+
+
+def evaluate(
+    op: Op, box: Box, operands: Sequence[Held], result: TensorType, *, partial: bool = False
+) -> Array:
+    """The op's result over `box`, shaped like the box's result axes.
+
+    Sums are kept in the accumulator type. With `partial` they are returned in it, as one addend of a
+    reduction that is split; otherwise they are rounded to the result's dtype, once, here.
+    """
+    rank = op.rank
+    shape = tuple(high - low for low, high in box[:rank])
+    row = op.row
+    attributes = dict(op.attributes)
+    accumulator = result.dtype.accumulator.numpy
+    args: list[Array] = []
+    if row.unit is Unit.HOST:
+        made = _on_host(op, [held.elements for held in operands], result)
+        if made.shape != op.extents[:rank]:
+            raise ModelError(
+                f"the inputs make a result of shape {list(made.shape)}, bound to {list(op.extents[:rank])};"
+                " give --dim the extents that they make"
+            )
+        return made[tuple(slice(low, high) for low, high in box[:rank])]
+    if row.contraction:
+        total = _contract_by_blocks(op, box, operands, accumulator)
+        return total if partial else total.astype(result.dtype.numpy)
+    for access, held in reversed(list(zip(op.operands, operands, strict=True))):
+        # Later operands first: a data-dependent index is an operand behind the one it indexes.
+        args.insert(0, read_over(access, held, box, [*[_NOTHING] * (len(operands) - len(args)), *args]))
+    with np.errstate(all="ignore"):
+        # Infinities and NaNs are values like others: what a network makes of them is its own business.
+        point = row.body(args, attributes)
+    point = np.broadcast_to(point, tuple(high - low for low, high in box))
+    if row.reducer is None:
+        return np.ascontiguousarray(point).reshape(shape).astype(result.dtype.numpy, copy=False)
+    folded = point.astype(accumulator)
+    if op.reduction_axes:
+        folded = row.reducer.ufunc.reduce(
+            folded,
+            axis=tuple(op.reduction_axes),
+            initial=row.reducer.start_for(accumulator),
+        )
+    for axis in range(rank):
+        if op.axis_kinds[axis] is AxisKind.SCAN:
+            folded = row.reducer.ufunc.accumulate(folded, axis=axis)
+    folded = np.asarray(folded).reshape(shape)
+    return folded if partial else folded.astype(result.dtype.numpy)
+
+
+_NOTHING = np.zeros(())
+
+
+def _on_host(op: Op, operands: Sequence[Array], result: TensorType) -> Array:
+    """The whole result of an op of the host, whatever its shape turns out to be."""
+    made = op.row.body(operands, dict(op.attributes)) if op.body is None else _looped(op, op.body, operands)
+    return np.asarray(made, dtype=result.dtype.numpy)
+
+
+def _looped(op: Op, body: Graph, operands: Sequence[Array]) -> Array:
+    """The output of a loop: its body step by step, until its steps or its condition end (loops.py)."""
+    attributes = dict(op.attributes)
+    carried, scanned, output = (int(attributes[name]) for name in ("carried", "scanned", "output"))
+    conditional = int(attributes["conditional"])
+    state = list(operands[:carried])
+    sequences, invariant = operands[carried : carried + scanned], operands[carried + scanned :]
+    most = int(attributes["most_steps"]) if conditional else op.steps
+    collected: list[Array] = []
+    for step in range(most):
+        if conditional and not state[0].item():
+            break
+        results = _step(body, [*state, *(s[step] for s in sequences), *invariant])
+        state = results[:carried]
+        if output >= carried:
+            collected.append(results[output])
+    if output < carried:
+        return state[output]
+    if len({element.shape for element in collected}) > 1:
+        raise ModelError("what a loop collects changes its shape from step to step")
+    if not collected:
+        return np.zeros((0, *op.extents[1:]), body.values[body.outputs[output]].dtype.numpy)
+    return np.stack(collected)
+
+
+def _step(body: Graph, inputs: Sequence[Array]) -> list[Array]:
+    """The outputs of one step. Extents that only the step can tell are those of the arrays that are there."""
+    made = dict(zip(body.inputs, inputs, strict=True))
+    sizes = told_sizes(body, [array.shape for array in inputs])
+
+    def known(value: int) -> Array:
+        if value not in made:  # a constant that depends on extents of the step
+            constants = body.constants
+            made[value] = (
+                constants.bound_to(sizes) if isinstance(constants, SymbolicConstants) else constants
+            )[value]
+        return made[value]
+
+    for op in body.ops:
+        operands = [known(access.value) for access in op.operands]
+        if op.row.unit is Unit.HOST:
+            array = _on_host(op.bound_to(sizes), operands, body.values[op.result])
+            sizes |= sizes_in(body.values[op.result].shape, array.shape)
+        else:
+            bound = op.bound_to(sizes) if body.symbols else op
+            held = [Held(array, (0,) * array.ndim, array.shape) for array in operands]
+            array = evaluate(bound, [(0, extent) for extent in bound.extents], held, body.values[op.result])
+        made[op.result] = array
+    for left, right in body.constraints:
+        if bind(left, sizes) != bind(right, sizes):
+            raise ModelError(f"a step of a loop needs {left} to equal {right}, and has {sizes}")
+    return [known(value) for value in body.outputs]
+
+
+MOST_UNFOLDED = 1 << 26
+"""Most elements that an operand of a product may unfold to at once (windows repeat their elements)."""
+
+
+def _contract_by_blocks(op: Op, box: Box, operands: Sequence[Held], accumulator: np.dtype[Any]) -> Array:
+    """The product over `box`, halved along its longest result axis until operands unfold to few elements."""
+    size = [high - low for low, high in box]
+    unfolded = max(math.prod(size[axis] for axis in access.axes) for access in op.operands)
+    longest = max(op.result_axes, key=lambda axis: size[axis], default=0)
+    if unfolded <= MOST_UNFOLDED or not op.rank or size[longest] < 2:
+        left, right = (read_over(a, h, box, ()) for a, h in zip(op.operands, operands, strict=True))
+        return _contract(op, box, left, right, accumulator)
+    low, high = box[longest]
+    halves = [
+        [(start, end) if axis == longest else span for axis, span in enumerate(box)]
+        for start, end in ((low, (low + high) // 2), ((low + high) // 2, high))
+    ]
+    return np.concatenate(
+        [_contract_by_blocks(op, half, operands, accumulator) for half in halves], axis=longest
+    )
+
+
+def _contract(op: Op, box: Box, left: Array, right: Array, accumulator: np.dtype[Any]) -> Array:
+    """Sum of products as one batched matrix product; axes sort themselves by who moves with them."""
+    left_axes, right_axes = op.operands[0].axes, op.operands[1].axes
+    both = left_axes & right_axes
+    batch = [a for a in op.result_axes if a in both or (a not in left_axes and a not in right_axes)]
+    rows = [a for a in op.result_axes if a in left_axes and a not in both]
+    columns = [a for a in op.result_axes if a in right_axes and a not in both]
+    inner = list(op.reduction_axes)
+    size = [high - low for low, high in box]
+    work = _work_dtype(accumulator)
+
+    def count(axes: list[int]) -> int:
+        return int(np.prod([size[a] for a in axes], dtype=np.int64))
+
+    def matrix(operand: Array, first: list[int], second: list[int]) -> Array:
+        axes = batch + first + second
+        full = np.broadcast_to(operand, [size[a] if a in axes else 1 for a in range(len(size))]).transpose(
+            [*axes, *[a for a in range(len(size)) if a not in axes]]
+        )
+        return full.reshape(count(batch), count(first), count(second)).astype(work, copy=False)
+
+    product = np.matmul(matrix(left, rows, inner), matrix(right, inner, columns))
+    order = batch + rows + columns
+    unflattened: Array = product.reshape([size[a] for a in order])
+    return unflattened.transpose(np.argsort(order)).astype(accumulator)
+
+
+def _work_dtype(accumulator: np.dtype[Any]) -> np.dtype[Any]:
+    """Integers multiply in f64: exact below 2**53, and BLAS takes it."""
+    return np.dtype(np.float64) if np.issubdtype(accumulator, np.integer) else accumulator

@@ -1,0 +1,1 @@
+"""The state of an import: values, shapes, frames, loops."""

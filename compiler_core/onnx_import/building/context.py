@@ -1,0 +1,159 @@
+"""What a builder of one op may use besides its inputs, and the shape of such a builder."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import LOCAL, Dim, SymDim, symbol
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.index_map import IndexExpr
+from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor, integers
+from tilewright.compiler_core.onnx_import.building.external import ExternalData
+from tilewright.compiler_core.onnx_import.building.node import Node
+
+Inputs: TypeAlias = Sequence[Tensor | None]
+
+
+@dataclass(frozen=True)
+class HostOp:
+    """An op of the model that runs on the host: its node, its operator, the values it makes, its MACs."""
+
+    node: str
+    op_type: str
+    results: tuple[int, ...]
+    macs: Dim = 0
+
+
+@dataclass
+class Context:
+    """The Graph under construction and the facts around the node at hand.
+
+    `reads` says how many readers a value of the current graph has, graph outputs included. `loops` is what of
+    loops runs on the host unless they are written out. `open_loops` is how many bodies the node
+    lies in, `local` the symbols that only a step of a loop tells.
+    """
+
+    builder: Builder
+    external: ExternalData
+    reads: Callable[[str], int] = lambda name: 2
+    host_ops: list[HostOp] = field(default_factory=list)
+    loops: list[HostOp] = field(default_factory=list)
+    open_loops: int = 0
+    local: list[str] = field(default_factory=list)
+    taken: set[str] = field(default_factory=set)
+
+    def fresh(self, node: Node, at: str) -> SymDim:
+        """A new named symbol for an extent that only running the node can tell; a local one in a loop."""
+        if self.open_loops:
+            return self.fresh_local()
+        base = f"{node.name}_{at}"
+        name, count = base, 1
+        while name in self.taken:
+            count += 1
+            name = f"{base}_{count}"
+        self.taken.add(name)
+        return symbol(name)
+
+    def fresh_local(self) -> SymDim:
+        """A new symbol for an extent that each step of a loop tells anew; its name is no node's."""
+        self.local.append(f"{LOCAL}{len(self.local)}")
+        return symbol(self.local[-1])
+
+    def host(
+        self,
+        node: Node,
+        function: str,
+        inputs: Inputs,
+        results: Sequence[tuple[Sequence[Dim], DType]],
+        macs: Dim = 0,
+        **attributes: Any,
+    ) -> list[Tensor]:
+        """One host op an output: `function` of compiler_core.host_ops over whole operands.
+
+        `macs` are the multiply-accumulates of the whole operator, for the report.
+        """
+        given = [tensor for tensor in inputs if tensor is not None]
+        present = "".join("1" if tensor is not None else "0" for tensor in inputs)
+        whole = IndexExpr(source=0)
+        made = [
+            self.builder.op(
+                "host",
+                shape,
+                [(tensor, [whole] * tensor.rank) for tensor in given],
+                dtype,
+                function=function,
+                output=output,
+                present=present,
+                **attributes,
+            )
+            for output, (shape, dtype) in enumerate(results)
+        ]
+        self.host_ops.append(HostOp(node.name, node.op_type, tuple(tensor.value for tensor in made), macs))
+        return made
+
+
+Result: TypeAlias = Tensor | Sequence[Tensor]
+Build: TypeAlias = Callable[[Context, Node, Inputs], Result]
+
+
+def required(inputs: Inputs, at: int) -> Tensor:
+    """Input `at`; ModelError where the model leaves it out."""
+    tensor = optional(inputs, at)
+    if tensor is None:
+        raise ModelError(f"input {at} is missing")
+    return tensor
+
+
+def optional(inputs: Inputs, at: int) -> Tensor | None:
+    """Input `at`, or None where the model leaves it out."""
+    return inputs[at] if at < len(inputs) else None
+
+
+def known_integers(context: Context, node: Node, inputs: Inputs, at: int, name: str) -> list[int] | None:
+    """The integers that older opsets give as attribute `name` and newer ones as constant input `at`.
+
+    None where neither is there; ModelError where the input is not a constant.
+    """
+    tensor = optional(inputs, at)
+    if tensor is None:
+        return node.integers(name) if node.has(name) else None
+    content = context.builder.content(tensor)
+    if content is None:
+        raise ModelError(
+            f"input {at} ({name}) is computed from data; only constants and shapes are supported"
+        )
+    return integers(content, name)
+
+
+def known_dims(context: Context, tensor: Tensor, what: str) -> list[Dim]:
+    """The elements of a constant integer tensor as extents, symbolic ones included."""
+    content = context.builder.content(tensor)
+    if content is None:
+        raise ModelError(f"{what} is computed from data; only constants and shapes are supported")
+    return [dim if isinstance(dim, SymDim) else int(dim) for dim in content.ravel().tolist()]
+
+
+def known_number(context: Context, tensor: Tensor, what: str) -> float:
+    """The one element of a constant tensor."""
+    content = context.builder.content(tensor)
+    if content is None or content.size != 1 or content.dtype == np.object_:
+        raise ModelError(f"{what} must be a constant of one element")
+    return float(content.ravel()[0])
+
+
+def checked_axis(axis: int, rank: int) -> int:
+    """`axis` counted from the front; ModelError outside [-rank, rank)."""
+    if not -rank <= axis < rank:
+        raise ModelError(f"axis {axis} lies outside a rank of {rank}")
+    return axis % rank
+
+
+def checked_axes(axes: Sequence[int], rank: int) -> list[int]:
+    """Axes counted from the front, each once."""
+    checked = [checked_axis(axis, rank) for axis in axes]
+    if len(set(checked)) != len(checked):
+        raise ModelError(f"axes {list(axes)} name a dim twice")
+    return checked

@@ -1,0 +1,110 @@
+"""The walk over a model's nodes: graph, inlined functions and resolved subgraphs, one frame each.
+
+A frame is a list of nodes with the scope that names live in. Calling a function or entering a branch pushes a
+frame; when its nodes are done it is popped and `finish` carries its results to the caller. Nothing recurses,
+so depth costs no Python stack.
+"""
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import onnx
+from onnx import AttributeProto
+
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.onnx_import.building.builder import Tensor
+from tilewright.compiler_core.onnx_import.building.node import printable
+
+
+@dataclass
+class Frame:
+    """One list of nodes being imported.
+
+    `outer` is the frame whose names are visible too (subgraphs; functions see none). `calls` holds the
+    functions this frame is inside of, so that recursion is found, `label` the node that entered it.
+    """
+
+    nodes: Iterator[onnx.NodeProto]
+    versions: Mapping[str, int]
+    outer: "Frame | None" = None
+    scope: dict[str, Tensor] = field(default_factory=dict)
+    call_attributes: Mapping[str, AttributeProto] | None = None
+    calls: frozenset[tuple[str, str]] = frozenset()
+    reads: Mapping[str, int] = field(default_factory=dict)
+    named: bool = False
+    depth: int = 0
+    finish: Callable[[], None] = lambda: None
+    label: str = ""
+
+    def lookup(self, name: str) -> Tensor:
+        """The tensor a name stands for, here or in an enclosing graph."""
+        frame: Frame | None = self
+        while frame is not None:
+            if name in frame.scope:
+                return frame.scope[name]
+            frame = frame.outer
+        raise ModelError(f"reads {printable(name)}, which nothing in the model produces")
+
+    def define(self, name: str, tensor: Tensor) -> None:
+        """Bind a name once; ModelError on a second definition."""
+        if name in self.scope:
+            raise ModelError(f"value {printable(name)} is produced twice")
+        self.scope[name] = tensor
+
+
+def reads_of(nodes: Iterable[onnx.NodeProto], results: Iterable[str]) -> dict[str, int]:
+    """How often each name is read, graph outputs and subgraphs included."""
+    reads: dict[str, int] = {}
+    for name in results:
+        reads[name] = reads.get(name, 0) + 1
+    for node in nodes:
+        for name in (*node.input, *captured(node)):
+            reads[name] = reads.get(name, 0) + 1
+    return reads
+
+
+def captured(node: onnx.NodeProto) -> list[str]:
+    """Every name that the subgraphs of a node read (their own values among them)."""
+    names: list[str] = []
+    waiting = [a.g for a in node.attribute if a.HasField("g")]
+    while waiting:
+        graph = waiting.pop()
+        names.extend(output.name for output in graph.output)
+        for inner in graph.node:
+            names.extend(inner.input)
+            waiting.extend(a.g for a in inner.attribute if a.HasField("g"))
+    return names
+
+
+def ordered(nodes: Sequence[onnx.NodeProto]) -> Sequence[onnx.NodeProto]:
+    """The nodes so that values come before their readers; ModelError naming a node on a cycle.
+
+    Files are nearly always in order already, and then come back as they are.
+    """
+    producer = {name: at for at, node in enumerate(nodes) for name in node.output if name}
+    needs = [
+        {producer[name] for name in (*node.input, *captured(node)) if name in producer} for node in nodes
+    ]
+    if all(before < at for at, sources in enumerate(needs) for before in sources):
+        return nodes
+    missing = [len(sources) for sources in needs]
+    readers: list[list[int]] = [[] for _ in nodes]
+    for at, sources in enumerate(needs):
+        for source in sources:
+            readers[source].append(at)
+    ready = deque(at for at, count in enumerate(missing) if not count)
+    order: list[onnx.NodeProto] = []
+    while ready:
+        at = ready.popleft()
+        order.append(nodes[at])
+        for reader in readers[at]:
+            missing[reader] -= 1
+            if not missing[reader]:
+                ready.append(reader)
+    if len(order) < len(nodes):
+        stuck = next(at for at, count in enumerate(missing) if count)
+        raise ModelError(
+            f"node {printable(nodes[stuck].name or nodes[stuck].output[0])} lies on or behind a cycle"
+        )
+    return order

@@ -1,0 +1,1 @@
+"""One builder an ONNX operator, grouped by kind."""

@@ -1,0 +1,125 @@
+"""Operators that run on the host: types and shapes of results; meanings are in compiler_core.host_ops."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import Dim
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.onnx_import.building.builder import Tensor
+from tilewright.compiler_core.onnx_import.building.context import (
+    Build,
+    Context,
+    Inputs,
+    checked_axis,
+    known_number,
+    optional,
+    required,
+)
+from tilewright.compiler_core.onnx_import.building.node import Node
+
+
+def _top_k(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    x = required(inputs, 0)
+    axis = checked_axis(node.integer("axis", -1), x.rank)
+    given = optional(inputs, 1)
+    attributes: dict[str, Any] = {"axis": axis, "largest": node.integer("largest", 1)}
+    if given is not None and context.builder.content(given) is None:
+        raise ModelError("k is computed from data; only constants are supported")
+    k = node.integer("k") if given is None else int(known_number(context, given, "k"))
+    extent = x.shape[axis]
+    if k < 0 or (isinstance(extent, int) and k > extent):
+        raise ModelError(f"k = {k} lies outside an extent of {extent}")
+    shape = tuple(k if dim == axis else size for dim, size in enumerate(x.shape))
+    return context.host(node, "top_k", [x], [(shape, x.dtype), (shape, DType.I64)], k=k, **attributes)
+
+
+def _scatter_nd(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    x = required(inputs, 0)
+    operands = [x, required(inputs, 1), required(inputs, 2)]
+    return context.host(
+        node, "scatter_nd", operands, [(x.shape, x.dtype)], reduction=node.text("reduction", "none")
+    )
+
+
+def _scatter_elements(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    x = required(inputs, 0)
+    operands = [x, required(inputs, 1), required(inputs, 2)]
+    axis = checked_axis(node.integer("axis", 0), x.rank)
+    return context.host(
+        node,
+        "scatter_elements",
+        operands,
+        [(x.shape, x.dtype)],
+        axis=axis,
+        reduction=node.text("reduction", "none"),
+    )
+
+
+def _non_max_suppression(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    return context.host(
+        node,
+        "non_max_suppression",
+        inputs,
+        [((context.fresh(node, "count"), 3), DType.I64)],
+        center_point_box=node.integer("center_point_box", 0),
+    )
+
+
+def _compress(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    x = required(inputs, 0)
+    count = context.fresh(node, "count")
+    attributes: dict[str, Any] = {}
+    shape: tuple[Dim, ...] = (count,)
+    if node.has("axis"):
+        attributes["axis"] = axis = checked_axis(node.integer("axis"), x.rank)
+        shape = tuple(count if dim == axis else size for dim, size in enumerate(x.shape))
+    return context.host(node, "compress", [x, required(inputs, 1)], [(shape, x.dtype)], **attributes)
+
+
+def _unique(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    x = required(inputs, 0)
+    count = context.fresh(node, "count")
+    attributes: dict[str, Any] = {"sorted": node.integer("sorted", 1)}
+    shape: tuple[Dim, ...] = (count,)
+    rows: Dim = 1
+    for extent in x.shape:
+        rows = rows * extent
+    if node.has("axis"):
+        attributes["axis"] = axis = checked_axis(node.integer("axis"), x.rank)
+        shape = tuple(count if dim == axis else size for dim, size in enumerate(x.shape))
+        rows = x.shape[axis]
+    results = [(shape, x.dtype), ((count,), DType.I64), ((rows,), DType.I64), ((count,), DType.I64)]
+    return context.host(node, "unique", [x], results[: len(node.outputs)], **attributes)
+
+
+def _reverse_sequence(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    x = required(inputs, 0)
+    return context.host(
+        node,
+        "reverse_sequence",
+        [x, required(inputs, 1)],
+        [(x.shape, x.dtype)],
+        batch_axis=checked_axis(node.integer("batch_axis", 1), x.rank),
+        time_axis=checked_axis(node.integer("time_axis", 0), x.rank),
+    )
+
+
+def _determinant(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    x = required(inputs, 0)
+    if x.rank < 2:
+        raise ModelError("the input must be a matrix or a stack of them")
+    return context.host(node, "determinant", [x], [(x.shape[:-2], x.dtype)])
+
+
+HOST: Mapping[str, Build] = {
+    "Compress": _compress,
+    "Det": _determinant,
+    "NonMaxSuppression": _non_max_suppression,
+    "ReverseSequence": _reverse_sequence,
+    "Scatter": _scatter_elements,
+    "ScatterElements": _scatter_elements,
+    "ScatterND": _scatter_nd,
+    "TopK": _top_k,
+    "Unique": _unique,
+}

@@ -1,0 +1,91 @@
+"""RNN, LSTM and GRU: loops of structured steps; rows that end at lengths of their own run on the host."""
+
+from collections.abc import Mapping
+
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.host_recurrences import ACTIVATIONS as ON_HOST
+from tilewright.compiler_core.ir.ops import AttributeValue
+from tilewright.compiler_core.onnx_import.building.builder import Tensor
+from tilewright.compiler_core.onnx_import.building.context import Build, Context, Inputs, optional, required
+from tilewright.compiler_core.onnx_import.building.node import Node
+from tilewright.compiler_core.onnx_import.operators.recurrent_steps import ACTIVATIONS, structured
+
+
+def _recurrence(function: str, gates: int, states: int) -> Build:
+    """`gates` rows of weights a hidden unit, `states` arrays carried from step to step."""
+
+    def build(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+        builder = context.builder
+        x, w, r = (required(inputs, at) for at in range(3))
+        if x.rank != 3 or w.rank != 3 or r.rank != 3:
+            raise ModelError(f"X, W and R have ranks {x.rank}, {w.rank}, {r.rank}; all must have rank 3")
+        layout = node.integer("layout", 0)
+        direction = node.text("direction", "forward")
+        directions = {"forward": 1, "reverse": 1, "bidirectional": 2}.get(direction)
+        if directions is None:
+            raise ModelError(f"direction {direction!r} is not one of forward, reverse, bidirectional")
+        hidden = r.shape[2]
+        if node.has("hidden_size"):
+            builder.equal(hidden, node.integer("hidden_size"), "hidden_size and the extent of R")
+        builder.equal(w.shape[0], directions, "directions and the first extent of W")
+        builder.equal(r.shape[0], directions, "directions and the first extent of R")
+        builder.equal(w.shape[1], hidden * gates, "the second extent of W and its gates")
+        builder.equal(r.shape[1], hidden * gates, "the second extent of R and its gates")
+        builder.equal(w.shape[2], x.shape[2], "the input size of W and of X")
+        steps, batch = (x.shape[1], x.shape[0]) if layout else (x.shape[0], x.shape[1])
+        for at in range(states):
+            initial = optional(inputs, 5 + at)
+            if initial is not None:
+                builder.equal(
+                    initial.shape[0 if layout else 1], batch, "the batch of X and of an initial state"
+                )
+        outputs = [(batch, steps, directions, hidden) if layout else (steps, directions, batch, hidden)]
+        last = (batch, directions, hidden) if layout else (directions, batch, hidden)
+        shapes = [*outputs, *[last] * states]
+        attributes = _attributes(node, hidden)
+        as_loop = structured(context, node, inputs, function, attributes, gates)
+        if as_loop is not None:
+            return as_loop
+        _check_host(node, attributes)
+        macs = steps * batch * directions * gates * hidden * (x.shape[2] + hidden)
+        return context.host(
+            node, function, inputs, [(shape, x.dtype) for shape in shapes], macs=macs, **attributes
+        )
+
+    return build
+
+
+def _check_host(node: Node, attributes: Mapping[str, AttributeValue]) -> None:
+    """ModelError where a recurrence that runs on the host has an activation that the host does not know."""
+    for name in str(attributes.get("activations", "")).split(","):
+        if name and (name not in ON_HOST or node.has("activation_alpha") or node.has("activation_beta")):
+            raise ModelError(f"activation {name!r} together with sequence_lens is not supported")
+
+
+def _attributes(node: Node, hidden: object) -> dict[str, AttributeValue]:
+    names = [name.lower() for name in node.texts("activations", [])]
+    for name in names:
+        if name not in ACTIVATIONS:
+            raise ModelError(f"activation {name!r} is not supported")
+    if not isinstance(hidden, int):
+        raise ModelError("the hidden size must be known")
+    attributes: dict[str, AttributeValue] = {
+        "hidden_size": hidden,
+        "direction": node.text("direction", "forward"),
+        "layout": node.integer("layout", 0),
+    }
+    if names:
+        attributes["activations"] = ",".join(names)
+    if node.has("clip"):
+        attributes["clip"] = node.number("clip")
+    for name in ("linear_before_reset", "input_forget"):
+        if node.has(name):
+            attributes[name] = node.integer(name)
+    return attributes
+
+
+RECURRENT: Mapping[str, Build] = {
+    "GRU": _recurrence("gru", 3, 1),
+    "LSTM": _recurrence("lstm", 4, 2),
+    "RNN": _recurrence("rnn", 1, 1),
+}

@@ -1,0 +1,1 @@
+"""Orders of least DRAM traffic under a limited LLB, and their bound."""

@@ -1,0 +1,1 @@
+"""Targets: the file, its schema and rules, units and their bounds."""

@@ -1,0 +1,1 @@
+"""Graph to Graph: simplification, other forms of ops, fusion."""

@@ -1,0 +1,1 @@
+"""From digests to answers: lookup, selectors, near misses and their explanations."""

@@ -1,0 +1,250 @@
+"""Verbs that answer: the best of a key, derived from records, published and found again."""
+
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from sqlalchemy import Connection, Select, bindparam, delete, insert, or_, select, text
+
+from tilewright.db.derive import best_value, derive_best, objection, objective_value
+from tilewright.db.records import Best, Key, Objective, Purpose, TrialRow, WorkloadKind, WorkloadRow
+from tilewright.db.storage.rows import best_columns, select_trial, to_best, to_trial
+from tilewright.db.storage.schema import best, run, trial, workload
+from tilewright.db.storage.session import Database
+from tilewright.db.storage.writes import lock_name, pieces
+from tilewright.measure.results import Status
+
+_answer_columns = [
+    column for column in best.c if column.name not in ("target_digest", "toolchain", "objective")
+]
+_of_context = (
+    best.c.target_digest == bindparam("target_digest"),
+    best.c.toolchain == bindparam("toolchain"),
+    best.c.objective == bindparam("objective"),
+)
+_select_one: Select[Any] = select(*_answer_columns[1:]).where(
+    best.c.workload_digest == bindparam("workload_digest"), *_of_context
+)
+_select_many: Select[Any] = select(*_answer_columns).where(
+    best.c.workload_digest.in_(bindparam("digests", expanding=True)), *_of_context
+)
+_select_families: Select[Any] = (
+    select(best, workload.c.family_digest, workload.c.kind, workload.c.placement, workload.c.body)
+    .join(workload, workload.c.digest == best.c.workload_digest)
+    .where(workload.c.family_digest.in_(bindparam("families", expanding=True)), *_of_context)
+    .order_by(best.c.latency_us, best.c.workload_digest)
+)
+# What decides about publishing: confirmations, and any proof that a config computes wrong numbers.
+_deciding: Select[Any] = select_trial.where(
+    or_(trial.c.purpose == Purpose.CONFIRMATION, trial.c.status == Status.WRONG),
+    trial.c.imported.is_(False),
+    run.c.hidden_at_s.is_(None),
+)
+_ROWS_AT_A_TIME = 10_000
+
+
+class Answers:
+    """Best records. Derived, never entered: publishing means deriving again from what is recorded."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def best(self, key: Key) -> Best | None:
+        """The best of exactly this key, by one indexed read."""
+        rows = self.database.ask(
+            _select_one,
+            {
+                "workload_digest": key.workload_digest,
+                "target_digest": key.target_digest,
+                "toolchain": key.toolchain,
+                "objective": key.objective,
+            },
+        )
+        return to_best(rows[0], key) if rows else None
+
+    def best_many(
+        self,
+        workloads: Sequence[str],
+        target_digest: str,
+        toolchain: str,
+        objective: Objective = Objective.LATENCY,
+    ) -> dict[str, Best]:
+        """The best of each workload that has one, by digest; one query."""
+        found: dict[str, Best] = {}
+        for some in pieces(workloads):
+            asked = {
+                "digests": some,
+                "target_digest": target_digest,
+                "toolchain": toolchain,
+                "objective": objective,
+            }
+            for row in self.database.ask(_select_many, asked):
+                key = Key(row.workload_digest, target_digest, toolchain, objective)
+                found[row.workload_digest] = to_best(row, key)
+        return found
+
+    def best_of_families(
+        self,
+        families: Sequence[str],
+        target_digest: str,
+        toolchain: str,
+        objective: Objective = Objective.LATENCY,
+    ) -> dict[str, list[tuple[WorkloadRow, Best]]]:
+        """By family digest, the bests of its members under any placement, fastest first; one query."""
+        found: dict[str, list[tuple[WorkloadRow, Best]]] = {}
+        for some in pieces(families):
+            asked = {
+                "families": some,
+                "target_digest": target_digest,
+                "toolchain": toolchain,
+                "objective": objective,
+            }
+            for row in self.database.ask(_select_families, asked):
+                member = WorkloadRow(
+                    row.workload_digest, row.family_digest, WorkloadKind(row.kind), row.placement, row.body
+                )
+                found.setdefault(row.family_digest, []).append((member, to_best(row)))
+        return found
+
+    def publish_best(self, key: Key) -> Best | None:
+        """Derives the best of `key` again and serves it from now on; None when no trial may be published.
+
+        To publish a config: verify it, measure it three more times, commit these as trials with purpose
+        CONFIRMATION, their verification and their bound. Committing them derives already; this verb repeats
+        it and tells the outcome, and `why_not_best` explains a refusal.
+        """
+        with self.database.writing() as connection:
+            return derive_again(connection, key)
+
+    def why_not_best(self, key: Key, config_digest: str) -> str:
+        """Why the config may not be published for `key`; empty when it may."""
+        question = _deciding.where(*_measures(key), trial.c.config_digest == config_digest)
+        with self.database.snapshot() as connection:
+            rows = [to_trial(row) for row in connection.execute(question)]
+            return objection(rows, _kind(connection, key)) if rows else "it has no confirmations"
+
+    def rebuild_best(self) -> int:
+        """Throws every best away and derives them all again from the trials; how many there are now."""
+        with self.database.writing() as connection:
+            if not self.database.on_sqlite:
+                connection.execute(text("LOCK TABLE best IN ACCESS EXCLUSIVE MODE"))
+            connection.execute(delete(best))
+            derived = 0
+            for some in _in_batches(_derive_all(connection)):
+                connection.execute(insert(best), [best_columns(each) for each in some])
+                derived += len(some)
+        return derived
+
+    def to_verify(self, target_digest: str, toolchain: str) -> list[TrialRow]:
+        """What is worth measuring again here: per key under `toolchain`, the best claim that is not proven.
+
+        Claims are good trials that were imported, or made under another toolchain, where there is no best
+        of today's toolchain or the claim beats it. One per workload and objective, in that order.
+        """
+        question = select_trial.where(
+            run.c.target_digest == target_digest,
+            run.c.hidden_at_s.is_(None),
+            trial.c.status == Status.OK,
+            trial.c.purpose != Purpose.CANARY,
+            or_(trial.c.imported, run.c.toolchain != toolchain),
+        )
+        claims: dict[tuple[str, Objective], tuple[float, str, TrialRow]] = {}
+        with self.database.snapshot() as connection:
+            for row in connection.execute(question.execution_options(yield_per=_ROWS_AT_A_TIME)):
+                claim = to_trial(row)
+                value = objective_value(claim.trial.measurement, claim.key.objective)
+                if value is None:
+                    continue
+                about = claim.key.workload_digest, claim.key.objective
+                ranked = value, claim.trial.config.digest, claim
+                if about not in claims or ranked[:2] < claims[about][:2]:
+                    claims[about] = ranked
+            proven = {
+                (found.key.workload_digest, found.key.objective): best_value(found)
+                for found in map(
+                    to_best,
+                    connection.execute(
+                        select(best).where(
+                            best.c.target_digest == target_digest, best.c.toolchain == toolchain
+                        )
+                    ),
+                )
+            }
+        return [
+            claim
+            for about, (value, _, claim) in sorted(claims.items(), key=lambda item: item[0])
+            if about not in proven or value < proven[about]
+        ]
+
+    def all_best(self) -> Iterator[Best]:
+        """Every best in key order, from one consistent view."""
+        question = select(best).order_by(
+            best.c.workload_digest, best.c.target_digest, best.c.toolchain, best.c.objective
+        )
+        with self.database.snapshot() as connection:
+            for row in connection.execute(question.execution_options(yield_per=_ROWS_AT_A_TIME)):
+                yield to_best(row)
+
+
+def derive_again(connection: Connection, key: Key) -> Best | None:
+    """Replaces the best of `key` inside a transaction of the caller; two that do so take turns."""
+    lock_name(connection, f"best {key.workload_digest} {key.target_digest} {key.toolchain} {key.objective}")
+    found = _derive(connection, key)
+    connection.execute(delete(best).where(*_is(key)))
+    if found is not None:
+        connection.execute(insert(best), best_columns(found))
+    return found
+
+
+def _derive(connection: Connection, key: Key) -> Best | None:
+    rows = [to_trial(row) for row in connection.execute(_deciding.where(*_measures(key)))]
+    return derive_best(rows, _kind(connection, key)) if rows else None
+
+
+def _derive_all(connection: Connection) -> Iterator[Best]:
+    question = _deciding.add_columns(workload.c.kind).order_by(
+        trial.c.workload_id, run.c.target_digest, run.c.toolchain, run.c.objective
+    )
+    rows = connection.execute(question.execution_options(yield_per=_ROWS_AT_A_TIME))
+    pairs = ((to_trial(row), WorkloadKind(row.kind)) for row in rows)
+    for _, same in groupby(pairs, key=lambda pair: pair[0].key):
+        of_key = list(same)
+        found = derive_best([row for row, _ in of_key], of_key[0][1])
+        if found is not None:
+            yield found
+
+
+def _in_batches(bests: Iterator[Best]) -> Iterator[list[Best]]:
+    some: list[Best] = []
+    for each in bests:
+        some.append(each)
+        if len(some) == _ROWS_AT_A_TIME:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _measures(key: Key) -> tuple[Any, ...]:
+    return (
+        workload.c.digest == key.workload_digest,
+        run.c.target_digest == key.target_digest,
+        run.c.toolchain == key.toolchain,
+        run.c.objective == key.objective,
+    )
+
+
+def _is(key: Key) -> tuple[Any, ...]:
+    return (
+        best.c.workload_digest == key.workload_digest,
+        best.c.target_digest == key.target_digest,
+        best.c.toolchain == key.toolchain,
+        best.c.objective == key.objective,
+    )
+
+
+def _kind(connection: Connection, key: Key) -> WorkloadKind:
+    found = connection.execute(
+        select(workload.c.kind).where(workload.c.digest == key.workload_digest)
+    ).scalar()
+    return WorkloadKind(found or WorkloadKind.KERNEL)

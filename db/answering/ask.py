@@ -1,0 +1,69 @@
+"""What a compiler calls: the Config of a Workload on a Target, checked against the space of today.
+
+    database = open_database("best.db", read_only=True)
+    answer = ask(database, workload, load_target("ascend910"))
+    if isinstance(answer, Hit):
+        compile_with(answer.best.config)
+    else:
+        log(answer.reason)
+
+Importing this module loads no tuning machinery.
+"""
+
+from collections.abc import Sequence
+
+from tilewright.compiler_core.ir.workload import Workload
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.db.answering.describe import row_of
+from tilewright.db.answering.lookup import Answer, lookup_many
+from tilewright.db.records import Best, Objective, WorkloadRow
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import Database
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.space import Space
+from tilewright.search_space.validity import kernel_space
+
+
+def ask(
+    database: Database,
+    workload: Workload,
+    target: Target,
+    objective: Objective = Objective.LATENCY,
+    *,
+    other_placement: bool = False,
+) -> Answer:
+    """The answer for one kernel: see `ask_many`."""
+    return ask_many(database, [workload], target, objective, other_placement=other_placement)[0]
+
+
+def ask_many(
+    database: Database,
+    workloads: Sequence[Workload],
+    target: Target,
+    objective: Objective = Objective.LATENCY,
+    *,
+    other_placement: bool = False,
+) -> list[Answer]:
+    """One Hit or Miss a kernel, in order; a Hit's Config lies in the space that the kernel has today.
+
+    With `other_placement` a record of the same kernel over operands elsewhere may answer, marked as such.
+    """
+    spaces: dict[str, Space] = {}
+
+    def fits(row: WorkloadRow, best: Best) -> bool:
+        if row.digest not in spaces:
+            found = next(each for each in workloads if each.digest == row.digest)
+            spaces[row.digest] = kernel_space(KnobLayout(Regions(found), target))
+        return spaces[row.digest].contains(best.config)
+
+    return lookup_many(
+        Repository(database),
+        [row_of(workload) for workload in workloads],
+        target.digest,
+        TOOLCHAIN,
+        objective,
+        fits=fits,
+        other_placement=other_placement,
+    )

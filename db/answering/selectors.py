@@ -1,0 +1,104 @@
+"""Dynamic shapes: which Config answers for which sizes of a symbolic dim."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+from sqlalchemy import bindparam, delete, insert, select
+
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.records import Key
+from tilewright.db.storage.schema import selector
+from tilewright.db.storage.session import Database
+from tilewright.search_space.knobs import Config
+
+
+@dataclass(frozen=True)
+class SelectorRow:
+    """The Config for sizes `low` to `high`, both included, and how much slower it may be than a tuned one.
+
+    Regrets are fractions (0.02 = 2 %): measured at the sizes tried, predicted over the others.
+    """
+
+    low: int
+    high: int
+    config: Config
+    space_digest: str
+    measured_regret: float | None = None
+    predicted_regret: float | None = None
+
+
+_of_key = (
+    selector.c.workload_digest == bindparam("workload"),
+    selector.c.target_digest == bindparam("target"),
+    selector.c.toolchain == bindparam("of_toolchain"),
+    selector.c.objective == bindparam("of_objective"),
+    selector.c.symbol == bindparam("of_symbol"),
+)
+_at_size = (
+    select(selector)
+    .where(*_of_key, selector.c.low <= bindparam("size"), selector.c.high >= bindparam("size"))
+    .limit(1)
+)
+
+
+class Selectors:
+    """Verbs on selectors; the promises on threads, transactions and errors are those of Repository."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def publish(self, key: Key, symbol: str, rows: Sequence[SelectorRow]) -> None:
+        """Replaces the selector of a symbolic workload. RecordError when two intervals overlap."""
+        ordered = sorted(rows, key=lambda row: row.low)
+        for row, following in pairwise(ordered):
+            if row.high >= following.low:
+                raise RecordError(
+                    f"selector of {symbol}: {row.low}..{row.high} overlaps {following.low}..{following.high}"
+                )
+        with self.database.writing() as connection:
+            connection.execute(delete(selector).where(*_of_key), _values(key, symbol))
+            if ordered:
+                connection.execute(insert(selector), [_columns(key, symbol, row) for row in ordered])
+
+    def select(self, key: Key, symbol: str, size: int) -> SelectorRow | None:
+        """The interval that holds `size`, if there is one."""
+        rows = self.database.ask(_at_size, {**_values(key, symbol), "size": size})
+        if not rows:
+            return None
+        row = rows[0]
+        return SelectorRow(
+            row.low,
+            row.high,
+            Config.from_json(row.config),
+            row.space_digest,
+            row.measured_regret,
+            row.predicted_regret,
+        )
+
+
+def _values(key: Key, symbol: str) -> dict[str, Any]:
+    return {
+        "workload": key.workload_digest,
+        "target": key.target_digest,
+        "of_toolchain": key.toolchain,
+        "of_objective": key.objective,
+        "of_symbol": symbol,
+    }
+
+
+def _columns(key: Key, symbol: str, row: SelectorRow) -> dict[str, Any]:
+    return {
+        "workload_digest": key.workload_digest,
+        "target_digest": key.target_digest,
+        "toolchain": key.toolchain,
+        "objective": key.objective,
+        "symbol": symbol,
+        "low": row.low,
+        "high": row.high,
+        "config": row.config.to_json(),
+        "space_digest": row.space_digest,
+        "measured_regret": row.measured_regret,
+        "predicted_regret": row.predicted_regret,
+    }

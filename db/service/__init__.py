@@ -1,0 +1,1 @@
+"""Rows of the service: accounts, keys, jobs, uploads, workers, audit."""

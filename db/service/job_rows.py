@@ -1,0 +1,100 @@
+"""The frozen values of jobs: their states, leases and events."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import Row
+
+from tilewright.compiler_core.errors import RecordError
+
+
+class LeaseLostError(RecordError):
+    """Somebody else holds the job now, or it ended: stop working on it and write nothing more."""
+
+
+class KeyReusedError(RecordError):
+    """An Idempotency-Key came back with another request."""
+
+
+class JobState(StrEnum):
+    """Where a job is; the last three are final."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+ENDED = (JobState.SUCCEEDED, JobState.FAILED, JobState.CANCELLED)
+
+
+@dataclass(frozen=True)
+class JobRow:
+    """A job as stored. `spec` and `result` are JSON texts; `upload_digest` names the model file."""
+
+    uid: str
+    tenant: str
+    state: JobState
+    spec: str
+    upload_digest: str | None
+    priority: int
+    cancel_requested: bool
+    runner: str
+    attempts: int
+    result: str | None
+    error: str
+    created_at_s: float
+    finished_at_s: float | None
+
+
+@dataclass(frozen=True)
+class Lease:
+    """The right to work on a job until `until_s`; `token` is what fences out earlier holders."""
+
+    job: JobRow
+    token: int
+    until_s: float
+
+
+@dataclass(frozen=True)
+class JobEvent:
+    """One line of a job's story; `number` counts from 1 without gaps, `body` is JSON text."""
+
+    number: int
+    kind: str
+    body: str
+    created_at_s: float
+
+
+@dataclass(frozen=True)
+class Page:
+    """Some jobs, newest first, and the cursor of the next page (None on the last)."""
+
+    jobs: tuple[JobRow, ...]
+    cursor: str | None
+
+
+def to_lease(row: Row[Any]) -> Lease:
+    """A row of table job that has just been leased."""
+    return Lease(to_job(row), row.lease_token, row.lease_until_s)
+
+
+def to_job(row: Row[Any]) -> JobRow:
+    """A row of table job."""
+    return JobRow(
+        uid=row.uid,
+        tenant=row.tenant,
+        state=JobState(row.state),
+        spec=row.spec,
+        upload_digest=row.upload_digest,
+        priority=row.priority,
+        cancel_requested=row.cancel_requested,
+        runner=row.runner,
+        attempts=row.attempts,
+        result=row.result,
+        error=row.error,
+        created_at_s=row.created_at_s,
+        finished_at_s=row.finished_at_s,
+    )

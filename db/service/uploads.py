@@ -1,0 +1,90 @@
+"""Files that came with a job or out of one, by content digest: the service keeps nothing on its own disk.
+
+They are stored in parts, so that a large file is never whole in anybody's memory.
+"""
+
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Sequence
+from typing import BinaryIO
+
+from sqlalchemy import insert, select, update
+
+from tilewright.db.storage.schema import upload, upload_part
+from tilewright.db.storage.session import Database
+from tilewright.db.storage.writes import insert_missing, lock_name
+
+PART_BYTES = 1 << 20
+
+
+class Uploads:
+    """Content-addressed bytes; putting them twice stores them once."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    def put(self, content: bytes) -> str:
+        """Stores `content`; its SHA-256 in hex."""
+        return self.put_file(io.BytesIO(content))
+
+    def put_model(self, file: BinaryIO, symbols: Sequence[str]) -> str:
+        """Stores a model that was read and found good, with the names of its symbolic dims."""
+        digest = self.put_file(file)
+        with self.database.writing() as connection:
+            connection.execute(
+                update(upload).where(upload.c.digest == digest).values(symbols=json.dumps(list(symbols)))
+            )
+        return digest
+
+    def symbols(self, digest: str) -> tuple[str, ...] | None:
+        """Names of the symbolic dims of a model that was read before; None where none was."""
+        rows = self.database.ask(select(upload.c.symbols).where(upload.c.digest == digest))
+        return tuple(json.loads(rows[0].symbols)) if rows and rows[0].symbols is not None else None
+
+    def put_file(self, file: BinaryIO) -> str:
+        """Stores everything in a seekable file, all or nothing; its SHA-256 in hex."""
+        digest = digest_of_file(file)
+        if self.size(digest) is not None:
+            return digest
+        with self.database.writing() as connection:
+            lock_name(connection, f"upload {digest}")
+            known = connection.execute(select(upload.c.digest).where(upload.c.digest == digest)).first()
+            if known is None:
+                size_bytes = file.seek(0, io.SEEK_END)
+                insert_missing(connection, upload, [{"digest": digest, "size_bytes": size_bytes}])
+                for number, part in enumerate(_parts(file)):
+                    row = {"digest": digest, "number": number, "content": part}
+                    connection.execute(insert(upload_part), row)
+        return digest
+
+    def size(self, digest: str) -> int | None:
+        """How many bytes have that digest, if they are here."""
+        rows = self.database.ask(select(upload.c.size_bytes).where(upload.c.digest == digest))
+        return rows[0].size_bytes if rows else None
+
+    def parts(self, digest: str) -> Iterator[bytes]:
+        """The bytes with that digest in order; nothing when they are not here."""
+        number = 0
+        of_digest = select(upload_part.c.content).where(upload_part.c.digest == digest)
+        while rows := self.database.ask(of_digest.where(upload_part.c.number == number)):
+            yield bytes(rows[0].content)
+            number += 1
+
+    def get(self, digest: str) -> bytes | None:
+        """The bytes with that digest, if they are here."""
+        return b"".join(self.parts(digest)) if self.size(digest) is not None else None
+
+
+def digest_of_file(file: BinaryIO) -> str:
+    """SHA-256 in hex of everything in a seekable file."""
+    digest = hashlib.sha256()
+    for part in _parts(file):
+        digest.update(part)
+    return digest.hexdigest()
+
+
+def _parts(file: BinaryIO) -> Iterator[bytes]:
+    file.seek(0)
+    while part := file.read(PART_BYTES):
+        yield part

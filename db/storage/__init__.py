@@ -1,0 +1,1 @@
+"""Schema, sessions, row conversion and migration."""

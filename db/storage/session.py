@@ -1,0 +1,275 @@
+"""Opening a database, and the three kinds of transaction everything else in this package is made of."""
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, event, inspect, make_url, text
+from sqlalchemy.exc import (
+    ArgumentError,
+    DBAPIError,
+    InterfaceError,
+    NoSuchModuleError,
+    OperationalError,
+    SQLAlchemyError,
+)
+
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.storage.schema import SCHEMA_VERSION, VERSION_TABLE
+
+BUSY_TIMEOUT_S = 60.0
+_MIGRATION_LOCK = 0x7469_6C65  # one number all processes agree on, for pg_advisory_xact_lock
+_BEGIN = "tilewright_begin"
+
+
+class Database:
+    """An open database. Safe to share between threads; after a fork, the child opens its own connections.
+
+    ask       no transaction: every statement sees the newest commit; one kept-open connection a thread
+    snapshot  one consistent view over many statements, never blocked and never blocking
+    writing   all or nothing; on SQLite it takes the write lock at its start, so that it cannot fail half-way
+              because somebody else wrote in between. Committed is durable: a kill or a power cut keep it.
+
+    A failure of the database is a RecordError of one line.
+    """
+
+    def __init__(self, engine: Engine, name: str, read_only: bool) -> None:
+        self.engine = engine
+        self.name = name
+        self.read_only = read_only
+        self._local = threading.local()
+        self._kept: list[Connection] = []
+        self._lock = threading.Lock()
+        if self.on_sqlite:
+            self._readers = engine.execution_options()
+            self._snapshots = engine.execution_options(**{_BEGIN: "BEGIN"})
+            self._writers = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        else:
+            self._readers = engine.execution_options(isolation_level="AUTOCOMMIT")
+            self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
+            self._writers = engine.execution_options()
+
+    @property
+    def on_sqlite(self) -> bool:
+        """Whether this is a file of ours rather than a PostgreSQL server."""
+        return self.engine.dialect.name == "sqlite"
+
+    def ask(self, question: Executable, values: Mapping[str, Any] | None = None) -> Sequence[Row[Any]]:
+        """All rows that answer one statement, asked on this thread's kept-open connection.
+
+        Where the server went away since the last question, it is asked once more on a new connection.
+        """
+        try:
+            return self._reader().execute(question, values).all()
+        except SQLAlchemyError as error:
+            self._drop_reader()
+            if not (isinstance(error, DBAPIError) and error.connection_invalidated):
+                raise record_error(error, self.name) from error
+        try:
+            return self._reader().execute(question, values).all()
+        except SQLAlchemyError as error:
+            self._drop_reader()
+            raise record_error(error, self.name) from error
+
+    @contextmanager
+    def snapshot(self) -> Iterator[Connection]:
+        """One consistent view."""
+        with one_line_errors(self.name), self._snapshots.begin() as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """One transaction; rolled back when the block raises."""
+        if self.read_only:
+            raise RecordError(f"database {self.name} was opened read-only; open it for writing")
+        with one_line_errors(self.name), self._writers.begin() as connection:
+            yield connection
+
+    def close(self) -> None:
+        """Closes every connection. The Database opens new ones when it is used again."""
+        with self._lock:
+            kept, self._kept = self._kept, []
+        for connection in kept:
+            connection.close()
+        self._local = threading.local()
+        self.engine.dispose()
+
+    def _reader(self) -> Connection:
+        kept: tuple[int, Connection] | None = getattr(self._local, "reader", None)
+        if kept is not None and kept[0] == os.getpid():
+            return kept[1]
+        if kept is not None:  # forked: the sockets and locks belong to the parent
+            self.engine.dispose(close=False)
+            self._kept = []
+        connection = self._readers.connect()
+        self._local.reader = os.getpid(), connection
+        with self._lock:
+            self._kept.append(connection)
+        return connection
+
+    def _drop_reader(self) -> None:
+        kept: tuple[int, Connection] | None = getattr(self._local, "reader", None)
+        if kept is None:
+            return
+        del self._local.reader
+        with self._lock:
+            self._kept = [each for each in self._kept if each is not kept[1]]
+        kept[1].invalidate()
+        kept[1].close()
+
+
+def open_database(url: str | Path, read_only: bool = False) -> Database:
+    """The database at `url`, created or brought to the current schema first.
+
+    `url` is a path, `sqlite:///path` or `postgresql://user@host/name`. Read-only never creates nor upgrades.
+    RecordError in one line when it cannot be opened, is not ours, or comes from a newer tilewright.
+    """
+    database = _connected(url, read_only)
+    try:
+        with one_line_errors(database.name):
+            _bring_up_to_date(database)
+    except BaseException:
+        database.close()
+        raise
+    return database
+
+
+def upgrade_database(url: str | Path) -> tuple[str | None, str]:
+    """Brings an existing database to the schema of today; the version it had (None when empty), and has."""
+    database = _connected(url, read_only=False)
+    try:
+        with one_line_errors(database.name):
+            before = _stored_version(database)
+            _bring_up_to_date(database)
+    finally:
+        database.close()
+    return before, SCHEMA_VERSION
+
+
+def _connected(url: str | Path, read_only: bool) -> Database:
+    where = _parse(url)
+    name = where.render_as_string(hide_password=True)
+    if where.get_backend_name() == "sqlite":
+        path = Path(where.database or "")
+        if "\0" in str(path):
+            raise RecordError("the path of the database holds a NUL; choose another path")
+        if not where.database or where.database == ":memory:":
+            raise RecordError("a database in memory would be lost; give a file, as in sqlite:///tuning.db")
+        if read_only and not path.is_file():
+            raise RecordError(f"database {path}: there is no such file")
+        name = str(path)
+        engine = _sqlite_engine(path, read_only)
+    elif where.get_backend_name() == "postgresql":
+        engine = create_engine(where.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
+    else:
+        raise RecordError(f"database {name}: use a file path, sqlite:///path or postgresql://...")
+    return Database(engine, name, read_only)
+
+
+def _parse(url: str | Path) -> URL:
+    if isinstance(url, Path) or "://" not in url:
+        return URL.create("sqlite", database=str(url))
+    try:
+        return make_url(url)
+    except (ArgumentError, ValueError):
+        raise RecordError("the database URL cannot be read; use sqlite:///path or postgresql://...") from None
+
+
+def _sqlite_engine(path: Path, read_only: bool) -> Engine:
+    query = {"uri": "true", "mode": "ro"} if read_only else {}
+    database = f"file:{quote(str(path))}" if read_only else str(path)
+    engine = create_engine(
+        URL.create("sqlite", database=database, query=query),
+        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _connect(connection: Any, record: Any) -> None:
+        connection.isolation_level = None  # BEGIN is ours to say
+        cursor = connection.cursor()
+        if not read_only:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            cursor.execute("PRAGMA synchronous = FULL")
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        statement = connection.get_execution_options().get(_BEGIN)
+        if statement:
+            connection.exec_driver_sql(statement)
+
+    return engine
+
+
+def _bring_up_to_date(database: Database) -> None:
+    version = _stored_version(database)
+    if version == SCHEMA_VERSION:
+        return
+    if database.read_only:
+        raise RecordError(
+            f"database {database.name} has schema {version or 'of something else'}, this version reads "
+            f"{SCHEMA_VERSION}; upgrade it with `tune db upgrade` where it can be written"
+        )
+    from tilewright.db.storage.migrate import upgrade  # alembic is slow to import and seldom needed
+
+    with database.engine.connect() as connection:
+        if database.on_sqlite:
+            # Rebuilding a table drops it first; references are checked before the commit instead.
+            connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
+            connection.rollback()
+            connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+        with connection.begin():
+            if not database.on_sqlite:
+                connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})
+            upgrade(connection, database.name)
+        if database.on_sqlite:
+            connection.invalidate()  # the next one has foreign_keys on again
+
+
+def _stored_version(database: Database) -> str | None:
+    """The schema version in the database, or None when it is empty; RecordError when it is not ours."""
+    with database.engine.connect() as connection:
+        names = set(inspect(connection).get_table_names())
+        if VERSION_TABLE in names:
+            found = connection.exec_driver_sql(f"SELECT version_num FROM {VERSION_TABLE}").scalar()
+            return None if found is None else str(found)
+    if names and database.on_sqlite:
+        raise RecordError(f"database {database.name} belongs to some other program; choose another path")
+    return None
+
+
+@contextmanager
+def one_line_errors(name: str) -> Iterator[None]:
+    """Turns whatever SQLAlchemy raises into one RecordError that names the database."""
+    try:
+        yield
+    except (SQLAlchemyError, NoSuchModuleError) as error:
+        raise record_error(error, name) from error
+
+
+class DatabaseDownError(RecordError):
+    """The database could not be reached or broke off; the same question may be answered later."""
+
+
+def record_error(error: SQLAlchemyError, name: str) -> RecordError:
+    """`error` in one line, with what to do about it where that is known."""
+    cause = str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
+    line = " ".join(cause.split())
+    advice = next((text for sign, text in _ADVICE if sign in line), "")
+    kind = DatabaseDownError if isinstance(error, (OperationalError, InterfaceError)) else RecordError
+    return kind(f"database {name}: {line}{advice}")
+
+
+_ADVICE = (
+    ("unable to open", "; check that the directory exists and is writable"),
+    ("readonly", "; check who may write the file and its directory"),
+    ("not a database", "; choose another path"),
+    ("disk is full", "; nothing of this transaction was kept, free some space and repeat"),
+    ("database is locked", f"; another process held the write lock for over {BUSY_TIMEOUT_S:.0f} s"),
+    ("malformed", "; restore it from a backup"),
+)

@@ -1,0 +1,188 @@
+"""The farm's workers: what is known of each, how it changes, and who may be asked for what."""
+
+import heapq
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from tilewright.measure.results import Measurement
+
+DEPTH = 2  # calls at one worker: one runs, one waits
+
+
+class Phase(StrEnum):
+    """Where a worker stands. The first three may still answer; the last two never get work again."""
+
+    STARTING = "starting"
+    READY = "ready"
+    DRAINING = "draining"
+    QUARANTINED = "quarantined"
+    RELEASED = "released"
+
+
+LIVE = frozenset({Phase.STARTING, Phase.READY})
+GONE = frozenset({Phase.QUARANTINED, Phase.RELEASED})
+
+
+@dataclass(frozen=True)
+class Lease:
+    """A call under way."""
+
+    number: int
+    worker: str
+    items: tuple[int, ...]
+    canary: int | None
+    allowance_s: float
+
+
+@dataclass(frozen=True)
+class Worker:
+    """One slot of the farm and the process in it. `deadline_s` is the start's, or that of the first lease."""
+
+    name: str
+    phase: Phase = Phase.STARTING
+    toolchain: str = ""
+    leases: tuple[int, ...] = ()  # in the order in which the worker runs them
+    held: tuple[tuple[int, Measurement], ...] = ()  # answers that no canary has vouched for yet
+    unproven: int = 0  # candidates assigned since the last canary was
+    must_prove: bool = False  # the next call is a canary alone
+    canaries_sent: int = 0
+    proofs: int = 0  # good canaries in a row
+    canaries_good: int = 0  # in all its lives
+    canaries_bad: int = 0
+    strikes: int = 0
+    deaths: int = 0  # in a row, without an answer in between
+    failed_starts: int = 0
+    measured: int = 0
+    deadline_s: float | None = None
+    reason: str = ""
+
+    def started_over(self, deadline_s: float) -> "Worker":
+        """A fresh process is on its way into the slot."""
+        return replace(self, phase=Phase.STARTING, must_prove=False, proofs=0, deadline_s=deadline_s)
+
+    def greeted(self, toolchain: str, must_prove: bool) -> "Worker":
+        """The process is up."""
+        return replace(
+            self, phase=Phase.READY, toolchain=toolchain, must_prove=must_prove, deadline_s=None, reason=""
+        )
+
+    def assigned(self, lease: Lease, now_s: float) -> "Worker":
+        """One more call."""
+        proves = lease.canary is not None
+        return replace(
+            self,
+            leases=(*self.leases, lease.number),
+            unproven=0 if proves else self.unproven + len(lease.items),
+            canaries_sent=self.canaries_sent + proves,
+            deadline_s=self.deadline_s if self.leases else now_s + lease.allowance_s,
+        )
+
+    def answered(
+        self, lease: Lease, held: tuple[tuple[int, Measurement], ...], deadline_s: float | None
+    ) -> "Worker":
+        """One call less; `held` is what now waits for a canary."""
+        return replace(
+            self,
+            leases=tuple(number for number in self.leases if number != lease.number),
+            held=held,
+            deaths=0,
+            failed_starts=0,
+            measured=self.measured + len(lease.items),
+            deadline_s=deadline_s,
+        )
+
+    def vouched(self, forgive_after: int) -> "Worker":
+        """A good canary; enough of them in a row wipe out a strike."""
+        forgiven = self.proofs + 1 >= forgive_after
+        return replace(
+            self,
+            must_prove=False,
+            proofs=0 if forgiven else self.proofs + 1,
+            canaries_good=self.canaries_good + 1,
+            strikes=0 if forgiven else self.strikes,
+        )
+
+    def doubted(self, reason: str) -> "Worker":
+        """A bad canary: what it held counts for nothing, and it must prove itself next."""
+        return replace(
+            self,
+            held=(),
+            must_prove=True,
+            proofs=0,
+            canaries_bad=self.canaries_bad + 1,
+            strikes=self.strikes + 1,
+            reason=reason,
+        )
+
+    def emptied(self) -> "Worker":
+        """Without calls and unvouched answers."""
+        return replace(self, leases=(), held=(), unproven=0, deadline_s=None)
+
+
+class Roster:
+    """All workers by name, and the indexes that make a wide farm affordable: who is idle, who is overdue."""
+
+    def __init__(self) -> None:
+        self._workers: dict[str, Worker] = {}
+        self.shelves: tuple[dict[str, None], ...] = tuple({} for _ in range(DEPTH))  # by calls at the worker
+        self.proving: dict[str, None] = {}  # idle workers that must send a canary now
+        self.owing: dict[str, None] = {}  # idle workers with results that wait for one
+        self.live: set[str] = set()
+        self.active = 0  # workers not GONE
+        self.held = 0  # items measured, and waiting for a canary
+        self._deadlines: list[tuple[float, str]] = []
+
+    def __getitem__(self, name: str) -> Worker:
+        return self._workers[name]
+
+    def get(self, name: str) -> Worker | None:
+        """The worker, if a slot of that name was ever opened."""
+        return self._workers.get(name)
+
+    def all(self) -> tuple[Worker, ...]:
+        """Every slot ever opened, in that order."""
+        return tuple(self._workers.values())
+
+    def next_deadline_s(self) -> float | None:
+        """The earliest of all deadlines; None while nothing is awaited."""
+        while self._deadlines and self._workers[self._deadlines[0][1]].deadline_s != self._deadlines[0][0]:
+            heapq.heappop(self._deadlines)
+        return self._deadlines[0][0] if self._deadlines else None
+
+    def take_overdue(self, now_s: float) -> str | None:
+        """A worker whose deadline has passed, each deadline once; None when there is none."""
+        due = self.next_deadline_s()
+        return heapq.heappop(self._deadlines)[1] if due is not None and due <= now_s else None
+
+    def others_work(self, name: str) -> bool:
+        """Whether somebody else answers, so that it is not the candidates that kill."""
+        return any(
+            worker.phase is Phase.READY and worker.measured and not worker.deaths
+            for worker in self._workers.values()
+            if worker.name != name
+        )
+
+    def put(self, worker: Worker) -> None:
+        """The one place where a worker changes; keeps the indexes in step."""
+        before = self._workers.get(worker.name)
+        name, calls = worker.name, len(worker.leases)
+        self._workers[name] = worker
+        self.held += len(worker.held) - (len(before.held) if before is not None else 0)
+        self.active += (worker.phase not in GONE) - (before is not None and before.phase not in GONE)
+        (self.live.add if worker.phase in LIVE else self.live.discard)(name)
+        hungry = worker.phase is Phase.READY and not worker.must_prove
+        for level, shelf in enumerate(self.shelves):
+            _keep(shelf, name, hungry and calls == level)
+        idle = worker.phase in (Phase.READY, Phase.DRAINING) and not calls
+        leaving = worker.phase is Phase.DRAINING and bool(worker.held)
+        _keep(self.proving, name, idle and (worker.must_prove or leaving))
+        _keep(self.owing, name, idle and bool(worker.held))
+        if worker.deadline_s is not None and (before is None or before.deadline_s != worker.deadline_s):
+            heapq.heappush(self._deadlines, (worker.deadline_s, name))
+
+
+def _keep(shelf: dict[str, None], name: str, wanted: bool) -> None:
+    if wanted:
+        shelf[name] = None
+    else:
+        shelf.pop(name, None)

@@ -1,0 +1,1 @@
+"""The farm on Ray: cluster, driver, members, slots, workers."""

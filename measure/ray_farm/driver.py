@@ -1,0 +1,264 @@
+"""The measuring thread: carries the dispatcher's commands to Ray actors and their answers back to it.
+
+Everything that decides is in dispatch.py. A second thread looks after what Ray would tell late or never: a
+dead head, a host that is cut off, hosts that joined and hosts that drain.
+"""
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Callable
+from functools import partial
+
+from tilewright.compiler_core.errors import DeviceError
+from tilewright.measure.farm.desk import Desk
+from tilewright.measure.farm.dispatch import Dispatch
+from tilewright.measure.farm.messages import (
+    Assign,
+    Command,
+    Died,
+    DrainAsked,
+    Event,
+    Finish,
+    Halt,
+    Kill,
+    Opened,
+    Quarantine,
+    Release,
+    Retry,
+    Revive,
+    Rules,
+    Scattered,
+    Ticked,
+)
+from tilewright.measure.farm.roster import GONE, LIVE, Phase
+from tilewright.measure.ray_farm.cluster import (
+    LOCAL,
+    Cluster,
+    Door,
+    Node,
+    closed_doors,
+    connect,
+    disconnect,
+    reconnect,
+)
+from tilewright.measure.ray_farm.slots import Slots
+from tilewright.measure.wire import DeviceSpec
+
+IDLE_TICK_S = 1.0
+LOOK_S = 2.0  # between two looks at the cluster
+LOOKS = 2  # in vain, until a head or a host counts as gone
+log = logging.getLogger("tilewright.farm")
+
+Message = Callable[[], Event | None]
+
+
+class Driver:
+    """One pool's thread. `put` gives it something to do; it reports to `desk`, and `ends` when told to."""
+
+    def __init__(self, spec: DeviceSpec, workers: int | None, address: str, rules: Rules, desk: Desk) -> None:
+        self._spec = spec
+        self._asked = workers
+        self._address = address
+        self._rules = rules
+        self._desk = desk
+        self._dispatch = Dispatch(rules)
+        self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
+        self.slots = Slots(spec, rules, desk, self.put)
+        self._cluster: Cluster | None = None
+        self._ended = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="measuring pool", daemon=True)
+
+    def start(self) -> None:
+        """Once."""
+        self._thread.start()
+
+    def put(self, message: Message) -> None:
+        """Do this on the thread, and handle the event that comes of it. From any thread."""
+        self._inbox.put(message)
+
+    def end(self) -> None:
+        """Nothing of it is left when this returns."""
+        self._ended.set()
+        self._inbox.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            self._cluster = connect(self._address, self._spec.kind, self._asked or 1)
+            self._open_first(self._cluster)
+            threading.Thread(target=self._watch, name="watch over the cluster", daemon=True).start()
+            self._serve()
+        except DeviceError as error:
+            self._desk.fail(str(error))
+        except Exception as error:
+            self._desk.fail(f"the measuring thread failed: {type(error).__name__}: {error}")
+            raise
+        finally:
+            self._finish()
+
+    def _serve(self) -> None:
+        ticked_s = time.monotonic()
+        while True:
+            now_s = time.monotonic()
+            try:
+                message = self._inbox.get(timeout=max(0.0, self._wake_s(now_s) - now_s))
+            except queue.Empty:
+                message = self._tick
+            if message is None:
+                return
+            event = message()
+            if event is not None:
+                self._carry_out(event)
+            # Answers that already lie in the inbox go before deadlines, but cannot hold them up for long.
+            if time.monotonic() - ticked_s > IDLE_TICK_S:
+                ticked_s = time.monotonic()
+                self._carry_out(Ticked())
+
+    def _finish(self) -> None:
+        """Nothing may be left running: every worker is ended by its process id where that means something."""
+        self._ended.set()  # however it came to this
+        self._desk.fail("the pool is closed")
+        if self._cluster is None:
+            return
+        for worker in self._dispatch.workers():
+            self.slots.kill(self._cluster, self.slots[worker.name])
+        disconnect(self._cluster)
+
+    # Events and commands.
+
+    def _tick(self) -> Event:
+        assert self._cluster is not None
+        self.slots.greet_again(self._cluster)
+        return Ticked()
+
+    def _wake_s(self, now_s: float) -> float:
+        deadline_s = self._dispatch.next_deadline_s()
+        soon_s = min(now_s + IDLE_TICK_S, self.slots.next_greeting_s())
+        return soon_s if deadline_s is None else min(soon_s, deadline_s)
+
+    def _carry_out(self, event: Event) -> None:
+        finished: list[Finish] = []
+        halted: str | None = None
+        for command in self._dispatch.handle(event, time.monotonic()):
+            match command:
+                case Finish():
+                    finished.append(command)
+                case Halt():
+                    halted = command.reason
+                case _:
+                    self._obey(command)
+        self._desk.settle(finished, self._dispatch.wanted(), self._dispatch.workers())
+        if halted is not None:
+            self._desk.fail(f"nothing can be measured on {self._spec.kind}: {halted}")
+
+    def _obey(self, command: Command) -> None:
+        assert self._cluster is not None
+        match command:
+            case Assign():
+                self.slots.send(command)
+            case Kill():
+                self.slots.kill(self._cluster, self.slots[command.worker])
+                self.slots.greet(self._cluster, self.slots[command.worker])
+            case Revive():
+                self.slots.greet(self._cluster, self.slots[command.worker])
+            case Quarantine() | Release():
+                log.warning("%s measures no more: %s", command.worker, command.reason)
+                self.slots.kill(self._cluster, self.slots[command.worker])
+            case Retry() | Finish() | Halt():
+                pass
+
+    # Hosts that come and go.
+
+    def _open_first(self, cluster: Cluster) -> None:
+        offered, needed = cluster.offered(), self._asked or 1
+        if offered < needed:
+            has = ", ".join(cluster.kinds()) or "no device"
+            raise DeviceError(
+                f"{needed} workers for {self._spec.kind} were asked for, and the Ray at {self._address} "
+                f"offers {offered} of resource {cluster.resource!r} (it has {has}); ask for fewer, or join "
+                f"hosts: `tune worker --ray {self._address} --target {self._spec.kind}`"
+            )
+        if self._asked is not None:
+            self._open(self._asked)
+        else:
+            self._welcome(cluster.nodes())
+
+    def _open(self, number: int) -> None:
+        assert self._cluster is not None
+        for _ in range(number):
+            slot = self.slots.add()
+            self._carry_out(Opened(slot.name))
+            self.slots.greet(self._cluster, slot)
+
+    def _welcome(self, nodes: tuple[Node, ...]) -> None:
+        """Slots for devices that are free; workers of hosts that drain drain.
+
+        A device whose worker was sent away (sick, outdated, never up) counts as taken: it is not asked twice.
+        """
+        leaving = {node.identity for node in nodes if node.leaving}
+        spent: dict[str, int] = {}
+        pending = 0
+        for worker in self._dispatch.workers():
+            where = self.slots[worker.name].node
+            if worker.phase in LIVE and where in leaving:
+                self._carry_out(DrainAsked(worker.name))
+            elif worker.phase in GONE:
+                spent[where] = spent.get(where, 0) + 1
+            elif worker.phase is Phase.STARTING:
+                pending += 1
+        if self._asked is None:
+            free = sum(max(0, n.free - spent.get(n.identity, 0)) for n in nodes if not n.leaving)
+            self._open(max(0, free - pending))
+
+    def _cut_off(self, closed: frozenset[Door], nodes: tuple[Node, ...]) -> None:
+        """Hosts that do not answer: their calls go to others now, not when Ray gives the hosts up."""
+        gone = {node.identity for node in nodes if node.door in closed}
+        for worker in self._dispatch.workers():
+            if worker.leases and self.slots[worker.name].node in gone:
+                self._carry_out(Died(worker.name, "its host does not answer", worker.leases[0], own=True))
+
+    def _watch(self) -> None:
+        """Look at the cluster again and again. In a thread of its own: a look may take long."""
+        missed = 0
+        shut: frozenset[Door] = frozenset()
+        while not self._ended.wait(LOOK_S):
+            cluster = self._cluster
+            if cluster is None:
+                continue
+            if not cluster.alive():
+                missed += 1
+                if missed == LOOKS:
+                    self.put(partial(self._start_again, cluster))
+                    missed = 0
+                continue
+            missed = 0
+            if cluster.address == LOCAL:
+                continue
+            try:
+                nodes = cluster.nodes()
+            except Exception as error:  # noqa: BLE001 - between the knock and the question the head may die
+                log.debug("the cluster's nodes cannot be listed: %s", error)
+                continue
+            closed = closed_doors(tuple(node.door for node in nodes))
+            self.put(partial(self._welcome, nodes))
+            if closed & shut:
+                self.put(partial(self._cut_off, closed & shut, nodes))
+            shut = closed
+
+    def _start_again(self, lost: Cluster) -> Event | None:
+        """The head is gone, and every process with it: connect anew, and go on where the answers end."""
+        if self._cluster is not lost:
+            return None
+        fresh = "a new one is started" if lost.address == LOCAL else f"connecting to {lost.address} again"
+        log.warning("Ray's head died: %s; what was not answered is measured again", fresh)
+        self.slots.abandon()
+        give_up_s = time.monotonic() + self._rules.start_deadline_s
+        while True:
+            try:
+                self._cluster = reconnect(lost, self._spec.kind, self._asked or 1)
+                return Scattered("Ray's head died")
+            except DeviceError:
+                if time.monotonic() > give_up_s or self._ended.wait(LOOK_S):
+                    raise

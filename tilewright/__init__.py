@@ -1,0 +1,1 @@
+"""Tilewright tunes neural networks for AI accelerators, and keeps the answers in a database."""

@@ -1,0 +1,1 @@
+"""From measured kernels to a verified answer and its report."""

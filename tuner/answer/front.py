@@ -1,0 +1,180 @@
+"""The front of a network: Programs of which none is beaten in all objectives at once.
+
+Latency and energy add up over kernels, so the kernels that are best for the network in one direction are
+those that are best each for itself. How many bytes lie between kernels follows from which ops run together
+and in which order, so the groups of -O0 and the order of least peak stand beside the plan that was searched.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tilewright.compiler_core.errors import DeviceError
+from tilewright.compiler_core.lowering.kernel_order import crossing_of, in_order, least_peak
+from tilewright.compiler_core.lowering.pipeline import Plan, plan_groups
+from tilewright.db.records import TrialRow
+from tilewright.measure.farm.pool import Pool
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import GROUPS, network_config
+from tilewright.tuner.answer.check import KernelCheck, check_network
+from tilewright.tuner.answer.conclude import CHECKED
+from tilewright.tuner.answer.guess import best_guess
+from tilewright.tuner.answer.report import Figures, FrontPoint, Outcome
+from tilewright.tuner.kernel.front import front_of
+from tilewright.tuner.kernel.problem import Floats, objective_values
+from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.search import NetworkSearch
+from tilewright.tuner.network.session import Session
+
+DIRECTIONS = 9
+"""Mixtures of latency and energy for which kernels are chosen, both ends included."""
+LATEST = 1000
+"""Runs among which an earlier one that was asked the same is sought."""
+
+
+def measure_front(session: Session, search: NetworkSearch, pool: Pool) -> tuple[FrontPoint, ...]:
+    """Measure candidates whole, and give the front of all Programs that this run has measured whole.
+
+    What is measured is committed first. The kernels of every candidate were checked one by one.
+    """
+    chosen = _Kernels(session, search)
+    configs: dict[Config, None] = {}
+    for plan in _plans(session):
+        for share in np.linspace(0.0, 1.0, DIRECTIONS if "energy" in session.objectives else 1):
+            wanted = {task.digest: chosen.best(task, float(share)) for task in session.planner.tasks_of(plan)}
+            configs[network_config(plan, wanted, session.network)] = None
+    book, task = session.book, session.network.task
+    measured = pool.measure(task, list(configs), floor_us=session.bound_us)
+    book.commit_network(list(zip(configs, measured, strict=True)))
+    found = front_of_trials(book.repository.trials_of_run(book.uid), task.digest, session.objectives)
+    if not found:
+        raise DeviceError(
+            f"the device does not tell all of {', '.join(session.objectives)}; ask for those it does"
+        )
+    return found
+
+
+def publish_first(session: Session, front: Sequence[FrontPoint], outcome: Outcome, pool: Pool) -> Outcome:
+    """The outcome of the run, or the front's first Program where that is better: checked and confirmed."""
+    first, task = front[0], session.network.task
+    found, tuned = (_value(each, session.objectives[0]) for each in (first.figures, outcome.tuned))
+    if found >= tuned:
+        return outcome
+    verification = check_network(session, first.config)
+    session.book.publish_network(first.config, pool.confirm(task, first.config), verification)
+    session.adopt(first.config)
+    return replace(outcome, tuned=first.figures, verification=str(verification))
+
+
+def _value(figures: Figures, objective: str) -> float:
+    value = figures.energy_uj if objective == "energy" else figures.latency_us
+    return float("inf") if value is None else value
+
+
+def front_of_trials(
+    rows: Sequence[TrialRow], network_digest: str, objectives: Sequence[str]
+) -> tuple[FrontPoint, ...]:
+    """The front of the whole-network trials among `rows`, lowest first objective first."""
+    told = [
+        (values, row.trial)
+        for row in rows
+        if row.key.workload_digest == network_digest
+        and (values := objective_values(row.trial.measurement, objectives)) is not None
+    ]
+    if not told:
+        return ()
+    front = front_of(np.array([values for values, _ in told]))
+    return tuple(
+        FrontPoint(
+            Figures.of(trial.measurement), len(str(dict(trial.config.items)[GROUPS]).split("|")), trial.config
+        )
+        for trial in (told[at][1] for at in front)
+    )
+
+
+def recall_front(session: Session, budget: int) -> tuple[FrontPoint, ...]:
+    """What a finished run found that sought the same objectives and spent as much; none without one."""
+    book = session.book
+    key = book.key(session.network.task.digest)
+    for run in book.repository.runs(LATEST):
+        asked = run.asked
+        if (
+            (asked.model_digest, asked.target_digest) == (key.workload_digest, key.target_digest)
+            and (asked.toolchain, asked.objective) == (key.toolchain, key.objective)
+            and run.stop_reason
+            and (asked.trials_budget or 0) >= budget
+            and objectives_of(asked.settings) == session.objectives
+        ):
+            return front_of_trials(
+                book.repository.trials_of_run(asked.uid), key.workload_digest, session.objectives
+            )
+    return ()
+
+
+def objectives_of(settings: str) -> tuple[str, ...]:
+    """The objectives of a run that sought a front, from its settings; none for any other run."""
+    given: Mapping[str, Any] = json.loads(settings)
+    return tuple(given.get("objectives", ()))
+
+
+def _plans(session: Session) -> list[Plan]:
+    """The plan of the answer and that of -O0; where memory counts, each in its order of least peak too."""
+    target, known = session.target, session.planner.prices.regions()
+    plans = [session.plan, session.planner.base]
+    if "memory" in session.objectives:
+        for plan in tuple(plans):
+            order = least_peak(crossing_of(plan.graph, plan.groups, target).kernels).order
+            groups = in_order(plan.groups, order)
+            plans.append(plan_groups(plan.graph, groups, target, known, plan.layouts))
+    return list({(plan.groups, tuple(plan.graph.rewrites.items())): plan for plan in plans}.values())
+
+
+class _Kernels:
+    """Which Config a kernel runs for a mixture: of its trials, or what it would run anyway; checked first."""
+
+    def __init__(self, session: Session, search: NetworkSearch) -> None:
+        self._session = session
+        self._search = search
+        self._measured: dict[str, tuple[Floats, list[Config]]] = {}
+        self._checks: dict[str, KernelCheck] = {}
+        self._sound: dict[tuple[str, str], bool] = {}
+        least = [
+            count * self._trials(digest)[0].min(axis=0)
+            for digest, count in search.plan.counts.items()
+            if len(self._trials(digest)[1])
+        ]
+        self._totals = np.sum(least, axis=0) if least else np.ones(2)
+
+    def best(self, task: KernelTask, share: float) -> Config:
+        """The sound Config of least latency and energy, mixed (1 - share) to share by their totals."""
+        values, configs = self._trials(task.digest)
+        mixture = values / self._totals @ np.array([1.0 - share, share])
+        ranked = [configs[at] for at in np.argsort(mixture, kind="stable")]
+        choice = self._session.choices.get(task.digest) or best_guess(self._session, task)
+        ranked = [*ranked[:CHECKED], choice.config]
+        return next((config for config in ranked if self._is_sound(task, config)), task.default)
+
+    def _trials(self, digest: str) -> tuple[Floats, list[Config]]:
+        """Latency and energy [n, 2] of a kernel's successful trials, and their Configs."""
+        if digest not in self._measured:
+            searched = self._search.searches.get(digest)
+            told = [
+                (values, trial.config)
+                for trial in (searched.kernel.trials if searched is not None else ())
+                if (values := objective_values(trial.measurement, ("latency", "energy"))) is not None
+            ]
+            both = np.array([values for values, _ in told]).reshape(-1, 2)
+            self._measured[digest] = both, [config for _, config in told]
+        return self._measured[digest]
+
+    def _is_sound(self, task: KernelTask, config: Config) -> bool:
+        key = task.digest, config.digest
+        if key not in self._sound:
+            if task.digest not in self._checks:
+                session = self._session
+                self._checks[task.digest] = KernelCheck(task.regions, session.target, session.seed)
+            self._sound[key] = not self._checks[task.digest].objection(config)
+        return self._sound[key]

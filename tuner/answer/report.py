@@ -1,0 +1,180 @@
+"""What a run answers: the numbers people asked for, and where the rest of the time goes."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from tilewright.measure.results import Measurement
+from tilewright.search_space.knobs import Config
+
+
+@dataclass(frozen=True)
+class Figures:
+    """A schedule's cost. Energy and peak are absent where nothing says them."""
+
+    latency_us: float
+    latency_cycles: float
+    energy_uj: float | None = None
+    peak_bytes: int | None = None
+
+    @staticmethod
+    def of(measured: Measurement) -> "Figures":
+        """The figures of a successful measurement."""
+        assert measured.latency_us is not None, "only a successful measurement has figures"
+        return Figures(
+            measured.latency_us, measured.latency_cycles or 0.0, measured.energy_uj, measured.peak_bytes
+        )
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """The network's figures at -O0 and as tuned, and how the tuned numbers were checked."""
+
+    default: Figures
+    tuned: Figures
+    verification: str
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Measured over bound, and what the difference is made of, in microseconds.
+
+    `launch`: kernels beyond the first. `padding`: arithmetic on units that are not full, recompute included.
+    `bandwidth`: kernels whose data moves slower than they compute. `rest`: fill, drain, imbalance, what is
+    left; negative where the whole network overlaps what its kernels alone do not.
+    """
+
+    ratio: float
+    launch_us: float
+    padding_us: float
+    bandwidth_us: float
+    rest_us: float
+
+
+@dataclass(frozen=True)
+class KernelReport:
+    """One distinct kernel of the answer. `source` is measured, database, guessed or default."""
+
+    workload_digest: str
+    ops: tuple[str, ...]
+    count: int
+    latency_us: float
+    bound_us: float
+    trials: int
+    source: str
+    config: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class GroupReport:
+    """One kernel of the schedule, in stage order: its ops, and why each neighbour that reads it is not in it.
+
+    `apart` names the reader by its position and says why: illegal, capacity, or what both take together.
+    Kernels of one `stage` run side by side, this one on `cores` at most. `stores` says where each value that
+    it stores lives, and its layout where that is not the model's order ("llb:0.2.3.1").
+    """
+
+    workload_digest: str | None
+    ops: tuple[str, ...]
+    stage: int
+    cores: int
+    stores: tuple[str, ...]
+    apart: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class RewriteReport:
+    """An op that the answer computes in another form: the value it makes, and what drafts promised of it.
+
+    `why` is empty where this run did not weigh the form.
+    """
+
+    value: str
+    op: str
+    form: str
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class FrontPoint:
+    """One Program of a front: its figures, how many kernels it has, and the network's Config."""
+
+    figures: Figures
+    kernels: int
+    config: Config
+
+    def to_json(self) -> dict[str, Any]:
+        """The figures, the number of kernels, and the Config with its digest."""
+        return {
+            **vars(self.figures),
+            "kernels": self.kernels,
+            "config_digest": self.config.digest,
+            "config": dict(self.config.items),
+        }
+
+
+@dataclass(frozen=True)
+class Report:
+    """The answer of `tune run`; `to_json` is its contract.
+
+    `front` is there where several objectives were asked for: `objective` names them, `tuned` is the best in
+    the first.
+    """
+
+    model: str
+    graph_digest: str
+    target: str
+    target_digest: str
+    objective: str
+    default: Figures
+    tuned: Figures
+    bound: Figures
+    gap: Gap
+    sum_of_kernels_us: float
+    trials: int
+    cache_hits: int
+    kernels: tuple[KernelReport, ...]
+    groups: tuple[GroupReport, ...]
+    rewrites: tuple[RewriteReport, ...]
+    host_ops: tuple[Mapping[str, Any], ...]
+    stop_reason: str
+    regret_estimate: float | None
+    verification: str
+    timed_as: str
+    wall_s: float
+    front: tuple[FrontPoint, ...] = ()
+
+    @property
+    def speedup(self) -> float:
+        """Default over tuned latency."""
+        return self.default.latency_us / self.tuned.latency_us
+
+    def to_json(self) -> dict[str, Any]:
+        """One JSON object, as docs/cli.md describes it."""
+        return {
+            "model": self.model,
+            "graph_digest": self.graph_digest,
+            "target": self.target,
+            "target_digest": self.target_digest,
+            "objective": self.objective,
+            "default": vars(self.default),
+            "tuned": vars(self.tuned),
+            "bound": vars(self.bound),
+            "speedup": self.speedup,
+            "gap": vars(self.gap),
+            "sum_of_kernels_us": self.sum_of_kernels_us,
+            "trials": self.trials,
+            "cache_hits": self.cache_hits,
+            "kernels": [{**vars(kernel), "ops": list(kernel.ops)} for kernel in self.kernels],
+            "groups": [
+                {**vars(group), "ops": list(group.ops), "apart": list(group.apart)} for group in self.groups
+            ],
+            "rewrites": [vars(rewrite) for rewrite in self.rewrites],
+            "host_ops": list(self.host_ops),
+            "stop_reason": self.stop_reason,
+            "regret_estimate": self.regret_estimate,
+            "verification": self.verification,
+            "timed_as": self.timed_as,
+            "wall_s": self.wall_s,
+            "front": [point.to_json() for point in self.front],
+        }

@@ -1,0 +1,118 @@
+"""The Report of a session that has come to its end."""
+
+from tilewright.compiler_core.onnx_import.host_work import host_work
+from tilewright.tuner.answer.gap import explain_gap
+from tilewright.tuner.answer.report import (
+    Figures,
+    FrontPoint,
+    GroupReport,
+    KernelReport,
+    Outcome,
+    Report,
+    RewriteReport,
+)
+from tilewright.tuner.kernel.stopping import StopReason
+from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.grouping import Boundary
+from tilewright.tuner.network.session import Session
+
+
+def summarise(
+    session: Session,
+    outcome: Outcome,
+    reason: StopReason,
+    wall_s: float,
+    front: tuple[FrontPoint, ...] = (),
+) -> Report:
+    """Everything `tune run` answers, from the choices and the network's figures."""
+    target = session.target
+    kernels = tuple(_kernel(session, task) for task in session.tasks)
+    return Report(
+        model=session.model.name,
+        graph_digest=session.network.task.digest,
+        target=target.name,
+        target_digest=target.digest,
+        objective=",".join(session.objectives) or session.settings.objective,
+        default=outcome.default,
+        tuned=outcome.tuned,
+        bound=Figures(session.bound_us, session.bound_us * target.cycles_per_us),
+        gap=explain_gap(session, outcome.tuned.latency_us),
+        sum_of_kernels_us=session.sum_us,
+        trials=sum(session.spent.values()),
+        cache_hits=sum(kernel.source == "database" for kernel in kernels),
+        kernels=kernels,
+        groups=_groups(session),
+        rewrites=_rewrites(session),
+        host_ops=tuple(vars(work) for work in host_work(session.graph, session.model.host_ops)),
+        stop_reason=str(reason),
+        regret_estimate=session.regret,
+        verification=outcome.verification,
+        timed_as=_timed_as(session),
+        wall_s=wall_s,
+        front=front,
+    )
+
+
+def _kernel(session: Session, task: KernelTask) -> KernelReport:
+    choice = session.choices[task.digest]
+    return KernelReport(
+        workload_digest=task.digest,
+        ops=tuple(op.kind for op in task.regions.graph.ops),
+        count=session.plan.counts[task.digest],
+        latency_us=choice.latency_us,
+        bound_us=task.bound_us,
+        trials=session.spent.get(task.digest, 0),
+        source=choice.source,
+        config=dict(choice.config.items),
+    )
+
+
+def _groups(session: Session) -> tuple[GroupReport, ...]:
+    """The schedule's groups in order; with reasons where this run weighed what else it might have fused."""
+    apart: dict[int, list[str]] = {}
+    if session.planner.grouping is not None:
+        for boundary in session.planner.boundaries():
+            apart.setdefault(boundary.producer, []).append(_why_apart(session, boundary))
+    plan = session.plan
+    cores = {placed.group: placed.cores.count for stage in plan.stages for placed in stage}
+    return tuple(
+        GroupReport(
+            None if kernel is None else kernel.workload.digest,
+            tuple(plan.graph.ops[at].kind for at in group),
+            plan.stage_of[position],
+            cores[position],
+            () if kernel is None else kernel.workload.placement[len(kernel.workload.graph.inputs) :],
+            tuple(apart.get(position, ())),
+        )
+        for position, (group, kernel) in enumerate(zip(plan.groups, plan.kernels, strict=True))
+    )
+
+
+def _rewrites(session: Session) -> tuple[RewriteReport, ...]:
+    """The ops in other forms, with what was expected of these where this run weighed them."""
+    graph, better = session.graph, session.planner.better
+    told = []
+    for at, rewrite in session.plan.graph.rewrites.items():
+        op, found, why = graph.ops[at], better.get(at), ""
+        if found is not None and found.rewrite == rewrite:
+            why = f"expected {found.form_us:.2f} us so, {found.own_us:.2f} as it was"
+        told.append(RewriteReport(graph.name_of(op.result), op.kind, str(rewrite), why))
+    return tuple(told)
+
+
+def _why_apart(session: Session, boundary: Boundary) -> str:
+    if boundary.whole is None or boundary.whole_us is None:
+        return f"{boundary.consumer}: {boundary.reason}"
+    measured = session.planner.is_measured(boundary.whole)
+    how = "measured" if measured else "expected"
+    unit = "uJ" if session.settings.objectives[0] == "energy" and session.planner.prices.measured else "us"
+    whole, parts = f"{boundary.whole_us:.2f} {unit}", f"{boundary.parts_us:.2f} {unit}"
+    return f"{boundary.consumer}: {how} {whole} together, {parts} apart"
+
+
+def _timed_as(session: Session) -> str:
+    """The dtypes the target stores the network's values as: a float model on an integer target shows here."""
+    stored = {session.target.storage_dtype(value.dtype) for value in session.graph.values}
+    floats = {value.dtype for value in session.graph.values if value.dtype.is_float}
+    kept = {session.target.storage_dtype(dtype) for dtype in floats} or stored
+    return " ".join(sorted(map(str, kept)))

@@ -1,0 +1,1 @@
+"""Jobs of the service and the runner that works on them."""

@@ -1,0 +1,72 @@
+"""Holding a job: a thread that keeps the lease alive, and what it heard about the job meanwhile."""
+
+import threading
+import time
+from collections.abc import Callable
+
+from tilewright.db.service.job_rows import Lease, LeaseLostError
+from tilewright.db.service.jobs import Jobs
+from tilewright.db.storage.session import DatabaseDownError
+
+
+class Holding:
+    """A lease kept alive from entering a `with` block to leaving it.
+
+    `cancelled` says that somebody asked for an end, `lost` that the job may be somebody else's by now. While
+    the database does not answer, the lease counts as held until it has run out by this machine's clock; what
+    is written is checked by the database in any case.
+    """
+
+    def __init__(
+        self,
+        jobs: Jobs,
+        lease: Lease,
+        lease_s: float,
+        heartbeat_s: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.lease = lease
+        self._jobs = jobs
+        self._lease_s = lease_s
+        self._heartbeat_s = heartbeat_s
+        self._clock = clock
+        self._over = threading.Event()
+        self._cancelled = threading.Event()
+        self._lost = threading.Event()
+        self._thread = threading.Thread(target=self._beat, name=f"heartbeat {lease.job.uid[:8]}", daemon=True)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether a cancel was asked for."""
+        return self._cancelled.is_set()
+
+    @property
+    def lost(self) -> bool:
+        """Whether the lease is lost, or was not prolonged in time."""
+        return self._lost.is_set()
+
+    def __enter__(self) -> "Holding":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._thread.join()
+
+    def _beat(self) -> None:
+        until = self._clock() + self._lease_s
+        while not self._over.wait(self._heartbeat_s):
+            asked = self._clock()
+            try:
+                lease = self._jobs.heartbeat(self.lease, self._lease_s)
+            except LeaseLostError:
+                self._lost.set()
+                return
+            except DatabaseDownError:
+                if self._clock() > until:
+                    self._lost.set()
+                    return
+                continue
+            until = asked + self._lease_s
+            if lease.job.cancel_requested:
+                self._cancelled.set()

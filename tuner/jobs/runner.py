@@ -1,0 +1,223 @@
+"""The runner: takes jobs from the database, one at a time, and sees each to its end or gives it back.
+
+A runner may die at any point: its lease runs out, and the next runner goes on where the records end. A runner
+that slept through its lease and wakes up writes nothing more: every commit checks the lease in its own
+transaction.
+"""
+
+import json
+import logging
+import math
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from tilewright.compiler_core.errors import InputError, RecordError, TilewrightError
+from tilewright.db.runs import Guard
+from tilewright.db.service.job_rows import JobState, Lease, LeaseLostError
+from tilewright.db.service.jobs import Jobs
+from tilewright.db.service.uploads import Uploads
+from tilewright.db.storage.session import Database, DatabaseDownError
+from tilewright.tuner.jobs.holding import Holding
+from tilewright.tuner.jobs.request import TuneRequest, read_request
+from tilewright.tuner.network.events import Event, Measured
+
+log = logging.getLogger("tilewright.runner")
+BUG = "internal error; the runner's log says more under the number of this job"
+
+
+class Answer(Protocol):
+    """What a piece of work comes back with."""
+
+    def to_json(self) -> dict[str, Any]:
+        """The result, as plain values."""
+        ...
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """A job as the work sees it: files on disk, and the lease behind two functions.
+
+    `guard` has to be asked in every transaction that writes. `cancelled` has to be asked between batches; it
+    raises StoppedError where the work must stop at once and leave its run open.
+    """
+
+    job: str
+    request: TuneRequest
+    model: Path
+    target: str | Path
+    guard: Guard
+    cancelled: Callable[[], bool]
+    on_event: Callable[[Event], None]
+
+
+class Work(Protocol):
+    """Does an assignment; `tilewright.tuner.jobs.work.Tuning` is the one in use."""
+
+    def run(self, assignment: Assignment) -> Answer:
+        """Tunes and records. Raises what `tune run` raises."""
+        ...
+
+    def files(self, assignment: Assignment, answer: Answer) -> Mapping[str, bytes]:
+        """What a user may download of the answer, by name."""
+        ...
+
+
+class Observer(Protocol):
+    """Hears what happens, for metrics."""
+
+    def event(self, event: Event) -> None:
+        """Something happened in a run."""
+        ...
+
+    def ended(self, outcome: str) -> None:
+        """A job left this runner: a final state, or `lost`, `released`, `abandoned`."""
+        ...
+
+
+class StoppedError(TilewrightError):
+    """The work has to stop at once: the runner shuts down, or the job is not its own any more."""
+
+
+@dataclass(frozen=True)
+class RunnerSettings:
+    """Times in seconds. A job whose runner died waits at most `lease_s` + `poll_s` for the next one."""
+
+    name: str
+    lease_s: float = 8.0
+    heartbeat_s: float = 2.0
+    poll_s: float = 0.5
+
+
+class Runner:
+    """Works on jobs until told to stop. One thread at a time; several runners may share a database."""
+
+    def __init__(
+        self, database: Database, settings: RunnerSettings, work: Work, observer: Observer | None = None
+    ) -> None:
+        self.jobs = Jobs(database)
+        self.uploads = Uploads(database)
+        self.settings = settings
+        self._work = work
+        self._observer = observer
+        self._stopping = threading.Event()
+
+    def stop(self) -> None:
+        """Gives the current job back after its batch, and ends `serve`; callable from a signal handler."""
+        self._stopping.set()
+
+    def serve(self) -> None:
+        """Takes job after job; waits where there is none, or no database."""
+        log.info("runner is ready", extra={"runner": self.settings.name})
+        while not self._stopping.is_set():
+            try:
+                busy = self.step()
+            except DatabaseDownError as error:
+                log.warning("database does not answer: %s", error)
+                busy = False
+            if not busy:
+                self._stopping.wait(self.settings.poll_s)
+        log.info("runner has stopped", extra={"runner": self.settings.name})
+
+    def step(self) -> bool:
+        """Works on one job, if there is one to lease."""
+        lease = self.jobs.lease(self.settings.name, self.settings.lease_s)
+        if lease is None:
+            return False
+        facts = {"job": lease.job.uid, "attempt": lease.job.attempts, "token": lease.token}
+        log.info("job leased", extra=facts)
+        with Holding(self.jobs, lease, self.settings.lease_s, self.settings.heartbeat_s) as holding:
+            outcome = self._attempt(holding)
+        log.info("job left: %s", outcome, extra=facts)
+        if self._observer is not None:
+            self._observer.ended(outcome)
+        return True
+
+    def _attempt(self, holding: Holding) -> str:
+        lease = holding.lease
+        try:
+            return self._work_on(holding)
+        except LeaseLostError:
+            return "lost"
+        except DatabaseDownError as error:
+            log.warning("job abandoned: %s", error, extra={"job": lease.job.uid})
+            return "abandoned"
+        except StoppedError:
+            return "lost" if holding.lost else self._release(lease)
+        except InputError as error:
+            return self._finish(lease, JobState.FAILED, error=str(error))
+        except TilewrightError as error:
+            return self._finish(lease, JobState.FAILED, error=f"nothing could be measured: {error}")
+        except Exception:
+            log.exception("job failed by a bug", extra={"job": lease.job.uid})
+            return self._finish(lease, JobState.FAILED, error=BUG)
+
+    def _work_on(self, holding: Holding) -> str:
+        lease = holding.lease
+        with tempfile.TemporaryDirectory(prefix="tilewright-job-") as directory:
+            assignment = self._assignment(holding, Path(directory))
+            answer = self._work.run(assignment)
+            result = finite(answer.to_json())
+            result["files"] = self._keep(self._work.files(assignment, answer))
+        state = JobState.CANCELLED if holding.cancelled else JobState.SUCCEEDED
+        return self._finish(lease, state, json.dumps(result))
+
+    def _assignment(self, holding: Holding, directory: Path) -> Assignment:
+        job = holding.lease.job
+        request = read_request(job.spec)
+        model = directory / f"{request.model_name}.onnx"
+        if job.upload_digest is None or self.uploads.size(job.upload_digest) is None:
+            raise RecordError("the model of this job is not in the database any more; submit it again")
+        with model.open("wb") as file:
+            file.writelines(self.uploads.parts(job.upload_digest))
+        target: str | Path = request.target
+        if not request.preset:
+            target = directory / "target.toml"
+            target.write_text(request.target, encoding="utf-8")
+
+        def cancelled() -> bool:
+            if holding.lost or self._stopping.is_set():
+                raise StoppedError("the runner stops working on this job")
+            return holding.cancelled
+
+        def on_event(event: Event) -> None:
+            kind, body = type(event).__name__.lower(), json.dumps(finite(asdict(event)))
+            self.jobs.add_event(holding.lease, kind, body, progress=isinstance(event, Measured))
+            if self._observer is not None:
+                self._observer.event(event)
+
+        guard = self.jobs.guard(holding.lease)
+        return Assignment(job.uid, request, model, target, guard, cancelled, on_event)
+
+    def _keep(self, files: Mapping[str, bytes]) -> dict[str, str]:
+        return {name: self.uploads.put(content) for name, content in files.items()}
+
+    def _finish(self, lease: Lease, state: JobState, result: str | None = None, error: str = "") -> str:
+        try:
+            self.jobs.finish(lease, state, result, error)
+        except LeaseLostError:
+            return "lost"
+        except DatabaseDownError:
+            return "abandoned"
+        return str(state)
+
+    def _release(self, lease: Lease) -> str:
+        try:
+            self.jobs.release(lease)
+        except (LeaseLostError, DatabaseDownError):
+            return "lost"
+        return "released"
+
+
+def finite(value: Any) -> Any:
+    """`value` as JSON can hold it: infinities and NaN become null, tuples lists."""
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, Mapping):
+        return {str(key): finite(inner) for key, inner in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [finite(inner) for inner in value]
+    return value

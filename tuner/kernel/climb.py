@@ -1,0 +1,65 @@
+"""The Configs of lowest draft: what a search asks first, and what a kernel is expected to cost.
+
+Chance finds rows whose draft is well above the draft's own minimum; a climb over single knobs from the best
+of many draws gets there, and costs no measurement.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.moves import distinct, enumerate_rows, mutate, neighbours, sample
+from tilewright.search_space.space import Space
+
+WHOLE = 1 << 14
+"""Spaces up to this many combinations are ranked whole instead."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """Random rows drawn (in so many attempts), how many of the best are climbed from, and how often."""
+
+    drawn: int = 4096
+    attempts: int = 64
+    climbed: int = 64
+    rounds: int = 6
+
+
+def best_drafts(
+    space: Space,
+    draft_log: Callable[[Rows], npt.NDArray[np.float64]],
+    start: Rows,
+    count: int,
+    rng: np.random.Generator,
+    effort: Effort | None = None,
+) -> Rows:
+    """Up to `count` distinct feasible rows of lowest draft, lowest first; the climb begins at `start` too."""
+    effort = effort or Effort()
+    whole = enumerate_rows(space, limit=WHOLE)
+    if whole is not None:
+        return whole[np.argsort(draft_log(whole), kind="stable")[:count]]
+    rows = np.concatenate([start, sample(space, effort.drawn, rng, effort.attempts)])
+    if not len(rows):
+        return rows
+    kept = max(count, effort.climbed)
+    for _ in range(effort.rounds):
+        rows = rows[np.argsort(draft_log(rows), kind="stable")[:kept]]
+        near = [neighbours(space, row) for row in rows[: effort.climbed]]
+        rows = distinct(np.concatenate([rows, *near, mutate(space, rows, rng)]))
+    return rows[np.argsort(draft_log(rows), kind="stable")[:count]]
+
+
+def unlike(rows: Rows, count: int, knobs: int = 2) -> Rows:
+    """`count` of `rows` in their order: those that differ from all taken before in at least `knobs` knobs.
+
+    Where there are too few of these, the first others fill up. Twins share what the draft does not know.
+    """
+    taken: list[int] = []
+    for at in range(len(rows)):
+        if len(taken) < count and ((rows[taken] != rows[at]).sum(axis=1) >= knobs).all():
+            taken.append(at)
+    others = [at for at in range(len(rows)) if at not in taken]
+    return rows[sorted([*taken, *others[: count - len(taken)]])]

@@ -1,0 +1,115 @@
+"""Our sampler for several objectives: a model each, and every batch looks along one direction."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Self
+
+import numpy as np
+from optuna.study import Study
+
+from tilewright.search_space.knobs import Rows
+from tilewright.tuner.kernel.front import Direction, draw_direction
+from tilewright.tuner.kernel.problem import Floats, History, Problem, trial_seed
+from tilewright.tuner.kernel.propose import Belief, Believer, ProposeSettings, propose
+from tilewright.tuner.kernel.run_model import RunModel
+from tilewright.tuner.kernel.sampler import KernelSampler
+from tilewright.tuner.kernel.stopping import Regret
+
+_TURN = 4
+"""Warm-up goes by draft and by chance in turns of so many: the fastest drafts are all alike."""
+
+
+@dataclass(frozen=True)
+class DirectedBelief:
+    """What is believed of a direction's scalar, from a Belief per objective."""
+
+    parts: tuple[Belief, ...]
+    direction: Direction
+
+    @property
+    def mean_log(self) -> Floats:
+        """float64 [n]."""
+        return self.direction.scalar(self._means)
+
+    @property
+    def std_log(self) -> Floats:
+        """float64 [n]."""
+        return self.direction.std(self._means, np.stack([part.std_log for part in self.parts], axis=1))
+
+    @property
+    def feasible(self) -> Floats:
+        """float64 [n]: every model saw the same failures."""
+        return self.parts[0].feasible
+
+    @property
+    def _means(self) -> Floats:
+        return np.stack([part.mean_log for part in self.parts], axis=1)
+
+    def given(self, row: int) -> Self:
+        """As if `row` had been measured and had come out as expected."""
+        return replace(self, parts=tuple(part.given(row) for part in self.parts))
+
+
+@dataclass(frozen=True)
+class Directed:
+    """The models of all objectives as one Believer."""
+
+    parts: tuple[Believer, ...]
+    direction: Direction
+
+    @property
+    def has_prior(self) -> bool:
+        """A prior of one objective is none of a direction."""
+        return False
+
+    @property
+    def measured(self) -> int:
+        """Trials that all models learned from."""
+        return min(part.measured for part in self.parts)
+
+    def predict(self, rows: Rows) -> DirectedBelief:
+        """For rows [n, knobs] of the problem."""
+        return DirectedBelief(tuple(part.predict(rows) for part in self.parts), self.direction)
+
+
+class FrontSampler(KernelSampler):
+    """Draws rows for one Problem and several `objectives`, of which the first is the Problem's."""
+
+    def __init__(
+        self,
+        problem: Problem,
+        model: RunModel,
+        run: str,
+        batch: int = 16,
+        settings: ProposeSettings | None = None,
+        *,
+        objectives: Sequence[str],
+    ) -> None:
+        # A row that cannot be the fastest may still be the most frugal.
+        super().__init__(replace(problem, bound_log=None, in_full=True), model, run, batch, settings)
+        self._each = [self._problem.towards(objective) for objective in objectives]
+
+    def regret(self, study: Study, regret: float) -> Regret | None:
+        """A front has no single optimum to be far from."""
+        return None
+
+    def _proposed(self, count: int, number: int) -> Rows:
+        seed = trial_seed(self._run, number)
+        problem = self._problem
+        if number < self._settings.warm_up and number // _TURN % 2:
+            problem = replace(problem, draft_log=None)
+        predictors = [self._model.predictor(problem) for problem in self._each]
+        parts = tuple(predictor for predictor in predictors if predictor is not None)
+        if len(parts) < len(predictors) or not self._history.ok.any():
+            return propose(problem, self._history, None, count, seed, self._settings)
+        direction = draw_direction(self._logs, np.random.default_rng([seed, 1]))
+        history = replace(self._history, value_log=direction.scalar(self._logs))
+        directed = Directed(parts, direction)
+        return propose(problem, history, directed, count, seed, self._settings)
+
+    def _expect(self, rows: Rows) -> None:
+        """Nothing: what is expected of a direction is not in the unit of any objective."""
+
+    def _teach(self) -> None:
+        for at, problem in enumerate(self._each):
+            self._model.tell(problem, History(self._history.rows, self._logs[:, at], self._history.pending))

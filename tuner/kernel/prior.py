@@ -1,0 +1,64 @@
+"""What earlier runs teach about kernels never measured: the records of other shapes and targets as a prior.
+
+A record's features are computed anew from its Workload, Config and Target, so that a prior is as good as
+today's features whenever it was measured.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from json import loads
+
+import numpy as np
+
+from tilewright.compiler_core.errors import TilewrightError
+from tilewright.compiler_core.ir.graph_json import workload_from_json
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.file import parse_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.cost_model.residual import TaskRecords
+from tilewright.db.records import TrialRow
+from tilewright.db.repository import Repository
+from tilewright.tuner.kernel.task import KernelTask
+
+MOST = 4000
+"""How many of the latest trials are looked at."""
+
+
+def prior_records(repository: Repository, toolchain: str, before_s: float) -> tuple[TaskRecords, ...]:
+    """Latencies of the latest kernel trials committed before `before_s`, a TaskRecords per kernel and target.
+
+    What today's compiler no longer understands is left out.
+    """
+    rows: dict[tuple[str, str], list[TrialRow]] = defaultdict(list)
+    for row in repository.kernel_trials(toolchain, before_s, MOST):
+        rows[row.key.workload_digest, row.key.target_digest].append(row)
+    bodies = {
+        digest: found.body for digest, found in repository.workloads(sorted({w for w, _ in rows})).items()
+    }
+    targets = _targets(repository)
+    made = []
+    for (workload, target), trials in sorted(rows.items()):
+        if workload in bodies and target in targets:
+            record = _records(workload, bodies[workload], targets[target], trials)
+            made += [record] if record is not None else []
+    return tuple(made)
+
+
+def _targets(repository: Repository) -> Mapping[str, Target]:
+    parsed = {row.digest: parse_target(row.text)[0] for row in repository.targets()}
+    return {digest: target for digest, target in parsed.items() if target is not None}
+
+
+def _records(digest: str, body: str, target: Target, trials: Sequence[TrialRow]) -> TaskRecords | None:
+    try:
+        task = KernelTask(Regions(workload_from_json(loads(body))), target)
+        problem = task.problem()
+    except (TilewrightError, ValueError):
+        return None
+    known = [row.trial for row in trials if task.space.contains(row.trial.config)]
+    if not known:
+        return None
+    rows = np.array([task.space.encode(trial.config) for trial in known], dtype=np.int32)
+    latency = np.array([trial.measurement.latency_us or np.nan for trial in known])
+    name = f"{digest}@{target.digest}"
+    return TaskRecords(name, problem.feature_function(rows), problem.drafts(rows), np.log(latency))

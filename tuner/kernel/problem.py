@@ -1,0 +1,169 @@
+"""What a kernel search is given, what it knows so far, and what a trial is: frozen values."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from tilewright.cost_model.plain_features import FeatureFunction, Features, plain_features
+from tilewright.measure.device import Task
+from tilewright.measure.results import Measurement, Status
+from tilewright.search_space.knobs import Config, Rows
+from tilewright.search_space.moves import Keys, enumerate_rows, row_keys, sample
+from tilewright.search_space.space import Space
+from tilewright.tuner.kernel.climb import best_drafts
+
+Floats: TypeAlias = npt.NDArray[np.float64]
+RowFunction: TypeAlias = Callable[[Rows], Floats]
+
+# Up to here all of a space is ranked at every proposal; beyond, an evolved pool stands for it.
+_WHOLE_SPACE = 20_000
+CLIMBED = 256
+"""How many rows of lowest draft every pool holds."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One kernel task and everything known about it before measuring.
+
+    `features` maps rows [n, knobs] to float32 [n, f]; None stands for the plain features of the space.
+    `draft_log` and `bound_log` map rows to float64 [n], log of the objective in the units it is measured in:
+    a best guess, and a value nothing can beat. `seeds` are rows to ask first: what a database knows. `start`
+    are rows that the climb over the draft begins at. `in_full`: slow answers are learned as they are, which
+    only a front has a use for.
+    """
+
+    task: Task
+    space: Space
+    features: FeatureFunction | None = None
+    draft_log: RowFunction | None = None
+    bound_log: RowFunction | None = None
+    seeds: Rows | None = None
+    start: Rows | None = None
+    objective: str = "latency"
+    in_full: bool = False
+
+    def towards(self, objective: str) -> "Problem":
+        """The same task searched for another objective, of which a bound on latency says nothing."""
+        if objective == self.objective:
+            return self
+        # Energy grows with the work that a draft of the latency counts; how much memory is taken does not.
+        draft = None if objective == "memory" else self.draft_log
+        return replace(self, objective=objective, draft_log=draft, bound_log=None)
+
+    @cached_property
+    def feature_function(self) -> FeatureFunction:
+        """`features`, or the plain ones."""
+        return self.features or plain_features(self.space)
+
+    @property
+    def model_key(self) -> str:
+        """Problems of one key share a model: plain features mean something inside one space only."""
+        space = "shared" if self.features is not None else self.space.digest
+        return f"{self.objective} {self.in_full} {space}"
+
+    @cached_property
+    def whole(self) -> Rows | None:
+        """All feasible rows where they are few enough to be ranked at every proposal, else None."""
+        rows = enumerate_rows(self.space, limit=4 * _WHOLE_SPACE)
+        return rows if rows is not None and len(rows) <= _WHOLE_SPACE else None
+
+    @cached_property
+    def climbed(self) -> Rows:
+        """Up to CLIMBED rows of lowest draft, lowest first; none without a draft."""
+        none = np.empty((0, len(self.space.knobs)), dtype=np.int32)
+        if self.draft_log is None:
+            return none
+        start = none if self.start is None else self.start
+        return best_drafts(self.space, self.draft_log, start, CLIMBED, np.random.default_rng(0))
+
+    @cached_property
+    def reference_features(self) -> Features:
+        """Features of up to 256 rows of the space: what a typical value of each feature is."""
+        return self.feature_function(sample(self.space, 256, np.random.default_rng(0)))
+
+    def drafts(self, rows: Rows) -> Floats:
+        """Log draft [n]; zeros without a draft."""
+        return np.zeros(len(rows)) if self.draft_log is None else self.draft_log(rows)
+
+
+@dataclass(frozen=True)
+class History:
+    """What was asked of one task, in order: rows [n, knobs] and log objective [n], NaN where it failed.
+
+    `pending` rows [p, knobs] are asked and not yet answered.
+    """
+
+    rows: Rows
+    value_log: Floats
+    pending: Rows
+
+    @cached_property
+    def asked(self) -> Keys:
+        """Keys of everything that must not be asked again."""
+        return row_keys(np.concatenate([self.rows, self.pending]))
+
+    @cached_property
+    def ok(self) -> npt.NDArray[np.bool_]:
+        """Which of the answers are successes, [n]."""
+        return np.isfinite(self.value_log)
+
+    @property
+    def best_log(self) -> float:
+        """Log of the best value, +inf before the first success."""
+        return float(self.value_log[self.ok].min()) if self.ok.any() else float("inf")
+
+    def best_rows(self, count: int) -> Rows:
+        """The best `count` rows, best first."""
+        order = np.argsort(np.where(self.ok, self.value_log, np.inf), kind="stable")
+        return self.rows[order[: min(count, int(self.ok.sum()))]]
+
+
+def no_history(space: Space) -> History:
+    """The History before the first trial."""
+    none = np.empty((0, len(space.knobs)), dtype=np.int32)
+    return History(none, np.empty(0), none)
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One measurement asked of a Device: `number` counts from 0 within its task and run."""
+
+    number: int
+    config: Config
+    measurement: Measurement
+
+
+def trial_seed(run: str, number: int) -> int:
+    """The seed of trial `number` of `run`: a hash, so that a resumed run repeats itself."""
+    return int.from_bytes(hashlib.sha256(f"{run}/{number}".encode()).digest()[:8], "big") >> 1
+
+
+def objective_value(measurement: Measurement, objective: str) -> float | None:
+    """What is minimised, in its own unit, or None when the measurement failed or does not tell.
+
+    Of several objectives ("latency,energy") the first.
+    """
+    if measurement.status is not Status.OK or measurement.latency_us is None:
+        return None
+    energy, peak = measurement.energy_uj, measurement.peak_bytes
+    values = {
+        "latency": measurement.latency_us,
+        "energy": energy,
+        # A network in one kernel keeps nothing between kernels, and no byte has no logarithm.
+        "memory": None if peak is None else float(max(peak, 1)),
+        "edp": None if energy is None else energy * measurement.latency_us,
+    }
+    value = values[objective.partition(",")[0]]
+    return value if value is not None and 0.0 < value < float("inf") else None
+
+
+def objective_values(measurement: Measurement, objectives: Sequence[str]) -> tuple[float, ...] | None:
+    """Every objective's value, or None when the measurement failed or does not tell one of them."""
+    values = [objective_value(measurement, objective) for objective in objectives]
+    told = tuple(value for value in values if value is not None)
+    return told if len(told) == len(values) else None

@@ -1,0 +1,217 @@
+"""Which Configs to measure next: a pure function of the problem, its history, the model and a seed.
+
+A pool is ranked by how low the model thinks a row may be: the whole of a small space, else the neighbourhood
+of the best and what evolution over the model, the density of the good and chance come up with.
+"""
+
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+import numpy as np
+
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.moves import crossover, distinct, mutate, neighbours, random_grid, sample
+from tilewright.tuner.kernel.acquisition import optimistic_log
+from tilewright.tuner.kernel.climb import unlike
+from tilewright.tuner.kernel.problem import Floats, History, Problem
+
+
+@dataclass(frozen=True)
+class ProposeSettings:
+    """How a batch is put together.
+
+    `warm_up` measurements of a run go by draft rank, `blind_warm_up` of a task without a draft by chance.
+    Rows rank by their mean less `optimism` spreads, `blind_optimism` without a draft: what a draft does not
+    know of like rows is alike, so one of them tells of all, while without one each may be the exception.
+    The pool of a large space holds all neighbours of the `near_best` best rows, and draws from the `density`
+    of the good.
+    """
+
+    warm_up: int = 16
+    blind_warm_up: int = 8
+    optimism: float = 1.0
+    blind_optimism: float = 3.0
+    pool: int = 512
+    generations: int = 3
+    near_best: int = 2
+    density: bool = True
+
+
+class Belief(Protocol):
+    """What is believed of rows: mean and spread of what is made small, in logarithms, and P(it measures)."""
+
+    @property
+    def mean_log(self) -> Floats:
+        """float64 [n]."""
+        ...
+
+    @property
+    def std_log(self) -> Floats:
+        """float64 [n]."""
+        ...
+
+    @property
+    def feasible(self) -> Floats:
+        """float64 [n]."""
+        ...
+
+    def given(self, row: int) -> Self:
+        """As if `row` had been measured and had come out as expected."""
+        ...
+
+
+class Believer(Protocol):
+    """A model as proposals need it; `measured` counts what the run taught it."""
+
+    @property
+    def has_prior(self) -> bool:
+        """Whether records of earlier runs speak too."""
+        ...
+
+    @property
+    def measured(self) -> int:
+        """Trials of the run that it learned from."""
+        ...
+
+    def predict(self, rows: Rows) -> Belief:
+        """For rows [n, knobs] of the problem."""
+        ...
+
+
+def propose(
+    problem: Problem,
+    history: History,
+    predictor: Believer | None,
+    count: int,
+    seed: int,
+    settings: ProposeSettings,
+) -> Rows:
+    """Up to `count` feasible rows never asked before; fewer only where the space has no more to offer."""
+    rng = np.random.default_rng(seed)
+    if problem.seeds is not None and len(seeds := _fresh(problem, history, problem.seeds)):
+        return seeds[:count]
+    if predictor is None or _warming_up(problem, history, predictor, settings):
+        return _warm_up(problem, history, count, rng, settings)
+    rows = remaining(problem, history, predictor, rng, settings)
+    if not len(rows):
+        return _warm_up(problem, history, count, rng, settings)
+    return _pick(rows, predictor.predict(rows), _optimism(problem, settings), count)
+
+
+def remaining(
+    problem: Problem,
+    history: History,
+    predictor: Believer,
+    rng: np.random.Generator,
+    settings: ProposeSettings,
+) -> Rows:
+    """All of a small space, else the best neighbourhoods and an evolved pool; less what cannot be asked."""
+    if problem.whole is not None:
+        return _fresh(problem, history, problem.whole)
+    near = _neighbourhood(problem, history, settings.near_best)
+    evolved = _evolved(problem, history, predictor, rng, settings)
+    return _fresh(problem, history, np.concatenate([near, evolved]))
+
+
+def _warming_up(problem: Problem, history: History, predictor: Believer, settings: ProposeSettings) -> bool:
+    """A prior speaks first; then its word is tested like a blind guess is, before the model is believed."""
+    if problem.draft_log is not None:
+        return not predictor.has_prior and predictor.measured < settings.warm_up
+    if predictor.has_prior and not len(history.rows):
+        return False
+    return len(history.rows) < settings.blind_warm_up or not history.ok.any()
+
+
+def _warm_up(
+    problem: Problem, history: History, count: int, rng: np.random.Generator, settings: ProposeSettings
+) -> Rows:
+    """By draft rank where there is a draft, by chance where there is none."""
+    lowest = _fresh(problem, history, problem.climbed)
+    if len(lowest):
+        return unlike(lowest, count)
+    if problem.whole is not None:
+        rows = _fresh(problem, history, problem.whole)
+        rows = rows[rng.permutation(len(rows))[: max(2 * settings.pool, count)]]
+    else:
+        rows = _fresh(problem, history, sample(problem.space, max(2 * settings.pool, count), rng))
+    return rows[rng.permutation(len(rows))[:count]]
+
+
+def _fresh(problem: Problem, history: History, rows: Rows) -> Rows:
+    """`rows` less what breaks a rule, what was asked, and what cannot beat the best."""
+    rows = distinct(rows, without=history.asked)
+    rows = rows[problem.space.feasible(rows)] if len(rows) else rows
+    if problem.bound_log is not None and len(rows) and history.ok.any():
+        rows = rows[problem.bound_log(rows) < history.best_log]
+    return rows
+
+
+def _neighbourhood(problem: Problem, history: History, best: int) -> Rows:
+    parts = [neighbours(problem.space, row) for row in history.best_rows(best)]
+    return np.concatenate(parts) if parts else np.empty((0, len(problem.space.knobs)), dtype=np.int32)
+
+
+def _optimism(problem: Problem, settings: ProposeSettings) -> float:
+    return settings.optimism if problem.draft_log is not None else settings.blind_optimism
+
+
+def _score(predicted: Belief, optimism: float) -> Floats:
+    """Low is good."""
+    return optimistic_log(predicted.mean_log, predicted.std_log, predicted.feasible, optimism)
+
+
+def _pick(rows: Rows, predicted: Belief, optimism: float, count: int) -> Rows:
+    """Greedy by score. Every pick counts as measured for the next: what it would tell needs no second asking.
+
+    That is the "kriging believer" of Ginsbourger et al. (2010).
+    """
+    chosen: list[int] = []
+    taken = np.zeros(len(rows), dtype=np.bool_)
+    for _ in range(min(count, len(rows))):
+        pick = int(np.argmin(np.where(taken, np.inf, _score(predicted, optimism))))
+        chosen.append(pick)
+        taken[pick] = True
+        predicted = predicted.given(pick)
+    return rows[chosen]
+
+
+def _evolved(
+    problem: Problem,
+    history: History,
+    predictor: Believer,
+    rng: np.random.Generator,
+    settings: ProposeSettings,
+) -> Rows:
+    """A pool from chance, the density of the good, and a few generations of evolution over the model."""
+    space, size = problem.space, settings.pool
+    chance = sample(space, size, rng, attempts=8)
+    drawn = _good_density(problem, history, size, rng) if settings.density else chance[:0]
+    population = distinct(np.concatenate([history.best_rows(32), problem.climbed, chance, drawn]))
+    pool = [population]
+    for _ in range(settings.generations):
+        if not len(population):
+            break
+        score = _score(predictor.predict(population), _optimism(problem, settings))
+        parents = population[np.argsort(score, kind="stable")[: size // 4]]
+        first, second = (parents[rng.integers(0, len(parents), size)] for _ in range(2))
+        children = crossover(space, first, second, rng)
+        population = distinct(
+            np.concatenate([parents, children, mutate(space, np.concatenate([children, parents]), rng)])
+        )
+        pool.append(population)
+    return distinct(np.concatenate(pool))
+
+
+def _good_density(problem: Problem, history: History, count: int, rng: np.random.Generator) -> Rows:
+    """Rows drawn knob by knob from the values of the best quarter, smoothed by one uniform observation.
+
+    The numerator of a tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011).
+    """
+    space = problem.space
+    good = history.best_rows(max(4, len(history.rows) // 4))
+    drawn = random_grid(space, count, rng)
+    if len(good):
+        kept = rng.random(drawn.shape) < len(good) / (len(good) + 1.0)
+        source = rng.integers(0, len(good), size=drawn.shape)
+        drawn = np.where(kept, good[source, np.arange(len(space.knobs))], drawn)
+    return space.settle(drawn)

@@ -1,0 +1,285 @@
+"""The search of one kernel task: ask a batch, measure it, commit it, tell it, until a rule says stop.
+
+Whatever is told has been committed before, so a killed run continues from its records. The same loop runs any
+Optuna sampler; what it asks for twice or against the space's rules is answered without a measurement and does
+not count.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Protocol
+
+import numpy as np
+import optuna
+from optuna.samplers import BaseSampler
+from optuna.trial import TrialState
+
+from tilewright.measure.device import Task
+from tilewright.measure.results import Measurement, Status
+from tilewright.search_space.knobs import Config, Rows
+from tilewright.search_space.moves import row_keys, sample
+from tilewright.tuner.kernel.front_sampler import FrontSampler
+from tilewright.tuner.kernel.problem import Problem, Trial, objective_values, trial_seed
+from tilewright.tuner.kernel.propose import ProposeSettings
+from tilewright.tuner.kernel.run_model import RunModel
+from tilewright.tuner.kernel.sampler import LOST, KernelSampler, distributions_of, row_of
+from tilewright.tuner.kernel.stopping import Progress, Regret, StopReason, StopRule, settled, stop_reason
+
+Commit = Callable[[Sequence[Trial]], None]
+SamplerFactory = Callable[[int], BaseSampler]
+
+
+class Pool(Protocol):
+    """What measures a batch: one Measurement per Config, in their order."""
+
+    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+        """A failed measurement is a value; DeviceError means that nothing can be measured."""
+        ...
+
+
+@dataclass(frozen=True)
+class SearchSettings:
+    """How a search goes about it.
+
+    Batches start small, where each answer changes the next question most, and grow with what is known:
+    `asked` // `batch_growth`, within `first_batch` and `batch`; without a draft, where there is more to learn
+    from each, the `blind_` ones hold. `objective` may name several, as in "latency,energy": then a front is
+    searched, and the best is that of the first.
+    """
+
+    objective: str = "latency"
+    batch: int = 16
+    first_batch: int = 4
+    batch_growth: int = 4
+    blind_first_batch: int = 2
+    blind_batch_growth: int = 16
+    propose: ProposeSettings = field(default_factory=ProposeSettings)
+
+    @property
+    def objectives(self) -> tuple[str, ...]:
+        """What is made small."""
+        return tuple(self.objective.split(","))
+
+    def batch_size(self, asked: int, *, blind: bool = False) -> int:
+        """How many trials to ask for after `asked` of them; `blind` without a draft."""
+        first, growth = self.first_batch, self.batch_growth
+        if blind:
+            first, growth = self.blind_first_batch, self.blind_batch_growth
+        return min(self.batch, max(first, asked // growth))
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """All trials in order, the best of them (None when nothing succeeded), and why the search ended."""
+
+    trials: tuple[Trial, ...]
+    best: Trial | None
+    reason: StopReason
+
+
+class KernelSearch:
+    """One task's ask/tell state: a study in memory and its sampler. Step it, or let `search_kernel` run it.
+
+    `sampler` makes another Optuna sampler from a seed; it is made anew for every batch, so that a resumed run
+    does not depend on how far a random state had advanced.
+    """
+
+    def __init__(
+        self,
+        problem: Problem,
+        run: str,
+        model: RunModel | None = None,
+        settings: SearchSettings | None = None,
+        sampler: SamplerFactory | None = None,
+    ) -> None:
+        self.settings = settings or SearchSettings()
+        objectives = self.settings.objectives
+        self.problem = problem = problem.towards(objectives[0])
+        self.trials: list[Trial] = []
+        self._run = f"{run}/{problem.task.digest}"
+        self._model = model or RunModel(run)
+        self._foreign = sampler
+        make = KernelSampler if len(objectives) == 1 else partial(FrontSampler, objectives=objectives)
+        self._own = make(problem, self._model, self._run, settings=self.settings.propose)
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        self._study = optuna.create_study(directions=["minimize"] * len(objectives), sampler=self._own)
+        self._distributions = distributions_of(problem.space)
+        self._values: dict[int, tuple[float, ...] | None] = {}
+        self._best: tuple[tuple[float, str], Trial] | None = None
+        self._asked: list[tuple[optuna.Trial, Config]] = []
+
+    def ask(self, count: int | None = None) -> list[Config]:
+        """The next batch of distinct, feasible, never asked Configs; empty when the space has no more."""
+        count = self.batch_size if count is None else count
+        asks = self._ask_foreign(count) if self._foreign else self._ask_own(count)
+        self._asked.extend(asks)
+        return [config for _, config in asks]
+
+    @property
+    def batch_size(self) -> int:
+        """How many trials it would ask for next."""
+        return self.settings.batch_size(len(self.trials), blind=self.problem.draft_log is None)
+
+    def trials_of(self, measurements: Sequence[Measurement]) -> list[Trial]:
+        """The Trials that the Configs asked make with their `measurements`, to be committed and then told."""
+        first = len(self.trials)
+        pairs = zip(self._asked, measurements, strict=True)
+        return [Trial(first + at, config, measurement) for at, ((_, config), measurement) in enumerate(pairs)]
+
+    def tell(self, trials: Sequence[Trial]) -> None:
+        """Teach the study the outcome of the last `ask`, after it was committed."""
+        for (asked, _), trial in zip(self._asked, trials, strict=True):
+            self._note(trial)
+            values = objective_values(trial.measurement, self.settings.objectives)
+            if trial.measurement.status is Status.LOST:
+                asked.set_user_attr(LOST, True)
+            self._study.tell(asked, values, state=TrialState.FAIL if values is None else None)
+        self._asked.clear()
+        self._learn()
+
+    def resume(self, trials: Sequence[Trial]) -> None:
+        """Rebuild the study from trials of this run that were committed before it was killed."""
+        for trial in trials:
+            self._note(trial)
+            row = self.problem.space.encode(trial.config)
+            values = objective_values(trial.measurement, self.settings.objectives)
+            self._study.add_trial(
+                optuna.trial.create_trial(
+                    state=TrialState.FAIL if values is None else TrialState.COMPLETE,
+                    values=values,
+                    params=self._params(row),
+                    distributions=self._distributions,
+                    user_attrs={LOST: True} if trial.measurement.status is Status.LOST else {},
+                )
+            )
+        self._learn()
+
+    def _learn(self) -> None:
+        """Teach the shared model at once: it must depend on the trials, not on who was asked last."""
+        if self._foreign is None:
+            self._own.catch_up(self._study)
+
+    @property
+    def best(self) -> Trial | None:
+        """The trial with the lowest objective; ties go to the lower digest."""
+        return self._best[1] if self._best else None
+
+    @property
+    def expected_best(self) -> float | None:
+        """What the model expects of the best Config just asked, in the unit of the objective, if it can."""
+        return None if self._foreign else self._own.expected_best()
+
+    def progress(self, elapsed_s: float, regret: float | None = None) -> Progress:
+        """Where the search stands, for the stop rule; `regret` is the rule's, where it wants an estimate."""
+        believed = None if regret is None else self.regret(regret)
+        within = believed.within if believed is not None else 0.0
+        return Progress(len(self.trials), self.since_best, elapsed_s, p_within=within, at_bound=False)
+
+    @property
+    def since_best(self) -> int:
+        """Trials after the best one."""
+        return len(self.trials) - (self.best.number + 1 if self.best else 0)
+
+    def converged(self, rule: StopRule) -> bool:
+        """Whether the rule's regret is reached, with its confidence: nothing more is worth measuring."""
+        if rule.regret is None or not settled(rule, len(self.trials), self.since_best):
+            return False
+        believed = self.regret(rule.regret)
+        return believed is not None and believed.within >= rule.confidence
+
+    def regret(self, regret: float) -> Regret | None:
+        """How far the best is believed to be from the optimum; None before the model can tell."""
+        return None if self._foreign else self._own.regret(self._study, regret)
+
+    def _note(self, trial: Trial) -> None:
+        self.trials.append(trial)
+        values = objective_values(trial.measurement, self.settings.objectives)
+        if trial.measurement.status is not Status.LOST:
+            row = self.problem.space.encode(trial.config)
+            self._values[int(row_keys(row[None, :])[0])] = values
+        if values is not None:
+            rank = (values[0], trial.config.digest)
+            if self._best is None or rank < self._best[0]:
+                self._best = (rank, trial)
+
+    def _params(self, row: Rows) -> dict[str, int]:
+        return {knob.name: int(at) for knob, at in zip(self.problem.space.knobs, row, strict=True)}
+
+    def _ask_own(self, count: int) -> list[tuple[optuna.Trial, Config]]:
+        fresh = self._own.refill(self._study, count)
+        asks = []
+        for _ in range(min(count, fresh)):
+            trial = self._study.ask(fixed_distributions=self._distributions)
+            asks.append((trial, self.problem.space.decode(row_of(self.problem.space, trial.params))))
+        return asks
+
+    def _ask_foreign(self, count: int) -> list[tuple[optuna.Trial, Config]]:
+        """Ask until `count` Configs count: feasible and new. After 64 misses in a row, one at random."""
+        assert self._foreign is not None
+        space, number = self.problem.space, len(self._study.get_trials(deepcopy=False))
+        self._study.sampler = self._foreign(trial_seed(self._run, number) % (1 << 32))
+        asks: list[tuple[optuna.Trial, Config]] = []
+        pending: set[int] = set()
+        misses = 0
+        while len(asks) < count and misses < 128:
+            if misses == 64 and not self._enqueue_random(number + len(asks), pending):
+                break
+            trial = self._study.ask(fixed_distributions=self._distributions)
+            row = row_of(space, trial.params)
+            key = int(row_keys(row[None, :])[0])
+            if key not in self._values and key not in pending and space.feasible(row[None, :])[0]:
+                asks.append((trial, space.decode(row)))
+                pending.add(key)
+                misses = 0
+                continue
+            misses += 1
+            known = self._values.get(key)
+            self._study.tell(trial, known, state=TrialState.FAIL if known is None else None)
+        return asks
+
+    def _enqueue_random(self, number: int, pending: set[int]) -> bool:
+        rng = np.random.default_rng(trial_seed(f"{self._run}/fill", number))
+        for row in sample(self.problem.space, 256, rng):
+            key = int(row_keys(row[None, :])[0])
+            if key not in self._values and key not in pending:
+                self._study.enqueue_trial(self._params(row))
+                return True
+        return False
+
+
+def search_kernel(
+    problem: Problem,
+    pool: Pool,
+    run: str,
+    rule: StopRule,
+    *,
+    model: RunModel | None = None,
+    settings: SearchSettings | None = None,
+    sampler: SamplerFactory | None = None,
+    earlier: Sequence[Trial] = (),
+    commit: Commit = lambda trials: None,
+    clock: Callable[[], float] = time.monotonic,
+) -> SearchResult:
+    """Search `problem` on `pool` until `rule` says stop; `earlier` are committed trials of the same run.
+
+    `commit` receives every batch, failures included, before the sampler learns of it.
+    """
+    search = KernelSearch(problem, run, model, settings, sampler)
+    search.resume(earlier)
+    start = clock()
+    while True:
+        asked = settled(rule, len(search.trials), search.since_best)
+        progress = search.progress(clock() - start, rule.regret if asked else None)
+        if (reason := stop_reason(rule, progress)) is not None:
+            break
+        left = rule.max_trials - len(search.trials)
+        configs = search.ask(min(left, search.batch_size))
+        if not configs:
+            reason = StopReason.EXHAUSTED
+            break
+        trials = search.trials_of(pool.measure(problem.task, configs))
+        commit(trials)
+        search.tell(trials)
+    return SearchResult(tuple(search.trials), search.best, reason)

@@ -1,0 +1,111 @@
+"""The kernels of a plan as search tasks: each distinct workload once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import Workload
+from tilewright.compiler_core.lowering.pipeline import Plan
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.tile import default_tiling
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.cost_model.analytic import KernelModel
+from tilewright.cost_model.kernel_features import kernel_features
+from tilewright.search_space.codec import config_of
+from tilewright.search_space.knobs import Config, Rows
+from tilewright.search_space.moves import corners
+from tilewright.search_space.rules import KnobLayout, cores_with_work
+from tilewright.search_space.space import Space
+from tilewright.search_space.validity import kernel_space
+from tilewright.tuner.kernel.problem import Problem
+
+
+@dataclass(frozen=True, eq=False)
+class KernelTask:
+    """One distinct kernel: what is measured, where it may be looked for, and what is known beforehand."""
+
+    regions: Regions
+    target: Target
+
+    @property
+    def workload(self) -> Workload:
+        """What is measured."""
+        return self.regions.workload
+
+    @property
+    def digest(self) -> str:
+        """The workload's digest."""
+        return self.workload.digest
+
+    @cached_property
+    def layout(self) -> KnobLayout:
+        """Its knobs."""
+        return KnobLayout(self.regions, self.target)
+
+    @cached_property
+    def space(self) -> Space:
+        """Its Configs."""
+        return kernel_space(self.layout)
+
+    @cached_property
+    def model(self) -> KernelModel:
+        """Its bound and draft."""
+        return KernelModel(self.layout)
+
+    @property
+    def default(self) -> Config:
+        """The -O0 Config; ConfigError where the default rule finds nothing that fits."""
+        if self._default is None:
+            raise ConfigError(f"no default tile of kernel {self.digest[:16]} fits {self.target.name}")
+        return self._default
+
+    @cached_property
+    def _default(self) -> Config | None:
+        try:
+            tiling = default_tiling(self.regions, self.target)
+        except ConfigError:
+            return None
+        tiles = 1
+        for loop, size in zip(self.regions.loops, tiling.tile, strict=False):
+            tiles *= -(-loop.extent // size) if loop.kind is AxisKind.PARALLEL else 1
+        return config_of(tiling, cores_with_work(tiles, self.target.cores), self.space, self.layout)
+
+    @cached_property
+    def bound_us(self) -> float:
+        """A latency nothing beats."""
+        return self.model.least.bound_cycles(self.target) / self.target.cycles_per_us
+
+    def problem(self, known: tuple[Config, ...] = ()) -> Problem:
+        """The search problem; `known` Configs of other runs come first, a climb begins at the default."""
+        return Problem(
+            task=self.workload,
+            space=self.space,
+            features=kernel_features(self.model),
+            draft_log=self.model.draft_log,
+            bound_log=self.model.bound_log,
+            seeds=self._rows([config for config in dict.fromkeys(known) if self.space.contains(config)]),
+            start=self.start,
+        )
+
+    @cached_property
+    def start(self) -> Rows:
+        """Where a climb over the draft begins: the default; without one, whole or least extents that fit.
+
+        Chance finds hardly any Config of a kernel so large that the default rule gives up.
+        """
+        if self._default is None:
+            return corners(self.space, [knob.name for knob in self.space.knobs if "tile_" in knob.name])
+        return self._rows([self._default])
+
+    def _rows(self, configs: Sequence[Config]) -> Rows:
+        rows = [self.space.encode(config) for config in configs]
+        return np.array(rows, dtype=np.int32).reshape(-1, len(self.space.knobs))
+
+
+def kernel_tasks(plan: Plan, target: Target) -> tuple[KernelTask, ...]:
+    """A task per distinct workload of the plan, in order of first use."""
+    return tuple(KernelTask(plan.regions[digest], target) for digest in plan.counts)

@@ -1,0 +1,1 @@
+"""The search of a network: plans, prices, groups, layouts, budget."""

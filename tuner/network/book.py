@@ -1,0 +1,270 @@
+"""The run's book: what is looked up before it, what is committed during it, what is published after it.
+
+Everything a run knows about the database is here; trials are committed before anybody acts on them.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tilewright.compiler_core.digest import canonical_json
+from tilewright.compiler_core.ir.graph_json import graph_to_json
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.db.answering.describe import row_of
+from tilewright.db.answering.lookup import Hit, lookup_many
+from tilewright.db.records import (
+    Best,
+    Effort,
+    Key,
+    ModelRow,
+    NewRun,
+    Objective,
+    Purpose,
+    RunRow,
+    TargetRow,
+    Verification,
+    WorkloadKind,
+    WorkloadRow,
+)
+from tilewright.db.records import Trial as Record
+from tilewright.db.repository import Repository
+from tilewright.db.runs import Guard
+from tilewright.db.service.workers import Seen, WorkerState
+from tilewright.measure.farm.pool import Pool
+from tilewright.measure.results import Measurement, Status
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import NetworkTask
+from tilewright.tuner.kernel.problem import Trial, trial_seed
+from tilewright.tuner.kernel.task import KernelTask
+
+NETWORK_SPACE = "0" * 64
+"""Space digest of whole networks: their Configs are checked by compiling them."""
+
+
+def kernel_row(task: KernelTask) -> WorkloadRow:
+    """A kernel as the database knows it."""
+    return row_of(task.workload)
+
+
+def network_row(network: NetworkTask) -> WorkloadRow:
+    """A network as the database knows it."""
+    body = canonical_json(graph_to_json(network.graph))
+    return WorkloadRow(network.digest, network.digest, WorkloadKind.GRAPH, "[]", body)
+
+
+@dataclass
+class Book:
+    """One network on one target for one objective, and the run that is writing about it."""
+
+    repository: Repository
+    network: NetworkTask
+    target: Target
+    target_text: str
+    objective: Objective = Objective.LATENCY
+    toolchain: str = TOOLCHAIN
+    job: str | None = None
+    guard: Guard | None = None
+    run: RunRow | None = None
+    pool: Pool | None = None
+    _next_number: int = 0
+    _confirmations: int = 0
+    _bounds: dict[str, float] = field(default_factory=dict)
+
+    def key(self, digest: str) -> Key:
+        """The database key of a workload here."""
+        return Key(digest, self.target.digest, self.toolchain, self.objective)
+
+    def known_kernels(self, tasks: Sequence[KernelTask]) -> Mapping[str, Best]:
+        """The bests of kernels, by workload digest, whose Configs lie in today's spaces."""
+        spaces = {task.digest: task.space for task in tasks}
+        answers = lookup_many(
+            self.repository,
+            [kernel_row(task) for task in tasks],
+            self.target.digest,
+            self.toolchain,
+            self.objective,
+            space_digests={digest: space.digest for digest, space in spaces.items()},
+            fits=lambda row, best: spaces[row.digest].contains(best.config),
+            explain=False,
+        )
+        return {a.workload.digest: a.best for a in answers if isinstance(a, Hit)}
+
+    def known_network(self) -> Best | None:
+        """The best of the whole network."""
+        return self.repository.best(self.key(self.network.digest))
+
+    def spent(self) -> int:
+        """The largest trial budget a finished run has given this network."""
+        return self.repository.ledger(self.key(self.network.digest)).trials_budget
+
+    def open(self, name: str, seed: int, trials: int, settings: Mapping[str, object]) -> None:
+        """Make known what the run refers to; start it, or go on with the one that was cut off."""
+        self.repository.put_target(TargetRow(self.target.digest, self.target.name, self.target_text))
+        self.repository.put_workloads([network_row(self.network)])
+        self.repository.put_model(ModelRow(self.network.digest, name))
+        asked = NewRun(
+            target_digest=self.target.digest,
+            toolchain=self.toolchain,
+            objective=self.objective,
+            seed=seed,
+            model_digest=self.network.digest,
+            trials_budget=trials,
+            settings=json.dumps(settings, sort_keys=True),
+            job=self.job,
+        )
+        self.run = self.repository.resume_run(asked) or self.repository.start_run(asked)
+
+    @property
+    def uid(self) -> str:
+        """The run's name."""
+        assert self.run is not None, "open the book first"
+        return self.run.uid
+
+    @property
+    def started_at_s(self) -> float:
+        """When the run began, by the database's clock."""
+        assert self.run is not None, "open the book first"
+        return self.run.started_at_s
+
+    def earlier(self) -> list[tuple[str, Trial]]:
+        """The kernel trials this run committed before it was cut off, in that order, by workload digest."""
+        found: list[tuple[str, Trial]] = []
+        count = Counter[str]()
+        for row in self.repository.trials_of_run(self.uid):
+            self._next_number = row.trial.number + 1
+            digest = row.key.workload_digest
+            if digest != self.network.digest:
+                found.append((digest, Trial(count[digest], row.trial.config, row.trial.measurement)))
+                count[digest] += 1
+        confirmed = self.repository.trials_of_run(self.uid, Purpose.CONFIRMATION)
+        self._confirmations = max((row.trial.number + 1 for row in confirmed), default=0)
+        return found
+
+    def commit(self, task: KernelTask, trials: Sequence[Trial]) -> None:
+        """Append a batch of search trials; durable when this returns."""
+        self._introduce(task)
+        first = self._next_number
+        self.repository.commit_trials(
+            [
+                self._record(task.digest, task.space.digest, first + at, trial.config, trial.measurement)
+                for at, trial in enumerate(trials)
+            ],
+            self.guard,
+            self._seen(),
+        )
+        self._next_number += len(trials)
+
+    def publish(
+        self,
+        task: KernelTask,
+        config: Config,
+        confirmations: Sequence[Measurement],
+        verification: Verification,
+    ) -> Best | None:
+        """Commit the confirmations of a kernel's verified Config, and derive its best anew."""
+        self._introduce(task)
+        return self._publish(task.digest, task.space.digest, config, confirmations, verification)
+
+    def publish_network(
+        self, config: Config, confirmations: Sequence[Measurement], verification: Verification
+    ) -> Best | None:
+        """Commit the confirmations of a verified Config of the whole network, and derive its best anew."""
+        return self._publish(self.network.digest, NETWORK_SPACE, config, confirmations, verification)
+
+    def _publish(
+        self,
+        digest: str,
+        space_digest: str,
+        config: Config,
+        confirmations: Sequence[Measurement],
+        verification: Verification,
+    ) -> Best | None:
+        first = self._confirmations
+        self.repository.commit_trials(
+            [
+                self._record(
+                    digest, space_digest, first + at, config, measured, Purpose.CONFIRMATION, verification
+                )
+                for at, measured in enumerate(confirmations)
+            ],
+            self.guard,
+        )
+        self._confirmations += len(confirmations)
+        return self.repository.publish_best(self.key(digest))
+
+    def commit_network(self, measured: Sequence[tuple[Config, Measurement]]) -> None:
+        """Append whole-network measurements."""
+        first = self._next_number
+        self.repository.commit_trials(
+            [
+                self._record(self.network.digest, NETWORK_SPACE, first + at, config, measurement)
+                for at, (config, measurement) in enumerate(measured)
+            ],
+            self.guard,
+        )
+        self._next_number += len(measured)
+
+    def network_trial(self, config: Config) -> Measurement | None:
+        """The latest successful whole-network measurement of a Config."""
+        rows = self.repository.trials_for([self.network.digest], self.target.digest, self.toolchain)
+        same = [
+            row.trial.measurement
+            for row in rows
+            if row.trial.config.digest == config.digest and row.trial.measurement.status is Status.OK
+        ]
+        return same[-1] if same else None
+
+    def set_bound(self, digest: str, bound_us: float) -> None:
+        """What no measurement of `digest` may beat."""
+        self._bounds[digest] = bound_us
+
+    def close(self, reason: str, spent: Mapping[str, int], regret: float | None) -> None:
+        """End the run and enter what it spent on every workload."""
+        efforts = [Effort(digest, trials, regret) for digest, trials in spent.items()]
+        self.repository.finish_run(self.uid, reason, regret, efforts, self.guard)
+
+    def _seen(self) -> list[Seen]:
+        """What is new of the workers, for the table of who measures."""
+        if self.pool is None:
+            return []
+        device = self.pool.info().name
+        return [
+            Seen(
+                each.name,
+                device,
+                WorkerState.QUARANTINED if each.phase == "quarantined" else WorkerState.HEALTHY,
+                each.reason,
+            )
+            for each in self.pool.news()
+        ]
+
+    def _introduce(self, task: KernelTask) -> None:
+        """Make a kernel known before anything refers to it."""
+        if task.digest not in self._bounds:
+            self.repository.put_workloads([kernel_row(task)])
+            self._bounds[task.digest] = task.bound_us
+
+    def _record(
+        self,
+        digest: str,
+        space_digest: str,
+        number: int,
+        config: Config,
+        measurement: Measurement,
+        purpose: Purpose = Purpose.SEARCH,
+        verification: Verification = Verification.NONE,
+    ) -> Record:
+        return Record(
+            run=self.uid,
+            number=number,
+            workload_digest=digest,
+            space_digest=space_digest,
+            config=config,
+            measurement=measurement,
+            seed=trial_seed(self.uid, number),
+            purpose=purpose,
+            bound_us=self._bounds.get(digest),
+            verification=verification,
+        )

@@ -1,0 +1,157 @@
+"""The plan of a network: which ops run together, in which form and order; chosen anew as prices change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import partial
+
+import optuna
+from optuna.samplers import TPESampler
+
+from tilewright.compiler_core.ir.layouts import Layout
+from tilewright.compiler_core.ir.workload import Level
+from tilewright.compiler_core.lowering.kernel_order import spilled_bytes
+from tilewright.compiler_core.lowering.pipeline import Plan, plan_graph, plan_groups
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.transforms.fuse import Group
+from tilewright.compiler_core.transforms.rewrites import Split, Unfold, rewritten
+from tilewright.search_space.network import rewrites_text
+from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs, default_trial
+from tilewright.tuner.network.grouping import Boundary, Grouping, as_they_are, merge_while_it_pays
+from tilewright.tuner.network.layouts import lay_out
+from tilewright.tuner.network.prices import Prices
+from tilewright.tuner.network.rewrites import Better, better_forms
+
+SWITCH = 0.995
+"""A new plan must promise to take less than this share of the present one's time."""
+
+
+@dataclass
+class Planner:
+    """`base` is the -O0 plan; `plan` the cheapest known under `prices`, with the `grouping` it came from.
+
+    Without `fuses` the base plan stays. `knobs` of the whole network are those of the lowest price among
+    `studied` trials, or as given without any. `layouts` of the values between kernels, and which ops have a
+    `better` form, are found once, before anything is measured: under others every kernel that touches them
+    would be another kernel. Forms that turn out slower than hoped are given up all at once; `plain` is the
+    plan that was left for them, if any, so that it can be measured beside the others.
+    """
+
+    base: Plan
+    target: Target
+    prices: Prices
+    plan: Plan = field(init=False)
+    plain: Plan | None = None
+    grouping: Grouping | None = None
+    tasks: dict[str, KernelTask] = field(default_factory=dict)
+    layouts: Mapping[int, Layout] = field(default_factory=dict)
+    better: Mapping[int, Better] = field(default_factory=dict)
+    fuses: bool = True
+    knobs: GraphKnobs = field(default_factory=GraphKnobs)
+    studied: int = 0
+    _starts: dict[str, Plan] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.plan = self.base
+
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """Why neighbouring groups of the present plan are not one kernel."""
+        return as_they_are(self.plan.graph, self.plan.groups, self.price).boundaries
+
+    def replan(self) -> Plan:
+        """Merge groups under today's prices; keep the present plan where nothing promises to be faster."""
+        if not self.fuses:
+            return self.plan
+        if self.grouping is None:
+            self.layouts = lay_out(self.base.graph, self.base.groups, partial(self._alone, self.base))
+            self.better = better_forms(
+                self.base, self.target, lambda plan, group: self._alone(plan, group, self.layouts)
+            )
+            self.knobs = self._studied()
+        choices = dict.fromkeys((self.knobs, self.knobs.without_forms()))
+        merged = [(self._merged(knobs), knobs) for knobs in choices if knobs is self.knobs or self.better]
+        grouping, knobs = min(merged, key=lambda pair: pair[0].price_us)
+        present_us = sum(map(self.price, self.plan.groups))
+        if self.grouping is None or grouping.price_us < SWITCH * present_us:
+            if self.grouping is None and self._start(knobs).graph.rewrites:
+                self.plain = self._planned(*merged[-1])
+            self.grouping, self.knobs = grouping, knobs
+            self.plan = self._planned(grouping, knobs)
+        return self.plan
+
+    @property
+    def start(self) -> Plan:
+        """The -O0 plan of the network in the forms that the present plan was merged from."""
+        return self.base if self.grouping is None else self._start(self.knobs)
+
+    @property
+    def levels(self) -> Mapping[int, Level]:
+        """Where values live in the present plan; those inside its kernels as at -O0."""
+        return {**self.base.levels, **self.plan.levels}
+
+    def _start(self, knobs: GraphKnobs) -> Plan:
+        """The -O0 plan in the forms that the knobs take: where merging starts."""
+        forms = {at: found.rewrite for at, found in self.better.items() if knobs.takes(found.rewrite)}
+        name = rewrites_text(forms)
+        if name not in self._starts:
+            graph = rewritten(self.base.graph, forms)
+            self._starts[name] = plan_graph(graph, self.target) if forms else self.base
+        return self._starts[name]
+
+    def _alone(self, plan: Plan, group: Group, layouts: Mapping[int, Layout]) -> float:
+        """Microseconds of a group of a plan that nothing is merged in."""
+        return self.prices.of(plan.graph, group, plan.levels, layouts)
+
+    def _levels(self, start: Plan) -> Mapping[int, Level]:
+        """Where values live when merging begins: as in the present plan, if that is of the same network."""
+        same = self.plan.graph.rewrites == start.graph.rewrites
+        return {**start.levels, **self.plan.levels} if same else start.levels
+
+    def _merged(self, knobs: GraphKnobs) -> Grouping:
+        start = self._start(knobs)
+        price = partial(self.prices.of, start.graph, levels=self._levels(start), layouts=self.layouts)
+        return merge_while_it_pays(start.graph, knobs.start(start), price, knobs.most_ops)
+
+    def _planned(self, grouping: Grouping, knobs: GraphKnobs) -> Plan:
+        start = self._start(knobs)
+        groups = knobs.ordered(start, grouping.groups, self.target)
+        return plan_groups(start.graph, groups, self.target, self.prices.regions(), self.layouts)
+
+    def _studied(self) -> GraphKnobs:
+        """The knobs of the network that promises to be fastest among `studied`, the present ones first."""
+        if not self.studied:
+            return self.knobs
+        spills = spilled_bytes(self.base.graph, self.base.groups, self.target) > 0
+        forms = {type(found.rewrite) for found in self.better.values()}
+        optuna.logging.set_verbosity(optuna.logging.WARNING)
+        study = optuna.create_study(sampler=TPESampler(seed=self.prices.seed))
+        study.enqueue_trial(default_trial())
+        best: tuple[float, GraphKnobs] | None = None
+        for _ in range(self.studied):
+            trial = study.ask()
+            knobs = ask_knobs(trial, spills=spills, splits=Split in forms, unfolds=Unfold in forms)
+            plan = self._planned(self._merged(knobs), knobs)
+            promised = sum(
+                self.prices.of(plan.graph, group, plan.levels, plan.layouts) for group in plan.groups
+            )
+            study.tell(trial, promised)
+            if best is None or promised < best[0]:
+                best = promised, knobs
+        assert best is not None, "one trial at least"
+        return best[1]
+
+    def price(self, group: Group) -> float:
+        """Microseconds of a group as one kernel, operands as in the present plan; 0 for a host op."""
+        return self.prices.of(self.plan.graph, group, self.levels, self.plan.layouts)
+
+    def is_measured(self, group: Group) -> bool:
+        """Whether this run measured a group as one kernel, operands as in the present plan."""
+        return self.prices.is_measured(self.plan.graph, group, self.levels, self.plan.layouts)
+
+    def tasks_of(self, plan: Plan) -> tuple[KernelTask, ...]:
+        """A task per distinct kernel of `plan`, in order of first use; the same objects at every call."""
+        for digest in plan.counts:
+            if digest not in self.tasks:
+                priced = self.prices.kernels.get(digest)
+                self.tasks[digest] = priced.task if priced else KernelTask(plan.regions[digest], self.target)
+        return tuple(self.tasks[digest] for digest in plan.counts)

@@ -1,0 +1,126 @@
+"""What a group of ops costs as one kernel: measured, else known from records, else guessed from the draft.
+
+Prices are remembered by workload digest, so layers that repeat are priced once. A guess is corrected by how
+much better than their guesses the kernels measured so far turned out to be.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+
+import numpy as np
+
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.layouts import Layout
+from tilewright.compiler_core.ir.workload import Level, Workload, kernel_of
+from tilewright.compiler_core.lowering.pipeline import is_host
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.transforms.fuse import Group
+from tilewright.search_space.knobs import Config
+from tilewright.tuner.kernel.climb import Effort, best_drafts
+from tilewright.tuner.kernel.problem import trial_seed
+from tilewright.tuner.kernel.task import KernelTask
+
+GUESS = Effort(drawn=512, attempts=8, climbed=2, rounds=8)
+SETTLED = 32
+"""Trials after which a kernel's best stands for what it can do, however much better its guess was."""
+MOST_CORRECTION = 2.0
+"""A draft is not further off than this over many kernels; over few, one may be an exception."""
+Recall = Callable[[Sequence[KernelTask]], Mapping[str, float]]
+
+
+@dataclass(frozen=True)
+class Priced:
+    """One kernel: `guess_us` is the lowest draft found, of `guess`; infinite where nothing fits."""
+
+    task: KernelTask
+    guess: Config | None
+    guess_us: float
+
+
+@dataclass(frozen=True)
+class Reading:
+    """The best of a kernel this run has measured: its price, its time in us, after how many trials."""
+
+    price: float
+    latency_us: float
+    trials: int
+
+
+@dataclass
+class Prices:
+    """Prices of groups on one target, in the unit of an objective that adds up over kernels.
+
+    `recall` answers best latencies from records, in us by workload digest. `measured` holds every kernel this
+    run has measured. Before anything is, a price is microseconds.
+    """
+
+    target: Target
+    seed: int
+    recall: Recall = lambda tasks: {}
+    measured: Mapping[str, Reading] = field(default_factory=dict)
+    kernels: dict[str, Priced] = field(default_factory=dict)
+    _recorded: dict[str, float] = field(default_factory=dict)
+
+    def of(
+        self, graph: Graph, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]
+    ) -> float:
+        """What `group` of `graph` costs as one kernel whose operands live and lie so; 0 for a host op."""
+        if is_host(graph, group):
+            return 0.0
+        workload = kernel_of(graph, group, levels, layouts).workload
+        priced, digest = self.priced(workload), workload.digest
+        expected_us = min(self._recorded.get(digest, float("inf")), priced.guess_us * self.correction)
+        found = self.measured.get(digest)
+        if found is None:
+            return expected_us * self.per_us
+        return found.price if found.trials >= SETTLED else min(found.price, expected_us * self.per_us)
+
+    @property
+    def per_us(self) -> float:
+        """The price of a microsecond, the median over kernels measured; 1 before there are any."""
+        return median([each.price / each.latency_us for each in self.measured.values()] or [1.0])
+
+    def is_measured(
+        self, graph: Graph, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]
+    ) -> bool:
+        """Whether this run measured the group of `graph` as one kernel."""
+        return kernel_of(graph, group, levels, layouts).workload.digest in self.measured
+
+    @property
+    def correction(self) -> float:
+        """Measured over guessed, the median over kernels that had enough trials; 1 before there are any."""
+        ratios = [
+            found.latency_us / self.kernels[digest].guess_us
+            for digest, found in self.measured.items()
+            if digest in self.kernels and found.trials >= SETTLED // 2
+        ]
+        return min(max(median(ratios), 1 / MOST_CORRECTION), MOST_CORRECTION) if ratios else 1.0
+
+    def priced(self, workload: Workload) -> Priced:
+        """A kernel with its guess, made at its first use."""
+        digest = workload.digest
+        if digest not in self.kernels:
+            task = KernelTask(Regions(workload), self.target)
+            self.kernels[digest] = guessed(task, self.seed)
+            self._recorded.update(self.recall((task,)))
+        return self.kernels[digest]
+
+    def regions(self) -> Mapping[str, Regions]:
+        """What is known about the kernels priced so far, for plans made of them."""
+        return {digest: priced.task.regions for digest, priced in self.kernels.items()}
+
+
+def guessed(task: KernelTask, seed: int) -> Priced:
+    """The lowest draft that a short climb from random Configs and the default finds."""
+    rng = np.random.default_rng(trial_seed(f"guess {task.digest}", seed))
+    rows = best_drafts(task.space, task.model.draft_log, task.start, 1, rng, GUESS)
+    if not len(rows):
+        return Priced(task, None, float("inf"))
+    return Priced(task, task.space.decode(rows[0]), float(np.exp(task.model.draft_log(rows)[0])))
+
+
+def draft_us(task: KernelTask, config: Config) -> float:
+    """The draft of one Config in microseconds."""
+    return float(np.exp(task.model.draft_log(task.space.encode(config)[None, :])[0]))

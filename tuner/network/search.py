@@ -1,0 +1,337 @@
+"""The search over a network: one study a kernel, one shared model, a budget that goes where it pays.
+
+Three times on the way the network is planned anew from what was measured: kernels whose fusion turned out not
+to pay are taken apart, others join, and the budget follows the plan.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from tilewright.compiler_core.lowering.pipeline import Plan
+from tilewright.cost_model.residual import TaskRecords
+from tilewright.measure.farm.pool import Pool
+from tilewright.measure.results import Measurement, Status
+from tilewright.search_space.knobs import Config
+from tilewright.tuner.kernel.problem import Trial, objective_value
+from tilewright.tuner.kernel.run_model import RunModel
+from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory, SearchSettings
+from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, stop_reason
+from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.events import Listener, Measured, Phase
+from tilewright.tuner.network.planner import Planner
+from tilewright.tuner.network.prices import Reading
+from tilewright.tuner.network.scheduler import Choose, Standing, next_task
+
+Commit = Callable[[KernelTask, Sequence[Trial]], None]
+Known = Callable[[Sequence[KernelTask]], Mapping[str, tuple[Config, float]]]
+REPLANS = (0.25, 0.5, 0.75)
+"""Shares of the budget after which the network is planned anew."""
+_REGRET = 0.02
+
+
+@dataclass
+class _Search:
+    """One kernel's search, what records say of it, and whether it has anything left to ask."""
+
+    task: KernelTask
+    kernel: KernelSearch
+    known_us: float | None
+    open: bool = True
+    _bests_us: list[float] = field(default_factory=list)
+
+    @property
+    def best_us(self) -> float | None:
+        """The lowest latency measured or known."""
+        best = self.kernel.best
+        measured = [best.measurement.latency_us] if best is not None else []
+        return min((us for us in (*measured, self.known_us) if us is not None), default=None)
+
+    def standing(self, count: int) -> Standing:
+        """Where it stands when the network runs its kernel `count` times."""
+        trials = len(self.kernel.trials)
+        is_open = self.open and count > 0
+        return Standing(count, self.best_us, self.task.bound_us, trials, is_open, self._after_batches())
+
+    def _after_batches(self) -> tuple[float, ...]:
+        """The best after every batch, as batches follow from the trials: a resumed run sees the same."""
+        for trial in self.kernel.trials[len(self._bests_us) :]:
+            us = trial.measurement.latency_us if trial.measurement.status is Status.OK else None
+            least = self._bests_us[-1] if self._bests_us else float("inf")
+            self._bests_us.append(least if us is None else min(least, us))
+        ends = []
+        done = 0
+        while done < len(self._bests_us):
+            done = min(done + self.kernel.settings.batch_size(done), len(self._bests_us))
+            ends.append(self._bests_us[done - 1])
+        return tuple(ends)
+
+
+@dataclass(frozen=True, eq=False)
+class Batch:
+    """Configs asked of one kernel's search, what the network would take with the best expected of them in us
+    (None where the model cannot say), and when asking began and ended.
+    """
+
+    search: _Search
+    configs: Sequence[Config]
+    predicted_us: float | None
+    asked_s: tuple[float, float]
+
+
+class NetworkSearch:
+    """The kernels of a network under a changing plan. `known` answers Configs (and latencies) from records.
+
+    `plans` are all plans that were followed, the last one last; where ops have other forms, the first is the
+    plan without them. `choose` says who gets the next batch, `replans` after which shares of the budget the
+    network is planned anew.
+    """
+
+    def __init__(
+        self,
+        planner: Planner,
+        run: str,
+        budget: int,
+        settings: SearchSettings,
+        *,
+        known: Known = lambda tasks: {},
+        sampler: SamplerFactory | None = None,
+        choose: Choose = next_task,
+        replans: Sequence[float] = REPLANS,
+    ) -> None:
+        self.settings = settings
+        self.searches: dict[str, _Search] = {}
+        self.plans: list[Plan] = []
+        self._converged: set[str] = set()
+        self._planner = planner
+        self._run = run
+        self._known = known
+        self._sampler = sampler
+        self._model = RunModel(run)
+        self._choose = choose
+        self._replans = sorted({int(share * budget) for share in replans} - {0})
+        first = planner.replan()
+        for plan in (planner.plain, first):
+            if plan is not None:
+                self._follow(plan)
+
+    def learn(self, records: Sequence[TaskRecords]) -> None:
+        """Take records of earlier runs for a prior; before anything is asked."""
+        first = next(iter(self.searches.values()), None)
+        if records and first is not None:
+            self._model.set_prior(first.kernel.problem, tuple(records))
+
+    def resume(self, earlier: Sequence[tuple[str, Trial]]) -> None:
+        """Go on where a run was cut off: `earlier` are its trials in the order they were committed."""
+        while earlier:
+            batch = earlier[: self._until_replan(len(earlier))]
+            by_kernel: dict[str, list[Trial]] = {}
+            for digest, trial in batch:
+                by_kernel.setdefault(digest, []).append(trial)
+            for digest, trials in by_kernel.items():
+                self.searches[digest].kernel.resume(trials)
+            earlier = earlier[len(batch) :]
+            self._replan_when_due()
+
+    @property
+    def trials(self) -> int:
+        """Measurements of the run so far."""
+        return sum(self.spent.values())
+
+    @property
+    def spent(self) -> dict[str, int]:
+        """Measurements by workload digest, of the kernels that got any."""
+        trials = ((digest, len(search.kernel.trials)) for digest, search in self.searches.items())
+        return {digest: count for digest, count in trials if count}
+
+    def run(
+        self,
+        pool: Pool,
+        rule: StopRule,
+        commit: Commit,
+        *,
+        listener: Listener,
+        clock: Callable[[], float],
+        cancelled: Callable[[], bool],
+    ) -> StopReason:
+        """Ask, measure, commit, tell, until a limit is met or nothing is left to ask."""
+        start = clock()
+        self.close_converged(rule)
+        while not cancelled():
+            reason = self.limit(rule, clock() - start)
+            if reason is not None:
+                return reason
+            batch = self.ask(rule, clock)
+            if batch is None:
+                return StopReason.REGRET if self._converged else StopReason.EXHAUSTED
+            task = batch.search.task
+            answers = pool.measure(task.workload, batch.configs, floor_us=task.bound_us)
+            self.settle(batch, answers, rule, commit, listener=listener, clock=clock)
+        return StopReason.CANCELLED
+
+    def limit(self, rule: StopRule, elapsed_s: float) -> StopReason | None:
+        """Which limit of the rule is met, if any."""
+        return stop_reason(rule, Progress(self.trials, 0, elapsed_s, p_within=0.0, at_bound=False))
+
+    def ask(self, rule: StopRule, clock: Callable[[], float], under_way: int = 0) -> Batch | None:
+        """The next batch, of the kernel that gets it; None where nothing may or can be asked for.
+
+        The kernel asks no more before it is settled. `under_way` trials are asked for and not answered yet.
+        """
+        left = self._until_replan(rule.max_trials - self.trials) - under_way
+        while left > 0 and (search := self._next()) is not None:
+            began_s = clock()
+            search.open = False  # until its answers are there, or for good when it has nothing left to ask
+            size = self.settings.batch_size(len(search.kernel.trials))
+            if configs := search.kernel.ask(min(left, size)):
+                return Batch(search, configs, self._predicted_us(search), (began_s, clock()))
+        return None
+
+    def settle(
+        self,
+        batch: Batch,
+        answers: Sequence[Measurement],
+        rule: StopRule,
+        commit: Commit,
+        *,
+        listener: Listener,
+        clock: Callable[[], float],
+    ) -> None:
+        """Commit a batch that is complete, learn from it, plan anew where that is due."""
+        measured_s, search = clock(), batch.search
+        trials = search.kernel.trials_of(answers)
+        commit(search.task, trials)
+        search.kernel.tell(trials)
+        search.open = True
+        self._close_if_converged(search, rule)
+        listener(self._event(batch, rule, measured_s))
+        if self._replan_when_due():
+            listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))
+
+    def close_converged(self, rule: StopRule) -> None:
+        """Ask no more of kernels that earlier trials have brought close enough to their optimum."""
+        for search in self.searches.values():
+            self._close_if_converged(search, rule)
+
+    def _close_if_converged(self, search: _Search, rule: StopRule) -> None:
+        if search.open and search.kernel.converged(rule):
+            search.open = False
+            self._converged.add(search.task.digest)
+
+    def regret(self, plan: Plan) -> float | None:
+        """How far the kernels of `plan` together are expected to be above their optimum; None if untold."""
+        spent, lost = 0.0, 0.0
+        for digest, count in plan.counts.items():
+            search = self.searches[digest]
+            believed = search.kernel.regret(_REGRET)
+            if believed is None or search.best_us is None:
+                return None
+            spent += count * search.best_us
+            lost += count * search.best_us * believed.expected / (1.0 + believed.expected)
+        return lost / (spent - lost) if spent > lost else None
+
+    @property
+    def plan(self) -> Plan:
+        """The plan followed now."""
+        return self.plans[-1]
+
+    @property
+    def is_measured(self) -> bool:
+        """Whether every kernel of the plan has been measured with success."""
+        return all(standing.best_us is not None for _, standing in self._standings())
+
+    def ranked(self, digest: str) -> list[tuple[Config, Measurement]]:
+        """The successful trials of one kernel, best first, ties by digest."""
+        if digest not in self.searches:
+            return []
+        objective = self.settings.objective
+        done = [
+            (value, trial.config.digest, trial)
+            for trial in self.searches[digest].kernel.trials
+            if (value := objective_value(trial.measurement, objective)) is not None
+        ]
+        return [(t.config, t.measurement) for _, _, t in sorted(done, key=lambda entry: entry[:2])]
+
+    def sum_us(self, plan: Plan) -> float:
+        """The kernels of a plan added up: the best measured or known, else what they are expected to take."""
+        return sum(self._expected_us(digest) * count for digest, count in plan.counts.items())
+
+    def _expected_us(self, digest: str) -> float:
+        best_us, prices = self.searches[digest].best_us, self._planner.prices
+        if best_us is not None:
+            return best_us
+        return prices.priced(self.searches[digest].task.workload).guess_us * prices.correction
+
+    def _predicted_us(self, search: _Search) -> float | None:
+        """The network with the best that the model expects of the batch just asked; None where it cannot."""
+        expected_us = search.kernel.expected_best
+        if expected_us is None or self.settings.objective != "latency":
+            return None
+        digest = search.task.digest
+        gain_us = self._expected_us(digest) - expected_us
+        return self.sum_us(self.plan) - self.plan.counts[digest] * gain_us
+
+    def _until_replan(self, most: int) -> int:
+        """Trials that may be asked for before the network is planned anew, at most `most`."""
+        return min(most, self._replans[0] - self.trials) if self._replans else most
+
+    def _replan_when_due(self) -> bool:
+        """Plan anew where enough was measured; whether that changed the plan."""
+        due = False
+        while self._replans and self.trials >= self._replans[0]:
+            self._replans.pop(0)
+            due = True
+        if not due:
+            return False
+        readings = ((digest, self._reading(search.kernel)) for digest, search in self.searches.items())
+        self._planner.prices.measured = {digest: each for digest, each in readings if each is not None}
+        return self._follow(self._planner.replan())
+
+    def _reading(self, kernel: KernelSearch) -> Reading | None:
+        """A kernel's best, priced as the objective where that adds up over kernels, else in us."""
+        best = kernel.best
+        if best is None or best.measurement.latency_us is None:
+            return None
+        price = objective_value(
+            best.measurement, "energy" if self.settings.objectives[0] == "energy" else "latency"
+        )
+        assert price is not None, "the best tells its objective"
+        return Reading(price, best.measurement.latency_us, len(kernel.trials))
+
+    def _follow(self, plan: Plan) -> bool:
+        """Open a search for every kernel of `plan` that has none; whether it is another plan than before."""
+        if self.plans and plan is self.plan:
+            return False
+        self.plans.append(plan)
+        fresh = [task for task in self._planner.tasks_of(plan) if task.digest not in self.searches]
+        known = self._known(fresh)
+        for task in fresh:
+            config, us = known.get(task.digest, (None, None))
+            seeds = (config,) if config is not None else ()
+            kernel = KernelSearch(task.problem(seeds), self._run, self._model, self.settings, self._sampler)
+            self.searches[task.digest] = _Search(task, kernel, us)
+        return True
+
+    def _standings(self) -> list[tuple[_Search, Standing]]:
+        searches = [self.searches[digest] for digest in self.plan.counts]
+        return [(search, search.standing(self.plan.counts[search.task.digest])) for search in searches]
+
+    def _next(self) -> _Search | None:
+        standings = self._standings()
+        at = self._choose([standing for _, standing in standings])
+        return None if at is None else standings[at][0]
+
+    def _event(self, batch: Batch, rule: StopRule, measured_s: float) -> Measured:
+        began_s, asked_s = batch.asked_s
+        kernel = " + ".join(op.kind for op in batch.search.task.regions.graph.ops)
+        bound = sum(standing.count * standing.bound_us for _, standing in self._standings())
+        return Measured(
+            self.trials,
+            rule.max_trials,
+            kernel,
+            batch.search.best_us,
+            self.sum_us(self.plan),
+            bound,
+            proposed_s=asked_s - began_s,
+            measured_s=measured_s - asked_s,
+            predicted_us=batch.predicted_us,
+        )

@@ -1,0 +1,233 @@
+"""What a run works on: a network, a target, the plan of its kernels, the book of what is known."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Self
+
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.pipeline import Plan, Seat, plan_graph, plan_groups
+from tilewright.compiler_core.lowering.schedule import Schedule, Stage
+from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
+from tilewright.compiler_core.target_model.file import load_target, target_text
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.transforms.rewrites import rewritten
+from tilewright.cost_model.network_bound import network_bound_cycles
+from tilewright.db.records import Best, Objective
+from tilewright.db.repository import Repository
+from tilewright.db.runs import Guard
+from tilewright.db.storage.session import open_database
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import (
+    Numbered,
+    beside_configs,
+    kernel_configs,
+    network_config,
+    network_schedule,
+    numbered,
+)
+from tilewright.tuner.kernel.search import SearchSettings
+from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.book import Book
+from tilewright.tuner.network.events import Listener, Phase, silent
+from tilewright.tuner.network.planner import Planner
+from tilewright.tuner.network.prices import Prices, draft_us
+from tilewright.tuner.network.side_by_side import share_of
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a kernel will run with, and where that comes from: measured, database, guessed or default."""
+
+    config: Config
+    latency_us: float
+    source: str
+
+
+@dataclass
+class Session:
+    """The pieces of a run, made once and used down the main path; `choices` and `spent` fill on the way,
+    `beside` with what kernels run on a part of the chip.
+
+    `base` is the -O0 plan, `plan` the one the answer runs, `objectives` are those of a front where one is
+    sought. A `with` block closes the database.
+    """
+
+    model: ImportedModel
+    target: Target
+    planner: Planner
+    network: Numbered
+    book: Book
+    seed: int
+    settings: SearchSettings
+    listener: Listener = silent
+    choices: dict[str, Choice] = field(default_factory=dict)
+    beside: dict[Seat, Choice] = field(default_factory=dict)
+    spent: dict[str, int] = field(default_factory=dict)
+    regret: float | None = None
+    objectives: tuple[str, ...] = ()
+    _known: dict[str, Best] = field(default_factory=dict)
+    _looked_up: set[str] = field(default_factory=set)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.book.repository.database.close()
+
+    @property
+    def graph(self) -> Graph:
+        """The network as imported; that of a plan may have ops in other forms."""
+        return self.planner.base.graph
+
+    @property
+    def plan(self) -> Plan:
+        """The groups that the answer runs."""
+        return self.planner.plan
+
+    @property
+    def tasks(self) -> tuple[KernelTask, ...]:
+        """The distinct kernels of the plan."""
+        return self.planner.tasks_of(self.plan)
+
+    @property
+    def known(self) -> Mapping[str, Best]:
+        """The bests the database held before the run, by digest, of every kernel looked up so far."""
+        self.recall(self.tasks)
+        return self._known
+
+    def recall(self, tasks: Sequence[KernelTask]) -> Mapping[str, float]:
+        """Look up kernels that were not looked up before; latencies of those known, in us by digest."""
+        fresh = [task for task in tasks if task.digest not in self._looked_up]
+        if fresh:
+            self._known |= self.book.known_kernels(fresh)
+            self._looked_up |= {task.digest for task in fresh}
+        return {t.digest: self._known[t.digest].latency_us for t in tasks if t.digest in self._known}
+
+    def known_configs(self, tasks: Sequence[KernelTask]) -> Mapping[str, tuple[Config, float]]:
+        """Config and latency in us of the kernels that the database knows, by workload digest."""
+        return {digest: (self._known[digest].config, us) for digest, us in self.recall(tasks).items()}
+
+    def seek_front(self, objectives: tuple[str, ...]) -> None:
+        """Search kernels for several objectives, as far as they add up over kernels."""
+        adding = [objective for objective in objectives if objective != Objective.MEMORY]
+        self.objectives = objectives
+        self.settings = replace(self.settings, objective=",".join(adding))
+
+    def adopt(self, config: Config) -> None:
+        """Make `config` the answer: its plan, and its choice for every kernel that has another or none."""
+        self.planner.plan, _ = self.schedule_of(config)
+        chosen = kernel_configs(config, self.plan)
+        for task in self.tasks:
+            present = self.choices.get(task.digest)
+            if present is None or present.config != chosen[task.digest]:
+                self.choices[task.digest] = self._choice(task, chosen[task.digest])
+        for seat, shared in beside_configs(config, self.plan).items():
+            if seat not in self.beside or self.beside[seat].config != shared:
+                self.beside[seat] = Choice(shared, draft_us(self.seated(seat), shared), "guessed")
+
+    def seated(self, seat: Seat) -> KernelTask:
+        """A kernel of the plan on a part of the chip."""
+        return KernelTask(self.plan.regions[seat.digest], share_of(self.target, seat.cores))
+
+    def _choice(self, task: KernelTask, config: Config) -> Choice:
+        best = self.known.get(task.digest)
+        if best is not None and best.config == config:
+            return Choice(config, best.latency_us, "database")
+        source = "default" if config == task.default else "guessed"
+        return Choice(config, draft_us(task, config), source)
+
+    @cached_property
+    def bound_us(self) -> float:
+        """A latency no schedule of the network beats."""
+        return network_bound_cycles(self.graph, self.target) / self.target.cycles_per_us
+
+    @property
+    def tuned_config(self) -> Config:
+        """The network's Config with every kernel as chosen."""
+        return self.config_of(self.plan)
+
+    def config_of(self, plan: Plan) -> Config:
+        """The network's Config under another plan, with every kernel as chosen."""
+        chosen = {digest: self.choices[digest].config for digest in plan.counts}
+        return network_config(plan, chosen, self.network, {s: self.beside[s].config for s in plan.seats})
+
+    @property
+    def sum_us(self) -> float:
+        """The plan's stages added up, each as long as its slowest kernel measured alone."""
+        return sum(
+            max((choice.latency_us for _, choice in self.choices_of(stage)), default=0.0)
+            for stage in self.plan.stages
+        )
+
+    def choices_of(self, stage: Stage) -> list[tuple[Seat, Choice]]:
+        """What the kernels of one stage of the plan run with, and where."""
+        kernels = [(self.plan.kernels[each.group], each.cores.count) for each in stage]
+        seats = [Seat(kernel.workload.digest, cores) for kernel, cores in kernels if kernel is not None]
+        alone = len(stage) == 1
+        return [(seat, self.choices[seat.digest] if alone else self.beside[seat]) for seat in seats]
+
+    @cached_property
+    def default_config(self) -> Config:
+        """The network's -O0 Config."""
+        base = self.planner.base
+        defaults = {task.digest: task.default for task in self.planner.tasks_of(base)}
+        return network_config(base, defaults, self.network)
+
+    def schedule_of(self, config: Config) -> tuple[Plan, Schedule]:
+        """What a Config of the network means, in the model's numbers: a plan of the network as rewritten."""
+        there, canonical = network_schedule(self.network.task, config, self.target)
+        rewrites = {self.network.ops[op]: rewrite for op, rewrite in there.graph.rewrites.items()}
+        graph, ops = rewritten(self.graph, rewrites), self.network.under(rewrites).ops
+        groups = tuple(tuple(sorted(ops[op] for op in group)) for group in canonical.groups)
+        producer = there.graph.producer
+        laid = {graph.ops[ops[producer[value]]].result: layout for value, layout in there.layouts.items()}
+        known, stages = self.planner.prices.regions(), there.stages
+        plan = plan_groups(graph, groups, self.target, known, laid, stages)
+        return plan, replace(canonical, groups=groups, levels=plan.levels, layouts=plan.layouts)
+
+
+def open_session(
+    model: Path,
+    target: str | Path,
+    objective: str,
+    dims: Mapping[str, int] | None,
+    seed: int,
+    database: str | Path,
+    listener: Listener = silent,
+    guard: Guard | None = None,
+    job: str | None = None,
+    *,
+    read_only: bool = False,
+) -> Session:
+    """Read everything that can be wrong before anything is started."""
+    if objective not in set(Objective):
+        raise UsageError(f"--objective {objective!r} is unknown; choose from {', '.join(Objective)}")
+    chip = load_target(target)
+    imported = import_model(model, dims)
+    _require_bound(imported)
+    repository = Repository(open_database(database, read_only))
+    base = plan_graph(imported.graph, chip)
+    network = numbered(imported.graph)
+    book = Book(
+        repository, network.task, chip, target_text(target), Objective(objective), job=job, guard=guard
+    )
+    listener(
+        Phase("import", f"{imported.name}: {len(base.groups)} kernels, {imported.graph.macs / 1e9:.2f} GMAC")
+    )
+    planner = Planner(base, chip, Prices(chip, seed))
+    settings = SearchSettings(objective=objective)
+    session = Session(imported, chip, planner, network, book, seed, settings, listener)
+    planner.prices.recall = session.recall
+    return session
+
+
+def _require_bound(imported: ImportedModel) -> None:
+    if imported.graph.symbols:
+        names = sorted(imported.graph.symbols)
+        example = " ".join(f"--dim {name}=1" for name in names)
+        raise UsageError(
+            f"model {imported.name} has dims without a value: {', '.join(names)}; give {example}"
+        )

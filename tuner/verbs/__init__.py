@@ -1,0 +1,1 @@
+"""One function a command: what CLI, REST and notebooks call."""

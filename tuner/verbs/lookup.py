@@ -1,0 +1,164 @@
+"""What the database knows of a network, kernel by kernel, and a Program made of it without measuring."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.pipeline import compile_graph
+from tilewright.compiler_core.lowering.program import Program
+from tilewright.db.answering.lookup import Answer, Hit, Miss
+from tilewright.tuner.answer.guess import ask_exactly, cover_known
+from tilewright.tuner.answer.selection import Selected, selected
+from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.session import Session, open_session
+
+
+@dataclass(frozen=True)
+class KernelAnswer:
+    """One distinct kernel. `match` is exact (measured as it is), other-placement, or guessed: a miss.
+
+    A miss has its `reason`, the latency of the draft's best guess, and what the nearest record predicts: its
+    latency scaled by the two bounds, and how far above its own bound that is (`nearest_regret`, 0.5 = 50 %).
+    """
+
+    workload_digest: str
+    ops: tuple[str, ...]
+    count: int
+    hit: bool
+    match: str
+    latency_us: float
+    reason: str
+    config: Mapping[str, Any]
+    nearest_us: float | None = None
+    nearest_regret: float | None = None
+
+
+@dataclass(frozen=True)
+class NetworkAnswer:
+    """All kernels of a network, and the best of the network as a whole where there is one.
+
+    Where it was not tuned at these sizes, `selected` is what the selector of a range says.
+    """
+
+    model: str
+    graph_digest: str
+    target: str
+    network_latency_us: float | None
+    kernels: tuple[KernelAnswer, ...]
+    selected: Selected | None = None
+
+    @property
+    def complete(self) -> bool:
+        """Whether the database answers: for every kernel exactly, or by a range that holds the sizes."""
+        return self.selected is not None or all(
+            kernel.hit and kernel.match == "exact" for kernel in self.kernels
+        )
+
+
+def lookup(
+    model: Path,
+    target: str | Path,
+    *,
+    objective: str = "latency",
+    dims: Mapping[str, int] | None = None,
+    database: str | Path = "tilewright.db",
+) -> NetworkAnswer:
+    """`tune lookup`: hit or miss per kernel of a network, and why a miss. Writes nothing.
+
+    A network that the database knows as a whole is told by its own groups, any other by its cheapest cover.
+    """
+    with open_session(model, target, objective, dims, 0, database, read_only=True) as session:
+        best = session.book.known_network()
+        of_range = selected(session, model, dims) if best is None else None
+        answer = best or of_range
+        if answer is None:
+            answers = cover_known(session, explain=True)
+        else:
+            session.adopt(answer.config)
+            answers = ask_exactly(session)
+        return NetworkAnswer(
+            session.model.name,
+            session.network.task.digest,
+            session.target.name,
+            None if best is None else best.latency_us,
+            tuple(_answer(session, each, task) for each, task in zip(answers, session.tasks, strict=True)),
+            of_range,
+        )
+
+
+def _answer(session: Session, answer: Answer, task: KernelTask) -> KernelAnswer:
+    count, ops = session.plan.counts[task.digest], tuple(op.kind for op in task.regions.graph.ops)
+    if isinstance(answer, Hit):
+        best = answer.best
+        match, config = str(answer.match), dict(best.config.items)
+        return KernelAnswer(task.digest, ops, count, True, match, best.latency_us, "", config)
+    choice = session.choices[task.digest]
+    predicted = _predicted(answer, task)
+    return KernelAnswer(
+        task.digest,
+        ops,
+        count,
+        False,
+        "guessed",
+        choice.latency_us,
+        answer.reason,
+        dict(choice.config.items),
+        *predicted,
+    )
+
+
+def _predicted(miss: Miss, task: KernelTask) -> tuple[float | None, float | None]:
+    """What the nearest record would predict, and its regret; nothing where it has no bound to scale by."""
+    if miss.nearest is None or miss.nearest.guess_regret is None or not miss.nearest.best.bound_us:
+        return None, None
+    scale = task.bound_us / miss.nearest.best.bound_us
+    return miss.nearest.guess_us * scale, miss.nearest.guess_regret
+
+
+@dataclass(frozen=True, eq=False)
+class Compiled:
+    """A Program of `graph`, the session it was made in, and per workload digest where its Config came from.
+
+    Sources are `network` (the whole is known), `range` (a selector answers), `database` (measured as it is),
+    `other-placement`, `guessed`.
+    """
+
+    session: Session
+    program: Program
+    sources: Mapping[str, str]
+
+    @property
+    def graph(self) -> Graph:
+        """The network as the Program computes it: perhaps with ops in other forms."""
+        return self.session.plan.graph
+
+
+def compile_known(
+    model: Path,
+    target: str | Path,
+    *,
+    objective: str = "latency",
+    dims: Mapping[str, int] | None = None,
+    database: str | Path = "tilewright.db",
+) -> Compiled:
+    """`tune compile`: the Program from the database.
+
+    The network's own best first, then what a tuned range of sizes says, else kernel by kernel. Kernels the
+    database does not know run as the draft guesses best, and are marked so.
+    """
+    session = open_session(model, target, objective, dims, 0, database, read_only=True)
+    best = session.book.known_network()
+    of_range = selected(session, model, dims) if best is None else None
+    answer = best or of_range
+    if answer is None:
+        cover_known(session)
+    else:
+        session.adopt(answer.config)
+    plan, schedule = session.schedule_of(session.tuned_config)
+    program = compile_graph(plan.graph, schedule, session.target, plan)
+    sources = {digest: session.choices[digest].source for digest in plan.counts}
+    if answer is not None:
+        sources = dict.fromkeys(sources, "network" if best is not None else "range")
+    return Compiled(session, program, sources)

@@ -1,0 +1,91 @@
+"""What there is to draw of a tuned network: when each stage runs, what lies where in the LLB, and each
+kernel's work. Plain JSON, so that whoever draws needs no compiler.
+"""
+
+from math import isfinite
+from typing import Any
+
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.pipeline import Plan
+from tilewright.compiler_core.lowering.placement import lifetimes
+from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.simulator.program import ProgramTiming, StageTiming, simulate_program
+from tilewright.tuner.verbs.lookup import Compiled
+
+VERSION = 1
+
+
+def pictures_of(compiled: Compiled) -> dict[str, Any]:
+    """What there is to draw of a compiled network: see `draw`."""
+    return draw(compiled.program, compiled.session.plan, compiled.session.target)
+
+
+def draw(program: Program, plan: Plan, chip: Target) -> dict[str, Any]:
+    """Stages with times in microseconds, values with offsets in bytes, and the peaks of the target.
+
+    Times are those of the nominal simulator, which need not agree with the device that measured.
+    """
+    graph = plan.graph
+    timing = simulate_program(program, graph, chip)
+    stored = chip.dtypes[0][0]
+    return {
+        "version": VERSION,
+        "target": {
+            "name": chip.name,
+            "cores": chip.cores,
+            "macs_per_us": chip.peak_macs_per_cycle(stored) * chip.cycles_per_us,
+            "port": "LLB" if _through_llb(chip) else "DRAM",
+            "port_bytes_per_us": (chip.llb if _through_llb(chip) else chip.dram).gbps * 1e3,
+            "llb_bytes": chip.llb_bytes,
+        },
+        "stages": _stages(program, timing, graph, chip),
+        "values": _values(program, plan, chip),
+        "arena_bytes": program.llb_bytes,
+        "latency_us": timing.latency_us,
+    }
+
+
+def _stages(program: Program, timing: ProgramTiming, graph: Graph, chip: Target) -> list[dict[str, Any]]:
+    per_us = chip.cycles_per_us
+    return [
+        {
+            "name": " | ".join(_name(call, graph) for call in calls),
+            "start_us": stage.start_cycle / per_us,
+            "end_us": (stage.start_cycle + stage.cycles) / per_us,
+            "macs": _macs(stage),
+            "port_bytes": stage.work.llb_bytes if _through_llb(chip) else stage.work.dram_bytes,
+            "cores": sum(call.cores.count for call in calls if isinstance(call, KernelCall)),
+        }
+        for calls, stage in zip(program.stages, timing.stages, strict=True)
+    ]
+
+
+def _through_llb(chip: Target) -> bool:
+    """Whether kernels move their data through an LLB with a bandwidth of its own."""
+    return chip.llb_bytes > 0 and isfinite(chip.llb.gbps)
+
+
+def _macs(stage: StageTiming) -> int:
+    return sum(count for _, count in stage.work.macs)
+
+
+def _name(call: KernelCall | HostCall, graph: Graph) -> str:
+    if isinstance(call, HostCall):
+        return f"host {graph.ops[call.op].kind}"
+    return " + ".join(op.kind for op in call.kernel.workload.graph.ops)
+
+
+def _values(program: Program, plan: Plan, chip: Target) -> list[dict[str, Any]]:
+    lives = lifetimes(plan.graph, plan.groups, plan.stage_of, chip)
+    return [
+        {
+            "name": plan.graph.name_of(life.value),
+            "offset": program.offsets[life.value],
+            "bytes": life.size_bytes,
+            "first": life.born,
+            "last": life.dies,
+        }
+        for life in lives
+        if life.value in program.offsets
+    ]

@@ -1,0 +1,241 @@
+"""`tune report`: everything the database can tell of one network on one target, as plain values to draw.
+
+Nothing is measured. What is told follows from records alone, so a report of a run can be made anywhere the
+database is; with the model at hand, values have its names.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from tilewright.compiler_core.errors import RecordError, UsageError
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.graph_json import graph_from_json
+from tilewright.compiler_core.ir.ops import Unit
+from tilewright.compiler_core.lowering.pipeline import Plan, compile_graph, default_schedule, plan_graph
+from tilewright.compiler_core.lowering.program import Program
+from tilewright.compiler_core.target_model.file import load_target, parse_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.cost_model.analytic import KernelModel
+from tilewright.cost_model.network_bound import network_bound_cycles
+from tilewright.db.answering.near import parse_json
+from tilewright.db.records import Best, Key, Objective, RunRow, TrialRow, WorkloadKind
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import open_database
+from tilewright.search_space.network import NetworkTask, network_schedule, numbered
+from tilewright.search_space.rules import KnobLayout
+from tilewright.tuner.answer.front import front_of_trials, objectives_of
+from tilewright.tuner.verbs.pictures import draw
+
+LATEST = 1_000
+
+
+@dataclass(frozen=True)
+class RunReport:
+    """A network, the run that tuned it last (None where none did), and what there is to tell and draw.
+
+    `result` has the keys of `tune run --json` as far as records know them; `points` are the search's standing
+    after each trial; `pictures` is what `tilewright.tuner.verbs.pictures.draw` gives.
+    """
+
+    title: str
+    run: RunRow | None
+    objective: str
+    result: dict[str, Any]
+    points: Sequence[Mapping[str, Any]]
+    pictures: Mapping[str, Any]
+
+
+def report_on(
+    subject: str | Path,
+    target: str | Path | None = None,
+    *,
+    objective: str = "latency",
+    dims: Mapping[str, int] | None = None,
+    database: str | Path = "tilewright.db",
+) -> RunReport:
+    """The report of an ONNX file on a target, or of a run by its uid."""
+    opened = open_database(database, read_only=True)
+    try:
+        repository = Repository(opened)
+        if Path(subject).suffix == ".onnx" or Path(subject).is_file():
+            return _of_model(repository, Path(subject), target, Objective(objective), dims)
+        return _of_run(repository, str(subject))
+    finally:
+        opened.close()
+
+
+def _of_model(
+    repository: Repository,
+    path: Path,
+    target: str | Path | None,
+    objective: Objective,
+    dims: Mapping[str, int] | None,
+) -> RunReport:
+    from tilewright.compiler_core.onnx_import.importer import import_model
+
+    if target is None:
+        raise UsageError("a report of a model needs --target; a report of a run knows its own")
+    model = import_model(path, dims)
+    if model.graph.symbols:
+        raise UsageError(
+            f"model {model.name} has dims without a value: {', '.join(sorted(model.graph.symbols))}"
+        )
+    network = numbered(model.graph)
+    own = {op: number for number, op in enumerate(network.ops)}
+    called = {
+        network.task.graph.ops[own[at]].result: model.graph.name_of(op.result)
+        for at, op in enumerate(model.graph.ops)
+        if at in own
+    }
+    return _told(repository, model.name, network.task, called, load_target(target), objective, None)
+
+
+def _of_run(repository: Repository, uid: str) -> RunReport:
+    run = repository.run(uid)
+    digest = run.asked.model_digest
+    body = None if digest is None else repository.workloads([digest]).get(digest)
+    if digest is None or body is None or body.kind is not WorkloadKind.GRAPH:
+        raise RecordError(f"run {uid!r} tuned no network; a report needs one")
+    text = next(row.text for row in repository.targets() if row.digest == run.asked.target_digest)
+    chip, mistakes = parse_target(text)
+    if chip is None:
+        raise RecordError(f"the target of run {uid!r} cannot be read any more: {mistakes[0]}")
+    network = NetworkTask(graph_from_json(parse_json(body.body, f"network {digest[:12]}")))
+    return _told(repository, f"network {digest[:12]}", network, {}, chip, run.asked.objective, run)
+
+
+def _told(
+    repository: Repository,
+    title: str,
+    network: NetworkTask,
+    names: Mapping[int, str],
+    chip: Target,
+    objective: Objective,
+    run: RunRow | None,
+) -> RunReport:
+    if run is None:
+        run = _latest_run(repository, network.digest, chip.digest, objective)
+    toolchain = _toolchain(run)
+    best = repository.best(Key(network.digest, chip.digest, toolchain, objective))
+    plan, program = _program(replace(network.graph, names=names), network, best, chip)
+    trials = [] if run is None else repository.trials_of_run(run.uid)
+    counts = Counter(kernel.workload.digest for kernel in plan.kernels if kernel is not None)
+    bests = repository.best_many(list(counts), chip.digest, toolchain, objective)
+    kernels = _kernels(plan, chip, counts, bests, trials)
+    bound_us = network_bound_cycles(network.graph, chip) / chip.cycles_per_us
+    measured = [row for row in trials if row.key.workload_digest == network.digest]
+    default_us = measured[0].trial.measurement.latency_us if measured else None
+    tuned_us = None if best is None else best.latency_us
+    result: dict[str, Any] = {
+        "graph_digest": network.digest,
+        "target": chip.name,
+        "default": {"latency_us": default_us},
+        "tuned": {
+            "latency_us": tuned_us,
+            "energy_uj": None if best is None else best.energy_uj,
+            "peak_bytes": None if best is None else best.peak_bytes,
+        },
+        "bound": {"latency_us": bound_us},
+        "speedup": default_us / tuned_us if default_us and tuned_us else None,
+        "gap": {"ratio": tuned_us / bound_us if tuned_us and bound_us else None},
+        "rewrites": [
+            {"value": plan.graph.name_of(op.result), "op": op.kind, "form": str(rewrite), "why": ""}
+            for op, rewrite in ((network.graph.ops[at], each) for at, each in plan.graph.rewrites.items())
+        ],
+        "host_ops": [
+            {"node": "", "op_type": dict(op.attributes).get("function", "")}
+            for op in network.graph.ops
+            if op.row.unit is Unit.HOST
+        ],
+        "trials": len(trials),
+        "kernels": kernels,
+        "stop_reason": "" if run is None else run.stop_reason,
+        "regret_estimate": None if run is None else run.regret_estimate,
+        "verification": None if best is None else str(best.verification),
+    }
+    if run is not None and (objectives := objectives_of(run.asked.settings)):
+        result["objective"] = ",".join(objectives)
+        result["front"] = [point.to_json() for point in front_of_trials(trials, network.digest, objectives)]
+    points = _convergence(trials, kernels)
+    return RunReport(title, run, str(objective), result, points, draw(program, plan, chip))
+
+
+def _toolchain(run: RunRow | None) -> str:
+    from tilewright.compiler_core.toolchain import TOOLCHAIN
+
+    return TOOLCHAIN if run is None else run.asked.toolchain
+
+
+def _latest_run(
+    repository: Repository, model_digest: str, target_digest: str, objective: Objective
+) -> RunRow | None:
+    for run in repository.runs(LATEST):
+        asked = run.asked
+        if (asked.model_digest, asked.target_digest, asked.objective) == (
+            model_digest,
+            target_digest,
+            objective,
+        ):
+            return run
+    return None
+
+
+def _program(graph: Graph, network: NetworkTask, best: Best | None, chip: Target) -> tuple[Plan, Program]:
+    """As the database knows the network, or its default where it does not."""
+    if best is None:
+        plan = plan_graph(graph, chip)
+        schedule = default_schedule(plan, chip)
+    else:
+        plan, schedule = network_schedule(network, best.config, chip)
+        plan = replace(plan, graph=replace(plan.graph, names=graph.names))
+    return plan, compile_graph(plan.graph, schedule, chip, plan)
+
+
+def _kernels(
+    plan: Plan,
+    chip: Target,
+    counts: Mapping[str, int],
+    bests: Mapping[str, Best],
+    trials: Sequence[TrialRow],
+) -> list[dict[str, Any]]:
+    spent = Counter(row.key.workload_digest for row in trials)
+    return [
+        {
+            "workload_digest": digest,
+            "ops": [op.kind for op in plan.regions[digest].graph.ops],
+            "count": count,
+            "latency_us": bests[digest].latency_us if digest in bests else None,
+            "bound_us": KernelModel(KnobLayout(plan.regions[digest], chip)).least.bound_cycles(chip)
+            / chip.cycles_per_us,
+            "trials": spent[digest],
+            "source": "measured" if digest in bests else "unknown",
+            "config": dict(bests[digest].config.items) if digest in bests else {},
+        }
+        for digest, count in counts.items()
+    ]
+
+
+def _convergence(trials: Sequence[TrialRow], kernels: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Where the search stood after each trial: the best kernels so far, those unmeasured at their bound."""
+    bound = {kernel["workload_digest"]: kernel["count"] * kernel["bound_us"] for kernel in kernels}
+    counts = {kernel["workload_digest"]: kernel["count"] for kernel in kernels}
+    standing = dict(bound)
+    best: dict[str, float] = {}
+    points: list[dict[str, Any]] = []
+    for row in trials:
+        digest, latency_us = row.key.workload_digest, row.trial.measurement.latency_us
+        if digest in bound and latency_us is not None and latency_us < best.get(digest, float("inf")):
+            best[digest] = latency_us
+            standing[digest] = counts[digest] * latency_us
+        if digest in bound:
+            points.append(
+                {
+                    "trials": len(points) + 1,
+                    "network_us": sum(standing.values()),
+                    "bound_us": sum(bound.values()),
+                }
+            )
+    return points

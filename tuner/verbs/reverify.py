@@ -1,0 +1,244 @@
+"""`tune db verify`: measures again what is claimed and not proven here, and promotes what holds.
+
+Claims are the best imported records, and those of other toolchains (all of them after a toolchain bump). A
+claim that computes the right numbers and keeps its confirmations above the bound becomes the best of its key.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tilewright.compiler_core.checking.emulate import emulate
+from tilewright.compiler_core.checking.verify import require_sound
+from tilewright.compiler_core.errors import TilewrightError
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.graph_json import graph_from_json, workload_from_json
+from tilewright.compiler_core.ir.workload import Workload
+from tilewright.compiler_core.lowering.pipeline import compile_graph
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.target_model.file import load_target, target_text
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.compiler_core.transforms.rewrites import rewritten
+from tilewright.cost_model.analytic import KernelModel
+from tilewright.cost_model.network_bound import network_bound_cycles
+from tilewright.db.answering.near import parse_json
+from tilewright.db.records import (
+    NewRun,
+    Objective,
+    Purpose,
+    TargetRow,
+    Trial,
+    TrialRow,
+    Verification,
+    WorkloadKind,
+    WorkloadRow,
+)
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import open_database
+from tilewright.measure.farm.pool import Pool
+from tilewright.measure.results import Status
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import NetworkTask, beside_configs, kernel_configs, network_schedule
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.validity import kernel_space
+from tilewright.tuner.answer.check import MOST_MACS, KernelCheck, close, random_inputs
+from tilewright.tuner.devices import simulated_pool
+from tilewright.tuner.kernel.problem import trial_seed
+from tilewright.tuner.network.book import NETWORK_SPACE
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What became of one claim. `reason` says why it was refused; empty when it is served from now on."""
+
+    workload_digest: str
+    objective: Objective
+    claimed_us: float
+    measured_us: float | None
+    reason: str
+
+    @property
+    def promoted(self) -> bool:
+        """Whether lookups answer with it now."""
+        return not self.reason
+
+
+@dataclass(frozen=True)
+class _Claim:
+    """A claim made ready: what to measure, its space and bound, and how its numbers were checked."""
+
+    row: TrialRow
+    task: Workload | NetworkTask
+    space_digest: str
+    bound_us: float
+    verification: Verification
+
+
+class _RefusedError(TilewrightError):
+    """A claim may not be published; the message says why."""
+
+
+def verify_claims(
+    target: str | Path,
+    *,
+    database: str | Path = "tilewright.db",
+    workers: int = 2,
+    ray: str = "local",
+    seed: int = 0,
+    limit: int | None = None,
+    listener: Callable[[Verdict], None] = lambda verdict: None,
+) -> tuple[Verdict, ...]:
+    """A Verdict per claim about `target`, at most `limit`, in the order of their keys; each is committed."""
+    chip = load_target(target)
+    repository = Repository(open_database(database))
+    try:
+        claims = repository.to_verify(chip.digest, TOOLCHAIN)[:limit]
+        if not claims:
+            return ()
+        repository.put_target(TargetRow(chip.digest, chip.name, target_text(target)))
+        rows = repository.workloads([claim.key.workload_digest for claim in claims])
+        verdicts = []
+        with simulated_pool(chip.name, target_text(target), workers, ray) as pool:
+            pool.start()
+            judge = _Judge(repository, chip, pool, seed)
+            for claim in claims:
+                verdict = judge.verdict(claim, rows[claim.key.workload_digest])
+                listener(verdict)
+                verdicts.append(verdict)
+            judge.close()
+        return tuple(verdicts)
+    finally:
+        repository.database.close()
+
+
+class _Judge:
+    """Checks, measures and publishes; one run per objective holds the confirmations."""
+
+    def __init__(self, repository: Repository, chip: Target, pool: Pool, seed: int) -> None:
+        self._repository = repository
+        self._chip = chip
+        self._pool = pool
+        self._seed = seed
+        self._runs: dict[Objective, str] = {}
+        self._numbers = iter(range(1 << 62))
+
+    def verdict(self, row: TrialRow, workload: WorkloadRow) -> Verdict:
+        claimed_us = row.trial.measurement.latency_us or float("nan")
+        measured_us, reason = None, ""
+        try:
+            measured_us = self._promote(_prepared(row, workload, self._chip, self._seed))
+        except TilewrightError as error:
+            reason = str(error)
+        return Verdict(workload.digest, row.key.objective, claimed_us, measured_us, reason)
+
+    def close(self) -> None:
+        for uid in self._runs.values():
+            self._repository.finish_run(uid, "verified")
+
+    def _promote(self, claim: _Claim) -> float:
+        config, key = claim.row.trial.config, replace(claim.row.key, toolchain=TOOLCHAIN)
+        measured = self._pool.confirm(claim.task, config)
+        run = self._run(key.objective)
+        first = next(self._numbers)
+        self._repository.commit_trials(
+            [
+                Trial(
+                    run=run,
+                    number=first,
+                    attempt=attempt,
+                    workload_digest=key.workload_digest,
+                    space_digest=claim.space_digest,
+                    config=config,
+                    measurement=each,
+                    seed=trial_seed(run, first),
+                    purpose=Purpose.CONFIRMATION,
+                    bound_us=claim.bound_us,
+                    verification=claim.verification,
+                )
+                for attempt, each in enumerate(measured)
+            ]
+        )
+        failed = next((each for each in measured if each.status is not Status.OK), None)
+        if failed is not None:
+            raise _RefusedError(f"it was measured again and is {failed.status}: {failed.reason}")
+        objection = self._repository.why_not_best(key, config.digest)
+        best = self._repository.best(key)
+        if objection or best is None:
+            raise _RefusedError(objection)
+        return best.latency_us
+
+    def _run(self, objective: Objective) -> str:
+        if objective not in self._runs:
+            asked = NewRun(
+                target_digest=self._chip.digest,
+                toolchain=TOOLCHAIN,
+                objective=objective,
+                seed=self._seed,
+                device=self._pool.info().name,
+                settings='{"verb":"db verify"}',
+            )
+            self._runs[objective] = self._repository.start_run(asked).uid
+        return self._runs[objective]
+
+
+def _prepared(row: TrialRow, workload: WorkloadRow, chip: Target, seed: int) -> _Claim:
+    """The claim with its numbers checked by emulation; TilewrightError says why it cannot be believed."""
+    config = row.trial.config
+    body = parse_json(workload.body, f"body of workload {workload.digest[:12]}")
+    if workload.kind is WorkloadKind.FOREIGN:
+        raise _RefusedError("its space is somebody else's; measure it with its own device")
+    if workload.kind is WorkloadKind.KERNEL:
+        kernel = workload_from_json(body)
+        _require(kernel.digest == workload.digest, "its workload does not have the digest it came under")
+        layout = KnobLayout(Regions(kernel), chip)
+        space = kernel_space(layout)
+        _require(space.contains(config), "its config is not in the space of today")
+        objection = KernelCheck(layout.regions, chip, seed).objection(config)
+        _require(not objection, objection)
+        bound_us = KernelModel(layout).least.bound_cycles(chip) / chip.cycles_per_us
+        return _Claim(row, kernel, space.digest, bound_us, Verification.VALUE_EXACT)
+    network = NetworkTask(graph_from_json(body))
+    _require(network.digest == workload.digest, "its network does not have the digest it came under")
+    verification = _checked_network(network, config, chip, seed)
+    bound_us = network_bound_cycles(network.graph, chip) / chip.cycles_per_us
+    return _Claim(row, network, NETWORK_SPACE, bound_us, verification)
+
+
+def _checked_network(network: NetworkTask, config: Config, chip: Target, seed: int) -> Verification:
+    plan, schedule = network_schedule(network, config, chip)
+    program = compile_graph(plan.graph, schedule, chip, plan)
+    require_sound(plan.graph, program, chip)
+    if network.graph.macs > MOST_MACS:
+        for regions, kernel_config in _kernels(network, config, chip):
+            objection = KernelCheck(regions, chip, seed).objection(kernel_config)
+            _require(not objection, objection)
+        return Verification.SAMPLED
+    graph = _with_weights(network.graph, seed)
+    inputs = random_inputs(graph, seed)
+    expected = interpret(graph, inputs)
+    got = emulate(rewritten(graph, plan.graph.rewrites), program, inputs)
+    for value in graph.outputs:
+        agrees = value not in got or close(got[value], expected[value])
+        _require(agrees, f"its program computes another output {graph.outputs.index(value)}")
+    return Verification.VALUE_EXACT
+
+
+def _kernels(network: NetworkTask, config: Config, chip: Target) -> Iterator[tuple[Regions, Config]]:
+    plan, _ = network_schedule(network, config, chip)
+    for digest, each in kernel_configs(config, plan).items():
+        yield plan.regions[digest], each
+    for seat, each in beside_configs(config, plan).items():
+        yield plan.regions[seat.digest], each
+
+
+def _with_weights(graph: Graph, seed: int) -> Graph:
+    """A recorded network has no weights: any will do to compare two ways of computing it."""
+    bare = replace(graph, inputs=tuple(graph.constants), constants={})
+    return replace(graph, constants=random_inputs(bare, seed + 1))
+
+
+def _require(holds: bool, reason: str) -> None:
+    if not holds:
+        raise _RefusedError(reason)
