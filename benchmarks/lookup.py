@@ -31,7 +31,6 @@ from tilewright.db.exchange.best_file import export_best
 from tilewright.db.records import (
     Key,
     NewRun,
-    Objective,
     Purpose,
     TargetRow,
     Trial,
@@ -43,6 +42,7 @@ from tilewright.db.repository import Repository
 from tilewright.db.storage.rows import trial_columns, workload_columns
 from tilewright.db.storage.schema import trial, workload
 from tilewright.db.storage.session import Database, open_database
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 

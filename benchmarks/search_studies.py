@@ -17,9 +17,10 @@ from benchmarks.arena import Arena
 from benchmarks.kernel_tasks import CASES, Case, skewed_device
 from tilewright.cost_model.residual import TaskRecords
 from tilewright.measure.faults import FaultPlan, FaultyDevice
+from tilewright.measure.objectives import Objective
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.finalists import settle
-from tilewright.tuner.kernel.problem import Problem, objective_value
+from tilewright.tuner.kernel.problem import Problem
 from tilewright.tuner.kernel.search import KernelSearch, search_kernel
 from tilewright.tuner.kernel.stopping import StopReason, StopRule
 
@@ -93,7 +94,7 @@ def noise_row(arena: Arena, seed: int, budget: int) -> Row:
     finalists = settle(
         [config for _, _, config in ranked[:FINALISTS]],
         lambda config, times: device.measure(task, [config] * times),
-        lambda measured: objective_value(measured, "latency"),
+        Objective.LATENCY.of,
     )
     published = float(np.exp(finalists[0].median_log))
     true_us = _true_us(arena, finalists[0].config)

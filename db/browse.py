@@ -12,10 +12,11 @@ from sqlalchemy import Select, func, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from tilewright.compiler_core.errors import RecordError
-from tilewright.db.records import Objective, Purpose, RunRow, TrialRow
+from tilewright.db.records import Purpose, RunRow, TrialRow
 from tilewright.db.storage.rows import select_trial, to_run, to_trial
 from tilewright.db.storage.schema import job, model, run, target, trial, workload
 from tilewright.db.storage.session import Database
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
 LARGEST_PAGE = 500

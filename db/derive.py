@@ -4,7 +4,13 @@ from collections.abc import Iterable, Sequence
 from itertools import groupby
 from statistics import median
 
-from tilewright.db.records import Best, Objective, Purpose, TrialRow, Verification, WorkloadKind
+from tilewright.db.records import (
+    Best,
+    Purpose,
+    TrialRow,
+    Verification,
+    WorkloadKind,
+)
 from tilewright.measure.results import Measurement, Status
 
 CONFIRMATIONS_NEEDED = 3
@@ -41,23 +47,9 @@ def objection(rows: Sequence[TrialRow], kind: WorkloadKind) -> str:
             return "its latency bound is not known"
     if any(_is_below_bound(row) for row in confirmations):
         return "it was measured below its bound"
-    if any(objective_value(row.trial.measurement, objective) is None for row in confirmations):
+    if any(objective.of(row.trial.measurement) is None for row in confirmations):
         return f"the device does not measure {objective}"
     return ""
-
-
-def objective_value(measured: Measurement, objective: Objective) -> float | None:
-    """What the objective makes small, in its own unit; None where it was not measured."""
-    latency, energy = measured.latency_us, measured.energy_uj
-    match objective:
-        case Objective.LATENCY:
-            return latency
-        case Objective.ENERGY:
-            return energy
-        case Objective.MEMORY:
-            return None if measured.peak_bytes is None else float(measured.peak_bytes)
-        case Objective.EDP:
-            return None if latency is None or energy is None else latency * energy
 
 
 def _confirmations(rows: Sequence[TrialRow]) -> list[TrialRow]:
@@ -113,7 +105,7 @@ def _place(row: TrialRow) -> tuple[str, str, int, int]:
 def best_value(best: Best) -> float:
     """What the objective of `best` makes small, in its own unit."""
     measured = Measurement(Status.OK, best.latency_us, energy_uj=best.energy_uj, peak_bytes=best.peak_bytes)
-    value = objective_value(measured, best.key.objective)
+    value = best.key.objective.of(measured)
     return float("inf") if value is None else value
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from tilewright.compiler_core.errors import RecordError
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 
@@ -28,15 +29,6 @@ def check_digest(value: str, what: str) -> str:
 def plain_name(text: str) -> str:
     """`text` as names are stored: what is neither letter, digit nor common file-name sign becomes `_`."""
     return _NOT_IN_NAMES.sub("_", text)[:200] or "_"
-
-
-class Objective(StrEnum):
-    """What a search makes small. Part of every key: an answer for one is never served for another."""
-
-    LATENCY = "latency"  # us
-    ENERGY = "energy"  # uJ
-    MEMORY = "memory"  # peak bytes
-    EDP = "edp"  # us * uJ
 
 
 class Purpose(StrEnum):

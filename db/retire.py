@@ -5,10 +5,11 @@ from collections.abc import Iterator
 from sqlalchemy import Connection, exists, select, update
 
 from tilewright.db.answering.answers import derive_again
-from tilewright.db.records import Key, Objective, Purpose
+from tilewright.db.records import Key, Purpose
 from tilewright.db.storage.columns import database_clock
 from tilewright.db.storage.schema import best, run, trial, workload
 from tilewright.db.storage.session import Database
+from tilewright.measure.objectives import Objective
 
 
 def hide_stale(database: Database, toolchain: str, target_digest: str | None = None) -> list[str]:

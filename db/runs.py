@@ -16,7 +16,6 @@ from tilewright.db.records import (
     Key,
     ModelRow,
     NewRun,
-    Objective,
     Purpose,
     RunRow,
     TargetRow,
@@ -44,6 +43,7 @@ from tilewright.db.storage.rows import (
 from tilewright.db.storage.schema import effort, model, run, target, trial, workload
 from tilewright.db.storage.session import Database
 from tilewright.db.storage.writes import pieces, put, run_ids, workload_ids
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
 Guard: TypeAlias = Callable[[Connection], None]

@@ -12,10 +12,10 @@ from functools import partial
 from pathlib import Path
 
 from tilewright.compiler_core.errors import UsageError
-from tilewright.db.records import Objective
 from tilewright.db.runs import Guard
 from tilewright.measure.farm.pool import Pool
 from tilewright.measure.lab import read_lab, toolchain_of
+from tilewright.measure.objectives import Objective
 from tilewright.tuner.answer.conclude import choose_kernels, conclude_network, recall_network
 from tilewright.tuner.answer.front import measure_front, publish_first, recall_front
 from tilewright.tuner.answer.guess import guess_kernels, guess_network
@@ -151,7 +151,7 @@ def _search(
         known=session.known_configs,
         sampler=factory,
     )
-    if session.settings.objective == Objective.LATENCY:
+    if session.settings.objectives == (Objective.LATENCY,):
         search.learn(prior_records(book.repository, book.toolchain, book.started_at_s))
     search.resume(book.earlier())
     distinct = f"{len(search.plan.groups)} kernels, {len(search.plan.counts)} distinct"

@@ -13,8 +13,9 @@ from tilewright.api.routes.jobs import Caller, Cursor, Serving
 from tilewright.api.service import Service
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.browse import RecordRow, Wanted
-from tilewright.db.records import Best, Objective, Purpose
+from tilewright.db.records import Best, Purpose
 from tilewright.db.service.accounts import Coverage
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
 router = APIRouter(include_in_schema=False)

@@ -12,8 +12,9 @@ from tilewright.api.routes.jobs import Serving
 from tilewright.api.schemas.records import Lookup
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.answering.lookup import Hit, lookup
-from tilewright.db.records import Objective, WorkloadKind, WorkloadRow
+from tilewright.db.records import WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
+from tilewright.measure.objectives import Objective
 from tilewright.tuner.jobs.request import target_of
 
 router = APIRouter(tags=["database"])

@@ -11,7 +11,8 @@ from tilewright.api.routes.jobs import Caller, Cursor, Serving
 from tilewright.api.routes.lookup import Digest
 from tilewright.api.schemas.records import Record, RecordPage, Run, RunPage
 from tilewright.db.browse import Wanted
-from tilewright.db.records import Objective, Purpose
+from tilewright.db.records import Purpose
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
 router = APIRouter(tags=["database"])

@@ -10,8 +10,9 @@ from tilewright.compiler_core.target_model.file import target_text
 from tilewright.compiler_core.target_model.target import Target, numbers_of
 from tilewright.db.answering.lookup import Answer, Hit
 from tilewright.db.browse import RecordRow
-from tilewright.db.records import Best, Objective, Purpose, RunRow, Verification
+from tilewright.db.records import Best, Purpose, RunRow, Verification
 from tilewright.db.service.workers import WorkerRow, WorkerState
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
 DIGEST = "1f0e" * 16

@@ -6,12 +6,20 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, insert, or_, select, text
 
-from tilewright.db.derive import best_value, derive_best, objection, objective_value
-from tilewright.db.records import Best, Key, Objective, Purpose, TrialRow, WorkloadKind, WorkloadRow
+from tilewright.db.derive import best_value, derive_best, objection
+from tilewright.db.records import (
+    Best,
+    Key,
+    Purpose,
+    TrialRow,
+    WorkloadKind,
+    WorkloadRow,
+)
 from tilewright.db.storage.rows import best_columns, select_trial, to_best, to_trial
 from tilewright.db.storage.schema import best, run, trial, workload
 from tilewright.db.storage.session import Database
 from tilewright.db.storage.writes import lock_name, pieces
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
 _answer_columns = [
@@ -152,7 +160,7 @@ class Answers:
         with self.database.snapshot() as connection:
             for row in connection.execute(question.execution_options(yield_per=_ROWS_AT_A_TIME)):
                 claim = to_trial(row)
-                value = objective_value(claim.trial.measurement, claim.key.objective)
+                value = claim.key.objective.of(claim.trial.measurement)
                 if value is None:
                     continue
                 about = claim.key.workload_digest, claim.key.objective

@@ -18,9 +18,10 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.answering.describe import row_of
 from tilewright.db.answering.lookup import Answer, lookup_many
-from tilewright.db.records import Best, Objective, WorkloadRow
+from tilewright.db.records import Best, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import Database
+from tilewright.measure.objectives import Objective
 from tilewright.search_space.rules import KnobLayout
 from tilewright.search_space.space import Space
 from tilewright.search_space.validity import kernel_space

@@ -16,8 +16,9 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from tilewright.db.answering.explain import Nearest, nearest_record
-from tilewright.db.records import Best, Key, Objective, WorkloadRow
+from tilewright.db.records import Best, Key, WorkloadRow
 from tilewright.db.repository import Repository
+from tilewright.measure.objectives import Objective
 
 _MOST_NAMED = 5
 

@@ -7,7 +7,8 @@ from enum import StrEnum
 from typing import Any, TypeAlias
 
 from tilewright.db.exchange.bounded_json import LARGEST_INTEGER, parse_bounded
-from tilewright.db.records import Objective, Purpose, Verification, WorkloadKind, plain_name
+from tilewright.db.records import Purpose, Verification, WorkloadKind, plain_name
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
 Check: TypeAlias = Callable[[Any], Any]

@@ -10,7 +10,6 @@ from tilewright.db.records import (
     Best,
     Key,
     NewRun,
-    Objective,
     Purpose,
     RunRow,
     Trial,
@@ -23,6 +22,7 @@ from tilewright.db.records import (
     plain_text,
 )
 from tilewright.db.storage.schema import run, trial, workload
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 

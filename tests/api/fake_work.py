@@ -7,9 +7,10 @@ from typing import Any
 
 from tests.db.samples import MODEL, TARGET, TOOLCHAIN, digest, ok, trial, workload
 from tilewright.db.browse import Browse, Viewer
-from tilewright.db.records import NewRun, Objective
+from tilewright.db.records import NewRun
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import Database
+from tilewright.measure.objectives import Objective
 from tilewright.tuner.jobs.runner import Answer, Assignment
 from tilewright.tuner.network.events import Measured, Phase
 

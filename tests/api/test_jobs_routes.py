@@ -193,8 +193,9 @@ def test_a_running_job_is_cancelled_after_its_batch(client: httpx.Client, databa
 def test_lookup_answers_and_misses(client: httpx.Client, database: Database) -> None:
     from tests.db import samples
     from tilewright.compiler_core.toolchain import TOOLCHAIN
-    from tilewright.db.records import Key, NewRun, Objective, TargetRow
+    from tilewright.db.records import Key, NewRun, TargetRow
     from tilewright.db.repository import Repository
+    from tilewright.measure.objectives import Objective
 
     target = client.get("/v1/targets/ascend910").json()["digest"]
     repository = Repository(database)

@@ -24,7 +24,7 @@ from tests.db.samples import (
 )
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.answering.selectors import SelectorRow, Selectors
-from tilewright.db.records import Effort, Objective, Purpose, Verification, WorkloadKind
+from tilewright.db.records import Effort, Purpose, Verification, WorkloadKind
 from tilewright.db.repository import Repository
 from tilewright.db.service.api_keys import ApiKeys, Scope
 from tilewright.db.service.job_rows import JobState, KeyReusedError, LeaseLostError
@@ -33,6 +33,7 @@ from tilewright.db.service.uploads import Uploads
 from tilewright.db.service.workers import Seen, Workers, WorkerState
 from tilewright.db.storage import schema
 from tilewright.db.storage.session import Database
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
 LONG_S = 3600.0

@@ -8,7 +8,6 @@ from tilewright.db.records import (
     Key,
     ModelRow,
     NewRun,
-    Objective,
     Purpose,
     TargetRow,
     Trial,
@@ -17,6 +16,7 @@ from tilewright.db.records import (
     WorkloadRow,
 )
 from tilewright.db.repository import Repository
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 

@@ -12,9 +12,10 @@ import pytest
 from tests.db.samples import OTHER_TARGET, TARGET, TOOLCHAIN, confirmations, digest, filled, key_of, workload
 from tilewright.compiler_core.digest import canonical_json, digest_of
 from tilewright.db.answering.lookup import Hit, Match, Miss, lookup, lookup_many
-from tilewright.db.records import Best, Objective, WorkloadKind, WorkloadRow
+from tilewright.db.records import Best, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
+from tilewright.measure.objectives import Objective
 
 
 def contraction(placement: tuple[str, ...] = ("DRAM", "LLB", "DRAM"), **changes: Any) -> WorkloadRow:

@@ -11,7 +11,7 @@ from tilewright.cost_model.residual import TaskRecords
 from tilewright.measure.device import Task
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.kernel.problem import Trial, objective_value
+from tilewright.tuner.kernel.problem import Trial
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.search import KernelSearch, SearchSettings, search_kernel
 from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, stop_reason
@@ -144,14 +144,6 @@ def test_a_search_that_believes_itself_done_stops_and_says_so() -> None:
     assert result.best.measurement.latency_us <= 1.02 * device.optimum_us
     since = len(result.trials) - result.best.number - 1
     assert since >= max(rule.settle, len(result.trials) // 3)
-
-
-def test_objectives() -> None:
-    measured = Measurement(Status.OK, latency_us=2.0, energy_uj=3.0, peak_bytes=64)
-    values = {name: objective_value(measured, name) for name in ("latency", "energy", "memory", "edp")}
-    assert values == {"latency": 2.0, "energy": 3.0, "memory": 64.0, "edp": 6.0}
-    assert objective_value(Measurement(Status.OK, latency_us=2.0), "energy") is None
-    assert objective_value(failure(Status.FAILED, "no"), "latency") is None
 
 
 def test_batches_grow_with_what_is_known() -> None:

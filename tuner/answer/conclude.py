@@ -10,7 +10,6 @@ from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.check import KernelCheck, check_network
 from tilewright.tuner.answer.finalists import settle
 from tilewright.tuner.answer.report import Figures, Outcome
-from tilewright.tuner.kernel.problem import objective_value
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.search import NetworkSearch
 from tilewright.tuner.network.session import Choice, Session
@@ -108,8 +107,7 @@ def _confirmed(
             if all(measured.status is Status.OK for measured in readings):
                 yield config, readings
         return
-    objective = session.settings.objective
-    for finalist in settle(configs, confirm, lambda measured: objective_value(measured, objective)):
+    for finalist in settle(configs, confirm, session.settings.objectives[0].of):
         yield finalist.config, list(finalist.readings)
 
 
@@ -118,7 +116,6 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
 
     The default and the known best are among them, so an answer never regresses.
     """
-    objective = session.settings.objective
     task = session.network.task
     session.book.set_bound(task.digest, session.bound_us)
     known = session.book.known_network()
@@ -128,7 +125,7 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
     configs = list(dict.fromkeys(configs))
     measured = pool.measure(task, configs, floor_us=session.bound_us)
     session.book.commit_network(list(zip(configs, measured, strict=True)))
-    values = [objective_value(each, objective) for each in measured]
+    values = [session.objective.of(each) for each in measured]
     ranked = sorted((value, at) for at, value in enumerate(values) if value is not None)
     best = configs[ranked[0][1]]
     verification = check_network(session, best)

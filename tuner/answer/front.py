@@ -17,6 +17,7 @@ from tilewright.compiler_core.lowering.kernel_order import crossing_of, in_order
 from tilewright.compiler_core.lowering.pipeline import Plan, plan_groups
 from tilewright.db.records import TrialRow
 from tilewright.measure.farm.pool import Pool
+from tilewright.measure.objectives import Objective, values_of
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import GROUPS, network_config
 from tilewright.tuner.answer.check import KernelCheck, check_network
@@ -24,7 +25,7 @@ from tilewright.tuner.answer.conclude import CHECKED
 from tilewright.tuner.answer.guess import best_guess
 from tilewright.tuner.answer.report import Figures, FrontPoint, Outcome
 from tilewright.tuner.kernel.front import front_of
-from tilewright.tuner.kernel.problem import Floats, objective_values
+from tilewright.tuner.kernel.problem import Floats
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.search import NetworkSearch
 from tilewright.tuner.network.session import Session
@@ -43,7 +44,7 @@ def measure_front(session: Session, search: NetworkSearch, pool: Pool) -> tuple[
     chosen = _Kernels(session, search)
     configs: dict[Config, None] = {}
     for plan in _plans(session):
-        for share in np.linspace(0.0, 1.0, DIRECTIONS if "energy" in session.objectives else 1):
+        for share in np.linspace(0.0, 1.0, DIRECTIONS if Objective.ENERGY in session.objectives else 1):
             wanted = {task.digest: chosen.best(task, float(share)) for task in session.planner.tasks_of(plan)}
             configs[network_config(plan, wanted, session.network)] = None
     book, task = session.book, session.network.task
@@ -75,14 +76,14 @@ def _value(figures: Figures, objective: str) -> float:
 
 
 def front_of_trials(
-    rows: Sequence[TrialRow], network_digest: str, objectives: Sequence[str]
+    rows: Sequence[TrialRow], network_digest: str, objectives: Sequence[Objective]
 ) -> tuple[FrontPoint, ...]:
     """The front of the whole-network trials among `rows`, lowest first objective first."""
     told = [
         (values, row.trial)
         for row in rows
         if row.key.workload_digest == network_digest
-        and (values := objective_values(row.trial.measurement, objectives)) is not None
+        and (values := values_of(row.trial.measurement, objectives)) is not None
     ]
     if not told:
         return ()
@@ -114,17 +115,17 @@ def recall_front(session: Session, budget: int) -> tuple[FrontPoint, ...]:
     return ()
 
 
-def objectives_of(settings: str) -> tuple[str, ...]:
+def objectives_of(settings: str) -> tuple[Objective, ...]:
     """The objectives of a run that sought a front, from its settings; none for any other run."""
     given: Mapping[str, Any] = json.loads(settings)
-    return tuple(given.get("objectives", ()))
+    return tuple(map(Objective, given.get("objectives", ())))
 
 
 def _plans(session: Session) -> list[Plan]:
     """The plan of the answer and that of -O0; where memory counts, each in its order of least peak too."""
     target, known = session.target, session.planner.prices.regions()
     plans = [session.plan, session.planner.base]
-    if "memory" in session.objectives:
+    if Objective.MEMORY in session.objectives:
         for plan in tuple(plans):
             order = least_peak(crossing_of(plan.graph, plan.groups, target).kernels).order
             groups = in_order(plan.groups, order)
@@ -164,7 +165,7 @@ class _Kernels:
             told = [
                 (values, trial.config)
                 for trial in (searched.kernel.trials if searched is not None else ())
-                if (values := objective_values(trial.measurement, ("latency", "energy"))) is not None
+                if (values := values_of(trial.measurement, (Objective.LATENCY, Objective.ENERGY))) is not None
             ]
             both = np.array([values for values, _ in told]).reshape(-1, 2)
             self._measured[digest] = both, [config for _, config in told]

@@ -1,6 +1,7 @@
 """The Report of a session that has come to its end."""
 
 from tilewright.compiler_core.onnx_import.host_work import host_work
+from tilewright.measure.objectives import Objective
 from tilewright.tuner.answer.gap import explain_gap
 from tilewright.tuner.answer.report import (
     Figures,
@@ -32,7 +33,7 @@ def summarise(
         graph_digest=session.network.task.digest,
         target=target.name,
         target_digest=target.digest,
-        objective=",".join(session.objectives) or session.settings.objective,
+        objective=",".join(session.objectives or (session.objective,)),
         default=outcome.default,
         tuned=outcome.tuned,
         bound=Figures(session.bound_us, session.bound_us * target.cycles_per_us),
@@ -105,7 +106,9 @@ def _why_apart(session: Session, boundary: Boundary) -> str:
         return f"{boundary.consumer}: {boundary.reason}"
     measured = session.planner.is_measured(boundary.whole)
     how = "measured" if measured else "expected"
-    unit = "uJ" if session.settings.objectives[0] == "energy" and session.planner.prices.measured else "us"
+    objective = session.settings.objectives[0]
+    priced = objective.row.adds_up and session.planner.prices.measured
+    unit = (objective if priced else Objective.LATENCY).row.unit
     whole, parts = f"{boundary.whole_us:.2f} {unit}", f"{boundary.parts_us:.2f} {unit}"
     return f"{boundary.consumer}: {how} {whole} together, {parts} apart"
 

@@ -7,6 +7,7 @@ from typing import Self
 import numpy as np
 from optuna.study import Study
 
+from tilewright.measure.objectives import Objective
 from tilewright.search_space.knobs import Rows
 from tilewright.tuner.kernel.front import Direction, draw_direction
 from tilewright.tuner.kernel.problem import Floats, History, Problem, trial_seed
@@ -83,7 +84,7 @@ class FrontSampler(KernelSampler):
         batch: int = 16,
         settings: ProposeSettings | None = None,
         *,
-        objectives: Sequence[str],
+        objectives: Sequence[Objective],
     ) -> None:
         # A row that cannot be the fastest may still be the most frugal.
         super().__init__(replace(problem, bound_log=None, in_full=True), model, run, batch, settings)

@@ -1,7 +1,7 @@
 """What a kernel search is given, what it knows so far, and what a trial is: frozen values."""
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TypeAlias
@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from tilewright.cost_model.plain_features import FeatureFunction, Features, plain_features
 from tilewright.measure.device import Task
-from tilewright.measure.results import Measurement, Status
+from tilewright.measure.objectives import Objective
+from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config, Rows
 from tilewright.search_space.moves import Keys, enumerate_rows, row_keys, sample
 from tilewright.search_space.space import Space
@@ -44,15 +45,15 @@ class Problem:
     bound_log: RowFunction | None = None
     seeds: Rows | None = None
     start: Rows | None = None
-    objective: str = "latency"
+    objective: Objective = Objective.LATENCY
     in_full: bool = False
 
-    def towards(self, objective: str) -> "Problem":
+    def towards(self, objective: Objective) -> "Problem":
         """The same task searched for another objective, of which a bound on latency says nothing."""
         if objective == self.objective:
             return self
         # Energy grows with the work that a draft of the latency counts; how much memory is taken does not.
-        draft = None if objective == "memory" else self.draft_log
+        draft = self.draft_log if objective.row.has_draft else None
         return replace(self, objective=objective, draft_log=draft, bound_log=None)
 
     @cached_property
@@ -141,29 +142,3 @@ class Trial:
 def trial_seed(run: str, number: int) -> int:
     """The seed of trial `number` of `run`: a hash, so that a resumed run repeats itself."""
     return int.from_bytes(hashlib.sha256(f"{run}/{number}".encode()).digest()[:8], "big") >> 1
-
-
-def objective_value(measurement: Measurement, objective: str) -> float | None:
-    """What is minimised, in its own unit, or None when the measurement failed or does not tell.
-
-    Of several objectives ("latency,energy") the first.
-    """
-    if measurement.status is not Status.OK or measurement.latency_us is None:
-        return None
-    energy, peak = measurement.energy_uj, measurement.peak_bytes
-    values = {
-        "latency": measurement.latency_us,
-        "energy": energy,
-        # A network in one kernel keeps nothing between kernels, and no byte has no logarithm.
-        "memory": None if peak is None else float(max(peak, 1)),
-        "edp": None if energy is None else energy * measurement.latency_us,
-    }
-    value = values[objective.partition(",")[0]]
-    return value if value is not None and 0.0 < value < float("inf") else None
-
-
-def objective_values(measurement: Measurement, objectives: Sequence[str]) -> tuple[float, ...] | None:
-    """Every objective's value, or None when the measurement failed or does not tell one of them."""
-    values = [objective_value(measurement, objective) for objective in objectives]
-    told = tuple(value for value in values if value is not None)
-    return told if len(told) == len(values) else None

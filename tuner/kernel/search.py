@@ -17,11 +17,12 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from tilewright.measure.device import Task
+from tilewright.measure.objectives import Objective, values_of
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config, Rows
 from tilewright.search_space.moves import row_keys, sample
 from tilewright.tuner.kernel.front_sampler import FrontSampler
-from tilewright.tuner.kernel.problem import Problem, Trial, objective_values, trial_seed
+from tilewright.tuner.kernel.problem import Problem, Trial, trial_seed
 from tilewright.tuner.kernel.propose import ProposeSettings
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.sampler import LOST, KernelSampler, distributions_of, row_of
@@ -45,22 +46,17 @@ class SearchSettings:
 
     Batches start small, where each answer changes the next question most, and grow with what is known:
     `asked` // `batch_growth`, within `first_batch` and `batch`; without a draft, where there is more to learn
-    from each, the `blind_` ones hold. `objective` may name several, as in "latency,energy": then a front is
-    searched, and the best is that of the first.
+    from each, the `blind_` ones hold. Of several `objectives` a front is searched, and the best is
+    that of the first.
     """
 
-    objective: str = "latency"
+    objectives: tuple[Objective, ...] = (Objective.LATENCY,)
     batch: int = 16
     first_batch: int = 4
     batch_growth: int = 4
     blind_first_batch: int = 2
     blind_batch_growth: int = 16
     propose: ProposeSettings = field(default_factory=ProposeSettings)
-
-    @property
-    def objectives(self) -> tuple[str, ...]:
-        """What is made small."""
-        return tuple(self.objective.split(","))
 
     def batch_size(self, asked: int, *, blind: bool = False) -> int:
         """How many trials to ask for after `asked` of them; `blind` without a draft."""
@@ -132,7 +128,7 @@ class KernelSearch:
         """Teach the study the outcome of the last `ask`, after it was committed."""
         for (asked, _), trial in zip(self._asked, trials, strict=True):
             self._note(trial)
-            values = objective_values(trial.measurement, self.settings.objectives)
+            values = values_of(trial.measurement, self.settings.objectives)
             if trial.measurement.status is Status.LOST:
                 asked.set_user_attr(LOST, True)
             self._study.tell(asked, values, state=TrialState.FAIL if values is None else None)
@@ -144,7 +140,7 @@ class KernelSearch:
         for trial in trials:
             self._note(trial)
             row = self.problem.space.encode(trial.config)
-            values = objective_values(trial.measurement, self.settings.objectives)
+            values = values_of(trial.measurement, self.settings.objectives)
             self._study.add_trial(
                 optuna.trial.create_trial(
                     state=TrialState.FAIL if values is None else TrialState.COMPLETE,
@@ -195,7 +191,7 @@ class KernelSearch:
 
     def _note(self, trial: Trial) -> None:
         self.trials.append(trial)
-        values = objective_values(trial.measurement, self.settings.objectives)
+        values = values_of(trial.measurement, self.settings.objectives)
         if trial.measurement.status is not Status.LOST:
             row = self.problem.space.encode(trial.config)
             self._values[int(row_keys(row[None, :])[0])] = values

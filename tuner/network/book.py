@@ -20,7 +20,6 @@ from tilewright.db.records import (
     Key,
     ModelRow,
     NewRun,
-    Objective,
     Purpose,
     RunRow,
     TargetRow,
@@ -33,6 +32,7 @@ from tilewright.db.repository import Repository
 from tilewright.db.runs import Guard
 from tilewright.db.service.workers import Seen, WorkerState
 from tilewright.measure.farm.pool import Pool
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask

@@ -10,9 +10,10 @@ from dataclasses import dataclass, field
 from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.cost_model.residual import TaskRecords
 from tilewright.measure.farm.pool import Pool
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.kernel.problem import Trial, objective_value
+from tilewright.tuner.kernel.problem import Trial
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory, SearchSettings
 from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, stop_reason
@@ -243,11 +244,11 @@ class NetworkSearch:
         """The successful trials of one kernel, best first, ties by digest."""
         if digest not in self.searches:
             return []
-        objective = self.settings.objective
+        objective = self.settings.objectives[0]
         done = [
             (value, trial.config.digest, trial)
             for trial in self.searches[digest].kernel.trials
-            if (value := objective_value(trial.measurement, objective)) is not None
+            if (value := objective.of(trial.measurement)) is not None
         ]
         return [(t.config, t.measurement) for _, _, t in sorted(done, key=lambda entry: entry[:2])]
 
@@ -264,7 +265,7 @@ class NetworkSearch:
     def _predicted_us(self, search: _Search) -> float | None:
         """The network with the best that the model expects of the batch just asked; None where it cannot."""
         expected_us = search.kernel.expected_best
-        if expected_us is None or self.settings.objective != "latency":
+        if expected_us is None or self.settings.objectives[0] is not Objective.LATENCY:
             return None
         digest = search.task.digest
         gain_us = self._expected_us(digest) - expected_us
@@ -291,9 +292,8 @@ class NetworkSearch:
         best = kernel.best
         if best is None or best.measurement.latency_us is None:
             return None
-        price = objective_value(
-            best.measurement, "energy" if self.settings.objectives[0] == "energy" else "latency"
-        )
+        objective = self.settings.objectives[0]
+        price = (objective if objective.row.adds_up else Objective.LATENCY).of(best.measurement)
         assert price is not None, "the best tells its objective"
         return Reading(price, best.measurement.latency_us, len(kernel.trials))
 

@@ -15,10 +15,11 @@ from tilewright.compiler_core.target_model.file import load_target, target_text
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.rewrites import rewritten
 from tilewright.cost_model.network_bound import network_bound_cycles
-from tilewright.db.records import Best, Objective
+from tilewright.db.records import Best
 from tilewright.db.repository import Repository
 from tilewright.db.runs import Guard
 from tilewright.db.storage.session import open_database
+from tilewright.measure.objectives import Objective, read_objective
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import (
     Numbered,
@@ -67,7 +68,7 @@ class Session:
     beside: dict[Seat, Choice] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
     regret: float | None = None
-    objectives: tuple[str, ...] = ()
+    objectives: tuple[Objective, ...] = ()
     _known: dict[str, Best] = field(default_factory=dict)
     _looked_up: set[str] = field(default_factory=set)
 
@@ -76,6 +77,11 @@ class Session:
 
     def __exit__(self, *_: object) -> None:
         self.book.repository.database.close()
+
+    @property
+    def objective(self) -> Objective:
+        """What is asked of the network; of a front the first."""
+        return self.book.objective
 
     @property
     def graph(self) -> Graph:
@@ -110,11 +116,11 @@ class Session:
         """Config and latency in us of the kernels that the database knows, by workload digest."""
         return {digest: (self._known[digest].config, us) for digest, us in self.recall(tasks).items()}
 
-    def seek_front(self, objectives: tuple[str, ...]) -> None:
-        """Search kernels for several objectives, as far as they add up over kernels."""
-        adding = [objective for objective in objectives if objective != Objective.MEMORY]
-        self.objectives = objectives
-        self.settings = replace(self.settings, objective=",".join(adding))
+    def seek_front(self, objectives: Sequence[str]) -> None:
+        """Search for several objectives of the network at once."""
+        self.objectives = tuple(map(Objective, objectives))
+        of_kernels = tuple(dict.fromkeys(each.row.of_kernels for each in self.objectives))
+        self.settings = replace(self.settings, objectives=of_kernels)
 
     def adopt(self, config: Config) -> None:
         """Make `config` the answer: its plan, and its choice for every kernel that has another or none."""
@@ -203,22 +209,19 @@ def open_session(
     read_only: bool = False,
 ) -> Session:
     """Read everything that can be wrong before anything is started."""
-    if objective not in set(Objective):
-        raise UsageError(f"--objective {objective!r} is unknown; choose from {', '.join(Objective)}")
+    sought = read_objective(objective)
     chip = load_target(target)
     imported = import_model(model, dims)
     _require_bound(imported)
     repository = Repository(open_database(database, read_only))
     base = plan_graph(imported.graph, chip)
     network = numbered(imported.graph)
-    book = Book(
-        repository, network.task, chip, target_text(target), Objective(objective), job=job, guard=guard
-    )
+    book = Book(repository, network.task, chip, target_text(target), sought, job=job, guard=guard)
     listener(
         Phase("import", f"{imported.name}: {len(base.groups)} kernels, {imported.graph.macs / 1e9:.2f} GMAC")
     )
     planner = Planner(base, chip, Prices(chip, seed))
-    settings = SearchSettings(objective=objective)
+    settings = SearchSettings((sought.row.of_kernels,))
     session = Session(imported, chip, planner, network, book, seed, settings, listener)
     planner.prices.recall = session.recall
     return session

@@ -14,8 +14,8 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.db.records import RunRow, TrialRow
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
+from tilewright.measure.objectives import Objective
 from tilewright.search_space.knobs import KnobValue
-from tilewright.tuner.kernel.problem import objective_value
 
 
 def export_to_optuna(
@@ -64,7 +64,7 @@ def _write(
     ):
         study.set_user_attr(name, value)
     distributions = _distributions(trials)
-    study.add_trials([_frozen(row, distributions, str(asked.objective)) for row in trials])
+    study.add_trials([_frozen(row, distributions, asked.objective) for row in trials])
 
 
 def _distributions(trials: Sequence[TrialRow]) -> dict[str, BaseDistribution]:
@@ -79,9 +79,9 @@ def _distributions(trials: Sequence[TrialRow]) -> dict[str, BaseDistribution]:
     }
 
 
-def _frozen(row: TrialRow, distributions: dict[str, BaseDistribution], objective: str) -> FrozenTrial:
+def _frozen(row: TrialRow, distributions: dict[str, BaseDistribution], objective: Objective) -> FrozenTrial:
     trial, measured = row.trial, row.trial.measurement
-    value = objective_value(measured, objective)
+    value = objective.of(measured)
     params = dict(trial.config.items)
     at = datetime.fromtimestamp(row.created_at_s)  # Optuna's clock is local and naive
     frozen = optuna.trial.create_trial(

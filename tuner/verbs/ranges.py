@@ -21,13 +21,11 @@ from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_
 from tilewright.db.answering.selectors import SelectorRow, Selectors
 from tilewright.db.records import WorkloadKind, WorkloadRow
 from tilewright.measure.farm.pool import Pool
-from tilewright.measure.results import Status
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.selection import Interval
 from tilewright.tuner.answer.transfer import carried, portable
 from tilewright.tuner.devices import simulated_pool
-from tilewright.tuner.kernel.problem import objective_value
 from tilewright.tuner.network.book import NETWORK_SPACE
 from tilewright.tuner.network.events import Listener, silent
 from tilewright.tuner.network.session import Session, open_session
@@ -183,9 +181,7 @@ def _measured(session: Session, pool: Pool, tuned: Sequence[Config]) -> list[flo
     costs = []
     for asked in configs:
         result = None if asked is None else found[asked]
-        value = None
-        if result is not None and result.status is Status.OK:
-            value = objective_value(result, session.settings.objective)
+        value = None if result is None else session.objective.of(result)
         costs.append(inf if value is None else value)
     return costs
 

@@ -21,9 +21,16 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.cost_model.analytic import KernelModel
 from tilewright.cost_model.network_bound import network_bound_cycles
 from tilewright.db.answering.near import parse_json
-from tilewright.db.records import Best, Key, Objective, RunRow, TrialRow, WorkloadKind
+from tilewright.db.records import (
+    Best,
+    Key,
+    RunRow,
+    TrialRow,
+    WorkloadKind,
+)
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
+from tilewright.measure.objectives import Objective
 from tilewright.search_space.network import NetworkTask, network_schedule, numbered
 from tilewright.search_space.rules import KnobLayout
 from tilewright.tuner.answer.front import front_of_trials, objectives_of

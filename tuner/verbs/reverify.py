@@ -26,7 +26,6 @@ from tilewright.cost_model.network_bound import network_bound_cycles
 from tilewright.db.answering.near import parse_json
 from tilewright.db.records import (
     NewRun,
-    Objective,
     Purpose,
     TargetRow,
     Trial,
@@ -38,6 +37,7 @@ from tilewright.db.records import (
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.measure.farm.pool import Pool
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask, beside_configs, kernel_configs, network_schedule
