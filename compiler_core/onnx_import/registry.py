@@ -8,6 +8,7 @@ from tilewright.compiler_core.onnx_import.operators.contraction import CONTRACTI
 from tilewright.compiler_core.onnx_import.operators.convolution import CONVOLUTIONS
 from tilewright.compiler_core.onnx_import.operators.elementwise import ELEMENTWISE
 from tilewright.compiler_core.onnx_import.operators.gathering import GATHERING
+from tilewright.compiler_core.onnx_import.operators.group_query import GROUP_QUERY
 from tilewright.compiler_core.onnx_import.operators.host import HOST
 from tilewright.compiler_core.onnx_import.operators.microsoft import MICROSOFT, simplified_layer_normalization
 from tilewright.compiler_core.onnx_import.operators.movement import MOVEMENT
@@ -18,6 +19,7 @@ from tilewright.compiler_core.onnx_import.operators.quantized import QUANTIZED, 
 from tilewright.compiler_core.onnx_import.operators.recurrent import RECURRENT
 from tilewright.compiler_core.onnx_import.operators.reduction import REDUCTIONS
 from tilewright.compiler_core.onnx_import.operators.resize import RESIZES
+from tilewright.compiler_core.onnx_import.operators.rotary import ROTARY
 from tilewright.compiler_core.onnx_import.operators.runtime_shapes import with_runtime_shapes
 from tilewright.compiler_core.onnx_import.operators.sources import SOURCES
 from tilewright.compiler_core.onnx_import.operators.transposed_convolution import TRANSPOSED_CONVOLUTIONS
@@ -38,12 +40,13 @@ _STANDARD = (
     RECURRENT,
     REDUCTIONS,
     RESIZES,
+    ROTARY,
     SOURCES,
     STANDARD,
     TRANSPOSED_CONVOLUTIONS,
     VIEWS,
 )
-_MICROSOFT = (MICROSOFT, PACKED, QUANTIZED_MICROSOFT)
+_MICROSOFT = (GROUP_QUERY, MICROSOFT, PACKED, QUANTIZED_MICROSOFT)
 
 BUILDERS: Mapping[tuple[str, str], Build] = {
     # onnxruntime writes this one into the standard domain

@@ -17,7 +17,10 @@ from tilewright.compiler_core.onnx_import.building.context import (
     required,
 )
 from tilewright.compiler_core.onnx_import.building.node import Node
-from tilewright.compiler_core.onnx_import.operators.attention import (
+from tilewright.compiler_core.onnx_import.operators.contraction import CONTRACTIONS, fused_matmul, matmul
+from tilewright.compiler_core.onnx_import.operators.convolution import CONVOLUTIONS
+from tilewright.compiler_core.onnx_import.operators.elementwise import ELEMENTWISE, gelu
+from tilewright.compiler_core.onnx_import.operators.heads import (
     Mask,
     both,
     distances,
@@ -25,19 +28,16 @@ from tilewright.compiler_core.onnx_import.operators.attention import (
     join_heads,
     masked_softmax,
     projected_bias,
-    rotary_embedding,
     split_heads,
     with_mask,
 )
-from tilewright.compiler_core.onnx_import.operators.contraction import CONTRACTIONS, fused_matmul, matmul
-from tilewright.compiler_core.onnx_import.operators.convolution import CONVOLUTIONS
-from tilewright.compiler_core.onnx_import.operators.elementwise import ELEMENTWISE, gelu
 from tilewright.compiler_core.onnx_import.operators.movement import concat
 from tilewright.compiler_core.onnx_import.operators.normalization import (
     NORMALIZATIONS,
     layer_normalization,
     rms_normalization,
 )
+from tilewright.compiler_core.onnx_import.operators.rotary import rotary_embedding
 from tilewright.compiler_core.onnx_import.operators.views import slice_view
 
 

@@ -1,0 +1,312 @@
+"""com.microsoft GroupQueryAttention: queries of several heads a key head, beside a cache of keys and values.
+
+The tokens of a row of the batch that are there before the new ones are `before`, with them there are `ends`.
+Both are extents where the model tells them, else numbers that the input seqlens_k holds:
+
+    first prompt         before = 0              the new keys are the cache
+    told by the model    before = a number       a concat
+    told by data         before = ends - queries    place j of the cache is past[j] or new[j - before]
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import numpy as np
+
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import Dim, SymDim, at_most, known, product_of
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.index_map import IndexExpr, axis_index, constant_index
+from tilewright.compiler_core.onnx_import.building.builder import Builder, Operand, Tensor
+from tilewright.compiler_core.onnx_import.building.context import (
+    Build,
+    Context,
+    Inputs,
+    known_dims,
+    optional,
+    required,
+)
+from tilewright.compiler_core.onnx_import.building.node import Node
+from tilewright.compiler_core.onnx_import.operators.gathering import gather
+from tilewright.compiler_core.onnx_import.operators.heads import (
+    Mask,
+    both,
+    capped,
+    distances,
+    head_product,
+    join_heads,
+    masked_softmax,
+    split_heads,
+    with_mask,
+)
+from tilewright.compiler_core.onnx_import.operators.movement import concat
+from tilewright.compiler_core.onnx_import.operators.rotary import rotated
+from tilewright.compiler_core.onnx_import.operators.views import slice_view
+
+Count: TypeAlias = Dim | Tensor
+"""Tokens: as many in every row of the batch, or i64 [batch]."""
+
+
+@dataclass(frozen=True)
+class _Tokens:
+    """Lengths of one call: queries, new keys, the whole that the model tells, the cache that comes out.
+
+    `first` says that the queries are the whole sequence so far; None where symbols decide it.
+    """
+
+    queries: Dim
+    new: Dim
+    total: Dim
+    cache: Dim
+    first: bool | None
+    before: Count
+    ends: Count
+
+
+def _group_query_attention(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    """Result, keys and values with those of the past before them, and scores where `qk_output` asks."""
+    builder = context.builder
+    _refuse(node, inputs)
+    q, k, v = _parts(context, node, inputs)
+    past = [optional(inputs, 3), optional(inputs, 4)]
+    if (past[0] is None) != (past[1] is None):
+        raise ModelError("past_key and past_value must be given together")
+    tokens = _tokens(context, inputs, q, k, past[0])
+    if node.integer("do_rotary", 0):
+        q, k = _turned(context, node, inputs, tokens, (q, k))
+    keys, values = (_cached(context, old, new, tokens) for old, new in zip(past, (k, v), strict=True))
+    scale = node.number("scale", 0.0) or 1 / math.sqrt(known(q.shape[3], "the head size"))
+    scores = builder.with_number("mul", head_product(builder, q, keys, transposed=True), scale)
+    scores = capped(builder, scores, node.number("softcap", 0.0))
+    bias = optional(inputs, 10)
+    mask = Mask(
+        None if bias is None else _to_length(builder, bias, bias.rank - 1, tokens.cache),
+        _allowed(context, node, tokens),
+        may_empty_rows=isinstance(tokens.ends, Tensor) and node.integer("local_window_size", -1) > 0,
+    )
+    masked = with_mask(context, scores, mask)
+    weights = masked_softmax(context, masked, mask, _sink(context, node, inputs, scores))
+    y = join_heads(builder, head_product(builder, weights, values, transposed=False))
+    shown = weights
+    if node.integer("qk_output", 0) == 1:
+        shown = masked
+        if mask.allowed is not None:
+            shown = builder.elementwise("where", mask.allowed, masked, builder.scalar(0.0, masked.dtype))
+    return [y, keys, values, slice_view(builder, shown, 3, 0, tokens.total)]
+
+
+def _refuse(node: Node, inputs: Inputs) -> None:
+    if any(optional(inputs, at) is not None for at in (12, 13)):
+        raise ModelError("a quantized cache (k_scale, v_scale) is not supported; export with one of floats")
+    if any(optional(inputs, at) is not None for at in (14, 15)):
+        raise ModelError("q_norm_weight and k_norm_weight are not supported; export the norms as nodes")
+    if node.integer("sliding_window_cache", 0):
+        raise ModelError("sliding_window_cache is not supported; export with a cache of the whole sequence")
+
+
+def _parts(context: Context, node: Node, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
+    """Queries [b, heads, s, d], keys and values [b, groups, new, d], from three inputs or packed in one."""
+    builder = context.builder
+    heads, groups = node.integer("num_heads"), node.integer("kv_num_heads")
+    if heads < 1 or groups < 1 or heads % groups:
+        raise ModelError(f"{groups} key heads do not divide {heads} query heads")
+    query, key, value = required(inputs, 0), optional(inputs, 1), optional(inputs, 2)
+    if query.rank != 3 or (key is None) != (value is None):
+        raise ModelError("query must have rank 3, key and value be given together or packed behind it")
+    if key is not None and value is not None:
+        parts = (split_heads(builder, query, heads), *(split_heads(builder, t, groups) for t in (key, value)))
+        return parts[0], parts[1], parts[2]
+    packed = split_heads(builder, query, heads + 2 * groups)
+    starts = ((0, heads), (heads, groups), (heads + groups, groups))
+    q, k, v = (slice_view(builder, packed, 1, start, count) for start, count in starts)
+    return q, k, v
+
+
+def _tokens(context: Context, inputs: Inputs, q: Tensor, k: Tensor, past: Tensor | None) -> _Tokens:
+    """The lengths, by the rule that a cache grows by what is new unless the whole fits into it."""
+    builder = context.builder
+    length: Dim = 0 if past is None else past.shape[2]
+    total = _told(context, required(inputs, 6), length + k.shape[2])
+    fits = past is not None and at_most(total, length)
+    cache = length if fits else builder.equal(length + k.shape[2], total, "old and new keys, and the whole")
+    first = True if q.shape[2] == total else None
+    if isinstance(total, int) and isinstance(q.shape[2], int):
+        first = total == q.shape[2]
+    lengths = required(inputs, 5)
+    last = [] if builder.content(lengths) is None else known_dims(context, lengths, "seqlens_k")
+    if len(set(last)) == 1:
+        ends: Count = last[0] + 1
+    else:
+        flat = builder.reshape(builder.cast(lengths, DType.I64), (q.shape[0],))
+        ends = builder.with_number("add", flat, 1)
+    before = _before(context, first, ends, (q.shape[2], total))
+    if isinstance(before, int) and isinstance(length, int) and not 0 <= before <= length:
+        raise ModelError(f"seqlens_k tells of {before} tokens in the past, the cache holds {length}")
+    return _Tokens(q.shape[2], k.shape[2], total, cache, first, before, ends)
+
+
+def _told(context: Context, total: Tensor, otherwise: Dim) -> Dim:
+    """The one element of `total` as an extent; `otherwise` where only the data hold it."""
+    content = context.builder.content(total)
+    if content is None:
+        return otherwise
+    if content.size != 1:
+        raise ModelError("total_sequence_length must have one element")
+    element = content.ravel()[0]
+    return element if isinstance(element, SymDim) else int(element)
+
+
+def _before(context: Context, first: bool | None, ends: Count, lengths: tuple[Dim, Dim]) -> Count:
+    """Tokens before those of this call, from the lengths of the queries and of the whole."""
+    builder = context.builder
+    queries, total = lengths
+    if first:
+        return 0
+    if not isinstance(ends, Tensor):
+        return ends - queries
+    behind = builder.elementwise("sub", ends, builder.count([queries], DType.I64))
+    rest = builder.elementwise("maximum", behind, builder.scalar(0, DType.I64))
+    if first is False:
+        return rest
+    pair = builder.extents([queries, total], (2,))
+    later = builder.derived_table(
+        (), DType.I64, [pair], lambda extents, sources: np.asarray(sources[0][0] != sources[0][1])
+    )
+    return builder.elementwise("mul", rest, later)
+
+
+def _turned(
+    context: Context, node: Node, inputs: Inputs, tokens: _Tokens, parts: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Queries and keys turned by the angles of their positions: those given, else those behind the past."""
+    builder = context.builder
+    tables = [required(inputs, at) for at in (7, 8)]
+    given = optional(inputs, 9)
+    if given is not None and tokens.first:
+        # Of a first prompt the one position given is that of the first token.
+        start = builder.reshape(
+            slice_view(builder, builder.reshape(given, (product_of(given.shape),)), 0, 0, 1), (1, 1)
+        )
+        given = builder.elementwise("add", _steps(context, tokens.queries), start)
+    elif given is None and isinstance(tokens.before, Tensor):
+        rows = builder.reshape(tokens.before, (tokens.before.shape[0], 1))
+        given = builder.elementwise("add", _steps(context, tokens.queries), rows)
+    if given is None and not isinstance(tokens.before, Tensor):
+        rows_of = [slice_view(builder, table, 0, tokens.before, tokens.queries) for table in tables]
+        cosines, sines = (builder.reshape(rows, (1, *rows.shape)) for rows in rows_of)
+    elif given is not None:
+        cosines, sines = (gather(builder, table, given, 0) for table in tables)
+    width = 2 * known(tables[0].shape[1], "the width of the rotary tables")
+    interleaved = bool(node.integer("rotary_interleaved", 0))
+    q, k = (rotated(builder, part, cosines, sines, width, interleaved=interleaved) for part in parts)
+    return q, k
+
+
+def _steps(context: Context, count: Dim) -> Tensor:
+    """[1, count] of 0, 1, 2..."""
+    return context.builder.table((1, count), DType.I64, lambda extents: np.arange(extents[1])[None])
+
+
+def _cached(context: Context, past: Tensor | None, new: Tensor, tokens: _Tokens) -> Tensor:
+    """What the cache [b, groups, cache, d] holds behind this call: the past, the new, zeros."""
+    builder = context.builder
+    # Without keys of its own a layer looks at those of another, the newest among them.
+    kept = tokens.ends if tokens.new == 0 else tokens.before
+    if past is None:
+        return new
+    if isinstance(kept, Tensor):
+        return _behind(context, past, new, kept, tokens.cache)
+    held = concat(builder, [slice_view(builder, past, 2, 0, kept), new], 2)
+    return _to_length(builder, held, 2, tokens.cache)
+
+
+def _to_length(builder: Builder, x: Tensor, dim: int, length: Dim) -> Tensor:
+    """Zeros behind the last element of a dim until it has `length`."""
+    if x.shape[dim] == length:
+        return x
+    shape = [length if at == dim else extent for at, extent in enumerate(x.shape)]
+    return builder.op("move", shape, [(x, [axis_index(at) for at in range(x.rank)], 0.0)], x.dtype)
+
+
+def _behind(context: Context, past: Tensor, new: Tensor, before: Tensor, cache: Dim) -> Tensor:
+    """The new rows behind the first `before` of the past, a number for each row of the batch, then zeros."""
+    builder = context.builder
+    shape = (*past.shape[:2], cache, past.shape[3])
+    starts = builder.reshape(before, (before.shape[0], 1))
+    ahead = builder.elementwise("sub", _steps(context, cache), starts)
+    zero, nothing = builder.scalar(0, DType.I64), builder.scalar(0.0, past.dtype)
+    along = [axis_index(0), axis_index(2)]
+    identity = [axis_index(dim) for dim in range(4)]
+    rest: Operand = (nothing, [])
+    if new.shape[2] == 1:
+        here = builder.elementwise("equal", ahead, zero, dtype=DType.BOOL)
+        row = [axis_index(0), axis_index(1), constant_index(0), axis_index(3)]
+        moved = builder.op("where", shape, [(here, along), (new, row), rest], new.dtype)
+        rest = (moved, identity)
+    elif new.shape[2] != 0:
+        # A place behind the last new row lies outside and reads zero.
+        most = builder.count([new.shape[2]], DType.I64)
+        place = builder.elementwise("maximum", builder.elementwise("minimum", ahead, most), zero)
+        chosen = [axis_index(0), axis_index(1), IndexExpr(source=1), axis_index(3)]
+        moved = builder.op("gather", shape, [(new, chosen, 0.0), (place, along)], new.dtype)
+        rest = (moved, identity)
+    old = builder.elementwise("less", ahead, zero, dtype=DType.BOOL)
+    return builder.op("where", shape, [(old, along), (past, identity, 0.0), rest], past.dtype)
+
+
+def _allowed(context: Context, node: Node, tokens: _Tokens) -> Tensor | None:
+    """Which query may look at which place of the cache: none ahead, none outside a window, none unused."""
+    causal = node.integer("causal", 1)
+    window = node.integer("local_window_size", -1)
+    if causal not in (0, 1) or (window > 0 and not causal):
+        raise ModelError(f"causal is {causal} and local_window_size {window}; a window needs causal 1")
+    last: Tensor | None = None
+    if not causal or tokens.first is not False or tokens.new == 0:
+        last = _within(context, tokens)
+    if not causal:
+        return last
+    distance = _distance(context, tokens)
+    zero = context.builder.scalar(0, DType.I64)
+    allowed = both(context, last, context.builder.elementwise("less_equal", zero, distance, dtype=DType.BOOL))
+    if window > 0:
+        limit = context.builder.scalar(window, DType.I64)
+        near = context.builder.elementwise("less", distance, limit, dtype=DType.BOOL)
+        allowed = both(context, allowed, near)
+    return allowed
+
+
+def _distance(context: Context, tokens: _Tokens) -> Tensor:
+    """How far a place of the cache lies behind a query: [queries, cache], or [batch, 1, queries, cache]."""
+    builder = context.builder
+    apart = distances(context, tokens.queries, tokens.cache)
+    if not isinstance(tokens.before, Tensor):
+        return builder.elementwise("add", apart, builder.count([tokens.before], DType.I64))
+    starts = builder.reshape(tokens.before, (tokens.before.shape[0], 1, 1, 1))
+    return builder.elementwise("add", apart, starts)
+
+
+def _within(context: Context, tokens: _Tokens) -> Tensor | None:
+    """The places of the cache that hold a token; None where all do."""
+    builder = context.builder
+    if tokens.ends == tokens.cache:
+        return None
+    ends = (
+        builder.reshape(tokens.ends, (tokens.ends.shape[0], 1, 1, 1))
+        if isinstance(tokens.ends, Tensor)
+        else builder.count([tokens.ends], DType.I64)
+    )
+    return builder.elementwise("less", _steps(context, tokens.cache), ends, dtype=DType.BOOL)
+
+
+def _sink(context: Context, node: Node, inputs: Inputs, scores: Tensor) -> Tensor | None:
+    """The score a head gives to nothing: an input [heads], or 0 with smooth_softmax."""
+    builder = context.builder
+    given = optional(inputs, 11)
+    if given is not None:
+        return builder.reshape(given, (scores.shape[1], 1, 1))
+    return builder.scalar(0.0, scores.dtype) if node.integer("smooth_softmax", 0) == 1 else None
+
+
+GROUP_QUERY: Mapping[str, Build] = {"GroupQueryAttention": _group_query_attention}
