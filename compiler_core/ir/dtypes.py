@@ -48,6 +48,12 @@ class DType(StrEnum):
         return self in _FLOATS
 
     @property
+    def lowest(self) -> float:
+        """The least finite number of a float type."""
+        # ml_dtypes knows the types of numpy and its own; it has no annotations.
+        return float(ml_dtypes.finfo(self.numpy).min)  # type: ignore[no-untyped-call]
+
+    @property
     def accumulator(self) -> "DType":
         """The type sums of this type are kept in: f32 for short floats, i32 for short integers."""
         if self in (DType.F16, DType.BF16):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
@@ -19,13 +20,15 @@ class Case:
     """A model and what to feed it.
 
     `tolerance` is of a value's largest magnitude, None for what its dtype is owed; `steps` is how far an
-    integer may be off where the model rounds.
+    integer may be off where the model rounds. `stand_in` is what onnxruntime runs instead, where it has no
+    kernel for a form: another spelling of the same, with the same outputs.
     """
 
     model: onnx.ModelProto
     feeds: Mapping[str, Array]
     tolerance: float | None = None
     steps: int = 0
+    stand_in: "Case | None" = None
 
     def __str__(self) -> str:
         return onnx.printer.to_text(self.model)
@@ -102,8 +105,13 @@ class Operator:
         else:
             self.feed(array)
 
-    def case(self, outputs: Sequence[bool] | int = 1, **judged: Any) -> Case:
-        """The model; outputs told by False are left out."""
+    def case(
+        self,
+        outputs: Sequence[bool] | int = 1,
+        dtypes: Mapping[int, Any] = MappingProxyType({}),
+        **judged: Any,
+    ) -> Case:
+        """The model; outputs told by False are left out, `dtypes` are of those that nothing else tells."""
         wanted = [True] * outputs if isinstance(outputs, int) else list(outputs)
         while wanted and not wanted[-1]:
             wanted.pop()
@@ -117,6 +125,10 @@ class Operator:
             for n, a in self.feeds.items()
         ]
         results = [onnx.ValueInfoProto(name=name) for name in names if name]
+        for result in results:
+            told = dtypes.get(int(result.name.removeprefix("out")))
+            if told is not None:
+                result.type.tensor_type.elem_type = helper.np_dtype_to_tensor_dtype(np.dtype(told))
         graph = helper.make_graph([item], "case", infos, results, list(self.constants.values()))
         opsets = [helper.make_opsetid("", self.opset), helper.make_opsetid(MS, 1)]
         return Case(

@@ -4,5 +4,6 @@ from collections.abc import Mapping
 
 from tests.differential.case import Family
 from tests.differential.group_query_cases import GROUP_QUERY
+from tests.differential.multi_head_cases import MULTI_HEAD
 
-FAMILIES: Mapping[str, Family] = {**GROUP_QUERY}
+FAMILIES: Mapping[str, Family] = {**GROUP_QUERY, **MULTI_HEAD}

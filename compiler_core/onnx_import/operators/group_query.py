@@ -19,7 +19,7 @@ from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim, SymDim, at_most, known, product_of
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.index_map import IndexExpr, axis_index, constant_index
-from tilewright.compiler_core.onnx_import.building.builder import Builder, Operand, Tensor
+from tilewright.compiler_core.onnx_import.building.builder import Operand, Tensor
 from tilewright.compiler_core.onnx_import.building.context import (
     Build,
     Context,
@@ -41,7 +41,7 @@ from tilewright.compiler_core.onnx_import.operators.heads import (
     split_heads,
     with_mask,
 )
-from tilewright.compiler_core.onnx_import.operators.movement import concat
+from tilewright.compiler_core.onnx_import.operators.movement import concat, to_length
 from tilewright.compiler_core.onnx_import.operators.rotary import rotated
 from tilewright.compiler_core.onnx_import.operators.views import slice_view
 
@@ -82,7 +82,7 @@ def _group_query_attention(context: Context, node: Node, inputs: Inputs) -> list
     scores = capped(builder, scores, node.number("softcap", 0.0))
     bias = optional(inputs, 10)
     mask = Mask(
-        None if bias is None else _to_length(builder, bias, bias.rank - 1, tokens.cache),
+        None if bias is None else to_length(builder, bias, bias.rank - 1, tokens.cache),
         _allowed(context, node, tokens),
         may_empty_rows=isinstance(tokens.ends, Tensor) and node.integer("local_window_size", -1) > 0,
     )
@@ -219,15 +219,7 @@ def _cached(context: Context, past: Tensor | None, new: Tensor, tokens: _Tokens)
     if isinstance(kept, Tensor):
         return _behind(context, past, new, kept, tokens.cache)
     held = concat(builder, [slice_view(builder, past, 2, 0, kept), new], 2)
-    return _to_length(builder, held, 2, tokens.cache)
-
-
-def _to_length(builder: Builder, x: Tensor, dim: int, length: Dim) -> Tensor:
-    """Zeros behind the last element of a dim until it has `length`."""
-    if x.shape[dim] == length:
-        return x
-    shape = [length if at == dim else extent for at, extent in enumerate(x.shape)]
-    return builder.op("move", shape, [(x, [axis_index(at) for at in range(x.rank)], 0.0)], x.dtype)
+    return to_length(builder, held, 2, tokens.cache)
 
 
 def _behind(context: Context, past: Tensor, new: Tensor, before: Tensor, cache: Dim) -> Tensor:

@@ -1,6 +1,5 @@
 """Operators of domain com.microsoft that exporters and optimizers write into models."""
 
-import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -17,28 +16,15 @@ from tilewright.compiler_core.onnx_import.building.context import (
     required,
 )
 from tilewright.compiler_core.onnx_import.building.node import Node
-from tilewright.compiler_core.onnx_import.operators.contraction import CONTRACTIONS, fused_matmul, matmul
+from tilewright.compiler_core.onnx_import.operators.contraction import CONTRACTIONS, fused_matmul
 from tilewright.compiler_core.onnx_import.operators.convolution import CONVOLUTIONS
 from tilewright.compiler_core.onnx_import.operators.elementwise import ELEMENTWISE, gelu
-from tilewright.compiler_core.onnx_import.operators.heads import (
-    Mask,
-    both,
-    distances,
-    head_product,
-    join_heads,
-    masked_softmax,
-    projected_bias,
-    split_heads,
-    with_mask,
-)
-from tilewright.compiler_core.onnx_import.operators.movement import concat
 from tilewright.compiler_core.onnx_import.operators.normalization import (
     NORMALIZATIONS,
     layer_normalization,
     rms_normalization,
 )
 from tilewright.compiler_core.onnx_import.operators.rotary import rotary_embedding
-from tilewright.compiler_core.onnx_import.operators.views import slice_view
 
 
 def _with_bias(context: Context, inputs: Inputs) -> Tensor:
@@ -148,81 +134,7 @@ def _rotary_embedding(context: Context, node: Node, inputs: Inputs) -> Tensor:
     return rotary_embedding(context, node, x, positions, cosines, sines)
 
 
-def _multi_head_attention(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
-    """com.microsoft MultiHeadAttention with separate query, key and value of rank 3."""
-    builder = context.builder
-    heads = node.integer("num_heads")
-    if len(inputs) > 4 and inputs[4] is not None:
-        raise ModelError("key_padding_mask is not supported")
-    parts = [required(inputs, at) for at in range(3)]
-    if any(part.rank != 3 for part in parts):
-        raise ModelError("packed queries, keys and values are not supported; all three must have rank 3")
-    q, k, v = (
-        split_heads(builder, part, heads) for part in projected_bias(builder, parts, optional(inputs, 3))
-    )
-    past_key, past_value = optional(inputs, 6), optional(inputs, 7)
-    offset = builder.scalar(0, DType.I64)
-    if past_key is not None and past_value is not None:
-        offset = builder.count([past_key.shape[2]], DType.I64)
-        k, v = concat(builder, [past_key, k], 2), concat(builder, [past_value, v], 2)
-    scale = node.number("scale", 0.0)
-    return [*_attended(context, node, (q, k, v), optional(inputs, 5), offset, scale), k, v]
-
-
-def _attended(
-    context: Context,
-    node: Node,
-    parts: tuple[Tensor, Tensor, Tensor],
-    bias: Tensor | None,
-    offset: Tensor,
-    scale: float,
-) -> list[Tensor]:
-    builder = context.builder
-    q, k, v = parts
-    size = q.shape[3]
-    if not isinstance(size, int):
-        raise ModelError("the head size must be known")
-    scores = builder.with_number(
-        "mul", head_product(builder, q, k, transposed=True), scale or 1 / math.sqrt(size)
-    )
-    allowed: Tensor | None = None
-    if node.integer("unidirectional", 0):
-        ahead = builder.elementwise("add", distances(context, q.shape[2], k.shape[2]), offset)
-        zero = builder.scalar(0, DType.I64)
-        allowed = both(context, None, builder.elementwise("less_equal", zero, ahead, dtype=DType.BOOL))
-    mask = Mask(bias, allowed)
-    weights = masked_softmax(context, with_mask(context, scores, mask), mask)
-    return [join_heads(builder, head_product(builder, weights, v, transposed=False))]
-
-
-def _attention(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    """com.microsoft Attention: one weight projects the input to queries, keys and values."""
-    builder = context.builder
-    x, weights, bias = required(inputs, 0), required(inputs, 1), optional(inputs, 2)
-    if any(optional(inputs, at) is not None for at in (3, 4, 6)):
-        raise ModelError("mask_index, past and past_sequence_length are not supported")
-    projected = matmul(builder, x, weights)
-    if bias is not None:
-        projected = builder.elementwise("add", projected, bias)
-    sizes = node.integers("qkv_hidden_sizes", [])
-    width = projected.shape[2]
-    if not isinstance(width, int):
-        raise ModelError("the hidden size must be known")
-    sizes = sizes or [width // 3] * 3
-    if len(sizes) != 3 or sum(sizes) != width:
-        raise ModelError(f"qkv_hidden_sizes {sizes} do not sum to {width}")
-    starts = (0, sizes[0], sizes[0] + sizes[1])
-    heads = node.integer("num_heads")
-    q, k, v = (
-        split_heads(builder, slice_view(builder, projected, 2, start, size), heads)
-        for start, size in zip(starts, sizes, strict=True)
-    )
-    zero = builder.scalar(0, DType.I64)
-    return _attended(context, node, (q, k, v), optional(inputs, 5), zero, node.number("scale", 0.0))[0]
-
-
 MICROSOFT: Mapping[str, Build] = {
-    "Attention": _attention,
     "BiasGelu": _bias_gelu,
     "FastGelu": _fast_gelu,
     "FusedConv": _fused_conv,
@@ -230,7 +142,6 @@ MICROSOFT: Mapping[str, Build] = {
     "FusedMatMul": fused_matmul,
     "Gelu": ELEMENTWISE["Gelu"],
     "LayerNormalization": NORMALIZATIONS["LayerNormalization"],
-    "MultiHeadAttention": _multi_head_attention,
     "QuickGelu": _quick_gelu,
     "RotaryEmbedding": _rotary_embedding,
     "SimplifiedLayerNormalization": simplified_layer_normalization,

@@ -53,6 +53,14 @@ def concat(builder: Builder, tensors: Sequence[Tensor], axis: int) -> Tensor:
     return builder.op("concat", shape, operands, tensors[0].dtype)
 
 
+def to_length(builder: Builder, x: Tensor, dim: int, length: Dim) -> Tensor:
+    """Zeros behind the last element of a dim until it has `length`."""
+    if x.shape[dim] == length:
+        return x
+    shape = [length if at == dim else extent for at, extent in enumerate(x.shape)]
+    return builder.op("move", shape, [(x, [axis_index(at) for at in range(x.rank)], 0.0)], x.dtype)
+
+
 def _pad(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x, builder = required(inputs, 0), context.builder
     mode = node.text("mode", "constant")

@@ -162,7 +162,8 @@ def _matmul_integer(context: Context, node: Node, inputs: Inputs) -> Tensor:
     )
 
 
-def _matmul_integer_to_float(context: Context, node: Node, inputs: Inputs) -> Tensor:
+def integer_to_float(context: Context, inputs: Inputs) -> Tensor:
+    """A product of integers in reals: left, right, a scale each, a zero point each, and a bias, perhaps."""
     builder = context.builder
     left, right, left_scale, right_scale = (required(inputs, at) for at in range(4))
     product = integer_product(context, left, right, optional(inputs, 4), optional(inputs, 5))
@@ -172,14 +173,15 @@ def _matmul_integer_to_float(context: Context, node: Node, inputs: Inputs) -> Te
     return real if bias is None else builder.elementwise("add", real, bias)
 
 
+def _matmul_integer_to_float(context: Context, node: Node, inputs: Inputs) -> Tensor:
+    return integer_to_float(context, inputs)
+
+
 def _dynamic_quantize_matmul(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x, right, right_scale = (required(inputs, at) for at in range(3))
     left, left_scale, left_zero = _dynamic_quantize_linear(context, node, [x])
-    return _matmul_integer_to_float(
-        context,
-        node,
-        [left, right, left_scale, right_scale, left_zero, optional(inputs, 3), optional(inputs, 4)],
-    )
+    operands = [left, right, left_scale, right_scale, left_zero, optional(inputs, 3), optional(inputs, 4)]
+    return integer_to_float(context, operands)
 
 
 def _conv_integer(context: Context, node: Node, inputs: Inputs) -> Tensor:
