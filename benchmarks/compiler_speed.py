@@ -81,7 +81,7 @@ def _lowering_ms(plan: Plan, target: Target, seed: int) -> float:
     for regions in largest:
         space = kernel_space(KnobLayout(regions, target))
         drawn = [tiling_of(space.decode(row), regions) for row in sample(space, BATCH, rng, attempts=16)]
-        regions.remembered.clear()
+        regions.outlines.clear()
         began = time.process_time()
         for tiling, cores in drawn:
             lower_kernel(regions, tiling, cores, target)

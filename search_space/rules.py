@@ -5,7 +5,7 @@ size.
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
 
@@ -17,6 +17,7 @@ from tilewright.compiler_core.lowering.outline import SlotKnob
 from tilewright.compiler_core.lowering.regions import NO_ANCHOR, Regions
 from tilewright.compiler_core.lowering.tile import loop_sizes
 from tilewright.compiler_core.lowering.turns import turns_of
+from tilewright.compiler_core.lowering.widths import BufferKey, Widths
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.search_space.knobs import Knob, Rows
 
@@ -44,7 +45,11 @@ class KnobLayout:
 
     regions: Regions
     target: Target
-    _widths: dict[tuple[int, int, bool | None], tuple[Counts, tuple[int, ...]]] = field(default_factory=dict)
+
+    @cached_property
+    def widths(self) -> Widths:
+        """The widest tiles of every buffer by tile sizes."""
+        return Widths(self.regions, self.sizes)
 
     @cached_property
     def sizes(self) -> tuple[tuple[int, ...], ...]:
@@ -142,21 +147,11 @@ class KnobLayout:
         self, value: int, dim: int, read_early: bool | None, positions: npt.NDArray[np.int64]
     ) -> Counts:
         """The widest interval of one dim of an L1 buffer in any tile, [n]."""
-        table, moves = self._width_table(value, dim, read_early)
+        buffer = self.widths.buffers[BufferKey(value, read_early)]
+        table, moves = self.widths.tables[buffer][dim]
         if not moves:
             return np.full(len(positions), int(table), dtype=np.int64)
         return np.asarray(table[tuple([positions[:, loop] for loop in moves])], dtype=np.int64)
-
-    def _width_table(self, value: int, dim: int, read_early: bool | None) -> tuple[Counts, tuple[int, ...]]:
-        """The widest interval of a dim for every combination of sizes of the loops it moves with; these."""
-        key = (value, dim, read_early)
-        if key not in self._widths:
-            moves = self.regions.buffer_moves(value, dim, read_early)
-            table = np.empty([len(self.sizes[loop]) for loop in moves], dtype=np.int64)
-            for index, sizes in self.combinations(moves):
-                table[index] = self.regions.widest(value, dim, sizes, read_early)
-            self._widths[key] = table, moves
-        return self._widths[key]
 
     def combinations(self, loops: tuple[int, ...]) -> Iterator[tuple[tuple[int, ...], tuple[int, ...]]]:
         """Every combination of sizes of `loops` as positions and as sizes of all loops, the others whole."""

@@ -18,7 +18,7 @@ from tilewright.compiler_core.lowering.lower import (
     inner_result_axes,
     moves_enough,
 )
-from tilewright.compiler_core.lowering.outline import BufferOutline, Outline, SlotKnob, outline
+from tilewright.compiler_core.lowering.outline import BufferOutline, Outline, SlotKnob, buffer_outline
 from tilewright.compiler_core.lowering.regions import NO_ANCHOR
 from tilewright.compiler_core.target_model.product import limited_axes
 from tilewright.search_space.knobs import Rows
@@ -120,7 +120,7 @@ class Validity:
                 return self._by_cut.setdefault(cut, CutRules((), first_order, (), stores_once=False))
             flying = layout.column(IN_FLIGHT)
             plans = [
-                outline(layout.regions, cut, layout.target, tiles)
+                buffer_outline(layout.regions, cut, layout.target, tiles)
                 for tiles in ((1, 2) if cut and flying >= 0 else (1,))
             ]
             used = {buffer.slots for buffer in plans[0].buffers}

@@ -3,11 +3,13 @@
 Every byte is accounted for: `KernelProgram.l1_bytes` counts all slots of all buffers of a core.
 """
 
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from math import prod
 
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.ops import AxisKind
-from tilewright.compiler_core.lowering.outline import Outline, SlotKnob, outline
+from tilewright.compiler_core.lowering.outline import BufferOutline, Outline, SlotKnob, outline
 from tilewright.compiler_core.lowering.program import Buffer, KernelProgram, Loop
 from tilewright.compiler_core.lowering.regions import NO_ANCHOR, Regions, Span
 from tilewright.compiler_core.lowering.schedule import Tiling
@@ -33,14 +35,16 @@ def lower_kernel(regions: Regions, tiling: Tiling, cores: int, target: Target) -
     if not fits_matrix_unit(regions, sizes, target):
         raise ConfigError(f"the tile {list(sizes)} has more columns than the matrix unit takes at once")
     plan = outline(regions, cut, target, tiling.tiles_in_flight)
-    buffers = _place(regions, plan, tiling, sizes, target)
-    l1_bytes = _arena(buffers, accumulator=False)
+    storages = tuple(
+        storages_of(plan, lambda b: regions.buffer_elements(b.value, sizes, b.read_early), tiling, target)
+    )
+    l1_bytes, accumulator_bytes = room_of(storages)
     _check_room(sizes, l1_bytes, target.l1_bytes, "L1")
-    _check_room(sizes, _arena(buffers, accumulator=True), target.accumulator_bytes, "accumulator memory")
+    _check_room(sizes, accumulator_bytes, target.accumulator_bytes, "accumulator memory")
     return KernelProgram(
         workload=regions.workload,
         loops=_nest(regions, tiling, sizes),
-        buffers=buffers,
+        buffers=_place(regions, plan, storages, sizes),
         steps=plan.steps,
         domains=tuple(
             tuple(regions.axis_span(at, axis, sizes) for axis in range(len(op.domain)))
@@ -139,48 +143,58 @@ def slots_of(knob: SlotKnob, tiling: Tiling, target: Target) -> int:
     }[knob]
 
 
-def _place(
-    regions: Regions, plan: Outline, tiling: Tiling, sizes: tuple[int, ...], target: Target
-) -> tuple[Buffer, ...]:
-    """Sizes and offsets: storages one behind the other, each as large as its largest tenant."""
-    region_of = [
-        tuple(
-            regions.buffer_span(b.value, dim, sizes, b.read_early) for dim in range(regions.rank_of(b.value))
-        )
-        for b in plan.buffers
-    ]
-    bytes_of = [
-        _aligned(regions.buffer_elements(b.value, sizes, b.read_early) * b.element_bytes)
-        for b in plan.buffers
-    ]
-    placed: dict[int, Buffer] = {}
-    next_byte = {False: 0, True: 0}
-    for storage, held in enumerate(plan.storages):
+@dataclass(frozen=True)
+class Storage:
+    """Room for the tiles of the buffers `held`, which take turns: `slots` copies of the largest."""
+
+    held: tuple[int, ...]
+    slots: int
+    slot_bytes: int
+    accumulator: bool
+
+
+def storages_of(
+    plan: Outline, elements_of: Callable[[BufferOutline], int], tiling: Tiling, target: Target
+) -> Iterator[Storage]:
+    """The storages of an outline; `elements_of` has the most elements of a buffer in any tile."""
+    for held in plan.storages:
         first = plan.buffers[held[0]]
         slots = slots_of(first.slots, tiling, target) + first.outlived
-        slot_bytes = max(bytes_of[at] for at in held)
-        for at in held:
+        sizes = [elements_of(plan.buffers[at]) * plan.buffers[at].element_bytes for at in held]
+        yield Storage(held, slots, max(map(_aligned, sizes)), first.accumulator)
+
+
+def room_of(storages: Iterable[Storage]) -> tuple[int, int]:
+    """Bytes that storages take in L1, and in the accumulator memory."""
+    taken = [0, 0]
+    for storage in storages:
+        taken[storage.accumulator] += storage.slots * storage.slot_bytes
+    return taken[0], taken[1]
+
+
+def _place(
+    regions: Regions, plan: Outline, storages: Sequence[Storage], sizes: tuple[int, ...]
+) -> tuple[Buffer, ...]:
+    """Buffers with their regions and offsets: storages one behind the other."""
+    placed: dict[int, Buffer] = {}
+    next_byte = {False: 0, True: 0}
+    for number, storage in enumerate(storages):
+        for at in storage.held:
             buffer = plan.buffers[at]
+            dims = range(regions.rank_of(buffer.value))
             placed[at] = Buffer(
                 value=buffer.value,
-                region=region_of[at],
+                region=tuple([regions.buffer_span(buffer.value, d, sizes, buffer.read_early) for d in dims]),
                 element_bytes=buffer.element_bytes,
-                slots=slots,
-                slot_bytes=slot_bytes,
-                storage=storage,
-                offset=next_byte[first.accumulator],
-                accumulator=first.accumulator,
+                slots=storage.slots,
+                slot_bytes=storage.slot_bytes,
+                storage=number,
+                offset=next_byte[storage.accumulator],
+                accumulator=storage.accumulator,
             )
-        next_byte[first.accumulator] += slots * slot_bytes
+        next_byte[storage.accumulator] += storage.slots * storage.slot_bytes
     return tuple(placed[at] for at in range(len(plan.buffers)))
 
 
 def _aligned(size: int) -> int:
     return -(-max(size, 1) // ALIGNMENT_BYTES) * ALIGNMENT_BYTES
-
-
-def _arena(buffers: tuple[Buffer, ...], *, accumulator: bool) -> int:
-    """Bytes taken in L1, or in the accumulator memory."""
-    return max(
-        (b.offset + b.slots * b.slot_bytes for b in buffers if b.accumulator is accumulator), default=0
-    )

@@ -3,12 +3,16 @@
 Which steps there are, when they fire and which buffers can take turns depends only on *which* loops are cut,
 not on how finely. So a search lowers thousands of Configs over a handful of outlines, and the static capacity
 rule of a space reads bytes off the same outline that the lowering uses.
+
+Of a cut, the buffers know only its `Pattern`: whether each step moves at all, and whether with every loop that
+is cut. Most cuts of a kernel share a pattern, and with it all but the loops their steps move with.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import NamedTuple
 
-from tilewright.compiler_core.ir.ops import AxisKind, Unit
+from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.ir.workload import Level
 from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, Step
 from tilewright.compiler_core.lowering.regions import Regions
@@ -54,23 +58,110 @@ class Outline:
     storages: tuple[tuple[int, ...], ...]
 
 
+OutlineMemo = dict["OutlineKey", Outline]
+"""Outlines made before."""
+
+
+class OutlineKey(NamedTuple):
+    """What an outline depends on: the loops cut or, of buffers alone, their pattern."""
+
+    cut: "frozenset[int] | Pattern"
+    target: str
+    tiles_in_flight: int
+
+
+@dataclass(frozen=True)
+class Pattern:
+    """What buffers depend on in a cut: whether tiles and the reduction are cut, and by op whether its steps
+    move, and with every loop of the cut; by outer operand and time of reading, whether its loads move.
+    """
+
+    cuts_tiles: bool
+    splits: bool
+    ops: tuple[tuple[bool, bool], ...]
+    loads: tuple[bool, ...]
+
+
 def outline(regions: Regions, cut: frozenset[int], target: Target, tiles_in_flight: int = 1) -> Outline:
     """The outline of a kernel when the loops `cut` (dims of the interval tables) have more than one tile."""
-    key = ("outline", cut, target.digest, tiles_in_flight)
-    known = regions.remembered.get(key)
-    if isinstance(known, Outline):
-        return known
-    draft = _Draft(regions, cut, target, tiles_in_flight)
-    draft.emit()
-    tenants = _share(draft.buffers, draft.lives)
-    storage_of = {buffer: storage for storage, held in enumerate(tenants) for buffer in held}
-    made = Outline(
-        tuple(draft.steps),
-        tuple(replace(buffer, storage=storage_of[at]) for at, buffer in enumerate(draft.buffers)),
-        tuple(tuple(held) for held in tenants),
-    )
-    regions.remembered[key] = made
-    return made
+    key = OutlineKey(cut, target.digest, tiles_in_flight)
+    known = regions.outlines.get(key)
+    if known is None:
+        drawn = buffer_outline(regions, cut, target, tiles_in_flight)
+        reaches = _Reaches(regions, target)
+        tile_cut = cut & regions.tile_loops
+        steps = []
+        for step in drawn.steps:
+            if step.action is Action.STORE:
+                moves = tile_cut
+            elif step.action is Action.COMPUTE:
+                moves = reaches.of_op(step.op, cut)
+            else:
+                moves = reaches.of_load(drawn.buffers[step.buffer].value, step.late, cut)
+            steps.append(replace(step, moves=tuple(sorted(moves))))
+        known = regions.outlines[key] = replace(drawn, steps=tuple(steps))
+    return known
+
+
+def buffer_outline(
+    regions: Regions, cut: frozenset[int], target: Target, tiles_in_flight: int = 1
+) -> Outline:
+    """An outline whose buffers and storages are those of `cut`, with the steps of another cut like it."""
+    key = OutlineKey(_Reaches(regions, target).pattern(cut), target.digest, tiles_in_flight)
+    known = regions.outlines.get(key)
+    if known is None:
+        draft = _Draft(regions, cut, target, tiles_in_flight)
+        draft.emit()
+        tenants = _share(draft.buffers, draft.lives)
+        storage_of = {buffer: storage for storage, held in enumerate(tenants) for buffer in held}
+        known = regions.outlines[key] = Outline(
+            tuple(draft.steps),
+            tuple(replace(buffer, storage=storage_of[at]) for at, buffer in enumerate(draft.buffers)),
+            tuple(tuple(held) for held in tenants),
+        )
+    return known
+
+
+@dataclass(frozen=True)
+class _Reaches:
+    """The loops of a cut with which ops and loads move."""
+
+    regions: Regions
+    target: Target
+
+    def of_op(self, at: int, cut: frozenset[int]) -> frozenset[int]:
+        """A split reduction starts over in every tile, also in tiles that its result does not move with."""
+        if at == self.regions.anchor and not cut <= self.regions.tile_loops:
+            return cut
+        return self.regions.op_moves[at] & cut
+
+    def of_load(self, value: int, late: bool, cut: frozenset[int]) -> frozenset[int]:
+        """What streams past L1 is fetched anew for every tile."""
+        return cut if self.streams(value, late) else self.regions.value_moves(value, not late) & cut
+
+    def streams(self, value: int, late: bool) -> bool:
+        """Whether an outer operand is fetched anew for every tile: contractions alone read it."""
+        graph = self.regions.graph
+        return (
+            self.target.streams_operands
+            and not late
+            and all(graph.ops[reader].row.contraction for reader in graph.readers[value])
+        )
+
+    def pattern(self, cut: frozenset[int]) -> Pattern:
+        """What the buffers of `cut` depend on."""
+        tile_cut = cut & self.regions.tile_loops
+        ops = []
+        for at in range(len(self.regions.graph.ops)):
+            moves = self.of_op(at, cut)
+            ops.append((bool(moves), moves >= (cut if at in self.regions.early else tile_cut)))
+        loads = tuple(
+            bool(self.of_load(value, late, cut))
+            for value in self.regions.graph.inputs
+            for late in (False, True)
+            if self.regions.is_read(value, not late)
+        )
+        return Pattern(bool(tile_cut), tile_cut != cut, tuple(ops), loads)
 
 
 @dataclass(frozen=True)
@@ -96,9 +187,8 @@ class _Draft:
         self.regions = regions
         self.cut = cut
         self.target = target
-        loops = regions.loops
-        self.tile_cut = frozenset(d for d in cut if loops[d].kind is not AxisKind.REDUCTION)
-        self.splits = any(loops[d].kind is AxisKind.REDUCTION for d in cut)
+        self.reaches = _Reaches(regions, target)
+        self.tile_cut = cut & regions.tile_loops
         self.steps: list[Step] = []
         self.ranks: list[int] = []
         self.buffers: list[BufferOutline] = []
@@ -141,9 +231,7 @@ class _Draft:
         op = graph.ops[at]
         reads = tuple(self._source(access.value, access.is_data_dependent, late) for access in op.operands)
         anchor = at == self.regions.anchor
-        # A split reduction starts over in every tile, also in tiles that its result does not move with.
-        moves = frozenset[int]().union(*self.regions.moves[at]) & self.cut
-        moves = self.cut if anchor and self.splits else moves
+        moves = self.reaches.of_op(at, self.cut)
         stored = op.result in graph.outputs
         slots = SlotKnob.ONE
         if self.tile_cut and stored:
@@ -179,9 +267,9 @@ class _Draft:
         if data_dependent:
             return FROM_MEMORY
         if (value, late) not in self.loaded:
-            streams = self._streams(value, late)
+            streams = self.reaches.streams(value, late)
             passes = streams and self.regions.workload.level_of(value) is Level.CONSTANT
-            moves = self.cut if streams else self.regions.value_moves(value, not late) & self.cut
+            moves = self.reaches.of_load(value, late, self.cut)
             stored_as = self.target.storage_dtype(self.regions.graph.values[value].dtype)
             slots = SlotKnob.LOAD if moves else SlotKnob.ONE
             first = min(
@@ -199,15 +287,6 @@ class _Draft:
             load = Step(Action.LOAD, self.loaded[value, late], tuple(sorted(moves)), late, lag=first.lag)
             self._step(load, first.rank)
         return self.loaded[value, late]
-
-    def _streams(self, value: int, late: bool) -> bool:
-        """Whether an outer operand is fetched anew for every tile: contractions alone read it."""
-        graph = self.regions.graph
-        return (
-            self.target.streams_operands
-            and not late
-            and all(graph.ops[reader].row.contraction for reader in graph.readers[value])
-        )
 
     def _add(self, buffer: BufferOutline, life: _Life) -> int:
         self.buffers.append(buffer)

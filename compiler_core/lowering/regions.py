@@ -4,11 +4,15 @@ Intervals are int64 arrays with one dim a loop, of size 1 where the interval doe
 they broadcast: `low[i, 0, j]` is the bound at tile i of loop 0 and tile j of loop 2. Each interval depends on
 the tile sizes of few loops only and is remembered by them, so a search that has seen the sizes before pays
 for dictionary lookups.
+
+A loop may also be cut by several sizes at once: its tiles by the first size, then those by the next. So one
+pass over the index maps gives the regions for all sizes (widths.py).
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -18,9 +22,18 @@ from tilewright.compiler_core.ir.index_map import IndexExpr, clamped_interval
 from tilewright.compiler_core.ir.ops import AxisKind
 from tilewright.compiler_core.ir.workload import Workload
 
+if TYPE_CHECKING:
+    from tilewright.compiler_core.lowering.outline import OutlineMemo
+
 Bounds = npt.NDArray[np.int64]
 Span = tuple[Bounds, Bounds]
 """[low, high) per tile."""
+Size = int | tuple[int, ...]
+"""What cuts a loop: a tile size, or several whose tiles lie one behind the other."""
+SpanKey = tuple[int, int, int | bool, *tuple[Size, ...]]
+"""Of an op or value, its axis or dim, who reads it, and the sizes of the loops it moves with."""
+OF_OP = -1
+"""In place of who reads it, where the interval is that of an op's axis."""
 NO_ANCHOR = -1
 
 
@@ -34,12 +47,16 @@ class LoopAxis:
     kind: AxisKind
 
 
-def _tile_span(extent: int, tile: int, loop: int, loops: int) -> Span:
-    low = np.arange(0, extent, tile, dtype=np.int64) if extent else np.zeros(1, dtype=np.int64)
+def _tile_span(extent: int, size: Size, loop: int, loops: int) -> Span:
+    parts = [
+        (np.arange(0, max(extent, 1), tile, dtype=np.int64), tile)
+        for tile in (size if isinstance(size, tuple) else (size,))
+    ]
+    low = np.concatenate([part for part, _ in parts])
+    high = np.minimum(np.concatenate([part + tile for part, tile in parts]), extent)
     shape = [1] * loops
     shape[loop] = len(low)
-    low = low.reshape(shape)
-    return low, np.minimum(low + tile, extent)
+    return low.reshape(shape), high.reshape(shape)
 
 
 def _whole_span(extent: int, loops: int) -> Span:
@@ -53,12 +70,15 @@ class Regions:
 
     `anchor` is the op whose reduction may be split in time, or NO_ANCHOR. Tile sizes are one per entry of
     `loops`. `early` ops run at every step of the anchor's reduction, the others once after its last.
-    `remembered` holds what was derived before; it changes the cost of an answer, never the answer.
+    Intervals, widths and outlines made before are kept: that changes the cost of an answer, never the answer.
     """
 
     workload: Workload
-    remembered: dict[tuple[object, ...], object] = field(default_factory=dict)
-    _spans: dict[tuple[object, ...], Span] = field(default_factory=dict)
+    outlines: "OutlineMemo" = field(default_factory=dict)
+    _spans: dict[SpanKey, Span] = field(default_factory=dict)
+    _widest: dict[SpanKey, int] = field(default_factory=dict)
+    _buffer_moves: dict[tuple[int, int, bool | None], tuple[int, ...]] = field(default_factory=dict)
+    _value_moves: dict[tuple[int, bool], frozenset[int]] = field(default_factory=dict)
 
     @property
     def graph(self) -> Graph:
@@ -123,6 +143,11 @@ class Regions:
         return tuple(loops)
 
     @cached_property
+    def tile_loops(self) -> frozenset[int]:
+        """The loops that cut the root's result."""
+        return frozenset(at for at, loop in enumerate(self.loops) if loop.kind is not AxisKind.REDUCTION)
+
+    @cached_property
     def _loop_at(self) -> dict[tuple[int, int], int]:
         return {(loop.op, loop.axis): at for at, loop in enumerate(self.loops)}
 
@@ -144,6 +169,11 @@ class Regions:
         return tuple(moves)
 
     @cached_property
+    def op_moves(self) -> tuple[frozenset[int], ...]:
+        """Per op: the loops that any of its axes moves with."""
+        return tuple(frozenset[int]().union(*axes) for axes in self.moves)
+
+    @cached_property
     def _sorted_moves(self) -> tuple[tuple[tuple[int, ...], ...], ...]:
         return tuple(tuple(tuple(sorted(axis)) for axis in op) for op in self.moves)
 
@@ -157,9 +187,11 @@ class Regions:
 
     def value_moves(self, value: int, early: bool) -> frozenset[int]:
         """The loops with which the region of an outer operand moves, as read by early or late ops."""
-        return frozenset[int]().union(
-            *(self.buffer_moves(value, dim, early) for dim in range(self.rank_of(value)))
-        )
+        found = self._value_moves.get((value, early))
+        if found is None:
+            dims = [self.buffer_moves(value, dim, early) for dim in range(self.rank_of(value))]
+            found = self._value_moves[value, early] = frozenset[int]().union(*dims)
+        return found
 
     def _reads(self, value: int, dim: int, early: bool | None = None) -> list[tuple[int, IndexExpr]]:
         return [
@@ -174,32 +206,45 @@ class Regions:
         """The loops with which the interval of one axis of op `at` moves, ascending."""
         return self._sorted_moves[at][axis]
 
-    def axis_span(self, at: int, axis: int, sizes: tuple[int, ...]) -> Span:
-        """The interval of one domain axis of op `at`, per tile."""
-        key = ("axis", at, axis, *(sizes[loop] for loop in self._sorted_moves[at][axis]))
-        span = self._spans.get(key)
+    def axis_span(
+        self, at: int, axis: int, sizes: Sequence[Size], known: dict[SpanKey, Span] | None = None
+    ) -> Span:
+        """The interval of one domain axis of op `at`, per tile. Made intervals are kept in `known`."""
+        spans = self._spans if known is None else known
+        key = (at, axis, OF_OP, *[sizes[loop] for loop in self._sorted_moves[at][axis]])
+        span = spans.get(key)
         if span is None:
-            span = self._spans[key] = self._axis_span(self.graph.ops[at], at, axis, sizes)
+            span = spans[key] = self._axis_span(self.graph.ops[at], at, axis, sizes, spans)
         return span
 
-    def _axis_span(self, op: Op, at: int, axis: int, sizes: tuple[int, ...]) -> Span:
+    def _axis_span(
+        self, op: Op, at: int, axis: int, sizes: Sequence[Size], known: dict[SpanKey, Span]
+    ) -> Span:
         loop = self._loop_at.get((at, axis))
         if loop is not None:
             return _tile_span(self.loops[loop].extent, sizes[loop], loop, len(self.loops))
         if axis in op.reduction_axes:
             return _whole_span(op.extents[axis], len(self.loops))
-        low, high = self._hull(op.result, axis, sizes, None)
+        low, high = self._hull(op.result, axis, sizes, None, known)
         if op.axis_kinds[axis] is AxisKind.SCAN:
             # A scan that is not the root has no carry between tiles: every tile starts it anew.
             low = np.zeros_like(low)
         return low, high
 
-    def value_span(self, value: int, dim: int, sizes: tuple[int, ...], early: bool) -> Span:
+    def value_span(
+        self,
+        value: int,
+        dim: int,
+        sizes: Sequence[Size],
+        early: bool,
+        known: dict[SpanKey, Span] | None = None,
+    ) -> Span:
         """The interval of one dim of an outer operand that early (or late) ops read, per tile."""
-        key = ("value", value, dim, early, *(sizes[loop] for loop in self.buffer_moves(value, dim, early)))
-        span = self._spans.get(key)
+        spans = self._spans if known is None else known
+        key = (value, dim, early, *[sizes[loop] for loop in self.buffer_moves(value, dim, early)])
+        span = spans.get(key)
         if span is None:
-            span = self._spans[key] = self._hull(value, dim, sizes, early)
+            span = spans[key] = self._hull(value, dim, sizes, early, spans)
         return span
 
     def is_read(self, value: int, early: bool) -> bool:
@@ -210,11 +255,18 @@ class Regions:
         """Number of dims of a value."""
         return len(self.graph.values[value].shape)
 
-    def buffer_span(self, value: int, dim: int, sizes: tuple[int, ...], read_early: bool | None) -> Span:
+    def buffer_span(
+        self,
+        value: int,
+        dim: int,
+        sizes: Sequence[Size],
+        read_early: bool | None,
+        known: dict[SpanKey, Span] | None = None,
+    ) -> Span:
         """The interval an L1 buffer holds: computed (None), or loaded for early or for late ops."""
         if read_early is None:
-            return self.axis_span(self.graph.producer[value], dim, sizes)
-        return self.value_span(value, dim, sizes, read_early)
+            return self.axis_span(self.graph.producer[value], dim, sizes, known)
+        return self.value_span(value, dim, sizes, read_early, known)
 
     def buffer_elements(self, value: int, sizes: tuple[int, ...], read_early: bool | None) -> int:
         """The most elements an L1 buffer holds in any tile, as the product of its widest intervals."""
@@ -226,31 +278,32 @@ class Regions:
     def widest(self, value: int, dim: int, sizes: tuple[int, ...], read_early: bool | None) -> int:
         """The widest interval of one dim of an L1 buffer over all tiles."""
         moves = self.buffer_moves(value, dim, read_early)
-        key = ("widest", value, dim, read_early, *(sizes[loop] for loop in moves))
-        found = self.remembered.get(key)
-        if not isinstance(found, int):
+        key = (value, dim, OF_OP if read_early is None else read_early, *[sizes[loop] for loop in moves])
+        found = self._widest.get(key)
+        if found is None:
             low, high = self.buffer_span(value, dim, sizes, read_early)
-            found = int((high - low).max())
-            self.remembered[key] = found
+            found = self._widest[key] = int((high - low).max())
         return found
 
     def buffer_moves(self, value: int, dim: int, read_early: bool | None) -> tuple[int, ...]:
         """The loops with which one dim of an L1 buffer moves, ascending."""
-        key = ("moves", value, dim, read_early)
-        found = self.remembered.get(key)
-        if not isinstance(found, tuple):
+        key = (value, dim, read_early)
+        found = self._buffer_moves.get(key)
+        if found is None:
             if read_early is None:
-                found = tuple(sorted(self.moves[self.graph.producer[value]][dim]))
+                moves = self.moves[self.graph.producer[value]][dim]
             else:
-                found = tuple(sorted(self._dim_moves(value, dim, self.moves, read_early)))
-            self.remembered[key] = found
+                moves = self._dim_moves(value, dim, self.moves, read_early)
+            found = self._buffer_moves[key] = tuple(sorted(moves))
         return found
 
-    def _hull(self, value: int, dim: int, sizes: tuple[int, ...], early: bool | None) -> Span:
+    def _hull(
+        self, value: int, dim: int, sizes: Sequence[Size], early: bool | None, known: dict[SpanKey, Span]
+    ) -> Span:
         extent = self.graph.shape(value)[dim]
         hull: Span | None = None
         for reader, expr in self._reads(value, dim, early):
-            box = {axis: self.axis_span(reader, axis, sizes) for axis in expr.axes}
+            box = {axis: self.axis_span(reader, axis, sizes, known) for axis in expr.axes}
             low, high = clamped_interval(expr, box, extent)
             low, high = (
                 np.asarray(bound, dtype=np.int64).reshape(np.shape(bound) or (1,) * len(self.loops))

@@ -1,16 +1,19 @@
 """Tile sizes worth trying, and the default tiling: the largest tiles that fit and still use every core."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
+from math import prod
 
 import numpy as np
 
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.ops import AxisKind
-from tilewright.compiler_core.lowering.lower import lower_kernel
-from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.compiler_core.lowering.lower import fits_matrix_unit, room_of, storable, storages_of
+from tilewright.compiler_core.lowering.outline import BufferOutline, buffer_outline
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.lowering.widths import BufferKey, Widths
 from tilewright.compiler_core.target_model.target import CubeUnit, Target
 
 MOST_SIZES = 24
@@ -58,75 +61,85 @@ def loop_sizes(regions: Regions, target: Target) -> tuple[tuple[int, ...], ...]:
     return tuple(useful_sizes(loop.extent, granule_of(target)) for loop in regions.loops)
 
 
-def default_tiling(regions: Regions, target: Target) -> Tiling:
+def default_tiling(regions: Regions, target: Target, widths: Widths | None = None) -> Tiling:
     """The -O0 tiling: from the whole kernel as one tile, cut until it fits and every core has work.
 
     Of the loops that can be cut further, the one whose cut costs the least L1 traffic is; a cut that leaves a
-    matrix unit half empty is taken last. ConfigError when even the smallest tiles do not fit.
+    matrix unit half empty is taken last. ConfigError when even the smallest tiles do not fit. `widths` are
+    those of the kernel under `loop_sizes`, where they are known already.
     """
-    rank = regions.graph.ops[regions.root].rank
-    choices = loop_sizes(regions, target)
-    at = [len(sizes) - 1 for sizes in choices]
+    cutting = _Cutting(widths or Widths(regions, loop_sizes(regions, target)), target)
+    at = [len(sizes) - 1 for sizes in cutting.widths.sizes]
     while True:
-        tiling = _tiling(regions, choices, at, rank)
-        program = _try(regions, tiling, target)
-        if program is not None and program.parallel_tiles >= target.cores:
-            return tiling
-        moves = list(_cuts(regions, choices, at, rank, target, fits=program is not None))
+        fits = cutting.fits(at)
+        if fits and cutting.parallel_tiles(at) >= target.cores:
+            return cutting.tiling(at)
+        moves = list(cutting.cuts(at, fits=fits))
         if not moves:
-            if program is not None:
-                return tiling
+            if fits:
+                return cutting.tiling(at)
             raise ConfigError(
                 f"no tile of this kernel fits the {target.l1_bytes} bytes of L1 of {target.name}"
             )
         at = min(moves)[1]
 
 
-def _tiling(regions: Regions, choices: tuple[tuple[int, ...], ...], at: list[int], rank: int) -> Tiling:
-    sizes = [values[index] for values, index in zip(choices, at, strict=True)]
-    return Tiling(tuple(sizes[:rank]), tuple(sizes[rank:]), tuple(range(rank)))
+@dataclass(frozen=True, eq=False)
+class _Cutting:
+    """Tilings of a kernel by position of each loop's size, with double buffering."""
 
+    widths: Widths
+    target: Target
 
-def _try(regions: Regions, tiling: Tiling, target: Target) -> KernelProgram | None:
-    """The kernel lowered with double buffering, or None when it does not fit."""
-    try:
-        return lower_kernel(regions, tiling, target.cores, target)
-    except ConfigError:
-        return None
+    @property
+    def regions(self) -> Regions:
+        return self.widths.regions
 
+    def sizes(self, at: Sequence[int]) -> tuple[int, ...]:
+        return tuple([sizes[index] for sizes, index in zip(self.widths.sizes, at, strict=True)])
 
-def _cuts(
-    regions: Regions,
-    choices: tuple[tuple[int, ...], ...],
-    at: list[int],
-    rank: int,
-    target: Target,
-    *,
-    fits: bool,
-) -> Iterator[tuple[tuple[bool, int, int], list[int]]]:
-    """Every way to cut one loop further, with its price: wasteful or not, then elements loaded, then loop."""
-    granule = granule_of(target)
-    for loop, index in enumerate(at):
-        if index == 0 or (fits and regions.loops[loop].kind is not AxisKind.PARALLEL):
-            continue
-        size = choices[loop][index]
-        smaller = [i for i in range(index) if choices[loop][i] <= max(1, size // 2)]
-        following = [*at]
-        following[loop] = smaller[-1] if smaller else 0
-        new_size = choices[loop][following[loop]]
-        wasteful = new_size < granule <= size
-        sizes = tuple(values[i] for values, i in zip(choices, following, strict=True))
-        yield (wasteful, _elements_loaded(regions, sizes), loop), following
+    def tiling(self, at: Sequence[int]) -> Tiling:
+        sizes, rank = self.sizes(at), self.regions.graph.ops[self.regions.root].rank
+        return Tiling(sizes[:rank], sizes[rank:], tuple(range(rank)))
 
+    def fits(self, at: Sequence[int]) -> bool:
+        """Whether the kernel can be lowered so."""
+        regions, target, sizes = self.regions, self.target, self.sizes(at)
+        cut = frozenset(d for d, loop in enumerate(regions.loops) if sizes[d] < loop.extent)
+        if not storable(regions, cut, sizes) or not fits_matrix_unit(regions, sizes, target):
+            return False
+        plan = buffer_outline(regions, cut, target)
+        storages = storages_of(plan, lambda buffer: self._elements(buffer, at), self.tiling(at), target)
+        l1_bytes, accumulator_bytes = room_of(storages)
+        return l1_bytes <= target.l1_bytes and accumulator_bytes <= target.accumulator_bytes
 
-def _elements_loaded(regions: Regions, sizes: tuple[int, ...]) -> int:
-    """Elements that pass from the LLB to L1 if every tile loads its operands anew."""
-    tiles = 1
-    for loop, size in zip(regions.loops, sizes, strict=True):
-        tiles *= -(-loop.extent // size)
-    return tiles * sum(
-        regions.buffer_elements(value, sizes, early)
-        for value in regions.graph.inputs
-        for early in (True, False)
-        if regions.is_read(value, early)
-    )
+    def _elements(self, buffer: BufferOutline, at: Sequence[int]) -> int:
+        return self.widths.elements(BufferKey(buffer.value, buffer.read_early), at)
+
+    def tiles(self, at: Sequence[int]) -> Iterator[int]:
+        """Tiles of every loop."""
+        for loop, size in zip(self.regions.loops, self.sizes(at), strict=True):
+            yield -(-loop.extent // size)
+
+    def parallel_tiles(self, at: Sequence[int]) -> int:
+        """Tiles to share out among cores."""
+        loops = zip(self.regions.loops, self.tiles(at), strict=True)
+        return prod([max(1, tiles) for loop, tiles in loops if loop.kind is AxisKind.PARALLEL])
+
+    def cuts(self, at: list[int], *, fits: bool) -> Iterator[tuple[tuple[bool, int, int], list[int]]]:
+        """Every way to cut one loop further, with its price: wasteful or not, elements loaded, loop."""
+        granule = granule_of(self.target)
+        for loop, index in enumerate(at):
+            if index == 0 or (fits and self.regions.loops[loop].kind is not AxisKind.PARALLEL):
+                continue
+            choices = self.widths.sizes[loop]
+            smaller = [i for i in range(index) if choices[i] <= max(1, choices[index] // 2)]
+            following = [*at]
+            following[loop] = smaller[-1] if smaller else 0
+            wasteful = choices[following[loop]] < granule <= choices[index]
+            yield (wasteful, self._elements_loaded(following), loop), following
+
+    def _elements_loaded(self, at: Sequence[int]) -> int:
+        """Elements that pass from the LLB to L1 if every tile loads its operands anew."""
+        loaded = [key for key in self.widths.buffers if key.read_early is not None]
+        return prod(self.tiles(at)) * sum([self.widths.elements(key, at) for key in loaded])

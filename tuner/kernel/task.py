@@ -66,7 +66,7 @@ class KernelTask:
     @cached_property
     def _default(self) -> Config | None:
         try:
-            tiling = default_tiling(self.regions, self.target)
+            tiling = default_tiling(self.regions, self.target, self.layout.widths)
         except ConfigError:
             return None
         tiles = 1

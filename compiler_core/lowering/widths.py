@@ -1,0 +1,131 @@
+"""How wide the tiles of a kernel get, for every combination of useful tile sizes: tables, made in one pass.
+
+The width of one dim of a buffer depends on the sizes of the few loops the dim moves with. All sizes of a loop
+are put through the index maps at once, their tiles one behind the other; the widest tile of each size is what
+a table holds.
+
+    7 rows by 2, 3, 7     tiles 2 2 2 1 | 3 3 1 | 7      rows of the input they need, halo 1:  4 | 5 | 7
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+from math import prod
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from tilewright.compiler_core.lowering.regions import Regions, Size, Span, SpanKey
+
+Counts = npt.NDArray[np.int64]
+MOST_AT_ONCE = 1 << 16
+"""Tiles, over all loops of a dim, that are put through the index maps at once."""
+
+
+class BufferKey(NamedTuple):
+    """A value as it lies in L1: computed (`read_early` None), or loaded for early or for late ops."""
+
+    value: int
+    read_early: bool | None
+
+
+class WidthTable(NamedTuple):
+    """The widest interval of a dim by position of the size of each loop that it `moves` with."""
+
+    widths: Counts
+    moves: tuple[int, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Widths:
+    """The widest intervals of a kernel's buffers by position of the tile sizes in `sizes` [loops][sizes]."""
+
+    regions: Regions
+    sizes: tuple[tuple[int, ...], ...]
+
+    @cached_property
+    def buffers(self) -> dict[BufferKey, int]:
+        """Every buffer that a kernel may have, numbered."""
+        regions = self.regions
+        read = [
+            BufferKey(value, early)
+            for value in regions.graph.inputs
+            for early in (True, False)
+            if regions.is_read(value, early)
+        ]
+        made = [BufferKey(op.result, None) for op in regions.graph.ops]
+        return {key: at for at, key in enumerate((*read, *made))}
+
+    @cached_property
+    def tables(self) -> tuple[tuple[WidthTable, ...], ...]:
+        """By number of a buffer, a table a dim."""
+        spans: dict[SpanKey, Span] = {}
+        return tuple(
+            tuple(self._table(key, dim, spans) for dim in range(self.regions.rank_of(key.value)))
+            for key in self.buffers
+        )
+
+    def widest(self, key: BufferKey, dim: int, positions: Sequence[int]) -> int:
+        """The widest interval of one dim of a buffer, at a position in `sizes` for every loop."""
+        table = self.tables[self.buffers[key]][dim]
+        return int(table.widths[tuple([positions[loop] for loop in table.moves])])
+
+    def elements(self, key: BufferKey, positions: Sequence[int]) -> int:
+        """The most elements a buffer holds in any tile, as the product of its widest intervals."""
+        return prod([self.widest(key, dim, positions) for dim in range(self.regions.rank_of(key.value))])
+
+    def _table(self, key: BufferKey, dim: int, spans: dict[SpanKey, Span]) -> WidthTable:
+        moves = self.regions.buffer_moves(key.value, dim, key.read_early)
+        at_once = self._at_once(moves)
+        shape = [len(self.sizes[loop]) if loop in at_once else 1 for loop in range(len(self.sizes))]
+        table = np.empty([len(self.sizes[loop]) for loop in moves], dtype=np.int64)
+        for index, sizes in self._cuts(moves, at_once):
+            known = spans if len(at_once) == len(moves) else {}
+            low, high = self.regions.buffer_span(key.value, dim, sizes, key.read_early, known)
+            widths = high - low
+            for loop in range(len(self.sizes)):
+                if loop not in at_once:
+                    widths = widths.max(axis=loop, keepdims=True)
+                elif widths.shape[loop] > 1:
+                    widths = np.maximum.reduceat(widths, self._starts[loop], axis=loop)
+            table[index] = np.broadcast_to(widths, shape).reshape(
+                [shape[loop] for loop in moves if loop in at_once]
+            )
+        return WidthTable(table, moves)
+
+    @cached_property
+    def _starts(self) -> tuple[Counts, ...]:
+        """Per loop, where the tiles of each size begin when all lie one behind the other."""
+        counts = [
+            [max(1, -(-loop.extent // size)) for size in sizes]
+            for loop, sizes in zip(self.regions.loops, self.sizes, strict=True)
+        ]
+        return tuple(np.cumsum([0, *each[:-1]], dtype=np.int64) for each in counts)
+
+    def _tiles(self, loop: int) -> int:
+        """Tiles of a loop over all its sizes."""
+        extent = self.regions.loops[loop].extent
+        return sum(max(1, -(-extent // size)) for size in self.sizes[loop])
+
+    def _at_once(self, moves: Sequence[int]) -> frozenset[int]:
+        """The loops whose sizes are put through the index maps together."""
+        chosen: set[int] = set()
+        tiles = 1
+        for loop in sorted(moves, key=self._tiles):
+            tiles *= self._tiles(loop)
+            if tiles <= MOST_AT_ONCE:
+                chosen.add(loop)
+        return frozenset(chosen)
+
+    def _cuts(
+        self, moves: Sequence[int], at_once: frozenset[int]
+    ) -> Iterator[tuple[tuple[int | slice, ...], list[Size]]]:
+        """Where in a table, and by what sizes: every size of the other loops, all of those `at_once`."""
+        places = [[slice(None)] if loop in at_once else range(len(self.sizes[loop])) for loop in moves]
+        for index in product(*places):
+            sizes: list[Size] = [values[-1] for values in self.sizes]
+            for loop, at in zip(moves, index, strict=True):
+                sizes[loop] = self.sizes[loop] if isinstance(at, slice) else self.sizes[loop][at]
+            yield index, sizes
