@@ -1,34 +1,131 @@
 """numba as a typed decorator: the same function, compiled, its machine code kept on disk between runs.
 
-The plain Python function stays reachable as `.py_func`, which the tests use as the oracle.
+The plain Python function stays reachable as `.py_func`, which the tests use as the oracle. numba itself is
+loaded at the first call of a compiled function: importing one costs nothing.
 
 numba keeps machine code until the file of the function changes, yet that has burnt in constants and functions
-of other files. So code is kept under a digest of all files that a function may draw on.
+of other files. So code is kept under a digest of all files that a function draws on.
 """
 
+import ast
 import hashlib
-from collections.abc import Callable
-from functools import cache
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import cache, cached_property, update_wrapper
 from pathlib import Path
-from typing import ParamSpec, TypeVar, cast
-
-import numba
+from types import ModuleType
+from typing import Any, Generic, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 R = TypeVar("R")
 
+_PROJECT = __name__.partition(".")[0] + "."
+_plain: list[Callable[..., Any]] = []
+"""Functions that compiled ones may call, and that numba has not been told of yet."""
 
-def compiled(function: Callable[P, R]) -> Callable[P, R]:
+
+class Compiled(Generic[P, R]):
+    """A function that numba compiles in nopython mode when it is first called."""
+
+    def __init__(self, function: Callable[P, R]) -> None:
+        self.py_func = function
+        update_wrapper(self, function)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
+        """The compiled function's answer."""
+        return self.dispatcher(*args, **kwargs)  # type: ignore[no-any-return]  # numba has no types
+
+    @cached_property
+    def dispatcher(self) -> Any:
+        """What numba makes of it; other compiled functions call this directly."""
+        numba = _numba()
+        with _cached_in(numba, self.py_func):
+            return numba.njit(cache=True)(self.py_func)
+
+
+def compiled(function: Callable[P, R]) -> Compiled[P, R]:
     """`function` compiled by numba in nopython mode on first use."""
-    folder = Path(function.__code__.co_filename).parent
-    vars(numba.config)["CACHE_DIR"] = str(folder / "__pycache__" / f"compiled-{_state_of(folder)}")
-    return cast("Callable[P, R]", numba.njit(cache=True)(function))
+    return Compiled(function)
+
+
+def jitable(function: Callable[P, R]) -> Callable[P, R]:
+    """`function` unchanged, known to numba as one that compiled functions may take in."""
+    _plain.append(function)
+    return function
+
+
+def is_loaded() -> bool:
+    """Whether numba is in this process already."""
+    return "numba" in sys.modules
+
+
+def _numba() -> Any:
+    """numba, told of everything that compiled functions may call."""
+    import numba
+    from numba.extending import register_jitable
+
+    _teach_types()
+    while _plain:
+        register_jitable(_plain.pop())
+    return numba
 
 
 @cache
-def _state_of(folder: Path) -> str:
-    """A digest of name, size and time of the sources in `folder` and in compiler_core."""
-    core = Path(__file__).parent
-    files = sorted({*folder.rglob("*.py"), *core.rglob("*.py")})
-    states = [(str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in files]
+def _teach_types() -> None:
+    """Inside a compiled function, another one stands for its dispatcher."""
+    from numba.extending import typeof_impl
+
+    @typeof_impl.register(Compiled)
+    def typeof_compiled(value: Compiled[Any, Any], context: Any) -> Any:
+        return typeof_impl(value.dispatcher, context)
+
+
+@contextmanager
+def _cached_in(numba: Any, function: Callable[..., Any]) -> Iterator[None]:
+    """Meanwhile, machine code is kept beside the source of `function`, under what it draws on."""
+    folder = Path(function.__code__.co_filename).parent
+    settings = vars(numba.config)
+    before = settings["CACHE_DIR"]
+    settings["CACHE_DIR"] = str(folder / "__pycache__" / f"compiled-{_state_of(function.__module__)}")
+    try:
+        yield
+    finally:
+        settings["CACHE_DIR"] = before
+
+
+@cache
+def _state_of(module: str) -> str:
+    """A digest of the sources that functions of `module` draw on."""
+    states = []
+    for path in sorted(_sources_of(module)):
+        found = path.stat()
+        states.append((str(path), found.st_size, found.st_mtime_ns))
     return hashlib.sha256(repr(states).encode()).hexdigest()[:16]
+
+
+def _sources_of(module: str) -> set[Path]:
+    """The file of a module, and those it has functions, numbers and named tuples from, and so on."""
+    found: set[Path] = set()
+    pending = [module]
+    while pending:
+        name = pending.pop()
+        path = Path(sys.modules[name].__file__ or "")
+        if path not in found:
+            found.add(path)
+            pending += _drawn_on(path)
+    return found
+
+
+def _drawn_on(path: Path) -> Iterator[str]:
+    """The modules of this project from which a file imports what machine code can depend on."""
+    for node in ast.parse(path.read_text()).body:
+        if isinstance(node, ast.ImportFrom) and node.module and node.module in sys.modules:
+            if not node.module.startswith(_PROJECT):
+                continue
+            for alias in node.names:
+                value = getattr(sys.modules[node.module], alias.name)
+                if isinstance(value, ModuleType):
+                    yield value.__name__
+                elif not isinstance(value, type) or issubclass(value, tuple):
+                    yield node.module

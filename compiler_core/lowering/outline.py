@@ -4,8 +4,8 @@ Which steps there are, when they fire and which buffers can take turns depends o
 not on how finely. So a search lowers thousands of Configs over a handful of outlines, and the static capacity
 rule of a space reads bytes off the same outline that the lowering uses.
 
-Of a cut, the buffers know only its `Pattern`: whether each step moves at all, and whether with every loop that
-is cut. Most cuts of a kernel share a pattern, and with it all but the loops their steps move with.
+Of a cut, the buffers know only its `Pattern`: whether each step moves at all, and whether with every loop of
+the cut. Most cuts of a kernel share a pattern, and with it all but the loops their steps move with.
 """
 
 from dataclasses import dataclass, replace

@@ -30,7 +30,7 @@ Span = tuple[Bounds, Bounds]
 """[low, high) per tile."""
 Size = int | tuple[int, ...]
 """What cuts a loop: a tile size, or several whose tiles lie one behind the other."""
-SpanKey = tuple[int, int, int | bool, *tuple[Size, ...]]
+SpanKey = tuple[Size, ...]
 """Of an op or value, its axis or dim, who reads it, and the sizes of the loops it moves with."""
 OF_OP = -1
 """In place of who reads it, where the interval is that of an op's axis."""

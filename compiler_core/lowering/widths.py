@@ -123,7 +123,9 @@ class Widths:
         self, moves: Sequence[int], at_once: frozenset[int]
     ) -> Iterator[tuple[tuple[int | slice, ...], list[Size]]]:
         """Where in a table, and by what sizes: every size of the other loops, all of those `at_once`."""
-        places = [[slice(None)] if loop in at_once else range(len(self.sizes[loop])) for loop in moves]
+        places: list[Sequence[int | slice]] = [
+            [slice(None)] if loop in at_once else range(len(self.sizes[loop])) for loop in moves
+        ]
         for index in product(*places):
             sizes: list[Size] = [values[-1] for values in self.sizes]
             for loop, at in zip(moves, index, strict=True):

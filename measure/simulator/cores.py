@@ -1,15 +1,14 @@
 """Walks of whole cores: the one that ends last, and the instructions of one for a trace."""
 
 import numpy as np
-from numba.extending import register_jitable
 
-from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.compiled import compiled, jitable
 from tilewright.measure.simulator.layout import EVENT_COLUMNS, NO_EVENT, Ints, Nest
 from tilewright.measure.simulator.steady import live_state
 from tilewright.measure.simulator.timeline import TALLY, walk
 
 
-@register_jitable
+@jitable
 def same_run(one: int, other: int, tiles: int, nest: Nest) -> bool:
     """Whether `tiles` parallel tiles from `one` on are of the same classes as those from `other` on."""
     inner = 1

@@ -1,9 +1,8 @@
 """What every instruction costs: engine cycles, bytes at each level, work; by the closed forms of units.py."""
 
 import numpy as np
-from numba.extending import register_jitable
 
-from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.compiled import compiled, jitable
 from tilewright.compiler_core.target_model import units
 from tilewright.measure.simulator.layout import (
     BLOCK,
@@ -46,10 +45,10 @@ from tilewright.measure.simulator.layout import (
 
 _ROLES = 6
 _SETUP, _LATENCY = units.SETUP, units.LATENCY
-_matrix_cycles = register_jitable(units.matrix_cycles)
-_vector_cycles = register_jitable(units.vector_cycles)
-_moved_bytes = register_jitable(units.moved_bytes)
-_stream_cycles = register_jitable(units.stream_cycles)
+_matrix_cycles = jitable(units.matrix_cycles)
+_vector_cycles = jitable(units.vector_cycles)
+_moved_bytes = jitable(units.moved_bytes)
+_stream_cycles = jitable(units.stream_cycles)
 
 
 @compiled
@@ -162,7 +161,7 @@ def price(
     return taken
 
 
-@register_jitable
+@jitable
 def _masked(length: Ints, mask: int) -> int:
     """The product of the terms in a bit mask."""
     product = 1
@@ -172,7 +171,7 @@ def _masked(length: Ints, mask: int) -> int:
     return product
 
 
-@register_jitable
+@jitable
 def _innermost(length: Ints, mask: int) -> int:
     """The last term of a bit mask; 1 for none."""
     innermost = 1
@@ -182,7 +181,7 @@ def _innermost(length: Ints, mask: int) -> int:
     return innermost
 
 
-@register_jitable
+@jitable
 def _run(length: Ints, extent: Ints, blocked: int, block: int) -> int:
     """Elements that lie together in a value of which a box of `length` is cut out of `extent`.
 
@@ -203,7 +202,7 @@ def _run(length: Ints, extent: Ints, blocked: int, block: int) -> int:
     return run
 
 
-@register_jitable
+@jitable
 def _residency(
     steps: Ints, prices: Ints, costs: Ints, term_span: Ints, spans: Ints, room: int, held: Ints
 ) -> tuple[Ints, Ints, int]:

@@ -5,8 +5,8 @@ complete, and when each slot of each storage is free, the newest last.
 """
 
 import numpy as np
-from numba.extending import register_jitable
 
+from tilewright.compiler_core.compiled import jitable
 from tilewright.measure.simulator.layout import (
     ANCHOR,
     BUFFER,
@@ -34,7 +34,7 @@ READY = ENGINES + 1
 """First place of the times of buffers; slots come behind them."""
 
 
-@register_jitable
+@jitable
 def state_size(slots: Ints, steps: Ints) -> int:
     """How many numbers the state has."""
     storages = 0
@@ -43,7 +43,7 @@ def state_size(slots: Ints, steps: Ints) -> int:
     return int(READY + slots.shape[0] + MOST_SLOTS * storages)
 
 
-@register_jitable
+@jitable
 def shift_of(state: Ints, before: Ints, live: Ints, issue: int, issue_before: int) -> int:
     """By how much everything that an iteration touches has moved, or -1 where it did not move as one.
 
@@ -73,7 +73,7 @@ def shift_of(state: Ints, before: Ints, live: Ints, issue: int, issue_before: in
     return int(shift)
 
 
-@register_jitable
+@jitable
 def repeats(classes: Ints, until: Ints, at: int, left: int, period: int) -> int:
     """How many of the next `left` tiles from `at` on have the class of the tile one period before them."""
     if until[at - period] > period:
@@ -84,7 +84,7 @@ def repeats(classes: Ints, until: Ints, at: int, left: int, period: int) -> int:
     return same
 
 
-@register_jitable
+@jitable
 def live_state(nest: Nest) -> Ints:
     """For every level, what the steps that fire in each of its iterations write (1) and only read (2).
 

@@ -7,9 +7,8 @@ moves with, and once more where a core's run of tiles starts in the middle of su
 """
 
 import numpy as np
-from numba.extending import register_jitable
 
-from tilewright.compiler_core.compiled import compiled
+from tilewright.compiler_core.compiled import compiled, jitable
 from tilewright.measure.simulator.layout import (
     COST_COLUMNS,
     DEPTH,
@@ -129,7 +128,7 @@ def survey(
     return strides, lengths, costs
 
 
-@register_jitable
+@jitable
 def _table_strides(shapes: Ints) -> tuple[Ints, Ints]:
     """Where each interval table starts, and its stride along every dim (0 where it does not move)."""
     start = np.zeros(shapes.shape[0] + 1, dtype=np.int64)
@@ -144,7 +143,7 @@ def _table_strides(shapes: Ints) -> tuple[Ints, Ints]:
     return start, stride
 
 
-@register_jitable
+@jitable
 def _alike(i: int, j: int, dim: int, widths: Ints, shapes: Ints, span_start: Ints, span_stride: Ints) -> bool:
     """Whether every interval that moves with a loop has the same widths at its tiles i and j."""
     for span in range(shapes.shape[0]):
@@ -159,7 +158,7 @@ def _alike(i: int, j: int, dim: int, widths: Ints, shapes: Ints, span_start: Int
     return True
 
 
-@register_jitable
+@jitable
 def _fire_at_borders(
     counts: Ints,
     parallel_levels: int,

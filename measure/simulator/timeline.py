@@ -17,8 +17,8 @@ The same source runs compiled and as plain Python.
 """
 
 import numpy as np
-from numba.extending import register_jitable
 
+from tilewright.compiler_core.compiled import jitable
 from tilewright.measure.simulator.layout import (
     ANCHOR,
     BUFFER,
@@ -59,7 +59,7 @@ TALLY = ENGINES + ENGINES * CAUSES
 _NEVER = 1 << 40
 
 
-@register_jitable
+@jitable
 def walk(first: int, last: int, nest: Nest, live: Ints, tally: Ints, events: Ints) -> int:
     """Walk parallel tiles [first, last) and return the cycle in which the last store is complete.
 

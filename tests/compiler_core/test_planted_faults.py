@@ -75,13 +75,13 @@ def test_a_halo_folded_twice_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
     """Tiles of a split reduction overlap by one element, so the element between two tiles counts twice."""
     honest = regions._tile_span
 
-    def overlapping(extent: int, tile: int, loop: int, loops: int) -> regions.Span:
+    def overlapping(extent: int, tile: regions.Size, loop: int, loops: int) -> regions.Span:
         low, high = honest(extent, tile, loop, loops)
         return low, np.minimum(high + 1, extent)
 
-    def span(self: Regions, op: Any, at: int, axis: int, sizes: tuple[int, ...]) -> regions.Span:
+    def span(self: Regions, op: Any, at: int, axis: int, sizes: Any, known: Any) -> regions.Span:
         monkeypatch.setattr(regions, "_tile_span", overlapping if axis in op.reduction_axes else honest)
-        return axis_span(self, op, at, axis, sizes)
+        return axis_span(self, op, at, axis, sizes, known)
 
     axis_span = Regions._axis_span
     monkeypatch.setattr(Regions, "_axis_span", span)
@@ -138,10 +138,10 @@ def test_a_scan_that_skips_what_came_before_is_caught(monkeypatch: pytest.Monkey
     """A scan inside a kernel starts where its tile starts, though no carry reaches it."""
     honest = Regions._axis_span
 
-    def span(self: Regions, op: Any, at: int, axis: int, sizes: tuple[int, ...]) -> regions.Span:
+    def span(self: Regions, op: Any, at: int, axis: int, sizes: Any, known: Any) -> regions.Span:
         if (at, axis) == (0, 3) and at != self.root:
-            return self._hull(op.result, axis, sizes, None)
-        return honest(self, op, at, axis, sizes)
+            return self._hull(op.result, axis, sizes, None, known)
+        return honest(self, op, at, axis, sizes, known)
 
     monkeypatch.setattr(Regions, "_axis_span", span)
     assert caught()["scan_inside"] == BOTH

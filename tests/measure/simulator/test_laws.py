@@ -40,7 +40,7 @@ def test_skipping_the_steady_state_changes_nothing(case: Case) -> None:
 @given(kernels())
 def test_compiled_equals_plain_python(case: Case) -> None:
     flat = flat_of(case)
-    plain = cores.slowest_core.py_func  # type: ignore[attr-defined]  # what numba compiles
+    plain = cores.slowest_core.py_func
     for compress in (True, False):
         assert walk(case, flat, cores.slowest_core, compress=compress) == walk(
             case, flat, plain, compress=compress
