@@ -73,7 +73,8 @@ class OpRow:
     """One row: unit, numpy meaning, cost of a point in vector lane operations, and what algebra allows.
 
     `exact` says that on small integers any order of evaluation gives the same bits; rows without it are
-    compared with a tolerance. `contraction` marks a sum of products that a matrix unit can take.
+    compared with a tolerance. `contraction` marks a sum of products that a matrix unit can take. `emit` names
+    the native meaning (codegen/expressions.py) where it is not called as the op is.
     """
 
     unit: Unit
@@ -84,6 +85,7 @@ class OpRow:
     commutative: bool = False
     exact: bool = True
     contraction: bool = False
+    emit: str = ""
 
 
 def _unary(function: Callable[[Array], Array]) -> Body:
@@ -188,8 +190,8 @@ def _host(args: Sequence[Array], attributes: Attributes) -> Array:
     return np.asarray(results[int(attributes["output"])])
 
 
-def _vector(body: Body, arity: int, lane_ops: int = 1, *, commutative: bool = False) -> OpRow:
-    return OpRow(Unit.VECTOR, body, arity, lane_ops=lane_ops, commutative=commutative)
+def _vector(body: Body, arity: int, lane_ops: int = 1, *, commutative: bool = False, emit: str = "") -> OpRow:
+    return OpRow(Unit.VECTOR, body, arity, lane_ops=lane_ops, commutative=commutative, emit=emit)
 
 
 def _transcendental(function: Callable[[Array], Array], lane_ops: int) -> OpRow:
@@ -197,22 +199,22 @@ def _transcendental(function: Callable[[Array], Array], lane_ops: int) -> OpRow:
 
 
 def _fold(reducer: Reducer) -> OpRow:
-    return OpRow(Unit.VECTOR, _same, 1, reducer=reducer)
+    return OpRow(Unit.VECTOR, _same, 1, reducer=reducer, emit="same")
 
 
 OPS: dict[str, OpRow] = {
     # sums of products; a batch of one or an axis of one is still the same row
-    "contract": OpRow(Unit.MATRIX, _binary(np.multiply), 2, reducer=SUM, contraction=True),
+    "contract": OpRow(Unit.MATRIX, _binary(np.multiply), 2, reducer=SUM, contraction=True, emit="mul"),
     # folds over reduction axes: reductions, pooling windows, prefix sums
     "sum": _fold(SUM),
     "prod": _fold(PROD),
     "max": _fold(MAX),
     "min": _fold(MIN),
     # elements renamed or copied
-    "view": OpRow(Unit.NONE, _same, 1, lane_ops=0),
-    "move": OpRow(Unit.VECTOR, _same, 1),
+    "view": OpRow(Unit.NONE, _same, 1, lane_ops=0, emit="same"),
+    "move": OpRow(Unit.VECTOR, _same, 1, emit="same"),
     "concat": OpRow(Unit.NONE, _concat, -1, lane_ops=0),
-    "gather": OpRow(Unit.DMA, _same, -1, lane_ops=0),
+    "gather": OpRow(Unit.DMA, _same, -1, lane_ops=0, emit="same"),
     # no structured form: attribute `function` names the meaning, `output` which of its results this is
     "host": OpRow(Unit.HOST, _host, -1, lane_ops=0, exact=False),
     # steps of a body with a carry: written out before a network is planned, on the host where it cannot be
@@ -242,9 +244,9 @@ OPS: dict[str, OpRow] = {
     "logical_and": _vector(_binary(np.logical_and), 2, commutative=True),
     "logical_or": _vector(_binary(np.logical_or), 2, commutative=True),
     "logical_not": _vector(_unary(np.logical_not), 1),
-    "bit_and": _vector(_binary(np.bitwise_and), 2, commutative=True),
-    "bit_or": _vector(_binary(np.bitwise_or), 2, commutative=True),
-    "bit_xor": _vector(_binary(np.bitwise_xor), 2, commutative=True),
+    "bit_and": _vector(_binary(np.bitwise_and), 2, commutative=True, emit="both"),
+    "bit_or": _vector(_binary(np.bitwise_or), 2, commutative=True, emit="either"),
+    "bit_xor": _vector(_binary(np.bitwise_xor), 2, commutative=True, emit="differ"),
     "bit_not": _vector(_unary(np.bitwise_not), 1),
     "shift_left": _vector(_binary(np.left_shift), 2),
     "shift_right": _vector(_binary(np.right_shift), 2),

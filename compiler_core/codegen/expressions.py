@@ -1,0 +1,178 @@
+"""What the rows of the op table mean on lanes: the column `emit` names a method here.
+
+Each takes the op's operands and, by name, the attributes it needs; the others fall into `_`.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from tilewright.compiler_core.codegen.arithmetic import is_signed, kind_of
+from tilewright.compiler_core.codegen.functions import Functions
+from tilewright.compiler_core.codegen.writer import Lane
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.dtypes import dtype_of
+from tilewright.compiler_core.ir.graph import Op
+
+
+class Expressions(Functions):
+    """Bodies of structured ops on lanes."""
+
+    def body(self, op: Op, args: Sequence[Lane]) -> Lane:
+        """What `op` makes of its operands at one point; ConfigError where it has no native form."""
+        method = getattr(self, op.row.emit or op.kind, None)
+        if method is None:
+            raise ConfigError(f"op {op.kind} has no native form")
+        named = dict(op.attributes) if method.__name__ in vars(Expressions) else {}
+        made: Lane = method(*args, **named)
+        return made
+
+    def folded(self, reducer: str, total: Lane, x: Lane) -> Lane:
+        """One more term of a fold."""
+        if reducer == "sum":
+            return self.add(total, x)
+        if reducer == "prod":
+            return self.mul(total, x)
+        return self.maximum(total, x) if reducer == "max" else self.minimum(total, x)
+
+    def across(self, reducer: str, x: Lane) -> Lane:
+        """The fold of all lanes of a vector."""
+        while x.lanes > 1:
+            x = self.folded(reducer, *self.halves(x))
+        return x
+
+    def same(self, x: Lane, *_others: Lane, **_: Any) -> Lane:
+        """The first operand."""
+        return x
+
+    def concat(self, first: Lane, *others: Lane, **_: Any) -> Lane:
+        """The sum of parts of which one differs from zero."""
+        for other in others:
+            first = self.add(first, other)
+        return first
+
+    def div(self, a: Lane, b: Lane, **_: Any) -> Lane:
+        """A / b; whole numbers toward zero."""
+        return self.quotient(a, b) if a.is_float else self.whole_quotient(a, b)[0]
+
+    def mod(self, a: Lane, b: Lane, fmod: int = 0, **_: Any) -> Lane:
+        """The remainder with the sign of a (fmod) or of b."""
+        zero = self.like(a, 0)
+        if not a.is_float:
+            rest = self.whole_quotient(a, b)[1]
+            if fmod or not a.signed:
+                return rest
+        else:
+            wide, divisor = self.converted(a, "double"), self.converted(b, "double")
+            times = self.truncate(self.quotient(wide, divisor))
+            rest = self.converted(self.fma(self.negative(times), divisor, wide), a.kind)
+            if fmod:
+                return rest
+        other = self.differ(self.less(rest, zero), self.less(b, zero))
+        wrong = self.both(other, self.not_equal(rest, zero))
+        return self.select(wrong, self.add(rest, b), rest)
+
+    def neg(self, a: Lane, **_: Any) -> Lane:
+        """-a."""
+        return self.negative(a)
+
+    def abs(self, a: Lane, **_: Any) -> Lane:
+        """|a|."""
+        return self.absolute(a)
+
+    def sign(self, a: Lane, **_: Any) -> Lane:
+        """-1, 0 or 1; NaN of NaN."""
+        zero, one = self.like(a, 0), self.like(a, 1)
+        if not a.signed and not a.is_float:
+            return self.select(self.equal(a, zero), zero, one)
+        found = self.select(self.less(a, zero), self.like(a, -1), self.select(self.less(zero, a), one, zero))
+        return self.select(self.is_nan(a), a, found) if a.is_float else found
+
+    def relu(self, a: Lane, **_: Any) -> Lane:
+        """The greater of a and 0."""
+        return self.maximum(a, self.like(a, 0))
+
+    def clip(self, a: Lane, low: float | None = None, high: float | None = None, **_: Any) -> Lane:
+        """Not below `low`, not above `high`."""
+        a = a if low is None else self.maximum(a, self.like(a, low))
+        return a if high is None else self.minimum(a, self.like(a, high))
+
+    def leaky_relu(self, a: Lane, alpha: float, **_: Any) -> Lane:
+        """a, or alpha times a where it is negative."""
+        return self.select(self.less(a, self.like(a, 0)), self.mul(a, self.like(a, alpha)), a)
+
+    def prelu(self, a: Lane, slope: Lane, **_: Any) -> Lane:
+        """a, or slope times a where it is negative."""
+        return self.select(self.less(a, self.like(a, 0)), self.mul(a, slope), a)
+
+    def where(self, test: Lane, a: Lane, b: Lane, **_: Any) -> Lane:
+        """A where the test holds, else b."""
+        return self.select(self.converted(test, "i1", signed=False), a, b)
+
+    def logical_and(self, a: Lane, b: Lane, **_: Any) -> Lane:
+        """Whether both hold."""
+        return self.both(self._truth(a), self._truth(b))
+
+    def logical_or(self, a: Lane, b: Lane, **_: Any) -> Lane:
+        """Whether either holds."""
+        return self.either(self._truth(a), self._truth(b))
+
+    def logical_not(self, a: Lane, **_: Any) -> Lane:
+        """Whether it does not hold."""
+        return self.differ(self._truth(a), Lane("true", "i1", 1, signed=False))
+
+    def _truth(self, a: Lane) -> Lane:
+        return self.converted(a, "i1", signed=False)
+
+    def bit_not(self, a: Lane, **_: Any) -> Lane:
+        """All bits the other way round."""
+        return self.differ(a, self.like(a, 1 if a.kind == "i1" else -1))
+
+    def shift_left(self, a: Lane, b: Lane, **_: Any) -> Lane:
+        """Bits moved up."""
+        return self.shifted(a, b, left=True)
+
+    def shift_right(self, a: Lane, b: Lane, **_: Any) -> Lane:
+        """Bits moved down."""
+        return self.shifted(a, b, left=False)
+
+    def cast(self, a: Lane, to: str, **_: Any) -> Lane:
+        """The number as another dtype."""
+        return self.rounded(a, dtype_of(np.dtype(to)))
+
+    def quantize(self, x: Lane, scale: Lane, zero_point: Lane, to: str, **_: Any) -> Lane:
+        """Whole steps of `scale` around the zero point, within what the dtype holds."""
+        dtype = dtype_of(np.dtype(to))
+        limits = np.iinfo(to)
+        steps = self.round(self.quotient(x, scale))
+        total = self.add(steps, self.converted(zero_point, x.kind))
+        kept = self.clip(total, float(limits.min), float(limits.max))
+        return self.converted(kept, kind_of(dtype), is_signed(dtype))
+
+    def dequantize(self, q: Lane, scale: Lane, zero_point: Lane, **_: Any) -> Lane:
+        """The number that whole steps stand for."""
+        steps = self.sub(self.converted(q, "i32"), self.converted(zero_point, "i32"))
+        return self.mul(self.converted(steps, scale.kind), scale)
+
+    def reciprocal(self, a: Lane, **_: Any) -> Lane:
+        """1 / a."""
+        one = self.like(a, 1)
+        return (
+            self.quotient(one, a) if a.is_float else self.whole_quotient(replace(one, signed=a.signed), a)[0]
+        )
+
+    def elu(self, a: Lane, alpha: float, **_: Any) -> Lane:
+        """a, or alpha (e to the a, less 1) where it is negative."""
+        below = self.less(a, self.like(a, 0))
+        least = self.minimum(a, self.like(a, 0))
+        return self.select(below, self.mul(self.expm1(least), self.like(a, alpha)), a)
+
+    def hard_sigmoid(self, a: Lane, alpha: float, beta: float, **_: Any) -> Lane:
+        """Alpha a + beta within 0 and 1."""
+        return self.clip(self.add(self.mul(a, self.like(a, alpha)), self.like(a, beta)), 0.0, 1.0)
+
+    def hard_swish(self, a: Lane, **_: Any) -> Lane:
+        """A times its hard sigmoid."""
+        return self.mul(a, self.hard_sigmoid(a, 1 / 6, 0.5))

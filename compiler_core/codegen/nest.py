@@ -1,0 +1,232 @@
+"""The nest of a kernel: its tile loops, its stages, how each is blocked for registers, where values lie."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from math import prod
+
+from tilewright.compiler_core.codegen.arithmetic import BITS, kind_of
+from tilewright.compiler_core.codegen.places import Place, laid_out, row_major
+from tilewright.compiler_core.codegen.stages import Stage, folds, stages_of
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.compiler_core.lowering.regions import Regions
+
+NO_AXIS = -1
+MOST_ELEMENTS = 1 << 31
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a generator must know of a CPU: LLVM's names for it, bits and number of its vector registers."""
+
+    triple: str
+    cpu: str
+    features: str
+    vector_bits: int
+    registers: int
+
+    def lanes(self, bits: int) -> int:
+        """Elements of so many bits in a vector."""
+        return max(1, self.vector_bits // bits)
+
+
+@dataclass(frozen=True)
+class Blocking:
+    """How a stage is cut for registers. Axes are those of the stage's core.
+
+    `vector` is the axis that lies across lanes (NO_AXIS: none), `vectors` how many vectors of it are worked
+    on at once; `rows` how many points of other result axes; `unroll` how many of reduction axes. `order`
+    lists result axes, outermost loop first, `folded` reduction axes.
+    """
+
+    vector: int
+    vectors: int
+    rows: tuple[tuple[int, int], ...]
+    order: tuple[int, ...]
+    folded: tuple[int, ...]
+    unroll: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class KernelNest:
+    """A lowered kernel with the choices a CPU needs.
+
+    `blockings` has one for every stage. `arranged` says how constants lie that are put in order beforehand.
+    """
+
+    regions: Regions
+    program: KernelProgram
+    machine: Machine
+    stages: tuple[Stage, ...]
+    blockings: tuple[Blocking, ...]
+    arranged: Mapping[int, Place] = field(default_factory=dict)
+
+    @property
+    def graph(self) -> Graph:
+        """The kernel's ops."""
+        return self.regions.graph
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Tile size of every loop, by dim of the interval tables."""
+        by_dim = {loop.dim: loop.tile for loop in self.program.loops}
+        return tuple(by_dim[dim] for dim in range(len(by_dim)))
+
+    @cached_property
+    def lanes(self) -> int:
+        """Lanes of a vector in this kernel: 32-bit elements, or wider ones where there are only those."""
+        kinds = {BITS[kind_of(kind.dtype)] for kind in self.graph.values}
+        return self.machine.lanes(32 if kinds & {32} or not kinds & {64} else 64)
+
+    @cached_property
+    def outer(self) -> Mapping[int, Place]:
+        """Where values outside the kernel lie, in the order of the machine code's arguments."""
+        workload = self.regions.workload
+        return {
+            value: self.arranged.get(value)
+            or laid_out(self.graph.values[value].dtype, self.graph.shape(value), workload.layout_of(value))
+            for value in dict.fromkeys(workload.outer)
+        }
+
+    @cached_property
+    def inner(self) -> Mapping[int, Place]:
+        """Where values that stay inside lie in the scratch memory, one tile of each."""
+        return {
+            self.graph.ops[stage.root].result: self._tile_of(stage.root)
+            for stage in self.stages
+            if self.graph.ops[stage.root].result not in self.graph.outputs
+        }
+
+    def _tile_of(self, at: int) -> Place:
+        value = self.graph.ops[at].result
+        widths = [
+            max(1, self.regions.widest(value, dim, self.sizes, None))
+            for dim in range(self.regions.rank_of(value))
+        ]
+        return row_major(self.graph.values[value].dtype, widths)
+
+    @cached_property
+    def sums(self) -> Mapping[int, Place]:
+        """Where stages keep what they carry: partial sums between reduction steps, the state of a scan."""
+        found: dict[int, Place] = {}
+        for number, stage in enumerate(self.stages):
+            op = self.graph.ops[stage.core]
+            scans = AxisKind.SCAN in op.axis_kinds
+            if not scans and not self.splits(stage):
+                continue
+            place = self._tile_of(stage.core)
+            dtype = self.graph.values[op.result].dtype.accumulator
+            pieces = tuple(
+                replace(piece, stride=0) if op.axis_kinds[piece.dim] is AxisKind.SCAN else piece
+                for piece in place.pieces
+            )
+            found[number] = replace(place, dtype=dtype, pieces=pieces)
+        return found
+
+    def splits(self, stage: Stage) -> bool:
+        """Whether the fold of a stage is done in several steps."""
+        return stage.core == self.program.anchor and prod(loop.count for loop in self.program.reductions) > 1
+
+    @cached_property
+    def scratch(self) -> tuple[Mapping[int, int], Mapping[int, int], int]:
+        """Byte offsets of `inner` and of `sums` in the scratch memory of a thread, and its size."""
+        at = 0
+        inner: dict[int, int] = {}
+        sums: dict[int, int] = {}
+        for places, offsets in ((self.inner, inner), (self.sums, sums)):
+            for key, place in places.items():
+                offsets[key] = at
+                at += -(-place.bytes // 64) * 64
+        return inner, sums, at
+
+
+def nest_of(
+    regions: Regions,
+    program: KernelProgram,
+    machine: Machine,
+    chosen: Blocking | None = None,
+) -> KernelNest:
+    """The nest of a lowered kernel; `chosen` blocks the stage of the anchor (or the root's), else a default.
+
+    ConfigError where a blocking names axes that are not there.
+    """
+    stages = stages_of(regions)
+    for value in range(len(regions.graph.values)):
+        if regions.graph.elements(value) >= MOST_ELEMENTS:
+            raise ConfigError(
+                f"value {value} has {regions.graph.elements(value)} elements; 2^31 are too many"
+            )
+    bare = KernelNest(regions, program, machine, stages, ())
+    main = main_stage(stages, regions)
+    blockings = tuple(
+        _checked(chosen, regions.graph.ops[stage.core])
+        if chosen is not None and number == main
+        else default_blocking(bare, stage)
+        for number, stage in enumerate(stages)
+    )
+    return replace(bare, blockings=blockings)
+
+
+def main_stage(stages: tuple[Stage, ...], regions: Regions) -> int:
+    """The stage of the anchor, else the last one."""
+    return next((n for n, s in enumerate(stages) if s.core == regions.anchor), len(stages) - 1)
+
+
+def _checked(blocking: Blocking, op: Op) -> Blocking:
+    named = [blocking.vector, *(axis for axis, _ in blocking.rows), *(axis for axis, _ in blocking.unroll)]
+    counts = [blocking.vectors, *(n for _, n in blocking.rows), *(n for _, n in blocking.unroll)]
+    if not all(NO_AXIS <= axis < len(op.domain) for axis in named) or not all(1 <= n <= 64 for n in counts):
+        raise ConfigError(f"the blocking {blocking} does not fit {op.kind} of {len(op.domain)} axes")
+    if sorted(blocking.order) != list(op.result_axes) or sorted(blocking.folded) != list(op.reduction_axes):
+        raise ConfigError(f"the blocking {blocking} does not order the axes of {op.kind}")
+    return blocking
+
+
+def default_blocking(nest: KernelNest, stage: Stage) -> Blocking:
+    """Vectors along the axis that lies together in most operands, rows of one that reuses them."""
+    from tilewright.compiler_core.codegen.strides import strides_of
+
+    op = nest.graph.ops[stage.core]
+    reads = strides_of(nest, stage)
+    usable = [
+        axis
+        for axis in range(len(op.domain))
+        if op.axis_kinds[axis] is not AxisKind.SCAN and op.extents[axis] > 1
+    ]
+
+    def worth(axis: int) -> tuple[float, int]:
+        steps = [strides.get(axis, 0) for strides in reads]
+        together = sum(step == 1 for step in steps) + 0.4 * sum(step == 0 for step in steps)
+        short = min(1.0, op.extents[axis] / nest.lanes)
+        return together * short, axis
+
+    if not usable:
+        return Blocking(NO_AXIS, 1, (), tuple(op.result_axes), tuple(op.reduction_axes))
+    vector = max(usable, key=worth)
+    along = -(-op.extents[vector] // nest.lanes)
+    vectors = min(2 if op.row.contraction else 4, along)
+    rows: tuple[tuple[int, int], ...] = ()
+    others = [a for a in op.result_axes if a in usable and a != vector]
+    if others and folds(op):
+        room = max(1, (nest.machine.registers - 4) // (vectors + 1))
+        best = max(others, key=lambda axis: (_reuses(reads, axis, vector), axis))
+        rows = ((best, _even(op.extents[best], min(room, 12))),)
+    blocked = [axis for axis in (vector, *(a for a, _ in rows)) if axis in op.result_axes]
+    order = (*(a for a in op.result_axes if a not in blocked), *blocked)
+    folded = tuple(op.reduction_axes)
+    inner = [a for a in folded if a != vector]
+    unroll = tuple((a, min(4, op.extents[a])) for a in inner[-1:] if op.extents[a] > 1)
+    return Blocking(vector, vectors, rows, order, folded, unroll)
+
+
+def _reuses(reads: list[dict[int, int | None]], axis: int, vector: int) -> int:
+    """Operands read along the vector axis that stay the same along another."""
+    return sum(strides.get(vector, 0) != 0 and strides.get(axis, 0) == 0 for strides in reads)
+
+
+def _even(extent: int, most: int) -> int:
+    """The count up to `most` that leaves the least of `extent` over, the largest such."""
+    return max(range(1, min(extent, most) + 1), key=lambda n: (-(-(-extent // n) * n), n))

@@ -1,0 +1,372 @@
+"""One stage of a kernel: loops over blocks of its result, the fold inside, what follows it, the store."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from tilewright.compiler_core.codegen import affine
+from tilewright.compiler_core.codegen.affine import Affine, Variable
+from tilewright.compiler_core.codegen.arithmetic import is_signed, kind_of
+from tilewright.compiler_core.codegen.memory import Memory
+from tilewright.compiler_core.codegen.nest import NO_AXIS, Blocking
+from tilewright.compiler_core.codegen.stages import folds
+from tilewright.compiler_core.codegen.tiles import Position
+from tilewright.compiler_core.codegen.values import Values
+from tilewright.compiler_core.codegen.writer import Lane, Scalar
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.ops import AxisKind
+
+
+class StageWriter(Values):
+    """Writes one stage: loops over blocks of its result, the fold inside, what follows it, the store."""
+
+    def __init__(self, kernel: Position, number: int) -> None:
+        super().__init__(kernel, kernel.nest.stages[number])
+        self.number = number
+        self.blocking: Blocking = self.nest.blockings[number]
+        self.rows = dict(self.blocking.rows)
+        self.unroll = dict(self.blocking.unroll)
+        self.axes: dict[int, Affine] = {}
+        self.counts: dict[int, int] = {}
+        self.scan = NO_AXIS
+        self.sums: Memory | None = None
+
+    # loops
+
+    def write(self) -> None:
+        """Write the whole stage at the current position."""
+        self.spans = [self.kernel.span(span) for span in self.nest.program.domains[self.stage.core]]
+        scans = [a for a in self.core.result_axes if self.core.axis_kinds[a] is AxisKind.SCAN]
+        if scans and self.nest.splits(self.stage):
+            raise ConfigError("a scan whose reduction is split has no native form")
+        self.scan = scans[0] if scans else NO_AXIS
+        self.sums = self.kernel.sums(self.number) if self.number in self.nest.sums else None
+        order = self.blocking.order
+        if scans:
+            order = (*scans, *(axis for axis in order if axis not in scans))
+        self._over(order)
+
+    def _lanes(self, axis: int) -> int:
+        return self.nest.lanes if axis == self.blocking.vector else 1
+
+    def _block(self, axis: int) -> int:
+        """Points of an axis in a block."""
+        if axis == self.scan:
+            return 1
+        if axis == self.blocking.vector:
+            return self.blocking.vectors * self.nest.lanes
+        return self.rows.get(axis, 1)
+
+    def _scope(self, work: Callable[[], Any]) -> Any:
+        self.memory.scopes.append({})
+        try:
+            return work()
+        finally:
+            self.memory.scopes.pop()
+
+    def _over(self, order: Sequence[int]) -> None:
+        if not order:
+            self._scope(self._block_of_points)
+            return
+        axis, *others = order
+        low, width, widths = self.spans[axis]
+        block = self._block(axis)
+        most = max(widths)
+        full = self.writer.sub(width, self.writer.urem(width, block))
+
+        def step(at: str, _carried: list[Lane]) -> list[Lane]:
+            self.axes[axis] = low.plus(
+                affine.of(Variable(at, block, 0, max(0, most // block * block - block)))
+            )
+            self.counts[axis] = block
+            self._scope(lambda: self._over(others))
+            return []
+
+        if block <= most:
+            if isinstance(full, int) and full == block:
+                self.axes[axis], self.counts[axis] = low, block
+                self._scope(lambda: self._over(others))
+            else:
+                self.writer.loop(0, full, block, [], step)
+        left = sorted({each % block for each in widths} - {0})
+        if not left:
+            return
+        rest = self.writer.sub(width, full)
+        start: Affine = (
+            affine.whole(full)
+            if isinstance(full, int)
+            else affine.of(Variable(full, block, 0, most // block * block))
+        )
+        if axis == self.blocking.vector:
+            self._tail_of_vectors(axis, low.plus(start), rest, left, others)
+            return
+        for count in left:
+            self._if(rest, count, partial(self._remainder, axis, low.plus(start), count, others))
+
+    def _if(self, number: Scalar, equals: int, work: Callable[[], None]) -> None:
+        """Do the work where a number is so much."""
+        if isinstance(number, int):
+            if number == equals:
+                self._scope(work)
+            return
+
+        def then() -> list[Lane]:
+            self._scope(work)
+            return []
+
+        self.writer.branch(self.writer.let(f"icmp eq i64 {number}, {equals}"), then, list)
+
+    def _remainder(self, axis: int, start: Affine, count: int, others: Sequence[int]) -> None:
+        self.axes[axis], self.counts[axis] = start, count
+        self._over(others)
+
+    def _tail_of_vectors(
+        self, axis: int, start: Affine, rest: Scalar, left: list[int], others: Sequence[int]
+    ) -> None:
+        lanes = self.nest.lanes
+
+        def work() -> None:
+            self.axes[axis], self.counts[axis] = start, -(-max(left) // lanes) * lanes
+            self.memory.tail = rest
+            self._over(others)
+            self.memory.tail = None
+
+        if isinstance(rest, int):
+            self._scope(work)
+            return
+
+        def then() -> list[Lane]:
+            self._scope(work)
+            return []
+
+        self.writer.branch(self.writer.let(f"icmp sgt i64 {rest}, 0"), then, list)
+
+    # a block
+
+    def _points(self) -> list[dict[int, int]]:
+        """The points of a block: by axis, how far from the block's first."""
+        points: list[dict[int, int]] = [{}]
+        for axis in self.core.result_axes:
+            offsets = range(0, self.counts[axis], self._lanes(axis))
+            points = [{**point, axis: at} for point in points for at in offsets]
+        return points
+
+    def _at(self, point: dict[int, int]) -> list[Affine]:
+        """The index of every axis of the core at a point."""
+        index: list[Affine] = []
+        for axis in range(len(self.core.domain)):
+            if axis not in self.axes:
+                index.append(affine.whole(0))
+                continue
+            at = self.axes[axis].plus(point.get(axis, 0))
+            if axis == self.blocking.vector:
+                at = at.plus(Affine(lane=1, lanes=self.nest.lanes))
+                self.memory.tail_vector = point.get(axis, 0) // self.nest.lanes
+            index.append(at)
+        return index
+
+    def _block_of_points(self) -> None:
+        points = self._points()
+        if not folds(self.core):
+            for point in points:
+                index = self._at(point)
+                self._store(index, self._root(index))
+            return
+        totals = self._folded(points)
+        if not self.nest.splits(self.stage):
+            self._finish(points, totals)
+            return
+        last = self.kernel.is_end(first=False)
+
+        def end() -> list[Lane]:
+            self._scope(lambda: self._finish(points, totals))
+            return []
+
+        def keep() -> list[Lane]:
+            self._scope(lambda: self._keep(points, totals))
+            return []
+
+        self.writer.branch(last, end, keep)
+
+    def _keep(self, points: list[dict[int, int]], totals: list[Lane]) -> None:
+        assert self.sums is not None, "a split fold has memory for its sums"
+        for point, total in zip(points, totals, strict=True):
+            self.memory.store(self.sums, self._at(point)[: self.core.rank], total)
+
+    def _finish(self, points: list[dict[int, int]], totals: list[Lane]) -> None:
+        """Round the folds, do what follows them, store."""
+        if self.scan != NO_AXIS:
+            self._keep(points, totals)
+        dtype = self.nest.graph.values[self.core.result].dtype
+        for point, total in zip(points, totals, strict=True):
+            index = self._at(point)
+            self.held = self.math.rounded(total, dtype)
+            self._scope(partial(self._finish_point, index))
+            self.held = None
+
+    def _finish_point(self, index: list[Affine]) -> None:
+        self._store(index, self._root(index))
+
+    def _root(self, index: list[Affine]) -> Lane:
+        """The root's value at a point of the core."""
+        if self.stage.root == self.stage.core:
+            return self.held or self._worked_out(self.stage.root, index, ())
+        return self._worked_out(self.stage.root, [index[axis] for axis in self.stage.axes], ())
+
+    def _store(self, index: list[Affine], value: Lane) -> None:
+        result = self.nest.graph.ops[self.stage.root].result
+        self.memory.store(self.kernel.memories[result], [index[axis] for axis in self.stage.axes], value)
+
+    # folds
+
+    def _folded(self, points: list[dict[int, int]]) -> list[Lane]:
+        """The totals of a block's points, in the accumulator type."""
+        reducer = self.core.row.reducer
+        assert reducer is not None, "a fold has a reducer"
+        dtype = self.nest.graph.values[self.core.result].dtype.accumulator
+        kind, signed = kind_of(dtype), is_signed(dtype)
+        start = reducer.start_for(np.dtype(dtype.numpy))
+        identity = self.math.constant(kind, float(start) if kind in ("float", "double") else int(start))
+        identity = Lane(identity.text, kind, 1, signed)
+        across = self.blocking.vector in self.core.reduction_axes
+        lanes = self.nest.lanes if self.blocking.vector != NO_AXIS else 1
+        copies = self.blocking.vectors if across else 1
+        fresh = [self.math.spread(identity, lanes)] * (len(points) * copies)
+        begun = fresh if across else self._begun(points, fresh)
+        totals = self._fold_over(self.blocking.folded, points, begun)
+        if not across:
+            return totals
+        whole = []
+        for at in range(len(points)):
+            mine = totals[at * copies : (at + 1) * copies]
+            total = mine[0]
+            for other in mine[1:]:
+                total = self.math.folded(reducer.name, total, other)
+            whole.append(self.math.across(reducer.name, total))
+        carried = self._begun(points, [identity] * len(points))
+        return [self.math.folded(reducer.name, c, w) for c, w in zip(carried, whole, strict=True)]
+
+    def _begun(self, points: list[dict[int, int]], fresh: list[Lane]) -> list[Lane]:
+        """What totals begin with: the identity, or what the step before left."""
+        if self.sums is None:
+            return fresh
+        sums = self.sums
+        if self.scan != NO_AXIS:
+            test = self.writer.let(f"icmp eq i64 {self.writer.number(self.axes[self.scan])}, 0")
+        else:
+            test = self.kernel.is_end(first=True)
+
+        def before() -> list[Lane]:
+            lanes = fresh[0].lanes
+            return self._scope(  # type: ignore[no-any-return]
+                lambda: [
+                    self.math.spread(self.memory.load(sums, self._at(p)[: self.core.rank], (), 0.0), lanes)
+                    for p in points
+                ]
+            )
+
+        return self.writer.branch(test, lambda: fresh, before)
+
+    def _fold_over(self, axes: Sequence[int], points: list[dict[int, int]], totals: list[Lane]) -> list[Lane]:
+        if not axes:
+            return self._scope(lambda: self._fold_once(points, totals))  # type: ignore[no-any-return]
+        axis, *others = axes
+        low, width, widths = self.spans[axis]
+        vector = axis == self.blocking.vector
+        lanes = self._lanes(axis)
+        step = self.blocking.vectors * lanes if vector else min(self.unroll.get(axis, 1), max(1, max(widths)))
+        full = self.writer.sub(width, self.writer.urem(width, step))
+        most = max(widths) // step * step
+
+        def body(start: Affine, count: int, held: list[Lane]) -> list[Lane]:
+            """`count` steps of this axis one after the other; of a vector axis, beside each other."""
+            if vector:
+                self.axes[axis], self.counts[axis] = start, count
+                return self._fold_over(others, points, held)
+            for at in range(count):
+                self.axes[axis] = start.plus(at)
+                held = self._fold_over(others, points, held)
+            return held
+
+        def round_(at: str, held: list[Lane]) -> list[Lane]:
+            start = low.plus(affine.of(Variable(at, step, 0, max(0, most - step))))
+            return self._scope(lambda: body(start, step, held))  # type: ignore[no-any-return]
+
+        if isinstance(full, int) and full == step:
+            totals = self._scope(lambda: body(low, step, totals))
+        elif step <= max(widths):
+            totals = self.writer.loop(0, full, step, totals, round_)
+        if not {each % step for each in widths} - {0}:
+            return totals
+        behind = affine.whole(full) if isinstance(full, int) else affine.of(Variable(full, step, 0, most))
+        rest = self.writer.sub(width, full)
+        if vector:
+            return self._vector_rest(axis, low.plus(behind), rest, totals, body)
+        if isinstance(rest, int):
+            return self._scope(lambda: body(low.plus(behind), rest, totals))  # type: ignore[no-any-return]
+
+        def single(at: str, held: list[Lane]) -> list[Lane]:
+            start = low.plus(behind).plus(affine.of(Variable(at, 1, 0, step - 2)))
+            return self._scope(lambda: body(start, 1, held))  # type: ignore[no-any-return]
+
+        return self.writer.loop(0, rest, 1, totals, single)
+
+    def _vector_rest(
+        self,
+        axis: int,
+        start: Affine,
+        rest: Scalar,
+        totals: list[Lane],
+        body: Callable[[Affine, int, list[Lane]], list[Lane]],
+    ) -> list[Lane]:
+        """The last lanes of a fold across lanes: those that do not count keep their totals."""
+
+        def work() -> list[Lane]:
+            self.memory.tail = rest
+            made: list[Lane] = self._scope(
+                lambda: body(start, self.blocking.vectors * self.nest.lanes, totals)
+            )
+            self.memory.tail = None
+            return made
+
+        if isinstance(rest, int):
+            return work()
+        test = self.writer.let(f"icmp sgt i64 {rest}, 0")
+        return self.writer.branch(test, work, lambda: totals)
+
+    def _fold_once(self, points: list[dict[int, int]], totals: list[Lane]) -> list[Lane]:
+        """One more term of every total."""
+        reducer = self.core.row.reducer
+        assert reducer is not None, "a fold has a reducer"
+        across = self.blocking.vector in self.core.reduction_axes
+        copies = self.blocking.vectors if across else 1
+        made: list[Lane] = []
+        for at, total in enumerate(totals):
+            point = dict(points[at // copies])
+            if across:
+                point[self.blocking.vector] = at % copies * self.nest.lanes
+                if self.memory.tail is not None and self._past(at % copies):
+                    made.append(total)
+                    continue
+            made.append(self._term(self._at(point), reducer.name, total, masked=across))
+        return made
+
+    def _past(self, vector: int) -> bool:
+        """Whether a vector lies wholly behind a tail that is known."""
+        return isinstance(self.memory.tail, int) and vector * self.nest.lanes >= self.memory.tail
+
+    def _term(self, index: list[Affine], reducer: str, total: Lane, *, masked: bool) -> Lane:
+        op = self.core
+        args = self._operands(op, index, ())
+        if op.row.contraction:
+            left, right = (self.math.converted(arg, total.kind, total.signed) for arg in args)
+            following = self.math.fma(left, right, total)
+        else:
+            point = self.math.body(op, args)
+            following = self.math.folded(reducer, total, self.math.converted(point, total.kind, total.signed))
+        if masked and self.memory.tail is not None:
+            test = Lane(self.memory.mask((), tail=True), "i1", self.nest.lanes)
+            following = self.math.select(test, self.math.spread(following, total.lanes), total)
+        return self.math.spread(following, total.lanes)

@@ -1,0 +1,125 @@
+"""Stages: which values of a kernel get memory, and which are worked out where they are read.
+
+A stage fills one value. It has at most one fold, its core. What comes before the fold point by point, and
+what comes after it up to the stage's root, is worked out in registers.
+
+    conv -> bias -> relu             one stage, its core the product
+    softmax                          max | exp(x - max) | sum | quotient
+"""
+
+from dataclasses import dataclass
+
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.lowering.regions import Regions
+
+KEPT_LANE_OPS = 3
+"""Working a value out again costs more than memory for it from so many lane operations a point on."""
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`root` is the op whose value is filled, `core` the fold it ends (or the root itself, without a fold).
+
+    `axes[d]` is the axis of the core that result dim d of the root runs over. A late stage runs once after
+    the last step of the anchor's reduction.
+    """
+
+    root: int
+    core: int
+    axes: tuple[int, ...]
+    late: bool
+
+
+def folds(op: Op) -> bool:
+    """Whether an op folds along an axis, or scans it."""
+    return op.row.reducer is not None
+
+
+def stages_of(regions: Regions) -> tuple[Stage, ...]:
+    """The stages of a kernel in the order of their work: early ones first."""
+    graph = regions.graph
+    chains = dict(_chain(graph, at) for at, op in enumerate(graph.ops) if folds(op))
+    by_root: dict[int, tuple[int, tuple[int, ...]]] = {}
+    for core, (root, axes) in sorted(chains.items()):
+        if root in by_root:
+            # Another fold ends in the same op: this one is kept by itself.
+            root, axes = core, tuple(graph.ops[core].result_axes)
+        by_root[root] = (core, axes)
+    held = _held(graph, by_root)
+    costs: dict[int, int] = {}
+    for at, op in enumerate(graph.ops):
+        cost = op.row.lane_ops if op.kind != "move" else 0
+        for access in op.operands:
+            maker = graph.producer.get(access.value)
+            cost += costs.get(maker, 0) if maker is not None else 0
+        if at not in by_root and at not in held and _keeps(graph, at, cost):
+            by_root[at] = (at, tuple(op.result_axes))
+        costs[at] = 0 if at in by_root else cost
+    made = [
+        Stage(root, core, axes, late=core not in regions.early)
+        for root, (core, axes) in sorted(by_root.items())
+    ]
+    return tuple(sorted(made, key=lambda stage: stage.late))
+
+
+def _held(graph: Graph, by_root: dict[int, tuple[int, tuple[int, ...]]]) -> set[int]:
+    """Ops between a core and the root of its stage, which live in registers."""
+    found: set[int] = set()
+    for root, (core, _) in by_root.items():
+        at = core
+        while at != root:
+            at = graph.readers[graph.ops[at].result][0]
+            found.add(at)
+        found.discard(root)
+    return found
+
+
+def _keeps(graph: Graph, at: int, cost: int) -> bool:
+    """Whether a value gets memory: it is stored, or dear and read more than once a point."""
+    op = graph.ops[at]
+    if op.result in graph.outputs:
+        return True
+    if not op.points:
+        return False
+    reads = sum(
+        graph.ops[reader].points * sum(a.value == op.result for a in graph.ops[reader].operands)
+        for reader in graph.readers.get(op.result, ())
+    )
+    return (reads / op.points - 1.0) * cost >= KEPT_LANE_OPS
+
+
+def _chain(graph: Graph, core: int) -> tuple[int, tuple[int, tuple[int, ...]]]:
+    """The last op that follows a fold point by point, each read by nobody but the next, and its axes."""
+    op = graph.ops[core]
+    axes = tuple(op.result_axes)
+    at = core
+    if any(kind is AxisKind.SCAN for kind in op.axis_kinds):
+        return core, (core, axes)
+    while graph.ops[at].result not in graph.outputs:
+        readers = graph.readers.get(graph.ops[at].result, ())
+        if len(readers) != 1:
+            break
+        following = graph.ops[readers[0]]
+        found = _renamed(graph, following, graph.ops[at], axes)
+        if found is None:
+            break
+        at, axes = readers[0], found
+    return core, (at, axes)
+
+
+def _renamed(graph: Graph, op: Op, before: Op, axes: tuple[int, ...]) -> tuple[int, ...] | None:
+    """The core's axes by result dim of `op`, where it reads `before` point by point; else None."""
+    reads = [access for access in op.operands if access.value == before.result]
+    if len(reads) != 1 or folds(op) or op.row.reducer is not None or reads[0].is_data_dependent:
+        return None
+    places = [expr.projected_axis for expr in reads[0].exprs]
+    if None in places or sorted(p for p in places if p is not None) != list(range(op.rank)):
+        return None
+    renamed = [0] * op.rank
+    for dim, place in enumerate(places):
+        assert place is not None, "looked at above"
+        if op.extents[place] != before.extents[dim]:
+            return None
+        renamed[place] = axes[dim]
+    return tuple(renamed)
