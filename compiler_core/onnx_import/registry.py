@@ -11,6 +11,7 @@ from tilewright.compiler_core.onnx_import.operators.gathering import GATHERING
 from tilewright.compiler_core.onnx_import.operators.group_query import GROUP_QUERY
 from tilewright.compiler_core.onnx_import.operators.host import HOST
 from tilewright.compiler_core.onnx_import.operators.microsoft import MICROSOFT, simplified_layer_normalization
+from tilewright.compiler_core.onnx_import.operators.mixture import MIXTURES
 from tilewright.compiler_core.onnx_import.operators.movement import MOVEMENT
 from tilewright.compiler_core.onnx_import.operators.multi_head import MULTI_HEAD
 from tilewright.compiler_core.onnx_import.operators.normalization import NORMALIZATIONS
@@ -47,7 +48,7 @@ _STANDARD = (
     TRANSPOSED_CONVOLUTIONS,
     VIEWS,
 )
-_MICROSOFT = (GROUP_QUERY, MICROSOFT, MULTI_HEAD, PACKED, QUANTIZED_MICROSOFT)
+_MICROSOFT = (GROUP_QUERY, MICROSOFT, MIXTURES, MULTI_HEAD, PACKED, QUANTIZED_MICROSOFT)
 
 BUILDERS: Mapping[tuple[str, str], Build] = {
     # onnxruntime writes this one into the standard domain

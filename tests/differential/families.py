@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from tests.differential.case import Family
 from tests.differential.group_query_cases import GROUP_QUERY
+from tests.differential.mixture_cases import MIXTURES
 from tests.differential.multi_head_cases import MULTI_HEAD
 
-FAMILIES: Mapping[str, Family] = {**GROUP_QUERY, **MULTI_HEAD}
+FAMILIES: Mapping[str, Family] = {**GROUP_QUERY, **MIXTURES, **MULTI_HEAD}

@@ -1,10 +1,12 @@
 """Products with weights that lie several to a byte, as language models are shipped."""
 
+import math
 from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import Shape, known
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
@@ -25,13 +27,13 @@ def _matmul_n_bits(context: Context, node: Node, inputs: Inputs) -> Tensor:
         raise ModelError("an order of groups (g_idx) is not supported")
     a, packed, scales = (required(inputs, at) for at in range(3))
     blocks = -(-depth // block)
-    weights = _unpacked(context, packed, (width, depth), bits)
+    weights = unpacked(context, packed, (width, depth), bits)
     zeros = optional(inputs, 3)
     if zeros is None:
         middle = builder.scalar(1 << (bits - 1), DType.U8)
         zeros = builder.expand(middle, (width, blocks))
     elif zeros.dtype is DType.U8:
-        zeros = _unpacked(context, zeros, (width, blocks), bits)
+        zeros = unpacked(context, zeros, (width, blocks), bits)
     else:
         raise ModelError(f"zero points of type {zeros.dtype} are not supported; only packed ones are")
     real = dequantize(context, weights, builder.reshape(scales, (width, blocks)), zeros, 1, block)
@@ -40,17 +42,21 @@ def _matmul_n_bits(context: Context, node: Node, inputs: Inputs) -> Tensor:
     return product if bias is None else builder.elementwise("add", product, bias)
 
 
-def _unpacked(context: Context, packed: Tensor, shape: tuple[int, int], bits: int) -> Tensor:
-    """A constant of bytes as numbers of `bits` bits [rows, columns], the low bits of a byte first."""
-    rows, columns = shape
-    size = int(np.prod([int(extent) for extent in packed.shape if isinstance(extent, int)], dtype=np.int64))
-    if packed.dtype is not DType.U8 or size * 8 < rows * columns * bits or size % rows:
-        raise ModelError(f"{size} bytes do not hold [{rows}, {columns}] numbers of {bits} bits")
+def unpacked(context: Context, packed: Tensor, shape: Shape, bits: int) -> Tensor:
+    """A constant of bytes as numbers of `bits` bits, the low bits of a byte first.
 
-    def unpack(extents: tuple[int, ...], sources: Sequence[Array]) -> Array:
+    Every row of `shape`, its last dim, begins with a byte of its own.
+    """
+    extents = [known(extent, "an extent of packed weights") for extent in shape]
+    rows = math.prod(extents[:-1])
+    size = math.prod(known(extent, "an extent of packed weights") for extent in packed.shape)
+    if packed.dtype is not DType.U8 or size * 8 < rows * extents[-1] * bits or size % max(rows, 1):
+        raise ModelError(f"{size} bytes do not hold {extents} numbers of {bits} bits")
+
+    def unpack(made: tuple[int, ...], sources: Sequence[Array]) -> Array:
         shifts = np.arange(0, 8, bits, dtype=np.uint8)
         parts = sources[0].reshape(rows, -1, 1) >> shifts & ((1 << bits) - 1)
-        return parts.reshape(rows, -1)[:, :columns]
+        return parts.reshape(rows, -1)[:, : extents[-1]]
 
     return context.builder.derived_table(shape, DType.U8, [packed], unpack)
 
