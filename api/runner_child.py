@@ -13,6 +13,7 @@ from tilewright.api.settings import Settings, load_settings
 from tilewright.db.storage.session import open_database
 from tilewright.tuner.jobs.runner import Runner, RunnerSettings
 from tilewright.tuner.jobs.work import Tuning
+from tilewright.tuner.request import PoolChoice
 
 
 def run_runner(settings: Settings, name: str | None = None, watch_parent: bool = False) -> int:
@@ -21,7 +22,7 @@ def run_runner(settings: Settings, name: str | None = None, watch_parent: bool =
     name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     database = open_database(settings.database)
     times = RunnerSettings(name, settings.lease_s, settings.lease_s / 4)
-    work = Tuning(settings.database, settings.workers, settings.ray)
+    work = Tuning(settings.database, PoolChoice(settings.workers, settings.ray))
     runner = Runner(database, times, work, RunnerMetrics())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: runner.stop())

@@ -24,6 +24,7 @@ from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.uploads import Uploads, digest_of_file
 from tilewright.db.service.workers import Workers
 from tilewright.db.storage.session import Database
+from tilewright.tuner.jobs.request import request_to_json, target_of
 
 
 class Service:
@@ -48,7 +49,7 @@ class Service:
     async def submit(self, asked: "Submission", principal: Principal, address: str) -> tuple[JobRow, bool]:
         """Queues a job once everything about it is known to be good; (the job, whether it is new)."""
         request = asked.spec.request(asked.model_name)
-        target = request.load_target()
+        target = target_of(asked.spec.target)
         file = asked.model
         digest = await self.threads(digest_of_file, file)
         symbols = await self.threads(self.uploads.symbols, digest)
@@ -60,13 +61,13 @@ class Service:
         job, new = await self.threads(
             self.jobs.submit,
             principal.tenant,
-            request.to_json(),
+            request_to_json(request),
             digest,
             asked.idempotency_key,
             asked.spec.priority,
         )
         if new:
-            subject = f"{job.uid} {request.model_name} for {target.name}"
+            subject = f"{job.uid} {asked.model_name} for {target.name}"
             await self.record(principal, "submit", subject, address)
         return job, new
 

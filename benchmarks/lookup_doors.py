@@ -108,7 +108,7 @@ def _in_new_process(program: str, *arguments: str) -> Row:
 _TUNE = """
 import json, sys
 from pathlib import Path
-from tilewright.tuner.run import run
+from tilewright.tuner.verbs.tune import tune
 model, target, database, trials, seed = sys.argv[1:]
 run(Path(model), target, trials=int(trials), seed=int(seed), database=database, ray="none")
 print(json.dumps({}))

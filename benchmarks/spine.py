@@ -18,7 +18,7 @@ from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.search_space.moves import sample
 from tilewright.search_space.network import network_config, numbered
 from tilewright.tuner.kernel.task import kernel_tasks
-from tilewright.tuner.run import run
+from tilewright.tuner.verbs.tune import tune
 
 
 def bench_spine(model: Path, target_name: str, trials: int, seed: int) -> dict[str, Any]:
@@ -42,7 +42,7 @@ def bench_spine(model: Path, target_name: str, trials: int, seed: int) -> dict[s
     random_us = [m.latency_us for m in device.measure(network.task, schedules) if m.latency_us is not None]
     with tempfile.TemporaryDirectory() as folder:
         ours, theirs = (
-            run(
+            tune(
                 model,
                 target_name,
                 trials=trials,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.onnx_models import saved, two_parts
-from tilewright.tuner.run import run
+from tilewright.tuner.verbs.tune import tune
 
 ROOT = Path(__file__).parents[1]
 
@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(scope="module")
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("tuned")
-    run(saved(two_parts(), folder), "ascend310", trials=16, database=folder / "tuning.db", ray="none")
+    tune(saved(two_parts(), folder), "ascend310", trials=16, database=folder / "tuning.db", ray="none")
     return folder
 
 

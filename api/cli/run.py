@@ -68,70 +68,49 @@ def run(
     none beats in all of them.
     """
     from tilewright.api.cli.progress import watching
+    from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest, objectives_of
     from tilewright.tuner.run import run as tune
+    from tilewright.tuner.verbs.ranges import run_range
 
-    if svg is not None and "," not in objective:
-        raise UsageError("--svg draws a front; give several objectives, as in --objective latency,energy")
     dims, ranges = read_ranges(dim)
+    request = TuneRequest(
+        model,
+        target,
+        level,
+        trials,
+        time_limit,
+        objectives_of(objective),
+        dims,
+        sampler,
+        seed,
+        device,
+        lab,
+        asynchronous,
+        PoolChoice(workers, ray),
+        database,
+    )
+    if svg is not None and not request.front:
+        raise UsageError("--svg draws a front; give several objectives, as in --objective latency,energy")
     if ranges:
-        from tilewright.tuner.verbs.ranges import run_range
-
-        if device is not None:
-            raise UsageError("--device measures one size at a time; give --dim a size, not a range")
-        if lab is not None:
-            raise UsageError("--lab takes one size at a time; give --dim a size, not a range")
         (symbol, (low, high)), *more = ranges.items()
         if more:
             raise UsageError(f"one dim can be ranged at a time, not both {symbol} and {more[0][0]}")
         with watching() as listener:
-            found = run_range(
-                model,
-                target,
-                symbol,
-                low,
-                high,
-                dims=dims,
-                level=level,
-                trials=trials,
-                time_limit_s=time_limit,
-                objective=objective,
-                sampler=sampler,
-                seed=seed,
-                database=database,
-                workers=workers,
-                ray=ray,
-                on_event=listener,
-            )
-        if json_file is not None:
-            write_json(found.to_json(), json_file)
-        if json_file != "-":
-            typer.echo(range_text(found))
+            found = run_range(request, symbol, low, high, Hooks(listener))
+        _tell(found, range_text(found), json_file)
         return
     with watching() as listener:
-        report = tune(
-            model,
-            target,
-            level=level,
-            trials=trials,
-            time_limit_s=time_limit,
-            objective=objective,
-            dims=dims,
-            sampler=sampler,
-            seed=seed,
-            database=database,
-            workers=workers,
-            ray=ray,
-            device=device,
-            lab=lab,
-            asynchronous=asynchronous,
-            on_event=listener,
-        )
+        report = tune(request, Hooks(listener))
     if svg is not None:
         write_text(front_picture(report), svg)
+    _tell(report, as_text(report), json_file)
+
+
+def _tell(found: "Report | RangeReport", text: str, json_file: str | None) -> None:
     if json_file is not None:
-        write_json(report.to_json(), json_file)
+        write_json(found.to_json(), json_file)
     if json_file != "-":
-        typer.echo(as_text(report))
+        typer.echo(text)
 
 
 def front_picture(report: "Report") -> str:

@@ -66,7 +66,7 @@ async def job_report_file(service: Serving, caller: Caller, job_id: JobId) -> Re
     """The same as one file that needs nobody else: what `tune report` writes."""
     story = await story_of(service, await service.job(job_id, caller))
     headers = {"Content-Disposition": f'attachment; filename="{job_id}.html"'}
-    return HTMLResponse(one_file(story.request.model_name, story), headers=headers)
+    return HTMLResponse(one_file(story.request.model.stem, story), headers=headers)
 
 
 @router.get("/submit", openapi_extra=access(Need.SUBMIT, page=True))

@@ -11,6 +11,8 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 
 from tilewright.api.guards.auth import OPERATOR, Principal
+from tilewright.tuner.jobs.request import is_preset
+from tilewright.tuner.request import TuneRequest
 
 HERE = Path(__file__).parent
 
@@ -39,7 +41,7 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
     )
     environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters |= {"moment": moment, "number": number, "short": short}
+    environment.filters |= {"moment": moment, "number": number, "short": short, "target_name": target_name}
     return environment
 
 
@@ -56,6 +58,11 @@ def number(value: float | Undefined | None, digits: int = 6) -> str:
     if value is None or isinstance(value, Undefined):
         return "-"
     return f"{value:,}" if isinstance(value, int) else f"{value:,.{digits}g}"
+
+
+def target_name(request: TuneRequest) -> str:
+    """The target that a request is for: a preset's name, or that it is one of the user's own."""
+    return str(request.target) if is_preset(request) else "own target"
 
 
 def short(digest: str | None) -> str:

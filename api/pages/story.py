@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tilewright.db.service.job_rows import JobEvent, JobRow, JobState
-from tilewright.tuner.jobs.request import TuneRequest, read_request
+from tilewright.tuner.jobs.request import read_request
+from tilewright.tuner.request import TuneRequest
 
 PICTURES_VERSION = 1
 """Of what tuner.pictures writes; others are not drawn."""

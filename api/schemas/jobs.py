@@ -2,12 +2,14 @@
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field
 
 from tilewright.db.service.job_rows import JobEvent, JobRow, JobState
-from tilewright.tuner.jobs.request import TuneRequest, read_request
+from tilewright.tuner.jobs.request import KEPT, read_request
+from tilewright.tuner.request import TuneRequest, objectives_of, objectives_text
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
 DimName = Annotated[str, Field(min_length=1, max_length=100)]
@@ -60,23 +62,27 @@ class JobSpec(BaseModel):
 
     def request(self, model_name: str) -> TuneRequest:
         """As it is stored."""
+        kept = {name: getattr(self, name) for name in KEPT}
         return TuneRequest(
-            target=self.target,
-            model_name=model_name,
-            level=self.level,
-            trials=self.trials,
-            time_limit_s=self.time_limit_s,
-            objective=self.objective,
+            Path(f"{model_name}.onnx"),
+            self.target,
+            objectives=objectives_of(self.objective),
             dims=self.dims,
-            seed=self.seed,
+            **kept,
         )
 
     @classmethod
     def of(cls, request: TuneRequest, priority: int) -> Self:
         """Inverse of `request`."""
-        given = {**vars(request), "priority": priority, "dims": dict(request.dims)}
-        del given["model_name"]
-        return cls(**given)
+        return cls.model_validate(
+            {
+                **{name: getattr(request, name) for name in KEPT},
+                "target": str(request.target),
+                "objective": objectives_text(request.objectives),
+                "dims": dict(request.dims),
+                "priority": priority,
+            }
+        )
 
 
 class Links(BaseModel):
@@ -115,7 +121,7 @@ class Job(BaseModel):
             id=row.uid,
             state=row.state,
             spec=JobSpec.of(request, row.priority),
-            model_name=request.model_name,
+            model_name=request.model.stem,
             model_sha256=row.upload_digest,
             cancel_requested=row.cancel_requested,
             attempts=row.attempts,

@@ -11,8 +11,9 @@ from tilewright.db.records import NewRun
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import Database
 from tilewright.measure.objectives import Objective
-from tilewright.tuner.jobs.runner import Answer, Assignment
+from tilewright.tuner.jobs.runner import Answer
 from tilewright.tuner.network.events import Measured, Phase
+from tilewright.tuner.request import Hooks, TuneRequest
 
 ROW = workload("fake kernel")
 BATCH = 4
@@ -73,9 +74,8 @@ class FakeWork:
         self.pause_s = pause_s
         self.trials = trials
 
-    def run(self, assignment: Assignment) -> FakeReport:
-        request = assignment.request
-        assert assignment.model.stat().st_size > 0
+    def run(self, request: TuneRequest, hooks: Hooks) -> FakeReport:
+        assert request.model.stat().st_size > 0
         budget = self.trials if request.trials is None else request.trials
         asked = NewRun(
             target_digest=TARGET.digest,
@@ -84,32 +84,32 @@ class FakeWork:
             seed=request.seed,
             model_digest=MODEL.digest,
             trials_budget=budget,
-            job=assignment.job,
+            job=hooks.job,
         )
         self.repository.put_target(TARGET)
         self.repository.put_model(MODEL)
         self.repository.put_workloads([ROW])
-        earlier, _ = self.browse.runs(Viewer(None, operator=True), assignment.job)
+        earlier, _ = self.browse.runs(Viewer(None, operator=True), hooks.job)
         if earlier and earlier[0].finished_at_s is not None:  # it was told to nobody before a crash
             return self.report(request.seed, budget)
         run = (self.repository.resume_run(asked) or self.repository.start_run(asked)).uid
-        assignment.on_event(Phase("search", f"{budget} trials"))
+        hooks.on_event(Phase("search", f"{budget} trials"))
         done = len(self.repository.trials_of_run(run))
-        while done < budget and not assignment.cancelled():
+        while done < budget and not hooks.cancelled():
             time.sleep(self.pause_s)
             numbers = range(done, min(done + BATCH, budget))
             batch = [trial(run, n, ROW, ok(latency_of(request.seed, n))) for n in numbers]
-            self.repository.commit_trials(batch, assignment.guard)
+            self.repository.commit_trials(batch, hooks.guard)
             done += len(batch)
             best = min(latency_of(request.seed, n) for n in range(done))
-            assignment.on_event(Measured(done, budget, "fake", best, best, 5.0, 0.01, 0.02))
-        self.repository.finish_run(run, "budget", guard=assignment.guard)
+            hooks.on_event(Measured(done, budget, "fake", best, best, 5.0, 0.01, 0.02))
+        self.repository.finish_run(run, "budget", guard=hooks.guard)
         return self.report(request.seed, done)
 
     def report(self, seed: int, done: int) -> FakeReport:
         return FakeReport(min((latency_of(seed, n) for n in range(done)), default=40.0), done)
 
-    def files(self, assignment: Assignment, answer: Answer) -> Mapping[str, bytes]:
+    def files(self, request: TuneRequest, answer: Answer) -> Mapping[str, bytes]:
         return {"pictures.json": PICTURES, "program.json": b'{"version": 1}'}
 
 

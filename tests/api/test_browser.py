@@ -13,7 +13,8 @@ from tests.api.service import model_bytes, whole_service
 from tilewright.db.service.api_keys import ApiKeys, Scope
 from tilewright.db.service.jobs import Jobs
 from tilewright.db.storage.session import Database
-from tilewright.tuner.jobs.request import TuneRequest
+from tilewright.tuner.jobs.request import request_to_json
+from tilewright.tuner.request import TuneRequest
 
 CHROMIUM = shutil.which("chromium")
 QUIET = [
@@ -178,8 +179,8 @@ def test_signing_in_and_out_with_many_jobs(browser: Browser, tmp_path: Path) -> 
         _, secret = ApiKeys(database).create("tenant", "browser", [Scope.READ])
         jobs = Jobs(database)
         for number in range(120):
-            request = TuneRequest("ascend910", model_name=f"model {number}")
-            jobs.cancel(jobs.submit("tenant", request.to_json())[0].uid)
+            request = TuneRequest(Path(f"model {number}.onnx"), "ascend910")
+            jobs.cancel(jobs.submit("tenant", request_to_json(request))[0].uid)
         page = browser.new_page(base_url=url)
         page.goto("/")
         page.get_by_label("API key").fill("tw_wrong")

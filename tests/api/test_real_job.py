@@ -12,18 +12,21 @@ from tilewright.db.service.job_rows import JobState
 from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, open_database
-from tilewright.tuner.jobs.request import TuneRequest
+from tilewright.tuner.jobs.request import request_to_json
 from tilewright.tuner.jobs.runner import Runner, RunnerSettings
 from tilewright.tuner.jobs.work import Tuning
 from tilewright.tuner.network.events import Event, Measured
+from tilewright.tuner.request import PoolChoice, TuneRequest
+
+MODEL = Path("model.onnx")
 
 
 @pytest.mark.parametrize("level", [0, 1, 2])
 def test_a_job_is_tuned(database: Database, tmp_path: Path, level: int) -> None:
-    request = TuneRequest("ascend910", level=level, trials=4 if level else None, dims={"batch": 2})
+    request = TuneRequest(MODEL, "ascend910", level=level, trials=4 if level else None, dims={"batch": 2})
     digest = Uploads(database).put(model_bytes(64, "batch"))
-    job, _ = Jobs(database).submit("tenant", request.to_json(), digest)
-    work = Tuning(str(tmp_path / "tuning.db"), workers=1, ray="none")
+    job, _ = Jobs(database).submit("tenant", request_to_json(request), digest)
+    work = Tuning(str(tmp_path / "tuning.db"), PoolChoice(1, "none"))
     assert Runner(database, RunnerSettings("test"), work).step()
     ended = Jobs(database).get(job.uid)
     assert ended is not None
@@ -48,10 +51,10 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
     for stop_after in (0, 8):
         path = tmp_path / f"{stop_after}.db"
         database = open_database(path)
-        request = TuneRequest("ascend910", trials=24, seed=5, dims={"batch": 512})
+        request = TuneRequest(MODEL, "ascend910", trials=24, seed=5, dims={"batch": 512})
         digest = Uploads(database).put(model_bytes(4096, "batch"))
-        job, _ = Jobs(database).submit("tenant", request.to_json(), digest)
-        work = Tuning(str(path), workers=1, ray="none")
+        job, _ = Jobs(database).submit("tenant", request_to_json(request), digest)
+        work = Tuning(str(path), PoolChoice(1, "none"))
         watch = StopAfter(stop_after)
         watch.runner = first = Runner(database, RunnerSettings("first"), work, watch)
         assert first.step()

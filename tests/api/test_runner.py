@@ -17,15 +17,16 @@ from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, DatabaseDownError
 from tilewright.tuner.jobs.holding import Holding
-from tilewright.tuner.jobs.request import TuneRequest
-from tilewright.tuner.jobs.runner import Answer, Assignment, Runner, RunnerSettings
+from tilewright.tuner.jobs.request import request_to_json
+from tilewright.tuner.jobs.runner import Answer, Runner, RunnerSettings
+from tilewright.tuner.request import Hooks, TuneRequest
 
 EVERYTHING = Viewer(None, operator=True)
 
 
 def queued(database: Database, **given: object) -> JobRow:
-    request = replace(TuneRequest("ascend910"), **given)  # type: ignore[arg-type]  # names of fields
-    return Jobs(database).submit("tenant", request.to_json(), Uploads(database).put(model_bytes()))[0]
+    request = replace(TuneRequest(Path("model.onnx"), "ascend910"), **given)  # type: ignore[arg-type]  # names of fields
+    return Jobs(database).submit("tenant", request_to_json(request), Uploads(database).put(model_bytes()))[0]
 
 
 def state_of(database: Database, job: JobRow) -> JobState:
@@ -113,7 +114,7 @@ class Zombie(FakeWork):
         self.stale = stale
         self.refused = 0
 
-    def run(self, assignment: Assignment) -> FakeReport:
+    def run(self, request: TuneRequest, hooks: Hooks) -> FakeReport:
         commit = self.repository.commit_trials
 
         def sleepy(trials, guard=None):  # type: ignore[no-untyped-def]
@@ -130,7 +131,7 @@ class Zombie(FakeWork):
                     self.refused += 1
 
         self.repository.commit_trials = sleepy  # type: ignore[method-assign, assignment]  # what a stopped process does
-        return super().run(replace(assignment, cancelled=lambda: False, on_event=lambda event: None))
+        return super().run(request, Hooks(guard=hooks.guard, job=hooks.job))
 
 
 def zombie_meets_heir(database: Database, zombie: Zombie) -> list[float | None]:
@@ -165,10 +166,10 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def run(self, assignment: Assignment) -> Answer:
+    def run(self, request: TuneRequest, hooks: Hooks) -> Answer:
         raise self.error
 
-    def files(self, assignment: Assignment, answer: Answer) -> Mapping[str, bytes]:
+    def files(self, request: TuneRequest, answer: Answer) -> Mapping[str, bytes]:
         return {}
 
 

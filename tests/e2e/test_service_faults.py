@@ -24,7 +24,8 @@ from tilewright.db.service.job_rows import JobRow, JobState
 from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, open_database
-from tilewright.tuner.jobs.request import TuneRequest
+from tilewright.tuner.jobs.request import request_to_json
+from tilewright.tuner.request import TuneRequest
 
 EVERYTHING = Viewer(None, operator=True)
 RESUMES_S = 10.0
@@ -38,8 +39,8 @@ def database(tmp_path: Path) -> Iterator[Database]:
 
 
 def queued(database: Database, seed: int, trials: int) -> JobRow:
-    request = TuneRequest("ascend910", seed=seed, trials=trials)
-    return Jobs(database).submit("local", request.to_json(), Uploads(database).put(model_bytes()))[0]
+    request = TuneRequest(Path("model.onnx"), "ascend910", seed=seed, trials=trials)
+    return Jobs(database).submit("local", request_to_json(request), Uploads(database).put(model_bytes()))[0]
 
 
 def job_of(database: Database, job: JobRow) -> JobRow:

@@ -6,7 +6,7 @@ import onnx
 import pytest
 
 from tests.onnx_models import LIGHT, SHARED, saved, seeded_weights
-from tilewright.tuner.run import run
+from tilewright.tuner.verbs.tune import tune
 from tilewright.tuner.verbs.verify import TOLERANCE, verify
 
 
@@ -18,7 +18,7 @@ def squeezenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tuned_squeezenet_equals_onnxruntime(squeezenet: Path, tmp_path: Path) -> None:
     database = tmp_path / "tuning.db"
-    report = run(squeezenet, "ascend910", trials=90, database=database, ray="none")
+    report = tune(squeezenet, "ascend910", trials=90, database=database, ray="none")
     assert report.tuned.latency_us <= report.default.latency_us
     verdict = verify(squeezenet, "ascend910", seed=3, database=database)
     assert len(verdict.values) > 30
@@ -33,7 +33,7 @@ def test_real_networks_equal_onnxruntime(name: str, tmp_path: Path) -> None:
         pytest.skip(f"{path} is missing: the networks are not part of the project")
     dims = {"batch": 1} if "mobilenet" in name else None
     database = tmp_path / "tuning.db"
-    run(path, "ascend310", trials=60, database=database, ray="none", dims=dims)
+    tune(path, "ascend310", trials=60, database=database, ray="none", dims=dims)
     verdict = verify(path, "ascend310", seed=1, database=database, dims=dims)
     # A squeeze gate that magnifies rounding (onnxruntime is 3e-4 off the exact value there) is judged alone.
     assert verdict.ok, verdict.first_bad

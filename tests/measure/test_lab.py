@@ -23,7 +23,7 @@ from tilewright.measure.lab import (
     toolchain_of,
 )
 from tilewright.measure.results import Status
-from tilewright.tuner.run import run
+from tilewright.tuner.verbs.tune import tune
 
 TASK, CONFIGS = NamedTask("a"), [config_of(number) for number in range(200)]
 
@@ -85,7 +85,7 @@ def test_a_run_in_a_lab_repeats_itself_and_answers_no_other(tmp_path: Path) -> N
         assert main([*asked, *lab, "--json", str(out)]) == 0
         found.append(json.loads(out.read_text()))
     assert [report["tuned"] for report in found] == [found[0]["tuned"]] * 2
-    run(model, "ascend310", trials=24, ray="none", lab="noise=0.2", database=database)
-    clean = run(model, "ascend310", trials=24, ray="none", database=database)
+    tune(model, "ascend310", trials=24, ray="none", lab="noise=0.2", database=database)
+    clean = tune(model, "ascend310", trials=24, ray="none", database=database)
     assert clean.cache_hits == 0
     assert toolchain_of(TOOLCHAIN, FaultPlan()) != toolchain_of(TOOLCHAIN, FaultPlan(noise=0.2)) != TOOLCHAIN

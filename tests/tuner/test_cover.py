@@ -21,8 +21,8 @@ from tilewright.tuner.answer import cover
 from tilewright.tuner.answer.cover import candidate_groups, cheapest_cover
 from tilewright.tuner.answer.guess import best_guess, cover_known
 from tilewright.tuner.network.session import open_session
-from tilewright.tuner.run import run
 from tilewright.tuner.verbs.lookup import compile_known, lookup
+from tilewright.tuner.verbs.tune import tune
 
 TARGET = "ascend310"
 
@@ -88,7 +88,7 @@ def network(layers: int, width: int = 16) -> Any:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three layers tuned; the planner may have fused some of them."""
     folder = tmp_path_factory.mktemp("tuned")
-    run(saved(network(3), folder), TARGET, trials=32, database=folder / "tuning.db", ray="none")
+    tune(saved(network(3), folder), TARGET, trials=32, database=folder / "tuning.db", ray="none")
     return folder
 
 

@@ -6,12 +6,12 @@ from tests.onnx_models import saved, two_parts
 from tilewright.db.service.workers import Workers, WorkerState
 from tilewright.db.storage.session import open_database
 from tilewright.tuner.network.events import Event, Measured
-from tilewright.tuner.run import run
+from tilewright.tuner.verbs.tune import tune
 
 
 def test_a_run_says_what_it_expects_and_who_measures(tmp_path: Path) -> None:
     heard: list[Event] = []
-    run(
+    tune(
         saved(two_parts(), tmp_path),
         "ascend310",
         trials=28,

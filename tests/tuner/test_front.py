@@ -9,11 +9,12 @@ from benchmarks.arena import Arena, case_arena
 from benchmarks.kernel_tasks import CASES
 from tilewright.compiler_core.errors import UsageError
 from tilewright.measure.objectives import Objective, values_of
-from tilewright.tuner.kernel.front import Direction, draw_direction, front_of, hypervolume, read_objectives
+from tilewright.tuner.kernel.front import Direction, draw_direction, front_of, hypervolume
 from tilewright.tuner.kernel.problem import Floats, Trial
 from tilewright.tuner.kernel.samplers import sampler_factory
 from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory, SearchSettings, search_kernel
 from tilewright.tuner.kernel.stopping import StopReason, StopRule
+from tilewright.tuner.request import read_objectives
 
 OBJECTIVES = (Objective.LATENCY, Objective.ENERGY, Objective.MEMORY)
 KERNEL = next(case for case in CASES if case.key == "tpu_v4i/resnet50_global_average")

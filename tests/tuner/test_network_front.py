@@ -13,9 +13,8 @@ from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.tuner.kernel.front import front_of
-from tilewright.tuner.run import run
-from tilewright.tuner.verbs.ranges import run_range
 from tilewright.tuner.verbs.report import report_on
+from tilewright.tuner.verbs.tune import tune, tune_range
 
 TARGET, TRIALS = "ascend310", 96
 OBJECTIVES = "latency,energy,peak_bytes"
@@ -70,10 +69,10 @@ def test_the_report_of_the_run_tells_the_same_front(folder: Path, answer: dict[s
 
 def test_the_same_question_is_answered_from_the_database(folder: Path, answer: dict[str, Any]) -> None:
     model, database = folder / "model.onnx", folder / "tuning.db"
-    again = run(model, TARGET, trials=TRIALS, objective=OBJECTIVES, database=database, ray="203.0.113.1:1")
+    again = tune(model, TARGET, trials=TRIALS, objective=OBJECTIVES, database=database, ray="203.0.113.1:1")
     assert (again.stop_reason, again.trials) == ("database", 0)
     assert [point.to_json() for point in again.front] == answer["front"]
-    single = run(model, TARGET, trials=TRIALS, database=database, ray="none")
+    single = tune(model, TARGET, trials=TRIALS, database=database, ray="none")
     assert single.trials == TRIALS, "a front of as many trials is no answer to one objective"
     assert single.front == ()
     assert single.tuned.latency_us <= answer["tuned"]["latency_us"]
@@ -90,17 +89,17 @@ def test_a_killed_run_ends_with_the_same_front(folder: Path, answer: dict[str, A
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(model, TARGET, trials=TRIALS, objective=OBJECTIVES, database=database, ray="none", on_event=die)
-    resumed = run(model, TARGET, trials=TRIALS, objective=OBJECTIVES, database=database, ray="none")
+        tune(model, TARGET, trials=TRIALS, objective=OBJECTIVES, database=database, ray="none", on_event=die)
+    resumed = tune(model, TARGET, trials=TRIALS, objective=OBJECTIVES, database=database, ray="none")
     assert [point.to_json() for point in resumed.front] == answer["front"]
 
 
 def test_what_has_no_front_is_refused_in_one_line(folder: Path, tmp_path: Path) -> None:
     model, database = folder / "model.onnx", tmp_path / "tuning.db"
     with pytest.raises(UsageError, match="needs measurements"):
-        run(model, TARGET, level=1, objective=OBJECTIVES, database=database)
+        tune(model, TARGET, level=1, objective=OBJECTIVES, database=database)
     with pytest.raises(UsageError, match="asks for a front"):
-        run_range(model, TARGET, "n", 1, 2, objective=OBJECTIVES, database=database)
+        tune_range(model, TARGET, "n", 1, 2, objective=OBJECTIVES, database=database)
     asked = ["run", str(model), "--target", TARGET, "--db", str(database), "--svg", str(tmp_path / "f.svg")]
     assert main(asked) == 2, "one objective has no front to draw"
 
@@ -128,7 +127,7 @@ def make():
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(tmp_path)
         with pytest.raises(DeviceError, match="energy"):
-            run(
+            tune(
                 folder / "model.onnx",
                 TARGET,
                 trials=24,

@@ -17,12 +17,12 @@ from tilewright.search_space.moves import sample
 from tilewright.tuner.kernel.prior import prior_records
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.task import kernel_tasks
-from tilewright.tuner.run import run
+from tilewright.tuner.verbs.tune import tune
 
 
 def test_a_prior_ranks_on_another_target_before_anything_is_measured_there(tmp_path: Path) -> None:
     model = saved(two_parts(), tmp_path)
-    report = run(model, "ascend310", trials=48, database=tmp_path / "tuning.db", ray="none")
+    report = tune(model, "ascend310", trials=48, database=tmp_path / "tuning.db", ray="none")
     assert report.trials > 0
     opened = open_database(tmp_path / "tuning.db", read_only=True)
     repository = Repository(opened)

@@ -10,7 +10,8 @@ from tilewright.api.cli.options import read_ranges
 from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import UsageError
 from tilewright.tuner.verbs.lookup import compile_known, lookup
-from tilewright.tuner.verbs.ranges import RangeReport, representatives, run_range
+from tilewright.tuner.verbs.ranges import RangeReport, representatives
+from tilewright.tuner.verbs.tune import tune_range
 from tilewright.tuner.verbs.verify import verify
 
 
@@ -29,7 +30,7 @@ def two_products(folder: Path) -> Path:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, RangeReport]:
     folder = tmp_path_factory.mktemp("range")
     path, database = two_products(folder), folder / "range.db"
-    found = run_range(path, "ascend310", "rows", 4, 100, trials=100, database=database, ray="none")
+    found = tune_range(path, "ascend310", "rows", 4, 100, trials=100, database=database, ray="none")
     return path, database, found
 
 

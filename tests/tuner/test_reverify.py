@@ -15,10 +15,10 @@ from tilewright.db.exchange.load import import_records
 from tilewright.db.repository import Repository
 from tilewright.db.retire import hide_stale, show_again
 from tilewright.db.storage.session import open_database
-from tilewright.tuner.run import run
 from tilewright.tuner.verbs import reverify
 from tilewright.tuner.verbs.optuna_export import export_to_optuna
 from tilewright.tuner.verbs.reverify import verify_claims
+from tilewright.tuner.verbs.tune import tune
 
 TARGET = "ascend310"
 
@@ -27,7 +27,7 @@ TARGET = "ascend310"
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A database that holds one small tuned network, and its export."""
     folder = tmp_path_factory.mktemp("tuned")
-    run(
+    tune(
         saved(two_parts(), folder),
         TARGET,
         trials=24,

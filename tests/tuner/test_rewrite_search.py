@@ -47,9 +47,9 @@ from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs
 from tilewright.tuner.network.prices import Reading
 from tilewright.tuner.network.search import NetworkSearch
 from tilewright.tuner.network.session import Session, open_session
-from tilewright.tuner.run import run
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.report import report_on
+from tilewright.tuner.verbs.tune import tune
 from tilewright.tuner.verbs.verify import verify
 
 
@@ -182,7 +182,7 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     folder = tmp_path_factory.mktemp("skinny")
     made = model([node("MatMul", "a b", "c")], [value("a", [16, 16384]), value("b", [16384, 16])], ["c"])
     path, database = saved(made, folder), folder / "skinny.db"
-    report = run(path, "ascend910", trials=12, database=database, ray="none")
+    report = tune(path, "ascend910", trials=12, database=database, ray="none")
     assert report.speedup > 2.0
     ((told),) = report.to_json()["rewrites"]
     assert (told["value"], told["op"]) == ("c", "contract")
@@ -199,7 +199,7 @@ def test_the_database_answers_with_forms(tuned: tuple[Path, Path]) -> None:
     assert compiled.graph.rewrites
     assert verify_program(compiled.graph, compiled.program, compiled.session.target) == []
     assert verify(path, "ascend910", database=database).ok
-    again = run(path, "ascend910", trials=12, database=database, ray="none")
+    again = tune(path, "ascend910", trials=12, database=database, ray="none")
     assert (again.trials, again.stop_reason) == (0, "database")
     assert again.rewrites[0].form.startswith("split.2.")
 

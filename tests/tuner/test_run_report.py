@@ -10,8 +10,8 @@ from tilewright.api.cli.main import main
 from tilewright.compiler_core.errors import RecordError, UsageError
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
-from tilewright.tuner.run import run
 from tilewright.tuner.verbs.report import report_on
+from tilewright.tuner.verbs.tune import tune
 
 TARGET = "ascend310"
 
@@ -19,7 +19,7 @@ TARGET = "ascend310"
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     made = tmp_path_factory.mktemp("tuned")
-    run(saved(two_parts(), made), TARGET, trials=24, database=made / "tuning.db", ray="none")
+    tune(saved(two_parts(), made), TARGET, trials=24, database=made / "tuning.db", ray="none")
     return made
 
 

@@ -21,9 +21,8 @@ from tilewright.tuner.answer.check import random_inputs
 from tilewright.tuner.kernel.task import kernel_tasks
 from tilewright.tuner.network.prices import guessed
 from tilewright.tuner.network.side_by_side import Seats, Shared, share_cores
-from tilewright.tuner.run import run
 from tilewright.tuner.verbs.lookup import compile_known
-from tilewright.tuner.verbs.ranges import run_range
+from tilewright.tuner.verbs.tune import tune, tune_range
 
 TARGET = load_target("ascend910")
 
@@ -102,18 +101,18 @@ def test_a_kernel_is_no_slower_on_more_cores(tmp_path: Path) -> None:
 @pytest.mark.parametrize("objective", ["latency", "energy"])
 def test_a_run_answers_with_groups_side_by_side(tmp_path: Path, objective: str) -> None:
     path, database = heads(tmp_path, "qkv", 64), tmp_path / "t.db"
-    report = run(path, "ascend910", trials=24, objective=objective, database=database, ray="none")
+    report = tune(path, "ascend910", trials=24, objective=objective, database=database, ray="none")
     assert {group.stage for group in report.groups} == {0}
     assert report.verification == "value-exact"
     assert report.gap.launch_us == 0.0
-    again = run(path, "ascend910", trials=24, objective=objective, database=database, ray="none")
+    again = tune(path, "ascend910", trials=24, objective=objective, database=database, ray="none")
     assert (again.stop_reason, again.tuned) == ("database", report.tuned)
     assert [group.stage for group in again.groups] == [group.stage for group in report.groups]
 
 
 def test_a_range_of_sizes_keeps_them_side_by_side(tmp_path: Path) -> None:
     path, database = heads(tmp_path, "qkv", 64, rows="rows"), tmp_path / "t.db"
-    run_range(path, "ascend910", "rows", 16, 64, trials=48, database=database, ray="none")
+    tune_range(path, "ascend910", "rows", 16, 64, trials=48, database=database, ray="none")
     compiled = compile_known(path, "ascend910", dims={"rows": 40}, database=database)
     assert set(compiled.sources.values()) == {"range"}
     assert [len(stage) for stage in compiled.program.stages] == [3]

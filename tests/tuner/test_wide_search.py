@@ -13,6 +13,8 @@ from tilewright.measure.simulator.worker import simulated_device
 from tilewright.search_space.knobs import Config
 from tilewright.tuner import run as run_module
 from tilewright.tuner.network.events import Event, Measured, Phase
+from tilewright.tuner.request import Hooks, TuneRequest
+from tilewright.tuner.verbs.tune import tune
 
 
 class Reversed(SerialPool):
@@ -50,7 +52,7 @@ def test_kernels_are_searched_side_by_side_and_the_budget_is_exact(
 
     monkeypatch.setattr(run_module, "simulated_pool", pool_of)
     heard: list[Event] = []
-    report = run_module.run(
+    report = tune(
         saved(two_parts(), tmp_path),
         "ascend310",
         trials=40,
@@ -79,15 +81,15 @@ def test_a_cancelled_search_keeps_what_was_under_way(tmp_path: Path, monkeypatch
         return pools[-1]
 
     monkeypatch.setattr(run_module, "simulated_pool", pool_of)
-    run_module.run(
+    request = TuneRequest(
         saved(two_parts(), tmp_path),
         "ascend310",
         trials=400,
         database=tmp_path / "tuning.db",
         asynchronous=True,
-        on_event=heard.append,
-        cancelled=lambda: bool(pools and len(pools[0].asked) >= 24),
     )
+    enough = Hooks(heard.append, cancelled=lambda: bool(pools and len(pools[0].asked) >= 24))
+    run_module.run(request, enough)
     counts = [event.trials for event in heard if isinstance(event, Measured)]
     assert counts[-1] == len(pools[0].asked) < 400
     assert pools[0].outstanding() == 0

@@ -1,46 +1,59 @@
-"""What a job asks for, as it rests in the database between the service that took it and its runner."""
+"""A TuneRequest as it rests in the database between the service that took it and its runner.
+
+Only what may come over the network is kept: no device, no lab, no sampler, no database. `target` is the name
+of a preset or the text of a target file, never a path.
+"""
 
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.errors import TargetError, UsageError
 from tilewright.compiler_core.target_model.file import list_targets, load_target, parse_target
 from tilewright.compiler_core.target_model.target import Target
+from tilewright.tuner.request import TuneRequest, objectives_of
+
+OTHER_VERSION = "this job's request was written by another version of tilewright; submit it again"
+KEPT = ("level", "trials", "time_limit_s", "seed")
 
 
-@dataclass(frozen=True)
-class TuneRequest:
-    """The arguments of a run that come over the network.
+def request_to_json(request: TuneRequest) -> str:
+    """Canonical JSON text; inverse of `read_request`."""
+    return canonical_json(
+        {
+            **{name: getattr(request, name) for name in KEPT},
+            "model_name": request.model.stem,
+            "target": str(request.target),
+            "objectives": list(request.objectives),
+            "dims": dict(request.dims),
+        }
+    )
 
-    `target` is the name of a preset or the text of a target file, never a path. Budgets are absent where the
-    level's own is meant.
-    """
 
-    target: str
-    model_name: str = "model"
-    level: int = 2
-    trials: int | None = None
-    time_limit_s: float | None = None
-    objective: str = "latency"
-    dims: Mapping[str, int] = field(default_factory=dict)
-    seed: int = 0
+def read_request(text: str) -> TuneRequest:
+    """The request in a job's row. UsageError when another version of the program wrote something else."""
+    given: Any = json.loads(text)
+    try:
+        objectives = given.pop("objectives", None) or objectives_of(given.pop("objective"))
+        request = TuneRequest(
+            model=Path(f"{given.pop('model_name')}.onnx"),
+            target=given.pop("target"),
+            objectives=tuple(objectives),
+            dims=given.pop("dims"),
+            **{name: given.pop(name) for name in KEPT},
+        )
+    except (AttributeError, KeyError, TypeError):
+        raise UsageError(OTHER_VERSION) from None
+    if given:
+        raise UsageError(OTHER_VERSION)
+    return request
 
-    @property
-    def preset(self) -> bool:
-        """Whether `target` is the name of a preset."""
-        return self.target in list_targets()
 
-    def load_target(self) -> Target:
-        """The target asked for. TargetError names the first mistake of a text, or what else exists."""
-        return target_of(self.target)
-
-    def to_json(self) -> str:
-        """Canonical JSON text; inverse of `read_request`."""
-        return canonical_json({**asdict(self), "dims": dict(self.dims)})
+def is_preset(request: TuneRequest) -> bool:
+    """Whether the target is the name of a preset."""
+    return request.target in list_targets()
 
 
 @lru_cache(maxsize=64)
@@ -58,12 +71,3 @@ def target_of(name_or_text: str) -> Target:
         f"no target is called {name_or_text[:80]!r}; presets are {', '.join(list_targets())}; "
         "a chip of your own is given as the text of its TOML file"
     )
-
-
-def read_request(text: str) -> TuneRequest:
-    """The request in a job's row. UsageError when another version of the program wrote something else."""
-    given: Any = json.loads(text)
-    known = {each.name for each in fields(TuneRequest)}
-    if not isinstance(given, dict) or not given.keys() <= known or "target" not in given:
-        raise UsageError("this job's request was written by another version of tilewright; submit it again")
-    return TuneRequest(**given)

@@ -10,20 +10,20 @@ import logging
 import math
 import tempfile
 import threading
-from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Protocol
 
 from tilewright.compiler_core.errors import InputError, RecordError, TilewrightError
-from tilewright.db.runs import Guard
 from tilewright.db.service.job_rows import JobState, Lease, LeaseLostError
 from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, DatabaseDownError
 from tilewright.tuner.jobs.holding import Holding
-from tilewright.tuner.jobs.request import TuneRequest, read_request
+from tilewright.tuner.jobs.request import is_preset, read_request
 from tilewright.tuner.network.events import Event, Measured
+from tilewright.tuner.request import Hooks, TuneRequest
 
 log = logging.getLogger("tilewright.runner")
 BUG = "internal error; the runner's log says more under the number of this job"
@@ -37,31 +37,19 @@ class Answer(Protocol):
         ...
 
 
-@dataclass(frozen=True)
-class Assignment:
-    """A job as the work sees it: files on disk, and the lease behind two functions.
+class Work(Protocol):
+    """Does what a job asks for; `tilewright.tuner.jobs.work.Tuning` is the one in use.
 
-    `guard` has to be asked in every transaction that writes. `cancelled` has to be asked between batches; it
-    raises StoppedError where the work must stop at once and leave its run open.
+    Model and target of the request are files on disk. The guard of the hooks checks the lease and has to be
+    asked in every transaction that writes. Their `cancelled` has to be asked between batches; it raises
+    StoppedError where the work must stop at once and leave its run open.
     """
 
-    job: str
-    request: TuneRequest
-    model: Path
-    target: str | Path
-    guard: Guard
-    cancelled: Callable[[], bool]
-    on_event: Callable[[Event], None]
-
-
-class Work(Protocol):
-    """Does an assignment; `tilewright.tuner.jobs.work.Tuning` is the one in use."""
-
-    def run(self, assignment: Assignment) -> Answer:
+    def run(self, request: TuneRequest, hooks: Hooks) -> Answer:
         """Tunes and records. Raises what `tune run` raises."""
         ...
 
-    def files(self, assignment: Assignment, answer: Answer) -> Mapping[str, bytes]:
+    def files(self, request: TuneRequest, answer: Answer) -> Mapping[str, bytes]:
         """What a user may download of the answer, by name."""
         ...
 
@@ -158,26 +146,29 @@ class Runner:
     def _work_on(self, holding: Holding) -> str:
         lease = holding.lease
         with tempfile.TemporaryDirectory(prefix="tilewright-job-") as directory:
-            assignment = self._assignment(holding, Path(directory))
-            answer = self._work.run(assignment)
+            request, hooks = self._unpacked(holding, Path(directory)), self._hooks(holding)
+            answer = self._work.run(request, hooks)
             result = finite(answer.to_json())
-            result["files"] = self._keep(self._work.files(assignment, answer))
+            result["files"] = self._keep(self._work.files(request, answer))
         state = JobState.CANCELLED if holding.cancelled else JobState.SUCCEEDED
         return self._finish(lease, state, json.dumps(result))
 
-    def _assignment(self, holding: Holding, directory: Path) -> Assignment:
+    def _unpacked(self, holding: Holding, directory: Path) -> TuneRequest:
+        """The request of the job, its model and target written into `directory`."""
         job = holding.lease.job
         request = read_request(job.spec)
-        model = directory / f"{request.model_name}.onnx"
+        model = directory / request.model.name
         if job.upload_digest is None or self.uploads.size(job.upload_digest) is None:
             raise RecordError("the model of this job is not in the database any more; submit it again")
         with model.open("wb") as file:
             file.writelines(self.uploads.parts(job.upload_digest))
         target: str | Path = request.target
-        if not request.preset:
+        if not is_preset(request):
             target = directory / "target.toml"
-            target.write_text(request.target, encoding="utf-8")
+            target.write_text(str(request.target), encoding="utf-8")
+        return replace(request, model=model, target=target)
 
+    def _hooks(self, holding: Holding) -> Hooks:
         def cancelled() -> bool:
             if holding.lost or self._stopping.is_set():
                 raise StoppedError("the runner stops working on this job")
@@ -189,8 +180,8 @@ class Runner:
             if self._observer is not None:
                 self._observer.event(event)
 
-        guard = self.jobs.guard(holding.lease)
-        return Assignment(job.uid, request, model, target, guard, cancelled, on_event)
+        lease = holding.lease
+        return Hooks(on_event, self.jobs.guard(lease), lease.job.uid, cancelled)
 
     def _keep(self, files: Mapping[str, bytes]) -> dict[str, str]:
         return {name: self.uploads.put(content) for name, content in files.items()}

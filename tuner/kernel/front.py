@@ -15,26 +15,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.compiler_core.errors import UsageError
 from tilewright.tuner.kernel.problem import Floats
 
-MEANT = {"latency": "latency", "energy": "energy", "memory": "memory", "peak_bytes": "memory"}
-"""What may be asked for together, and the objective that it means."""
 _AUGMENTED = 0.05
-
-
-def read_objectives(text: str) -> tuple[str, ...]:
-    """`latency,energy,peak_bytes` as objectives, memory last; UsageError unless they are two or three."""
-    names = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in names if name not in MEANT]:
-        raise UsageError(
-            f"--objective {unknown[0]!r} cannot be part of a front; choose from {', '.join(MEANT)}"
-        )
-    objectives = tuple(dict.fromkeys(MEANT[name] for name in names))
-    if len(objectives) != len(names) or len(names) < 2:
-        raise UsageError(f"--objective {text!r} is no list of different objectives, as in latency,energy")
-    # The plan decides about memory: kernels are searched, and an answer is published, for the others.
-    return tuple(sorted(objectives, key=lambda objective: objective == "memory"))
 
 
 def front_of(values: Floats) -> list[int]:

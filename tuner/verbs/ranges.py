@@ -7,10 +7,9 @@ to be at the tuned sizes.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import inf, isfinite, isqrt
-from pathlib import Path
 from typing import Any
 
 from tilewright.compiler_core.digest import canonical_json
@@ -27,9 +26,9 @@ from tilewright.tuner.answer.selection import Interval
 from tilewright.tuner.answer.transfer import carried, portable
 from tilewright.tuner.devices import simulated_pool
 from tilewright.tuner.network.book import NETWORK_SPACE
-from tilewright.tuner.network.events import Listener, silent
 from tilewright.tuner.network.session import Session, open_session
-from tilewright.tuner.run import budget_of, run
+from tilewright.tuner.request import Hooks, TuneRequest, objectives_text
+from tilewright.tuner.run import NO_HOOKS, run
 
 MOST_SIZES = 5
 """Sizes of a range that are tuned."""
@@ -70,59 +69,30 @@ def representatives(low: int, high: int, most: int = MOST_SIZES) -> tuple[int, .
     return tuple(sorted({round(low * (high / low) ** (at / steps)) for at in range(steps + 1)}))
 
 
-def run_range(
-    model: Path,
-    target: str | Path,
-    symbol: str,
-    low: int,
-    high: int,
-    *,
-    dims: Mapping[str, int] | None = None,
-    level: int = 2,
-    trials: int | None = None,
-    time_limit_s: float | None = None,
-    objective: str = "latency",
-    sampler: str | None = None,
-    seed: int = 0,
-    database: str | Path = "tilewright.db",
-    workers: int = 2,
-    ray: str = "local",
-    on_event: Listener = silent,
-) -> RangeReport:
+def run_range(request: TuneRequest, symbol: str, low: int, high: int, hooks: Hooks = NO_HOOKS) -> RangeReport:
     """Tune a network for all sizes `low` to `high` of the dim `symbol`, and publish the selector.
 
-    Budgets are for the whole range: each tuned size gets its share. UsageError for a range that is empty or a
-    level that measures nothing; else as `tilewright.tuner.run.run`.
+    Budgets are for the whole range: each tuned size gets its share. UsageError for a range that is empty, a
+    level that measures nothing, several objectives, or a device or lab; else as `tilewright.tuner.run.run`.
     """
-    if "," in objective:
-        raise UsageError(f"--objective {objective} asks for a front; a range takes one objective")
-    others = dict(dims or {})
-    _check(model, symbol, low, high, others)
-    budget = budget_of(level, trials, time_limit_s)
-    if budget == 0:
-        raise UsageError(f"--dim {symbol}={low}..{high} needs measurements; give -O 2 or --trials")
+    _check_request(request, symbol, low, high)
     sizes = representatives(low, high)
-    reports = tuple(
-        run(
-            model,
-            target,
-            level=level,
-            trials=max(1, budget // len(sizes)),
-            time_limit_s=None if time_limit_s is None else time_limit_s / len(sizes),
-            objective=objective,
-            dims={**others, symbol: size},
-            sampler=sampler,
-            seed=seed,
-            database=database,
-            workers=workers,
-            ray=ray,
-            on_event=on_event,
+
+    def at(size: int) -> TuneRequest:
+        return replace(
+            request,
+            trials=max(1, request.budget // len(sizes)),
+            time_limit_s=None if request.time_limit_s is None else request.time_limit_s / len(sizes),
+            dims={**request.dims, symbol: size},
         )
-        for size in sizes
-    )
+
+    reports = tuple(run(at(size), hooks) for size in sizes)
 
     def opened(size: int) -> Session:
-        return open_session(model, target, objective, {**others, symbol: size}, seed, database, on_event)
+        asked = at(size)
+        return open_session(
+            asked.model, asked.target, asked.objective, asked.dims, asked.seed, asked.database, hooks.on_event
+        )
 
     tuned: list[Config] = []
     for size in sizes:
@@ -134,17 +104,19 @@ def run_range(
     measured: dict[int, list[float]] = {}
     with opened(sizes[0]) as first:
         text = first.book.target_text
-        with simulated_pool(first.target.name, text, workers, ray) as pool:
+        where = request.pool
+        with simulated_pool(first.target.name, text, where.workers, where.ray) as pool:
             pool.start()
             for size in sorted({*sizes, *between}):
                 with opened(size) as session:
                     measured[size] = _measured(session, pool, tuned)
         intervals = _intervals(sizes, between, measured)
-        _publish(first, import_model(model, others), symbol, intervals, dict(zip(sizes, tuned, strict=True)))
+        symbolic = import_model(request.model, request.dims)
+        _publish(first, symbolic, symbol, intervals, dict(zip(sizes, tuned, strict=True)))
     return RangeReport(
         reports[0].model,
         reports[0].target,
-        objective,
+        request.objective,
         symbol,
         low,
         high,
@@ -154,10 +126,17 @@ def run_range(
     )
 
 
-def _check(model: Path, symbol: str, low: int, high: int, others: Mapping[str, int]) -> None:
+def _check_request(request: TuneRequest, symbol: str, low: int, high: int) -> None:
+    if request.front:
+        asked = objectives_text(request.objectives)
+        raise UsageError(f"--objective {asked} asks for a front; a range takes one objective")
+    if request.device is not None:
+        raise UsageError("--device measures one size at a time; give --dim a size, not a range")
+    if request.lab is not None:
+        raise UsageError("--lab takes one size at a time; give --dim a size, not a range")
     if not 1 <= low <= high:
         raise UsageError(f"--dim {symbol}={low}..{high} is empty; give LO..HI with 1 <= LO <= HI")
-    free = import_model(model, others).graph.symbols
+    free = import_model(request.model, request.dims).graph.symbols
     if symbol not in free:
         raise UsageError(
             f"the model has no dim {symbol!r} to range; it has {', '.join(sorted(free)) or 'none'}"
@@ -165,6 +144,8 @@ def _check(model: Path, symbol: str, low: int, high: int, others: Mapping[str, i
     if free - {symbol}:
         names = ", ".join(sorted(free - {symbol}))
         raise UsageError(f"one dim can be ranged at a time; give {names} a value with --dim NAME=VALUE")
+    if request.budget == 0:
+        raise UsageError(f"--dim {symbol}={low}..{high} needs measurements; give -O 2 or --trials")
 
 
 def _measured(session: Session, pool: Pool, tuned: Sequence[Config]) -> list[float]:

@@ -1,0 +1,125 @@
+"""What a search is asked to do, as one frozen value, whoever asks: command line, job, form or Python."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tilewright.compiler_core.errors import UsageError
+from tilewright.db.runs import Guard
+from tilewright.tuner.network.events import Listener, silent
+
+TRIALS = {0: 0, 1: 0, 2: 512, 3: 4096}
+"""Default budgets by level: -O0 default schedule, -O1 database or guess, -O2 and -O3 searches."""
+LOCAL_WORKERS = 2
+MEANT = {"latency": "latency", "energy": "energy", "memory": "memory", "peak_bytes": "memory"}
+"""What may be asked for together, and the objective that it means."""
+
+
+@dataclass(frozen=True)
+class PoolChoice:
+    """Where candidates are measured: `workers` processes of a local Ray, the cluster at HOST:PORT, or, with
+    `ray` "none", this process.
+    """
+
+    workers: int = LOCAL_WORKERS
+    ray: str = "local"
+
+
+LOCAL = PoolChoice()
+
+
+@dataclass(frozen=True)
+class TuneRequest:
+    """Tune the network in `model` for `target`, a preset's name or the path of a TOML file.
+
+    `level` is that of -O, 0 to 3. `trials` are measurements to spend, `time_limit_s` seconds of search; where
+    they are absent, the level's own hold. Several `objectives` ask for a front; the best in the first of them
+    is published. `dims` are sizes of symbolic dims. `device` names a user's own device as module:factory,
+    in place of the pool's. `lab` lets go wrong what a real lab does (measure/lab.py). `asynchronous` keeps a
+    wide farm busy; the same seed does not measure the same trials then. Everything is recorded in `database`,
+    the path of an SQLite file or a URL.
+
+    UsageError for a level, trials, a time or objectives that make no sense.
+    """
+
+    model: Path
+    target: str | Path
+    level: int = 2
+    trials: int | None = None
+    time_limit_s: float | None = None
+    objectives: tuple[str, ...] = ("latency",)
+    dims: Mapping[str, int] = field(default_factory=dict)
+    sampler: str | None = None
+    seed: int = 0
+    device: str | None = None
+    lab: str | None = None
+    asynchronous: bool = False
+    pool: PoolChoice = LOCAL
+    database: str | Path = "tilewright.db"
+
+    def __post_init__(self) -> None:
+        if self.level not in TRIALS:
+            raise UsageError(f"-O {self.level} is not a level; choose from 0 to 3")
+        if self.trials is not None and self.trials < 0:
+            raise UsageError(f"--trials {self.trials} is negative; give 0 or more")
+        if self.time_limit_s is not None and not 0 < self.time_limit_s < float("inf"):
+            raise UsageError(f"--time-limit {self.time_limit_s} is not a positive number of seconds")
+        if self.front and self.budget == 0:
+            raise UsageError(
+                f"--objective {objectives_text(self.objectives)} needs measurements; give -O 2 or --trials"
+            )
+
+    @property
+    def budget(self) -> int:
+        """The measurements the request may spend."""
+        return TRIALS[self.level] if self.trials is None else self.trials
+
+    @property
+    def objective(self) -> str:
+        """The first objective: the one an answer is published for."""
+        return self.objectives[0]
+
+    @property
+    def front(self) -> bool:
+        """Whether every schedule is wanted that no other beats in all objectives."""
+        return len(self.objectives) > 1
+
+
+@dataclass(frozen=True)
+class Hooks:
+    """How a run is tied to whoever started it.
+
+    `on_event` hears of its progress. `guard` is asked in every transaction that writes, `cancelled` between
+    batches. `job` is the number of the service's job that the run belongs to.
+    """
+
+    on_event: Listener = silent
+    guard: Guard | None = None
+    job: str | None = None
+    cancelled: Callable[[], bool] = lambda: False
+
+
+def objectives_of(text: str) -> tuple[str, ...]:
+    """`latency`, or `latency,energy,peak_bytes` for a front, as a tuple; UsageError for other lists."""
+    return read_objectives(text) if "," in text else (text,)
+
+
+def read_objectives(text: str) -> tuple[str, ...]:
+    """`latency,energy,peak_bytes` as objectives, memory last; UsageError unless they are two or three."""
+    names = [name.strip() for name in text.split(",")]
+    if unknown := [name for name in names if name not in MEANT]:
+        raise UsageError(
+            f"--objective {unknown[0]!r} cannot be part of a front; choose from {', '.join(MEANT)}"
+        )
+    objectives = tuple(dict.fromkeys(MEANT[name] for name in names))
+    if len(objectives) != len(names) or len(names) < 2:
+        raise UsageError(f"--objective {text!r} is no list of different objectives, as in latency,energy")
+    # The plan decides about memory: kernels are searched, and an answer is published, for the others.
+    return tuple(sorted(objectives, key=lambda objective: objective == "memory"))
+
+
+def objectives_text(objectives: tuple[str, ...]) -> str:
+    """Inverse of `objectives_of`: a front calls memory peak_bytes."""
+    if len(objectives) == 1:
+        return objectives[0]
+    return ",".join("peak_bytes" if objective == "memory" else objective for objective in objectives)

@@ -1,0 +1,94 @@
+"""`tune run` as a Python function: its options are the fields of a TuneRequest."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from tilewright.tuner.answer.report import Report
+from tilewright.tuner.network.events import Listener, silent
+from tilewright.tuner.request import LOCAL_WORKERS, Hooks, PoolChoice, TuneRequest, objectives_of
+from tilewright.tuner.run import run
+from tilewright.tuner.verbs.ranges import RangeReport, run_range
+
+
+def tune(
+    model: str | Path,
+    target: str | Path,
+    *,
+    level: int = 2,
+    trials: int | None = None,
+    time_limit_s: float | None = None,
+    objective: str = "latency",
+    dims: Mapping[str, int] | None = None,
+    sampler: str | None = None,
+    seed: int = 0,
+    database: str | Path = "tilewright.db",
+    workers: int = LOCAL_WORKERS,
+    ray: str = "local",
+    device: str | None = None,
+    lab: str | None = None,
+    asynchronous: bool = False,
+    on_event: Listener = silent,
+) -> Report:
+    """Tune the network in `model` for `target` and record everything in `database`.
+
+    Options are those of `tune run`; TuneRequest says what each means. Raises InputError (one line) for an
+    unusable model, target, budget or database, DeviceError when nothing can be measured.
+    """
+    return run(
+        TuneRequest(
+            Path(model),
+            target,
+            level,
+            trials,
+            time_limit_s,
+            objectives_of(objective),
+            dims or {},
+            sampler,
+            seed,
+            device,
+            lab,
+            asynchronous,
+            PoolChoice(workers, ray),
+            database,
+        ),
+        Hooks(on_event),
+    )
+
+
+def tune_range(
+    model: str | Path,
+    target: str | Path,
+    symbol: str,
+    low: int,
+    high: int,
+    *,
+    level: int = 2,
+    trials: int | None = None,
+    time_limit_s: float | None = None,
+    objective: str = "latency",
+    dims: Mapping[str, int] | None = None,
+    sampler: str | None = None,
+    seed: int = 0,
+    database: str | Path = "tilewright.db",
+    workers: int = LOCAL_WORKERS,
+    ray: str = "local",
+    on_event: Listener = silent,
+) -> RangeReport:
+    """Tune a network for all sizes `low` to `high` of the dim `symbol`; the budget is for the whole range.
+
+    Any size of the range is answered from then on, by `lookup`, `compile` and `verify`. Errors as `tune`.
+    """
+    request = TuneRequest(
+        Path(model),
+        target,
+        level,
+        trials,
+        time_limit_s,
+        objectives_of(objective),
+        dims or {},
+        sampler,
+        seed,
+        pool=PoolChoice(workers, ray),
+        database=database,
+    )
+    return run_range(request, symbol, low, high, Hooks(on_event))
