@@ -21,16 +21,8 @@ def report(
     database: Database = DEFAULT_DATABASE,
 ) -> None:
     """Write convergence, roofline, timeline, memory map, kernels and what was fused as one HTML file."""
-    from tilewright.api.pages.one_file import one_file
-    from tilewright.api.pages.story import PICTURES_VERSION, Tale, points_of, why
-    from tilewright.compiler_core.errors import UsageError
-    from tilewright.tuner.verbs.report import report_on
+    from tilewright.api.html_report import report as html_report
 
-    told = report_on(subject, target, objective=objective, dims=read_dims(dim), database=database)
-    assert told.pictures["version"] == PICTURES_VERSION
-    tale = Tale(points_of(told.points), told.result, told.pictures, why(str(told.result["stop_reason"])))
-    try:
-        output.write_text(one_file(told.title, tale), encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {output}: {error.strerror}") from None
-    typer.echo(f"{output}: {told.title}, {', '.join(tale.drawable)}")
+    made = html_report(subject, target, objective=objective, dims=read_dims(dim), database=database)
+    made.save(output)
+    typer.echo(f"{output}: {made.title}, {', '.join(made.drawings)}")

@@ -33,12 +33,12 @@ class Selected:
     config: Config
 
 
-def selected(session: Session, model: Path, dims: Mapping[str, int] | None) -> Selected | None:
+def selected(session: Session, model: str | Path, dims: Mapping[str, int] | None) -> Selected | None:
     """The answer of a range that holds the sizes of `session`, whichever dim was ranged; None without one."""
     for symbol in sorted(dims or {}):
         size = dict(dims or {})[symbol]
         others = {name: value for name, value in dict(dims or {}).items() if name != symbol}
-        digest = graph_digest(import_model(model, others).graph)
+        digest = graph_digest(import_model(Path(model), others).graph)
         row = Selectors(session.book.repository.database).select(session.book.key(digest), symbol, size)
         if row is None:
             continue

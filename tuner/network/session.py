@@ -196,7 +196,7 @@ class Session:
 
 
 def open_session(
-    model: Path,
+    model: str | Path,
     target: str | Path,
     objective: str,
     dims: Mapping[str, int] | None,
@@ -211,7 +211,7 @@ def open_session(
     """Read everything that can be wrong before anything is started."""
     sought = read_objective(objective)
     chip = load_target(target)
-    imported = import_model(model, dims)
+    imported = import_model(Path(model), dims)
     _require_bound(imported)
     repository = Repository(open_database(database, read_only))
     base = plan_graph(imported.graph, chip)

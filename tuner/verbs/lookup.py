@@ -58,7 +58,7 @@ class NetworkAnswer:
 
 
 def lookup(
-    model: Path,
+    model: str | Path,
     target: str | Path,
     *,
     objective: str = "latency",
@@ -136,7 +136,7 @@ class Compiled:
 
 
 def compile_known(
-    model: Path,
+    model: str | Path,
     target: str | Path,
     *,
     objective: str = "latency",

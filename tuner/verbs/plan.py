@@ -114,7 +114,7 @@ class MemoryPlan:
 
 
 def plan(
-    model: Path, target: str | Path | None = None, *, dims: Mapping[str, int] | None = None
+    model: str | Path, target: str | Path | None = None, *, dims: Mapping[str, int] | None = None
 ) -> MemoryPlan:
     """Solve the order of least peak memory of a network's kernels, check the proof, lay out the arena.
 
@@ -122,7 +122,7 @@ def plan(
     dim has no value; CheckError should the checker refuse the proof.
     """
     chip = None if target is None else load_target(target)
-    imported = import_model(model, dims)
+    imported = import_model(Path(model), dims)
     graph = imported.graph
     groups = group_greedily(graph, FusionPolicy())
     crossing = crossing_of(graph, groups, chip)

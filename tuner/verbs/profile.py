@@ -66,7 +66,7 @@ class Profile:
 
 
 def profile(
-    model: Path,
+    model: str | Path,
     target: str | Path,
     *,
     objective: str = "latency",
@@ -84,8 +84,8 @@ def profile(
     return Profile(session.model.name, graph, chip, compiled.program, timing, sources)
 
 
-def _default_profile(model: Path, target: str | Path, dims: Mapping[str, int] | None) -> Profile:
-    chip, imported = load_target(target), import_model(model, dims)
+def _default_profile(model: str | Path, target: str | Path, dims: Mapping[str, int] | None) -> Profile:
+    chip, imported = load_target(target), import_model(Path(model), dims)
     graph = imported.graph
     if graph.symbols:
         example = " ".join(f"--dim {name}=1" for name in sorted(graph.symbols))

@@ -1,12 +1,16 @@
 """`tune run` as a Python function: its options are the fields of a TuneRequest."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 
+from threadpoolctl import threadpool_limits
+
 from tilewright.tuner.answer.report import Report
-from tilewright.tuner.network.events import Listener, silent
+from tilewright.tuner.network.events import Listener
 from tilewright.tuner.request import LOCAL_WORKERS, Hooks, PoolChoice, TuneRequest, objectives_of
 from tilewright.tuner.run import run
+from tilewright.tuner.verbs.progress import watching
 from tilewright.tuner.verbs.ranges import RangeReport, run_range
 
 
@@ -27,15 +31,15 @@ def tune(
     device: str | None = None,
     lab: str | None = None,
     asynchronous: bool = False,
-    on_event: Listener = silent,
+    on_event: Listener | None = None,
 ) -> Report:
     """Tune the network in `model` for `target` and record everything in `database`.
 
     Options are those of `tune run`; TuneRequest says what each means. Raises InputError (one line) for an
-    unusable model, target, budget or database, DeviceError when nothing can be measured.
+    unusable model, target, budget or database, DeviceError when nothing can be measured. Progress goes to
+    standard error, or to `on_event` where one is given.
     """
-    return run(
-        TuneRequest(
+    request = TuneRequest(
             Path(model),
             target,
             level,
@@ -50,9 +54,9 @@ def tune(
             asynchronous,
             PoolChoice(workers, ray),
             database,
-        ),
-        Hooks(on_event),
     )
+    with _watched(on_event) as listener:
+        return run(request, Hooks(listener))
 
 
 def tune_range(
@@ -72,7 +76,7 @@ def tune_range(
     database: str | Path = "tilewright.db",
     workers: int = LOCAL_WORKERS,
     ray: str = "local",
-    on_event: Listener = silent,
+    on_event: Listener | None = None,
 ) -> RangeReport:
     """Tune a network for all sizes `low` to `high` of the dim `symbol`; the budget is for the whole range.
 
@@ -91,4 +95,19 @@ def tune_range(
         pool=PoolChoice(workers, ray),
         database=database,
     )
-    return run_range(request, symbol, low, high, Hooks(on_event))
+    with _watched(on_event) as listener:
+        return run_range(request, symbol, low, high, Hooks(listener))
+
+
+@contextmanager
+def _watched(on_event: Listener | None) -> Iterator[Listener]:
+    """The caller's listener, or progress on standard error; with one BLAS thread a process meanwhile.
+
+    The matrices of a search are small, and the other cores belong to the workers: more threads only spin.
+    """
+    with threadpool_limits(1, "blas"):
+        if on_event is not None:
+            yield on_event
+            return
+        with watching() as listener:
+            yield listener

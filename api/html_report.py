@@ -1,0 +1,49 @@
+"""A network or a run as one HTML file: what `tune report` writes, and a notebook shows."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from tilewright.api.pages.one_file import one_file
+from tilewright.api.pages.story import PICTURES_VERSION, Tale, points_of, why
+from tilewright.compiler_core.errors import UsageError
+from tilewright.tuner.verbs.report import report_on
+
+
+@dataclass(frozen=True)
+class HtmlReport:
+    """A report that needs no other file; `drawings` names the pictures in it."""
+
+    title: str
+    drawings: Sequence[str]
+    html: str
+
+    def save(self, path: str | Path) -> None:
+        """Write it as one HTML file; UsageError when that cannot be."""
+        try:
+            Path(path).write_text(self.html, encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+    def _repr_html_(self) -> str:
+        """What a notebook shows."""
+        return self.html
+
+
+def report(
+    subject: str | Path,
+    target: str | Path | None = None,
+    *,
+    objective: str = "latency",
+    dims: Mapping[str, int] | None = None,
+    database: str | Path = "tilewright.db",
+) -> HtmlReport:
+    """The report of an ONNX file on `target`, or of a run by its uid, from the database alone.
+
+    Convergence, roofline, timeline, memory map, kernels, and what was fused. InputError where the file, the
+    run or the database cannot be used.
+    """
+    told = report_on(subject, target, objective=objective, dims=dims, database=database)
+    assert told.pictures["version"] == PICTURES_VERSION
+    tale = Tale(points_of(told.points), told.result, told.pictures, why(str(told.result["stop_reason"])))
+    return HtmlReport(told.title, tale.drawable, one_file(told.title, tale))
