@@ -7,8 +7,8 @@
     tw.lookup("model.onnx", target="ascend910").complete
     tw.report("model.onnx", target="ascend910").save("report.html")
 
-The functions are those that the `tune` command calls. Each is loaded when it is first used, so that the import
-itself costs next to nothing.
+The functions are those that the `tune` command calls. Each is loaded when it is first used, so that the
+import itself costs next to nothing.
 """
 
 from importlib import import_module

@@ -6,12 +6,18 @@ from pathlib import Path
 
 from tilewright.compiler_core.errors import UsageError
 from tilewright.db.runs import Guard
+from tilewright.measure.objectives import Objective, read_objective
 from tilewright.tuner.network.events import Listener, silent
 
 TRIALS = {0: 0, 1: 0, 2: 512, 3: 4096}
 """Default budgets by level: -O0 default schedule, -O1 database or guess, -O2 and -O3 searches."""
 LOCAL_WORKERS = 2
-MEANT = {"latency": "latency", "energy": "energy", "memory": "memory", "peak_bytes": "memory"}
+TOGETHER = {
+    "latency": Objective.LATENCY,
+    "energy": Objective.ENERGY,
+    "memory": Objective.MEMORY,
+    "peak_bytes": Objective.MEMORY,
+}
 """What may be asked for together, and the objective that it means."""
 
 
@@ -47,7 +53,7 @@ class TuneRequest:
     level: int = 2
     trials: int | None = None
     time_limit_s: float | None = None
-    objectives: tuple[str, ...] = ("latency",)
+    objectives: tuple[Objective, ...] = (Objective.LATENCY,)
     dims: Mapping[str, int] = field(default_factory=dict)
     sampler: str | None = None
     seed: int = 0
@@ -75,7 +81,7 @@ class TuneRequest:
         return TRIALS[self.level] if self.trials is None else self.trials
 
     @property
-    def objective(self) -> str:
+    def objective(self) -> Objective:
         """The first objective: the one an answer is published for."""
         return self.objectives[0]
 
@@ -99,27 +105,27 @@ class Hooks:
     cancelled: Callable[[], bool] = lambda: False
 
 
-def objectives_of(text: str) -> tuple[str, ...]:
-    """`latency`, or `latency,energy,peak_bytes` for a front, as a tuple; UsageError for other lists."""
-    return read_objectives(text) if "," in text else (text,)
+def objectives_of(text: str) -> tuple[Objective, ...]:
+    """`latency`, or `latency,energy,peak_bytes` for a front, as a tuple; UsageError for anything else."""
+    return read_objectives(text) if "," in text else (read_objective(text),)
 
 
-def read_objectives(text: str) -> tuple[str, ...]:
+def read_objectives(text: str) -> tuple[Objective, ...]:
     """`latency,energy,peak_bytes` as objectives, memory last; UsageError unless they are two or three."""
     names = [name.strip() for name in text.split(",")]
-    if unknown := [name for name in names if name not in MEANT]:
+    if unknown := [name for name in names if name not in TOGETHER]:
         raise UsageError(
-            f"--objective {unknown[0]!r} cannot be part of a front; choose from {', '.join(MEANT)}"
+            f"--objective {unknown[0]!r} cannot be part of a front; choose from {', '.join(TOGETHER)}"
         )
-    objectives = tuple(dict.fromkeys(MEANT[name] for name in names))
+    objectives = tuple(dict.fromkeys(TOGETHER[name] for name in names))
     if len(objectives) != len(names) or len(names) < 2:
         raise UsageError(f"--objective {text!r} is no list of different objectives, as in latency,energy")
     # The plan decides about memory: kernels are searched, and an answer is published, for the others.
-    return tuple(sorted(objectives, key=lambda objective: objective == "memory"))
+    return tuple(sorted(objectives, key=lambda objective: objective is Objective.MEMORY))
 
 
-def objectives_text(objectives: tuple[str, ...]) -> str:
+def objectives_text(objectives: tuple[Objective, ...]) -> str:
     """Inverse of `objectives_of`: a front calls memory peak_bytes."""
     if len(objectives) == 1:
         return objectives[0]
-    return ",".join("peak_bytes" if objective == "memory" else objective for objective in objectives)
+    return ",".join("peak_bytes" if each is Objective.MEMORY else each for each in objectives)

@@ -67,9 +67,9 @@ def run(
     answered from then on. Several objectives (latency,energy,peak_bytes) give the front: every schedule that
     none beats in all of them.
     """
-    from tilewright.tuner.verbs.progress import watching
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest, objectives_of
     from tilewright.tuner.run import run as tune
+    from tilewright.tuner.verbs.progress import watching
     from tilewright.tuner.verbs.ranges import run_range
 
     dims, ranges = read_ranges(dim)

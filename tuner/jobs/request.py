@@ -13,6 +13,7 @@ from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.errors import TargetError, UsageError
 from tilewright.compiler_core.target_model.file import list_targets, load_target, parse_target
 from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.objectives import Objective
 from tilewright.tuner.request import TuneRequest, objectives_of
 
 OTHER_VERSION = "this job's request was written by another version of tilewright; submit it again"
@@ -36,7 +37,8 @@ def read_request(text: str) -> TuneRequest:
     """The request in a job's row. UsageError when another version of the program wrote something else."""
     given: Any = json.loads(text)
     try:
-        objectives = given.pop("objectives", None) or objectives_of(given.pop("objective"))
+        named = given.pop("objectives", None)
+        objectives = map(Objective, named) if named else objectives_of(given.pop("objective"))
         request = TuneRequest(
             model=Path(f"{given.pop('model_name')}.onnx"),
             target=given.pop("target"),
@@ -44,7 +46,7 @@ def read_request(text: str) -> TuneRequest:
             dims=given.pop("dims"),
             **{name: given.pop(name) for name in KEPT},
         )
-    except (AttributeError, KeyError, TypeError):
+    except (AttributeError, KeyError, TypeError, ValueError):
         raise UsageError(OTHER_VERSION) from None
     if given:
         raise UsageError(OTHER_VERSION)

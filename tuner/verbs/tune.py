@@ -40,20 +40,20 @@ def tune(
     standard error, or to `on_event` where one is given.
     """
     request = TuneRequest(
-            Path(model),
-            target,
-            level,
-            trials,
-            time_limit_s,
-            objectives_of(objective),
-            dims or {},
-            sampler,
-            seed,
-            device,
-            lab,
-            asynchronous,
-            PoolChoice(workers, ray),
-            database,
+        Path(model),
+        target,
+        level,
+        trials,
+        time_limit_s,
+        objectives_of(objective),
+        dims or {},
+        sampler,
+        seed,
+        device,
+        lab,
+        asynchronous,
+        PoolChoice(workers, ray),
+        database,
     )
     with _watched(on_event) as listener:
         return run(request, Hooks(listener))
