@@ -8,7 +8,7 @@ interpreter says that every load, halo, accumulation, store and sharing of room 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +29,41 @@ from tilewright.compiler_core.lowering.program import (
 from tilewright.compiler_core.meaning.evaluate import Held, evaluate
 from tilewright.compiler_core.target_model.precision import Precision
 
-Watched: TypeAlias = "np.ma.MaskedArray[Any, Any]"
+
+@dataclass(eq=False)
+class Seen:
+    """What tiles have computed of a value: `array` where `there`, and where two of them did not agree."""
+
+    array: Array
+    there: Array
+    unsteady: Array | None = None
+
+    @classmethod
+    def nothing(cls, shape: tuple[int, ...], dtype: np.dtype[Any]) -> "Seen":
+        """No element yet."""
+        return cls(np.zeros(shape, dtype), np.zeros(shape, np.bool_))
+
+    @classmethod
+    def all_of(cls, array: Array) -> "Seen":
+        """A value that was computed whole."""
+        return cls(array, np.ones(array.shape, np.bool_))
+
+    @property
+    def whole(self) -> bool:
+        """Whether every element was computed."""
+        return bool(self.there.all())
+
+    def show(self, place: tuple[slice, ...], elements: Array) -> None:
+        """A tile's part of the value."""
+        before = self.there[place]
+        if before.any():
+            differs = before & (self.array[place] != elements)
+            if differs.any():
+                if self.unsteady is None:
+                    self.unsteady = np.zeros(self.there.shape, np.bool_)
+                self.unsteady[place] |= differs
+        self.array[place] = elements
+        self.there[place] = True
 
 
 def emulate(
@@ -38,14 +72,14 @@ def emulate(
     inputs: Mapping[int, Array],
     instead: Mapping[int, Array] | None = None,
     precision: Precision | None = None,
-    watched: dict[int, Watched] | None = None,
+    watched: dict[int, Seen] | None = None,
 ) -> dict[int, Array]:
     """Every value that `program` stores, from arrays for the graph's inputs.
 
     `graph` supplies constants and shapes only. Later kernels read the arrays of `instead` where it has one,
     so that errors do not add up. With a `precision` every value, fused or not, is rounded as the target
-    stores it. `watched` receives what tiles compute of values that stay inside a kernel, masked where no tile
-    needed them. Between kernels values lie as the Program lays them out. Raises VerifyError when the Program
+    stores it. `watched` receives what tiles compute of every value, those that stay inside a kernel too.
+    Between kernels values lie as the Program lays them out. Raises VerifyError when the Program
     reads what is not there.
     """
     memory: dict[int, Array] = {}
@@ -57,33 +91,56 @@ def emulate(
     stored: dict[int, Array] = {}
     for stage in program.stages:
         for call in stage:
-            if isinstance(call, HostCall):
-                made = [graph.ops[call.op].result]
-                layouts: Mapping[int, Layout] = {}
-                _run_on_host(graph, graph.ops[call.op], memory)
-            else:
-                kernel = call.kernel
-                made = [kernel.values[value] for value in kernel.workload.graph.outputs]
-                layouts = {kernel.values[v]: layout for v, layout in kernel.workload.layouts.items()}
-                seen = memory | {v: layouts[v].unpack(memory[v]) for v in layouts if v in memory}
-                run_kernel(graph, call, seen, precision, watched)
-                memory |= {value: seen[value] for value in made}
-            for value in made:
-                stored[value] = memory[value]
-                if instead is not None and value in instead:
-                    memory[value] = instead[value]
-                if value in layouts:
-                    memory[value] = layouts[value].pack(memory[value])
+            made = run_call(graph, call, memory, precision, watched)
+            stored |= made
+            for value, array in made.items():
+                lies = array if instead is None else instead.get(value, array)
+                memory[value] = laid_out(call, value, lies)
     return stored
 
 
-def _run_on_host(graph: Graph, op: Op, memory: dict[int, Array]) -> None:
+def run_call(
+    graph: Graph,
+    call: KernelCall | HostCall,
+    memory: Mapping[int, Array],
+    precision: Precision | None = None,
+    watched: dict[int, Seen] | None = None,
+) -> dict[int, Array]:
+    """What one call stores, in the model's order, from what lies in `memory` as `laid_out` left it."""
+    if isinstance(call, HostCall):
+        return {graph.ops[call.op].result: _run_on_host(graph, graph.ops[call.op], memory)}
+    seen = dict(memory)
+    for value, layout in _layouts(call).items():
+        if value in seen:
+            seen[value] = layout.unpack(seen[value])
+    run_kernel(graph, call, seen, precision, watched)
+    return {value: seen[value] for value in stored_by(graph, call)}
+
+
+def stored_by(graph: Graph, call: KernelCall | HostCall) -> tuple[int, ...]:
+    """The values of the graph that a call stores."""
+    if isinstance(call, HostCall):
+        return (graph.ops[call.op].result,)
+    return tuple(call.kernel.values[value] for value in call.kernel.workload.graph.outputs)
+
+
+def laid_out(call: KernelCall | HostCall, value: int, array: Array) -> Array:
+    """An array that a call stores, as it lies in memory."""
+    layout = None if isinstance(call, HostCall) else _layouts(call).get(value)
+    return array if layout is None else layout.pack(array)
+
+
+def _layouts(call: KernelCall) -> Mapping[int, Layout]:
+    return {call.kernel.values[value]: layout for value, layout in call.kernel.workload.layouts.items()}
+
+
+def _run_on_host(graph: Graph, op: Op, memory: Mapping[int, Array]) -> Array:
     operands: list[Held] = []
     for access in op.operands:
         array = memory[access.value] if access.value in memory else graph.constants[access.value]
         operands.append(Held(array, (0,) * array.ndim, array.shape))
     box = [(0, extent) for extent in op.extents]
-    memory[op.result] = evaluate(op, box, operands, graph.values[op.result])
+    return evaluate(op, box, operands, graph.values[op.result])
 
 
 @dataclass(frozen=True)
@@ -100,7 +157,7 @@ def run_kernel(
     call: KernelCall,
     memory: dict[int, Array],
     precision: Precision | None = None,
-    watched: dict[int, Watched] | None = None,
+    watched: dict[int, Seen] | None = None,
 ) -> None:
     """Execute one kernel on `memory` (value of the graph -> array), adding what it stores."""
     _prepare(graph, call, memory)
@@ -109,14 +166,18 @@ def run_kernel(
 
 
 def run_tiles(
-    graph: Graph, call: KernelCall, known: Mapping[int, Array], tiles: Sequence[int]
+    graph: Graph,
+    call: KernelCall,
+    known: Mapping[int, Array],
+    tiles: Sequence[int],
+    watched: dict[int, Seen] | None = None,
 ) -> list[StoredBox]:
     """What one core stores that runs only these parallel tiles of a kernel on operands of `known`."""
     outer = [call.kernel.values[value] for value in call.kernel.workload.graph.inputs]
     memory = {value: known[value] for value in outer if value in known}
     _prepare(graph, call, memory)
     stored: list[StoredBox] = []
-    _Core(call, memory, stored=stored).run(call.program.instructions_of(tiles))
+    _Core(call, memory, stored=stored, watched=watched).run(call.program.instructions_of(tiles))
     return stored
 
 
@@ -153,7 +214,7 @@ class _Core:
     slots: dict[tuple[int, int], Held] = field(default_factory=dict)
     carries: dict[int, Array] = field(default_factory=dict)
     stored: list[StoredBox] | None = None
-    watched: dict[int, Watched] | None = None
+    watched: dict[int, Seen] | None = None
 
     @property
     def program(self) -> KernelProgram:
@@ -279,9 +340,8 @@ class _Core:
         assert self.watched is not None, "somebody watches"
         outer = self.call.kernel.values[op.result]
         if outer not in self.watched:
-            empty = np.empty(self.graph.shape(op.result), elements.dtype)
-            self.watched[outer] = np.ma.array(empty, mask=True)
-        self.watched[outer][tuple(slice(low, high) for low, high in box[: op.rank])] = elements
+            self.watched[outer] = Seen.nothing(self.graph.shape(op.result), elements.dtype)
+        self.watched[outer].show(tuple(slice(low, high) for low, high in box[: op.rank]), elements)
 
     def _held_as(self, op: Op, result: Array, *, partial: bool) -> Array:
         """A result, or partial sums of one, as the target keeps them."""

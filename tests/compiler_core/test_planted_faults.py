@@ -9,6 +9,7 @@ import pytest
 
 from tests.small_networks import CASES, Case
 from tilewright.compiler_core.checking.emulate import emulate
+from tilewright.compiler_core.checking.judge_program import judge_program
 from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import ConfigError, VerifyError
 from tilewright.compiler_core.ir.index_map import clamped_interval
@@ -30,6 +31,14 @@ def numbers_are_wrong(case: Case, program: Program) -> bool:
     return any(not np.array_equal(got[value], expected[value], equal_nan=True) for value in got)
 
 
+def is_refused(case: Case, program: Program) -> bool:
+    """Whether the judge, who sees every op with the operands that it had, finds the Program wrong."""
+    try:
+        return not all(each.judgement.ok for each in judge_program(case.graph, program, case.inputs))
+    except VerifyError:
+        return True
+
+
 def caught(change: Change | None = None) -> dict[str, set[str]]:
     """Which half of the law each network breaks: the verifier's rules, or the numbers; "refused" when it
     does not even compile.
@@ -49,6 +58,7 @@ def caught(change: Change | None = None) -> dict[str, set[str]]:
             halves.add("rules")
         if numbers_are_wrong(case, program):
             halves.add("numbers")
+        assert is_refused(case, program) == ("numbers" in halves), name
         found[name] = halves
     return found
 

@@ -1,15 +1,15 @@
 """Does a Config compute the right numbers? Emulate its kernel on random data, compare with its meaning.
 
 Data are small integers, where every order of evaluation is exact, so that exact ops must agree bit for bit;
-kernels with transcendentals or divisions get a tolerance.
+kernels with transcendentals or divisions are judged as every value is (compiler_core/checking/judge.py).
 """
 
 from collections.abc import Mapping
 
 import numpy as np
 
-from tilewright.compiler_core.checking.emulate import emulate, run_kernel
-from tilewright.compiler_core.checking.sampled import emulate_sample, sample_of
+from tilewright.compiler_core.checking.emulate import Seen, run_kernel
+from tilewright.compiler_core.checking.judge_program import judge_ops, judge_program
 from tilewright.compiler_core.checking.verify import require_sound, verify_kernel
 from tilewright.compiler_core.errors import ConfigError, VerifyError
 from tilewright.compiler_core.ir.dtypes import TensorType
@@ -18,32 +18,32 @@ from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.ir.workload import Kernel
 from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.pipeline import compile_graph
-from tilewright.compiler_core.lowering.program import KernelCall, Program
+from tilewright.compiler_core.lowering.program import KernelCall
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import CoreRange
 from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.meaning.tolerance import epsilon
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.records import Verification
 from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.network.session import Session
 
-RELATIVE_TOLERANCE = 1e-4
-"""Of the largest element of a value, for kernels that are not exact on integers."""
 SMALL = 3
 
 
 class KernelCheck:
-    """The expected values of one kernel, made once, and the verdict on any of its Configs."""
+    """The data of one kernel, made once, and the verdict on any of its Configs."""
 
     def __init__(self, regions: Regions, target: Target, seed: int) -> None:
         self._regions = regions
         self._target = target
         graph = regions.graph
         self._inputs = random_inputs(graph, seed)
-        with np.errstate(all="ignore"):
-            self._expected = interpret(graph, self._inputs)
-        self._exact = all(op.row.exact for op in graph.ops) and _stays_exact(graph, self._inputs)
+        self._exact: Mapping[int, Array] = {}
+        if all(op.row.exact for op in graph.ops) and _stays_exact(graph, self._inputs):
+            with np.errstate(all="ignore"):
+                self._exact = interpret(graph, self._inputs)
 
     def objection(self, config: Config) -> str:
         """Why `config` must not be published; empty when it breaks no rule and computes the right numbers."""
@@ -58,21 +58,30 @@ class KernelCheck:
             return f"rule {findings[0].rule!r}: {findings[0].what}"
         everything = range(len(graph.values))
         kernel = Kernel(self._regions.workload, tuple(everything), tuple(range(len(graph.ops))))
-        memory = dict(self._inputs)
+        memory, watched = dict(self._inputs), dict[int, Seen]()
         try:
             with np.errstate(all="ignore"):
-                run_kernel(graph, KernelCall(kernel, program, CoreRange(0, cores)), memory)
+                run_kernel(graph, KernelCall(kernel, program, CoreRange(0, cores)), memory, watched=watched)
         except VerifyError as error:
             return str(error)
-        for value in graph.outputs:
-            if not self._agree(memory[value], self._expected[value]):
-                return f"value {value} differs from what the kernel means"
+        if self._exact:
+            return self._not_bit_equal(memory)
+        stored = {value: Seen.all_of(memory[value]) for value in graph.outputs}
+        with np.errstate(all="ignore"):
+            _, judged = judge_ops(kernel, self._inputs.__getitem__, watched, stored)
+        return next(
+            (f"value {each.value} is {each.judgement}" for each in judged if not each.judgement.ok), ""
+        )
+
+    def _not_bit_equal(self, memory: Mapping[int, Array]) -> str:
+        for value in self._regions.graph.outputs:
+            if not _same_bits(memory[value], self._exact[value]):
+                return f"value {value} is not bit for bit what the kernel means, and its data are exact"
         return ""
 
-    def _agree(self, got: Array, expected: Array) -> bool:
-        if self._exact:
-            return np.array_equal(got, expected, equal_nan=got.dtype.kind == "f")
-        return close(got, expected)
+
+def _same_bits(one: Array, other: Array) -> bool:
+    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind not in "iub"))
 
 
 def _stays_exact(graph: Graph, inputs: Mapping[int, Array]) -> bool:
@@ -82,15 +91,9 @@ def _stays_exact(graph: Graph, inputs: Mapping[int, Array]) -> bool:
         return True
     sizes = interpret(graph, {value: np.abs(array) for value, array in inputs.items()})
     return all(
-        float(np.max(np.abs(sizes[value]), initial=0.0)) < 2.0 ** np.finfo(sizes[value].dtype).nmant
+        float(np.max(np.abs(sizes[value]), initial=0.0)) * epsilon(graph.values[value].dtype) < 1.0
         for value in floats & set(sizes)
     )
-
-
-def close(got: Array, expected: Array) -> bool:
-    """Whether two values agree within RELATIVE_TOLERANCE of the largest finite element."""
-    largest = float(np.max(np.abs(expected), initial=0.0, where=np.isfinite(expected)))
-    return np.allclose(got, expected, rtol=0.0, atol=RELATIVE_TOLERANCE * max(largest, 1.0), equal_nan=True)
 
 
 def random_inputs(graph: Graph, seed: int) -> Mapping[int, Array]:
@@ -144,27 +147,15 @@ def check_network(session: Session, config: Config) -> Verification:
     plan, schedule = session.schedule_of(config)
     program = compile_graph(plan.graph, schedule, target, plan)
     require_sound(plan.graph, program, target)
-    inputs = random_inputs(session.graph, session.seed)
-    with np.errstate(all="ignore"):
-        expected = interpret(session.graph, inputs)
-        if plan.graph is not session.graph:
-            expected = {**interpret(plan.graph, inputs), **expected}
-        return _compare(plan.graph, program, inputs, expected, session.seed)
-
-
-def _compare(
-    graph: Graph, program: Program, inputs: Mapping[int, Array], expected: Mapping[int, Array], seed: int
-) -> Verification:
-    if graph.macs > MOST_MACS:
-        _, chosen = sample_of(program, seed)
-        for box, wanted in emulate_sample(graph, expected, chosen):
-            if not close(box.elements, wanted):
-                raise VerifyError(
-                    f"a tile of the tuned program computes another {graph.name_of(box.value)} than the model"
-                )
-        return Verification.SAMPLED
-    got = emulate(graph, program, inputs)
-    for value in graph.outputs:
-        if value in got and not close(got[value], expected[value]):
-            raise VerifyError(f"the tuned program computes another {graph.name_of(value)} than the model")
-    return Verification.VALUE_EXACT
+    sampled = plan.graph.macs > MOST_MACS
+    judged = judge_program(
+        plan.graph,
+        program,
+        random_inputs(session.graph, session.seed),
+        sample_seed=session.seed if sampled else None,
+    )
+    for each in judged:
+        if not each.judgement.ok:
+            name = plan.graph.name_of(each.value)
+            raise VerifyError(f"the tuned program computes another {name} than the model: {each.judgement}")
+    return Verification.SAMPLED if sampled else Verification.VALUE_EXACT

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tilewright.compiler_core.checking.emulate import Watched, emulate
+from tilewright.compiler_core.checking.emulate import Seen, emulate
 from tilewright.compiler_core.checking.verify import require_sound
 from tilewright.compiler_core.errors import ModelError, UsageError
 from tilewright.compiler_core.ir.dtypes import TensorType
@@ -126,9 +126,9 @@ def _computed(
     precision: Precision | None,
 ) -> dict[int, Array]:
     """Every value that the Program stores, or that its tiles compute whole inside a kernel."""
-    watched: dict[int, Watched] = {}
+    watched: dict[int, Seen] = {}
     stored = emulate(graph, program, inputs, instead, precision, watched)
-    inner = {value: array.data for value, array in watched.items() if not np.ma.is_masked(array)}
+    inner = {value: seen.array for value, seen in watched.items() if seen.whole}
     return {**inner, **stored}
 
 

@@ -1,0 +1,223 @@
+"""What an op means in float64, and how far from it the op may be in its own dtype: a running error bound.
+
+A `Bounded` value has a slack for each element: what its operands' slacks can do to it, and what one op more
+may add (tolerance.py). The bound follows from the op itself, whatever it is called:
+
+    sums of terms     what independent slacks come to, and the tolerance of a sum of these magnitudes
+    everything else   how far the result moves when operands move by their slack, up or down
+
+So terms that cancel are judged by their own size, a step that a rounding may take the other way is a slack of
+that whole step, at this element only, and so is whatever a later op makes of it. Values that a network stores
+exactly (integers, floats of one byte) have no slack of their own.
+"""
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import product
+from typing import Any
+
+import numpy as np
+
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.ops import PROD, SUM, Array, AxisKind, Unit
+from tilewright.compiler_core.meaning.evaluate import Held, evaluate
+from tilewright.compiler_core.meaning.tolerance import (
+    TOGETHER,
+    absolute_tolerance,
+    epsilon,
+    growing_tolerance,
+    is_rounded,
+    relative_tolerance,
+    summing_tolerance,
+)
+
+MOST_CORNERS = 8
+"""Combinations of operands up and down that are looked at; above it all move alike."""
+INEXACT = 4.0
+"""Epsilons by which the operands of a rounded step may move besides their slack: a quotient before it."""
+
+
+@dataclass(frozen=True, eq=False)
+class Bounded:
+    """`value`: floats in float64, anything else as it is. `slack`: float64 of its shape, or None for none.
+
+    `own` is the part of the slack that is there however exact the operands are.
+    """
+
+    value: Array
+    slack: Array | None = None
+    own: Array | None = None
+
+
+def exactly(array: Array) -> Bounded:
+    """An operand that is given: no slack."""
+    return Bounded(_widened(array))
+
+
+def bounded(op: Op, operands: Sequence[Bounded], kinds: Sequence[TensorType], result: TensorType) -> Bounded:
+    """The whole result of `op`; `kinds` are the types of its operands in the model, `result` that of it."""
+    wide = _Wide(op, result)
+    values = [operand.value for operand in operands]
+    value = wide.run(values)
+    slacks = [operand.slack for operand in operands]
+    before = _before_a_step(op, values, kinds, result)
+    with np.errstate(all="ignore"):
+        own = _added(_moved(wide, op, values, before, value), _own(wide, op, values, value, result))
+        moved = own
+        if any(slack is not None for slack in slacks):
+            both = [_added(slack, step) for slack, step in zip(slacks, before, strict=True)]
+            moved = _added(_moved(wide, op, values, both, value), _own(wide, op, values, value, result))
+    return Bounded(value, _tidy(moved, value), _tidy(own, value))
+
+
+def _tidy(slack: Array | None, value: Array) -> Array | None:
+    """What is not finite must be met as it is; where nothing is known of a slack it is infinite."""
+    if slack is None:
+        return None
+    return np.where(np.isfinite(value), np.nan_to_num(slack, nan=np.inf, posinf=np.inf), 0.0)
+
+
+def widened(graph: Graph) -> Graph:
+    """`graph` with its rounded values in float64; constants are read as they are."""
+    return replace(
+        graph,
+        values=tuple(_wide_type(kind) for kind in graph.values),
+        ops=tuple(_wide_op(op, graph.values[op.result]) for op in graph.ops),
+    )
+
+
+def _wide_type(kind: TensorType) -> TensorType:
+    return replace(kind, dtype=DType.F64) if is_rounded(kind.dtype) else kind
+
+
+def _wide_op(op: Op, result: TensorType) -> Op:
+    attributes = tuple(
+        (name, "float64" if name == "to" and is_rounded(result.dtype) else told)
+        for name, told in op.attributes
+    )
+    return replace(op, attributes=attributes, body=None if op.body is None else widened(op.body))
+
+
+def _widened(array: Array) -> Array:
+    stands = array.dtype.kind in "iub" or array.dtype == np.float64
+    return array if stands else array.astype(np.float64)
+
+
+class _Wide:
+    """Evaluates an op in float64 over its whole domain."""
+
+    def __init__(self, op: Op, result: TensorType) -> None:
+        self._result = _wide_type(result)
+        self._body = _wide_op(op, result)
+        self._box = [(0, extent) for extent in op.extents]
+
+    def run(self, values: Sequence[Array]) -> Array:
+        """The result on `values`."""
+        return _widened(evaluate(self._body, self._box, _held(values), self._result))
+
+    def size(self, sizes: Sequence[Array], unpadded: int = -1) -> Array:
+        """The fold of magnitudes, in float64; outside an operand lies its pad's, 0 for operand `unpadded`."""
+        operands = tuple(
+            a if a.pad is None else replace(a, pad=0.0 if at == unpadded else abs(a.pad))
+            for at, a in enumerate(self._body.operands)
+        )
+        wide = replace(self._result, dtype=DType.F64)
+        return evaluate(replace(self._body, operands=operands), self._box, _held(sizes), wide)
+
+
+def _held(arrays: Sequence[Array]) -> list[Held]:
+    return [Held(array, (0,) * array.ndim, array.shape) for array in arrays]
+
+
+def _sizes(values: Sequence[Array]) -> list[Array]:
+    return [np.abs(value.astype(np.float64)) for value in values]
+
+
+def _before_a_step(
+    op: Op, values: Sequence[Array], kinds: Sequence[TensorType], result: TensorType
+) -> list[Array | None]:
+    """The slacks that stand for the arithmetic before a result is rounded to steps; none elsewhere."""
+    if is_rounded(result.dtype) or op.row.exact:
+        return [None] * len(values)
+    return [
+        INEXACT * epsilon(kind.dtype) * np.abs(value) if is_rounded(kind.dtype) else None
+        for value, kind in zip(values, kinds, strict=True)
+    ]
+
+
+def _adds(op: Op) -> bool:
+    return op.row.contraction or op.row.reducer is SUM
+
+
+def _moved(
+    wide: _Wide, op: Op, values: Sequence[Array], slacks: Sequence[Array | None], value: Array
+) -> Array | None:
+    """How far the result moves when the operands move by their slack."""
+    if all(slack is None for slack in slacks):
+        return None
+    if _adds(op):
+        return _moved_sum(wide, values, slacks)
+    if op.row.reducer is PROD:
+        (size,), (slack,) = _sizes(values), slacks
+        return wide.size([size + slack]) - wide.size([size])
+    furthest: Array = np.zeros(value.shape)
+    for corner in _corners(values, slacks):
+        step = np.abs(wide.run(corner).astype(np.float64) - value.astype(np.float64))
+        furthest = np.fmax(furthest, step)
+    return furthest
+
+
+def _moved_sum(wide: _Wide, values: Sequence[Array], slacks: Sequence[Array | None]) -> Array:
+    """Of a sum of terms or of products: slacks of one operand against the magnitudes of the others."""
+    total: Array = np.zeros(())
+    reached = _sizes(values)
+    for at, slack in enumerate(slacks):
+        if slack is not None:
+            squares = [np.square(each) for each in (*reached[:at], slack, *reached[at + 1 :])]
+            total = total + TOGETHER * np.sqrt(wide.size(squares, unpadded=at))
+            reached[at] = reached[at] + slack
+    return total
+
+
+def _corners(values: Sequence[Array], slacks: Sequence[Array | None]) -> Iterator[list[Array]]:
+    loose = [at for at, slack in enumerate(slacks) if slack is not None]
+    signs = list(product((-1, 1), repeat=len(loose))) if 2 ** len(loose) <= MOST_CORNERS else []
+    for corner in signs or [(sign,) * len(loose) for sign in (-1, 1)]:
+        moved = list(values)
+        for at, sign in zip(loose, corner, strict=True):
+            slack = slacks[at]
+            assert slack is not None, "only what is loose moves"
+            moved[at] = _within(values[at] + sign * slack, values[at].dtype)
+        yield moved
+
+
+def _within(array: Array, dtype: np.dtype[Any]) -> Array:
+    """`array` as elements of an operand's dtype, its extremes kept to."""
+    if dtype == np.bool_:
+        return array > 0.5
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        return np.clip(np.rint(array), float(limits.min), float(limits.max)).astype(dtype)
+    return array.astype(dtype)
+
+
+def _own(wide: _Wide, op: Op, values: Sequence[Array], value: Array, result: TensorType) -> Array | None:
+    """What the op itself may add to the error of its result."""
+    dtype = result.dtype
+    if not is_rounded(dtype) or op.row.unit in (Unit.NONE, Unit.DMA):
+        return None
+    relative = relative_tolerance(dtype)
+    if op.row.reducer is not None:
+        axes = zip(op.extents, op.axis_kinds, strict=True)
+        terms = math.prod(extent for extent, kind in axes if kind is not AxisKind.PARALLEL)
+        relative += growing_tolerance(dtype, terms)
+    own = relative * np.abs(value) + absolute_tolerance(dtype)
+    return own + summing_tolerance(dtype) * wide.size(_sizes(values)) if _adds(op) else own
+
+
+def _added(one: Array | None, other: Array | None) -> Array | None:
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other

@@ -1,0 +1,68 @@
+"""How far a value may be from its exact one because of what it is stored and summed in: one place for all.
+
+Every float is rounded when it is made, and once more for each term of a sum in the order that a schedule
+happens to choose. Both are told by the machine epsilon of the type at hand, the number of terms, and the size
+of what is rounded, never by the size of the result: where terms cancel, the result is smaller than its error.
+"""
+
+import math
+from typing import Any
+
+import ml_dtypes
+
+from tilewright.compiler_core.ir.dtypes import DType
+
+STORED = 1.0
+"""Epsilons of the storage type, of the value itself: one rounding is at most half of one."""
+COMPUTED = 4.0
+"""Epsilons of the accumulator type, of the value itself: what a library's exp or sqrt may be off by."""
+SUMMED = 4.0
+"""Epsilons of the accumulator type, of the magnitudes of a sum's terms added up: roundings of its parts."""
+GROWING = 2.0
+"""Epsilons of the accumulator type, of a sum itself for each square root of a term: roundings of parts that
+grow with it, by the probabilistic bound of Higham and Mary (SIAM J. Sci. Comput. 41, 2019).
+"""
+UNDERFLOW = 4.0
+"""Smallest subnormals that any value may be off by."""
+TOGETHER = 2.0
+"""Times the root of the sum of their squares that independent errors may come to, when they are added up."""
+
+
+def epsilon(dtype: DType) -> float:
+    """The distance from one to the next float of a type."""
+    return float(_limits(dtype).eps)
+
+
+def largest(dtype: DType) -> float:
+    """The largest finite float of a type."""
+    return float(_limits(dtype).max)
+
+
+def relative_tolerance(dtype: DType) -> float:
+    """What one op may add to the error of a value that it stores, relative to that value."""
+    return STORED * epsilon(dtype) + COMPUTED * epsilon(dtype.accumulator)
+
+
+def summing_tolerance(dtype: DType) -> float:
+    """What summing may add to it, relative to the magnitudes of the terms added up."""
+    return SUMMED * epsilon(dtype.accumulator)
+
+
+def growing_tolerance(dtype: DType, terms: int) -> float:
+    """What summing so many terms may add to it, relative to the sum."""
+    return GROWING * epsilon(dtype.accumulator) * math.sqrt(terms)
+
+
+def absolute_tolerance(dtype: DType) -> float:
+    """What is lost below the smallest float of a type."""
+    return UNDERFLOW * float(_limits(dtype).smallest_subnormal)
+
+
+def is_rounded(dtype: DType) -> bool:
+    """Whether values of a type stand for reals and are as good as its epsilon says."""
+    return dtype.is_float and dtype.bytes > 1
+
+
+def _limits(dtype: DType) -> Any:
+    # numpy's own finfo does not know bfloat16 and the floats of eight bits.
+    return ml_dtypes.finfo(dtype.numpy)  # type: ignore[no-untyped-call]
