@@ -6,5 +6,6 @@ from tests.differential.case import Family
 from tests.differential.group_query_cases import GROUP_QUERY
 from tests.differential.mixture_cases import MIXTURES
 from tests.differential.multi_head_cases import MULTI_HEAD
+from tests.differential.packed_cases import PACKED
 
-FAMILIES: Mapping[str, Family] = {**GROUP_QUERY, **MIXTURES, **MULTI_HEAD}
+FAMILIES: Mapping[str, Family] = {**GROUP_QUERY, **MIXTURES, **MULTI_HEAD, **PACKED}

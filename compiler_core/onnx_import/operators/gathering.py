@@ -9,7 +9,7 @@ from tilewright.compiler_core.ir.dims import Dim
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.index_map import IndexExpr, axis_index, constant_index
 from tilewright.compiler_core.ir.ops import Array
-from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor, integers
+from tilewright.compiler_core.onnx_import.building.builder import Builder, Operand, Tensor, integers
 from tilewright.compiler_core.onnx_import.building.context import (
     Build,
     Context,
@@ -24,10 +24,10 @@ from tilewright.compiler_core.onnx_import.building.node import Node
 from tilewright.compiler_core.onnx_import.operators.views import slice_view
 
 
-def gather(builder: Builder, x: Tensor, indices: Tensor, axis: int) -> Tensor:
-    """x[..., indices, ...] along `axis`."""
+def gather(builder: Builder, x: Tensor, indices: Tensor, axis: int, outside: float | None = None) -> Tensor:
+    """x[..., indices, ...] along `axis`; `outside` is read where an index lies outside, if one may."""
     content = builder.content(indices)
-    if content is not None and content.dtype != object:
+    if content is not None and content.dtype != object and outside is None:
         flat = integers(content, "indices")
         _check_indices(flat, x.shape[axis])
         if content.ndim == 0:
@@ -41,7 +41,8 @@ def gather(builder: Builder, x: Tensor, indices: Tensor, axis: int) -> Tensor:
     exprs.append(IndexExpr(source=1))
     exprs += [axis_index(dim - 1 + indices.rank) for dim in range(axis + 1, x.rank)]
     index_exprs = [axis_index(axis + at) for at in range(indices.rank)]
-    return builder.op("gather", shape, [(x, exprs), (indices, index_exprs)], x.dtype)
+    rows: Operand = (x, exprs) if outside is None else (x, exprs, outside)
+    return builder.op("gather", shape, [rows, (indices, index_exprs)], x.dtype)
 
 
 def _picked(builder: Builder, x: Tensor, axis: int, index: int) -> Tensor:
