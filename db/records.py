@@ -113,8 +113,8 @@ class NewRun:
     """What a search is asked to do: constant over its life.
 
     `settings` is canonical JSON of everything that decides what the search does, so that an interrupted run
-    is recognised; `versions` is canonical JSON of package versions, for provenance only. `uid` is made by the
-    database when it is empty.
+    is recognised; `versions` is canonical JSON of package versions, for provenance only. `protocol` is the
+    device's. `uid` is made by the database when it is empty.
     """
 
     target_digest: str
@@ -123,6 +123,7 @@ class NewRun:
     seed: int
     model_digest: str | None = None
     device: str = ""
+    protocol: str = ""
     tuner_version: str = ""
     trials_budget: int = 0
     settings: str = "{}"
@@ -135,6 +136,8 @@ def check_run(asked: NewRun) -> None:
     """RecordError when a run could be stored but not exchanged."""
     if asked.uid and not _UID.fullmatch(asked.uid):
         raise RecordError(f"run uid {asked.uid[:80]!r}: use up to 64 letters, digits and _.-")
+    if asked.protocol and plain_name(asked.protocol) != asked.protocol:
+        raise RecordError(f"protocol {asked.protocol[:80]!r} is not a plain name of up to 200 signs")
     if plain_name(asked.toolchain) != asked.toolchain or len(asked.toolchain) > 100:
         raise RecordError(
             f"toolchain version {asked.toolchain[:80]!r} is not a plain name of up to 100 signs"
@@ -163,7 +166,10 @@ class RunRow:
 
 @dataclass(frozen=True)
 class Trial:
-    """One finished measurement, ready to be recorded. Identified by (run, purpose, number, attempt)."""
+    """One finished measurement, ready to be recorded. Identified by (run, purpose, number, attempt).
+
+    `default`: it is of the Config that runs without tuning, which an answer must not be slower than.
+    """
 
     run: str
     number: int
@@ -176,6 +182,7 @@ class Trial:
     purpose: Purpose = Purpose.SEARCH
     bound_us: float | None = None
     verification: Verification = Verification.NONE
+    default: bool = False
 
     def __post_init__(self) -> None:
         check_digest(self.space_digest, "space")
@@ -189,17 +196,21 @@ class Trial:
 
 @dataclass(frozen=True)
 class TrialRow:
-    """A Trial as stored: its key, when it was committed, and whether another database measured it."""
+    """A Trial as stored: its key, when it was committed, and whether another database measured it.
+
+    `protocol` is that of the run's device; empty in records from before devices said theirs.
+    """
 
     key: Key
     trial: Trial
     created_at_s: float
     imported: bool
+    protocol: str = ""
 
 
 @dataclass(frozen=True)
 class Best:
-    """The answer for a key, derived from verified, confirmed trials above the bound.
+    """The answer for a key, derived from verified, confirmed trials above the bound, none behind the default.
 
     Latency and energy are medians over the confirmations, the peak is their largest; `run` and `number` name
     the first of them.

@@ -14,7 +14,6 @@ from tilewright.compiler_core.lowering.program import KernelProgram
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.measure.device import DeviceInfo, Task
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.measure.simulator.device import SimulatedDevice
@@ -30,8 +29,8 @@ class Board:
         self.target = target
 
     def describe(self) -> DeviceInfo:
-        """Who measures, and for which target."""
-        return DeviceInfo("own board", self.target.digest, TOOLCHAIN, deterministic=True)
+        """Who measures, for which target; the toolchain and the protocol that its latencies hold under."""
+        return DeviceInfo("own board", self.target.digest, "board-sdk-1.0", True, "median of 3")
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
         """One answer per Config, in their order."""

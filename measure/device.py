@@ -8,18 +8,30 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """Who measured: goes into every record."""
+    """Who measured: goes into every record.
+
+    `toolchain` names whatever decides what a Config's latency is, compiler, firmware and clock settings for a
+    board: records answer under the same one only. `protocol` says how one latency comes about, as in "median
+    of 3 after 1 warm-up": latencies of two protocols are never compared. Both are plain names.
+    """
 
     name: str
     target_digest: str
     toolchain: str
     deterministic: bool
+    protocol: str = "one reading"
+
+
+def simulated_info(target_digest: str, name: str = "simulator") -> DeviceInfo:
+    """What the simulated accelerator of a target says of itself."""
+    return DeviceInfo(name, target_digest, TOOLCHAIN, deterministic=True)
 
 
 class Task(Protocol):

@@ -1,13 +1,14 @@
 """Which devices a run measures on: simulated ones behind local Ray workers unless told otherwise."""
 
 import sys
+from dataclasses import replace
 from importlib import import_module
 
 from tilewright.compiler_core.errors import UsageError
-from tilewright.measure.device import Device, DeviceInfo
+from tilewright.measure.device import Device, DeviceInfo, simulated_info
 from tilewright.measure.farm.pool import Pool, SerialPool
 from tilewright.measure.faults import FaultPlan
-from tilewright.measure.lab import lab_here, plan_text
+from tilewright.measure.lab import lab_here, plan_text, toolchain_of
 
 SERIAL = "none"
 """The `ray` address that means: measure in this process."""
@@ -80,8 +81,8 @@ def _under(device: Device, lab: FaultPlan | None) -> Device:
     return device if lab is None else lab_here(device, lab)
 
 
-def own_pool(reference: str, target_digest: str, lab: FaultPlan | None = None) -> Pool:
-    """A user's device, in this process; UsageError where it measures for another target."""
+def own_device(reference: str, target_digest: str) -> Device:
+    """The user's device that `module:factory` makes; UsageError where it measures for another target."""
     device = load_device(reference)
     said = device.describe().target_digest
     if said != target_digest:
@@ -89,4 +90,15 @@ def own_pool(reference: str, target_digest: str, lab: FaultPlan | None = None) -
             f"--device {reference} measures target {said[:16]}, this run is for {target_digest[:16]};"
             " let describe() give the digest of the target file that --target names"
         )
+    return device
+
+
+def own_pool(device: Device, lab: FaultPlan | None = None) -> Pool:
+    """A user's device, in this process."""
     return SerialPool(_under(device, lab))
+
+
+def info_of(target_digest: str, device: Device | None, lab: FaultPlan | None) -> DeviceInfo:
+    """Who will measure: a user's `device`, else a simulated one. Under a plan of faults it is another one."""
+    info = simulated_info(target_digest) if device is None else device.describe()
+    return info if lab is None else replace(info, toolchain=toolchain_of(info.toolchain, lab))

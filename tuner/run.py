@@ -10,16 +10,17 @@ import time
 from collections.abc import Callable
 from functools import partial
 
+from tilewright.measure.device import Device
 from tilewright.measure.farm.pool import Pool
 from tilewright.measure.faults import FaultPlan
-from tilewright.measure.lab import read_lab, toolchain_of
+from tilewright.measure.lab import read_lab
 from tilewright.measure.objectives import Objective
 from tilewright.tuner.answer.conclude import choose_kernels, conclude_network, recall_network
 from tilewright.tuner.answer.front import measure_front, publish_first, recall_front
 from tilewright.tuner.answer.guess import guess_kernels, guess_network
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.summary import summarise
-from tilewright.tuner.devices import own_pool, simulated_pool
+from tilewright.tuner.devices import info_of, own_device, own_pool, simulated_pool
 from tilewright.tuner.kernel.prior import prior_records
 from tilewright.tuner.kernel.samplers import sampler_factory
 from tilewright.tuner.kernel.search import SamplerFactory
@@ -60,8 +61,8 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
         hooks.guard,
         hooks.job,
     ) as session:
-        if plan is not None:
-            session.book.toolchain = toolchain_of(session.book.toolchain, plan)
+        own = own_device(request.device, session.target.digest) if request.device else None
+        session.book.device = info_of(session.target.digest, own, plan)
         if request.front:
             session.seek_front(request.objectives)
         front = recall_front(session, budget) if session.objectives else ()
@@ -76,7 +77,7 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
             return summarise(session, guess_network(session), StopReason.BUDGET, time.monotonic() - start)
         if request.level == 3:
             session.planner.studied = STUDIED
-        with _pool_of(request, session, plan) as pool:
+        with _pool_of(request, session, own, plan) as pool:
             pool.start()
             session.book.pool = pool
             search, reason = _search(session, pool, request, spent, factory, hooks.cancelled)
@@ -89,10 +90,10 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
         return summarise(session, outcome, reason, time.monotonic() - start, front)
 
 
-def _pool_of(request: TuneRequest, session: Session, lab: FaultPlan | None) -> Pool:
+def _pool_of(request: TuneRequest, session: Session, own: Device | None, lab: FaultPlan | None) -> Pool:
+    if own is not None:
+        return own_pool(own, lab)
     chip = session.target
-    if request.device is not None:
-        return own_pool(request.device, chip.digest, lab)
     return simulated_pool(chip.name, session.book.target_text, request.pool.workers, request.pool.ray, lab)
 
 

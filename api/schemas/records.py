@@ -138,6 +138,8 @@ class Run(BaseModel):
     target_digest: str
     toolchain: str
     objective: Objective
+    device: str
+    protocol: str
     seed: int
     trials_budget: int
     started_at: datetime
@@ -157,6 +159,8 @@ class Run(BaseModel):
             target_digest=asked.target_digest,
             toolchain=asked.toolchain,
             objective=asked.objective,
+            device=asked.device,
+            protocol=asked.protocol,
             seed=asked.seed,
             trials_budget=asked.trials_budget,
             started_at=moment(row.started_at_s),

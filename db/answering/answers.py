@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, insert, or_, select, text
 
-from tilewright.db.derive import best_value, derive_best, objection
+from tilewright.db.derive import best_value, derive_best, derive_default, objection, ranked_for
 from tilewright.db.records import (
     Best,
     Key,
@@ -118,18 +118,23 @@ class Answers:
         """Derives the best of `key` again and serves it from now on; None when no trial may be published.
 
         To publish a config: verify it, measure it three more times, commit these as trials with purpose
-        CONFIRMATION, their verification and their bound. Committing them derives already; this verb repeats
-        it and tells the outcome, and `why_not_best` explains a refusal.
+        CONFIRMATION, their verification and their bound; and the default likewise, marked as such, on the
+        same device. Committing them derives already; this verb repeats it and tells the outcome, and
+        `why_not_best` explains a refusal.
         """
         with self.database.writing() as connection:
             return derive_again(connection, key)
 
     def why_not_best(self, key: Key, config_digest: str) -> str:
         """Why the config may not be published for `key`; empty when it may."""
-        question = _deciding.where(*_measures(key), trial.c.config_digest == config_digest)
         with self.database.snapshot() as connection:
-            rows = [to_trial(row) for row in connection.execute(question)]
-            return objection(rows, _kind(connection, key)) if rows else "it has no confirmations"
+            rows = [to_trial(row) for row in connection.execute(_deciding.where(*_measures(key)))]
+            return objection(rows, config_digest, _kind(connection, key))
+
+    def default(self, key: Key) -> Best | None:
+        """What the default of `key` takes, as it was last measured; perhaps not verified."""
+        question = _deciding.where(*_measures(key), trial.c.is_default)
+        return derive_default(map(to_trial, self.database.ask(question)))
 
     def rebuild_best(self) -> int:
         """Throws every best away and derives them all again from the trials; how many there are now."""
@@ -146,37 +151,38 @@ class Answers:
     def to_verify(self, target_digest: str, toolchain: str) -> list[TrialRow]:
         """What is worth measuring again here: per key under `toolchain`, the best claim that is not proven.
 
-        Claims are good trials that were imported, or made under another toolchain, where there is no best
-        of today's toolchain or the claim beats it. One per workload and objective, in that order.
+        Claims are good trials that were imported, made under another toolchain, or on a device that did not
+        say its protocol, where there is no best of today's toolchain or the claim beats it. One per workload
+        and objective, in that order.
         """
-        question = select_trial.where(
+        question = select_trial.add_columns(workload.c.kind).where(
             run.c.target_digest == target_digest,
             run.c.hidden_at_s.is_(None),
             trial.c.status == Status.OK,
             trial.c.purpose != Purpose.CANARY,
-            or_(trial.c.imported, run.c.toolchain != toolchain),
+            or_(trial.c.imported, run.c.toolchain != toolchain, run.c.protocol == ""),
         )
         claims: dict[tuple[str, Objective], tuple[float, str, TrialRow]] = {}
         with self.database.snapshot() as connection:
             for row in connection.execute(question.execution_options(yield_per=_ROWS_AT_A_TIME)):
                 claim = to_trial(row)
-                value = claim.key.objective.of(claim.trial.measurement)
+                kind = WorkloadKind(row.kind)
+                value = ranked_for(claim.key.objective, kind).of(claim.trial.measurement)
                 if value is None:
                     continue
                 about = claim.key.workload_digest, claim.key.objective
                 ranked = value, claim.trial.config.digest, claim
                 if about not in claims or ranked[:2] < claims[about][:2]:
                     claims[about] = ranked
+            published = (
+                select(best, workload.c.kind)
+                .join(workload, workload.c.digest == best.c.workload_digest)
+                .where(best.c.target_digest == target_digest, best.c.toolchain == toolchain)
+            )
             proven = {
-                (found.key.workload_digest, found.key.objective): best_value(found)
-                for found in map(
-                    to_best,
-                    connection.execute(
-                        select(best).where(
-                            best.c.target_digest == target_digest, best.c.toolchain == toolchain
-                        )
-                    ),
-                )
+                (found.key.workload_digest, found.key.objective): best_value(found, WorkloadKind(row.kind))
+                for row in connection.execute(published)
+                for found in (to_best(row),)
             }
         return [
             claim

@@ -69,7 +69,7 @@ def identity(entry: Entry) -> Identity:
 def to_object(entry: Entry) -> dict[str, Any]:
     """The JSON object of a line: kind, value, and the digest of both."""
     kind = NAMES[KINDS.index(type(entry))]
-    value = _value(entry)
+    value = {name: each for name, each in _value(entry).items() if fields.PLAIN.get(name, ...) != each}
     return {"kind": kind, "value": value, "digest": digest_of([kind, value])}
 
 
@@ -101,6 +101,7 @@ def _value(entry: Entry) -> dict[str, Any]:
                 "objective": asked.objective,
                 "seed": asked.seed,
                 "device": asked.device,
+                "protocol": asked.protocol,
                 "tuner_version": asked.tuner_version,
                 "trials_budget": asked.trials_budget,
                 "settings": asked.settings,
@@ -135,6 +136,7 @@ def _trial_value(trial: Trial, created_at_s: float) -> dict[str, Any]:
         "seed": trial.seed,
         "worker": measured.worker,
         "verification": trial.verification,
+        "default": trial.default,
         "created_at_s": created_at_s,
     }
 
@@ -188,5 +190,6 @@ def _stored_trial(taken: dict[str, Any]) -> StoredTrial:
         purpose=taken["purpose"],
         bound_us=bound_us,
         verification=taken["verification"],
+        default=taken.get("default", False),
     )
     return StoredTrial(trial, taken["created_at_s"])

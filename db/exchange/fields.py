@@ -18,7 +18,11 @@ _LONGEST_TEXT = 8 << 20
 
 
 def take(values: Any, checks: Mapping[str, Check]) -> dict[str, Any]:
-    """`values` with every field checked; ValueError names the first field at fault."""
+    """`values` with every field checked; ValueError names the first field at fault.
+
+    Younger fields are left out where they hold their `PLAIN` value, so that entries from before them stay the
+    same entries.
+    """
     if not isinstance(values, dict):
         raise ValueError("value is not an object")
     for name in values:
@@ -26,6 +30,10 @@ def take(values: Any, checks: Mapping[str, Check]) -> dict[str, Any]:
             raise ValueError(f"field {name[:60]!r} is not known; units are part of the names (us, uj, bytes)")
     taken = {}
     for name, check in checks.items():
+        if name in PLAIN and values.get(name) == PLAIN[name]:
+            raise ValueError(f"field {name!r} holds what it holds when left out; leave it out")
+        if name in PLAIN and name not in values:
+            continue
         if name not in values:
             raise ValueError(f"field {name!r} is missing")
         try:
@@ -128,6 +136,14 @@ def _or_nothing(check: Check) -> Check:
     return lambda value: None if value is None else check(value)
 
 
+def _flag(value: Any) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"is {str(value)[:40]!r}, neither true nor false")
+    return value
+
+
+PLAIN: Mapping[str, Any] = {"protocol": "", "default": False}
+"""What younger fields hold where an entry leaves them out."""
 TARGET: Mapping[str, Check] = {"digest": _digest, "name": _name, "text": _text}
 MODEL: Mapping[str, Check] = {"digest": _digest, "name": _name}
 WORKLOAD: Mapping[str, Check] = {
@@ -145,6 +161,7 @@ RUN: Mapping[str, Check] = {
     "objective": _one_of(Objective),
     "seed": _count,
     "device": _maybe_name,
+    "protocol": _maybe_name,
     "tuner_version": _maybe_name,
     "trials_budget": _count,
     "settings": _json_text,
@@ -177,5 +194,6 @@ TRIAL: Mapping[str, Check] = {
     "seed": _count,
     "worker": _maybe_name,
     "verification": _one_of(Verification),
+    "default": _flag,
     "created_at_s": _not_negative,
 }

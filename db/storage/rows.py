@@ -35,6 +35,7 @@ select_trial: Select[Any] = (
         run.c.target_digest,
         run.c.toolchain,
         run.c.objective,
+        run.c.protocol,
         workload.c.digest.label("workload_digest"),
     )
     .join(run, trial.c.run_id == run.c.id)
@@ -76,6 +77,7 @@ def run_columns(asked: NewRun) -> Columns:
         "objective": asked.objective,
         "seed": asked.seed,
         "device": asked.device and plain_name(asked.device),
+        "protocol": asked.protocol,
         "tuner_version": asked.tuner_version and plain_name(asked.tuner_version)[:100],
         "trials_budget": asked.trials_budget,
         "settings": asked.settings,
@@ -93,6 +95,7 @@ def to_run(row: Row[Any]) -> RunRow:
         seed=row.seed,
         model_digest=row.model_digest,
         device=row.device,
+        protocol=row.protocol,
         tuner_version=row.tuner_version,
         trials_budget=row.trials_budget,
         settings=row.settings,
@@ -134,6 +137,7 @@ def trial_columns(record: Trial, run_id: int, workload_id: int) -> Columns:
         "seed": record.seed,
         "worker": measured.worker and plain_name(measured.worker),
         "verification": record.verification,
+        "is_default": record.default,
     }
 
 
@@ -161,9 +165,10 @@ def to_trial(row: Row[Any]) -> TrialRow:
         purpose=Purpose(row.purpose),
         bound_us=row.bound_us,
         verification=Verification(row.verification),
+        default=row.is_default,
     )
     key = Key(row.workload_digest, row.target_digest, row.toolchain, Objective(row.objective))
-    return TrialRow(key, record, row.created_at_s, row.imported)
+    return TrialRow(key, record, row.created_at_s, row.imported, row.protocol)
 
 
 def best_columns(row: Best) -> Columns:

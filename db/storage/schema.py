@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from tilewright.db.storage.columns import Digest, Identity, database_clock
 
-SCHEMA_VERSION = "0005"
+SCHEMA_VERSION = "0006"
 VERSION_TABLE = "tilewright_version"
 
 metadata = MetaData(
@@ -78,6 +78,7 @@ run = Table(
     Column("objective", String(16), nullable=False),
     Column("seed", BigInteger, nullable=False),
     Column("device", String(200), nullable=False),
+    Column("protocol", String(200), nullable=False, server_default=""),
     Column("tuner_version", String(100), nullable=False),
     Column("trials_budget", BigInteger, nullable=False),
     Column("settings", Text, nullable=False),
@@ -115,6 +116,7 @@ trial = Table(
     Column("seed", BigInteger, nullable=False),
     Column("worker", String(200), nullable=False),
     Column("verification", String(16), nullable=False),
+    Column("is_default", Boolean, nullable=False, server_default=false()),
     Column("imported", Boolean, nullable=False, server_default=false()),
     Column("created_at_s", Double, nullable=False, default=database_clock()),
     UniqueConstraint("run_id", "purpose", "number", "attempt"),

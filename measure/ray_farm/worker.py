@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -39,12 +40,7 @@ class MeasuringWorker:
             return json.dumps(who | {"broken": f"{type(error).__name__}: {error}"})
         who |= {"incarnation": self._incarnation, "place": place(), "pid": os.getpid()}
         who["started"] = started(os.getpid())
-        who["device"] = {
-            "name": info.name,
-            "target_digest": info.target_digest,
-            "toolchain": info.toolchain,
-            "deterministic": info.deterministic,
-        }
+        who["device"] = asdict(info)
         return json.dumps(who)
 
     def measure(self, call: str) -> str:

@@ -11,8 +11,7 @@ from tilewright.compiler_core.lowering.pipeline import compile_graph
 from tilewright.compiler_core.lowering.program import Program
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.compiler_core.toolchain import TOOLCHAIN
-from tilewright.measure.device import DeviceInfo, Task
+from tilewright.measure.device import DeviceInfo, Task, simulated_info
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.measure.simulator.flatten import Conflicts
 from tilewright.measure.simulator.kernel import NO_CONFLICTS, simulate_kernel
@@ -40,7 +39,7 @@ class SimulatedDevice:
 
     def describe(self) -> DeviceInfo:
         """The nominal target's digest: the key of its records, skewed or not."""
-        return DeviceInfo(self.name, self.target.digest, TOOLCHAIN, deterministic=True)
+        return simulated_info(self.target.digest, self.name)
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
         """Time every Config of a kernel (a Workload) or a network; DeviceError for any other task."""

@@ -1,6 +1,7 @@
 """What every database keeps to. A new one subclasses StorageSuite and says how to open an empty one."""
 
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import pytest
 from sqlalchemy import delete, insert, select, text, update
@@ -197,6 +198,51 @@ class StorageSuite:
         assert best == repository.best(key)
         assert (best.config, best.latency_us, best.confirmations) == (config(5), 11.0, 3)
         assert (best.run, best.number, best.verification) == (run, 5, Verification.VALUE_EXACT)
+
+    def test_an_answer_is_no_slower_than_its_default_under_one_protocol(self, repository: Repository) -> None:
+        row = workload()
+        key, run = key_of(row), prepared(repository, row)
+        repository.commit_trials(confirmations(run, 0, row, (9.0, 9.0, 9.0), default=False))
+        assert repository.best(key) is None
+        assert "default was not measured" in repository.why_not_best(key, config(0).digest)
+        elsewhere = repository.start_run(replace(asked(), protocol="median of 9")).uid
+        repository.commit_trials(confirmations(elsewhere, 1, row, (10.0, 10.0, 10.0)))
+        served = repository.best(key)
+        assert served is not None
+        assert served.config == config(1), "that default was measured otherwise"
+        unverified = confirmations(run, 2, row, (8.0, 8.0, 8.0), verification=Verification.NONE)
+        repository.commit_trials(unverified)
+        assert "default is better" in repository.why_not_best(key, config(0).digest)
+        repository.commit_trials(confirmations(run, 3, row, (7.0, 7.0, 7.0), default=False))
+        served, default = repository.best(key), repository.default(key)
+        assert served is not None
+        assert default is not None
+        assert (served.config, default.config) == (config(3), config(2))
+        assert (served.latency_us, default.latency_us) == (7.0, 8.0)
+
+    def test_a_default_that_does_not_run_is_beaten_by_whatever_does(self, repository: Repository) -> None:
+        row = workload()
+        key, run = key_of(row), prepared(repository, row)
+        repository.commit_trials(confirmations(run, 0, row, default=False))
+        lost = [replace(each, measurement=failed(Status.LOST)) for each in confirmations(run, 1, row)]
+        repository.commit_trials(lost)
+        assert repository.best(key) is None, "a lost reply says nothing of the default"
+        gone = [replace(each, measurement=failed()) for each in confirmations(run, 2, row)]
+        repository.commit_trials(gone)
+        assert repository.best(key) is not None
+
+    def test_kernels_of_a_memory_run_are_ranked_by_their_time(self, repository: Repository) -> None:
+        small, fast = replace(ok(9.0), peak_bytes=1), replace(ok(8.0), peak_bytes=9)
+        for kind, expected in ((WorkloadKind.KERNEL, config(1)), (WorkloadKind.GRAPH, config(0))):
+            row = workload("of " + kind, kind=kind)
+            prepared(repository, row)
+            run = repository.start_run(asked(objective=Objective.MEMORY)).uid
+            for number, measured in enumerate((small, fast)):
+                readings = confirmations(run, number, row, default=number == (kind is WorkloadKind.GRAPH))
+                repository.commit_trials([replace(each, measurement=measured) for each in readings])
+            best = repository.best(key_of(row, Objective.MEMORY))
+            assert best is not None
+            assert best.config == expected
 
     def test_best_by_objective(self, repository: Repository) -> None:
         row = workload()

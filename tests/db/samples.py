@@ -21,6 +21,7 @@ from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 
 TOOLCHAIN = "timeline-1"
+PROTOCOL = "median of 2"
 
 
 def digest(word: str) -> str:
@@ -52,6 +53,7 @@ def asked(uid: str = "", objective: Objective = Objective.LATENCY, target: Targe
         seed=7,
         model_digest=MODEL.digest,
         device="simulated",
+        protocol=PROTOCOL,
         tuner_version="0.1.0",
         trials_budget=64,
         settings='{"level":2}',
@@ -87,6 +89,7 @@ def trial(
     purpose: Purpose = Purpose.SEARCH,
     verification: Verification = Verification.NONE,
     bound_us: float | None = 1.0,
+    default: bool = False,
 ) -> Trial:
     return Trial(
         run=run,
@@ -100,6 +103,7 @@ def trial(
         purpose=purpose,
         bound_us=bound_us,
         verification=verification,
+        default=default,
     )
 
 
@@ -111,7 +115,9 @@ def confirmations(
     *,
     verification: Verification = Verification.VALUE_EXACT,
     bound_us: float | None = 1.0,
+    default: bool = True,
 ) -> list[Trial]:
+    """Three readings of a config, by default of the default one, so that it is its own measure."""
     return [
         trial(
             run,
@@ -122,6 +128,7 @@ def confirmations(
             purpose=Purpose.CONFIRMATION,
             verification=verification,
             bound_us=bound_us,
+            default=default,
         )
         for attempt, latency_us in enumerate(latencies_us)
     ]

@@ -4,6 +4,7 @@ import itertools
 import json
 import random
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -114,6 +115,25 @@ def test_an_import_is_a_prior_until_it_is_measured_here(sqlite_database: Databas
     assert best is not None
     assert best.run == run
     assert here.ledger(key_of(row)).trials == 0, "what others spent is not in our ledger"
+    other.close()
+
+
+def test_an_entry_from_before_protocols_is_the_same_entry(sqlite_database: Database, tmp_path: Path) -> None:
+    """What it does not say is what it would hold: no line of an old file changes, nor does its digest."""
+    repository = Repository(sqlite_database)
+    row = workload("a")
+    prepared(repository, row)
+    old = repository.start_run(replace(asked("old"), protocol="")).uid
+    repository.commit_trials([trial(old, 0, row), trial(old, 1, row, default=True)])
+    export_records(sqlite_database, tmp_path / "all.jsonl")
+    lines = [json.loads(line) for line in (tmp_path / "all.jsonl").read_text().splitlines()]
+    values = [line["value"] for line in lines[1:] if line["kind"] in ("run", "trial")]
+    assert ["protocol" in each for each in values if each.get("uid") == "old"] == [False]
+    assert ["default" in each for each in values if "number" in each] == [False, True]
+    other = other_database(tmp_path)
+    import_records(other, tmp_path / "all.jsonl")
+    export_records(other, tmp_path / "again.jsonl")
+    assert (tmp_path / "again.jsonl").read_bytes() == (tmp_path / "all.jsonl").read_bytes()
     other.close()
 
 

@@ -129,9 +129,8 @@ def test_rows_survive_from_every_revision(revision: str, url: str) -> None:
     with database.snapshot() as connection:
         assert rows_of(connection, columns) == before
     repository = Repository(database)
-    best = repository.publish_best(key_of(ROW))
-    assert best is not None
-    assert best.latency_us == 10.1 + 1 / 3.0
+    assert repository.publish_best(key_of(ROW)) is None, "nothing shows that it beat its default"
+    assert len(repository.to_verify(TARGET.digest, TOOLCHAIN)) == 1
     with pytest.raises(RecordError, match="append-only"), database.writing() as connection:
         connection.execute(text("DELETE FROM trial"))
     filled(repository, [ROW])

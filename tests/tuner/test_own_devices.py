@@ -16,11 +16,15 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.workload import kernel_of
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import open_database
 from tilewright.measure.device import Device, Task
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.moves import sample
-from tilewright.tuner.devices import load_device, own_pool
+from tilewright.tuner.devices import load_device, own_device
 from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.verbs.tune import tune
 
 EXAMPLE = "examples.own_device:open_board"
 T1 = {
@@ -86,7 +90,7 @@ def test_what_is_no_device_is_refused(reference: str, reason: str) -> None:
 
 def test_a_device_for_another_target_is_refused() -> None:
     with pytest.raises(UsageError, match="this run is for"):
-        own_pool(EXAMPLE, load_target("gemmini16").digest)
+        own_device(EXAMPLE, load_target("gemmini16").digest)
 
 
 def test_a_space_is_tuned_against_its_table(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -115,3 +119,19 @@ def test_a_network_is_tuned_on_the_example(tmp_path: Path, capsys: pytest.Captur
     assert main(["run", str(model), *options, "--db", str(tmp_path / "own.db")]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["tuned"]["latency_us"] <= report["default"]["latency_us"]
+
+
+def test_two_devices_of_one_target_answer_each_for_itself(tmp_path: Path) -> None:
+    """The board and the simulator share a target file; their records share nothing."""
+    model, database = saved(small_cnn(), tmp_path), tmp_path / "both.db"
+
+    def trials(device: str | None) -> int:
+        return tune(model, "ascend310", trials=24, device=device, ray="none", database=database).trials
+
+    assert [trials(EXAMPLE), trials(None)] == [24, 24], "the second is not answered by the first"
+    assert [trials(EXAMPLE), trials(None)] == [0, 0]
+    for toolchain, protocol in (("board-sdk-1.0", "median of 3"), (TOOLCHAIN, "one reading")):
+        opened = open_database(database, read_only=True)
+        rows = [row.asked for row in Repository(opened).runs() if row.asked.toolchain == toolchain]
+        opened.close()
+        assert [row.protocol for row in rows] == [protocol]

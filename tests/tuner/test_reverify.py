@@ -15,7 +15,7 @@ from tilewright.db.exchange.load import import_records
 from tilewright.db.repository import Repository
 from tilewright.db.retire import hide_stale, show_again
 from tilewright.db.storage.session import open_database
-from tilewright.tuner.verbs import reverify
+from tilewright.measure import device
 from tilewright.tuner.verbs.optuna_export import export_to_optuna
 from tilewright.tuner.verbs.reverify import verify_claims
 from tilewright.tuner.verbs.tune import tune
@@ -100,7 +100,7 @@ def test_after_a_toolchain_bump_old_bests_are_measured_again_and_then_hidden(
     here = tmp_path / "here.db"
     here.write_bytes((tuned / "tuning.db").read_bytes())
     before = bests(here)
-    monkeypatch.setattr(reverify, "TOOLCHAIN", "next")
+    monkeypatch.setattr(device, "TOOLCHAIN", "next")
     verdicts = verify_claims(TARGET, database=here, ray="none")
     assert len(verdicts) == len(before)
     after = bests(here)

@@ -1,14 +1,17 @@
 """The end of a run: check the best Configs, confirm them, publish them, and measure the whole network."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from math import inf
+from statistics import median
 
+from tilewright.compiler_core.errors import DeviceError
 from tilewright.compiler_core.lowering.pipeline import Plan
-from tilewright.db.records import Verification
-from tilewright.measure.farm.pool import Pool
-from tilewright.measure.results import Measurement, Status
+from tilewright.db.records import Best, Verification
+from tilewright.measure.farm.pool import CONFIRMATIONS, Pool
+from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.check import KernelCheck, check_network
-from tilewright.tuner.answer.finalists import settle
+from tilewright.tuner.answer.finalists import Value, settle
 from tilewright.tuner.answer.report import Figures, Outcome
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.search import NetworkSearch
@@ -73,42 +76,61 @@ def _choice(session: Session, task: KernelTask, search: NetworkSearch, pool: Poo
     configs = [config for config, _ in search.ranked(task.digest)[:most]]
     if guess is not None and guess.guess is not None and known is None:
         configs.append(guess.guess)
-    found = _best_sound(session, task, configs, pool)
-    if known is not None and (found is None or known.latency_us <= found.latency_us):
-        return Choice(known.config, known.latency_us, "database")
-    return found
-
-
-def _best_sound(session: Session, task: KernelTask, configs: list[Config], pool: Pool) -> Choice | None:
-    """The first of `configs` that computes the right numbers and keeps its time, published."""
-    if not configs:
+    best = _published(session, task, configs, pool) or known
+    if best is None:
         return None
+    source = "database" if known is not None and best.config == known.config else "measured"
+    return Choice(best.config, best.latency_us, source)
+
+
+def _published(session: Session, task: KernelTask, configs: list[Config], pool: Pool) -> Best | None:
+    """The kernel's best after the first of `configs` that computes the right numbers, keeps its time and is
+    no slower than the default; else after the default. The default is measured as they are and recorded too.
+    """
     check = KernelCheck(task.regions, session.target, session.seed)
-    for config, confirmations in _confirmed(session, task, configs, pool):
-        if check.objection(config):
+    default, value = session.default_of(task), session.settings.objectives[0].of
+    readings = _readings(task, configs, default, pool, value)
+    of_default = next(readings)[1]
+    bar, recorded = median_of(of_default, value), False
+    for config, confirmations in readings:
+        if median_of(confirmations, value) > bar or check.objection(config):
             continue
+        if not recorded:
+            session.book.publish(task, default, of_default, Verification.NONE, default=True)
+            recorded = True
         best = session.book.publish(task, config, confirmations, Verification.VALUE_EXACT)
         if best is not None:
-            return Choice(best.config, best.latency_us, "measured")
-    return None
+            return best
+    sound = not check.objection(default)
+    verification = Verification.VALUE_EXACT if sound else Verification.NONE
+    return session.book.publish(task, default, of_default, verification, default=True)
 
 
-def _confirmed(
-    session: Session, task: KernelTask, configs: list[Config], pool: Pool
+def _readings(
+    task: KernelTask, configs: list[Config], default: Config, pool: Pool, value: Value
 ) -> Iterator[tuple[Config, list[Measurement]]]:
-    """`configs` with fresh readings, none of them failed: in their order, or as a noisy device ranks them."""
+    """Fresh readings: of the default, then of `configs` in their order, or as a noisy device ranks them."""
+    others = [config for config in dict.fromkeys(configs) if config != default]
 
-    def confirm(config: Config, times: int) -> list[Measurement]:
+    def confirm(config: Config, times: int = CONFIRMATIONS) -> list[Measurement]:
         return pool.confirm(task.workload, config, times)
 
     if pool.info().deterministic:
-        for config in configs:
-            readings = pool.confirm(task.workload, config)
-            if all(measured.status is Status.OK for measured in readings):
-                yield config, readings
+        yield default, confirm(default)
+        for config in others:
+            yield config, confirm(config)
         return
-    for finalist in settle(configs, confirm, session.settings.objectives[0].of):
-        yield finalist.config, list(finalist.readings)
+    settled = settle([*others, default], confirm, value)
+    found = {finalist.config: list(finalist.readings) for finalist in settled}
+    yield default, found.pop(default, []) or confirm(default)
+    yield from found.items()
+
+
+def median_of(readings: Sequence[Measurement], value: Value) -> float:
+    """The median of what was read; infinite where a reading failed or does not tell."""
+    values = [value(measured) for measured in readings]
+    told = [number for number in values if number is not None]
+    return median(told) if told and len(told) == len(values) else inf
 
 
 def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome:
@@ -119,7 +141,8 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
     task = session.network.task
     session.book.set_bound(task.digest, session.bound_us)
     known = session.book.known_network()
-    configs = [session.default_config, *(session.config_of(plan) for plan in plans)]
+    default = session.default_config
+    configs = [default, *(session.config_of(plan) for plan in plans)]
     if known is not None:
         configs.append(known.config)
     configs = list(dict.fromkeys(configs))
@@ -127,20 +150,34 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
     session.book.commit_network(list(zip(configs, measured, strict=True)))
     values = [session.objective.of(each) for each in measured]
     ranked = sorted((value, at) for at, value in enumerate(values) if value is not None)
-    best = configs[ranked[0][1]]
-    verification = check_network(session, best)
-    confirmations = pool.confirm(task, best)
-    session.book.publish_network(best, confirmations, verification)
-    session.adopt(best)
-    return Outcome(Figures.of(measured[0]), Figures.of(measured[ranked[0][1]]), str(verification))
+    of_default = pool.confirm(task, default)
+    bar, recorded = median_of(of_default, session.objective.of), False
+    for _, at in ranked:
+        config = configs[at]
+        confirmations = of_default if config == default else pool.confirm(task, config)
+        if median_of(confirmations, session.objective.of) > bar:
+            continue
+        verification = check_network(session, config)
+        if config != default and not recorded:
+            session.book.publish_network(default, of_default, Verification.NONE, default=True)
+            recorded = True
+        best = session.book.publish_network(config, confirmations, verification, default=config == default)
+        if best is not None:
+            session.adopt(best.config)
+            return _outcome(session, best)
+    raise DeviceError("the device measured no Program of the network with success, nor its default")
+
+
+def _outcome(session: Session, best: Best) -> Outcome:
+    default = session.book.default_network()
+    assert default is not None, "a best has a default that it was compared with"
+    return Outcome(Figures.of_best(default), Figures.of_best(best), str(best.verification))
 
 
 def recall_network(session: Session) -> Outcome | None:
-    """What the database knows of the whole network, or None when that is not everything the report needs."""
+    """What the database knows of the whole network, or None where it has no answer."""
     best = session.book.known_network()
-    default = session.book.network_trial(session.default_config)
-    if best is None or default is None:
+    if best is None:
         return None
     session.adopt(best.config)
-    tuned = Figures(best.latency_us, best.latency_cycles or 0.0, best.energy_uj, best.peak_bytes)
-    return Outcome(Figures.of(default), tuned, str(best.verification))
+    return _outcome(session, best)

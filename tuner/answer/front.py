@@ -156,7 +156,8 @@ class _Kernels:
         ranked = [configs[at] for at in np.argsort(mixture, kind="stable")]
         choice = self._session.choices.get(task.digest) or best_guess(self._session, task)
         ranked = [*ranked[:CHECKED], choice.config]
-        return next((config for config in ranked if self._is_sound(task, config)), task.default)
+        sound = next((config for config in ranked if self._is_sound(task, config)), None)
+        return self._session.default_of(task) if sound is None else sound
 
     def _trials(self, digest: str) -> tuple[Floats, list[Config]]:
         """Latency and energy [n, 2] of a kernel's successful trials, and their Configs."""

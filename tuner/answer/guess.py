@@ -27,7 +27,8 @@ def guess_kernels(session: Session, *, use_database: bool) -> None:
         cover_known(session)
         return
     for task in session.tasks:
-        session.choices[task.digest] = Choice(task.default, draft_us(task, task.default), "default")
+        default = session.default_of(task)
+        session.choices[task.digest] = Choice(default, draft_us(task, default), "default")
 
 
 def cover_known(session: Session, *, explain: bool = False) -> list[Answer]:
@@ -109,7 +110,7 @@ def _cheapest_groups(session: Session) -> tuple[Group, ...]:
         if isinstance(answer, Hit)
     }
     unknown_us = {
-        task.digest: draft_us(task, task.default)
+        task.digest: draft_us(task, session.default_of(task))
         for task in session.planner.tasks_of(base)
         if task.digest not in known
     }
@@ -154,7 +155,8 @@ def guess_network(session: Session) -> Outcome:
     """Figures of the network as sums of kernels; nothing was measured or checked."""
     base = session.planner.base
     default = sum(
-        base.counts[task.digest] * draft_us(task, task.default) for task in session.planner.tasks_of(base)
+        base.counts[task.digest] * draft_us(task, session.default_of(task))
+        for task in session.planner.tasks_of(base)
     )
     return Outcome(_figures(session, default), _figures(session, session.sum_us), "none")
 

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from tilewright.db.records import Best
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 
@@ -24,6 +25,11 @@ class Figures:
         return Figures(
             measured.latency_us, measured.latency_cycles or 0.0, measured.energy_uj, measured.peak_bytes
         )
+
+    @staticmethod
+    def of_best(best: Best) -> "Figures":
+        """The figures of a record."""
+        return Figures(best.latency_us, best.latency_cycles or 0.0, best.energy_uj, best.peak_bytes)
 
 
 @dataclass(frozen=True)

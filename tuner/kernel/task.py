@@ -59,12 +59,13 @@ class KernelTask:
     @property
     def default(self) -> Config:
         """The -O0 Config; ConfigError where the default rule finds nothing that fits."""
-        if self._default is None:
+        if self.ruled is None:
             raise ConfigError(f"no default tile of kernel {self.digest[:16]} fits {self.target.name}")
-        return self._default
+        return self.ruled
 
     @cached_property
-    def _default(self) -> Config | None:
+    def ruled(self) -> Config | None:
+        """The Config of the default rule, if it finds one that fits."""
         try:
             tiling = default_tiling(self.regions, self.target, self.layout.widths)
         except ConfigError:
@@ -97,9 +98,9 @@ class KernelTask:
 
         Chance finds hardly any Config of a kernel so large that the default rule gives up.
         """
-        if self._default is None:
+        if self.ruled is None:
             return corners(self.space, [knob.name for knob in self.space.knobs if "tile_" in knob.name])
-        return self._rows([self._default])
+        return self._rows([self.ruled])
 
     def _rows(self, configs: Sequence[Config]) -> Rows:
         rows = [self.space.encode(config) for config in configs]

@@ -6,12 +6,11 @@ Everything a run knows about the database is here; trials are committed before a
 import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.ir.graph_json import graph_to_json
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.answering.describe import row_of
 from tilewright.db.answering.lookup import Hit, lookup_many
 from tilewright.db.records import (
@@ -31,9 +30,10 @@ from tilewright.db.records import Trial as Record
 from tilewright.db.repository import Repository
 from tilewright.db.runs import Guard
 from tilewright.db.service.workers import Seen, WorkerState
+from tilewright.measure.device import DeviceInfo
 from tilewright.measure.farm.pool import Pool
 from tilewright.measure.objectives import Objective
-from tilewright.measure.results import Measurement, Status
+from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask
 from tilewright.tuner.kernel.problem import Trial, trial_seed
@@ -56,14 +56,17 @@ def network_row(network: NetworkTask) -> WorkloadRow:
 
 @dataclass
 class Book:
-    """One network on one target for one objective, and the run that is writing about it."""
+    """One network on one target for one objective, and the run that is writing about it.
+
+    `device` is who measures: its records answer under its own toolchain.
+    """
 
     repository: Repository
     network: NetworkTask
     target: Target
     target_text: str
+    device: DeviceInfo
     objective: Objective = Objective.LATENCY
-    toolchain: str = TOOLCHAIN
     job: str | None = None
     guard: Guard | None = None
     run: RunRow | None = None
@@ -71,6 +74,11 @@ class Book:
     _next_number: int = 0
     _confirmations: int = 0
     _bounds: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def toolchain(self) -> str:
+        """The device's."""
+        return self.device.toolchain
 
     def key(self, digest: str) -> Key:
         """The database key of a workload here."""
@@ -110,6 +118,8 @@ class Book:
             objective=self.objective,
             seed=seed,
             model_digest=self.network.digest,
+            device=self.device.name,
+            protocol=self.device.protocol,
             trials_budget=trials,
             settings=json.dumps(settings, sort_keys=True),
             job=self.job,
@@ -162,16 +172,30 @@ class Book:
         config: Config,
         confirmations: Sequence[Measurement],
         verification: Verification,
+        *,
+        default: bool = False,
     ) -> Best | None:
-        """Commit the confirmations of a kernel's verified Config, and derive its best anew."""
+        """Commit the confirmations of a kernel's Config, and derive its best anew.
+
+        The `default` has to be published too, verified or not: nothing is served without it.
+        """
         self._introduce(task)
-        return self._publish(task.digest, task.space.digest, config, confirmations, verification)
+        return self._publish(task.digest, task.space.digest, config, confirmations, verification, default)
 
     def publish_network(
-        self, config: Config, confirmations: Sequence[Measurement], verification: Verification
+        self,
+        config: Config,
+        confirmations: Sequence[Measurement],
+        verification: Verification,
+        *,
+        default: bool = False,
     ) -> Best | None:
-        """Commit the confirmations of a verified Config of the whole network, and derive its best anew."""
-        return self._publish(self.network.digest, NETWORK_SPACE, config, confirmations, verification)
+        """The same for a Config of the whole network."""
+        return self._publish(self.network.digest, NETWORK_SPACE, config, confirmations, verification, default)
+
+    def default_network(self) -> Best | None:
+        """What the whole network takes by default, as it was last measured."""
+        return self.repository.default(self.key(self.network.digest))
 
     def _publish(
         self,
@@ -180,12 +204,16 @@ class Book:
         config: Config,
         confirmations: Sequence[Measurement],
         verification: Verification,
+        default: bool,
     ) -> Best | None:
         first = self._confirmations
         self.repository.commit_trials(
             [
-                self._record(
-                    digest, space_digest, first + at, config, measured, Purpose.CONFIRMATION, verification
+                replace(
+                    self._record(digest, space_digest, first + at, config, measured),
+                    purpose=Purpose.CONFIRMATION,
+                    verification=verification,
+                    default=default,
                 )
                 for at, measured in enumerate(confirmations)
             ],
@@ -205,16 +233,6 @@ class Book:
             self.guard,
         )
         self._next_number += len(measured)
-
-    def network_trial(self, config: Config) -> Measurement | None:
-        """The latest successful whole-network measurement of a Config."""
-        rows = self.repository.trials_for([self.network.digest], self.target.digest, self.toolchain)
-        same = [
-            row.trial.measurement
-            for row in rows
-            if row.trial.config.digest == config.digest and row.trial.measurement.status is Status.OK
-        ]
-        return same[-1] if same else None
 
     def set_bound(self, digest: str, bound_us: float) -> None:
         """What no measurement of `digest` may beat."""
@@ -253,8 +271,6 @@ class Book:
         number: int,
         config: Config,
         measurement: Measurement,
-        purpose: Purpose = Purpose.SEARCH,
-        verification: Verification = Verification.NONE,
     ) -> Record:
         return Record(
             run=self.uid,
@@ -264,7 +280,5 @@ class Book:
             config=config,
             measurement=measurement,
             seed=trial_seed(self.uid, number),
-            purpose=purpose,
             bound_us=self._bounds.get(digest),
-            verification=verification,
         )

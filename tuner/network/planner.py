@@ -14,7 +14,8 @@ from tilewright.compiler_core.lowering.pipeline import Plan, plan_graph, plan_gr
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.fuse import Group
 from tilewright.compiler_core.transforms.rewrites import Split, Unfold, rewritten
-from tilewright.search_space.network import rewrites_text
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import Numbered, network_config, rewrites_text
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs, default_trial
 from tilewright.tuner.network.grouping import Boundary, Grouping, as_they_are, merge_while_it_pays
@@ -147,6 +148,11 @@ class Planner:
     def is_measured(self, group: Group) -> bool:
         """Whether this run measured a group as one kernel, operands as in the present plan."""
         return self.prices.is_measured(self.plan.graph, group, self.levels, self.plan.layouts)
+
+    def default_config(self, network: Numbered) -> Config:
+        """The -O0 Config of the network that the base plan is of."""
+        defaults = {task.digest: self.prices.default(task) for task in self.tasks_of(self.base)}
+        return network_config(self.base, defaults, network)
 
     def tasks_of(self, plan: Plan) -> tuple[KernelTask, ...]:
         """A task per distinct kernel of `plan`, in order of first use; the same objects at every call."""

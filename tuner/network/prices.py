@@ -107,6 +107,16 @@ class Prices:
             self._recorded.update(self.recall((task,)))
         return self.kernels[digest]
 
+    def default(self, task: KernelTask) -> Config:
+        """What a kernel runs untuned: the default rule's Config, else the lowest draft of a short climb.
+
+        ConfigError where neither finds anything that fits.
+        """
+        if task.ruled is not None:
+            return task.ruled
+        guess = self.priced(task.workload).guess
+        return task.default if guess is None else guess
+
     def regions(self) -> Mapping[str, Regions]:
         """What is known about the kernels priced so far, for plans made of them."""
         return {digest: priced.task.regions for digest, priced in self.kernels.items()}

@@ -19,6 +19,7 @@ from tilewright.db.records import Best
 from tilewright.db.repository import Repository
 from tilewright.db.runs import Guard
 from tilewright.db.storage.session import open_database
+from tilewright.measure.device import simulated_info
 from tilewright.measure.objectives import Objective, read_objective
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import (
@@ -142,7 +143,7 @@ class Session:
         best = self.known.get(task.digest)
         if best is not None and best.config == config:
             return Choice(config, best.latency_us, "database")
-        source = "default" if config == task.default else "guessed"
+        source = "default" if config == self.default_of(task) else "guessed"
         return Choice(config, draft_us(task, config), source)
 
     @cached_property
@@ -175,12 +176,14 @@ class Session:
         alone = len(stage) == 1
         return [(seat, self.choices[seat.digest] if alone else self.beside[seat]) for seat in seats]
 
+    def default_of(self, task: KernelTask) -> Config:
+        """What a kernel runs untuned: what its answer must not be slower than."""
+        return self.planner.prices.default(task)
+
     @cached_property
     def default_config(self) -> Config:
         """The network's -O0 Config."""
-        base = self.planner.base
-        defaults = {task.digest: task.default for task in self.planner.tasks_of(base)}
-        return network_config(base, defaults, self.network)
+        return self.planner.default_config(self.network)
 
     def schedule_of(self, config: Config) -> tuple[Plan, Schedule]:
         """What a Config of the network means, in the model's numbers: a plan of the network as rewritten."""
@@ -206,9 +209,13 @@ def open_session(
     guard: Guard | None = None,
     job: str | None = None,
     *,
+    toolchain: str | None = None,
     read_only: bool = False,
 ) -> Session:
-    """Read everything that can be wrong before anything is started."""
+    """Read everything that can be wrong before anything is started.
+
+    Records of `toolchain` answer; without one those of the simulated accelerator.
+    """
     sought = read_objective(objective)
     chip = load_target(target)
     imported = import_model(Path(model), dims)
@@ -216,7 +223,10 @@ def open_session(
     repository = Repository(open_database(database, read_only))
     base = plan_graph(imported.graph, chip)
     network = numbered(imported.graph)
-    book = Book(repository, network.task, chip, target_text(target), sought, job=job, guard=guard)
+    info = simulated_info(chip.digest)
+    if toolchain is not None:
+        info = replace(info, toolchain=toolchain)
+    book = Book(repository, network.task, chip, target_text(target), info, sought, job=job, guard=guard)
     listener(
         Phase("import", f"{imported.name}: {len(base.groups)} kernels, {imported.graph.macs / 1e9:.2f} GMAC")
     )

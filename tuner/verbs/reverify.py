@@ -4,7 +4,7 @@ Claims are the best imported records, and those of other toolchains (all of them
 claim that computes the right numbers and keeps its confirmations above the bound becomes the best of its key.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,13 +14,11 @@ from tilewright.compiler_core.errors import TilewrightError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.graph_json import graph_from_json, workload_from_json
 from tilewright.compiler_core.ir.workload import Workload
-from tilewright.compiler_core.lowering.pipeline import compile_graph
+from tilewright.compiler_core.lowering.pipeline import compile_graph, plan_graph
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import load_target, target_text
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.compiler_core.transforms.rewrites import rewritten
-from tilewright.cost_model.analytic import KernelModel
 from tilewright.cost_model.network_bound import network_bound_cycles
 from tilewright.db.answering.near import parse_json
 from tilewright.db.records import (
@@ -35,17 +33,25 @@ from tilewright.db.records import (
 )
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
+from tilewright.measure.device import simulated_info
 from tilewright.measure.farm.pool import Pool
 from tilewright.measure.objectives import Objective
-from tilewright.measure.results import Status
+from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
-from tilewright.search_space.network import NetworkTask, beside_configs, kernel_configs, network_schedule
-from tilewright.search_space.rules import KnobLayout
-from tilewright.search_space.validity import kernel_space
+from tilewright.search_space.network import (
+    NetworkTask,
+    beside_configs,
+    kernel_configs,
+    network_schedule,
+    numbered,
+)
 from tilewright.tuner.answer.check import MOST_MACS, KernelCheck, random_inputs
 from tilewright.tuner.devices import simulated_pool
 from tilewright.tuner.kernel.problem import trial_seed
+from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.book import NETWORK_SPACE
+from tilewright.tuner.network.planner import Planner
+from tilewright.tuner.network.prices import Prices
 
 
 @dataclass(frozen=True)
@@ -66,10 +72,13 @@ class Verdict:
 
 @dataclass(frozen=True)
 class _Claim:
-    """A claim made ready: what to measure, its space and bound, and how its numbers were checked."""
+    """A claim made ready: what to measure and beside which default, its space and bound, and how its numbers
+    were checked.
+    """
 
     row: TrialRow
     task: Workload | NetworkTask
+    default: Config
     space_digest: str
     bound_us: float
     verification: Verification
@@ -93,7 +102,7 @@ def verify_claims(
     chip = load_target(target)
     repository = Repository(open_database(database))
     try:
-        claims = repository.to_verify(chip.digest, TOOLCHAIN)[:limit]
+        claims = repository.to_verify(chip.digest, simulated_info(chip.digest).toolchain)[:limit]
         if not claims:
             return ()
         repository.put_target(TargetRow(chip.digest, chip.name, target_text(target)))
@@ -137,28 +146,11 @@ class _Judge:
             self._repository.finish_run(uid, "verified")
 
     def _promote(self, claim: _Claim) -> float:
-        config, key = claim.row.trial.config, replace(claim.row.key, toolchain=TOOLCHAIN)
-        measured = self._pool.confirm(claim.task, config)
-        run = self._run(key.objective)
-        first = next(self._numbers)
-        self._repository.commit_trials(
-            [
-                Trial(
-                    run=run,
-                    number=first,
-                    attempt=attempt,
-                    workload_digest=key.workload_digest,
-                    space_digest=claim.space_digest,
-                    config=config,
-                    measurement=each,
-                    seed=trial_seed(run, first),
-                    purpose=Purpose.CONFIRMATION,
-                    bound_us=claim.bound_us,
-                    verification=claim.verification,
-                )
-                for attempt, each in enumerate(measured)
-            ]
-        )
+        config = claim.row.trial.config
+        key = replace(claim.row.key, toolchain=self._pool.info().toolchain)
+        if config != claim.default:
+            self._confirmed(claim, claim.default, Verification.NONE)
+        measured = self._confirmed(claim, config, claim.verification)
         failed = next((each for each in measured if each.status is not Status.OK), None)
         if failed is not None:
             raise _RefusedError(f"it was measured again and is {failed.status}: {failed.reason}")
@@ -168,14 +160,41 @@ class _Judge:
             raise _RefusedError(objection)
         return best.latency_us
 
+    def _confirmed(self, claim: _Claim, config: Config, verification: Verification) -> Sequence[Measurement]:
+        """Measure a Config of the claim's workload, and record what came out."""
+        measured = self._pool.confirm(claim.task, config)
+        run, number = self._run(claim.row.key.objective), next(self._numbers)
+        self._repository.commit_trials(
+            [
+                Trial(
+                    run=run,
+                    number=number,
+                    attempt=attempt,
+                    workload_digest=claim.row.key.workload_digest,
+                    space_digest=claim.space_digest,
+                    config=config,
+                    measurement=each,
+                    seed=trial_seed(run, number),
+                    purpose=Purpose.CONFIRMATION,
+                    bound_us=claim.bound_us,
+                    verification=verification,
+                    default=config == claim.default,
+                )
+                for attempt, each in enumerate(measured)
+            ]
+        )
+        return measured
+
     def _run(self, objective: Objective) -> str:
         if objective not in self._runs:
+            info = self._pool.info()
             asked = NewRun(
                 target_digest=self._chip.digest,
-                toolchain=TOOLCHAIN,
+                toolchain=info.toolchain,
                 objective=objective,
                 seed=self._seed,
-                device=self._pool.info().name,
+                device=info.name,
+                protocol=info.protocol,
                 settings='{"verb":"db verify"}',
             )
             self._runs[objective] = self._repository.start_run(asked).uid
@@ -191,18 +210,19 @@ def _prepared(row: TrialRow, workload: WorkloadRow, chip: Target, seed: int) -> 
     if workload.kind is WorkloadKind.KERNEL:
         kernel = workload_from_json(body)
         _require(kernel.digest == workload.digest, "its workload does not have the digest it came under")
-        layout = KnobLayout(Regions(kernel), chip)
-        space = kernel_space(layout)
-        _require(space.contains(config), "its config is not in the space of today")
-        objection = KernelCheck(layout.regions, chip, seed).objection(config)
+        task = KernelTask(Regions(kernel), chip)
+        _require(task.space.contains(config), "its config is not in the space of today")
+        objection = KernelCheck(task.regions, chip, seed).objection(config)
         _require(not objection, objection)
-        bound_us = KernelModel(layout).least.bound_cycles(chip) / chip.cycles_per_us
-        return _Claim(row, kernel, space.digest, bound_us, Verification.VALUE_EXACT)
+        default = Prices(chip, seed).default(task)
+        return _Claim(row, kernel, default, task.space.digest, task.bound_us, Verification.VALUE_EXACT)
     network = NetworkTask(graph_from_json(body))
     _require(network.digest == workload.digest, "its network does not have the digest it came under")
     verification = _checked_network(network, config, chip, seed)
     bound_us = network_bound_cycles(network.graph, chip) / chip.cycles_per_us
-    return _Claim(row, network, NETWORK_SPACE, bound_us, verification)
+    planner = Planner(plan_graph(network.graph, chip), chip, Prices(chip, seed))
+    default = planner.default_config(numbered(network.graph))
+    return _Claim(row, network, default, NETWORK_SPACE, bound_us, verification)
 
 
 def _checked_network(network: NetworkTask, config: Config, chip: Target, seed: int) -> Verification:
