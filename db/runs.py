@@ -10,7 +10,6 @@ from sqlalchemy.exc import IntegrityError
 
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.answering.answers import derive_again
-from tilewright.db.answering.near import parse_json
 from tilewright.db.records import (
     Effort,
     Key,
@@ -30,6 +29,7 @@ from tilewright.db.records import (
 )
 from tilewright.db.service.workers import Seen, note_seen
 from tilewright.db.storage.columns import database_clock
+from tilewright.db.storage.near import parse_json
 from tilewright.db.storage.rows import (
     in_trial_order,
     run_columns,

@@ -216,14 +216,12 @@ def _choose(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Ar
     return [chosen if condition.item() else otherwise]
 
 
-def _standard(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
-    # onnx's reference is heavy, and all but the networks with such operators do without it.
-    from tilewright.compiler_core.onnx_import.reference_ops import run_standard
-
-    return run_standard(args, attributes)
+def register(function: str, meaning: Meaning) -> None:
+    """Add a meaning that another room brings, as the importer does with those of onnx's reference."""
+    MEANINGS[function] = meaning
 
 
-MEANINGS: Mapping[str, Meaning] = {
+MEANINGS: dict[str, Meaning] = {
     "choose": _choose,
     "compress": _compress,
     "determinant": _determinant,
@@ -241,7 +239,6 @@ MEANINGS: Mapping[str, Meaning] = {
     "scatter_elements": _scatter_elements,
     "scatter_nd": _scatter_nd,
     "slice": _with_absent(_slice),
-    "standard": _standard,
     "tile": _tile,
     "top_k": _top_k,
     "unique": _unique,

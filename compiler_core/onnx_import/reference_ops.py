@@ -10,6 +10,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from tilewright.compiler_core.errors import ModelError, RecordError
+from tilewright.compiler_core.ir import host_ops
 
 Array = npt.NDArray[Any]
 ON_HOST = (
@@ -38,6 +39,8 @@ def run_standard(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequen
         raise ModelError(f"an operator on the host refuses its operands: {error}") from error
     return made
 
+
+host_ops.register("standard", run_standard)
 
 _MODES = {b"bilinear": b"linear", b"bicubic": b"cubic"}
 """Of GridSample before opset 20, by the names that the reference knows."""

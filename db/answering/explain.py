@@ -5,8 +5,8 @@ from typing import Any
 
 from sqlalchemy import Row, Select, bindparam, or_, select
 
-from tilewright.db.answering.near import half_digests, leaves, parse_json, skeleton_digest
 from tilewright.db.records import Best, Key, WorkloadKind, WorkloadRow
+from tilewright.db.storage.near import half_digests, leaves, parse_json, skeleton_digest
 from tilewright.db.storage.rows import to_best
 from tilewright.db.storage.schema import best, workload
 from tilewright.db.storage.session import Database

@@ -16,7 +16,6 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import RecordError
-from tilewright.db.answering.near import parse_json
 from tilewright.db.runs import Guard
 from tilewright.db.service.job_rows import (
     ENDED,
@@ -31,6 +30,7 @@ from tilewright.db.service.job_rows import (
     to_lease,
 )
 from tilewright.db.storage.columns import database_clock
+from tilewright.db.storage.near import parse_json
 from tilewright.db.storage.schema import job, job_event
 from tilewright.db.storage.session import Database
 from tilewright.db.storage.writes import lock_name

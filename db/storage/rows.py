@@ -5,7 +5,6 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import Row, Select, select
 
-from tilewright.db.answering.near import half_digests, parse_json, skeleton_digest
 from tilewright.db.records import (
     Best,
     Key,
@@ -21,6 +20,7 @@ from tilewright.db.records import (
     plain_name,
     plain_text,
 )
+from tilewright.db.storage.near import half_digests, parse_json, skeleton_digest
 from tilewright.db.storage.schema import run, trial, workload
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status

@@ -20,7 +20,6 @@ from tilewright.compiler_core.target_model.file import load_target, parse_target
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.cost_model.analytic import KernelModel
 from tilewright.cost_model.network_bound import network_bound_cycles
-from tilewright.db.answering.near import parse_json
 from tilewright.db.records import (
     Best,
     Key,
@@ -29,6 +28,7 @@ from tilewright.db.records import (
     WorkloadKind,
 )
 from tilewright.db.repository import Repository
+from tilewright.db.storage.near import parse_json
 from tilewright.db.storage.session import open_database
 from tilewright.measure.objectives import Objective
 from tilewright.search_space.network import NetworkTask, network_schedule, numbered

@@ -20,7 +20,6 @@ from tilewright.compiler_core.target_model.file import load_target, target_text
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.rewrites import rewritten
 from tilewright.cost_model.network_bound import network_bound_cycles
-from tilewright.db.answering.near import parse_json
 from tilewright.db.records import (
     NewRun,
     Purpose,
@@ -32,6 +31,7 @@ from tilewright.db.records import (
     WorkloadRow,
 )
 from tilewright.db.repository import Repository
+from tilewright.db.storage.near import parse_json
 from tilewright.db.storage.session import open_database
 from tilewright.measure.device import simulated_info
 from tilewright.measure.farm.pool import Pool

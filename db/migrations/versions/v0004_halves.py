@@ -3,7 +3,7 @@
 import sqlalchemy as sa
 from alembic import op
 
-from tilewright.db.answering.near import half_digests, skeleton_digest
+from tilewright.db.storage.near import half_digests, skeleton_digest
 
 revision = "0004"
 down_revision = "0003"
