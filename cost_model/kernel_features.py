@@ -49,9 +49,9 @@ def kernel_features(model: KernelModel) -> FeatureFunction:
         engines = [demand.load, demand.matrix, demand.vector, demand.store, demand.dram]
         busiest = np.maximum.reduce(engines)
         positions = layout.loop_positions(rows)
-        sizes = np.stack(
-            [np.array(s, dtype=np.float64)[positions[:, at]] for at, s in enumerate(layout.sizes)], axis=1
-        )
+        sizes = np.ones((len(rows), len(layout.sizes)))  # a kernel of one point has no loop
+        for at, listed in enumerate(layout.sizes):
+            sizes[:, at] = np.array(listed, dtype=np.float64)[positions[:, at]]
         columns = [
             _logs(draft),
             *(_logs(engine / draft) for engine in engines),

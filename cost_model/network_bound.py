@@ -6,8 +6,12 @@ parts to add up - as nothing: each only adds work.
 
 from collections.abc import Iterator
 from dataclasses import replace
+from math import isqrt
+
+import numpy as np
 
 from tilewright.compiler_core.ir.graph import Graph, Rewrite
+from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.target_model.units import BATCH, matrix_table
 from tilewright.compiler_core.transforms.rewrites import Split, Unfold
@@ -18,9 +22,11 @@ Work = tuple[float, float]
 
 
 def network_bound_cycles(graph: Graph, target: Target) -> float:
-    """A time no schedule of this network in any of its forms beats, in cycles."""
+    """A time no schedule of this network in any of its forms beats, in cycles; no launch without a kernel."""
     units = tuple(unit for at in range(len(graph.ops)) for unit in _least(graph, at, target))
-    return replace(graph_work(graph, target), units=units).bound_cycles(target)
+    work = replace(graph_work(graph, target), units=units)
+    launched = any(op.row.unit is not Unit.HOST for op in graph.ops)
+    return work.bound_cycles(target) if launched else work.cycles(target.cores)
 
 
 def contraction_work(graph: Graph, at: int, rewrite: Rewrite, target: Target) -> Work:
@@ -47,5 +53,12 @@ def _forms(graph: Graph, at: int, target: Target) -> Iterator[Rewrite]:
     stored = target.storage_dtype(graph.values[op.operands[0].value].dtype)
     batches = (matrix_table(target, stored)[:, BATCH] > 1).any()  # parts may fill what a batch fills
     tried: list[Rewrite] = [Unfold(operand) for operand in range(len(op.operands))]
-    tried += [Split(axis, n) for axis in op.reduction_axes if batches for n in range(2, op.extents[axis] + 1)]
+    tried += [Split(axis, n) for axis in op.reduction_axes if batches for n in _divisors(op.extents[axis])]
     yield from (rewrite for rewrite in tried if not rewrite.objection(graph, op))
+
+
+def _divisors(extent: int) -> list[int]:
+    """The divisors of an extent from 2 on, ascending: it may be 2**40, so only up to its root is tried."""
+    up_to_root = np.arange(1, isqrt(extent) + 1)
+    small = up_to_root[extent % up_to_root == 0].tolist()
+    return sorted({*small, *(extent // n for n in small)} - {1})

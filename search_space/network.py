@@ -163,7 +163,7 @@ def stages_from(text: str, target: Target) -> tuple[tuple[Group, ...], tuple[Sta
     groups: list[Group] = []
     stages: list[Stage] = []
     try:
-        for stage in text.split("|"):
+        for stage in text.split("|") if text else ():
             placed: list[Placed] = []
             first = 0
             for part in stage.split("+"):

@@ -18,7 +18,7 @@ from tilewright.measure.objectives import Objective
 from tilewright.tuner.answer.conclude import choose_kernels, conclude_network, recall_network
 from tilewright.tuner.answer.front import measure_front, publish_first, recall_front
 from tilewright.tuner.answer.guess import guess_kernels, guess_network
-from tilewright.tuner.answer.report import Report
+from tilewright.tuner.answer.report import NOTHING_RUNS, Report
 from tilewright.tuner.answer.summary import summarise
 from tilewright.tuner.devices import info_of, own_device, own_pool, simulated_pool
 from tilewright.tuner.kernel.prior import prior_records
@@ -61,6 +61,8 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
         hooks.guard,
         hooks.job,
     ) as session:
+        if not session.planner.base.groups:
+            return summarise(session, NOTHING_RUNS, StopReason.EXHAUSTED, time.monotonic() - start)
         own = own_device(request.device, session.target.digest) if request.device else None
         session.book.device = info_of(session.target.digest, own, plan)
         if request.front:

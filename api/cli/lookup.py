@@ -43,9 +43,8 @@ def lookup(
         write_json(asdict(answer), json_file)
     if json_file != "-":
         whole = answer.network_latency_us
-        typer.echo(
-            f"network  {'miss' if whole is None else f'hit {whole:.2f} us'}  {answer.graph_digest[:16]}"
-        )
+        found = f"hit {whole:.2f} us" if whole is not None else "miss" if answer.kernels else "no kernels"
+        typer.echo(f"network  {found}  {answer.graph_digest[:16]}")
         if answer.selected is not None:
             interval = answer.selected.interval
             typer.echo(

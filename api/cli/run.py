@@ -154,6 +154,8 @@ def as_text(report: "Report") -> str:
         f"verified   {report.verification:>12}",
         f"stopped    {report.stop_reason:>12}   after {report.wall_s:.1f} s",
     ]
+    if not report.groups:
+        lines.append("kernels            none      every output is an input or a constant")
     stages = Counter(group.stage for group in report.groups)
     if any(group.apart for group in report.groups) or len(stages) < len(report.groups):
         lines.append(

@@ -96,6 +96,9 @@ def _print(verdict: "Verdict", values: bool) -> None:
             typer.echo(
                 f"{value.max_abs:12.3e} {value.max_rel:12.3e} {value.cosine:12.9f}  {value.name}{mark}"
             )
+    if not verdict.values:
+        typer.echo("0 values compared: nothing runs, every output is an input or a constant")
+        return
     worst = max(verdict.values, key=lambda value: value.max_rel)
     typer.echo(f"{len(verdict.values)} values compared; worst {worst.max_rel:.3e} at {worst.name}")
     if told_only and verdict.first_bad is not None:

@@ -1,5 +1,6 @@
 """Tile sizes worth trying, and the default tiling: the largest tiles that fit and still use every core."""
 
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -17,6 +18,10 @@ from tilewright.compiler_core.lowering.widths import BufferKey, Widths
 from tilewright.compiler_core.target_model.target import CubeUnit, Target
 
 MOST_SIZES = 24
+MOST_COUNTS = 4096
+"""Numbers of tiles that a size is sought for; a loop of more tiles takes a multiple of the granule."""
+MOST_TILES = 1 << 20
+"""Tiles of one loop: every one of them is an entry in the tables of a lowered kernel."""
 
 
 def useful_sizes(extent: int, granule: int) -> tuple[int, ...]:
@@ -24,30 +29,28 @@ def useful_sizes(extent: int, granule: int) -> tuple[int, ...]:
 
     A size matters when it changes the number of tiles (the smallest size for each count: all others only pad
     the last tile) or fills a unit of `granule`. Where that leaves more than MOST_SIZES, small counts and
-    multiples of the granule are kept, then evenly spread ones.
+    multiples of the granule are kept, then evenly spread ones. No size makes more than MOST_TILES tiles.
 
         56, granule 16  ->  1 2 3 4 5 6 7 8 10 12 14 16 19 28 32 48 56
     """
     if extent <= 1:
         return (1,)
-    counts = {-(-extent // tiles) for tiles in range(1, min(extent, 4096) + 1)} | {1}
-    filled = set(range(granule, extent, granule))
-    sizes = sorted(counts | filled)
+    least = -(-extent // MOST_TILES)
+    counts = {-(-extent // tiles) for tiles in range(1, min(extent, MOST_COUNTS) + 1)} | {least}
+    filled = range(granule, extent, granule)  # listed only where short: an extent may be 2**40
+    sizes = sorted(counts.union(filled[: MOST_SIZES + 1]))
     if len(sizes) <= MOST_SIZES:
         return tuple(sizes)
-    return tuple(sorted({extent, 1, *_spread(sizes, granule)}))
+    return tuple(sorted({extent, least, *_spread(least, extent, sorted(counts), granule)}))
 
 
-def _spread(sizes: list[int], granule: int) -> list[int]:
-    """About MOST_SIZES of `sizes`, evenly in ratio, preferring those that fill a unit."""
-    steps = np.geomspace(sizes[0], sizes[-1], MOST_SIZES)
-    chosen: list[int] = []
-    for low, high in pairwise(steps):
-        between = [size for size in sizes if low <= size <= high]
-        filled = [size for size in between if size % granule == 0]
-        if between:
-            chosen.append((filled or between)[-1])
-    return chosen
+def _spread(least: int, extent: int, counts: Sequence[int], granule: int) -> Iterator[int]:
+    """About MOST_SIZES multiples of the granule, evenly in ratio; one of `counts` where none is near."""
+    for low, high in pairwise(np.geomspace(least, extent, MOST_SIZES)):
+        filled = int(high) // granule * granule
+        nearest = filled if filled >= low else counts[bisect_right(counts, high) - 1]
+        if nearest >= low:
+            yield nearest
 
 
 def granule_of(target: Target) -> int:

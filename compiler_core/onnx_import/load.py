@@ -11,6 +11,8 @@ from google.protobuf.message import DecodeError
 from tilewright.compiler_core.errors import ModelError
 
 MAX_FILE_BYTES = (1 << 31) - 1
+NEWEST_OPSETS = {"": onnx.defs.onnx_opset_version(), "com.microsoft": 1}
+"""By domain that builders are known for: a newer operator may mean something else than its namesake."""
 
 
 def load_model(path: Path) -> onnx.ModelProto:
@@ -35,6 +37,11 @@ def load_model(path: Path) -> onnx.ModelProto:
         raise ModelError(f"{shown} is not an ONNX file (it holds no graph)")
     if not model.opset_import:
         raise ModelError(f"{shown} declares no opset (opset_import is empty)")
+    if model.ir_version > onnx.IR_VERSION:
+        raise ModelError(
+            f"{shown} is of ONNX IR version {model.ir_version}; the newest known here is {onnx.IR_VERSION};"
+            " export the model for that one, or update Tilewright"
+        )
     return model
 
 
@@ -43,9 +50,15 @@ def _open_without_waiting(path: str, flags: int) -> int:
 
 
 def opset_versions(model: onnx.ModelProto | onnx.FunctionProto) -> Mapping[str, int]:
-    """Opset version by domain; the default domain is written ''."""
+    """Opset version by domain; the default domain is written ''. ModelError for one that is not known yet."""
     versions: dict[str, int] = {}
     for opset in model.opset_import:
         domain = "" if opset.domain == "ai.onnx" else opset.domain
         versions[domain] = max(opset.version, versions.get(domain, 0))
+        newest = NEWEST_OPSETS.get(domain, opset.version)
+        if opset.version > newest:
+            raise ModelError(
+                f"opset {opset.version} of domain {opset.domain or 'ai.onnx'} is not known; the newest known"
+                f" here is {newest}; export the model for that one, or update Tilewright"
+            )
     return versions

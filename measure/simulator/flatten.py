@@ -90,7 +90,7 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
         plan.prices,
         plan.moves,
         np.concatenate([_NOTHING, *[table.widths for table in tables]]),
-        np.array([table.shape for table in tables], dtype=np.int64).reshape(-1, len(program.loops)),
+        np.array([table.shape for table in tables], dtype=np.int64).reshape(len(tables), len(program.loops)),
         term_span,
         classes,
         class_start,

@@ -165,7 +165,8 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
         if best is not None:
             session.adopt(best.config)
             return _outcome(session, best)
-    raise DeviceError("the device measured no Program of the network with success, nor its default")
+    why = measured[configs.index(default)].reason
+    raise DeviceError(f"no schedule of {session.model.name} could be measured, nor its default: {why}")
 
 
 def _outcome(session: Session, best: Best) -> Outcome:

@@ -39,7 +39,8 @@ def explain_gap(session: Session, latency_us: float) -> Gap:
         padding += max(0.0, arithmetic - ideal) / per_us
         bandwidth += max(0.0, memory - arithmetic) / per_us
     rest = latency_us - bound - launch - padding - bandwidth
-    return Gap(latency_us / bound, launch, padding, bandwidth, rest)
+    ratio = latency_us / bound if bound else 1.0  # nothing runs
+    return Gap(ratio, launch, padding, bandwidth, rest)
 
 
 @dataclass(frozen=True)

@@ -41,6 +41,10 @@ class Outcome:
     verification: str
 
 
+NOTHING_RUNS = Outcome(Figures(0.0, 0.0, 0.0, 0), Figures(0.0, 0.0, 0.0, 0), "none")
+"""Of a network without ops: what it gives is what it was given, or constants."""
+
+
 @dataclass(frozen=True)
 class Gap:
     """Measured over bound, and what the difference is made of, in microseconds.
@@ -152,8 +156,8 @@ class Report:
 
     @property
     def speedup(self) -> float:
-        """Default over tuned latency."""
-        return self.default.latency_us / self.tuned.latency_us
+        """Default over tuned latency; 1 where nothing runs."""
+        return self.default.latency_us / self.tuned.latency_us if self.tuned.latency_us else 1.0
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object, as docs/cli.md describes it."""
