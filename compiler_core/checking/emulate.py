@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from tilewright.compiler_core.errors import VerifyError
+from tilewright.compiler_core.ir.dtypes import dtype_of
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import clamped_interval
 from tilewright.compiler_core.ir.layouts import Layout
@@ -197,11 +198,14 @@ def _prepare(graph: Graph, call: KernelCall, memory: dict[int, Array]) -> None:
 
 def poison(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
     """Elements that spoil whatever is computed from them."""
-    if np.issubdtype(dtype, np.integer):
-        return np.full(shape, np.iinfo(dtype).max // 2 + 7, dtype=dtype)
     if dtype == np.bool_:
         return np.ones(shape, dtype=dtype)
-    return np.full(shape, np.nan, dtype=dtype)
+    kind = dtype_of(dtype)
+    if kind.is_float:
+        # A type without a NaN has its largest number instead.
+        return np.full(shape, np.nan, dtype=dtype) if kind.bits >= 8 else np.full(shape, kind.largest, dtype)
+    most = kind.limits[1]
+    return np.full(shape, most // 2 + 7 if most > 100 else most, dtype=dtype)
 
 
 @dataclass

@@ -19,6 +19,8 @@ import numpy.typing as npt
 from scipy import special
 
 from tilewright.compiler_core.ir import host_ops
+from tilewright.compiler_core.ir.dtypes import DType, dtype_of
+from tilewright.compiler_core.ir.rounding import converted
 
 Array: TypeAlias = npt.NDArray[Any]
 AttributeValue: TypeAlias = bool | int | float | str
@@ -54,11 +56,10 @@ class Reducer:
 
     def start_for(self, dtype: np.dtype[Any]) -> Any:
         """The identity in `dtype`: infinities become the type's own extremes for integers."""
-        if np.isinf(self.identity) and not np.issubdtype(dtype, np.inexact):
-            if dtype == np.bool_:
-                return self.identity > 0
-            limits = np.iinfo(dtype)
-            return limits.max if self.identity > 0 else limits.min
+        if dtype == np.bool_:
+            return self.identity > 0
+        if np.isinf(self.identity) and not dtype_of(dtype).is_float:
+            return dtype_of(dtype).limits[self.identity > 0]
         return dtype.type(self.identity)
 
 
@@ -101,11 +102,12 @@ def _same(args: Sequence[Array], attributes: Attributes) -> Array:
 
 
 def _concat(args: Sequence[Array], attributes: Attributes) -> Array:
-    # Every operand reads zero outside its own stretch, so exactly one term differs from zero.
-    total = args[0]
+    # Every operand reads zero bits outside its own stretch, so exactly one has others.
+    kind = args[0].dtype
+    total = args[0].view(f"u{kind.itemsize}")
     for part in args[1:]:
-        total = np.logical_or(total, part) if total.dtype == np.bool_ else np.add(total, part)
-    return total
+        total = np.bitwise_or(total, part.view(total.dtype))
+    return total.view(kind)
 
 
 def _divide(a: Array, b: Array) -> Array:
@@ -166,19 +168,36 @@ def _erf(x: Array) -> Array:
 
 
 def _quantize(args: Sequence[Array], attributes: Attributes) -> Array:
+    """X / scale + zero point in type `to`, the division in type `work` (or that of the operands)."""
     x, scale, zero_point = args
-    limits = np.iinfo(attributes["to"])
-    scaled = np.rint(x / scale) + zero_point.astype(np.float32)
-    return np.asarray(np.clip(scaled, limits.min, limits.max), dtype=attributes["to"])
+    scale = scale.astype(np.float32) if dtype_of(scale.dtype) is DType.F8E8M0FNU else scale
+    if work := attributes.get("work"):
+        x, scale = x.astype(work), scale.astype(work)
+    scaled = x / scale
+    to = dtype_of(np.dtype(attributes["to"]))
+    if to.is_float:
+        shifted = scaled + zero_point.astype(scaled.dtype)
+        return converted(
+            shifted, attributes["to"], saturate=bool(attributes.get("saturate", 1)), rounding="nearest"
+        )
+    low, high = to.limits
+    return np.asarray(np.clip(np.rint(scaled) + zero_point.astype(np.float32), low, high)).astype(to.numpy)
 
 
 def _dequantize(args: Sequence[Array], attributes: Attributes) -> Array:
+    """(q - zero point) * scale, in f32 where the scale is shorter."""
     q, scale, zero_point = args
-    return np.asarray((q.astype(np.int32) - zero_point.astype(np.int32)).astype(scale.dtype) * scale)
+    wide = scale.astype(scale.dtype if dtype_of(scale.dtype).bits >= 32 else np.float32)
+    if dtype_of(q.dtype).is_float:
+        centred = q.astype(wide.dtype) - zero_point.astype(wide.dtype)
+    else:
+        centred = (q.astype(np.int32) - zero_point.astype(np.int32)).astype(wide.dtype)
+    return np.asarray(centred * wide)
 
 
 def _cast(args: Sequence[Array], attributes: Attributes) -> Array:
-    return args[0].astype(attributes["to"])
+    saturate, rounding = bool(attributes.get("saturate", 1)), str(attributes.get("rounding", "up"))
+    return converted(args[0], str(attributes["to"]), saturate=saturate, rounding=rounding)
 
 
 def _where(args: Sequence[Array], attributes: Attributes) -> Array:

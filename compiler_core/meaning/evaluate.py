@@ -14,7 +14,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import bind, known, sizes_in
-from tilewright.compiler_core.ir.dtypes import TensorType
+from tilewright.compiler_core.ir.dtypes import TensorType, dtype_of
 from tilewright.compiler_core.ir.graph import Graph, Op, SymbolicConstants
 from tilewright.compiler_core.ir.index_map import Access, Interval, unclamped_interval
 from tilewright.compiler_core.ir.ops import Array, AxisKind, Unit
@@ -66,7 +66,12 @@ def _read_strided(access: Access, held: Held, box: Box) -> Array:
             at += step * box[axis][0]
             strides[axis] += step * stride
         corner.append(slice(at, None))
-    return as_strided(elements[tuple(corner)], shape=shape, strides=strides, writeable=False)
+    from_corner = elements[tuple(corner)]
+    if from_corner.dtype.isbuiltin == 1:
+        return as_strided(from_corner, shape=shape, strides=strides, writeable=False)
+    # numpy cannot name floats of 8 bits in the interface that as_strided goes through.
+    bits = from_corner.view(f"u{from_corner.itemsize}")
+    return as_strided(bits, shape=shape, strides=strides, writeable=False).view(from_corner.dtype)
 
 
 def _padded(elements: Array, below: list[int], above: list[int], fill: float) -> Array:
@@ -77,9 +82,11 @@ def _padded(elements: Array, below: list[int], above: list[int], fill: float) ->
 
 
 def _in_dtype(fill: float, dtype: np.dtype[Any]) -> Any:
-    if np.isinf(fill) and np.issubdtype(dtype, np.integer):
-        limits = np.iinfo(dtype)
-        return limits.max if fill > 0 else limits.min
+    """`fill` as an element: zero is zero bits also where a type has no zero, infinity the most there is."""
+    if not fill:
+        return np.zeros((), dtype)[()]
+    if np.isinf(fill) and dtype != np.bool_ and not dtype_of(dtype).is_float:
+        return dtype_of(dtype).limits[fill > 0]
     return dtype.type(fill)
 
 
@@ -131,7 +138,7 @@ def evaluate(
     accumulator = result.dtype.accumulator.numpy
     args: list[Array] = []
     if row.unit is Unit.HOST:
-        made = _on_host(op, [held.elements for held in operands], result)
+        made = on_host(op, [held.elements for held in operands], result)
         if made.shape != op.extents[:rank]:
             raise ModelError(
                 f"the inputs make a result of shape {list(made.shape)}, bound to {list(op.extents[:rank])};"
@@ -167,7 +174,7 @@ def evaluate(
 _NOTHING = np.zeros(())
 
 
-def _on_host(op: Op, operands: Sequence[Array], result: TensorType) -> Array:
+def on_host(op: Op, operands: Sequence[Array], result: TensorType) -> Array:
     """The whole result of an op of the host, whatever its shape turns out to be."""
     made = op.row.body(operands, dict(op.attributes)) if op.body is None else _looped(op, op.body, operands)
     return np.asarray(made, dtype=result.dtype.numpy)
@@ -214,7 +221,7 @@ def _step(body: Graph, inputs: Sequence[Array]) -> list[Array]:
     for op in body.ops:
         operands = [known(access.value) for access in op.operands]
         if op.row.unit is Unit.HOST:
-            array = _on_host(op.bound_to(sizes), operands, body.values[op.result])
+            array = on_host(op.bound_to(sizes), operands, body.values[op.result])
             sizes |= sizes_in(body.values[op.result].shape, array.shape)
         else:
             bound = op.bound_to(sizes) if body.symbols else op

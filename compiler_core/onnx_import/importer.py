@@ -1,23 +1,32 @@
 """ONNX file -> Graph: read, walk the nodes, build structured ops, simplify."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import onnx
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.dims import bind
+from tilewright.compiler_core.ir.dims import Shape, bind
 from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.meaning.constants import Constants
 from tilewright.compiler_core.meaning.loops import stays_a_loop, written_out
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given, bound_input, sizes_from
 from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
 from tilewright.compiler_core.onnx_import.building.context import Context, HostOp
 from tilewright.compiler_core.onnx_import.building.external import ExternalData
-from tilewright.compiler_core.onnx_import.building.inputs import DimNames, input_type
+from tilewright.compiler_core.onnx_import.building.inputs import DimNames, model_input
 from tilewright.compiler_core.onnx_import.building.node import printable
 from tilewright.compiler_core.onnx_import.building.tensor_data import constant_from, dense_from, element_type
+from tilewright.compiler_core.onnx_import.building.values import (
+    ABSENT,
+    StackedSequence,
+    TensorSequence,
+    Value,
+)
 from tilewright.compiler_core.onnx_import.load import load_model, opset_versions
+from tilewright.compiler_core.onnx_import.operators.sequences import unstacked
 from tilewright.compiler_core.onnx_import.walk import Walk, graph_frame
 from tilewright.compiler_core.transforms.simplify import simplify
 
@@ -29,7 +38,8 @@ class ImportedModel:
     """A network read from a file.
 
     `inputs` and `outputs` pair the model's names with values of `graph`, in the model's order; an output may
-    be an input or a constant. `host_ops` lists what runs on the host.
+    be an input or a constant. `host_ops` lists what runs on the host. `given` are the inputs that were bound
+    to a value, which are constants of `graph`.
     """
 
     name: str
@@ -37,16 +47,21 @@ class ImportedModel:
     inputs: tuple[tuple[str, int], ...]
     outputs: tuple[tuple[str, int], ...]
     host_ops: tuple[HostOp, ...]
+    given: Mapping[str, Array] = field(default_factory=dict)
 
 
-def import_model(path: Path, dims: Mapping[str, int] | None = None) -> ImportedModel:
+def import_model(
+    path: Path, dims: Mapping[str, int] | None = None, inputs: Mapping[str, Given] | None = None
+) -> ImportedModel:
     """The Graph of an ONNX file, dims named in `dims` bound, the others kept as symbols.
+
+    `inputs` binds inputs to values, by name: a number fills its input, lists or an array tell extents too.
 
     Raises ModelError, one line naming node and reason, for whatever cannot be imported. Reads nothing but
     `path` and external tensor data beside it.
     """
     try:
-        return _import(path, dict(dims or {}))
+        return _import(path, dict(dims or {}), inputs or {})
     except ModelError as error:
         raise ModelError(one_line(str(error))) from error
     except (MemoryError, RecursionError) as error:
@@ -60,20 +75,28 @@ def one_line(text: str) -> str:
     return shown if len(text) <= MAX_MESSAGE else shown + "..."
 
 
-def _import(path: Path, dims: Mapping[str, int]) -> ImportedModel:
+def _import(path: Path, dims: Mapping[str, int], given: Mapping[str, Given]) -> ImportedModel:
     model = load_model(path)
     context = Context(Builder(), ExternalData(path.parent))
     frame = graph_frame(model.graph, opset_versions(model), None)
     _define_constants(model.graph, context, frame.scope)
     infos = [info for info in model.graph.input if info.name not in frame.scope]
-    names = DimNames(infos, dims)
-    inputs: list[tuple[str, int]] = []
+    names = DimNames(infos, sizes_from(infos, given, dims))
+    bound: dict[str, Array] = {}
+
+    def new_input(name: str, shape: Shape, elem_type: int) -> Tensor:
+        if name in given:
+            bound[name] = bound_input(name, given[name], shape, elem_type)
+            tensor = context.builder.constant(bound[name])
+        else:
+            tensor = context.builder.new_value(shape, element_type(elem_type, name))
+            context.inputs[tensor.value] = name
+        context.builder.names[tensor.value] = name
+        return tensor
+
     for info in infos:
-        shape, elem_type = input_type(info, names)
-        tensor = context.builder.new_value(shape, element_type(elem_type, info.name))
-        frame.define(info.name, tensor)
-        context.builder.names[tensor.value] = info.name
-        inputs.append((info.name, tensor.value))
+        absent = info.type.WhichOneof("value") == "optional_type" and given.get(info.name, "") is None
+        frame.define(info.name, ABSENT if absent else model_input(info, names, new_input))
     context.taken |= names.used
     walk = Walk(context, {(f.domain, f.name): f for f in model.functions})
     walk.run(frame)
@@ -83,12 +106,12 @@ def _import(path: Path, dims: Mapping[str, int]) -> ImportedModel:
             f"the model has no dimension called {unknown[0]!r};"
             f" it has {', '.join(sorted(context.taken)) or 'none'}"
         )
-    outputs = _outputs(model.graph.output, frame.scope)
+    outputs = _outputs(model.graph.output, frame.scope, context.builder)
     told_by_runs = {name: extent for name, extent in dims.items() if name not in names.used}
-    return _imported(path.stem, context, inputs, outputs, told_by_runs)
+    return replace(_imported(path.stem, context, outputs, told_by_runs), given=bound)
 
 
-def _define_constants(graph: onnx.GraphProto, context: Context, scope: dict[str, Tensor]) -> None:
+def _define_constants(graph: onnx.GraphProto, context: Context, scope: dict[str, Value]) -> None:
     dense = [(t.name, constant_from(t, context.builder, context.external)) for t in graph.initializer]
     sparse = [
         (t.values.name, dense_from(t, context.builder, context.external)) for t in graph.sparse_initializer
@@ -101,12 +124,24 @@ def _define_constants(graph: onnx.GraphProto, context: Context, scope: dict[str,
 
 
 def _outputs(
-    infos: Sequence[onnx.ValueInfoProto], scope: Mapping[str, Tensor]
+    infos: Sequence[onnx.ValueInfoProto], scope: Mapping[str, Value], builder: Builder
 ) -> tuple[tuple[str, int], ...]:
+    """Names and values of what the model gives: the elements of a sequence one by one, of optionals none."""
+    outputs: list[tuple[str, int]] = []
     for info in infos:
         if info.name not in scope:
             raise ModelError(f"graph output {printable(info.name)} is not produced by any node")
-    return tuple((info.name, scope[info.name].value) for info in infos)
+        value = scope[info.name]
+        if isinstance(value, StackedSequence) and isinstance(value.length, int):
+            value = unstacked(builder, value)
+        match value:
+            case Tensor():
+                outputs.append((info.name, value.value))
+            case StackedSequence():
+                outputs.append((info.name, value.stack.value))
+            case TensorSequence():
+                outputs += [(f"{info.name}[{at}]", t.value) for at, t in enumerate(value.elements)]
+    return tuple(outputs)
 
 
 def _simplified(graph: Graph) -> tuple[Graph, Mapping[int, int]]:
@@ -122,7 +157,6 @@ def _simplified(graph: Graph) -> tuple[Graph, Mapping[int, int]]:
 def _imported(
     name: str,
     context: Context,
-    inputs: Sequence[tuple[str, int]],
     outputs: Sequence[tuple[str, int]],
     dims: Mapping[str, int],
 ) -> ImportedModel:
@@ -131,7 +165,7 @@ def _imported(
     graph = Graph(
         values=tuple(builder.values),
         ops=tuple(builder.ops),
-        inputs=tuple(value for _, value in inputs),
+        inputs=tuple(context.inputs),
         outputs=tuple(value for _, value in outputs),
         constants=Constants(builder.recipes),
         names=builder.names,
@@ -149,7 +183,7 @@ def _imported(
     return ImportedModel(
         name,
         simple,
-        tuple((input_name, renumbered[value]) for input_name, value in inputs),
+        tuple((input_name, renumbered[value]) for value, input_name in context.inputs.items()),
         tuple((output_name, renumbered[value]) for output_name, value in outputs),
         tuple(host_ops),
     )

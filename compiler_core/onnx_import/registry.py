@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from tilewright.compiler_core.onnx_import.building.context import Build
 from tilewright.compiler_core.onnx_import.operators.attention import ATTENTION
+from tilewright.compiler_core.onnx_import.operators.classical import CLASSICAL
 from tilewright.compiler_core.onnx_import.operators.contraction import CONTRACTIONS
 from tilewright.compiler_core.onnx_import.operators.convolution import CONVOLUTIONS
 from tilewright.compiler_core.onnx_import.operators.elementwise import ELEMENTWISE
@@ -54,5 +55,6 @@ BUILDERS: Mapping[tuple[str, str], Build] = {
     # onnxruntime writes this one into the standard domain
     ("", "SimplifiedLayerNormalization"): simplified_layer_normalization,
     **{("", op_type): build for room in _STANDARD for op_type, build in with_runtime_shapes(room).items()},
+    **{("ai.onnx.ml", op_type): build for op_type, build in CLASSICAL.items()},
     **{("com.microsoft", op_type): build for room in _MICROSOFT for op_type, build in room.items()},
 }

@@ -16,10 +16,16 @@ from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim, product_of
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
-from tilewright.compiler_core.onnx_import.building.context import Build, Context, Inputs, required
+from tilewright.compiler_core.onnx_import.building.context import (
+    Build,
+    Context,
+    Inputs,
+    optional,
+    required,
+)
 from tilewright.compiler_core.onnx_import.building.node import Node, printable
 from tilewright.compiler_core.onnx_import.building.tensor_data import DTYPES, element_type
-from tilewright.compiler_core.onnx_import.reference_ops import ON_HOST
+from tilewright.compiler_core.onnx_import.reference_ops import LATE, ON_HOST
 
 _ELEMENT_TYPES = {dtype: number for number, dtype in DTYPES.items()}
 
@@ -85,7 +91,7 @@ def _typed(
     return proto, types
 
 
-def _on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+def on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     """The operator whole, its results shaped as the standard infers, extents untold as symbols."""
     names: dict[Dim, str] = {}
     proto, types = _typed(node, inputs, names)
@@ -108,12 +114,16 @@ def _on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
             continue
         kind = found[name].tensor_type
         dtype = element_type(kind.elem_type, f"output {at}")
-        if not kind.HasField("shape"):
-            raise ModelError(f"the rank of output {at} ({printable(node.outputs[at])}) depends on data")
-        shape = [
-            dim.dim_value if dim.HasField("dim_value") else symbols.get(dim.dim_param)
-            for dim in kind.shape.dim
-        ]
+        if kind.HasField("shape"):
+            shape = [
+                dim.dim_value if dim.HasField("dim_value") else symbols.get(dim.dim_param)
+                for dim in kind.shape.dim
+            ]
+        else:
+            rank = _rank(node, inputs)
+            if rank is None:
+                raise ModelError(f"the rank of output {at} ({printable(node.outputs[at])}) depends on data")
+            shape = [None] * rank
         told = [context.fresh(node, f"dim_{axis}") if dim is None else dim for axis, dim in enumerate(shape)]
         results.append((told, dtype))
     macs: Dim = 0
@@ -121,6 +131,24 @@ def _on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
         macs = product_of(tuple(results[0][0])) * product_of(required(inputs, 1).shape[1:])
     text = proto.SerializeToString(deterministic=True).hex()
     return context.host(node, "standard", inputs, results, macs=macs, proto=text, version=node.version)
+
+
+def _rank(node: Node, inputs: Inputs) -> int | None:
+    """The rank of an operator's results where inference does not know it: the length of a parameter says."""
+    x, parameter = required(inputs, 0), optional(inputs, 1)
+    count = None if parameter is None or parameter.rank != 1 else parameter.shape[0]
+    if node.op_type in ("MelWeightMatrix", "STFT"):
+        return 2 if node.op_type == "MelWeightMatrix" else 4
+    if node.op_type.startswith("Reduce"):
+        if node.integer("keepdims", 1):
+            return x.rank
+        if count == 0:
+            return x.rank if node.integer("noop_with_empty_axes", 0) else 0
+    if node.op_type in ("Resize", "Split", "Upsample", "MaxUnpool"):
+        return x.rank
+    if not isinstance(count, int):
+        return None
+    return x.rank + count if node.op_type == "Unsqueeze" else x.rank - count
 
 
 def _known(context: Context, tensor: Tensor | None) -> Array | None:
@@ -136,4 +164,6 @@ RANDOM = (
     "RandomUniform",
     "RandomUniformLike",
 )
-STANDARD: Mapping[str, Build] = dict.fromkeys(ON_HOST, _on_host)
+MAY_BE_LATE = frozenset(LATE)
+"""Operators with structured forms that run whole on the host where data decide a parameter."""
+STANDARD: Mapping[str, Build] = dict.fromkeys((name for name in ON_HOST if "." not in name), on_host)

@@ -5,22 +5,23 @@ Limits on what a file may make the importer do stand at the top.
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from types import MappingProxyType
 
 import onnx
 from onnx import AttributeProto
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.onnx_import import control
 from tilewright.compiler_core.onnx_import.building import symbolic
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
-from tilewright.compiler_core.onnx_import.building.context import Context, Result
+from tilewright.compiler_core.onnx_import.building.context import Context, DataDecidesError, Result
 from tilewright.compiler_core.onnx_import.building.frames import Frame, ordered, reads_of
 from tilewright.compiler_core.onnx_import.building.node import Node, check_signature, printable, signature
 from tilewright.compiler_core.onnx_import.building.tensor_data import constant_from
+from tilewright.compiler_core.onnx_import.building.values import Value, tensor_of
+from tilewright.compiler_core.onnx_import.control.entering import ENTER
 from tilewright.compiler_core.onnx_import.load import opset_versions
+from tilewright.compiler_core.onnx_import.operators.sequences import SEQUENCES
 from tilewright.compiler_core.onnx_import.registry import BUILDERS
-from tilewright.compiler_core.onnx_import.standard import function_of
+from tilewright.compiler_core.onnx_import.standard import MAY_BE_LATE, function_of, on_host
 
 MAX_NODES = 150_000
 """Nodes of the graph itself."""
@@ -30,6 +31,8 @@ MAX_DEPTH = 64
 """Frames inside each other: function calls, branches, loop bodies."""
 
 _STANDARD_DOMAIN = ""
+_OFFICIAL_DOMAINS = ("", "ai.onnx.ml", "ai.onnx.preview")
+"""Domains whose functions the onnx package knows."""
 
 
 def graph_frame(graph: onnx.GraphProto, versions: Mapping[str, int], outer: Frame | None) -> Frame:
@@ -113,11 +116,16 @@ class Walk:
         known = signature(node.op_type, node.version, node.domain)
         if known is not None:
             check_signature(node, known)
-        inputs = [frame.lookup(name) if name else None for name in node.inputs]
-        if node.domain == _STANDARD_DOMAIN and node.op_type in control.ENTER:
-            control.ENTER[node.op_type](self, frame, node, inputs)
-            return
-        if node.domain == _STANDARD_DOMAIN and (node.domain, node.op_type) not in BUILDERS:
+        values = [frame.lookup(name) if name else None for name in node.inputs]
+        if node.domain == _STANDARD_DOMAIN:
+            if node.op_type in ENTER:
+                ENTER[node.op_type](self, frame, node, values)
+                return
+            if node.op_type in SEQUENCES:
+                self.results(frame, node, SEQUENCES[node.op_type](self.context, node, values))
+                return
+        inputs = [None if v is None else tensor_of(v, f"input {at}") for at, v in enumerate(values)]
+        if node.domain in _OFFICIAL_DOMAINS and (node.domain, node.op_type) not in BUILDERS:
             defined = function_of(node, inputs)
             if defined is not None:
                 self._call(frame, node, *defined)
@@ -140,42 +148,52 @@ class Walk:
         if build is None:
             raise ModelError("this operator is not supported")
         self.context.reads = lambda name: frame.reads.get(name, 0)
-        return build(self.context, node, inputs)
+        before = [len(things) for things in self.context.made()]
+        try:
+            return build(self.context, node, inputs)
+        except DataDecidesError:
+            if node.domain != _STANDARD_DOMAIN or node.op_type not in MAY_BE_LATE:
+                raise
+            for things, kept in zip(self.context.made(), before, strict=True):
+                del things[kept:]
+            return on_host(self.context, node, inputs)
 
-    def results(self, frame: Frame, node: Node, built: Result) -> None:
+    def results(self, frame: Frame, node: Node, built: Value | Sequence[Value]) -> None:
         """Bind a node's results to its output names."""
-        tensors = [built] if isinstance(built, Tensor) else list(built)
+        values = list(built) if isinstance(built, Sequence) else [built]
         for at, name in enumerate(node.outputs):
             if not name:
                 continue
-            if at >= len(tensors):
+            if at >= len(values):
                 raise ModelError(f"output {at} ({printable(name)}) of this operator is not supported")
-            self.define(frame, name, tensors[at])
+            self.define(frame, name, values[at])
 
-    def define(self, frame: Frame, name: str, tensor: Tensor) -> None:
-        """Bind one name, and keep it for reports where it is a name of the model's own graph."""
-        frame.define(name, tensor)
-        if frame.named:
-            self.context.builder.names.setdefault(tensor.value, name)
+    def define(self, frame: Frame, name: str, value: Value) -> None:
+        """Bind one name, and keep it for reports where it is a tensor's name in the model's own graph."""
+        frame.define(name, value)
+        if frame.named and isinstance(value, Tensor):
+            self.context.builder.names.setdefault(value.value, name)
 
     def _call(
         self,
         frame: Frame,
         node: Node,
         function: onnx.FunctionProto,
-        defaults: Mapping[str, AttributeProto] = MappingProxyType({}),
+        defaults: Mapping[str, AttributeProto] | None = None,
     ) -> None:
+        """Enter a function: one of the model, or one of the standard, with `defaults` of its attributes."""
         key = (node.domain, node.op_type)
         if key in frame.calls:
             raise ModelError("this function calls itself")
         if len(node.inputs) > len(function.input) or len(node.outputs) > len(function.output):
             raise ModelError("the call has more inputs or outputs than the function")
-        attributes = {**defaults, **{a.name: a for a in function.attribute_proto}}
+        attributes = {**(defaults or {}), **{a.name: a for a in function.attribute_proto}}
         attributes.update(node.attributes)
         nodes = ordered(function.node)
         inner = Frame(
             iter(nodes),
-            opset_versions(function),
+            # A function of the standard may leave out a domain that the model has.
+            {**({} if defaults is None else frame.versions), **opset_versions(function)},
             call_attributes=attributes,
             calls=frame.calls | {key},
             reads=reads_of(nodes, function.output),

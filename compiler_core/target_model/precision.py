@@ -16,13 +16,6 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.target_model.target import Target
 
-_LARGEST = {
-    DType.F64: 1.7976931348623157e308,
-    DType.F32: 3.4028234663852886e38,
-    DType.F16: 65504.0,
-    DType.BF16: 3.3895313892515355e38,
-}
-
 
 @dataclass(frozen=True)
 class Precision:
@@ -35,7 +28,7 @@ class Precision:
     def stored(self, value: int, elements: Array) -> Array:
         """`elements` of a value after a round trip through its storage type."""
         if value in self.step:
-            most = _largest(self.stored_as[value])
+            most = self.stored_as[value].limits[1]
             units = np.clip(np.rint(elements / self.step[value]), -most, most)
             return _saturated(units * self.step[value], elements.dtype)
         return _through(elements, self.stored_as.get(value))
@@ -46,14 +39,14 @@ class Precision:
 
 
 def _through(elements: Array, kind: DType | None) -> Array:
-    if kind is None or not kind.is_float or elements.dtype.itemsize <= kind.bytes:
+    if kind is None or not kind.is_float or dtype_of(elements.dtype).bits <= kind.bits:
         return elements
     return _saturated(elements, kind.numpy).astype(elements.dtype)
 
 
 def _saturated(elements: Array, kind: np.dtype[Any]) -> Array:
     """`elements` rounded to a float type; what is too large becomes its largest number, infinities stay."""
-    most = _LARGEST[dtype_of(kind)]
+    most = dtype_of(kind).largest
     wide = elements.astype(np.float64)
     return np.where(np.isfinite(wide), np.clip(wide, -most, most), wide).astype(kind)
 
@@ -70,12 +63,8 @@ def precision_of(graph: Graph, target: Target, known: Mapping[int, Array]) -> Pr
         stored_as[value], summed_in[value] = stored, target.accumulator_dtype(stored)
         if not stored.is_float:
             largest = float(np.abs(known[value]).max(initial=0.0, where=np.isfinite(known[value])))
-            step[value] = max(largest, 1e-30) / _largest(stored)
+            step[value] = max(largest, 1e-30) / stored.limits[1]
     return Precision(stored_as, summed_in, step)
-
-
-def _largest(kind: DType) -> int:
-    return int((1 << (8 * kind.bytes - 1)) - 1)
 
 
 def described(target: Target) -> str:

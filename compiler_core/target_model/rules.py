@@ -26,7 +26,7 @@ def _dtypes(target: Target) -> Iterator[tuple[str, str]]:
     if not listed:
         yield "dtypes", "is empty; name at least one dtype and its accumulator"
     for stored, sums in target.dtypes:
-        if sums.bytes < stored.bytes or sums.is_float != stored.is_float:
+        if sums.bits < stored.bits or sums.is_float != stored.is_float:
             yield f"dtypes.{stored}", f"keeps its sums in {sums}, which is narrower or of another kind"
     matrix = target.matrix
     if isinstance(matrix, CubeUnit):

@@ -132,7 +132,7 @@ class VectorUnit:
 
     def lanes(self, stored: DType) -> int:
         """Points of a stored dtype worked on at once."""
-        return max(1, self.bits // max(self.minimum_lane_bits, 8 * stored.bytes))
+        return max(1, self.bits // max(self.minimum_lane_bits, stored.bits))
 
     def lane_ops_of(self, op: str, default: int) -> int:
         """Lane operations of one point of `op`; `default` is what the op table says."""
@@ -318,10 +318,10 @@ class Target:
             floats = [stored for stored in listed if stored.is_float]
             exact = dtype in floats and dtype not in (DType.F32, DType.F64)
             return dtype if exact else (floats or listed)[0]
-        if dtype is DType.BOOL or dtype.bytes > 2 or signed(dtype) in listed:
+        if dtype is DType.BOOL or dtype.bits > 16 or signed(dtype) in listed:
             return dtype
-        wide = [stored for stored in listed if not stored.is_float and stored.bytes >= dtype.bytes]
-        return min(wide, key=lambda stored: stored.bytes, default=dtype)
+        wide = [stored for stored in listed if not stored.is_float and stored.bits >= dtype.bits]
+        return min(wide, key=lambda stored: stored.bits, default=dtype)
 
     def accumulator_dtype(self, stored: DType) -> DType:
         """The type in which sums of a stored dtype are kept."""
@@ -342,9 +342,7 @@ class Target:
 
 def signed(dtype: DType) -> DType:
     """The signed integer of the same width: units do not tell them apart. Other dtypes as they are."""
-    return {DType.U8: DType.I8, DType.U16: DType.I16, DType.U32: DType.I32, DType.U64: DType.I64}.get(
-        dtype, dtype
-    )
+    return DType(f"i{dtype[1:]}") if dtype.startswith("u") else dtype
 
 
 def numbers_of(value: Any, path: str = "") -> Iterator[tuple[str, Json]]:

@@ -41,8 +41,7 @@ class Tensor:
 
     `recipe` is there for constants; `content` for small integer tensors some elements of which are symbolic
     extents; `quantized` for what a DequantizeLinear made; `scaled` rebuilds a convolution with its weights
-    scaled and shifted per channel; `fill` for tensors that hold one number everywhere; `four_bits` says
-    that a byte of this constant holds four bits of the model.
+    scaled and shifted per channel; `fill` for tensors that hold one number everywhere.
     """
 
     value: int
@@ -52,7 +51,6 @@ class Tensor:
     quantized: "Quantized | None" = None
     scaled: "Callable[[Tensor, Tensor], Tensor] | None" = None
     fill: float | None = None
-    four_bits: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -222,11 +220,11 @@ class Builder:
         """`kind` of a tensor and a number of its own dtype."""
         return self.elementwise(kind, tensor, self.scalar(number, tensor.dtype), dtype=tensor.dtype)
 
-    def cast(self, tensor: Tensor, dtype: DType) -> Tensor:
-        """The same numbers in another dtype."""
+    def cast(self, tensor: Tensor, dtype: DType, **attributes: Any) -> Tensor:
+        """The same numbers in another dtype; `attributes` say how those that do not fit it change."""
         if tensor.dtype is dtype:
             return tensor
-        return self.elementwise("cast", tensor, dtype=dtype, to=str(dtype.numpy))
+        return self.elementwise("cast", tensor, dtype=dtype, to=str(dtype.numpy), **attributes)
 
     def view(self, tensor: Tensor, shape: Sequence[Dim], exprs: Sequence[IndexExpr]) -> Tensor:
         """The elements of `tensor` under other indices, inside its extents."""

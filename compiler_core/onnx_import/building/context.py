@@ -16,6 +16,13 @@ from tilewright.compiler_core.onnx_import.building.node import Node
 
 Inputs: TypeAlias = Sequence[Tensor | None]
 
+MOST_NAMED = 4
+"""Inputs that a message names."""
+
+
+class DataDecidesError(ModelError):
+    """A parameter that an operator's structured form must know is computed from data."""
+
 
 @dataclass(frozen=True)
 class HostOp:
@@ -33,7 +40,7 @@ class Context:
 
     `reads` says how many readers a value of the current graph has, graph outputs included. `loops` is what of
     loops runs on the host unless they are written out. `open_loops` is how many bodies the node
-    lies in, `local` the symbols that only a step of a loop tells.
+    lies in, `local` the symbols that only a step of a loop tells. `inputs` has the model's inputs' names.
     """
 
     builder: Builder
@@ -44,6 +51,31 @@ class Context:
     open_loops: int = 0
     local: list[str] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
+    inputs: dict[int, str] = field(default_factory=dict)
+
+    def made(self) -> tuple[list[Any], ...]:
+        """What has been made so far that a step of a loop takes with it, or a change of mind undoes."""
+        return self.builder.ops, self.host_ops, self.loops, self.builder.constraints, self.local
+
+    def origins(self, tensor: Tensor) -> list[str]:
+        """The names of the model's inputs that a tensor is computed from, in the model's order."""
+        needed = {tensor.value}
+        for op in reversed(self.builder.ops):
+            if op.result in needed:
+                needed.update(access.value for access in op.operands)
+        return [name for value, name in self.inputs.items() if value in needed]
+
+    def undecided(self, tensor: Tensor, what: str) -> str:
+        """That `what` is not known while the model is read, and what to bind so that it is."""
+        dims = sorted(tensor.recipe.symbols) if tensor.recipe is not None else []
+        hints = [f"--input {name}=VALUE" for name in self.origins(tensor)[:MOST_NAMED]]
+        hints += [f"--dim {name}=VALUE" for name in dims[:MOST_NAMED] if not name.startswith(LOCAL)]
+        text = f"{what} is computed from {'data' if not dims else 'extents'}"
+        return f"{text}; bind what it follows from with {' '.join(hints)}" if hints else text
+
+    def data_decides(self, tensor: Tensor, what: str) -> DataDecidesError:
+        """The error that `what` must be known, and which inputs to bind."""
+        return DataDecidesError(self.undecided(tensor, what))
 
     def fresh(self, node: Node, at: str) -> SymDim:
         """A new named symbol for an extent that only running the node can tell; a local one in a loop."""
@@ -122,9 +154,7 @@ def known_integers(context: Context, node: Node, inputs: Inputs, at: int, name: 
         return node.integers(name) if node.has(name) else None
     content = context.builder.content(tensor)
     if content is None:
-        raise ModelError(
-            f"input {at} ({name}) is computed from data; only constants and shapes are supported"
-        )
+        raise context.data_decides(tensor, f"input {at} ({name})")
     return integers(content, name)
 
 
@@ -132,14 +162,16 @@ def known_dims(context: Context, tensor: Tensor, what: str) -> list[Dim]:
     """The elements of a constant integer tensor as extents, symbolic ones included."""
     content = context.builder.content(tensor)
     if content is None:
-        raise ModelError(f"{what} is computed from data; only constants and shapes are supported")
+        raise context.data_decides(tensor, what)
     return [dim if isinstance(dim, SymDim) else int(dim) for dim in content.ravel().tolist()]
 
 
 def known_number(context: Context, tensor: Tensor, what: str) -> float:
     """The one element of a constant tensor."""
     content = context.builder.content(tensor)
-    if content is None or content.size != 1 or content.dtype == np.object_:
+    if content is None:
+        raise context.data_decides(tensor, what)
+    if content.size != 1 or content.dtype == np.object_:
         raise ModelError(f"{what} must be a constant of one element")
     return float(content.ravel()[0])
 

@@ -13,8 +13,8 @@ import onnx
 from onnx import AttributeProto
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.onnx_import.building.builder import Tensor
 from tilewright.compiler_core.onnx_import.building.node import printable
+from tilewright.compiler_core.onnx_import.building.values import Value
 
 
 @dataclass
@@ -28,7 +28,7 @@ class Frame:
     nodes: Iterator[onnx.NodeProto]
     versions: Mapping[str, int]
     outer: "Frame | None" = None
-    scope: dict[str, Tensor] = field(default_factory=dict)
+    scope: dict[str, Value] = field(default_factory=dict)
     call_attributes: Mapping[str, AttributeProto] | None = None
     calls: frozenset[tuple[str, str]] = frozenset()
     reads: Mapping[str, int] = field(default_factory=dict)
@@ -37,8 +37,8 @@ class Frame:
     finish: Callable[[], None] = lambda: None
     label: str = ""
 
-    def lookup(self, name: str) -> Tensor:
-        """The tensor a name stands for, here or in an enclosing graph."""
+    def lookup(self, name: str) -> Value:
+        """What a name stands for, here or in an enclosing graph."""
         frame: Frame | None = self
         while frame is not None:
             if name in frame.scope:
@@ -46,11 +46,11 @@ class Frame:
             frame = frame.outer
         raise ModelError(f"reads {printable(name)}, which nothing in the model produces")
 
-    def define(self, name: str, tensor: Tensor) -> None:
+    def define(self, name: str, value: Value) -> None:
         """Bind a name once; ModelError on a second definition."""
         if name in self.scope:
             raise ModelError(f"value {printable(name)} is produced twice")
-        self.scope[name] = tensor
+        self.scope[name] = value
 
 
 def reads_of(nodes: Iterable[onnx.NodeProto], results: Iterable[str]) -> dict[str, int]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NamedTuple, TypeAlias
+from typing import NamedTuple, TypeAlias
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim, bind, product_of, symbols_in, symbols_of
@@ -66,7 +66,7 @@ class Loop:
 
     def discard(self) -> None:
         """Forget the body."""
-        for things, kept in zip(_made(self.context), self.outside, strict=True):
+        for things, kept in zip(self.context.made(), self.outside, strict=True):
             del things[kept:]
         self.context.open_loops -= 1
 
@@ -233,7 +233,7 @@ def begin_loop(
 ) -> Loop:
     """A loop that carries `before` and reads `sequences` along dim 0; ops made next are its body."""
     builder = context.builder
-    outside = Outside(*(len(things) for things in _made(context)))
+    outside = Outside(*(len(things) for things in context.made()))
     context.open_loops += 1
     state = [
         builder.new_value(
@@ -249,12 +249,6 @@ def begin_loop(
     return Loop(
         context, node, tuple(before), tuple(sequences), tuple(state), tuple(elements), growing, outside
     )
-
-
-def _made(context: Context) -> tuple[list[Any], ...]:
-    """What has been made so far that a loop takes into its body or, when it is discarded, undoes."""
-    builder = context.builder
-    return builder.ops, context.host_ops, context.loops, builder.constraints, context.local
 
 
 def reversed_view(builder: Builder, sequence: Tensor) -> Tensor:

@@ -152,7 +152,6 @@ def _reduced(function: Callable[[Dim, Dim], Dim]) -> Fold:
 
 
 FOLDS: Mapping[str, Fold] = {
-    "Identity": lambda node, contents: contents[0],
     "Cast": _pointwise(lambda a: a),
     "Add": _pointwise(lambda a, b: a + b),
     "Sub": _pointwise(lambda a, b: a - b),

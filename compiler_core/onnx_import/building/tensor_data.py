@@ -19,18 +19,28 @@ DTYPES: Mapping[int, DType] = {
     TensorProto.DOUBLE: DType.F64,
     TensorProto.FLOAT16: DType.F16,
     TensorProto.BFLOAT16: DType.BF16,
+    TensorProto.FLOAT8E4M3FN: DType.F8E4M3FN,
+    TensorProto.FLOAT8E4M3FNUZ: DType.F8E4M3FNUZ,
+    TensorProto.FLOAT8E5M2: DType.F8E5M2,
+    TensorProto.FLOAT8E5M2FNUZ: DType.F8E5M2FNUZ,
+    TensorProto.FLOAT8E8M0: DType.F8E8M0FNU,
+    TensorProto.FLOAT6E2M3: DType.F6E2M3FN,
+    TensorProto.FLOAT6E3M2: DType.F6E3M2FN,
+    TensorProto.FLOAT4E2M1: DType.F4E2M1FN,
     TensorProto.INT64: DType.I64,
     TensorProto.INT32: DType.I32,
     TensorProto.INT16: DType.I16,
     TensorProto.INT8: DType.I8,
+    TensorProto.INT4: DType.I4,
+    TensorProto.INT2: DType.I2,
     TensorProto.UINT64: DType.U64,
     TensorProto.UINT32: DType.U32,
     TensorProto.UINT16: DType.U16,
     TensorProto.UINT8: DType.U8,
+    TensorProto.UINT4: DType.U4,
+    TensorProto.UINT2: DType.U2,
     TensorProto.BOOL: DType.BOOL,
 }
-FOUR_BITS: Mapping[int, DType] = {TensorProto.INT4: DType.I8, TensorProto.UINT4: DType.U8}
-"""Types of constants that lie two to a byte in the file, and one to a byte here."""
 MAX_DENSIFIED_ELEMENTS = 1 << 28
 
 _TYPED_FIELDS: Mapping[int, str] = {
@@ -40,10 +50,12 @@ _TYPED_FIELDS: Mapping[int, str] = {
     TensorProto.UINT64: "uint64_data",
     TensorProto.UINT32: "uint64_data",
 }
+_BYTE_BY_BYTE = frozenset({DType.I4, DType.U4, DType.I2, DType.U2, DType.F4E2M1FN})
+"""Types whose int32_data has an entry a byte, not an element."""
 
 
 def element_type(data_type: int, what: str) -> DType:
-    """The DType of an ONNX element type; ModelError for strings, complex numbers, sub-byte types and fp8."""
+    """The DType of an ONNX element type; ModelError for strings and complex numbers."""
     if data_type not in DTYPES:
         known = data_type in TensorProto.DataType.values()
         shown = TensorProto.DataType.Name(data_type) if known else str(data_type)
@@ -54,35 +66,34 @@ def element_type(data_type: int, what: str) -> DType:
 def constant_from(proto: TensorProto, builder: Builder, external: ExternalData) -> Tensor:
     """The constant a TensorProto holds; ModelError where its type, dims and data do not fit together."""
     what = f"tensor {printable(proto.name)}"
-    packed = FOUR_BITS.get(proto.data_type)
-    dtype = packed or element_type(proto.data_type, what)
+    dtype = element_type(proto.data_type, what)
     shape = tuple(proto.dims)
     count = 1
     for extent in shape:
         if extent < 0:
             raise ModelError(f"{what} has a negative extent {extent}")
         count *= extent
-    nbytes = (count + 1) // 2 if packed else count * dtype.bytes
+    nbytes = (count * dtype.bits + 7) // 8
     if proto.data_location == TensorProto.EXTERNAL:
         path, offset = external.stretch(proto, nbytes)
+        data_type = proto.data_type
 
         def compute(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
             data = read_stretch(path, offset, nbytes)
-            elements = _unpacked(data, count, dtype) if packed else np.frombuffer(data, dtype=dtype.numpy)
-            return elements.reshape(shape)
+            if dtype.bits < 8:
+                return numpy_helper.to_array(TensorProto(data_type=data_type, dims=shape, raw_data=data))
+            return np.frombuffer(data, dtype=dtype.numpy).reshape(shape)
 
     else:
-        _check_held(proto, what, count, nbytes, packed=packed is not None)
+        _check_held(proto, what, count, nbytes, dtype)
 
         def compute(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
             return numpy_helper.to_array(proto).astype(dtype.numpy, copy=False)
 
-    tensor = builder.lazy_constant(shape, dtype, Recipe(compute, work=count))
-    tensor.four_bits = packed is not None
-    return tensor
+    return builder.lazy_constant(shape, dtype, Recipe(compute, work=count))
 
 
-def _check_held(proto: TensorProto, what: str, count: int, nbytes: int, *, packed: bool) -> None:
+def _check_held(proto: TensorProto, what: str, count: int, nbytes: int, dtype: DType) -> None:
     """ModelError where the elements inside the file are not as many as the shape takes."""
     shape = list(proto.dims)
     if proto.HasField("raw_data"):
@@ -90,17 +101,8 @@ def _check_held(proto: TensorProto, what: str, count: int, nbytes: int, *, packe
             raise ModelError(f"{what} of shape {shape} takes {nbytes} bytes but holds {len(proto.raw_data)}")
         return
     held = len(getattr(proto, _TYPED_FIELDS.get(proto.data_type, "int32_data")))
-    if held != (nbytes if packed else count):
+    if held != (nbytes if dtype in _BYTE_BY_BYTE else count):
         raise ModelError(f"{what} of shape {shape} takes {count} elements but holds {held}")
-
-
-def _unpacked(data: bytes, count: int, dtype: DType) -> Array:
-    """Elements of four bits, the low half of a byte first."""
-    halves = np.frombuffer(data, dtype=np.uint8)[:, None] >> np.array([0, 4], np.uint8) & 15
-    elements = halves.ravel()[:count].astype(dtype.numpy)
-    if dtype is DType.I8:
-        elements[elements > 7] -= 16
-    return elements
 
 
 def dense_from(proto: onnx.SparseTensorProto, builder: Builder, external: ExternalData) -> Tensor:

@@ -7,6 +7,7 @@ from typing import Any
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.ops import AttributeValue
+from tilewright.compiler_core.ir.rounding import EIGHT_BITS
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
 from tilewright.compiler_core.onnx_import.building.context import (
     Build,
@@ -72,10 +73,6 @@ def _dropout(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     trains = training is not None and known_number(context, training, "training_mode")
     if trains and (0.5 if ratio is None else known_number(context, ratio, "ratio")) != 0.0:
         raise ModelError("Dropout in training mode draws random numbers; export the model for inference")
-    return _identity(context, node, inputs)
-
-
-def _identity(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     x = required(inputs, 0)
     results = [x]
     if len(node.outputs) > 1:
@@ -85,11 +82,24 @@ def _identity(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
 
 
 def _cast(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    return context.builder.cast(required(inputs, 0), element_type(node.integer("to"), "the result"))
+    return _converted(context, node, required(inputs, 0), element_type(node.integer("to"), "the result"))
 
 
 def _cast_like(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    return context.builder.cast(required(inputs, 0), required(inputs, 1).dtype)
+    return _converted(context, node, required(inputs, 0), required(inputs, 1).dtype)
+
+
+def _converted(context: Context, node: Node, x: Tensor, dtype: DType) -> Tensor:
+    """A cast; how it saturates and rounds matters for the types alone that can do so in several ways."""
+    attributes: dict[str, Any] = {}
+    if not node.integer("saturate", 1) and dtype in (*EIGHT_BITS, DType.F8E8M0FNU):
+        attributes["saturate"] = 0
+    rounding = node.text("round_mode", "up")
+    if dtype is DType.F8E8M0FNU and rounding != "up":
+        if rounding not in ("nearest", "down"):
+            raise ModelError(f"round_mode {rounding!r} is not one of up, down, nearest")
+        attributes["rounding"] = rounding
+    return context.builder.cast(x, dtype, **attributes)
 
 
 def _clip(context: Context, node: Node, inputs: Inputs) -> Tensor:
@@ -264,7 +274,6 @@ ELEMENTWISE: Mapping[str, Build] = {
     "GreaterOrEqual": _binary("less_equal", DType.BOOL, swapped=True),
     "HardSigmoid": _row("hard_sigmoid", alpha=0.2, beta=0.5),
     "HardSwish": _row("hard_swish"),
-    "Identity": _identity,
     "IsInf": _is_inf,
     "IsNaN": _is_nan,
     "LeakyRelu": _row("leaky_relu", alpha=0.01),

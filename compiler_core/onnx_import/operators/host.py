@@ -24,8 +24,6 @@ def _top_k(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     axis = checked_axis(node.integer("axis", -1), x.rank)
     given = optional(inputs, 1)
     attributes: dict[str, Any] = {"axis": axis, "largest": node.integer("largest", 1)}
-    if given is not None and context.builder.content(given) is None:
-        raise ModelError("k is computed from data; only constants are supported")
     k = node.integer("k") if given is None else int(known_number(context, given, "k"))
     extent = x.shape[axis]
     if k < 0 or (isinstance(extent, int) and k > extent):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Any
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Shape, ceildiv, known
@@ -20,7 +21,7 @@ from tilewright.compiler_core.onnx_import.building.node import Node
 from tilewright.compiler_core.onnx_import.building.tensor_data import element_type
 from tilewright.compiler_core.onnx_import.building.window import window_of
 from tilewright.compiler_core.onnx_import.operators.contraction import matmul
-from tilewright.compiler_core.onnx_import.operators.convolution import contract_window, grouped
+from tilewright.compiler_core.onnx_import.operators.convolution import contract_window, grouped, per_channel
 from tilewright.compiler_core.onnx_import.operators.movement import concat
 from tilewright.compiler_core.onnx_import.operators.pooling import POOLING
 from tilewright.compiler_core.onnx_import.operators.quantized_contraction import (
@@ -54,16 +55,24 @@ def along(context: Context, parameter: Tensor, axis: int, shape: Shape, block: i
 
 
 def dequantize(
-    context: Context, x: Tensor, scale: Tensor, zero_point: Tensor | None, axis: int, block: int = 0
+    context: Context,
+    x: Tensor,
+    scale: Tensor,
+    zero_point: Tensor | None,
+    axis: int,
+    block: int = 0,
+    dtype: DType | None = None,
 ) -> Tensor:
-    """(x - zero_point) * scale, remembering the integers for a contraction behind it."""
+    """(x - zero_point) * scale, of the scale's type or `dtype`; integers are remembered for a contraction
+    behind it.
+    """
     builder = context.builder
     zero = builder.scalar(0, x.dtype) if zero_point is None else zero_point
     if zero.dtype is not x.dtype:
-        raise ModelError(f"the zero point is {zero.dtype}, the integers are {x.dtype}")
+        raise ModelError(f"the zero point is {zero.dtype}, the numbers are {x.dtype}")
     scale_along, zero_along = (along(context, each, axis, x.shape, block) for each in (scale, zero))
-    real = builder.elementwise("dequantize", x, scale_along, zero_along, dtype=scale.dtype)
-    if block:
+    real = builder.elementwise("dequantize", x, scale_along, zero_along, dtype=dtype or scale.dtype)
+    if block or x.dtype.bits < 8 or x.dtype.is_float or dtype not in (None, scale.dtype):
         return real
     flat = [builder.reshape(t, ()) if t.shape == (1,) else t for t in (scale, zero)]
     return replace(real, quantized=Quantized(x, flat[0], flat[1], axis))
@@ -77,11 +86,10 @@ def quantize(
     axis: int,
     dtype: DType = DType.U8,
     block: int = 0,
+    **attributes: Any,
 ) -> Tensor:
-    """round(x / scale) + zero_point, clamped to the zero point's type."""
+    """X / scale + zero_point, rounded and clamped to the zero point's type."""
     builder = context.builder
-    if zero_point is not None and zero_point.four_bits:
-        raise ModelError("quantizing to four bits is not supported; constants of four bits are")
     dtype = dtype if zero_point is None else zero_point.dtype
     zero = builder.scalar(0, dtype) if zero_point is None else zero_point
     if x.dtype is DType.I32:
@@ -93,6 +101,7 @@ def quantize(
         along(context, zero, axis, x.shape, block),
         dtype=dtype,
         to=str(dtype.numpy),
+        **attributes,
     )
 
 
@@ -103,16 +112,39 @@ def _axis(node: Node, x: Tensor) -> int:
 
 def _dequantize_linear(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x = required(inputs, 0)
-    block = node.integer("block_size", 0)
-    return dequantize(context, x, required(inputs, 1), optional(inputs, 2), _axis(node, x), block)
+    return dequantize(
+        context,
+        x,
+        required(inputs, 1),
+        optional(inputs, 2),
+        _axis(node, x),
+        node.integer("block_size", 0),
+        _type_attribute(node, "output_dtype"),
+    )
 
 
 def _quantize_linear(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    x = required(inputs, 0)
-    wanted = node.integer("output_dtype", 0)
-    dtype = element_type(wanted, "the result") if wanted else DType.U8
-    scale, zero_point = required(inputs, 1), optional(inputs, 2)
-    return quantize(context, x, scale, zero_point, _axis(node, x), dtype, block=node.integer("block_size", 0))
+    x, scale = required(inputs, 0), required(inputs, 1)
+    wanted, work = _type_attribute(node, "output_dtype"), _type_attribute(node, "precision")
+    attributes: dict[str, Any] = {} if work is None else {"work": str(work.numpy)}
+    if not node.integer("saturate", 1):
+        attributes["saturate"] = 0
+    return quantize(
+        context,
+        x,
+        scale,
+        optional(inputs, 2),
+        _axis(node, x),
+        wanted or DType.U8,
+        node.integer("block_size", 0),
+        **attributes,
+    )
+
+
+def _type_attribute(node: Node, name: str) -> DType | None:
+    """An element type that 0 leaves open."""
+    wanted = node.integer(name, 0)
+    return element_type(wanted, f"attribute {name}") if wanted else None
 
 
 def _dynamic_quantize_linear(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
@@ -205,13 +237,21 @@ def _qlinear_conv(context: Context, node: Node, inputs: Inputs) -> Tensor:
     grouped(builder, x, w, groups)
     window = window_of(node, x.shape[2:], [known(extent, "a kernel extent") for extent in w.shape[2:]])
     pair = quantized_pair(context, x, w, output_dim=0)
-    if pair is None:
-        raise ModelError("weights and scales must be constants, the input's scale one number")
     bias = optional(inputs, 8)
-    if bias is not None:
-        bias = dequantize(context, bias, pair.scale, None, 0)
-    sums = contract_window(builder, pair.left, pair.right, groups, window, DType.I32, pair.left_zero)
-    real = dequantized(context, pair, sums, bias, channel_dim=1)
+    if pair is not None:
+        if bias is not None:
+            bias = dequantize(context, bias, pair.scale, None, 0)
+        sums = contract_window(builder, pair.left, pair.right, groups, window, DType.I32, pair.left_zero)
+        real = dequantized(context, pair, sums, bias, channel_dim=1)
+    else:
+        sums = _conv_integer(context, node, [inputs[0], inputs[3], inputs[2], inputs[5]])
+        if bias is not None:
+            sums = builder.elementwise("add", sums, per_channel(builder, bias, sums.rank))
+        scale = builder.elementwise(
+            "mul", _flat(context, required(inputs, 1)), _flat(context, required(inputs, 4))
+        )
+        along_channels = per_channel(builder, scale, sums.rank) if scale.rank else scale
+        real = builder.elementwise("mul", builder.cast(sums, scale.dtype), along_channels)
     return quantize(context, real, required(inputs, 6), required(inputs, 7), 1)
 
 

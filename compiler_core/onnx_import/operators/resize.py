@@ -312,8 +312,10 @@ def _numbers(context: Context, node: Node, tensor: Tensor | None, name: str) -> 
     if tensor.shape == (0,):
         return None
     content = context.builder.content(tensor)
-    if content is None or content.dtype == object:
-        raise ModelError(f"{name} must be constants")
+    if content is None:
+        raise context.data_decides(tensor, name)
+    if content.dtype == object:
+        raise ModelError(f"{name} depends on {content.ravel()[0]}; bind it with --dim NAME=VALUE")
     return [float(number) for number in content.ravel()]
 
 

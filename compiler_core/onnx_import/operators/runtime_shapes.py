@@ -39,7 +39,7 @@ def _fresh_shape(context: Context, node: Node, rank: int) -> list[Dim]:
 
 def _length(tensor: Tensor, what: str) -> int:
     if tensor.rank != 1 or not isinstance(tensor.shape[0], int):
-        raise ModelError(f"{what} is computed from data and its length is not known")
+        raise ModelError(f"{what} is computed from data and its length is not known; bind it with --input")
     return tensor.shape[0]
 
 
@@ -92,8 +92,8 @@ def _constant_of_shape(context: Context, node: Node, inputs: Inputs) -> Sequence
 
 def _pad(context: Context, node: Node, inputs: Inputs) -> Sequence[Tensor]:
     x = required(inputs, 0)
-    if optional(inputs, 3) is not None:
-        raise ModelError("axes beside pads that are computed from data are not supported")
+    if (axes := optional(inputs, 3)) is not None:
+        raise context.data_decides(axes, "pads of some axes")
     extents = _fresh_shape(context, node, x.rank)
     return context.host(node, "pad", inputs[:3], [(extents, x.dtype)], mode=node.text("mode", "constant"))
 

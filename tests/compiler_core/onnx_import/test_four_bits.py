@@ -6,10 +6,12 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto, helper
+from onnx.reference import ReferenceEvaluator
 
 from tests.compiler_core.onnx_import.against_onnxruntime import differences
 from tests.onnx_models import model, node, reals, saved, value
 from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.compiler_core.onnx_import.importer import import_model
 
 DEPTH, WIDTH, BLOCK = 32, 5, 16
@@ -74,12 +76,16 @@ def test_scales_that_do_not_fit_their_blocks_are_refused(tmp_path: Path) -> None
         import_model(saved(made, tmp_path))
 
 
-def test_quantizing_to_four_bits_is_refused(tmp_path: Path) -> None:
-    zero = helper.make_tensor("zero", TensorProto.INT4, [], [0])
+@pytest.mark.parametrize("kind", [TensorProto.INT4, TensorProto.UINT4, TensorProto.FLOAT4E2M1])
+def test_quantizing_to_four_bits(kind: int, tmp_path: Path) -> None:
+    zero = helper.make_tensor("zero", kind, [], [0])
     scale = onnx.numpy_helper.from_array(np.array(0.5, np.float32), "scale")
     nodes = [node("QuantizeLinear", "x scale zero", "q"), node("DequantizeLinear", "q scale zero", "y")]
-    graph = helper.make_graph(nodes, "to four bits", [value("x", [3])], [value("y", [3])])
+    graph = helper.make_graph(nodes, "to four bits", [value("x", [64])], [value("y", [64])])
     graph.initializer.extend([scale, zero])
-    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)], ir_version=10)
-    with pytest.raises(ModelError, match="quantizing to four bits is not supported"):
-        import_model(saved(made, tmp_path))
+    made = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 23)], ir_version=11)
+    imported = import_model(saved(made, tmp_path))
+    given = 4 * reals(3, 64)
+    own = interpret(imported.graph, {imported.inputs[0][1]: given})
+    (wanted,) = ReferenceEvaluator(made).run(None, {"x": given})
+    np.testing.assert_array_equal(own[imported.outputs[0][1]], wanted)
