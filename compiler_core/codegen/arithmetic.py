@@ -9,13 +9,22 @@ from dataclasses import replace
 from math import inf, isnan
 
 from tilewright.compiler_core.codegen.writer import Lane, Writer
+from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.dtypes import DType
 
-STORED = {
+
+class _Stored(dict[DType, str]):
+    """Of a type that is not there says that it has no native form."""
+
+    def __missing__(self, dtype: DType) -> str:
+        raise ConfigError(f"elements of type {dtype} have no native form")
+
+
+STORED = _Stored({
     DType.F64: "double", DType.F32: "float", DType.F32_SUM: "float", DType.F16: "half",
     DType.BF16: "bfloat", DType.I64: "i64", DType.I32: "i32", DType.I16: "i16", DType.I8: "i8",
     DType.U64: "i64", DType.U32: "i32", DType.U16: "i16", DType.U8: "i8", DType.BOOL: "i8",
-}  # fmt: skip
+})  # fmt: skip
 """The LLVM type of an element in memory."""
 SHORT = {DType.F16: "half", DType.BF16: "bfloat"}
 BITS = {"float": 32, "double": 64, "i1": 1, "i8": 8, "i16": 16, "i32": 32, "i64": 64}

@@ -133,7 +133,7 @@ def _gather_block_quantized(context: Context, node: Node, inputs: Inputs) -> Ten
     block = node.integer("block_size", 128)
     if block <= 0:
         raise ModelError(f"blocks of {block} are not supported")
-    if data.dtype is DType.U8 and not data.four_bits:
+    if data.dtype is DType.U8:
         bits = node.integer("bits", 4)
         if bits not in (2, 4, 8) or axis == data.rank - 1:
             raise ModelError(f"{bits} bits of which rows along axis {axis} are gathered are not supported")
