@@ -1,17 +1,18 @@
 """What the Configs of one kernel ask of each resource: the closed form that draft and features are made of.
 
-All of it works on thousands of rows at once. A step of the kernel fires once per change of a loop it moves
-with; per firing it costs what its widest tile costs (units.py), so ragged borders are counted as full tiles.
+A step of the kernel fires once per change of a loop it moves with; per firing it costs what its widest tile
+costs (units.py), so ragged borders are counted as full tiles. The steps are written down as tables once;
+compiled code (row_demand.py) adds them up for thousands of rows.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
+from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.graph import Op
 from tilewright.compiler_core.ir.ops import AxisKind, Unit
 from tilewright.compiler_core.ir.workload import Level
@@ -19,25 +20,30 @@ from tilewright.compiler_core.lowering.outline import BufferOutline, Outline, ou
 from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, Step
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.turns import handovers_of
+from tilewright.compiler_core.lowering.widths import BufferKey
 from tilewright.compiler_core.target_model.product import product_axes
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.target_model.unit_bounds import port_least_cycles
 from tilewright.compiler_core.target_model.units import (
-    MILLI,
-    PORT_RATE,
-    SETUP,
+    DMA_COLUMNS,
+    MATRIX_COLUMNS,
     Table,
     crosses_llb,
     load_table,
-    matrix_cycles,
     matrix_table,
-    moved_bytes,
     store_table,
-    stream_cycles,
-    vector_cycles,
+)
+from tilewright.cost_model import row_demand
+from tilewright.cost_model.row_demand import (
+    Machine,
+    Nests,
+    StepTables,
+    TermTables,
+    demands,
 )
 from tilewright.search_space.knobs import Rows
-from tilewright.search_space.rules import KnobLayout, core_counts
+from tilewright.search_space.row_tables import ABSENT, ints, starts
+from tilewright.search_space.rules import KnobLayout
 
 Counts: TypeAlias = npt.NDArray[np.int64]
 
@@ -87,102 +93,52 @@ class KernelResources:
         return outline(self.regions, frozenset(range(len(self.regions.loops))), self.target)
 
     @cached_property
-    def _nests(self) -> Counts:
-        """Loops of every loop order, outermost first, int64 [orders, loops]."""
+    def _nests(self) -> Nests:
         loops = self.regions.loops
         parallel = [d for d, loop in enumerate(loops) if loop.kind is AxisKind.PARALLEL]
         serial = [d for d, loop in enumerate(loops) if loop.kind is not AxisKind.PARALLEL]
-        rows = [[*(d for d in parallel if d not in order), *order, *serial] for order in self.layout.orders]
-        return np.array(rows, dtype=np.int64).reshape(len(rows), len(loops))
+        nests = [[*(d for d in parallel if d not in order), *order, *serial] for order in self.layout.orders]
+        nest = np.array(nests, dtype=np.int64).reshape(len(nests), len(loops))
+        return Nests(rank=np.argsort(nest, axis=1), loop=nest)
 
     @cached_property
-    def _handovers(self) -> tuple[int, ...]:
+    def handovers(self) -> tuple[int, ...]:
+        """Per op, how often work is handed from unit to unit before it."""
         return handovers_of(self.regions.graph, self.target)
 
     def demand(self, rows: Rows) -> Demand:
         """What each row [n, knobs] asks for."""
-        firing = _Firing.of(self, rows)
-        zero = np.zeros(len(rows), dtype=np.int64)
-        total = {"load": zero, "store": zero, "matrix": zero, "vector": zero, "dram": zero}
-        first_load, last_store, load_bytes = zero, zero, zero
-        port = {True: zero, False: zero}
-        parts = np.zeros((max(self._handovers) // 2 + 1, 2, len(rows)), dtype=np.int64)
-        for step in self.plan.steps:
-            times = firing.per_core(step)
-            if step.action is Action.COMPUTE:
-                for engine, cycles in self._compute(step, firing).items():
-                    total[engine] = total[engine] + cycles * times
-                    if engine != "load":
-                        parts[divmod(self._handovers[step.op], 2)] += cycles * times
-                continue
-            buffer = self.plan.buffers[step.buffer]
-            size, cycles, crossing = self._transfer(step, buffer, firing)
-            near = crosses_llb(self.target, self.regions.workload.level_of(buffer.value))
-            port[near] = port[near] + crossing * times * firing.cores
-            engine = "load" if step.action is Action.LOAD else "store"
-            total[engine] = total[engine] + cycles * times
-            if step.action is Action.LOAD:
-                first_load = first_load + (0 if step.late else 1) * cycles
-                load_bytes = load_bytes + size * times
-            else:
-                last_store = last_store + cycles
+        steps, terms, machine = self._written
+        parts = np.zeros((max(self.handovers) // 2 + 1, 2, len(rows)), dtype=np.int64)
+        layout = self.layout
+        rows = np.ascontiguousarray(rows, dtype=np.int32)
+        asked = demands(rows, layout.tables, layout.boxes, self._nests, steps, terms, machine, parts)
         return Demand(
-            load=total["load"],
-            matrix=total["matrix"],
-            vector=total["vector"],
+            load=asked[:, row_demand.LOAD_CYCLES],
+            matrix=asked[:, row_demand.MATRIX_CYCLES],
+            vector=asked[:, row_demand.VECTOR_CYCLES],
             parts=parts,
-            store=total["store"],
-            dram=zero + self._dram_cycles,
-            port=np.maximum(port[True], port[False]),
-            first_load=first_load,
-            last_store=last_store,
-            tiles=firing.tiles_per_core,
-            steps=firing.tiles_per_core * firing.serial,
-            cores=firing.cores,
-            load_bytes=load_bytes,
-            l1_elements=sum(
-                (self.layout.elements(b.value, b.read_early, firing.positions) for b in self.plan.buffers),
-                zero,
-            ),
+            store=asked[:, row_demand.STORE_CYCLES],
+            dram=np.full(len(rows), self._dram_cycles, dtype=np.int64),
+            port=np.maximum(asked[:, row_demand.NEAR_PORT], asked[:, row_demand.FAR_PORT]),
+            first_load=asked[:, row_demand.FIRST_LOAD],
+            last_store=asked[:, row_demand.LAST_STORE],
+            tiles=asked[:, row_demand.TILES],
+            steps=asked[:, row_demand.STEPS],
+            cores=asked[:, row_demand.USED_CORES],
+            load_bytes=asked[:, row_demand.LOAD_BYTES],
+            l1_elements=asked[:, row_demand.L1_ELEMENTS],
         )
 
-    def _transfer(
-        self, step: Step, buffer: BufferOutline, firing: "_Firing"
-    ) -> tuple[Counts, Counts, Counts]:
-        """Bytes, engine cycles and cycles of the near port of one load or store of the widest tile."""
-        level = self.regions.workload.level_of(buffer.value)
-        table = self.tables[level, step.action]
-        element = self.target.storage_dtype(self.regions.graph.values[buffer.value].dtype).bytes
-        widths = [
-            self.layout.width(buffer.value, dim, buffer.read_early, firing.positions)
-            for dim in range(self.regions.rank_of(buffer.value))
-        ]
-        size = np.full(len(firing.cores), element, dtype=np.int64)
-        for width in widths:
-            size = size * width
-        run = size if level is Level.CONSTANT else element * self._run(buffer.value, widths)
-        moved = moved_bytes(size, run, table)
-        port = moved * MILLI // table[PORT_RATE] if table[PORT_RATE] else moved * 0
-        crossing = stream_cycles(moved, firing.cores, table)
-        if level in (Level.DRAM, Level.CONSTANT) and self._exceeds_llb(buffer.value):
-            far = self._far_table(level, step.action)
-            crossing = np.maximum(crossing, stream_cycles(moved_bytes(size, run, far), firing.cores, far))
-        return size, np.asarray((table[SETUP] + crossing) * (size > 0), dtype=np.int64), port
+    @cached_property
+    def _written(self) -> tuple[StepTables, TermTables, Machine]:
+        """The steps as tables, and what their costs are looked up in."""
+        writing = _Writing(self)
+        for step in self.plan.steps:
+            writing.add(step)
+        return writing.finish()
 
-    def _run(self, value: int, widths: Sequence[Counts]) -> Counts:
-        """Elements that lie together in memory of a box of these widths."""
-        layout, shape = self.regions.workload.layout_of(value), self.regions.graph.shape(value)
-        run = np.minimum(widths[layout.blocked], layout.block) if layout.block > 1 else np.int64(1)
-        unbroken = run == layout.block
-        if layout.block > 1 and self.target.dma.rows_apart:
-            return np.asarray(run)
-        for dim in reversed(layout.order):
-            width = widths[dim] // layout.block if dim == layout.blocked else widths[dim]
-            run = np.where(unbroken, run * width, run)
-            unbroken = unbroken & (widths[dim] == shape[dim]) & (not self.target.dma.rows_apart)
-        return np.asarray(run)
-
-    def _exceeds_llb(self, value: int) -> bool:
+    def exceeds_llb(self, value: int) -> bool:
         """Whether a value cannot stay in the LLB, so that each time it is read it comes from DRAM."""
         return self._stored_bytes(value) > self.target.llb_bytes
 
@@ -190,7 +146,8 @@ class KernelResources:
         graph = self.regions.graph
         return graph.elements(value) * self.target.storage_dtype(graph.values[value].dtype).bytes
 
-    def _far_table(self, level: Level, action: Action) -> Table:
+    def far_table(self, level: Level, action: Action) -> Table:
+        """How a load or store of DRAM goes."""
         if action is Action.STORE:
             return store_table(self.target, self.target.dram)
         return load_table(self.target, self.target.dram, constant=level is Level.CONSTANT)
@@ -215,111 +172,141 @@ class KernelResources:
             level = workload.level_of(value)
             if level is not Level.LLB:
                 action = Action.STORE if value in workload.graph.producer else Action.LOAD
-                cycles += int(port_least_cycles(self._stored_bytes(value), self._far_table(level, action)))
+                cycles += int(port_least_cycles(self._stored_bytes(value), self.far_table(level, action)))
         return cycles
 
-    def _compute(self, step: Step, firing: "_Firing") -> dict[str, Counts]:
-        """Cycles of one firing of a compute step on the widest tile, by engine."""
-        op = self.regions.graph.ops[step.op]
+
+class _Writing:
+    """Collects the tables of a kernel's steps, one row a step."""
+
+    def __init__(self, resources: KernelResources) -> None:
+        self.resources = resources
+        self.regions = resources.regions
+        self.target = resources.target
+        self.steps: list[dict[str, int]] = []
+        self.loops: list[tuple[int, ...]] = []
+        self.terms: list[list[_Term]] = []
+        self.ways: list[Counts] = []
+        self.dma: dict[tuple[int, ...], int] = {}
+
+    def add(self, step: Step) -> None:
+        buffers, number = self.resources.plan.buffers, self.resources.layout.widths.buffers
+        filled = buffers[step.buffer]
+        fills = ABSENT if step.action is Action.STORE else number[BufferKey(filled.value, filled.read_early)]
+        row = dict.fromkeys(_STEP_COLUMNS, 0) | {"lanes": 1, "block": 1, "fills": fills}
+        terms: list[_Term] = []
+        ways = np.zeros((0, MATRIX_COLUMNS), dtype=np.int64)
+        if step.action is not Action.COMPUTE:
+            row |= self._move(step)
+            terms = self._lying(filled)
+        else:
+            op = self.regions.graph.ops[step.op]
+            row |= self._op(step, op)
+            terms = self._axes(step.op, op)
+            if row["kind"] == row_demand.CONTRACTION:
+                ways = matrix_table(self.target, self._stored(op.operands[0].value))
+        self.steps.append(row)
+        self.loops.append(step.moves)
+        self.terms.append(terms)
+        self.ways.append(ways)
+
+    def _move(self, step: Step) -> dict[str, int]:
+        buffer = self.resources.plan.buffers[step.buffer]
+        level = self.regions.workload.level_of(buffer.value)
+        layout = self.regions.workload.layout_of(buffer.value)
+        far = ABSENT
+        if level in (Level.DRAM, Level.CONSTANT) and self.resources.exceeds_llb(buffer.value):
+            far = self._dma(self.resources.far_table(level, step.action))
+        return {
+            "kind": row_demand.LOAD if step.action is Action.LOAD else row_demand.STORE,
+            "element_bytes": self._stored(buffer.value).bytes,
+            "near": self._dma(self.resources.tables[level, step.action]),
+            "far": far,
+            "crosses_llb": crosses_llb(self.target, level),
+            "packed": level is Level.CONSTANT,
+            "late": step.late,
+            "blocked": layout.order.index(layout.blocked) if layout.block > 1 else 0,
+            "block": layout.block,
+        }
+
+    def _lying(self, buffer: BufferOutline) -> "list[_Term]":
+        """The dims of a value from the outermost to the innermost, as it lies in memory."""
+        layout = self.regions.workload.layout_of(buffer.value)
+        shape, apart = self.regions.graph.shape(buffer.value), self.target.dma.rows_apart
+        terms = []
+        for dim in layout.order:
+            innermost = layout.block == 1 and dim == layout.order[-1]
+            extent = row_demand.APART if apart and not innermost else shape[dim]
+            terms.append(_Term(dim=self._dim(buffer.value, buffer.read_early, dim), extent=extent))
+        return terms
+
+    def _op(self, step: Step, op: Op) -> dict[str, int]:
         if op.row.unit is Unit.NONE:
-            return {}
-        sizes = self.domain_sizes(step.op, firing.positions)
-        points = np.ones(len(firing.cores), dtype=np.int64)
-        for size in sizes:
-            points = points * size
-        stored = self.target.storage_dtype(self.regions.graph.values[op.operands[0].value].dtype)
-        lanes = self.target.vector.lanes(stored)
+            return {"kind": row_demand.NOTHING}
+        stored, vector = self._stored(op.operands[0].value), self.target.vector
+        lane_ops = max(1, vector.lane_ops_of(op.kind, op.row.lane_ops))
+        row = {"element_bytes": stored.bytes, "lanes": vector.lanes(stored), "lane_ops": lane_ops}
         if FROM_MEMORY in step.reads:
-            table = self.tables[Level.DRAM, Action.LOAD]
-            return {"load": table[SETUP] + stream_cycles(points * stored.bytes, firing.cores, table)}
-        start_up = self.target.vector.start_up_cycles
-        lane_ops = self.target.vector.lane_ops_of(op.kind, op.row.lane_ops)
-        vector = np.asarray(vector_cycles(points, max(1, lane_ops), lanes, start_up), dtype=np.int64)
-        if not op.row.contraction:
-            return {"vector": vector}
-        return self._contraction(op, sizes, vector)
+            near = self._dma(self.resources.tables[Level.DRAM, Action.LOAD])
+            return {**row, "kind": row_demand.GATHER, "near": near}
+        kind = row_demand.CONTRACTION if op.row.contraction else row_demand.POINTS
+        return {**row, "kind": kind, "handover": self.resources.handovers[step.op]}
 
-    def _contraction(self, op: Op, sizes: list[Counts], vector: Counts) -> dict[str, Counts]:
-        stored = self.target.storage_dtype(self.regions.graph.values[op.operands[0].value].dtype)
-        table = matrix_table(self.target, stored)
-        if not len(table):
-            return {"vector": vector}
-        matrix = np.asarray(
-            matrix_cycles(*product_axes(op, self.target.matrix).extents(sizes), table), dtype=np.int64
-        )
-        if not self.target.vector.takes_contractions:
-            return {"matrix": matrix}
-        on_vector = vector < matrix
-        return {"matrix": np.where(on_vector, 0, matrix), "vector": np.where(on_vector, vector, 0)}
-
-    def domain_sizes(self, at: int, positions: Counts) -> list[Counts]:
-        """The widest interval of each domain axis of an op in any tile, one [n] per axis."""
-        op = self.regions.graph.ops[at]
-        sizes = [self.layout.width(op.result, dim, None, positions) for dim in op.result_axes]
+    def _axes(self, at: int, op: Op) -> "list[_Term]":
+        """The axes of an op's domain: those of its result, a loop of the kernel, or the whole axis."""
+        role_of = {}
+        if op.row.contraction:
+            axes = product_axes(op, self.target.matrix)
+            role_of = {axis: role for role, members in enumerate(axes.roles) for axis in members}
+        loops = {(loop.op, loop.axis): number for number, loop in enumerate(self.regions.loops)}
+        terms = [
+            _Term(dim=self._dim(op.result, None, dim), role=role_of.get(dim, 0)) for dim in op.result_axes
+        ]
         for axis in op.reduction_axes:
-            loop = next(
-                (i for i, loop in enumerate(self.regions.loops) if (loop.op, loop.axis) == (at, axis)), None
-            )
-            if loop is None:
-                sizes.append(np.full(len(positions), op.extents[axis], dtype=np.int64))
-            else:
-                sizes.append(np.array(self.layout.sizes[loop], dtype=np.int64)[positions[:, loop]])
-        return sizes
+            loop = loops.get((at, axis), ABSENT)
+            terms.append(_Term(loop=loop, extent=op.extents[axis], role=role_of.get(axis, 0)))
+        return terms
 
+    def _stored(self, value: int) -> DType:
+        return self.target.storage_dtype(self.regions.graph.values[value].dtype)
 
-@dataclass(frozen=True, eq=False)
-class _Firing:
-    """How often steps fire: tiles per loop multiplied from the outside in, in the row's loop order."""
+    def _dim(self, value: int, read_early: bool | None, dim: int) -> int:
+        layout = self.resources.layout
+        buffer = layout.widths.buffers[BufferKey(value, read_early)]
+        return int(layout.boxes.first_dim[buffer]) + dim
 
-    positions: Counts
-    counts: Counts
-    nest_rank: Counts
-    cumulative: Counts
-    tiles_per_core: Counts
-    parallel: Counts
-    serial: Counts
-    cores: Counts
+    def _dma(self, table: Table) -> int:
+        return self.dma.setdefault(tuple(table.tolist()), len(self.dma))
 
-    @staticmethod
-    def of(resources: KernelResources, rows: Rows) -> "_Firing":
-        layout = resources.layout
-        positions = layout.loop_positions(rows)
-        counts = (
-            np.stack(
-                [
-                    np.array([max(1, -(-loop.extent // size)) for size in layout.sizes[at]], dtype=np.int64)[
-                        positions[:, at]
-                    ]
-                    for at, loop in enumerate(resources.regions.loops)
-                ],
-                axis=1,
-            )
-            if resources.regions.loops
-            else np.ones((len(rows), 0), dtype=np.int64)
+    def finish(self) -> tuple[StepTables, TermTables, Machine]:
+        columns = {name: ints([row[name] for row in self.steps]) for name in _STEP_COLUMNS}
+        terms = [term for each in self.terms for term in each]
+        tables = StepTables(
+            first_loop=starts(self.loops),
+            loop=ints([loop for each in self.loops for loop in each]),
+            first_term=starts(self.terms),
+            first_way=starts(self.ways),
+            **columns,
         )
-        nests = resources._nests[rows[:, layout.column("order")]]
-        parallel = layout.parallel_tiles(positions)
-        cores = np.minimum(
-            np.array(core_counts(layout.target.cores))[rows[:, layout.column("cores")]], parallel
+        by_column = zip(*terms, strict=True) if terms else [()] * len(_Term._fields)
+        listed = TermTables(*(ints(list(column)) for column in by_column))
+        machine = Machine(
+            dma=np.array(list(self.dma) or [(0,) * DMA_COLUMNS], dtype=np.int64),
+            ways=np.concatenate([np.zeros((0, MATRIX_COLUMNS), dtype=np.int64), *self.ways]),
+            start_up=self.target.vector.start_up_cycles,
+            vector_contracts=self.target.vector.takes_contractions,
         )
-        return _Firing(
-            positions=positions,
-            counts=counts,
-            nest_rank=np.argsort(nests, axis=1),
-            cumulative=np.cumprod(np.take_along_axis(counts, nests, axis=1), axis=1),
-            tiles_per_core=-(-parallel // cores),
-            parallel=parallel,
-            serial=np.prod(counts, axis=1, dtype=np.int64) // parallel,
-            cores=cores,
-        )
+        return tables, listed, machine
 
-    def per_core(self, step: Step) -> Counts:
-        """Firings of a step on the busiest core, [n]."""
-        innermost = np.full(len(self.counts), -1, dtype=np.int64)
-        for dim in step.moves:
-            innermost = np.maximum(innermost, np.where(self.counts[:, dim] > 1, self.nest_rank[:, dim], -1))
-        if not self.counts.shape[1]:
-            return np.ones(len(self.counts), dtype=np.int64)
-        at = np.maximum(innermost, 0)[:, None]
-        total = np.where(innermost < 0, 1, np.take_along_axis(self.cumulative, at, axis=1)[:, 0])
-        return np.asarray(np.maximum(1, -(-total * self.tiles_per_core // self.parallel)), dtype=np.int64)
+
+class _Term(NamedTuple):
+    """A dim of a step, in the columns of TermTables."""
+
+    dim: int = ABSENT
+    loop: int = ABSENT
+    extent: int = 0
+    role: int = 0
+
+
+_OFFSETS = ("first_loop", "loop", "first_term", "first_way")
+_STEP_COLUMNS = tuple(name for name in StepTables._fields if name not in _OFFSETS)

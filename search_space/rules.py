@@ -20,6 +20,7 @@ from tilewright.compiler_core.lowering.turns import turns_of
 from tilewright.compiler_core.lowering.widths import BufferKey, Widths
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.search_space.knobs import Knob, Rows
+from tilewright.search_space.row_tables import ABSENT, Boxes, RowTables, flat_tables, ints, starts
 
 MOST_ORDERED_AXES = 4
 """Loop orders of more axes than this are limited to the choice of the innermost loop."""
@@ -113,16 +114,34 @@ class KnobLayout:
             positions[:, loop] = rows[:, at]
         return positions
 
-    def by_cut(
-        self, positions: npt.NDArray[np.int64]
-    ) -> Iterator[tuple[frozenset[int], npt.NDArray[np.intp]]]:
-        """Rows grouped by the set of loops they cut."""
-        whole = np.array([len(sizes) - 1 for sizes in self.sizes])
-        is_cut = positions < whole
-        code = is_cut @ (1 << np.arange(len(self.sizes), dtype=np.int64))
-        for value in np.unique(code):
-            chosen = np.flatnonzero(code == value)
-            yield frozenset(np.flatnonzero(is_cut[chosen[0]]).tolist()), chosen
+    @cached_property
+    def tables(self) -> RowTables:
+        """The knobs as integers."""
+        loops, target = self.regions.loops, self.target
+        loop_column = [ABSENT] * len(loops)
+        for column, loop in enumerate(self.tiled_loops):
+            loop_column[loop] = column
+        tiles = [
+            max(1, -(-loop.extent // size))
+            for loop, sizes in zip(loops, self.sizes, strict=True)
+            for size in sizes
+        ]
+        others = ("order", SlotKnob.LOAD, SlotKnob.ACCUMULATOR, SlotKnob.STORE, IN_FLIGHT, "cores")
+        return RowTables(
+            loop_column=ints(loop_column),
+            first_size=starts(self.sizes),
+            sizes=ints([size for sizes in self.sizes for size in sizes]),
+            tiles=ints(tiles),
+            parallel=np.array([loop.kind is AxisKind.PARALLEL for loop in loops], dtype=np.bool_),
+            columns=ints([self.column(str(kind)) for kind in others]),
+            fixed_slots=target.fixed_slots,
+            core_counts=ints(list(core_counts(target.cores))),
+        )
+
+    @cached_property
+    def boxes(self) -> Boxes:
+        """The width tables of every buffer, numbered as `widths.buffers`."""
+        return flat_tables(self.widths.tables)
 
     def slots(self, rows: Rows, knob: SlotKnob) -> Counts:
         """Copies of a buffer in every row."""

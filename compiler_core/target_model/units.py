@@ -37,6 +37,7 @@ MATRIX_COLUMNS = 16
 
 # Columns of a DMA table.
 ENGINE_RATE, PORT_RATE, SETUP, LATENCY, BURST, RUN_LIMIT = 0, 1, 2, 3, 4, 5
+DMA_COLUMNS = 6
 MILLI = 1000
 """Rates are in thousandths of a byte per cycle; 0 stands for an infinite one."""
 
