@@ -36,11 +36,8 @@ _of_key = (
     selector.c.objective == bindparam("of_objective"),
     selector.c.symbol == bindparam("of_symbol"),
 )
-_at_size = (
-    select(selector)
-    .where(*_of_key, selector.c.low <= bindparam("size"), selector.c.high >= bindparam("size"))
-    .limit(1)
-)
+_intervals = select(selector).where(*_of_key).order_by(selector.c.low)
+_symbols = select(selector.c.symbol).where(*_of_key[1:-1]).distinct()
 
 
 class Selectors:
@@ -62,20 +59,24 @@ class Selectors:
             if ordered:
                 connection.execute(insert(selector), [_columns(key, symbol, row) for row in ordered])
 
-    def select(self, key: Key, symbol: str, size: int) -> SelectorRow | None:
-        """The interval that holds `size`, if there is one."""
-        rows = self.database.ask(_at_size, {**_values(key, symbol), "size": size})
-        if not rows:
-            return None
-        row = rows[0]
-        return SelectorRow(
-            row.low,
-            row.high,
-            Config.from_json(row.config),
-            row.space_digest,
-            row.measured_regret,
-            row.predicted_regret,
+    def intervals(self, key: Key, symbol: str) -> tuple[SelectorRow, ...]:
+        """The intervals of a symbolic workload in ascending order; none where it has no selector."""
+        return tuple(
+            SelectorRow(
+                row.low,
+                row.high,
+                Config.from_json(row.config),
+                row.space_digest,
+                row.measured_regret,
+                row.predicted_regret,
+            )
+            for row in self.database.ask(_intervals, _values(key, symbol))
         )
+
+    def symbols(self, key: Key) -> frozenset[str]:
+        """The dims that any workload has a selector over; target, toolchain and objective as in `key`."""
+        values = _values(key, "")
+        return frozenset(row.symbol for row in self.database.ask(_symbols, values))
 
 
 def _values(key: Key, symbol: str) -> dict[str, Any]:

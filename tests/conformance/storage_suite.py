@@ -498,12 +498,11 @@ class StorageSuite:
         space = digest("space")
         parts = [SelectorRow(1, 64, config(0), space, 0.01, 0.02), SelectorRow(65, 2048, config(1), space)]
         selectors.publish(key_of(row), "seq", parts)
-        assert selectors.select(key_of(row), "seq", 64) == parts[0]
-        assert selectors.select(key_of(row), "seq", 65) == parts[1]
-        assert selectors.select(key_of(row), "seq", 4096) is None
-        assert selectors.select(key_of(row), "batch", 64) is None
+        assert selectors.intervals(key_of(row), "seq") == tuple(parts)
+        assert selectors.intervals(key_of(row), "batch") == ()
+        assert selectors.symbols(key_of(row)) == {"seq"}
         selectors.publish(key_of(row), "seq", parts[:1])
-        assert selectors.select(key_of(row), "seq", 65) is None
+        assert selectors.intervals(key_of(row), "seq") == tuple(parts[:1])
         with pytest.raises(RecordError, match="overlap"):
             selectors.publish(key_of(row), "seq", [*parts, SelectorRow(64, 64, config(2), space)])
 

@@ -237,7 +237,7 @@ def test_a_range_of_sizes_carries_forms(tmp_path: Path) -> None:
             tuned_at.choices[task.digest] = best_guess(tuned_at, task)
         told = portable(tuned_at, tuned_at.config_of(plan))
     with opened(5000) as session:
-        config = carried(told, session)
+        config = carried(told, session).config
         most = max(parts for parts in range(split.parts + 1) if parts and 5000 % parts == 0)
         assert dict(config.items)[REWRITES] == f"0:split.2.{most}"
         there, schedule = session.schedule_of(config)

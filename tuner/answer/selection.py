@@ -2,51 +2,122 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 
-from tilewright.compiler_core.errors import ConfigError
-from tilewright.compiler_core.ir.workload import graph_digest
+from tilewright.compiler_core.digest import canonical_json, digest_of
+from tilewright.compiler_core.errors import ConfigError, ModelError
+from tilewright.compiler_core.ir.canonical import canonical_form
+from tilewright.compiler_core.ir.workload import graph_digest, number_network
 from tilewright.compiler_core.onnx_import.importer import import_model
-from tilewright.db.answering.selectors import Selectors
+from tilewright.db.answering.selectors import SelectorRow, Selectors
+from tilewright.db.records import WorkloadKind, WorkloadRow
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.transfer import carried
+from tilewright.tuner.network.book import NETWORK_SPACE
 from tilewright.tuner.network.session import Session
+
+TUNED_AT, PLANNED = "tuned_at", "planned"
 
 
 @dataclass(frozen=True)
 class Interval:
-    """Sizes `low` to `high` run what was tuned at `tuned_at`; regrets are fractions of the best latency."""
+    """Sizes `low` to `high` run what was tuned at `tuned_at`, or `planned` there without a search.
+
+    Regrets are fractions of the best latency: seen at sizes of the interval beside what else was measured
+    there, and predicted against a search at any size of it.
+    """
 
     low: int
     high: int
     tuned_at: int
     measured_regret: float
     predicted_regret: float
+    planned: bool = False
 
 
 @dataclass(frozen=True)
 class Selected:
-    """What a selector answers at one size: the network's Config there, and the interval it comes from."""
+    """What a selector answers at one size: the network's Config there, and the interval it comes from.
+
+    `split` counts the groups that no tile fits at this size, so that they run in parts.
+    """
 
     symbol: str
     interval: Interval
     config: Config
+    split: int = 0
+
+
+def ranged_row(model: Path, symbol: str, others: Mapping[str, int]) -> WorkloadRow:
+    """What the selectors of a network are kept under: it with `symbol` open and all other dims bound.
+
+    Without its symbol the network may be none that can be imported (its count of ops depends on it); then it
+    is known by the bytes of its file. ModelError where there is no file.
+    """
+    try:
+        graph = import_model(model, others).graph
+    except ModelError:
+        try:
+            file = sha256(model.read_bytes()).hexdigest()
+        except OSError as error:
+            raise ModelError(f"cannot read {model}: {error.strerror}") from None
+        digest = digest_of({"file": file, "symbol": symbol, "dims": dict(others)})
+        body = canonical_json({"file": file, "symbol": symbol, "dims": dict(others)})
+        return WorkloadRow(digest, digest, WorkloadKind.GRAPH, "[]", body)
+    digest = graph_digest(graph)
+    body = canonical_json({"symbolic": canonical_form(graph, number_network(graph), graph.outputs)})
+    return WorkloadRow(digest, digest, WorkloadKind.GRAPH, "[]", body)
 
 
 def selected(session: Session, model: str | Path, dims: Mapping[str, int] | None) -> Selected | None:
-    """The answer of a range that holds the sizes of `session`, whichever dim was ranged; None without one."""
-    for symbol in sorted(dims or {}):
-        size = dict(dims or {})[symbol]
-        others = {name: value for name, value in dict(dims or {}).items() if name != symbol}
-        digest = graph_digest(import_model(Path(model), others).graph)
-        row = Selectors(session.book.repository.database).select(session.book.key(digest), symbol, size)
-        if row is None:
+    """The answer of a range that holds the sizes of `session`, whichever dim was ranged; None without one.
+
+    The interval that holds the size answers; where the network has other ops at this size than there, the
+    nearest one that has the same.
+    """
+    selectors = Selectors(session.book.repository.database)
+    ranged = selectors.symbols(session.book.key(session.network.task.digest))
+    for symbol, size in sorted((dims or {}).items()):
+        if symbol not in ranged:
             continue
-        tuned_at, *rest = row.config.items
-        try:
-            config = carried(Config(tuple(rest)), session)
-        except ConfigError:
+        others = {name: value for name, value in (dims or {}).items() if name != symbol}
+        rows = selectors.intervals(session.book.key(ranged_row(Path(model), symbol, others).digest), symbol)
+        if not any(row.low <= size <= row.high for row in rows):
             continue
-        regrets = (row.measured_regret or 0.0, row.predicted_regret or 0.0)
-        return Selected(symbol, Interval(row.low, row.high, int(tuned_at[1]), *regrets), config)
+        for row in sorted(rows, key=lambda row: (_distance(row, size), row.low)):
+            try:
+                found = carried(row.config, session)
+            except ConfigError:
+                continue
+            return Selected(symbol, _interval(row), found.config, found.split)
     return None
+
+
+def selector_row(interval: Interval, config: Config) -> SelectorRow:
+    """An interval and its portable Config as the database keeps them."""
+    origin = ((TUNED_AT, interval.tuned_at), (PLANNED, interval.planned))
+    return SelectorRow(
+        interval.low,
+        interval.high,
+        Config((*origin, *config.items)),
+        NETWORK_SPACE,
+        interval.measured_regret,
+        interval.predicted_regret,
+    )
+
+
+def _interval(row: SelectorRow) -> Interval:
+    origin = dict(row.config.items)
+    return Interval(
+        row.low,
+        row.high,
+        int(origin[TUNED_AT]),
+        row.measured_regret or 0.0,
+        row.predicted_regret or 0.0,
+        bool(origin.get(PLANNED, False)),
+    )
+
+
+def _distance(row: SelectorRow, size: int) -> int:
+    return max(row.low - size, size - row.high, 0)

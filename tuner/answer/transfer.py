@@ -1,24 +1,25 @@
-"""A network's Config at another size of a dim: the same groups, each kernel tiled as before where that fits.
+"""A network's Config at another size of a dim: the same groups, each kernel tiled for that size.
 
 portable     groups, and per group the Config of its kernel with the extents that it was tuned for
-carried      tile 64 of 64 (not cut)   ->   not cut at 100;   tile 16 of 64   ->   the next useful size below
+carried      the groups as they were where a tile of each fits, else taken apart; tiles as retile.py says
 """
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
 from itertools import chain
-from typing import Any
+from math import isinf
 
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.graph import Graph
-from tilewright.compiler_core.ir.ops import AxisKind
-from tilewright.compiler_core.lowering.pipeline import Seat, plan_groups
-from tilewright.compiler_core.lowering.regions import Regions
-from tilewright.compiler_core.lowering.schedule import Tiling
-from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.ir.layouts import Layout
+from tilewright.compiler_core.ir.workload import is_remade
+from tilewright.compiler_core.lowering.pipeline import Plan, Seat, plan_graph, plan_groups
+from tilewright.compiler_core.lowering.schedule import CoreRange, Placed, Stage
+from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_greedily
 from tilewright.compiler_core.transforms.rewrites import rewritten
-from tilewright.search_space.codec import config_of, tiling_of
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import (
     GROUPS,
@@ -34,12 +35,21 @@ from tilewright.search_space.network import (
     stages_from,
     stages_text,
 )
-from tilewright.search_space.rules import cores_with_work
+from tilewright.tuner.answer.retile import Tuned, loop_extents, retiled
 from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.grouping import merge_while_it_pays
 from tilewright.tuner.network.session import Session
 from tilewright.tuner.network.side_by_side import share_of
 
 _GROUP, _OPS = "group_", "ops"
+
+
+@dataclass(frozen=True)
+class Carried:
+    """A network's Config at another size, and how many of its groups had to be taken apart there."""
+
+    config: Config
+    split: int
 
 
 def portable(session: Session, config: Config) -> Config:
@@ -56,7 +66,7 @@ def portable(session: Session, config: Config) -> Config:
             if (kernel := plan.kernels[group]) is None:
                 continue
             digest = kernel.workload.digest
-            extents = [loop.extent for loop in plan.regions[digest].loops]
+            extents = list(loop_extents(plan.regions[digest]))
             tuned = {"config": dict(configs[digest].items), "extents": extents}
             if len(stage) > 1:
                 tuned["beside"] = dict(beside[Seat(digest, cores)].items)
@@ -69,74 +79,126 @@ def _alike(graph: Graph) -> str:
     return digest_of([[op.kind, [access.value for access in op.operands]] for op in graph.ops])
 
 
-def carried(config: Config, session: Session) -> Config:
+def carried(config: Config, session: Session) -> Carried:
     """What a `portable` Config says for a session's network, which differs from its own in extents only.
 
-    ConfigError where the network has other ops or kernels than the one it was made for, or an op that has no
-    such form at this size.
+    ConfigError where the network has other ops than the one it was made for, an op has no such form at this
+    size, or there is an op of which no tile fits the target.
     """
     values = dict(config.items)
     if values.get(_OPS) != _alike(session.graph):
         raise ConfigError("the network has other ops at this size than where it was tuned")
-    target = session.target
-    groups, stages = stages_from(str(values[GROUPS]), target)
     forms = rewrites_from(str(values.get(REWRITES, "")))
     forms = {op: rewrite.carried(session.graph.ops[op]) for op, rewrite in forms.items()}
     graph = rewritten(session.graph, forms)
     laid = layouts_from(str(values.get(LAYOUTS, "")), graph)
     laid = {value: layout for value, layout in laid.items() if layout.fits(graph.shape(value))}
-    plan = plan_groups(graph, groups, target, None, laid, stages)
-    chosen: dict[str, Config] = {}
-    beside: dict[Seat, Config] = {}
-    for placed in chain.from_iterable(stages):
-        if (kernel := plan.kernels[placed.group]) is None:
-            continue
-        text = values.get(f"{_GROUP}{placed.group}")
-        if not isinstance(text, str):
-            raise ConfigError(f"the range has no Config for group {placed.group} of this size of the network")
-        tuned: Mapping[str, Any] = json.loads(text)
-        digest, extents = kernel.workload.digest, tuned["extents"]
-        seat, regions = Seat(digest, placed.cores.count), plan.regions[digest]
-        if digest not in chosen:
-            chosen[digest] = _fitted(Config(tuple(tuned["config"].items())), extents, regions, target)
-        if seat in plan.seats and seat not in beside:
-            config, part = Config(tuple(tuned["beside"].items())), share_of(target, seat.cores)
-            beside[seat] = _fitted(config, extents, regions, part)
-    return network_config(plan, chosen, session.network, beside)
+    groups, stages = stages_from(str(values[GROUPS]), session.target)
+    tuned = {group: _tuned_of(values, at) for at, group in enumerate(groups)}
+    split = 0
+    while True:
+        known = session.planner.prices.regions()
+        plan = plan_groups(graph, groups, session.target, known, laid, stages)
+        carrying = _Carrying(session, plan, tuned)
+        if not carrying.misfits:
+            config = network_config(plan, carrying.chosen, session.network, carrying.beside)
+            return Carried(config, split)
+        split += len(carrying.misfits)
+        groups, stages = _taken_apart(session, plan, carrying.misfits, laid)
 
 
-def _fitted(config: Config, extents: Sequence[int], regions: Regions, target: Target) -> Config:
-    """The nearest Config of a kernel's space: loops that were not cut stay whole where that fits."""
-    task = KernelTask(regions, target)
-    tiling, cores = tiling_of(config, regions)
-    sizes = (*tiling.tile, *tiling.reduction_tile)
-    if len(sizes) != len(extents):
-        raise ConfigError("a kernel of a range has other loops at this size of the network")
-    for keep_whole in (True, False):
-        fitted = []
-        for at, (size, extent, loop) in enumerate(zip(sizes, extents, regions.loops, strict=True)):
-            wanted = loop.extent if keep_whole and size >= extent else min(size, loop.extent)
-            useful = task.layout.sizes[at]
-            fitted.append(max((s for s in useful if s <= wanted), default=useful[0]))
-        rank = len(tiling.tile)
-        tiles = 1
-        for size, loop in zip(fitted, regions.loops, strict=True):
-            tiles *= -(-loop.extent // size) if loop.kind is AxisKind.PARALLEL else 1
-        again = Tiling(
-            tuple(fitted[:rank]),
-            tuple(fitted[rank:]),
-            tiling.loop_order,
-            tiling.load_slots,
-            tiling.accumulator_slots,
-            tiling.store_slots,
-            tiling.tiles_in_flight,
-        )
-        try:
-            found = config_of(
-                again, min(cores, cores_with_work(tiles, target.cores)), task.space, task.layout
-            )
-        except ConfigError:
+@dataclass(frozen=True)
+class _TunedGroup:
+    """What a group's kernel was tuned to: alone on the chip, and beside others where it ran so."""
+
+    alone: Tuned
+    beside: Tuned | None
+
+
+def _tuned_of(values: Mapping[str, object], group: int) -> _TunedGroup | None:
+    """None for a group on the host."""
+    text = values.get(f"{_GROUP}{group}")
+    if not isinstance(text, str):
+        return None
+    entry = json.loads(text)
+    extents = tuple(entry["extents"])
+    beside = Tuned(Config(tuple(entry["beside"].items())), extents) if "beside" in entry else None
+    return _TunedGroup(Tuned(Config(tuple(entry["config"].items())), extents), beside)
+
+
+class _Carrying:
+    """The kernels of a plan with their Configs; `misfits` are the groups of which no tile fits."""
+
+    def __init__(self, session: Session, plan: Plan, tuned: Mapping[Group, _TunedGroup | None]) -> None:
+        self.chosen: dict[str, Config] = {}
+        self.beside: dict[Seat, Config] = {}
+        self.misfits: list[int] = []
+        self._session = session
+        tasks = {task.digest: task for task in session.planner.tasks_of(plan)}
+        for stage in plan.stages:
+            for placed in stage:
+                kernel = plan.kernels[placed.group]
+                if kernel is not None:
+                    task = tasks[kernel.workload.digest]
+                    cores = placed.cores.count if len(stage) > 1 else None
+                    if not self._fits(task, cores, tuned.get(plan.groups[placed.group])):
+                        self.misfits.append(placed.group)
+
+    def _fits(self, task: KernelTask, cores: int | None, tuned: _TunedGroup | None) -> bool:
+        """Choose a Config for a kernel, and for the `cores` that it has beside others; False without one."""
+        if task.digest not in self.chosen:
+            config = retiled(task, tuned.alone) if tuned is not None else None
+            config = config or self._session.planner.prices.priced(task.workload).guess
+            if config is None:
+                return False
+            self.chosen[task.digest] = config
+        if cores is not None and (seat := Seat(task.digest, cores)) not in self.beside:
+            part = KernelTask(task.regions, share_of(task.target, cores))
+            config = retiled(part, tuned.beside) if tuned is not None and tuned.beside is not None else None
+            if config is None:
+                return False
+            self.beside[seat] = config
+        return True
+
+
+def _taken_apart(
+    session: Session, plan: Plan, misfits: Sequence[int], laid: Mapping[int, Layout]
+) -> tuple[tuple[Group, ...], tuple[Stage, ...]]:
+    """Groups and stages with the misfits in parts, merged again while that promises to pay.
+
+    A stage with a misfit runs its groups one after the other. ConfigError where an op alone fits no better.
+    """
+    start = plan_graph(plan.graph, session.target)
+    levels = {**start.levels, **plan.levels}
+    price = partial(session.planner.prices.of, plan.graph, levels=levels, layouts=laid)
+    groups: list[Group] = []
+    stages: list[Stage] = []
+
+    def put(parts: Sequence[tuple[Group, CoreRange]]) -> None:
+        stages.append(tuple(Placed(len(groups) + at, cores) for at, (_, cores) in enumerate(parts)))
+        groups.extend(group for group, _ in parts)
+
+    everywhere = CoreRange(0, session.target.cores)
+    for stage in plan.stages:
+        if not any(placed.group in misfits for placed in stage):
+            put([(plan.groups[placed.group], placed.cores) for placed in stage])
             continue
-        if task.space.contains(found):
-            return found
-    return task.default
+        for group in (plan.groups[placed.group] for placed in stage):
+            parts: tuple[Group, ...] = (group,)
+            if isinf(price(group)):
+                merging = merge_while_it_pays(plan.graph, _pieces(start, group), price)
+                parts = merging.groups
+                if isinf(merging.price_us):
+                    raise ConfigError(f"no tile of op {max(group)} fits {session.target.name} at this size")
+            for part in parts:
+                put([(part, everywhere)])
+    return tuple(groups), tuple(stages)
+
+
+def _pieces(start: Plan, group: Group) -> tuple[Group, ...]:
+    """The groups of the -O0 plan that lie inside `group`, and its other ops one by one."""
+    graph, inside = start.graph, set(group)
+    whole = [each for each in start.groups if inside.issuperset(each)]
+    missing = inside.difference(chain.from_iterable(whole))
+    alone = group_greedily(graph, FusionPolicy(epilogues=False)) if missing else ()
+    return (*whole, *(each for each in alone if max(each) in missing and not is_remade(graph, max(each))))

@@ -143,7 +143,7 @@ class Session:
         best = self.known.get(task.digest)
         if best is not None and best.config == config:
             return Choice(config, best.latency_us, "database")
-        source = "default" if config == self.default_of(task) else "guessed"
+        source = "default" if config == task.ruled else "guessed"
         return Choice(config, draft_us(task, config), source)
 
     @cached_property

@@ -1,35 +1,35 @@
-"""Ranges of a dim: a few sizes are tuned, and a selector says which of them answers for every other size.
+"""Ranges of a dim: a few sizes are tuned, and a selector says what answers for every other size.
 
-Every tuned Config is carried to every tuned size, and to the size between each two, and measured there. A
-selector's measured regret is the worst over the tuned sizes of its interval; the predicted one is the worst
-over the sizes between, where the best that was carried is taken to be as far from a tuned one as it was found
-to be at the tuned sizes.
+What was tuned is carried to sizes between and measured there (tuner/answer/intervals.py), at both ends of
+every interval of the selector and inside it. An interval's measured regret is the worst seen there. The
+predicted one adds what a search finds beyond a carried Config: the worst, over the tuned sizes, of what was
+tuned there with its tiles made anew.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
-from math import inf, isfinite, isqrt
+from math import inf, isfinite
 from typing import Any
 
-from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.errors import ConfigError, UsageError
-from tilewright.compiler_core.ir.canonical import canonical_form
-from tilewright.compiler_core.ir.workload import graph_digest, number_network
-from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
-from tilewright.db.answering.selectors import SelectorRow, Selectors
-from tilewright.db.records import WorkloadKind, WorkloadRow
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.db.answering.selectors import Selectors
 from tilewright.measure.farm.pool import Pool
 from tilewright.search_space.knobs import Config
+from tilewright.tuner.answer.guess import best_guess
+from tilewright.tuner.answer.intervals import Anchor, Span, intervals_of, spans_between
 from tilewright.tuner.answer.report import Report
-from tilewright.tuner.answer.selection import Interval
+from tilewright.tuner.answer.selection import Interval, ranged_row, selector_row
 from tilewright.tuner.answer.transfer import carried, portable
 from tilewright.tuner.devices import simulated_pool
-from tilewright.tuner.network.book import NETWORK_SPACE
+from tilewright.tuner.network.events import Phase
 from tilewright.tuner.network.session import Session, open_session
 from tilewright.tuner.request import Hooks, TuneRequest, objectives_text
 from tilewright.tuner.run import NO_HOOKS, run
 
+MOST_PLANS = 8
+"""Plans made for sizes of a range that are not tuned."""
 MOST_SIZES = 5
 """Sizes of a range that are tuned."""
 LEAST_STEP = 2
@@ -56,7 +56,7 @@ class RangeReport:
         return {
             **own,
             "sizes": list(self.sizes),
-            "intervals": [vars(interval) for interval in self.intervals],
+            "intervals": [asdict(interval) for interval in self.intervals],
             "reports": [report.to_json() for report in self.reports],
         }
 
@@ -86,33 +86,25 @@ def run_range(request: TuneRequest, symbol: str, low: int, high: int, hooks: Hoo
             dims={**request.dims, symbol: size},
         )
 
-    reports = tuple(run(at(size), hooks) for size in sizes)
-
     def opened(size: int) -> Session:
         asked = at(size)
         return open_session(
-            asked.model, asked.target, asked.objective, asked.dims, asked.seed, asked.database, hooks.on_event
+            asked.model, asked.target, asked.objective, asked.dims, asked.seed, asked.database
         )
 
-    tuned: list[Config] = []
-    for size in sizes:
-        with opened(size) as session:
-            best = session.book.known_network()
-            config = session.default_config if best is None else best.config
-            tuned.append(portable(session, config))
-    between = [isqrt(left * right) for left, right in pairwise(sizes)]
-    measured: dict[int, list[float]] = {}
-    with opened(sizes[0]) as first:
-        text = first.book.target_text
-        where = request.pool
+    reports = tuple(run(at(size), hooks) for size in sizes)
+    hooks.on_event(Phase("range", f"measuring {symbol} at sizes between {', '.join(map(str, sizes))}"))
+    with opened(low) as first:
+        text, where = first.book.target_text, request.pool
         with simulated_pool(first.target.name, text, where.workers, where.ray) as pool:
             pool.start()
-            for size in sorted({*sizes, *between}):
-                with opened(size) as session:
-                    measured[size] = _measured(session, pool, tuned)
-        intervals = _intervals(sizes, between, measured)
-        symbolic = import_model(request.model, request.dims)
-        _publish(first, symbolic, symbol, intervals, dict(zip(sizes, tuned, strict=True)))
+            spans, loss = _surveyed(_Survey(opened, pool), sizes)
+        intervals = intervals_of(spans, loss)
+        configs = {span.high: span.anchor.config for span in spans}
+        row = ranged_row(request.model, symbol, request.dims)
+        first.book.repository.put_workloads([row])
+        rows = [selector_row(interval, configs[interval.high]) for interval in intervals]
+        Selectors(first.book.repository.database).publish(first.book.key(row.digest), symbol, rows)
     return RangeReport(
         reports[0].model,
         reports[0].target,
@@ -148,91 +140,57 @@ def _check_request(request: TuneRequest, symbol: str, low: int, high: int) -> No
         raise UsageError(f"--dim {symbol}={low}..{high} needs measurements; give -O 2 or --trials")
 
 
-def _measured(session: Session, pool: Pool, tuned: Sequence[Config]) -> list[float]:
-    """What each tuned Config costs at the size of `session`; infinite where it does not run there."""
-    task = session.network.task
-    configs: list[Config | None] = []
-    for config in tuned:
-        try:
-            configs.append(carried(config, session))
-        except ConfigError:
-            configs.append(None)
-    distinct = list(dict.fromkeys(config for config in configs if config is not None))
-    found = dict(zip(distinct, pool.measure(task, distinct, floor_us=session.bound_us), strict=True))
-    costs = []
-    for asked in configs:
-        result = None if asked is None else found[asked]
-        value = None if result is None else session.objective.of(result)
-        costs.append(inf if value is None else value)
-    return costs
+def _surveyed(survey: "_Survey", sizes: tuple[int, ...]) -> tuple[list[Span], float]:
+    """Spans over the sizes from the first to the last tuned, and the worst loss of tiles made anew."""
+    anchors = [survey.tuned(size) for size in sizes]
+    spans = [Span(sizes[0], sizes[0], anchors[0], 0.0)]
+    for below, above in pairwise(anchors):
+        spans += spans_between(survey, below, above)
+    anew = [survey.carried(anchor.size, (anchor,))[0] / anchor.cost - 1 for anchor in anchors]
+    return spans, max(0.0, *anew)
 
 
-def _intervals(
-    sizes: Sequence[int], between: Sequence[int], measured: Mapping[int, Sequence[float]]
-) -> tuple[Interval, ...]:
-    """Between each two tuned sizes the Config that is best at its worst; equal neighbours join.
+@dataclass
+class _Survey:
+    """The sizes of one range as tuner/answer/intervals.py asks for them."""
 
-    Sizes at which nothing that was tuned runs are in no interval.
-    """
-    missing = max((_own_gain(measured[size], at) for at, size in enumerate(sizes)), default=0.0)
-    found: list[Interval] = []
-    for at, high in enumerate(sizes):
-        low = sizes[at - 1] + 1 if at else high
-        inner = between[at - 1] if at else high
-        worst = [max(_regret(measured[inner], c), _regret(measured[high], c)) for c in range(len(sizes))]
-        chosen = min(range(len(sizes)), key=lambda c: (worst[c], abs(c - at)))
-        at_high = _regret(measured[high], chosen)
-        predicted = (1 + max(_regret(measured[inner], chosen), at_high)) * (1 + missing) - 1
-        if low == high:
-            predicted = at_high
-        found.append(Interval(low, high, sizes[chosen], at_high, predicted))
-    joined: list[Interval] = []
-    for interval in (each for each in found if isfinite(each.predicted_regret)):
-        last = joined[-1] if joined else None
-        if last is not None and (last.tuned_at, last.high + 1) == (interval.tuned_at, interval.low):
-            joined[-1] = Interval(
-                last.low,
-                interval.high,
-                last.tuned_at,
-                max(last.measured_regret, interval.measured_regret),
-                max(last.predicted_regret, interval.predicted_regret),
-            )
-        else:
-            joined.append(interval)
-    return tuple(joined)
+    opened: Callable[[int], Session]
+    pool: Pool
+    plans_left: int = MOST_PLANS
 
+    def tuned(self, size: int) -> Anchor:
+        """A size that was tuned, as the database has it."""
+        with self.opened(size) as session:
+            best = session.book.known_network()
+            config = session.default_config if best is None else best.config
+            return Anchor(size, portable(session, config), self._cost(session, config), size)
 
-def _regret(costs: Sequence[float], chosen: int) -> float:
-    return costs[chosen] / min(costs) - 1 if isfinite(costs[chosen]) else inf
+    def carried(self, size: int, anchors: tuple[Anchor, ...]) -> list[float]:
+        """See Sizes."""
+        costs = []
+        with self.opened(size) as session:
+            for anchor in anchors:
+                try:
+                    costs.append(self._cost(session, carried(anchor.config, session).config))
+                except ConfigError:
+                    costs.append(inf)
+        return costs
 
+    def planned(self, size: int) -> Anchor | None:
+        """See Sizes."""
+        if self.plans_left == 0:
+            return None
+        self.plans_left -= 1
+        with self.opened(size) as session:
+            session.planner.replan()
+            for task in session.tasks:
+                session.choices[task.digest] = best_guess(session, task)
+            cost = self._cost(session, session.tuned_config)
+            found = Anchor(size, portable(session, session.tuned_config), cost, size, planned=True)
+            return found if isfinite(cost) else None
 
-def _own_gain(costs: Sequence[float], own: int) -> float:
-    """How much slower than the Config tuned at a size the best one from elsewhere is there."""
-    others = [cost for at, cost in enumerate(costs) if at != own and isfinite(cost)]
-    return max(0.0, min(others, default=costs[own]) / costs[own] - 1)
-
-
-def _publish(
-    session: Session,
-    symbolic: ImportedModel,
-    symbol: str,
-    intervals: Sequence[Interval],
-    tuned: Mapping[int, Config],
-) -> None:
-    graph = symbolic.graph
-    digest = graph_digest(graph)
-    body = canonical_json({"symbolic": canonical_form(graph, number_network(graph), graph.outputs)})
-    repository = session.book.repository
-    repository.put_workloads([WorkloadRow(digest, digest, WorkloadKind.GRAPH, "[]", body)])
-    rows = [
-        SelectorRow(
-            interval.low,
-            interval.high,
-            Config((("tuned_at", interval.tuned_at), *tuned[interval.tuned_at].items)),
-            NETWORK_SPACE,
-            interval.measured_regret,
-            interval.predicted_regret,
-        )
-        for interval in intervals
-    ]
-    Selectors(repository.database).publish(session.book.key(digest), symbol, rows)
+    def _cost(self, session: Session, config: Config) -> float:
+        """What a Config of a session's network costs on the device; infinite where it does not run."""
+        (measured,) = self.pool.measure(session.network.task, [config], floor_us=session.bound_us)
+        value = session.objective.of(measured)
+        return inf if value is None else value

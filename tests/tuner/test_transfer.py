@@ -1,0 +1,78 @@
+"""A network's Config at sizes it was not tuned for: tiles made anew, groups in parts, never an exception."""
+
+from collections.abc import Callable
+
+import pytest
+
+from tests.onnx_models import model, node, saved, value
+from tilewright.compiler_core.checking.verify import verify_program
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.lowering.pipeline import compile_graph
+from tilewright.search_space.knobs import Config
+from tilewright.tuner.answer.guess import best_guess
+from tilewright.tuner.answer.retile import Tuned, loop_extents, retiled
+from tilewright.tuner.answer.transfer import carried, portable
+from tilewright.tuner.network.session import Session, open_session
+
+Opened = Callable[[int], Session]
+
+
+@pytest.fixture(scope="module")
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+    """Sessions of softmax(x @ x') @ x: rows of scores that a small L1 holds up to some size."""
+    folder = tmp_path_factory.mktemp("transfer")
+    made = model(
+        [
+            node("Transpose", "x", "t", perm=[1, 0]),
+            node("MatMul", "x t", "s"),
+            node("Softmax", "s", "p"),
+            node("MatMul", "p x", "y"),
+        ],
+        [value("x", ["rows", 32])],
+        ["y"],
+    )
+    path = saved(made, folder)
+    return lambda rows: open_session(
+        path, "ethos_u55_128", "latency", {"rows": rows}, 0, folder / "transfer.db"
+    )
+
+
+@pytest.fixture(scope="module")
+def told(opened: Opened) -> Config:
+    """The answer at 16 rows, where everything is one kernel."""
+    with opened(16) as session:
+        session.planner.replan()
+        for task in session.tasks:
+            session.choices[task.digest] = best_guess(session, task)
+        assert len(session.plan.groups) == 1
+        return portable(session, session.tuned_config)
+
+
+@pytest.mark.parametrize(("rows", "split"), [(2, 0), (15, 0), (17, 0), (150, 0), (400, 1)])
+def test_a_group_runs_at_every_size_whole_or_in_parts(
+    rows: int, split: int, opened: Opened, told: Config
+) -> None:
+    with opened(rows) as session:
+        found = carried(told, session)
+        assert found.split == split
+        plan, schedule = session.schedule_of(found.config)
+        program = compile_graph(plan.graph, schedule, session.target, plan)
+        assert verify_program(plan.graph, program, session.target) == []
+        session.adopt(found.config)
+        assert set(session.choices) >= set(plan.counts)
+
+
+def test_a_tile_keeps_its_size_or_its_count_whichever_promises_more(opened: Opened, told: Config) -> None:
+    with opened(96) as session:
+        (task,) = session.planner.tasks_of(session.schedule_of(carried(told, session).config)[0])
+        tuned = retiled(task, Tuned(task.default, loop_extents(task.regions)))
+        assert tuned is not None
+        assert task.space.contains(tuned)
+        draft_log, encode = task.model.draft_log, task.space.encode
+        assert draft_log(encode(tuned)[None, :])[0] <= draft_log(encode(task.default)[None, :])[0]
+
+
+def test_another_network_is_refused(opened: Opened, told: Config) -> None:
+    other = Config(tuple((name, "0" if name == "ops" else given) for name, given in told.items))
+    with opened(20) as session, pytest.raises(ConfigError, match="other ops"):
+        carried(other, session)

@@ -1,0 +1,118 @@
+"""Which Config answers for which sizes of a range: measured between tuned sizes, halved where it is bad.
+
+    tuned at 108 and 512; 109..512 asked of 512        109: 19 % above what 108 gives there, 234: 6 % above
+    planned anew at 234, measured, kept as an anchor   109..234 asked of 234, 235..512 of 512
+
+An anchor is a size with a Config of its own. The sizes between two anchors run what the upper one has,
+carried down. That is measured at the lowest of them and in the middle, beside what the lower anchor has and,
+where these leave room for something better, beside a plan made for the middle.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from math import inf, isfinite, isqrt
+from typing import Protocol
+
+from tilewright.search_space.knobs import Config
+from tilewright.tuner.answer.selection import Interval
+
+TOLERANCE = 0.02
+"""Regret against the best seen at a size, above which sizes between two anchors are looked at closer."""
+MOST_HALVINGS = 4
+"""How often the sizes between two that were tuned are halved."""
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A size with a portable Config of its own, what that costs there, and the size that it was made for.
+
+    `planned` where it was made without a search.
+    """
+
+    size: int
+    config: Config
+    cost: float
+    made_at: int
+    planned: bool = False
+
+
+class Sizes(Protocol):
+    """The sizes of a range, and a device to measure on."""
+
+    def carried(self, size: int, anchors: tuple[Anchor, ...]) -> list[float]:
+        """What the Configs of `anchors` cost at `size`, tiled for it; infinite where one does not run."""
+        ...
+
+    def planned(self, size: int) -> Anchor | None:
+        """A plan made for `size` without a search; None where none runs, or no more may be made."""
+        ...
+
+
+@dataclass(frozen=True)
+class Span:
+    """The sizes `low` to `high`, the anchor whose Config they run, and their worst regret seen."""
+
+    low: int
+    high: int
+    anchor: Anchor
+    regret: float
+
+
+def spans_between(sizes: Sizes, below: Anchor, above: Anchor, halvings: int = MOST_HALVINGS) -> list[Span]:
+    """Spans over the sizes above `below` up to `above`, in ascending order; infinite regret: nothing runs."""
+    low, high = below.size + 1, above.size
+    if low == high:
+        return [Span(low, high, above, 0.0)]
+    middle = middle_of(low, high)
+    seen = {size: sizes.carried(size, (above, below)) for size in sorted({low, middle})}
+    fresh = None
+    if seen[middle][0] > (1 + TOLERANCE) * below.cost:
+        fresh = sizes.planned(middle)
+    least = {size: min(costs) for size, costs in seen.items()}
+    if fresh is not None:
+        least[middle] = min(least[middle], fresh.cost)
+    worst = [max(_regret(costs[at], least[size]) for size, costs in seen.items()) for at in (0, 1)]
+    if worst[0] <= TOLERANCE or halvings == 0:
+        regret, at = min((regret, at) for at, regret in enumerate(worst))
+        return [Span(low, high, (above, below)[at], regret)]
+    if fresh is None or min(seen[middle]) <= fresh.cost:
+        cost, at = min((cost, at) for at, cost in enumerate(seen[middle]))
+        fresh = replace((above, below)[at], size=middle, cost=cost)
+    return [
+        *spans_between(sizes, below, fresh, halvings - 1),
+        *spans_between(sizes, fresh, above, halvings - 1),
+    ]
+
+
+def intervals_of(spans: Sequence[Span], loss: float) -> tuple[Interval, ...]:
+    """The spans as a selector has them, neighbours with one Config joined; those where nothing runs left out.
+
+    `loss` is what a search finds beyond what was seen at sizes that were not searched.
+    """
+    joined: list[Span] = []
+    for span in (each for each in spans if isfinite(each.regret)):
+        last = joined[-1] if joined else None
+        if last is not None and last.high + 1 == span.low and last.anchor.config == span.anchor.config:
+            joined[-1] = replace(last, high=span.high, regret=max(last.regret, span.regret))
+        else:
+            joined.append(span)
+    return tuple(
+        Interval(
+            span.low,
+            span.high,
+            span.anchor.made_at,
+            span.regret,
+            0.0 if span.low == span.anchor.size == span.high else (1 + span.regret) * (1 + loss) - 1,
+            span.anchor.planned,
+        )
+        for span in joined
+    )
+
+
+def middle_of(low: int, high: int) -> int:
+    """The size in the middle of low..high by ratio, below `high`."""
+    return min(max(isqrt(max(low, 1) * high), low), high - 1)
+
+
+def _regret(cost: float, least: float) -> float:
+    return cost / least - 1 if isfinite(cost) else inf
