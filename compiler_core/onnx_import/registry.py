@@ -11,7 +11,7 @@ from tilewright.compiler_core.onnx_import.operators.elementwise import ELEMENTWI
 from tilewright.compiler_core.onnx_import.operators.gathering import GATHERING
 from tilewright.compiler_core.onnx_import.operators.group_query import GROUP_QUERY
 from tilewright.compiler_core.onnx_import.operators.host import HOST
-from tilewright.compiler_core.onnx_import.operators.microsoft import MICROSOFT, simplified_layer_normalization
+from tilewright.compiler_core.onnx_import.operators.microsoft import MICROSOFT
 from tilewright.compiler_core.onnx_import.operators.mixture import MIXTURES
 from tilewright.compiler_core.onnx_import.operators.movement import MOVEMENT
 from tilewright.compiler_core.onnx_import.operators.multi_head import MULTI_HEAD
@@ -22,8 +22,12 @@ from tilewright.compiler_core.onnx_import.operators.quantized import QUANTIZED, 
 from tilewright.compiler_core.onnx_import.operators.recurrent import RECURRENT
 from tilewright.compiler_core.onnx_import.operators.reduction import REDUCTIONS
 from tilewright.compiler_core.onnx_import.operators.resize import RESIZES
-from tilewright.compiler_core.onnx_import.operators.rotary import ROTARY
+from tilewright.compiler_core.onnx_import.operators.rotary import ROTARY, ROTARY_MICROSOFT
 from tilewright.compiler_core.onnx_import.operators.runtime_shapes import with_runtime_shapes
+from tilewright.compiler_core.onnx_import.operators.skip_normalization import (
+    SKIP_NORMALIZATIONS,
+    simplified_layer_normalization,
+)
 from tilewright.compiler_core.onnx_import.operators.sources import SOURCES
 from tilewright.compiler_core.onnx_import.operators.transposed_convolution import TRANSPOSED_CONVOLUTIONS
 from tilewright.compiler_core.onnx_import.operators.views import VIEWS
@@ -49,7 +53,16 @@ _STANDARD = (
     TRANSPOSED_CONVOLUTIONS,
     VIEWS,
 )
-_MICROSOFT = (GROUP_QUERY, MICROSOFT, MIXTURES, MULTI_HEAD, PACKED, QUANTIZED_MICROSOFT)
+_MICROSOFT = (
+    GROUP_QUERY,
+    MICROSOFT,
+    MIXTURES,
+    MULTI_HEAD,
+    PACKED,
+    QUANTIZED_MICROSOFT,
+    ROTARY_MICROSOFT,
+    SKIP_NORMALIZATIONS,
+)
 
 BUILDERS: Mapping[tuple[str, str], Build] = {
     # onnxruntime writes this one into the standard domain

@@ -3,9 +3,18 @@
 from collections.abc import Mapping
 
 from tests.differential.case import Family
+from tests.differential.fused_cases import FUSED
 from tests.differential.group_query_cases import GROUP_QUERY
 from tests.differential.mixture_cases import MIXTURES
 from tests.differential.multi_head_cases import MULTI_HEAD
+from tests.differential.normalization_cases import NORMALIZATIONS
 from tests.differential.packed_cases import PACKED
 
-FAMILIES: Mapping[str, Family] = {**GROUP_QUERY, **MIXTURES, **MULTI_HEAD, **PACKED}
+FAMILIES: Mapping[str, Family] = {
+    **FUSED,
+    **GROUP_QUERY,
+    **MIXTURES,
+    **MULTI_HEAD,
+    **NORMALIZATIONS,
+    **PACKED,
+}

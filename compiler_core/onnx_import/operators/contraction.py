@@ -59,17 +59,26 @@ def _matmul(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 def fused_matmul(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """com.microsoft FusedMatMul: transposes and a factor around a matrix product."""
-    if node.integer("transBatchA", 0) or node.integer("transBatchB", 0):
-        raise ModelError("transBatchA and transBatchB are not supported")
+    left, right = (
+        _batch_first(context.builder, required(inputs, at)) if node.integer(name, 0) else required(inputs, at)
+        for at, name in enumerate(("transBatchA", "transBatchB"))
+    )
     product = matmul(
         context.builder,
-        required(inputs, 0),
-        required(inputs, 1),
+        left,
+        right,
         transpose_left=bool(node.integer("transA", 0)),
         transpose_right=bool(node.integer("transB", 0)),
     )
     alpha = node.number("alpha", 1.0)
     return product if alpha == 1.0 else context.builder.with_number("mul", product, alpha)
+
+
+def _batch_first(builder: Builder, x: Tensor) -> Tensor:
+    """[m, batch.., n] as [batch.., m, n]."""
+    if x.rank < 3:
+        raise ModelError(f"an operand of rank {x.rank} has no batch to transpose")
+    return builder.transpose(x, (*range(1, x.rank - 1), 0, x.rank - 1))
 
 
 def _gemm(context: Context, node: Node, inputs: Inputs) -> Tensor:

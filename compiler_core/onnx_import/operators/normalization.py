@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import known
+from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.index_map import affine, axis_index
 from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
 from tilewright.compiler_core.onnx_import.building.context import (
@@ -48,30 +49,41 @@ def _batch_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor
     return builder.elementwise("add", scaled, per_channel(builder, shift, x.rank), dtype=x.dtype)
 
 
+def widened(builder: Builder, x: Tensor) -> Tensor:
+    """Short floats as f32, in which statistics are taken: squares of f16 soon leave its range."""
+    return builder.cast(x, x.dtype.accumulator) if x.dtype.is_float else x
+
+
 def standardized(
     context: Context, x: Tensor, dims: Sequence[int], epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """(x - mean) / sqrt(variance + epsilon) over `dims`, the mean, and the reciprocal deviation."""
+    """(x - mean) / sqrt(variance + epsilon) over `dims`, the mean, the reciprocal deviation: all widened."""
     builder = context.builder
-    average = mean(context, x, dims, keep=True)
-    centred = builder.elementwise("sub", x, average)
+    wide = widened(builder, x)
+    average = mean(context, wide, dims, keep=True)
+    centred = builder.elementwise("sub", wide, average)
     variance = mean(context, builder.elementwise("mul", centred, centred), dims, keep=True)
     deviation = builder.elementwise("sqrt", builder.with_number("add", variance, epsilon))
     inverse = builder.elementwise("reciprocal", deviation)
     return builder.elementwise("mul", centred, inverse), average, inverse
 
 
+def _affine(builder: Builder, y: Tensor, gamma: Tensor, beta: Tensor | None, dtype: DType) -> Tensor:
+    """Widened y * gamma + beta, in `dtype`."""
+    y = builder.elementwise("mul", y, widened(builder, gamma), dtype=y.dtype)
+    if beta is not None:
+        y = builder.elementwise("add", y, widened(builder, beta), dtype=y.dtype)
+    return builder.cast(y, dtype)
+
+
 def layer_normalization(
-    context: Context, x: Tensor, axis: int, epsilon: float, gamma: Tensor | None, beta: Tensor | None
+    context: Context, x: Tensor, axis: int, epsilon: float, gamma: Tensor, beta: Tensor | None
 ) -> list[Tensor]:
-    """LayerNormalization over dims axis.. of x: result, mean, reciprocal deviation."""
+    """LayerNormalization over dims axis.. of x: result in gamma's type, f32 mean and reciprocal deviation."""
     builder = context.builder
     y, average, inverse = standardized(context, x, range(axis, x.rank), epsilon)
-    if gamma is not None:
-        y = builder.elementwise("mul", y, gamma, dtype=x.dtype)
-    if beta is not None:
-        y = builder.elementwise("add", y, beta, dtype=x.dtype)
-    return [y, average, inverse]
+    statistics = [builder.cast(part, DType.F32) for part in (average, inverse)]
+    return [_affine(builder, y, gamma, beta, gamma.dtype), *statistics]
 
 
 def _layer_normalization(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
@@ -82,19 +94,20 @@ def _layer_normalization(context: Context, node: Node, inputs: Inputs) -> list[T
     )
 
 
-def rms_normalization(context: Context, x: Tensor, axis: int, epsilon: float, gamma: Tensor | None) -> Tensor:
-    """X / sqrt(mean of squares + epsilon) * gamma over dims axis.. of x."""
+def rms_normalization(context: Context, x: Tensor, axis: int, epsilon: float, gamma: Tensor) -> list[Tensor]:
+    """X / sqrt(mean of squares + epsilon) * gamma, in gamma's type, over dims axis.. of x; 1 / root, f32."""
     builder = context.builder
-    squares = mean(context, builder.elementwise("mul", x, x), range(axis, x.rank), keep=True)
+    wide = widened(builder, x)
+    squares = mean(context, builder.elementwise("mul", wide, wide), range(axis, x.rank), keep=True)
     root = builder.elementwise("sqrt", builder.with_number("add", squares, epsilon))
-    y = builder.elementwise("div", x, root)
-    return y if gamma is None else builder.elementwise("mul", y, gamma, dtype=x.dtype)
+    y = _affine(builder, builder.elementwise("div", wide, root), gamma, None, gamma.dtype)
+    return [y, builder.cast(builder.elementwise("reciprocal", root), DType.F32)]
 
 
 def _rms_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x = required(inputs, 0)
     axis = checked_axis(node.integer("axis", -1), x.rank)
-    return rms_normalization(context, x, axis, node.number("epsilon", 1e-5), required(inputs, 1))
+    return rms_normalization(context, x, axis, node.number("epsilon", 1e-5), required(inputs, 1))[0]
 
 
 def _instance_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
@@ -103,8 +116,8 @@ def _instance_normalization(context: Context, node: Node, inputs: Inputs) -> Ten
     if x.rank < 3:
         raise ModelError(f"input of rank {x.rank} has no spatial dims")
     y, _, _ = standardized(context, x, range(2, x.rank), node.number("epsilon", 1e-5))
-    y = builder.elementwise("mul", y, per_channel(builder, gamma, x.rank))
-    return builder.elementwise("add", y, per_channel(builder, beta, x.rank))
+    gamma, beta = (per_channel(builder, vector, x.rank) for vector in (gamma, beta))
+    return _affine(builder, y, gamma, beta, x.dtype)
 
 
 def _group_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
@@ -117,7 +130,8 @@ def _group_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor
     channels = known(x.shape[1], "the number of channels")
     if channels % groups:
         raise ModelError(f"{groups} groups do not divide {channels} channels")
-    size = channels // groups
+    size, dtype = channels // groups, x.dtype
+    x = widened(builder, x)
     average = _group_mean(builder, x, groups, size)
     centred = _with_group(builder, "sub", x, average, size)
     variance = _group_mean(builder, builder.elementwise("mul", centred, centred), groups, size)
@@ -131,8 +145,8 @@ def _group_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor
             builder.reshape(builder.expand(builder.reshape(v, (groups, 1)), (groups, size)), (channels,))
             for v in (gamma, beta)
         )
-    y = builder.elementwise("mul", y, per_channel(builder, gamma, x.rank))
-    return builder.elementwise("add", y, per_channel(builder, beta, x.rank))
+    gamma, beta = (per_channel(builder, vector, x.rank) for vector in (gamma, beta))
+    return _affine(builder, y, gamma, beta, dtype)
 
 
 def _group_mean(builder: Builder, x: Tensor, groups: int, size: int) -> Tensor:
@@ -164,7 +178,7 @@ def _lp_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
 def _mean_variance_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x = required(inputs, 0)
     dims = [checked_axis(axis, x.rank) for axis in node.integers("axes", [0, 2, 3])]
-    return standardized(context, x, dims, 1e-9)[0]
+    return context.builder.cast(standardized(context, x, dims, 1e-9)[0], x.dtype)
 
 
 NORMALIZATIONS: Mapping[str, Build] = {

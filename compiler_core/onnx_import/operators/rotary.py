@@ -1,9 +1,13 @@
 """Rotary embeddings in structured ops: pairs of a head's elements turned by the angle of their position."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+
+import numpy as np
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import floordiv, known
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
 from tilewright.compiler_core.onnx_import.building.context import Build, Context, Inputs, optional, required
 from tilewright.compiler_core.onnx_import.building.node import Node
@@ -44,9 +48,15 @@ def rotary_embedding(
     context: Context, node: Node, x: Tensor, positions: Tensor | None, cosines: Tensor, sines: Tensor
 ) -> Tensor:
     """RotaryEmbedding of x [b, s, hidden] or [b, h, s, d]; without positions tables hold a row a position."""
+    if positions is not None:
+        cosines, sines = (gather(context.builder, table, positions, 0) for table in (cosines, sines))
+    return _turned(context, node, x, cosines, sines)
+
+
+def _turned(context: Context, node: Node, x: Tensor, cosines: Tensor, sines: Tensor) -> Tensor:
+    """X turned by the angles [b or 1, s, width / 2] of its tokens."""
     builder = context.builder
-    width = node.integer("rotary_embedding_dim", 0)
-    heads = node.integer("num_heads", 0)
+    width, heads = node.integer("rotary_embedding_dim", 0), node.integer("num_heads", 0)
     if x.rank == 3 and not heads and width == 0:
         heads = known(floordiv(x.shape[2], cosines.shape[-1] * 2), "the number of heads")
     split = split_heads(builder, x, heads)
@@ -55,8 +65,6 @@ def rotary_embedding(
     if not 0 < width <= size or width % 2:
         raise ModelError(f"rotary_embedding_dim {width} does not fit a head size of {size}")
     builder.equal(cosines.shape[-1], width // 2, "the width of the tables and half of rotary_embedding_dim")
-    if positions is not None:
-        cosines, sines = (gather(builder, table, positions, 0) for table in (cosines, sines))
     y = rotated(builder, split, cosines, sines, width, interleaved=bool(node.integer("interleaved", 0)))
     return join_heads(builder, y) if x.rank == 3 else y
 
@@ -66,4 +74,58 @@ def _rotary_embedding(context: Context, node: Node, inputs: Inputs) -> Tensor:
     return rotary_embedding(context, node, x, optional(inputs, 3), cosines, sines)
 
 
+def _microsoft_rotary_embedding(context: Context, node: Node, inputs: Inputs) -> Tensor:
+    """Positions before the tables; one position is the first of a row of consecutive ones.
+
+    Attribute scale changes nothing in onnxruntime, nor does it here.
+    """
+    x, positions, cosines, sines = (required(inputs, at) for at in range(4))
+    builder = context.builder
+    if positions.rank < 2:
+        sequence = x.shape[1] if x.rank == 3 else x.shape[2]
+        steps = builder.table((1, sequence), DType.I64, lambda extents: np.arange(extents[1])[None])
+        positions = builder.elementwise("add", steps, builder.reshape(positions, (1, 1)))
+    return rotary_embedding(context, node, x, positions, cosines, sines)
+
+
+def _multimodal_rotary_embedding(context: Context, node: Node, inputs: Inputs) -> Tensor:
+    """MRotaryEmbedding: each column of the tables is read at the time, the height or the width of a token."""
+    x, positions, *tables = (required(inputs, at) for at in range(4))
+    builder = context.builder
+    sections = node.integers("mrope_section")
+    width = known(tables[0].shape[1], "the width of the rotary tables")
+    if len(sections) != 3 or min(sections) < 0 or sum(sections) != width or positions.rank != 3:
+        raise ModelError(f"mrope_section {sections} does not fit {width} columns of three positions a token")
+    stream = _streams(sections, interleaved=node.integer("mrope_layout", 0) == 1)
+    chosen = [builder.constant(stream == at) for at in (1, 2)]
+    angles = []
+    for table in tables:
+        rows = [
+            gather(
+                builder,
+                table,
+                builder.reshape(slice_view(builder, positions, 0, at, 1), positions.shape[1:]),
+                0,
+            )
+            for at in range(3)
+        ]
+        spatial = builder.elementwise("where", chosen[0], rows[1], rows[0])
+        angles.append(builder.elementwise("where", chosen[1], rows[2], spatial))
+    return _turned(context, node, x, angles[0], angles[1])
+
+
+def _streams(sections: Sequence[int], *, interleaved: bool) -> Array:
+    """Which of three positions a column of the tables is read at: in stretches, or every third in turns."""
+    if not interleaved:
+        return np.repeat(np.arange(3), sections)
+    stream = np.zeros(sum(sections), np.int64)
+    for at in (1, 2):
+        stream[at : 3 * sections[at] : 3] = at
+    return stream
+
+
 ROTARY: Mapping[str, Build] = {"RotaryEmbedding": _rotary_embedding}
+ROTARY_MICROSOFT: Mapping[str, Build] = {
+    "MRotaryEmbedding": _multimodal_rotary_embedding,
+    "RotaryEmbedding": _microsoft_rotary_embedding,
+}
