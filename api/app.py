@@ -54,7 +54,7 @@ def create_app(settings: Settings, database: OpenDatabase | None = None) -> Fast
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         async with AsyncExitStack() as stack:
             stack.callback(threads.close)
-            stack.push_async_callback(service.models.close)
+            stack.push_async_callback(service.readers.close)
             yield
 
     app = FastAPI(

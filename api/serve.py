@@ -21,6 +21,7 @@ from tilewright.api.app import create_app
 from tilewright.api.guards.auth import is_loopback
 from tilewright.api.guards.slow import protocol_with_deadline
 from tilewright.api.observability.logs import write_json_lines
+from tilewright.api.sandbox.confine import hide_memory
 from tilewright.api.service import Service
 from tilewright.api.settings import PREFIX, Settings
 from tilewright.compiler_core.errors import UsageError
@@ -35,6 +36,7 @@ def serve(settings: Settings, runner: bool = True) -> int:
     """Serves until SIGINT or SIGTERM. UsageError when this would open an unlocked door to a network, or when
     somebody else is at the address.
     """
+    hide_memory()
     database = open_database(settings.database)
     try:
         require_key_beyond_loopback(settings, database)

@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from tilewright.api.guards.auth import Door, Principal
 from tilewright.api.guards.limits import Places
-from tilewright.api.sandbox.model_check import ModelCheck
+from tilewright.api.sandbox.readers import Readers
 from tilewright.api.schemas.jobs import JobSpec
 from tilewright.api.settings import Settings
 from tilewright.api.threads import Threads
@@ -24,7 +24,7 @@ from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.uploads import Uploads, digest_of_file
 from tilewright.db.service.workers import Workers
 from tilewright.db.storage.session import Database
-from tilewright.tuner.jobs.request import request_to_json, target_of
+from tilewright.tuner.jobs.request import is_text, request_to_json, target_of
 
 
 class Service:
@@ -41,7 +41,7 @@ class Service:
         self.browse = Browse(database)
         self.workers = Workers(database)
         self.audit = Audit(database)
-        self.models = ModelCheck(settings, threads)
+        self.readers = Readers(settings, threads)
         self.streams = Places(settings.max_streams, patience_s=0.0)
         self.closing = False
         """Set when the server is told to stop, so that endless answers end."""
@@ -49,12 +49,13 @@ class Service:
     async def submit(self, asked: "Submission", principal: Principal, address: str) -> tuple[JobRow, bool]:
         """Queues a job once everything about it is known to be good; (the job, whether it is new)."""
         request = asked.spec.request(asked.model_name)
-        target = target_of(asked.spec.target)
+        target = asked.spec.target
+        name = await self.readers.target(target) if is_text(target) else target_of(target).name
         file = asked.model
         digest = await self.threads(digest_of_file, file)
         symbols = await self.threads(self.uploads.symbols, digest)
         if symbols is None:
-            symbols = (await self.models.check(digest, file)).symbols
+            symbols = (await self.readers.model(digest, file)).symbols
             require_dims(request.dims, symbols)
             await self.threads(self.uploads.put_model, file, symbols)
         require_dims(request.dims, symbols)
@@ -67,7 +68,7 @@ class Service:
             asked.spec.priority,
         )
         if new:
-            subject = f"{job.uid} {asked.model_name} for {target.name}"
+            subject = f"{job.uid} {asked.model_name} for {name}"
             await self.record(principal, "submit", subject, address)
         return job, new
 

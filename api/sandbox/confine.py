@@ -1,59 +1,92 @@
-"""Giving up the network, other programs and signals to them, for good, with a seccomp filter (Linux only).
+"""Giving up, for good, everything that reading a file does not need.
 
-The filter is classic BPF over `struct seccomp_data` (linux/seccomp.h): the call's number at byte 0, the
-architecture at byte 4. What is on the list is answered with EPERM, everything else is let through.
+A confined process computes and answers through one pipe. It has limits on memory and time, no capabilities,
+and on Linux no system calls but those of seccomp.py and no files but those of landlock.py.
 """
 
 import ctypes
-import errno
-import platform
-import struct
+import os
+import resource
+import signal
+import site
 import sys
+import sysconfig
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
 
-# Numbers of socket, connect, bind, sendto, sendmsg, execve, execveat, ptrace, io_uring_setup, kill, tkill,
-# tgkill, pidfd_send_signal, by machine.
-# asm/unistd_64.h for x86_64, asm-generic/unistd.h for aarch64; AUDIT_ARCH_* of linux/audit.h beside them.
-CALLS = {
-    "x86_64": (0xC000003E, (41, 42, 49, 44, 46, 59, 322, 101, 425, 62, 200, 234, 424)),
-    "aarch64": (0xC00000B7, (198, 203, 200, 206, 211, 221, 281, 117, 425, 129, 130, 131, 424)),
-}
-X32_BIT = 0x40000000
-LOAD, EQUAL, AT_LEAST, RETURN = 0x20, 0x15, 0x35, 0x06
-ALLOW, REFUSE, KILL = 0x7FFF0000, 0x00050000 | errno.EPERM, 0x80000000
-PR_SET_NO_NEW_PRIVS, PR_SET_SECCOMP, SECCOMP_MODE_FILTER = 38, 22, 2
+from tilewright.api.sandbox import landlock, seccomp
+
+PR_SET_PDEATHSIG, PR_SET_DUMPABLE, PR_CAPBSET_DROP = 1, 4, 24
+CAPABILITY_VERSION_3 = 0x20080522
+MOST_FILES = 64
 
 
-class _Program(ctypes.Structure):
-    _fields_ = (("length", ctypes.c_ushort), ("filter", ctypes.c_char_p))
+@dataclass(frozen=True)
+class Confined:
+    """Which walls stand: the filter of calls, the rules on files. Limits hold everywhere."""
+
+    calls: bool
+    files: bool
 
 
-def forbid_network_and_programs() -> bool:
-    """Whether the filter is in force; False where this system has none, and limits are all there is."""
-    if sys.platform != "linux" or platform.machine() not in CALLS:
-        return False
-    libc = ctypes.CDLL(None, use_errno=True)
-    if libc.prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0:
-        return False
-    code = _filter(*CALLS[platform.machine()])
-    program = _Program(len(code) // 8, code)
-    return bool(libc.prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, ctypes.byref(program), 0, 0) == 0)
+def confine(memory_mb: int, seconds: int, answer: int, readable: Iterable[Path] = ()) -> Confined:
+    """Give up everything but `answer`, a file descriptor, and reading below `readable` and Python's folders.
+
+    Where the kernel has Landlock, other files cannot be opened at all; where it has none they can be read,
+    never changed. RuntimeError where this is Linux and the filter of calls cannot be set.
+    """
+    os.setsid()
+    os.closerange(0, answer)
+    os.closerange(answer + 1, 1 << 16)
+    _limit(memory_mb, seconds)
+    _drop_capabilities()
+    files = landlock.read_only([*readable, *python_folders()])
+    calls = seccomp.allow_calls()
+    if sys.platform == "linux" and not calls:
+        raise RuntimeError("the kernel takes no filter of system calls")
+    return Confined(calls, files)
 
 
-def _filter(architecture: int, calls: tuple[int, ...]) -> bytes:
-    def line(code: int, value: int, when_true: int = 0, when_false: int = 0) -> bytes:
-        return struct.pack("HBBI", code, when_true, when_false, value)
+def hide_memory() -> None:
+    """Nobody without privileges may trace this process, or read its memory and environment."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
 
-    refuse = len(calls)  # steps from behind the first comparison to the refusal
-    checks = [line(EQUAL, number, refuse - at) for at, number in enumerate(calls)]
-    return b"".join(
-        [
-            line(LOAD, 4),
-            line(EQUAL, architecture, 1, 0),
-            line(RETURN, KILL),
-            line(LOAD, 0),
-            line(AT_LEAST, X32_BIT, len(calls) + 1, 0),
-            *checks,
-            line(RETURN, ALLOW),
-            line(RETURN, REFUSE),
-        ]
-    )
+
+def python_folders() -> list[Path]:
+    """Where the interpreter and the packages lie: code that is loaded late is read from there."""
+    paths = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
+    names = {*paths, *site.getsitepackages()}
+    ours = Path(__file__).resolve().parents[2]
+    return [*map(Path, sorted(names)), Path(sys.base_prefix) / "lib", *(ours / name for name in PACKAGES)]
+
+
+PACKAGES = ("api", "compiler_core", "cost_model", "db", "measure", "search_space", "tilewright", "tuner")
+
+
+def _limit(memory_mb: int, seconds: int) -> None:
+    for kind, limit in (
+        (resource.RLIMIT_CPU, seconds),
+        (resource.RLIMIT_AS, memory_mb << 20),
+        (resource.RLIMIT_FSIZE, 0),
+        (resource.RLIMIT_CORE, 0),
+        (resource.RLIMIT_NPROC, 0),
+        (resource.RLIMIT_NOFILE, MOST_FILES),
+    ):
+        _, most = resource.getrlimit(kind)
+        lowered = limit if most == resource.RLIM_INFINITY else min(limit, most)
+        resource.setrlimit(kind, (lowered, lowered))
+
+
+def _drop_capabilities() -> None:
+    """Root without capabilities is a user like any other, who happens to own many files."""
+    if sys.platform != "linux":
+        return
+    libc = ctypes.CDLL(None)
+    libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(PR_SET_DUMPABLE, 0, 0, 0, 0)
+    for capability in range(64):
+        libc.prctl(PR_CAPBSET_DROP, capability, 0, 0, 0)
+    header = (ctypes.c_uint32 * 2)(CAPABILITY_VERSION_3, 0)
+    libc.capset(header, (ctypes.c_uint32 * 6)())

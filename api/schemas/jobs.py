@@ -42,7 +42,7 @@ class JobSpec(BaseModel):
     )
 
     target: str = Field(
-        min_length=1, max_length=1 << 20, description="Name of a preset, or the text of a target's TOML file"
+        min_length=1, max_length=1 << 16, description="Name of a preset, or the text of a target's TOML file"
     )
     level: int = Field(
         default=2, ge=0, le=3, description="0 default schedule, 1 no measuring, 2 modest, 3 until done"

@@ -23,7 +23,9 @@ from tilewright.compiler_core.target_model.target import CubeUnit, Range, Systol
 
 PRESETS = Path(__file__).parents[1] / "targets"
 KINDS = {"cube": CubeUnit, "systolic": SystolicUnit}
-LARGEST_FILE_BYTES = 1 << 20
+LARGEST_FILE_BYTES = 1 << 16
+MOST_KEY_PARTS, DEEPEST = 32, 32
+"""Of a dotted key, and of arrays and tables in each other: tomllib takes time by their square."""
 
 
 @dataclass(frozen=True)
@@ -68,9 +70,11 @@ def check_target_file(path: str | Path) -> tuple[Target | None, tuple[Mistake, .
 @lru_cache(maxsize=64)
 def parse_target(text: str) -> tuple[Target | None, tuple[Mistake, ...]]:
     """The Target that `text` describes, or None and the mistakes in it, in the order of their lines."""
+    if objection := _too_much(text):
+        return None, (objection,)
     try:
         table = tomllib.loads(text)
-    except (tomllib.TOMLDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:  # TOMLDecodeError, or a number with thousands of digits
         # tomllib puts the place at the end of its message: "... (at line 3, column 9)".
         place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
         reason = str(error)[: place.start()] if place else str(error)
@@ -82,6 +86,31 @@ def parse_target(text: str) -> tuple[Target | None, tuple[Mistake, ...]]:
             reader.complain(key, reason)
     mistakes = tuple(sorted(reader.mistakes, key=lambda mistake: (mistake.line or 10**9, mistake.key)))
     return (None, mistakes) if mistakes else (target, ())
+
+
+def target_from_text(text: str) -> Target:
+    """The target that a TOML text describes; TargetError names the first mistake."""
+    target, mistakes = parse_target(text)
+    if target is None:
+        more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
+        raise TargetError(f"the target's text: {mistakes[0]}{more}")
+    return target
+
+
+def _too_much(text: str) -> Mistake | None:
+    """What makes a text too large to be parsed; found in time by its length."""
+    if len(text) > LARGEST_FILE_BYTES:
+        return Mistake("", 0, f"larger than {LARGEST_FILE_BYTES} bytes; is it a target file?")
+    depth = 0
+    for number, line in enumerate(text.splitlines(), 1):
+        parts = max(part.count(".") for part in re.split(r"[,=\[\]{}#]", line)) + 1
+        if parts > MOST_KEY_PARTS:
+            return Mistake("", number, f"a key of {parts} parts; no key of a target has more than a few")
+        for sign in re.findall(r"[\[\]{}]", line):
+            depth += 1 if sign in "[{" else -1
+            if depth > DEEPEST:
+                return Mistake("", number, f"arrays or tables nested deeper than {DEEPEST}")
+    return None
 
 
 def _locate(name: str) -> Path:

@@ -5,13 +5,12 @@ of a preset or the text of a target file, never a path.
 """
 
 import json
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.errors import TargetError, UsageError
-from tilewright.compiler_core.target_model.file import list_targets, load_target, parse_target
+from tilewright.compiler_core.target_model.file import list_targets, load_target, target_from_text
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.objectives import Objective
 from tilewright.tuner.request import TuneRequest, objectives_of
@@ -58,15 +57,15 @@ def is_preset(request: TuneRequest) -> bool:
     return request.target in list_targets()
 
 
-@lru_cache(maxsize=64)
+def is_text(name_or_text: str) -> bool:
+    """Whether this is the text of a target file rather than a name."""
+    return "\n" in name_or_text or "=" in name_or_text
+
+
 def target_of(name_or_text: str) -> Target:
     """A preset by name, or the target that a TOML text describes. Reads no file but the presets."""
-    if "\n" in name_or_text or "=" in name_or_text:
-        target, mistakes = parse_target(name_or_text)
-        if target is None:
-            more = f" (and {len(mistakes) - 1} more)" if len(mistakes) > 1 else ""
-            raise TargetError(f"the target's text: {mistakes[0]}{more}")
-        return target
+    if is_text(name_or_text):
+        return target_from_text(name_or_text)
     if name_or_text in list_targets():
         return load_target(name_or_text)
     raise TargetError(

@@ -1,4 +1,4 @@
-"""Whether a file that somebody sent is a model: asked of a process that has nothing to lose."""
+"""Whether what somebody sent is a model, or a target: asked of processes that have nothing to lose."""
 
 import asyncio
 import json
@@ -6,14 +6,15 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
-from tilewright.api.sandbox.parse_model import LONGEST_ANSWER
+from tilewright.api.sandbox.reader import LONGEST_ANSWER
 from tilewright.api.settings import Settings
 from tilewright.api.threads import Threads
-from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.errors import ModelError, TargetError
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 15.0
@@ -28,8 +29,8 @@ class ModelFacts:
     symbols: tuple[str, ...]
 
 
-class ModelCheck:
-    """Checks models, a few at a time, and each content once however many send it at the same moment."""
+class Readers:
+    """Reads what is sent, a few at a time, and each model once however many send it at the same moment."""
 
     def __init__(self, settings: Settings, threads: Threads) -> None:
         self._settings = settings
@@ -38,11 +39,11 @@ class ModelCheck:
         self._idle: list[_Reader] = []
         self._under_way: dict[str, asyncio.Task[ModelFacts]] = {}
 
-    async def check(self, digest: str, file: BinaryIO) -> ModelFacts:
+    async def model(self, digest: str, file: BinaryIO) -> ModelFacts:
         """What the file holds; ModelError, one line, when it is no model or takes too much to read."""
         task = self._under_way.get(digest)
         if task is None:
-            task = asyncio.create_task(self._check(file))
+            task = asyncio.create_task(self._model(file))
             self._under_way[digest] = task
             task.add_done_callback(lambda _: self._under_way.pop(digest, None))
         return await asyncio.shield(task)
@@ -52,28 +53,36 @@ class ModelCheck:
         while self._idle:
             await self._idle.pop().end()
 
-    async def _check(self, file: BinaryIO) -> ModelFacts:
+    async def target(self, text: str) -> str:
+        """The name of the target that a TOML text describes; TargetError, one line, for any other text."""
+        async with self._places:
+            said = await self._ask({"kind": "target", "text": text})
+        if "name" in said:
+            return str(said["name"])
+        raise TargetError(self._complaint(said, "the target's text"))
+
+    async def _model(self, file: BinaryIO) -> ModelFacts:
         async with self._places:
             with tempfile.TemporaryDirectory(prefix="tilewright-model-") as directory:
                 path = Path(directory) / "model.onnx"
                 await self._threads(_copy, file, path)
-                said = await self._ask_reader(path)
+                said = await self._ask({"kind": "model", "path": str(path)})
+        if "ops" in said:
+            return ModelFacts(int(said["ops"]), tuple(said["symbols"]))
+        raise ModelError(self._complaint(said, "the model"))
+
+    def _complaint(self, said: Mapping[str, Any], what: str) -> str:
         settings = self._settings
         if said.get("ended") == "slow":
-            raise ModelError(f"the model takes more than {settings.model_s:g} s to read")
-        if "ended" in said:
-            raise ModelError(
-                f"the model cannot be read within {settings.model_memory_mb} MB and {settings.model_s:g} s"
-            )
-        if "error" in said:
-            raise ModelError(str(said["error"]))
-        return ModelFacts(int(said["ops"]), tuple(said["symbols"]))
+            return f"{what} takes more than {settings.model_s:g} s to read"
+        limits = f"{settings.model_memory_mb} MB and {settings.model_s:g} s"
+        return str(said.get("error", f"{what} cannot be read within {limits}"))
 
-    async def _ask_reader(self, path: Path) -> dict[str, Any]:
+    async def _ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
         reader = self._idle.pop() if self._idle else await _Reader.started(self._settings)
         try:
             async with asyncio.timeout(self._settings.model_s + PATIENCE_S):
-                said = await reader.ask(path)
+                said = await reader.ask(question)
         except (OSError, ValueError, TimeoutError):  # it is gone, or lost its mind: the next one is new
             await reader.end()
             return {"ended": "died"}
@@ -96,7 +105,7 @@ class _Reader:
             await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "tilewright.api.sandbox.parse_model",
+                "tilewright.api.sandbox.reader",
                 str(settings.model_memory_mb),
                 str(max(1, round(settings.model_s))),
                 cwd=ROOT,
@@ -105,14 +114,15 @@ class _Reader:
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.DEVNULL,
                 limit=LONGEST_ANSWER + 1024,
+                start_new_session=True,
             )
         )
 
-    async def ask(self, path: Path) -> dict[str, Any]:
+    async def ask(self, question: Mapping[str, Any]) -> dict[str, Any]:
         """ValueError or OSError where no sensible line comes back."""
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps(str(path)).encode() + b"\n")
+        self.process.stdin.write(json.dumps(question).encode() + b"\n")
         await self.process.stdin.drain()
         said = json.loads(await self.process.stdout.readline())
         if not isinstance(said, dict):

@@ -1,0 +1,72 @@
+"""What a confined process can be asked of a file or a text, and the bounds of its answers."""
+
+import unicodedata
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+LONGEST_ERROR = 600
+MOST_SYMBOLS, LONGEST_SYMBOL = 256, 200
+
+
+def answer(question: Mapping[str, Any]) -> dict[str, Any]:
+    """The answer to one question: facts, or `error`, a line fit to show to whoever sent the file."""
+    match question:
+        case {"kind": "model", "path": str(path)}:
+            return _model(Path(path))
+        case {"kind": "target", "text": str(text)}:
+            return _target(text)
+    return {"error": "the question is of no known kind"}
+
+
+def bounded(said: Any) -> dict[str, Any]:
+    """`said` by a confined process, if it has the shape of an answer; ValueError otherwise.
+
+    A file may have taken the process over: its words are shortened, and signs that do not print are shown.
+    """
+    match said:
+        case {"error": str(text), **rest} if not rest:
+            return {"error": plain(text, LONGEST_ERROR)}
+        case {"ops": int(ops), "symbols": list(symbols), **rest} if (
+            not rest and ops >= 0 and len(symbols) <= MOST_SYMBOLS and all(map(_is_symbol, symbols))
+        ):
+            return {"ops": ops, "symbols": symbols}
+        case {"name": str(name), **rest} if not rest:
+            return {"name": plain(name, LONGEST_SYMBOL)}
+    raise ValueError("the answer has no known shape")
+
+
+def plain(text: str, most: int) -> str:
+    """At most so many printable signs of `text` on one line; controls and overrides are spelled out."""
+    line = " ".join(text[: 4 * most].split())
+    shown = (each if _prints(each) else ascii(each)[1:-1] for each in line)
+    return "".join(shown)[:most]
+
+
+def _prints(sign: str) -> bool:
+    return sign.isprintable() and unicodedata.category(sign) not in ("Cf", "Co", "Cn")
+
+
+def _is_symbol(name: Any) -> bool:
+    return isinstance(name, str) and 0 < len(name) <= LONGEST_SYMBOL and all(map(_prints, name))
+
+
+def _model(path: Path) -> dict[str, Any]:
+    from tilewright.compiler_core.errors import ModelError
+    from tilewright.compiler_core.onnx_import.importer import import_model
+
+    try:
+        model = import_model(path)
+    except ModelError as error:
+        return {"error": str(error).replace(repr(str(path)), "the model")}
+    return {"ops": len(model.graph.ops), "symbols": sorted(model.graph.symbols)}
+
+
+def _target(text: str) -> dict[str, Any]:
+    from tilewright.compiler_core.errors import TargetError
+    from tilewright.compiler_core.target_model.file import target_from_text
+
+    try:
+        return {"name": target_from_text(text).name}
+    except TargetError as error:
+        return {"error": str(error)}
