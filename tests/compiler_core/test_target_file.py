@@ -139,7 +139,22 @@ def test_all_mistakes_are_reported_in_the_order_of_their_lines() -> None:
     ]
 
 
-@pytest.mark.parametrize("text", ["cores = ", "[matrix", "a = 1\na = 2", "x = [" * 5000])
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("x = [" * 5000, "nested deeper than 32"),
+        (".".join("a" * 20_000) + " = 1", "a key of 20000 parts"),
+        ("a = 1\n" * 20_000, "larger than 65536 bytes"),
+        ("a = 1" + "0" * 5_000, "not valid TOML"),
+    ],
+)
+def test_a_text_that_would_take_long_is_refused_first(text: str, reason: str) -> None:
+    target, mistakes = parse_target(text)
+    assert target is None
+    assert [reason in mistake.reason for mistake in mistakes] == [True]
+
+
+@pytest.mark.parametrize("text", ["cores = ", "[matrix", "a = 1\na = 2"])
 def test_broken_toml_is_one_mistake(text: str) -> None:
     target, mistakes = parse_target(text)
     assert target is None
