@@ -19,6 +19,7 @@ from tilewright.compiler_core.onnx_import.operators.normalization import NORMALI
 from tilewright.compiler_core.onnx_import.operators.packed_weights import PACKED
 from tilewright.compiler_core.onnx_import.operators.pooling import POOLING
 from tilewright.compiler_core.onnx_import.operators.quantized import QUANTIZED, QUANTIZED_MICROSOFT
+from tilewright.compiler_core.onnx_import.operators.quantized_recurrent import QUANTIZED_RECURRENT
 from tilewright.compiler_core.onnx_import.operators.recurrent import RECURRENT
 from tilewright.compiler_core.onnx_import.operators.reduction import REDUCTIONS
 from tilewright.compiler_core.onnx_import.operators.resize import RESIZES
@@ -60,6 +61,7 @@ _MICROSOFT = (
     MULTI_HEAD,
     PACKED,
     QUANTIZED_MICROSOFT,
+    QUANTIZED_RECURRENT,
     ROTARY_MICROSOFT,
     SKIP_NORMALIZATIONS,
 )

@@ -9,6 +9,7 @@ from tests.differential.mixture_cases import MIXTURES
 from tests.differential.multi_head_cases import MULTI_HEAD
 from tests.differential.normalization_cases import NORMALIZATIONS
 from tests.differential.packed_cases import PACKED
+from tests.differential.recurrent_cases import RECURRENT
 
 FAMILIES: Mapping[str, Family] = {
     **FUSED,
@@ -17,4 +18,5 @@ FAMILIES: Mapping[str, Family] = {
     **MULTI_HEAD,
     **NORMALIZATIONS,
     **PACKED,
+    **RECURRENT,
 }

@@ -147,17 +147,24 @@ def _type_attribute(node: Node, name: str) -> DType | None:
     return element_type(wanted, f"attribute {name}") if wanted else None
 
 
-def _dynamic_quantize_linear(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
-    x, builder = required(inputs, 0), context.builder
+def dynamically_quantized(context: Context, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """X as u8 over the range it has, zero in it, the scale, and the zero point; a scale of 1 for zeros."""
+    builder = context.builder
     dims = range(x.rank)
     high = builder.with_number("maximum", builder.reduce("max", x, dims, keep=False), 0.0)
     low = builder.with_number("minimum", builder.reduce("min", x, dims, keep=False), 0.0)
     scale = builder.with_number("div", builder.elementwise("sub", high, low), 255.0)
+    flat = builder.elementwise("equal", scale, builder.scalar(0.0, x.dtype), dtype=DType.BOOL)
+    scale = builder.elementwise("where", flat, builder.scalar(1.0, x.dtype), scale)
     none = builder.scalar(0, DType.U8)
     zero = builder.elementwise(
         "quantize", builder.elementwise("neg", low), scale, none, dtype=DType.U8, to="uint8"
     )
-    return [quantize(context, x, scale, zero, 0), scale, zero]
+    return quantize(context, x, scale, zero, 0), scale, zero
+
+
+def _dynamic_quantize_linear(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    return list(dynamically_quantized(context, required(inputs, 0)))
 
 
 def integer_product(
@@ -211,7 +218,7 @@ def _matmul_integer_to_float(context: Context, node: Node, inputs: Inputs) -> Te
 
 def _dynamic_quantize_matmul(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x, right, right_scale = (required(inputs, at) for at in range(3))
-    left, left_scale, left_zero = _dynamic_quantize_linear(context, node, [x])
+    left, left_scale, left_zero = dynamically_quantized(context, x)
     operands = [left, right, left_scale, right_scale, left_zero, optional(inputs, 3), optional(inputs, 4)]
     return integer_to_float(context, operands)
 

@@ -7,8 +7,9 @@ of its state with the recurrent weights and applies the gates.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import Protocol
 
-from tilewright.compiler_core.ir.dims import Dim
+from tilewright.compiler_core.ir.dims import Dim, known
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.index_map import axis_index, constant_index
 from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
@@ -81,14 +82,48 @@ def _activated(function: Activation, alpha: float, beta: float, builder: Builder
     return function(builder, x, alpha, beta)
 
 
+class Products(Protocol):
+    """How a recurrence multiplies with its weights: in reals, or in integers."""
+
+    def ahead(self, x: Tensor, direction: int) -> Tensor:
+        """[.., gates * hidden] of the whole input [.., size], biases left out."""
+
+    def back(self, state: Tensor, direction: int, first: int, count: int) -> Tensor:
+        """[batch, count] of a state [batch, hidden] and rows first.. of the recurrent weights."""
+
+
+@dataclass(frozen=True)
+class RealProducts:
+    """Weights [directions, gates * hidden, size] and [directions, gates * hidden, hidden]."""
+
+    builder: Builder
+    weights: Tensor
+    recurrent: Tensor
+
+    def ahead(self, x: Tensor, direction: int) -> Tensor:
+        """One contraction over the whole sequence."""
+        exprs = [axis_index(0), axis_index(1), axis_index(3)]
+        rows = [constant_index(direction), axis_index(2), axis_index(3)]
+        domain = [x.shape[0], x.shape[1], self.weights.shape[1], x.shape[2]]
+        return self.builder.op("contract", domain, [(x, exprs), (self.weights, rows)], x.dtype, reduced=1)
+
+    def back(self, state: Tensor, direction: int, first: int, count: int) -> Tensor:
+        """One contraction a step."""
+        rows = slice_view(self.builder, self.recurrent, 1, first, count)
+        domain = [state.shape[0], count, state.shape[1]]
+        weights = [constant_index(direction), axis_index(1), axis_index(2)]
+        exprs = [axis_index(0), axis_index(2)]
+        return self.builder.op("contract", domain, [(state, exprs), (rows, weights)], state.dtype, reduced=1)
+
+
 @dataclass(frozen=True)
 class Cell:
-    """One direction of a recurrence: its weights, biases and activations."""
+    """One direction of a recurrence: its products, biases and activations."""
 
     builder: Builder
     direction: int
     hidden: int
-    recurrent: Tensor
+    products: "Products"
     bias: Tensor | None
     peepholes: Tensor | None
     activations: Sequence[Callable[[Builder, Tensor], Tensor]]
@@ -107,11 +142,7 @@ class Cell:
 
     def back(self, state: Tensor, first: int, count: int) -> Tensor:
         """State [batch, hidden] times `count` gates of the recurrent weights, from gate `first` on."""
-        rows = slice_view(self.builder, self.recurrent, 1, first * self.hidden, count * self.hidden)
-        domain = [state.shape[0], count * self.hidden, self.hidden]
-        weights = [constant_index(self.direction), axis_index(1), axis_index(2)]
-        exprs = [axis_index(0), axis_index(2)]
-        return self.builder.op("contract", domain, [(state, exprs), (rows, weights)], state.dtype, reduced=1)
+        return self.products.back(state, self.direction, first * self.hidden, count * self.hidden)
 
     def gate(self, gates: Tensor, at: int) -> Tensor:
         """Gate number `at` of gates [batch, gates * hidden]."""
@@ -177,11 +208,16 @@ STEPS: Mapping[str, tuple[Step, Sequence[str]]] = {
 
 
 def structured(
-    context: Context, node: Node, inputs: Inputs, function: str, attributes: Mapping[str, object], gates: int
+    context: Context,
+    node: Node,
+    inputs: Inputs,
+    function: str,
+    attributes: Mapping[str, object],
+    products: Products,
 ) -> list[Tensor] | None:
     """Results of a recurrence as a loop of structured steps; None where rows end at lengths of their own."""
     builder = context.builder
-    x, w, r = (required(inputs, at) for at in range(3))
+    x, r = required(inputs, 0), required(inputs, 2)
     layout = node.integer("layout", 0)
     steps, batch = (x.shape[1], x.shape[0]) if layout else (x.shape[0], x.shape[1])
     hidden = r.shape[2]
@@ -191,9 +227,10 @@ def structured(
     names = names if names != [""] else [*default] * len(backward)
     if steps == 0 or not isinstance(hidden, int):
         return None
-    if optional(inputs, 4) is not None:
+    if _ends_early(context, optional(inputs, 4), steps):
         return None
     functions = activations_of(node, names)
+    sequence = builder.transpose(x, (1, 0, 2)) if layout else x
     states = 2 if function == "lstm" else 1
     rows: list[Tensor] = []
     lasts: list[list[Tensor]] = [[] for _ in range(states)]
@@ -203,13 +240,13 @@ def structured(
             builder,
             direction,
             hidden,
-            r,
+            products,
             optional(inputs, 3),
             optional(inputs, 7),
             functions[first : first + len(default)],
             attributes,
         )
-        ahead = _ahead(cell, x, w, gates, layout=layout, both_biases=function != "gru")
+        ahead = _ahead(cell, sequence, both_biases=function != "gru")
         ahead = reversed_view(builder, ahead) if reverse else ahead
         initial = [
             _initial(builder, optional(inputs, 5 + at), direction, batch, hidden, x.dtype, layout)
@@ -229,16 +266,21 @@ def structured(
     return [y, *ends]
 
 
-def _ahead(cell: Cell, x: Tensor, w: Tensor, gates: int, *, layout: int, both_biases: bool) -> Tensor:
-    """[steps, batch, gates * hidden]: the whole sequence times the input weights, biases added."""
-    builder, rows = cell.builder, gates * cell.hidden
-    steps, batch = (x.shape[1], x.shape[0]) if layout else (x.shape[0], x.shape[1])
-    exprs = [axis_index(1 if layout else 0), axis_index(0 if layout else 1), axis_index(3)]
-    weights = [constant_index(cell.direction), axis_index(2), axis_index(3)]
-    domain = [steps, batch, rows, x.shape[2]]
-    product = builder.op("contract", domain, [(x, exprs), (w, weights)], x.dtype, reduced=1)
+def _ends_early(context: Context, lengths: Tensor | None, steps: Dim) -> bool:
+    """Whether rows of the batch may end before the last step."""
+    if lengths is None:
+        return False
+    content = context.builder.content(lengths)
+    return content is None or any(length != steps for length in content.ravel().tolist())
+
+
+def _ahead(cell: Cell, x: Tensor, *, both_biases: bool) -> Tensor:
+    """[steps, batch, gates * hidden] of x [steps, batch, size]: its products, biases added."""
+    builder = cell.builder
+    product = cell.products.ahead(x, cell.direction)
     if cell.bias is None:
         return product
+    gates = known(product.shape[2], "the gates of a recurrence") // cell.hidden
     bias = cell.row(cell.bias, 0, gates)
     if both_biases:
         bias = builder.elementwise("add", bias, cell.row(cell.bias, gates, gates))
