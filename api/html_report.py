@@ -6,7 +6,7 @@ from pathlib import Path
 
 from tilewright.api.pages.one_file import one_file
 from tilewright.api.pages.story import PICTURES_VERSION, Tale, points_of, why
-from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.outputs import write_text
 from tilewright.tuner.verbs.report import report_on
 
 
@@ -20,10 +20,7 @@ class HtmlReport:
 
     def save(self, path: str | Path) -> None:
         """Write it as one HTML file; UsageError when that cannot be."""
-        try:
-            Path(path).write_text(self.html, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        write_text(self.html, path)
 
     def _repr_html_(self) -> str:
         """What a notebook shows."""

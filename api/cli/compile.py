@@ -12,6 +12,7 @@ from tilewright.api.cli.options import (
     Model,
     Objective,
     TargetName,
+    files_of,
     read_dims,
     write_json,
 )
@@ -39,6 +40,6 @@ def compile_model(
     compiled = compile_known(model, target, objective=objective, dims=read_dims(dim), database=database)
     graph = compiled.graph
     require_sound(graph, compiled.program, compiled.session.target)
-    write_json(program_to_json(compiled.program, graph.names), str(output))
+    write_json(program_to_json(compiled.program, graph.names), str(output), files_of(model, target, database))
     sources = Counter(compiled.sources.values())
     typer.echo(f"{output}: {len(compiled.program.stages)} stages; kernels from {dict(sources)}")

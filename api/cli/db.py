@@ -5,8 +5,17 @@ from typing import Annotated
 
 import typer
 
-from tilewright.api.cli.options import DEFAULT_DATABASE, Database, JsonFile, Seed, TargetName, write_json
+from tilewright.api.cli.options import (
+    DEFAULT_DATABASE,
+    Database,
+    JsonFile,
+    Seed,
+    TargetName,
+    files_of,
+    write_json,
+)
 from tilewright.api.cli.verbs import verb_app
+from tilewright.compiler_core.outputs import refuse_inputs
 
 app = verb_app()
 Source = Annotated[Path, typer.Argument(help="The file to read.")]
@@ -28,7 +37,7 @@ def stats(database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> 
 
     found = Repository(open_database(database, read_only=True)).stats()
     if json_file is not None:
-        write_json(asdict(found), json_file)
+        write_json(asdict(found), json_file, files_of(database))
     if json_file != "-":
         for table, rows in found.rows:
             typer.echo(f"{table:<16} {rows:>10}")
@@ -47,6 +56,7 @@ def export(
     from tilewright.db.exchange.export import export_records
     from tilewright.db.storage.session import open_database
 
+    refuse_inputs(output, files_of(database))
     source = open_database(database, read_only=True)
     if best:
         typer.echo(f"{output}: {export_best(source, output)} bests")
@@ -81,6 +91,7 @@ def backup(output: Output, database: Database = DEFAULT_DATABASE) -> None:
     from tilewright.db.exchange.backup import backup as copy_whole
     from tilewright.db.storage.session import open_database
 
+    refuse_inputs(output, files_of(database))
     typer.echo(f"{output}: {copy_whole(open_database(database, read_only=True), output)} rows")
 
 
@@ -120,7 +131,8 @@ def verify(
         target, database=database, workers=workers, ray=ray, seed=seed, limit=limit, listener=say
     )
     if json_file is not None:
-        write_json([{**asdict(each), "promoted": each.promoted} for each in verdicts], json_file)
+        told = [{**asdict(each), "promoted": each.promoted} for each in verdicts]
+        write_json(told, json_file, files_of(target, database))
     if json_file != "-":
         promoted = sum(verdict.promoted for verdict in verdicts)
         typer.echo(f"{len(verdicts)} claims: {promoted} promoted, {len(verdicts) - promoted} refused")

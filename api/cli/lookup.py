@@ -12,6 +12,7 @@ from tilewright.api.cli.options import (
     Model,
     Objective,
     TargetName,
+    files_of,
     read_dims,
     write_json,
 )
@@ -40,7 +41,7 @@ def lookup(
 
     answer = lookup_network(model, target, objective=objective, dims=read_dims(dim), database=database)
     if json_file is not None:
-        write_json(asdict(answer), json_file)
+        write_json(asdict(answer), json_file, files_of(model, target, database))
     if json_file != "-":
         whole = answer.network_latency_us
         found = f"hit {whole:.2f} us" if whole is not None else "miss" if answer.kernels else "no kernels"

@@ -1,11 +1,13 @@
 """Arguments that several verbs share, and how their texts are read."""
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.outputs import write_text
 
 Model = Annotated[Path, typer.Argument(help="The ONNX file.")]
 TargetName = Annotated[str, typer.Option("--target", help="A preset (tune targets list) or a TOML file.")]
@@ -67,20 +69,17 @@ def read_dims(texts: list[str] | None) -> dict[str, int]:
     return dims
 
 
-def write_json(value: object, where: str) -> None:
-    """`value` as indented JSON into the file `where`, or to standard output for "-"."""
+def write_json(value: object, where: str, inputs: Iterable[str | Path] = ()) -> None:
+    """`value` as indented JSON into the file `where`, or to standard output for "-"; `inputs` are kept."""
     import json
 
     text = json.dumps(value, indent=2, allow_nan=False)
     if where == "-":
         typer.echo(text)
     else:
-        write_text(text + "\n", Path(where))
+        write_text(text + "\n", where, inputs)
 
 
-def write_text(text: str, where: Path) -> None:
-    """`text` into a file; UsageError when that cannot be."""
-    try:
-        where.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot write {where}: {error.strerror}") from None
+def files_of(*names: str | Path | None) -> list[str | Path]:
+    """Those of a command's arguments that may be files to keep: not absent, not a URL."""
+    return [name for name in names if name is not None and "://" not in str(name)]

@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tilewright.api.cli.options import JsonFile, Model, RangedDims, read_ranges, write_json
+from tilewright.api.cli.options import JsonFile, Model, RangedDims, files_of, read_ranges, write_json
 from tilewright.api.cli.verbs import verb_app
-from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.outputs import write_text
 
 if TYPE_CHECKING:
     from tilewright.tuner.verbs.plan import MemoryPlan
@@ -37,12 +37,9 @@ def plan_model(
     dims, ranges = read_ranges(dim)
     made = plan(model, target, dims=dims | {name: high for name, (_, high) in ranges.items()})
     if output is not None:
-        try:
-            output.write_text(made.svg, encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"cannot write {output}: {error.strerror}") from None
+        write_text(made.svg, output, files_of(model, target))
     if json_file is not None:
-        write_json(made.to_json(), json_file)
+        write_json(made.to_json(), json_file, files_of(model, target))
     if json_file != "-":
         typer.echo(as_text(made))
 

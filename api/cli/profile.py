@@ -12,6 +12,7 @@ from tilewright.api.cli.options import (
     Model,
     Objective,
     TargetName,
+    files_of,
     read_dims,
 )
 from tilewright.api.cli.verbs import verb_app
@@ -32,7 +33,7 @@ def profile_model(
     """Trace MODEL as the database knows it: a track an engine, kernels, tiles, bytes, stalls and why."""
     import json
 
-    from tilewright.compiler_core.errors import UsageError
+    from tilewright.compiler_core.outputs import write_text
     from tilewright.tuner.verbs.profile import profile
 
     made = profile(model, target, objective=objective, dims=read_dims(dim), database=database)
@@ -41,10 +42,7 @@ def profile_model(
     if svg is not None:
         texts[svg] = made.svg()
     for path, text in texts.items():
-        try:
-            path.write_text(text + "\n")
-        except OSError as error:
-            raise UsageError(f"cannot write {path}: {error.strerror}") from None
+        write_text(text + "\n", path, files_of(model, target, database))
     typer.echo(
         f"{output}: {made.timing.latency_us:.2f} us, {len(made.program.stages)} stages, "
         f"{len(trace['traceEvents'])} events; kernels from {dict(made.sources)}"

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tilewright.api.cli.options import DEFAULT_DATABASE, Database, Dims, Objective, read_dims
+from tilewright.api.cli.options import DEFAULT_DATABASE, Database, Dims, Objective, files_of, read_dims
 from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
@@ -22,7 +22,9 @@ def report(
 ) -> None:
     """Write convergence, roofline, timeline, memory map, kernels and what was fused as one HTML file."""
     from tilewright.api.html_report import report as html_report
+    from tilewright.compiler_core.outputs import refuse_inputs
 
     made = html_report(subject, target, objective=objective, dims=read_dims(dim), database=database)
+    refuse_inputs(output, files_of(subject, target, database))
     made.save(output)
     typer.echo(f"{output}: {made.title}, {', '.join(made.drawings)}")

@@ -15,12 +15,13 @@ from tilewright.api.cli.options import (
     RunObjective,
     Seed,
     TargetName,
+    files_of,
     read_ranges,
     write_json,
-    write_text,
 )
 from tilewright.api.cli.verbs import verb_app
 from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.outputs import write_text
 
 if TYPE_CHECKING:
     from tilewright.tuner.answer.report import Figures, Report
@@ -72,6 +73,7 @@ def run(
     from tilewright.tuner.verbs.progress import watching
     from tilewright.tuner.verbs.ranges import run_range
 
+    inputs = files_of(model, target, database)
     dims, ranges = read_ranges(dim)
     request = TuneRequest(
         model,
@@ -97,18 +99,18 @@ def run(
             raise UsageError(f"one dim can be ranged at a time, not both {symbol} and {more[0][0]}")
         with watching() as listener:
             found = run_range(request, symbol, low, high, Hooks(listener))
-        _tell(found, range_text(found), json_file)
+        _tell(found, range_text(found), json_file, inputs)
         return
     with watching() as listener:
         report = tune(request, Hooks(listener))
     if svg is not None:
-        write_text(front_picture(report), svg)
-    _tell(report, as_text(report), json_file)
+        write_text(front_picture(report), svg, inputs)
+    _tell(report, as_text(report), json_file, inputs)
 
 
-def _tell(found: "Report | RangeReport", text: str, json_file: str | None) -> None:
+def _tell(found: "Report | RangeReport", text: str, json_file: str | None, inputs: list[str | Path]) -> None:
     if json_file is not None:
-        write_json(found.to_json(), json_file)
+        write_json(found.to_json(), json_file, inputs)
     if json_file != "-":
         typer.echo(text)
 

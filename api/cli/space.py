@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tilewright.api.cli.options import JsonFile, Seed, write_json
+from tilewright.api.cli.options import JsonFile, Seed, files_of, write_json
 from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
@@ -29,7 +29,7 @@ def space(
 
     found = tune_space(t1, replay=replay, device=device, trials=trials, seed=seed)
     if json_file is not None:
-        write_json(found.to_json(), json_file)
+        write_json(found.to_json(), json_file, files_of(t1, replay))
     if json_file == "-":
         return
     typer.echo(f"best       {found.best_us:12.3f} us   trial {found.found_at} of {found.trials}")

@@ -15,6 +15,7 @@ from tilewright.api.cli.options import (
     RangedDims,
     Seed,
     TargetName,
+    files_of,
     read_ranges,
     write_json,
 )
@@ -64,7 +65,7 @@ def verify(
             _print(verdicts[-1], values or dtype != "model")
     if json_file is not None:
         forms = [asdict(verdict) for verdict in verdicts]
-        write_json(forms if ranges else forms[0], json_file)
+        write_json(forms if ranges else forms[0], json_file, files_of(model, target, database))
     for verdict in verdicts:
         bad = verdict.first_bad
         if bad is not None and not verdict.ok:

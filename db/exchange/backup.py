@@ -17,8 +17,11 @@ _ROWS_AT_A_TIME = 5_000
 
 
 def backup(database: Database, path: Path) -> int:
-    """Writes the database as it is at one moment, without stopping anybody; how many rows."""
-    with shipped_whole(path) as copy:
+    """Writes the database as it is at one moment, without stopping anybody; how many rows.
+
+    The file holds digests of keys: only its owner may read it.
+    """
+    with shipped_whole(path, private=True) as copy:
         return _copy_all(database, copy)
 
 

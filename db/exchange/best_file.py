@@ -1,5 +1,6 @@
 """The answers alone, as one small file to ship with a compiler: opened read-only, without a server."""
 
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -8,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from tilewright.compiler_core.errors import RecordError
+from tilewright.compiler_core.outputs import output
 from tilewright.db.storage.schema import best, target, workload
 from tilewright.db.storage.session import Database, one_line_errors, open_database
 
@@ -37,24 +38,23 @@ def export_best(
 
 
 @contextmanager
-def shipped_whole(path: Path) -> Iterator[Database]:
+def shipped_whole(path: Path, private: bool = False) -> Iterator[Database]:
     """A new database to fill; what it holds takes the place of `path` when the block ends well.
 
     The result is one compact file in no need of companions, so that it opens where nobody may write.
     """
-    try:
-        with tempfile.TemporaryDirectory(prefix=path.name + ".", dir=path.parent) as directory:
-            filled = open_database(Path(directory) / "filled.db")
-            try:
-                yield filled
-                compact = Path(directory) / "compact.db"
-                with one_line_errors(str(path)), filled.engine.connect() as connection:
-                    connection.exec_driver_sql("VACUUM INTO ?", (str(compact),))
-            finally:
-                filled.close()
-            compact.replace(path)
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be written: {error.strerror}") from None
+    work = tempfile.TemporaryDirectory(prefix="tilewright-")
+    with output(path, private=private) as stream, work as directory:
+        filled = open_database(Path(directory) / "filled.db")
+        try:
+            yield filled
+            compact = Path(directory) / "compact.db"
+            with one_line_errors(str(path)), filled.engine.connect() as connection:
+                connection.exec_driver_sql("VACUUM INTO ?", (str(compact),))
+        finally:
+            filled.close()
+        with compact.open("rb") as whole:
+            shutil.copyfileobj(whole, stream, 1 << 20)
 
 
 def _copy(source: Connection, destination: Connection, table: Any, question: Any) -> int:

@@ -10,16 +10,14 @@ of equal content are equal byte by byte.
 """
 
 import hashlib
-import os
-import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.errors import RecordError
+from tilewright.compiler_core.outputs import output
 from tilewright.db.exchange.bounded_json import parse_bounded
 from tilewright.db.exchange.entries import (
     Entry,
@@ -56,7 +54,7 @@ def write_lines(path: Path, entries: Iterable[Entry]) -> Written:
     """Writes entries, which must come sorted by identity; the file appears whole or not at all."""
     total = hashlib.sha256()
     count = 0
-    with written_whole(path) as stream:
+    with output(path) as stream:
         stream.write(canonical_json({"format": FORMAT, "schema": FORMAT_SCHEMA}).encode() + b"\n")
         for entry in entries:
             line = to_object(entry)
@@ -65,26 +63,6 @@ def write_lines(path: Path, entries: Iterable[Entry]) -> Written:
             count += 1
         stream.write(canonical_json(_end(count, total.hexdigest())).encode() + b"\n")
     return Written(count, total.hexdigest())
-
-
-@contextmanager
-def written_whole(path: Path) -> Iterator[IO[bytes]]:
-    """A stream whose content takes the place of `path` when the block ends well."""
-    try:
-        handle, name = tempfile.mkstemp(prefix=path.name + ".", dir=path.parent)
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be written: {error.strerror}") from None
-    try:
-        with os.fdopen(handle, "wb") as stream:
-            yield stream
-            stream.flush()
-            os.fsync(stream.fileno())
-        Path(name).chmod(0o644)
-        Path(name).replace(path)
-    except OSError as error:
-        raise RecordError(f"{path}: cannot be written: {error.strerror}") from None
-    finally:
-        Path(name).unlink(missing_ok=True)
 
 
 def read_lines(path: Path, bounds: Bounds | None = None) -> Iterator[Entry]:

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from tilewright.compiler_core.errors import ConfigError, RecordError
+from tilewright.compiler_core.outputs import output
 from tilewright.db.exchange.bounded_json import parse_bounded
 from tilewright.db.exchange.entries import Entry, StoredRun, StoredTrial
-from tilewright.db.exchange.lines import written_whole
 from tilewright.db.exchange.load import Loaded, load_entries
 from tilewright.db.records import (
     Key,
@@ -82,7 +82,7 @@ def export_t4(rows: Sequence[TrialRow], path: Path) -> int:
         "metadata": {"timeunit": "milliseconds"},
         "results": [_result(row.trial) for row in rows],
     }
-    with written_whole(path) as stream:
+    with output(path) as stream:
         stream.write(json.dumps(document, allow_nan=False, indent=1).encode())
     return len(rows)
 

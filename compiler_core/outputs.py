@@ -1,0 +1,101 @@
+"""The one way in which a file that a user asked for is written.
+
+    before: out.json holds yesterday's answer, or does not exist
+    after:  out.json holds all of today's, or what it held before; never a part
+
+A link is followed: its file changes, and it stays a link. What is no regular file, a device or a pipe, is
+written to as it is. What the command reads from is never overwritten. New files get the rights that the
+umask leaves, old ones keep theirs.
+"""
+
+import os
+import secrets
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from tilewright.compiler_core.errors import UsageError
+
+
+@contextmanager
+def output(path: str | Path, inputs: Iterable[str | Path] = (), private: bool = False) -> Iterator[IO[bytes]]:
+    """A stream of bytes that becomes the file at `path` when the block ends well.
+
+    `inputs` are files that must not be overwritten. A `private` file can be read by its owner only.
+    UsageError, one line, where the file cannot be written.
+    """
+    refuse_inputs(path, inputs)
+    try:
+        real = Path(os.path.realpath(path))
+        kind = real.stat().st_mode if real.exists() else stat.S_IFREG
+        if stat.S_ISDIR(kind):
+            raise UsageError(f"cannot write {path}: it is a folder; name a file")
+        if stat.S_ISREG(kind):
+            with _whole(real, private) as stream:
+                yield stream
+        else:
+            with real.open("wb") as stream:
+                yield stream
+    except OSError as error:
+        raise UsageError(f"cannot write {path}: {error.strerror}") from None
+
+
+def refuse_inputs(path: str | Path, inputs: Iterable[str | Path]) -> None:
+    """UsageError where `path` is one of the `inputs`, by whatever name."""
+    for each in inputs:
+        with suppress(OSError):
+            if os.path.realpath(path) == os.path.realpath(each) or os.path.samefile(path, each):
+                raise UsageError(f"{path} is what the command reads from; name another file to write")
+
+
+def write_text(text: str, path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
+    """`text` as UTF-8 into the file at `path`; errors as `output`."""
+    with output(path, inputs) as stream:
+        stream.write(text.encode("utf-8"))
+
+
+@contextmanager
+def _whole(path: Path, private: bool) -> Iterator[IO[bytes]]:
+    name = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
+    handle = _nameless(path.parent, private)
+    named = handle is None
+    if handle is None:
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+        handle = os.open(name, flags, 0o600 if private else 0o666)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            yield stream
+            stream.flush()
+            if path.exists() and not private:
+                os.fchmod(handle, stat.S_IMODE(path.stat().st_mode))
+            os.fsync(handle)
+            if not named:
+                _link(handle, name)
+                named = True
+        name.replace(path)
+        named = False
+    finally:
+        if named:
+            name.unlink(missing_ok=True)
+
+
+def _link(handle: int, name: Path) -> None:
+    # Python follows the link in /proc only when it is given a folder to start from.
+    folder = os.open(name.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.link(f"/proc/self/fd/{handle}", name.name, dst_dir_fd=folder)
+    finally:
+        os.close(folder)
+
+
+def _nameless(folder: Path, private: bool) -> int | None:
+    """A file without a name, which vanishes with a killed process; None where the system has none."""
+    flag = getattr(os, "O_TMPFILE", None)
+    if flag is None or not Path("/proc/self/fd").is_dir():
+        return None
+    try:
+        return os.open(folder, os.O_WRONLY | flag | os.O_CLOEXEC, 0o600 if private else 0o666)
+    except OSError:
+        return None
