@@ -1,15 +1,30 @@
-"""What onnxruntime computes for a model, intermediate values included: the reference of `tune verify`."""
+"""What a model means, by others: every node of an ONNX file in float64, one after the other.
 
-from collections.abc import Mapping, Sequence
+A node is run by onnxruntime where it has a kernel for float64, else by the standard's reference evaluator. What
+neither can run in float64 is run by onnxruntime in the model's own dtype, and marked as rounded. What depends
+on no input of the model is a constant: it is what the model's own dtype makes it.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import onnx
+from onnx import NodeProto, helper, numpy_helper
+from onnx.reference import ReferenceEvaluator
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.ops import Array
-from tilewright.compiler_core.onnx_import.importer import ImportedModel
+from tilewright.compiler_core.onnx_import.importer import ImportedModel, one_line
 from tilewright.compiler_core.onnx_import.load import load_model
+from tilewright.compiler_core.onnx_import.widening import read_by, widened_function, widened_node
+
+SLOW = ("AveragePool", "Col2Im", "ConvTranspose", "LpPool", "MaxPool", "RoiAlign")
+"""Operators that the reference evaluator runs element by element in Python."""
+SLOW_ELEMENTS = 1 << 16
+"""Elements of an operand above which those are run by onnxruntime in the model's dtype instead."""
 
 
 def named_values(path: Path, imported: ImportedModel) -> dict[str, int]:
@@ -21,30 +36,204 @@ def named_values(path: Path, imported: ImportedModel) -> dict[str, int]:
     return {**inner, **dict(imported.outputs)}
 
 
-def reference_values(
-    path: Path, names: Sequence[str], feeds: Mapping[str, Array], *, optimised: bool = False
-) -> dict[str, Array]:
-    """The named values of the model in `path` on `feeds`, by onnxruntime; without optimisations unless asked.
+@dataclass(frozen=True, eq=False)
+class ReferenceValue:
+    """A value of the model under its name. `rounded`: in the model's own dtype, not in float64."""
 
-    ModelError when onnxruntime is not installed or refuses the model.
+    name: str
+    array: Array
+    rounded: bool = False
+
+
+class RefusedError(ModelError):
+    """Nobody runs a node; the message says which and why."""
+
+
+def reference_walk(
+    path: Path, wanted: Mapping[str, np.dtype[Any]], feeds: Mapping[str, Array]
+) -> Iterator[ReferenceValue]:
+    """The `wanted` values of the model in `path` on `feeds`, in the order in which its nodes make them.
+
+    `wanted` gives their dtypes in the model, by name. Values are dropped after their last reader, and every
+    value that is yielded may be replaced by sending another array in. RefusedError at the first node that
+    nobody runs.
     """
-    try:
+    model = onnx.load(path)
+    walk = _Walk(model, dict(wanted))
+    walk.feed(feeds)
+    nodes = list(model.graph.node)
+    last = {name: at for at, node in enumerate(nodes) for name in read_by(node)}
+    for at, node in enumerate(nodes):
+        for name in walk.run(node):
+            if name in wanted and name not in walk.constants:
+                yield ReferenceValue(name, walk.values[name], name in walk.rounded)
+        for name in (*read_by(node), *node.output):
+            if last.get(name, -1) <= at:
+                walk.forget(name)
+
+
+class _Walk:
+    """Values so far: float64 and exact ones in `values`, constants as the model has them in `constants`."""
+
+    def __init__(self, model: onnx.ModelProto, kinds: dict[str, np.dtype[Any]]) -> None:
+        self._narrow = _Runner(model)
+        self._wide = _Runner(model, wide=True)
+        self._kinds = kinds
+        self.values: dict[str, Any] = {}
+        self.rounded: set[str] = set()
+        self.constants: dict[str, Any] = {}
+        for tensor in model.graph.initializer:
+            self.constants[tensor.name] = numpy_helper.to_array(tensor)
+        for sparse in model.graph.sparse_initializer:
+            self.constants[sparse.values.name] = _dense(sparse)
+
+    def feed(self, feeds: Mapping[str, Array]) -> None:
+        """Arrays for the model's inputs."""
+        for name, array in feeds.items():
+            self._kinds[name] = array.dtype
+            self.values[name] = _in_float64(array)
+
+    def run(self, node: NodeProto) -> list[str]:
+        """Run one node; the names that it makes."""
+        read = read_by(node)
+        names = [name for name in node.output if name]
+        constant = all(name in self.constants for name in read)
+        if constant:
+            operands = {name: self.constants[name] for name in read}
+            made = self._narrow.by_standard(node, operands) or self._narrow.by_runtime(node, operands)
+            self.constants |= made or self._refuse(node)
+            return names
+        operands = {name: self._operand(name) for name in read}
+        made = self._wide.by_runtime(node, operands)
+        if made is None and not _is_slow(node, operands):
+            made = self._wide.by_standard(node, operands)
+        if made is None:
+            made = self._narrow.by_runtime(node, {n: self._as_model(n, a) for n, a in operands.items()})
+            self.rounded |= set(names)
+        made = made or self._refuse(node)
+        told = next((self._kinds[n] for n in read if n in self._kinds and _stands_for_real(self._kinds[n])), None)
+        for name, array in made.items():
+            if name not in self._kinds and isinstance(array, np.ndarray):
+                self._kinds[name] = told if array.dtype == np.float64 and told is not None else array.dtype
+            self.values[name] = _in_float64(array)
+        return names
+
+    def forget(self, name: str) -> None:
+        """Nobody reads it any more."""
+        self.values.pop(name, None)
+        self.constants.pop(name, None)
+
+    def _operand(self, name: str) -> Any:
+        if name in self.values:
+            return self.values[name]
+        if name not in self.constants:
+            raise ModelError(f"value {name!r} is read before any node makes it")
+        return _in_float64(self.constants[name])
+
+    def _as_model(self, name: str, array: Any) -> Any:
+        """An operand in the model's own dtype."""
+        if name in self.constants:
+            return self.constants[name]
+        kind = self._kinds.get(name)
+        return array if kind is None or not isinstance(array, np.ndarray) else array.astype(kind, copy=False)
+
+    def _refuse(self, node: NodeProto) -> dict[str, Any]:
+        why = self._wide.said or self._narrow.said
+        raise RefusedError(f"no reference runs {node.op_type} of {one_line(node.output[0])!r}: {one_line(why)}")
+
+
+class _Runner:
+    """Runs one node at a time, over float64 (`wide`) or as the model has it."""
+
+    def __init__(self, model: onnx.ModelProto, *, wide: bool = False) -> None:
+        self._wide = wide
+        self._opsets = list(model.opset_import)
+        self._functions = {(each.domain, each.name): each for each in model.functions}
+        self._cannot: set[tuple[str, str]] = set()
+        self.said = ""
+
+    def by_standard(self, node: NodeProto, operands: Mapping[str, Any]) -> dict[str, Any] | None:
+        """By the standard's reference evaluator; None where it cannot."""
+        try:
+            evaluator = ReferenceEvaluator(self._model(node, [onnx.ValueInfoProto(name=n) for n in operands]))
+            made = evaluator.run(None, dict(operands))
+        except Exception as error:
+            # The evaluator's errors have no common base; whatever it is, it has no value to compare with.
+            self.said = f"{type(error).__name__}: {error}"
+            return None
+        return dict(zip([name for name in node.output if name], made, strict=True))
+
+    def by_runtime(self, node: NodeProto, operands: Mapping[str, Any]) -> dict[str, Any] | None:
+        """By onnxruntime; None where it cannot."""
         import onnxruntime
-    except ImportError:
-        raise ModelError("verifying needs the package onnxruntime; install it") from None
-    exposed = onnx.load(path)
-    have = {output.name for output in exposed.graph.output}
-    exposed.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names if name not in have)
-    options = onnxruntime.SessionOptions()
-    levels = onnxruntime.GraphOptimizationLevel
-    options.graph_optimization_level = levels.ORT_ENABLE_ALL if optimised else levels.ORT_DISABLE_ALL
-    options.log_severity_level = 4
-    try:
-        session: Any = onnxruntime.InferenceSession(
-            exposed.SerializeToString(), options, providers=["CPUExecutionProvider"]
-        )
-        return dict(zip(names, session.run(list(names), dict(feeds)), strict=True))
-    except Exception as error:
-        # onnxruntime's errors have no common base; whatever it refuses is the model's fault here.
-        line = " ".join(str(error).split())[:300]
-        raise ModelError(f"onnxruntime refuses {str(path)!r}: {line}") from error
+
+        key = node.domain, node.op_type
+        if key in self._cannot or not all(_is_plain(array) for array in operands.values()):
+            return None
+        typed = [
+            helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
+            for n, a in ((name, np.asarray(array)) for name, array in operands.items())
+        ]
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+        options.log_severity_level = 4
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        try:
+            text = self._model(node, typed).SerializeToString()
+            session = onnxruntime.InferenceSession(text, options, providers=["CPUExecutionProvider"])
+            names = [name for name in node.output if name]
+            return dict(zip(names, session.run(names, dict(operands)), strict=True))
+        except Exception as error:
+            # Nor have onnxruntime's.
+            self.said = f"{type(error).__name__}: {error}"
+            self._cannot |= {key} if "NOT_IMPLEMENTED" in str(error) else set()
+            return None
+
+    def _model(self, node: NodeProto, inputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
+        outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
+        functions = self._needed(node)
+        if self._wide:
+            node, functions = widened_node(node), [widened_function(each) for each in functions]
+        graph = helper.make_graph([node], "node", list(inputs), outputs)
+        return helper.make_model(graph, opset_imports=self._opsets, functions=functions, ir_version=10)
+
+    def _needed(self, node: NodeProto) -> list[onnx.FunctionProto]:
+        """The model's functions that a node calls, and those that they call."""
+        found: dict[tuple[str, str], onnx.FunctionProto] = {}
+        waiting = [node]
+        while waiting:
+            each = waiting.pop()
+            key = each.domain, each.op_type
+            if key in self._functions and key not in found:
+                found[key] = self._functions[key]
+                waiting.extend(found[key].node)
+            for attribute in each.attribute:
+                waiting.extend(attribute.g.node)
+        return list(found.values())
+
+
+def _is_plain(array: Any) -> bool:
+    return isinstance(array, np.ndarray | np.generic) and array.dtype.kind in "fiub"
+
+
+def _is_slow(node: NodeProto, operands: Mapping[str, Any]) -> bool:
+    sizes = [np.size(array) for array in operands.values() if isinstance(array, np.ndarray)]
+    return node.op_type in SLOW and max(sizes, default=0) > SLOW_ELEMENTS
+
+
+def _stands_for_real(kind: np.dtype[Any]) -> bool:
+    return kind.kind not in "iub" and kind.itemsize > 1
+
+
+def _in_float64(array: Any) -> Any:
+    if not isinstance(array, np.ndarray | np.generic):
+        return array
+    plain = np.asarray(array)
+    return plain.astype(np.float64) if plain.dtype.kind in "fV" and plain.dtype.itemsize > 1 else plain
+
+
+def _dense(sparse: onnx.SparseTensorProto) -> Array:
+    values, indices = numpy_helper.to_array(sparse.values), numpy_helper.to_array(sparse.indices)
+    dense = np.zeros(tuple(sparse.dims), values.dtype)
+    dense[tuple(indices.T) if indices.ndim == 2 else np.unravel_index(indices, dense.shape)] = values
+    return dense
