@@ -14,7 +14,8 @@ import numpy as np
 from benchmarks.compiler_speed import compiler_speed
 from benchmarks.journal import Journal
 from benchmarks.networks import Network, light_networks, load_bound, networks_of
-from benchmarks.numbers import Agreement, Reference
+from benchmarks.numbers import Reference
+from tilewright.compiler_core.checking.sampled import sample_of
 from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import TilewrightError
 from tilewright.compiler_core.ir.dims import known
@@ -65,8 +66,9 @@ def bench_models(
 ) -> Row:
     """All ONNX files of `folder` and (`light`) of the onnx package on every target: `{bench, summary, rows}`.
 
-    Numbers are compared with onnxruntime: up to MOST_MACS of whole emulated Programs, above of the network
-    and of a sample of tiles of every kernel. For networks whose weights are all equal a row says why not.
+    Numbers are judged op by op (compiler_core/checking/judge.py): up to MOST_MACS of whole emulated Programs,
+    above of a sample of tiles of every kernel; and the network against its file. Where all weights are equal
+    a row says why not.
     `quick` draws fewer schedules, emulates only small networks and leaves out how long the compiler takes.
     Rows that are in `journal`, a file, are taken from it and new ones added to it: a broken run resumes.
     """
@@ -200,22 +202,17 @@ def _numbers(
         else:
             drawn = {digest: _small(regions, target, rng) for digest, regions in plan.regions.items()}
         programs.append(compile_graph(graph, _schedule(plan, drawn, number), target, plan))
-    numbers = "value by value" if reference.quantized else "end to end"
-    found: list[Agreement] = []
-    for program in programs:
-        if sampled:
-            agreement, what = reference.compare_sampled(program)
-            numbers = f"sampled: {what}"
-        else:
-            agreement = reference.compare(program)
-        found.append(agreement)
+    numbers = f"sampled: {sample_of(programs[0], reference.seed)[0]}" if sampled else "op by op"
+    found = [reference.compare(program, sampled=sampled) for program in programs]
     worst = max(found, key=lambda agreement: agreement.worst)
     return {
         "emulated": len(programs),
         "values": worst.values,
         "worst_of_allowed": worst.worst,
         "worst_value": worst.where,
-        "restarted": sorted({name for agreement in found for name in agreement.restarted}),
+        "caught": max(agreement.caught for agreement in found),
+        "against_file": len(reference.meant.meant),
+        "untold": reference.meant.untold,
         "numbers": numbers,
     }
 
@@ -285,11 +282,11 @@ def _line(row: Row) -> str:
     if row["error"]:
         return f"{row['model']:<28} {row['target']:<14} {row['error']}"
     worst = f"{row['worst_of_allowed']:.3f} of {row['values']} values, " if "worst_of_allowed" in row else ""
-    restarted = f"; kernel by kernel: {len(row['restarted'])}" if row.get("restarted") else ""
+    caught = f"; {row['caught']:.1e} is noticed" if "caught" in row else ""
     host = f"; on the host: {', '.join(row['host_ops'])}" if row["host_ops"] else ""
     timed = "; floats timed as int8" if row["timed_as"] != "as it is" else ""
     return (
         f"{row['model']:<28} {row['target']:<14} {row['gmacs']:>7.3f} {row['structured_share']:>7.1%} "
         f"{row['ops']:>5} {row['groups']:>6} {row['kernels']:>7} {row['schedules']:>5} {row['findings']:>4} "
-        f"{row['emulated']:>4}  {worst}{row['numbers']}{restarted}{timed}{host}"
+        f"{row['emulated']:>4}  {worst}{row['numbers']}{caught}{timed}{host}"
     )

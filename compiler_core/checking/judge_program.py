@@ -1,12 +1,12 @@
 """Does a Program compute what its network means? One walk down the Program, every op judged alone.
 
-Every call is run on the reference's operands, and everything that its tiles compute is judged (judge.py) from
-the operands that they had. The reference goes on from its own values, in the model's dtypes; a value is
-dropped after its last reader.
+Calls are run one after the other, and everything that their tiles compute is judged (judge.py) from the
+operands that they had. Beside it the network may be followed in float64 from end to end (`exact`), which
+tells how far the Program's values have moved by then. What nobody reads any more is dropped on the way.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -20,10 +20,26 @@ from tilewright.compiler_core.checking.emulate import (
 )
 from tilewright.compiler_core.checking.judge import Expected, Judgement, expect
 from tilewright.compiler_core.checking.sampled import sampled_tiles
+from tilewright.compiler_core.errors import VerifyError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.ir.workload import Kernel
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
+from tilewright.compiler_core.meaning.bounded import in_float64, plainly
+
+
+@dataclass(frozen=True)
+class Moved:
+    """How far a value has moved from the network in float64 when it is computed from end to end.
+
+    `max_rel` is of its largest magnitude. Only what is finite on both sides counts; `finite` says whether all
+    is that is finite in float64.
+    """
+
+    max_abs: float
+    max_rel: float
+    cosine: float
+    finite: bool
 
 
 @dataclass(frozen=True)
@@ -33,55 +49,106 @@ class Judged:
     value: int
     judgement: Judgement
     whole: bool = True
+    moved: Moved | None = None
 
 
 def judge_program(
-    graph: Graph, program: Program, inputs: Mapping[int, Array], sample_seed: int | None = None
+    graph: Graph,
+    program: Program,
+    inputs: Mapping[int, Array],
+    *,
+    sample_seed: int | None = None,
+    exact: bool = False,
 ) -> Iterator[Judged]:
     """A judgement on every value that `program` computes, as calls are run; `graph` is the Program's own.
 
     With a `sample_seed` of every kernel only tiles of all distinct shapes are run, and a few more
-    (sampled.py). Raises VerifyError when the Program reads what is not there.
+    (sampled.py). With `exact` every whole value says how far it has `moved`. Raises VerifyError when the
+    Program reads what is not there.
     """
     rng = None if sample_seed is None else np.random.default_rng(sample_seed)
     kinds = {value: graph.values[value].dtype.numpy for value in graph.inputs}
     given = {value: inputs[value].astype(kind, copy=False) for value, kind in kinds.items()}
-    memory = _Memory(graph, program, given)
+    memory = _Memory(graph, program, given, exact=exact)
     for at, call in enumerate(memory.calls):
         with np.errstate(all="ignore"):
             if isinstance(call, HostCall):
                 made, judged = _judge_host(graph, call, memory)
             else:
                 made, judged = _judge_kernel(graph, call, memory, rng)
-        yield from judged
-        memory.step(at, made)
+            yield from memory.step(at, made, judged)
 
 
 class _Memory:
-    """What later calls read: in the model's order (`known`) and as it lies between kernels (`lying`)."""
+    """What later calls read: in the model's order (`known`), as it lies between kernels (`lying`), and what
+    the network has there in float64 (`exact`).
+    """
 
-    def __init__(self, graph: Graph, program: Program, given: Mapping[int, Array]) -> None:
+    def __init__(self, graph: Graph, program: Program, given: Mapping[int, Array], *, exact: bool) -> None:
         self._graph = graph
         self.calls = [call for stage in program.stages for call in stage]
         self._last_reader = {value: at for at, call in enumerate(self.calls) for value in _read(graph, call)}
         self.known = dict(given)
         self.lying = dict(given)
+        self.exact = {value: in_float64(array) for value, array in given.items()} if exact else None
 
     def operand(self, value: int) -> Array:
         """A value in the model's order, or a constant."""
-        return self.known[value] if value in self.known else self._graph.constants[value]
+        if value in self.known:
+            return self.known[value]
+        if value not in self._graph.constants:
+            raise VerifyError(f"{self._graph.name_of(value)} is read before any kernel stored it")
+        return self._graph.constants[value]
 
-    def step(self, at: int, made: Mapping[int, Array]) -> None:
+    def step(self, at: int, made: Mapping[int, Array], judged: Sequence[Judged]) -> Iterator[Judged]:
         """After call `at`: what it stores is there, what nobody reads any more is not."""
         call = self.calls[at]
+        exact = self._exactly(call)
+        for each in judged:
+            far = each.whole and each.value in exact
+            yield replace(each, moved=moved_from(made[each.value], exact[each.value])) if far else each
         for value in stored_by(self._graph, call):
             if self._last_reader.get(value, -1) > at:
                 self.known[value] = made[value]
                 self.lying[value] = laid_out(call, value, made[value])
+                if self.exact is not None:
+                    self.exact[value] = exact[value]
         for value in _read(self._graph, call):
             if self._last_reader[value] == at:
-                self.known.pop(value, None)
-                self.lying.pop(value, None)
+                for there in (self.known, self.lying, self.exact or {}):
+                    there.pop(value, None)
+
+    def _exactly(self, call: KernelCall | HostCall) -> dict[int, Array]:
+        """What a call computes in float64 of what the network has there, inner values too."""
+        if self.exact is None:
+            return {}
+        if isinstance(call, HostCall):
+            op = self._graph.ops[call.op]
+            read = [self._wide(access.value) for access in op.operands]
+            return {op.result: plainly(op, read, self._graph.values[op.result])}
+        kernel, local = call.kernel, call.kernel.workload.graph
+        arrays = {value: kernel.part(value, self._wide(kernel.values[value])) for value in local.inputs}
+        for op in local.ops:
+            read = [arrays[access.value] for access in op.operands]
+            arrays[op.result] = plainly(op, read, local.values[op.result])
+        return {kernel.values[op.result]: arrays[op.result] for op in local.ops}
+
+    def _wide(self, value: int) -> Array:
+        assert self.exact is not None, "the network is followed in float64"
+        return self.exact[value] if value in self.exact else in_float64(self._graph.constants[value])
+
+
+def moved_from(got: Array, exact: Array) -> Moved:
+    """How far a value is from what it is in float64."""
+    own, other = got.astype(np.float64).reshape(-1), exact.astype(np.float64).reshape(-1)
+    finite = np.isfinite(other) & np.isfinite(own)
+    all_there = bool(np.array_equal(finite, np.isfinite(other)))
+    own, other = own[finite], other[finite]
+    most = float(np.abs(own - other).max(initial=0.0))
+    largest = float(np.abs(other).max(initial=0.0))
+    norms = float(np.linalg.norm(own) * np.linalg.norm(other))
+    cosine = float(own @ other) / norms if norms else 1.0
+    return Moved(most, most / largest if largest else most, cosine, all_there)
 
 
 def _read(graph: Graph, call: KernelCall | HostCall) -> set[int]:
@@ -96,13 +163,13 @@ def _judge_host(graph: Graph, call: HostCall, memory: _Memory) -> tuple[dict[int
     operands = [memory.operand(value) for value in read]
     expected = expect(op, operands, [graph.values[value] for value in read], graph.values[op.result])
     got = run_call(graph, call, memory.lying)[op.result]
-    return {op.result: _rounded(expected)}, [Judged(op.result, expected.judge(got))]
+    return {op.result: got}, [Judged(op.result, expected.judge(got))]
 
 
 def _judge_kernel(
     graph: Graph, call: KernelCall, memory: _Memory, rng: np.random.Generator | None
 ) -> tuple[dict[int, Array], list[Judged]]:
-    """What the reference makes of one kernel, by value of the graph, and a judgement on all it computes."""
+    """What one kernel makes, by value of the graph, and a judgement on all it computes."""
     watched: dict[int, Seen] = {}
     if rng is None:
         made = run_call(graph, call, memory.lying, watched=watched)
@@ -119,8 +186,8 @@ def judge_ops(
     """A judgement on what tiles computed (`watched`) and what they stored, op by op of one kernel.
 
     All by value of the graph; `operand` gives those that the kernel reads. An inner operand is what the tiles
-    made of it. Where they made nothing the reference stands in; where two of them do not agree, their
-    difference counts as slack.
+    made of it. Where they made nothing, float64 stands in; where two of them do not agree, their difference
+    counts as slack. With the judgements come the values that later kernels are to read.
     """
     local = kernel.workload.graph
     arrays = {value: kernel.part(value, operand(kernel.values[value])) for value in local.inputs}
@@ -138,18 +205,20 @@ def judge_ops(
             for seen in (watched.get(outer), stored.get(outer))
             if seen is not None
         ]
-        made[outer] = arrays[op.result] = _rounded(expected)
+        arrays[op.result] = _filled(watched.get(outer), expected)
+        made[outer] = _filled(stored[outer], expected) if outer in stored else arrays[op.result]
         inner = watched.get(outer)
-        if inner is not None:
-            arrays[op.result] = np.where(inner.there, inner.array, made[outer])
-            if inner.unsteady is not None:
-                slacks[op.result] = np.where(inner.unsteady, expected.allowed, 0.0)
+        if inner is not None and inner.unsteady is not None:
+            slacks[op.result] = np.where(inner.unsteady, expected.allowed, 0.0)
     return made, judged
 
 
-def _rounded(expected: Expected) -> Array:
-    """The reference as an operand."""
-    return expected.exact.value.astype(expected.plain.dtype)
+def _filled(seen: Seen | None, expected: Expected) -> Array:
+    """What was computed, and float64 rounded where nothing was."""
+    if seen is not None and seen.whole:
+        return seen.array
+    reference = expected.exact.value.astype(expected.plain.dtype)
+    return reference if seen is None else np.where(seen.there, seen.array, reference)
 
 
 def _put_together(graph: Graph, boxes: Sequence[StoredBox]) -> dict[int, Seen]:

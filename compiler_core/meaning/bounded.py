@@ -51,9 +51,15 @@ class Bounded:
     own: Array | None = None
 
 
+def in_float64(array: Array) -> Array:
+    """Floats in float64, anything else as it is."""
+    stands = array.dtype.kind in "iub" or array.dtype == np.float64
+    return array if stands else array.astype(np.float64)
+
+
 def exactly(array: Array) -> Bounded:
     """An operand that is given: no slack."""
-    return Bounded(_widened(array))
+    return Bounded(in_float64(array))
 
 
 def bounded(op: Op, operands: Sequence[Bounded], kinds: Sequence[TensorType], result: TensorType) -> Bounded:
@@ -70,6 +76,11 @@ def bounded(op: Op, operands: Sequence[Bounded], kinds: Sequence[TensorType], re
             both = [_added(slack, step) for slack, step in zip(slacks, before, strict=True)]
             moved = _added(_moved(wide, op, values, both, value), _own(wide, op, values, value, result))
     return Bounded(value, _tidy(moved, value), _tidy(own, value))
+
+
+def plainly(op: Op, operands: Sequence[Array], result: TensorType) -> Array:
+    """The whole result of `op` in float64, without a bound; `operands` are in float64 too."""
+    return _Wide(op, result).run(operands)
 
 
 def _tidy(slack: Array | None, value: Array) -> Array | None:
@@ -100,11 +111,6 @@ def _wide_op(op: Op, result: TensorType) -> Op:
     return replace(op, attributes=attributes, body=None if op.body is None else widened(op.body))
 
 
-def _widened(array: Array) -> Array:
-    stands = array.dtype.kind in "iub" or array.dtype == np.float64
-    return array if stands else array.astype(np.float64)
-
-
 class _Wide:
     """Evaluates an op in float64 over its whole domain."""
 
@@ -115,7 +121,7 @@ class _Wide:
 
     def run(self, values: Sequence[Array]) -> Array:
         """The result on `values`."""
-        return _widened(evaluate(self._body, self._box, _held(values), self._result))
+        return in_float64(evaluate(self._body, self._box, _held(values), self._result))
 
     def size(self, sizes: Sequence[Array], unpadded: int = -1) -> Array:
         """The fold of magnitudes, in float64; outside an operand lies its pad's, 0 for operand `unpadded`."""

@@ -1,8 +1,8 @@
 """What a model means, by others: every node of an ONNX file in float64, one after the other.
 
-A node is run by onnxruntime where it has a kernel for float64, else by the standard's reference evaluator. What
-neither can run in float64 is run by onnxruntime in the model's own dtype, and marked as rounded. What depends
-on no input of the model is a constant: it is what the model's own dtype makes it.
+A node is run by onnxruntime where it has a kernel for float64, else by the standard's reference evaluator.
+What neither can run in float64 is run by onnxruntime in the model's own dtype, and marked as rounded. What
+depends on no input of the model is a constant: it is what the model's own dtype makes it.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -111,7 +111,9 @@ class _Walk:
             made = self._narrow.by_runtime(node, {n: self._as_model(n, a) for n, a in operands.items()})
             self.rounded |= set(names)
         made = made or self._refuse(node)
-        told = next((self._kinds[n] for n in read if n in self._kinds and _stands_for_real(self._kinds[n])), None)
+        told = next(
+            (self._kinds[n] for n in read if n in self._kinds and _stands_for_real(self._kinds[n])), None
+        )
         for name, array in made.items():
             if name not in self._kinds and isinstance(array, np.ndarray):
                 self._kinds[name] = told if array.dtype == np.float64 and told is not None else array.dtype
@@ -139,7 +141,9 @@ class _Walk:
 
     def _refuse(self, node: NodeProto) -> dict[str, Any]:
         why = self._wide.said or self._narrow.said
-        raise RefusedError(f"no reference runs {node.op_type} of {one_line(node.output[0])!r}: {one_line(why)}")
+        raise RefusedError(
+            f"no reference runs {node.op_type} of {one_line(node.output[0])!r}: {one_line(why)}"
+        )
 
 
 class _Runner:
@@ -157,7 +161,7 @@ class _Runner:
         try:
             evaluator = ReferenceEvaluator(self._model(node, [onnx.ValueInfoProto(name=n) for n in operands]))
             made = evaluator.run(None, dict(operands))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # The evaluator's errors have no common base; whatever it is, it has no value to compare with.
             self.said = f"{type(error).__name__}: {error}"
             return None
@@ -183,7 +187,7 @@ class _Runner:
             session = onnxruntime.InferenceSession(text, options, providers=["CPUExecutionProvider"])
             names = [name for name in node.output if name]
             return dict(zip(names, session.run(names, dict(operands)), strict=True))
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             # Nor have onnxruntime's.
             self.said = f"{type(error).__name__}: {error}"
             self._cannot |= {key} if "NOT_IMPLEMENTED" in str(error) else set()

@@ -1,4 +1,4 @@
-"""An operator of a model with its reals in float64: the same node, types in its attributes and bodies widened."""
+"""An operator of a model with its reals in float64: the same node, types in attributes and bodies widened."""
 
 from collections.abc import Iterable
 
@@ -7,7 +7,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 ROUNDED = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
-"""Types that stand for reals; floats of eight bits stay, because what is stored in them is rounded to steps."""
+"""Types that stand for reals; floats of eight bits stay: what is stored in them is rounded to steps."""
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type", "softmax_precision")
 
 

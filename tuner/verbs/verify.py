@@ -1,4 +1,4 @@
-"""`tune verify`: does the Program that a user would run compute what onnxruntime computes?"""
+"""`tune verify`: does the Program that a user would run compute what the model says?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -7,61 +7,87 @@ from pathlib import Path
 import numpy as np
 
 from tilewright.compiler_core.checking.emulate import Seen, emulate
+from tilewright.compiler_core.checking.judge import Judgement
+from tilewright.compiler_core.checking.judge_model import judge_model
+from tilewright.compiler_core.checking.judge_program import Moved, judge_program, moved_from
 from tilewright.compiler_core.checking.verify import require_sound
-from tilewright.compiler_core.errors import ModelError, UsageError
-from tilewright.compiler_core.ir.dtypes import TensorType
+from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
-from tilewright.compiler_core.lowering.program import Program
 from tilewright.compiler_core.meaning.interpret import interpret
-from tilewright.compiler_core.onnx_import.reference import named_values, reference_values
-from tilewright.compiler_core.target_model.precision import Precision, described, precision_of
-from tilewright.tuner.verbs.lookup import compile_known
+from tilewright.compiler_core.onnx_import.importer import ImportedModel
+from tilewright.compiler_core.onnx_import.reference import named_values
+from tilewright.compiler_core.target_model.precision import described, precision_of
+from tilewright.tuner.verbs.lookup import Compiled, compile_known
 
-TOLERANCE = 1e-4
-"""Of a value's largest magnitude; integers may differ by one step on one element in a thousand."""
 MODEL, TARGET = "model", "target"
 """Whose dtypes a verification runs in."""
+MOST = float(np.finfo(np.float64).max)
+"""Stands for infinity in figures that go into JSON."""
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far one value of the emulated Program is from the reference.
+    """One value of the network: how far the Program's is from float64 by then, and whether it is right.
 
-    `alone`: from end to end the value was further away; the figures are those of its kernel alone, started
-    from the reference's operands.
+    `max_rel` is of the value's largest magnitude. `ok` is the judgement on the op that makes it, from the
+    operands that it had; `share` how much of what it may be off by it is, `why` what is wrong. `caught` is
+    the smallest error relative to the largest magnitude that is noticed at whatever element it is made.
     """
 
     name: str
     position: int
+    dtype: str
     max_abs: float
     max_rel: float
     cosine: float
     ok: bool
-    alone: bool = False
+    share: float = 0.0
+    caught: float = 0.0
+    why: str = ""
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """All compared values in the order of the network; `ok` when every output and intermediate agrees.
+    """All values that the model names, in the order of the network, and others that are wrong.
 
-    In the target's dtypes nothing has to agree: `dtype` says what floats were, and `ok` is always true.
+    `ok` when each is right. `compared` of them were also computed from the model's file by others, in
+    float64; `untold` says why the others were not. In the target's dtypes nothing has to be right: `dtype`
+    says what floats were, and `ok` is always true.
     """
 
     model: str
     target: str
     values: tuple[Deviation, ...]
     dtype: str = MODEL
+    compared: int = 0
+    untold: str = ""
+    outputs: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
-        """Whether all values agree."""
+        """Whether all values are right."""
         return self.dtype != MODEL or all(value.ok for value in self.values)
 
     @property
     def first_bad(self) -> Deviation | None:
         """The first value down the network that goes bad."""
         return next((value for value in self.values if not value.ok), None)
+
+    @property
+    def furthest(self) -> Deviation | None:
+        """The output of the network that has moved furthest."""
+        outputs = [value for value in self.values if value.name in self.outputs]
+        return max(outputs, key=lambda value: value.max_rel, default=None)
+
+    @property
+    def caught(self) -> Mapping[str, Deviation]:
+        """By dtype, the value in which the largest error may go unnoticed."""
+        loosest: dict[str, Deviation] = {}
+        for value in self.values:
+            if value.dtype not in loosest or value.caught > loosest[value.dtype].caught:
+                loosest[value.dtype] = value
+        return loosest
 
 
 def verify(
@@ -74,83 +100,92 @@ def verify(
     database: str | Path = "tilewright.db",
     dtype: str = MODEL,
 ) -> Verdict:
-    """Emulate the best known Program of a network on seeded random inputs and compare with onnxruntime.
+    """Run the best known Program of a network on seeded random inputs, and judge all that it computes.
 
-    Compared is every value that the model names and a kernel computes whole, outputs included. Values between
-    that miss from end to end are judged again with their kernel started from onnxruntime's operands: what
-    magnifies the rounding of everything before it says nothing about its own kernel. With `dtype` "target"
-    every value is rounded as the target stores it, sums as it keeps them, and the error is told, not judged.
+    Judged is every op of every kernel from the operands that it had, and the network as imported against
+    the model's file, both against float64 (checking/judge.py). With `dtype` "target" every value is rounded
+    as the target stores it, sums as it keeps them, and the error is told, not judged.
     """
     if dtype not in (MODEL, TARGET):
         raise UsageError(f"--dtype {dtype!r} is unknown; choose model or target")
     compiled = compile_known(model, target, objective=objective, dims=dims, database=database)
-    session = compiled.session
-    graph = compiled.graph
+    session, graph = compiled.session, compiled.graph
     require_sound(graph, compiled.program, session.target)
-    rng = np.random.default_rng(seed)
-    feeds = {
-        name: _random(graph.values[value], graph.shape(value), rng) for name, value in session.model.inputs
-    }
+    feeds = draw_feeds(session.model, seed)
     inputs = {value: feeds[name] for name, value in session.model.inputs}
-    precision = None
+    names = named_values(Path(model), session.model)
+    outputs = tuple(name for name, _ in session.model.outputs)
+    verdict = Verdict(session.model.name, session.target.name, (), outputs=outputs)
     if dtype == TARGET:
-        precision = precision_of(graph, session.target, interpret(graph, inputs))
-    got = _computed(graph, compiled.program, inputs, None, precision)
-    names = {n: v for n, v in named_values(Path(model), session.model).items() if v in got}
-    if not names and graph.ops:
-        raise ModelError(f"model {session.model.name} names no value that a kernel stores")
-    wanted = reference_values(Path(model), list(names), feeds) if names else {}
-    position = {op.result: at for at, op in enumerate(graph.ops)}
-    errors = {n: _compare(n, position[v], got[v], wanted[n]) for n, v in names.items() if v in position}
-    outputs = {name for name, _ in session.model.outputs}
-    missed = [name for name, error in errors.items() if not error.ok and name not in outputs]
-    if missed and dtype == MODEL:
-        started = {v: wanted[name] for name, v in names.items()}
-        alone = _computed(graph, compiled.program, inputs, started, None)
-        for name in missed:
-            again = _compare(name, errors[name].position, alone[names[name]], wanted[name])
-            errors[name] = replace(again, alone=True)
-    return Verdict(
-        session.model.name,
-        session.target.name,
-        tuple(sorted(errors.values(), key=lambda e: (e.position, e.name))),
-        MODEL if dtype == MODEL else described(session.target),
+        return replace(
+            verdict, dtype=described(session.target), values=_in_targets_dtypes(compiled, inputs, names)
+        )
+    meant = judge_model(Path(model), session.model, feeds, graph.rewrites)
+    judged = judge_program(graph, compiled.program, inputs, exact=True)
+    found = _Found(graph, {value: name for name, value in names.items()})
+    for each in judged:
+        found.add(each.value, each.judgement, "the program has", each.moved)
+    for one in meant.meant:
+        found.add(one.value, one.judgement, "the network as imported has")
+    return replace(
+        verdict, values=found.values(), compared=len({m.value for m in meant.meant}), untold=meant.untold
     )
 
 
-def _computed(
-    graph: Graph,
-    program: Program,
-    inputs: Mapping[int, Array],
-    instead: Mapping[int, Array] | None,
-    precision: Precision | None,
-) -> dict[int, Array]:
-    """Every value that the Program stores, or that its tiles compute whole inside a kernel."""
-    watched: dict[int, Seen] = {}
-    stored = emulate(graph, program, inputs, instead, precision, watched)
-    inner = {value: seen.array for value, seen in watched.items() if seen.whole}
-    return {**inner, **stored}
+def draw_feeds(model: ImportedModel, seed: int) -> dict[str, Array]:
+    """Seeded arrays for the inputs by name: normal floats, zeros and ones of anything else."""
+    rng = np.random.default_rng(seed)
+    feeds: dict[str, Array] = {}
+    for name, value in model.inputs:
+        kind, shape = model.graph.values[value].dtype, model.graph.shape(value)
+        drawn = rng.standard_normal(shape) if kind.is_float else rng.integers(0, 2, shape)
+        feeds[name] = drawn.astype(kind.numpy)
+    return feeds
 
 
-def _random(kind: TensorType, shape: tuple[int, ...], rng: np.random.Generator) -> Array:
-    if kind.dtype.is_float:
-        return rng.standard_normal(shape).astype(kind.dtype.numpy)
-    return rng.integers(0, 2, shape).astype(kind.dtype.numpy)
+class _Found:
+    """What is told of each value, put together."""
+
+    def __init__(self, graph: Graph, names: Mapping[int, str]) -> None:
+        self._graph = graph
+        self._names = names
+        self._of: dict[int, Deviation] = {}
+
+    def add(self, value: int, judgement: Judgement, who: str, moved: Moved | None = None) -> None:
+        """One more judgement on a value; the worst counts."""
+        before = self._of.get(value)
+        if before is None:
+            name = self._names.get(value, self._graph.name_of(value))
+            before = Deviation(
+                name, self._graph.producer[value], str(judgement.dtype), 0.0, 0.0, 1.0, ok=True
+            )
+        if moved is not None:
+            before = replace(before, max_abs=moved.max_abs, max_rel=moved.max_rel, cosine=moved.cosine)
+        if not judgement.share <= before.share:
+            why = "" if judgement.ok else f"{who} {judgement}"
+            before = replace(before, ok=judgement.ok, share=min(judgement.share, MOST), why=why)
+        self._of[value] = replace(before, caught=min(max(before.caught, judgement.caught), MOST))
+
+    def values(self) -> tuple[Deviation, ...]:
+        """Those that the model names, and what is wrong, in the order of the network."""
+        told = [each for value, each in self._of.items() if value in self._names or not each.ok]
+        return tuple(sorted(told, key=lambda each: (each.position, each.name)))
 
 
-def _compare(name: str, position: int, got: Array, wanted: Array) -> Deviation:
-    if got.shape != wanted.shape:
-        raise ModelError(f"value {name}: shape {list(got.shape)} here, {list(wanted.shape)} in onnxruntime")
-    own, other = got.astype(np.float64).reshape(-1), wanted.astype(np.float64).reshape(-1)
-    finite = np.isfinite(other)
-    same_elsewhere = np.array_equal(np.isfinite(own), finite)
-    gap = np.abs(own[finite] - other[finite])
-    largest = max(float(np.abs(other[finite]).max(initial=0.0)), 1e-30)
-    most = float(gap.max(initial=0.0))
-    norms = float(np.linalg.norm(own[finite]) * np.linalg.norm(other[finite]))
-    cosine = float(own[finite] @ other[finite]) / norms if norms else 1.0
-    if np.issubdtype(wanted.dtype, np.integer):
-        ok = float((gap > 1).mean()) <= 1e-3 if gap.size else True
-    else:
-        ok = same_elsewhere and most <= TOLERANCE * largest
-    return Deviation(name, position, most, most / largest, cosine, ok)
+def _in_targets_dtypes(
+    compiled: Compiled, inputs: Mapping[int, Array], names: Mapping[str, int]
+) -> tuple[Deviation, ...]:
+    """How far named values are from the network in the model's dtypes, where they are computed whole."""
+    graph, watched = compiled.graph, dict[int, Seen]()
+    known = interpret(graph, inputs)
+    precision = precision_of(graph, compiled.session.target, known)
+    stored = emulate(graph, compiled.program, inputs, None, precision, watched)
+    got = {value: seen.array for value, seen in watched.items() if seen.whole} | stored
+    told = []
+    for name, value in names.items():
+        if value in got and value in graph.producer:
+            far = moved_from(got[value], known[value])
+            kind = str(graph.values[value].dtype)
+            figures = far.max_abs, far.max_rel, far.cosine
+            told.append(Deviation(name, graph.producer[value], kind, *figures, ok=True))
+    return tuple(sorted(told, key=lambda each: (each.position, each.name)))
