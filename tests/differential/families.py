@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 
+from tests.differential.attention_cases import ATTENTION
 from tests.differential.case import Family
 from tests.differential.fused_cases import FUSED
 from tests.differential.group_query_cases import GROUP_QUERY
@@ -12,6 +13,7 @@ from tests.differential.packed_cases import PACKED
 from tests.differential.recurrent_cases import RECURRENT
 
 FAMILIES: Mapping[str, Family] = {
+    **ATTENTION,
     **FUSED,
     **GROUP_QUERY,
     **MIXTURES,
