@@ -10,7 +10,7 @@ from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Shape, bind
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
-from tilewright.compiler_core.meaning.constants import Constants
+from tilewright.compiler_core.meaning.constants import Constants, run
 from tilewright.compiler_core.meaning.loops import stays_a_loop, written_out
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given, bound_input, sizes_from
 from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
@@ -39,7 +39,7 @@ class ImportedModel:
 
     `inputs` and `outputs` pair the model's names with values of `graph`, in the model's order; an output may
     be an input or a constant. `host_ops` lists what runs on the host. `given` are the inputs that were bound
-    to a value, which are constants of `graph`.
+    to a value, constants of `graph`; `presumed` is what other inputs hold in a run of these extents.
     """
 
     name: str
@@ -48,6 +48,7 @@ class ImportedModel:
     outputs: tuple[tuple[str, int], ...]
     host_ops: tuple[HostOp, ...]
     given: Mapping[str, Array] = field(default_factory=dict)
+    presumed: Mapping[str, Array] = field(default_factory=dict)
 
 
 def import_model(
@@ -180,10 +181,16 @@ def _imported(
             results = tuple(value for value in results if value in stays)
         if results:
             host_ops.append(HostOp(op.node, op.op_type, results, bind(op.macs, dims)))
+    presumed = {
+        input_name: run(held.recipe, {})
+        for input_name, held in context.presumed.items()
+        if held.recipe is not None and not held.recipe.symbols
+    }
     return ImportedModel(
         name,
         simple,
         tuple((input_name, renumbered[value]) for value, input_name in context.inputs.items()),
         tuple((output_name, renumbered[value]) for output_name, value in outputs),
         tuple(host_ops),
+        presumed=presumed,
     )

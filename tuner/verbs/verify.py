@@ -133,14 +133,17 @@ def verify(
 
 
 def draw_feeds(model: ImportedModel, seed: int) -> dict[str, Array]:
-    """Seeded arrays for the inputs by name: normal floats, zeros and ones of anything else."""
+    """Seeded arrays for the inputs by name: normal floats, zeros and ones of anything else.
+
+    Inputs that tell lengths hold what the importer presumes of a run of these extents.
+    """
     rng = np.random.default_rng(seed)
     feeds: dict[str, Array] = {}
     for name, value in model.inputs:
         kind, shape = model.graph.values[value].dtype, model.graph.shape(value)
         drawn = rng.standard_normal(shape) if kind.is_float else rng.integers(0, 2, shape)
         feeds[name] = drawn.astype(kind.numpy)
-    return feeds
+    return {**feeds, **model.presumed}
 
 
 class _Found:

@@ -40,7 +40,8 @@ class Context:
 
     `reads` says how many readers a value of the current graph has, graph outputs included. `loops` is what of
     loops runs on the host unless they are written out. `open_loops` is how many bodies the node
-    lies in, `local` the symbols that only a step of a loop tells. `inputs` has the model's inputs' names.
+    lies in, `local` the symbols that only a step of a loop tells. `inputs` has the model's inputs' names,
+    `presumed` what some of them hold in a run that the file's shapes describe.
     """
 
     builder: Builder
@@ -52,6 +53,7 @@ class Context:
     local: list[str] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
     inputs: dict[int, str] = field(default_factory=dict)
+    presumed: dict[str, Tensor] = field(default_factory=dict)
 
     def made(self) -> tuple[list[Any], ...]:
         """What has been made so far that a step of a loop takes with it, or a change of mind undoes."""
@@ -64,6 +66,22 @@ class Context:
             if op.result in needed:
                 needed.update(access.value for access in op.operands)
         return [name for value, name in self.inputs.items() if value in needed]
+
+    def presume(self, tensor: Tensor, held: Tensor) -> None:
+        """Keep that a run gives `tensor` the numbers of the constant `held`: an input itself holds them.
+
+        The integers it is computed from, where it is computed, are masks of which nothing is left out: ones.
+        """
+        direct = self.inputs.get(tensor.value)
+        if direct is not None:
+            self.presumed.setdefault(direct, held)
+            return
+        names = self.origins(tensor)
+        for value, name in self.inputs.items():
+            kind = self.builder.values[value]
+            if name in names and not kind.dtype.is_float:
+                ones = self.builder.expand(self.builder.scalar(1, kind.dtype), kind.shape)
+                self.presumed.setdefault(name, ones)
 
     def undecided(self, tensor: Tensor, what: str) -> str:
         """That `what` is not known while the model is read, and what to bind so that it is."""

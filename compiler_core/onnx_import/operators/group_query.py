@@ -125,16 +125,22 @@ def _parts(context: Context, node: Node, inputs: Inputs) -> tuple[Tensor, Tensor
 
 
 def _tokens(context: Context, inputs: Inputs, q: Tensor, k: Tensor, past: Tensor | None) -> _Tokens:
-    """The lengths, by the rule that a cache grows by what is new unless the whole fits into it."""
+    """The lengths, by the rule that a cache grows by what is new unless the whole fits into it.
+
+    Where an input holds the whole length, a run is taken to give it that of the past and the new, and every
+    row of the batch all of it.
+    """
     builder = context.builder
+    lengths, whole = required(inputs, 5), required(inputs, 6)
     length: Dim = 0 if past is None else past.shape[2]
-    total = _told(context, required(inputs, 6), length + k.shape[2])
+    total = _told(context, whole, length + k.shape[2])
     fits = past is not None and at_most(total, length)
     cache = length if fits else builder.equal(length + k.shape[2], total, "old and new keys, and the whole")
     first = True if q.shape[2] == total else None
     if isinstance(total, int) and isinstance(q.shape[2], int):
         first = total == q.shape[2]
-    lengths = required(inputs, 5)
+    context.presume(whole, builder.expand(builder.count([total], whole.dtype), whole.shape))
+    context.presume(lengths, builder.expand(builder.count([total - 1], lengths.dtype), lengths.shape))
     last = [] if builder.content(lengths) is None else known_dims(context, lengths, "seqlens_k")
     if len(set(last)) == 1:
         ends: Count = last[0] + 1

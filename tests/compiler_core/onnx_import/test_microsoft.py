@@ -12,7 +12,7 @@ from tests.onnx_models import Array, model, node, reals, saved, value
 from tilewright.compiler_core.onnx_import.importer import import_model
 
 MS = "com.microsoft"
-U8, I8 = onnx.TensorProto.UINT8, onnx.TensorProto.INT8
+U8, I8, I32 = onnx.TensorProto.UINT8, onnx.TensorProto.INT8, onnx.TensorProto.INT32
 
 
 def _integers(seed: int, *shape: int, low: int = 0, high: int = 255, dtype: type = np.uint8) -> Array:
@@ -190,3 +190,40 @@ def test_qdq_convolution_stays_integer(weight_zero: int, tmp_path: Path) -> None
     assert str(graph.values[contract.operands[0].value].dtype) == "u8"
     assert str(graph.values[contract.result].dtype) == "i32"
     assert contract.operands[0].pad == float(Z1)
+
+
+def _grouped(lengths: list[onnx.NodeProto], inputs: list[onnx.ValueInfoProto]) -> onnx.ModelProto:
+    """GroupQueryAttention of 3 new tokens behind 4, its lengths computed by nodes or fed."""
+    item = node("GroupQueryAttention", "q k v pk pv last whole", "y nk nv", MS, num_heads=2, kv_num_heads=1)
+    fed = [
+        value("q", [1, 3, 16]),
+        value("k", [1, 3, 8]),
+        value("v", [1, 3, 8]),
+        value("pk", [1, 1, 4, 8]),
+        value("pv", [1, 1, 4, 8]),
+    ]
+    constants = {"one": np.array(1, np.int64), "axis": np.array([1], np.int64)}
+    return model([*lengths, item], [*fed, *inputs], ["y"], constants, domains=[MS])
+
+
+def test_lengths_that_are_inputs_are_presumed_from_the_shapes(tmp_path: Path) -> None:
+    made = _grouped([], [value("last", [1], I32), value("whole", [], I32)])
+    presumed = import_model(saved(made, tmp_path)).presumed
+    assert presumed.keys() == {"last", "whole"}
+    assert presumed["last"].tolist() == [6]
+    assert presumed["whole"].tolist() == 7
+
+
+def test_a_mask_that_lengths_are_computed_from_is_presumed_to_leave_nothing_out(tmp_path: Path) -> None:
+    nodes = [
+        node("ReduceSum", "mask axis", "count", keepdims=0),
+        node("Sub", "count one", "minus"),
+        node("Cast", "minus", "last", to=onnx.TensorProto.INT32),
+        node("Shape", "mask", "shape"),
+        node("Gather", "shape one", "extent"),
+        node("Cast", "extent", "whole", to=onnx.TensorProto.INT32),
+    ]
+    made = _grouped(nodes, [value("mask", [1, 7], onnx.TensorProto.INT64)])
+    presumed = import_model(saved(made, tmp_path)).presumed
+    assert presumed.keys() == {"mask"}
+    assert presumed["mask"].tolist() == [[1] * 7]
