@@ -23,7 +23,7 @@ from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.outline import SlotKnob
 from tilewright.compiler_core.lowering.turns import in_flight
 from tilewright.compiler_core.target_model.product import product_axes
-from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.target_model.target import SimdUnit, Target
 from tilewright.compiler_core.target_model.unit_bounds import (
     least_moved_bytes,
     matrix_least_cycles,
@@ -31,6 +31,7 @@ from tilewright.compiler_core.target_model.unit_bounds import (
 )
 from tilewright.compiler_core.target_model.units import crosses_llb, load_table, matrix_table, store_table
 from tilewright.cost_model.resources import Demand, KernelResources
+from tilewright.cost_model.simd import SimdDraft
 from tilewright.cost_model.two_units import least_busier
 from tilewright.search_space.knobs import Rows
 from tilewright.search_space.rules import KnobLayout, core_counts
@@ -140,6 +141,9 @@ def kernel_work(workload: Workload, target: Target) -> LeastWork:
     """Least work of a kernel: its ops' arithmetic, and its outer operands across the ports they cross."""
     graph = workload.graph
     work = LeastWork(tuple(chain.from_iterable(op_work(graph, op, target).units for op in graph.ops)))
+    if target.caches:
+        # Whatever a kernel reads may lie in any cache when it begins: no port is a bound.
+        return work
     for value in (*graph.inputs, *graph.outputs):
         size = touched_bytes(workload, value, target)
         level = workload.level_of(value)
@@ -168,6 +172,8 @@ def kernel_bound_cycles(workload: Workload, target: Target) -> float:
 def graph_work(graph: Graph, target: Target) -> LeastWork:
     """Least work of a network, however it is fused: every op's arithmetic, and compulsory DRAM traffic."""
     work = LeastWork(tuple(chain.from_iterable(op_work(graph, op, target).units for op in graph.ops)))
+    if target.caches:
+        return work
     everything = Workload(graph, ())
     outer = [v for v in (*graph.inputs, *sorted(graph.constants)) if v in graph.readers]
     stored = [v for v in graph.outputs if v in graph.producer]
@@ -206,6 +212,8 @@ class KernelModel:
 
     def draft_log(self, rows: Rows) -> Cycles:
         """Log of the best guess in us."""
+        if isinstance(self.layout.target.matrix, SimdUnit):
+            return self._log_us(self.layout.target.launch_cycles + SimdDraft(self.layout).cycles(rows))
         return self._log_us(self.draft_cycles(rows, self.resources.demand(rows)))
 
     def draft_cycles(self, rows: Rows, demand: Demand) -> Cycles:

@@ -1,8 +1,10 @@
 """Between a Config of a kernel's Space and what it means to the compiler: a Tiling and a number of cores."""
 
 from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.search_space.blocking import VECTOR, default_values
 from tilewright.search_space.knobs import Config, KnobValue
 from tilewright.search_space.rules import KnobLayout, order_text
 from tilewright.search_space.space import Space
@@ -48,6 +50,9 @@ def config_of(tiling: Tiling, cores: int, space: Space, layout: KnobLayout) -> C
     }
     for loop, size in enumerate(sizes):
         values[f"tile_{loop}" if loop < rank else f"reduction_tile_{loop - rank}"] = size
+    if VECTOR in {knob.name for knob in space.knobs}:
+        program = lower_kernel(layout.regions, tiling, cores, layout.target)
+        values |= default_values(layout.regions, program, layout.target, space.knobs)
     config = Config(tuple((knob.name, values[knob.name]) for knob in space.knobs))
     return space.decode(space.canonical(space.encode(config)[None, :])[0])
 

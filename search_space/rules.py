@@ -4,7 +4,7 @@ Everything is answered for thousands of rows at once, without lowering them: wid
 size.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import permutations
@@ -15,10 +15,11 @@ import numpy.typing as npt
 from tilewright.compiler_core.ir.ops import AxisKind
 from tilewright.compiler_core.lowering.outline import SlotKnob
 from tilewright.compiler_core.lowering.regions import NO_ANCHOR, Regions
-from tilewright.compiler_core.lowering.tile import loop_sizes
+from tilewright.compiler_core.lowering.tile import granule_of, loop_sizes
 from tilewright.compiler_core.lowering.turns import turns_of
 from tilewright.compiler_core.lowering.widths import BufferKey, Widths
-from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.target_model.target import SimdUnit, Target
+from tilewright.search_space.blocking import NAMES, blocking_knobs
 from tilewright.search_space.knobs import Knob, Rows
 from tilewright.search_space.row_tables import ABSENT, Boxes, RowTables, flat_tables, ints, starts
 
@@ -77,6 +78,11 @@ class KnobLayout:
             name = f"tile_{loop}" if loop < rank else f"reduction_tile_{loop - rank}"
             yield Knob(name, self.sizes[loop]), "tile"
         yield Knob("loop_order", tuple(map(order_text, self.orders)), ordered=False), "order"
+        if isinstance(self.target.matrix, SimdUnit):
+            for knob in blocking_knobs(self.regions, self.target.matrix, granule_of(self.target)):
+                yield knob, knob.name
+            yield Knob("cores", core_counts(self.target.cores)), "cores"
+            return
         if not self.target.fixed_slots:
             yield Knob("load_slots", (1, 2, 3)), "load"
             if self.regions.anchor != NO_ANCHOR and self.regions.anchor != self.regions.root:
@@ -106,6 +112,19 @@ class KnobLayout:
     @cached_property
     def _column_of(self) -> dict[str, int]:
         return {kind: at for at, (_, kind) in enumerate(self._columns)}
+
+    @cached_property
+    def _blocking_columns(self) -> Mapping[str, npt.NDArray[np.int64]]:
+        """The whole numbers that the blocking's knobs stand for, by knob; texts count from 0."""
+        return {
+            knob.name: np.array([v if isinstance(v, int) else at for at, v in enumerate(knob.values)])
+            for knob, kind in self._columns
+            if kind in NAMES
+        }
+
+    def blocking(self, rows: Rows) -> dict[str, npt.NDArray[np.int64]]:
+        """What every row says of the registers, by knob, [n] each; empty where a target has none to block."""
+        return {name: told[rows[:, self.column(name)]] for name, told in self._blocking_columns.items()}
 
     def loop_positions(self, rows: Rows) -> npt.NDArray[np.int64]:
         """Position of the chosen size in `sizes` of every loop, [n, loops]."""

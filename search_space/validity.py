@@ -23,8 +23,11 @@ from tilewright.compiler_core.lowering.lower import (
 from tilewright.compiler_core.lowering.outline import Outline, SlotKnob, buffer_outline
 from tilewright.compiler_core.lowering.regions import NO_ANCHOR
 from tilewright.compiler_core.lowering.widths import BufferKey, WidthTable
+from tilewright.compiler_core.lowering.tile import granule_of
 from tilewright.compiler_core.target_model.product import limited_axes
+from tilewright.compiler_core.target_model.target import SimdUnit
 from tilewright.search_space import row_tables
+from tilewright.search_space.blocking import INNER, ROW, ROWS, VECTOR, core_of, fits_registers
 from tilewright.search_space.knobs import Rows
 from tilewright.search_space.row_rules import (
     ONE_SLOT,
@@ -102,7 +105,25 @@ class Validity:
         if len(rows):
             rules, written = self._rules(settled)
             _of(make_canonical, rows)(settled, rules, self.layout.tables, written.cuts)
+        without_rows = self._without_rows(settled)
+        for name in (ROWS, INNER):
+            if self.layout.column(name) >= 0:
+                settled[without_rows, self.layout.column(name)] = 0
         return settled
+
+    def _without_rows(self, rows: Rows) -> Truths:
+        """Rows of a Space whose vectors lie along the axis that their registers' rows would."""
+        told = self.layout.blocking(rows)
+        return told[ROW] == told[VECTOR] if ROW in told else np.zeros(len(rows), dtype=np.bool_)
+
+    def _registers_suffice(self, rows: Rows) -> Truths:
+        target, told = self.layout.target, self.layout.blocking(rows)
+        if not isinstance(target.matrix, SimdUnit) or VECTOR not in told:
+            return np.ones(len(rows), dtype=np.bool_)
+        op, lanes = core_of(self.layout.regions), granule_of(target)
+        good = fits_registers(told, op, target.matrix.registers, lanes)
+        inner = self.layout.column(INNER)
+        return good if inner < 0 else good & (~self._without_rows(rows) | (rows[:, inner] == 0))
 
     def feasible(self, rows: Rows) -> Truths:
         """Whether rows are canonical, fit L1 and accumulators, store values once, and keep cores busy."""
@@ -111,9 +132,10 @@ class Validity:
         rows = np.ascontiguousarray(rows, dtype=np.int32)
         rules, written = self._rules(rows)
         layout = self.layout
-        return _of(find_feasible, rows)(
+        found = _of(find_feasible, rows)(
             rows, rules, layout.tables, written.cuts, written.rooms, layout.boxes, self._tests, self._limits
         )
+        return np.asarray(found & self._registers_suffice(rows))
 
     def _rules(self, rows: Rows) -> tuple[Ints, _Written]:
         """By row the place of its rule in the tables, and these."""

@@ -2,6 +2,7 @@
 
 The function is `void kernel(ptr operands, ptr scratch, i64 first, i64 last)`: pointers of the outer values in
 the order of `KernelNest.outer`, scratch memory of the thread (64-byte aligned), and its parallel tiles.
+`repeat` does the same so often.
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,7 +15,19 @@ from tilewright.compiler_core.codegen.tiles import Position
 from tilewright.compiler_core.codegen.writer import Lane, Scalar, Writer
 from tilewright.compiler_core.lowering.program import Loop
 
-ENTRY = "kernel"
+ENTRY, REPEAT = "kernel", "repeat"
+REPEATED = (
+    "entry:",
+    "  br label %again",
+    "again:",
+    "  %i = phi i64 [ 0, %entry ], [ %n, %again ]",
+    f"  call void @{ENTRY}(ptr %operands, ptr %scratch, i64 %first, i64 %last)",
+    "  %n = add i64 %i, 1",
+    "  %on = icmp slt i64 %n, %times",
+    "  br i1 %on, label %again, label %done",
+    "done:",
+    "  ret void",
+)
 
 
 def emit(nest: KernelNest) -> str:
@@ -45,6 +58,9 @@ class _Kernel:
         text += [
             f"define void @{ENTRY}(ptr %operands, ptr %scratch, i64 %first, i64 %last) #1 {{",
             *self._arguments(len(outer)),
+            "}",
+            f"define void @{REPEAT}(ptr %operands, ptr %scratch, i64 %first, i64 %last, i64 %times) #1 {{",
+            *REPEATED,
             "}",
             f"attributes #0 = {{ noinline nounwind {self._target} }}",
             f"attributes #1 = {{ nounwind {self._target} }}",

@@ -6,11 +6,12 @@ from functools import cached_property
 from math import prod
 
 from tilewright.compiler_core.codegen.arithmetic import BITS, kind_of
-from tilewright.compiler_core.codegen.places import Place, laid_out, row_major
+from tilewright.compiler_core.codegen.places import Place, blocked, laid_out, row_major
 from tilewright.compiler_core.codegen.stages import Stage, folds, stages_of
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import Level
 from tilewright.compiler_core.lowering.program import KernelProgram
 from tilewright.compiler_core.lowering.regions import Regions
 
@@ -167,7 +168,38 @@ def nest_of(
         else default_blocking(bare, stage)
         for number, stage in enumerate(stages)
     )
-    return replace(bare, blockings=blockings)
+    return replace(bare, blockings=blockings, arranged=_arranged(bare, stages[main], blockings[main]))
+
+
+def _arranged(nest: KernelNest, stage: Stage, blocking: Blocking) -> dict[int, Place]:
+    """Constants that the core alone reads, in the order of their use: panels as wide as a block."""
+    op = nest.graph.ops[stage.core]
+    workload = nest.regions.workload
+    if not op.row.contraction or blocking.vector not in op.result_axes:
+        return {}
+    found: dict[int, Place] = {}
+    for access in op.operands:
+        axes = [expr.projected_axis for expr in access.exprs]
+        is_weight = access.value in nest.graph.inputs and workload.level_of(access.value) is Level.CONSTANT
+        alone = nest.graph.readers[access.value] == (stage.core,) and axes.count(blocking.vector) == 1
+        if not is_weight or not alone or None in axes:
+            continue
+        ranks = {axis: at for at, axis in enumerate((*blocking.order, *blocking.folded))}
+        order = sorted(range(len(axes)), key=lambda dim: ranks[axes[dim] or 0])
+        dim = axes.index(blocking.vector)
+        cut = [n for n in (blocking.vectors, 1) if _whole_blocks(nest, stage, blocking.vector, n)]
+        shape, dtype = nest.graph.shape(access.value), nest.graph.values[access.value].dtype
+        if cut:
+            found[access.value] = blocked(dtype, shape, order, dim, cut[0] * nest.lanes)
+        else:
+            found[access.value] = row_major(dtype, shape, [*(d for d in order if d != dim), dim])
+    return found
+
+
+def _whole_blocks(nest: KernelNest, stage: Stage, axis: int, vectors: int) -> bool:
+    """Whether every tile of an axis begins with a block of so many vectors."""
+    low, _ = nest.regions.axis_span(stage.core, axis, nest.sizes)
+    return not (low % (vectors * nest.lanes)).any()
 
 
 def main_stage(stages: tuple[Stage, ...], regions: Regions) -> int:

@@ -15,7 +15,7 @@ from tilewright.compiler_core.lowering.outline import BufferOutline, buffer_outl
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import Tiling
 from tilewright.compiler_core.lowering.widths import BufferKey, Widths
-from tilewright.compiler_core.target_model.target import CubeUnit, Target
+from tilewright.compiler_core.target_model.target import CubeUnit, SimdUnit, Target
 
 MOST_SIZES = 24
 MOST_COUNTS = 4096
@@ -56,7 +56,11 @@ def _spread(least: int, extent: int, counts: Sequence[int], granule: int) -> Ite
 def granule_of(target: Target) -> int:
     """The unit width tile sizes should be multiples of where they can."""
     matrix = target.matrix
-    return matrix.shapes[0].n if isinstance(matrix, CubeUnit) else min(matrix.rows, matrix.cols)
+    if isinstance(matrix, CubeUnit):
+        return matrix.shapes[0].n
+    if isinstance(matrix, SimdUnit):
+        return matrix.lanes(target.dtypes[0][0])
+    return min(matrix.rows, matrix.cols)
 
 
 def loop_sizes(regions: Regions, target: Target) -> tuple[tuple[int, ...], ...]:

@@ -18,11 +18,12 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from tilewright.compiler_core.errors import TargetError
 from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.target_model.host import HOST, host_file
 from tilewright.compiler_core.target_model.rules import broken_rules
-from tilewright.compiler_core.target_model.target import CubeUnit, Range, SystolicUnit, Target
+from tilewright.compiler_core.target_model.target import UNIT_KINDS, Range, Target
 
 PRESETS = Path(__file__).parents[1] / "targets"
-KINDS = {"cube": CubeUnit, "systolic": SystolicUnit}
+KINDS = UNIT_KINDS
 LARGEST_FILE_BYTES = 1 << 16
 MOST_KEY_PARTS, DEEPEST = 32, 32
 """Of a dotted key, and of arrays and tables in each other: tomllib takes time by their square."""
@@ -116,6 +117,10 @@ def _too_much(text: str) -> Mistake | None:
 def _locate(name: str) -> Path:
     if re.fullmatch(r"[A-Za-z0-9_-]+", name) and (PRESETS / f"{name}.toml").is_file():
         return PRESETS / f"{name}.toml"
+    if name == HOST:
+        if host_file().is_file():
+            return host_file()
+        raise TargetError("this CPU was not measured yet; do so with: tune targets detect")
     if name.endswith(".toml") or "/" in name:
         return Path(name)
     near = get_close_matches(name, list_targets(), n=1)

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterator
+from itertools import pairwise
 
 from tilewright.compiler_core.ir.ops import OPS
-from tilewright.compiler_core.target_model.target import CubeUnit, SystolicUnit, Target, numbers_of
+from tilewright.compiler_core.target_model.target import CubeUnit, SimdUnit, SystolicUnit, Target, numbers_of
 
 
 def broken_rules(target: Target) -> Iterator[tuple[str, str]]:
@@ -32,6 +33,8 @@ def _dtypes(target: Target) -> Iterator[tuple[str, str]]:
     if isinstance(matrix, CubeUnit):
         taken = [(f"matrix.shapes.{at}.dtype", shape.dtype) for at, shape in enumerate(matrix.shapes)]
         taken += [(f"matrix.depthwise.{at}.dtype", shape.dtype) for at, shape in enumerate(matrix.depthwise)]
+    elif isinstance(matrix, SimdUnit):
+        taken = [("matrix", dtype) for dtype in listed]
     else:
         taken = [(f"matrix.cycles_per_step.{dtype}", dtype) for dtype, _ in matrix.cycles_per_step]
     for key, dtype in taken:
@@ -47,5 +50,9 @@ def _dtypes(target: Target) -> Iterator[tuple[str, str]]:
         ):
             if odd:
                 yield f"matrix.{key}", "does not go with operand_buffer_kib; leave one of them out"
+    if isinstance(matrix, SimdUnit) and not target.caches:
+        yield "caches", "is empty; a simd unit works out of caches, name at least the innermost"
+    if any(inner.kib >= outer.kib for inner, outer in pairwise(target.caches)):
+        yield "caches", "are not in order; list them from the innermost, each larger than the one before"
     if not target.energy.pj_per_mac:
         yield "energy.pj_per_mac", "is empty; name at least one dtype"

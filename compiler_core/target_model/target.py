@@ -113,7 +113,40 @@ class SystolicUnit:
     operand_latency_cycles: Cycles = 0
 
 
-MatrixUnit: TypeAlias = CubeUnit | SystolicUnit
+@dataclass(frozen=True)
+class SimdUnit:
+    """The vector registers of a CPU core: `fma_ports` multiply-adds of `bits` each a cycle at best.
+
+    A multiply-add has its result after `fma_latency_cycles`, so that many times the ports must be under way.
+    `load_ports` vectors of `bits` are loaded a cycle. Any axis may lie across the lanes; one that does not
+    fill them leaves some idle, which is the schedule's affair and no law of the unit.
+    """
+
+    bits: Count
+    registers: Count
+    fma_ports: Count
+    fma_latency_cycles: Count
+    load_ports: Count
+
+    @property
+    def start_up_cycles(self) -> int:
+        """None: instructions follow each other."""
+        return 0
+
+    def lanes(self, stored: DType) -> int:
+        """Elements of a stored dtype in a register."""
+        return max(1, self.bits // (8 * stored.bytes))
+
+
+MatrixUnit: TypeAlias = CubeUnit | SystolicUnit | SimdUnit
+
+
+@dataclass(frozen=True)
+class Cache:
+    """A cache of one core: what does not fit costs time, and is no mistake. Innermost first in a Target."""
+
+    kib: Kib
+    bytes_per_cycle: Rate
 
 
 @dataclass(frozen=True)
@@ -202,10 +235,13 @@ class Energy:
         return listed.get(signed(stored), max(listed.values()))
 
 
+UNIT_KINDS = {"cube": CubeUnit, "systolic": SystolicUnit, "simd": SimdUnit}
+UNLIMITED_BYTES = 1 << 50
 _LATER = {
     "matrix.operand_buffer_kib": "matrix.operand_",
     "matrix.largest_n": "matrix.largest_n",
     "fixed_slots": "fixed_slots",
+    "identity": "identity",
 }
 """Keys that no digest mentions while they are 0, and the start of all that mean nothing without them."""
 
@@ -219,6 +255,9 @@ class Target:
     for every tile, whatever the tile before has read; constants pass through the unit as they arrive and take
     no room. `fixed_slots`: the copies of a loaded operand and of sums that the hardware takes turns in, where
     it leaves no choice of them.
+    `caches` are those of a core that has caches in place of an L1 of its own to fill; tiles of any size are
+    legal there. `identity` names one kind of CPU that was measured: with it the digest is about what the CPU
+    is, and leaves out rates, which differ from measurement to measurement.
     `assumed` names the numbers that nobody published, by their dotted path as in `numbers_of`.
     """
 
@@ -241,6 +280,8 @@ class Target:
     values_bypass_llb: bool = False
     streams_operands: bool = False
     fixed_slots: Annotated[int, Range(0, 3)] = 0
+    caches: tuple[Cache, ...] = ()
+    identity: str = ""
     assumed: tuple[str, ...] = ()
 
     @cached_property
@@ -252,6 +293,10 @@ class Target:
         for key, part in _LATER.items():
             if not content.get(key):
                 content = {path: leaf for path, leaf in content.items() if not path.startswith(part)}
+        if self.identity:
+            lasting = ("identity", "cores", "dtypes", "matrix", "caches")
+            content = {path: leaf for path, leaf in content.items() if path.split(".")[0] in lasting}
+            content = {path: leaf for path, leaf in content.items() if not path.endswith("bytes_per_cycle")}
         return digest_of({**content, "preference": [stored for stored, _ in self.dtypes]})
 
     def is_assumed(self, path: str) -> bool:
@@ -270,8 +315,8 @@ class Target:
 
     @property
     def l1_bytes(self) -> int:
-        """Private memory of one core."""
-        return self.l1_kib * 1024
+        """What tiles of one core must fit into: without limit where caches take what there is."""
+        return UNLIMITED_BYTES if self.caches else self.l1_kib * 1024
 
     @property
     def accumulator_bytes(self) -> int:
@@ -332,6 +377,8 @@ class Target:
         matrix = self.matrix
         if isinstance(matrix, CubeUnit):
             rates = [s.macs_per_step / s.cycles for s in matrix.shapes if s.dtype is signed(stored)]
+        elif isinstance(matrix, SimdUnit):
+            return self.cores * matrix.fma_ports * matrix.lanes(stored)
         else:
             steps = dict(matrix.cycles_per_step)
             rates = [matrix.rows * matrix.cols / steps[s] for s in (signed(stored),) if s in steps]
@@ -352,8 +399,8 @@ def numbers_of(value: Any, path: str = "") -> Iterator[tuple[str, Json]]:
     """
     stem = f"{path}." if path else ""
     if is_dataclass(value):
-        if isinstance(value, CubeUnit | SystolicUnit):
-            yield f"{stem}kind", "cube" if isinstance(value, CubeUnit) else "systolic"
+        if type(value) in UNIT_KINDS.values():
+            yield f"{stem}kind", next(kind for kind, unit in UNIT_KINDS.items() if unit is type(value))
         for field in fields(value):
             yield from numbers_of(getattr(value, field.name), f"{stem}{field.name}")
     elif isinstance(value, tuple):

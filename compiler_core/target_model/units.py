@@ -20,6 +20,7 @@ from tilewright.compiler_core.target_model.target import (
     CubeUnit,
     Dataflow,
     Memory,
+    SimdUnit,
     SystolicUnit,
     Target,
     signed,
@@ -45,6 +46,12 @@ MILLI = 1000
 def matrix_table(target: Target, stored: DType) -> Table:
     """The ways `target` has for products of a stored dtype, int64 [ways, MATRIX_COLUMNS]; none: empty."""
     matrix = target.matrix
+    if isinstance(matrix, SimdUnit):
+        # Lanes and ports as equal units: which axes fill them is the schedule's choice.
+        table = np.ones((1, MATRIX_COLUMNS), dtype=np.int64)
+        table[:, [SWAPPED, STREAMS_DEPTH, LOAD, FILL, START_UP]] = 0
+        table[:, UNITS] = matrix.fma_ports * matrix.lanes(stored)
+        return table
     if isinstance(matrix, SystolicUnit):
         ways = _systolic_ways(matrix, stored)
     else:

@@ -1,0 +1,212 @@
+"""Draft of kernels on a simd unit: what bounds a register block, how often it runs, what caches bring.
+
+a step of the fold    the busiest of multiply-adds, loads, and the latency of a multiply-add
+a sweep of the fold   its steps, and the bytes that no nearer cache still holds
+the kernel            its sweeps, tails counted whole, and what all other ops do
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
+
+from tilewright.compiler_core.codegen.nest import main_stage, nest_of
+from tilewright.compiler_core.codegen.strides import strides_of
+from tilewright.compiler_core.ir.graph import Op
+from tilewright.compiler_core.ir.ops import Unit
+from tilewright.compiler_core.ir.workload import Level
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.target_model.target import SimdUnit
+from tilewright.search_space.blocking import INNER, ROW, ROWS, UNROLL, VECTOR, VECTORS, core_of, machine_of
+from tilewright.search_space.knobs import Rows
+from tilewright.search_space.rules import KnobLayout
+
+Numbers = npt.NDArray[np.float64]
+ROOM = 0.75
+"""Share of a cache that a working set may take before it begins to lose lines."""
+ROUND_CYCLES = 2.0
+"""Counting and jumping, a round of the innermost loop."""
+BLOCK_CYCLES = 12.0
+"""Addresses, first totals and stores, a register block."""
+SPREAD_CYCLES = 1.6
+"""An element that is loaded or stored by itself, because neighbours in a vector lie apart."""
+FLOAT_BYTES = 4.0
+
+
+@dataclass(frozen=True, eq=False)
+class SimdDraft:
+    """The draft of one kernel, for all rows at once."""
+
+    layout: KnobLayout
+
+    @property
+    def _unit(self) -> SimdUnit:
+        unit = self.layout.target.matrix
+        assert isinstance(unit, SimdUnit), "made for simd targets only"
+        return unit
+
+    @cached_property
+    def _core(self) -> Op:
+        return core_of(self.layout.regions)
+
+    @cached_property
+    def _moves(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+        """Strides of the core's reads and of its store [reads, axes], -1: uneven; which are constants."""
+        regions, target = self.layout.regions, self.layout.target
+        root = regions.graph.ops[regions.root]
+        sizes = [loop.extent for loop in regions.loops]
+        whole = Tiling(tuple(sizes[: root.rank]), tuple(sizes[root.rank :]), tuple(range(root.rank)))
+        nest = nest_of(regions, lower_kernel(regions, whole, 1, target), machine_of(target))
+        reads = strides_of(nest, nest.stages[main_stage(nest.stages, regions)])
+        axes = range(len(self._core.domain))
+        table = [[-1 if (s := read.get(axis, 0)) is None else s for axis in axes] for read in reads]
+        arranged = [
+            access.value in regions.graph.inputs
+            and regions.workload.level_of(access.value) is Level.CONSTANT
+            and self._core.row.contraction
+            for access in self._core.operands
+        ]
+        constants = np.zeros(len(reads), dtype=np.bool_)
+        constants[: len(arranged)] = arranged[: len(reads)]
+        return np.array(table, dtype=np.int64).reshape(len(reads), len(axes)), constants
+
+    def cycles(self, rows: Rows) -> Numbers:
+        """The best guess in cycles, [n]."""
+        told = self.layout.blocking(rows)
+        others = np.full(len(rows), self._other_cycles)
+        if VECTOR not in told:
+            return others + self._core.points + BLOCK_CYCLES
+        vector, vectors = told[VECTOR], told[VECTORS].astype(np.float64)
+        row = told.get(ROW, vector)
+        count = np.where(row == vector, 1, told.get(ROWS, np.ones_like(vector))).astype(np.float64)
+        steps, blocks = self._steps(rows, vector, vectors, row, count)
+        a_step = self._step_cycles(vector, vectors, row, count)
+        unroll = told.get(UNROLL, np.ones_like(vector)).astype(np.float64)
+        arithmetic = steps * (a_step + ROUND_CYCLES / unroll) + blocks * BLOCK_CYCLES
+        stores = self._store_cycles(vector)
+        moved = self._moved_cycles(rows, told, vector, vectors, row, count)
+        return np.asarray(np.maximum(arithmetic, moved) + 0.2 * moved + stores + others)
+
+    def _widths(self, rows: Rows) -> list[Numbers]:
+        """The extent of every axis of the core in a tile, [n] each."""
+        positions = self.layout.loop_positions(rows)
+        regions, op = self.layout.regions, self._core
+        at = regions.graph.ops.index(op)
+        widths = []
+        for axis, extent in enumerate(op.extents):
+            loops = regions.axis_moves(at, axis)
+            width = np.full(len(rows), float(extent))
+            for loop in loops:
+                sizes = np.array(self.layout.sizes[loop], dtype=np.float64)[positions[:, loop]]
+                share = sizes / max(1, regions.loops[loop].extent)
+                width = np.minimum(width, np.maximum(1.0, np.ceil(extent * share)))
+            widths.append(width)
+        return widths
+
+    def _steps(
+        self,
+        rows: Rows,
+        vector: npt.NDArray[np.int64],
+        vectors: Numbers,
+        row: npt.NDArray[np.int64],
+        count: Numbers,
+    ) -> tuple[Numbers, Numbers]:
+        """Steps of folds over all register blocks, and register blocks."""
+        op, lanes = self._core, self._lanes
+        steps, blocks = np.ones(len(rows)), np.ones(len(rows))
+        for axis, (width, extent) in enumerate(zip(self._widths(rows), op.extents, strict=True)):
+            block = np.where(vector == axis, vectors * lanes, np.where(row == axis, count, 1.0))
+            tiles = np.ceil(extent / width)
+            done = tiles * np.ceil(width / block)
+            steps = steps * done
+            if axis in op.result_axes:
+                blocks = blocks * done
+        return steps, blocks
+
+    @property
+    def _lanes(self) -> int:
+        return self._unit.lanes(self.layout.target.dtypes[0][0])
+
+    def _step_cycles(
+        self, vector: npt.NDArray[np.int64], vectors: Numbers, row: npt.NDArray[np.int64], count: Numbers
+    ) -> Numbers:
+        """Cycles of one step of a block's fold."""
+        unit, op = self._unit, self._core
+        strides, constants = self._moves
+        work = count * vectors * max(1, op.row.lane_ops)
+        loads = np.zeros(len(vector))
+        for read, packed in zip(strides[:-1], constants[:-1], strict=True):
+            along = read[vector]
+            one = np.where((along == 0) | (along == 1) | packed, 1.0, SPREAD_CYCLES * self._lanes)
+            times = np.where(along != 0, vectors, 1.0) * np.where(
+                (read[row] != 0) & (row != vector), count, 1.0
+            )
+            loads = loads + one * times
+        chains = count * vectors
+        latency = np.where(op.row.reducer is None, 0.0, unit.fma_latency_cycles * np.ones(len(vector)))
+        latency = latency * np.maximum(1.0, work / np.maximum(chains, 1.0))
+        return np.maximum(np.maximum(work / unit.fma_ports, loads / unit.load_ports), latency)
+
+    def _store_cycles(self, vector: npt.NDArray[np.int64]) -> Numbers:
+        strides, _ = self._moves
+        along = strides[-1][vector]
+        elements = float(np.prod([self._core.extents[axis] for axis in self._core.result_axes]))
+        return np.where(np.abs(along) <= 1, elements / self._lanes, elements * SPREAD_CYCLES)
+
+    def _moved_cycles(
+        self,
+        rows: Rows,
+        told: dict[str, npt.NDArray[np.int64]],
+        vector: npt.NDArray[np.int64],
+        vectors: Numbers,
+        row: npt.NDArray[np.int64],
+        count: Numbers,
+    ) -> Numbers:
+        """Cycles in which the caches bring what the blocks read, from the nearest that can hold it."""
+        op = self._core
+        strides, _ = self._moves
+        widths = self._widths(rows)
+        tiles = np.prod([np.ceil(e / w) for e, w in zip(op.extents, widths, strict=True)], axis=0)
+        outer_is_vector = told.get(INNER, np.zeros_like(vector)) == 0
+        total = np.zeros(len(rows))
+        for read in strides[:-1]:
+            slab = np.full(len(rows), FLOAT_BYTES)
+            whole = np.full(len(rows), FLOAT_BYTES)
+            again = np.ones(len(rows))
+            for axis in range(len(op.domain)):
+                width = widths[axis]
+                block = np.where(vector == axis, vectors * self._lanes, np.where(row == axis, count, 1.0))
+                if read[axis] != 0:
+                    whole = whole * width
+                    in_slab = (axis in op.reduction_axes) | (vector == axis) | (row == axis)
+                    slab = slab * np.where(
+                        in_slab, np.minimum(width, block) if axis < op.rank else width, 1.0
+                    )
+                elif axis < op.rank:
+                    again = again * np.ceil(width / block)
+            # A slab stays where the loop just outside it does not move it; else the whole tile comes again.
+            moves_inside = np.where(outer_is_vector, read[row] != 0, read[vector] != 0)
+            held = np.where(moves_inside, whole, slab)
+            total = total + tiles * again * whole * self._byte_cycles(held)
+        return total
+
+    def _byte_cycles(self, held: Numbers) -> Numbers:
+        """Cycles a byte that is read again while so many are: from the nearest cache that has room."""
+        target = self.layout.target
+        cost = np.full(len(held), 1.0 / target.llb_bytes_per_cycle)
+        for inner, outer in reversed(list(zip(target.caches, target.caches[1:], strict=False))):
+            cost = np.where(held <= ROOM * outer.kib * 1024, 1.0 / outer.bytes_per_cycle, cost)
+            cost = np.where(held <= ROOM * inner.kib * 1024, 0.0, cost)
+        return cost
+
+    @cached_property
+    def _other_cycles(self) -> float:
+        """What all ops but the core take, their lanes full."""
+        graph = self.layout.regions.graph
+        others: Sequence[Op] = [
+            op for op in graph.ops if op is not self._core and op.row.unit is not Unit.NONE
+        ]
+        return sum(op.points * (max(1, op.row.lane_ops) + 1.0) / self._lanes for op in others)

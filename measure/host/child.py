@@ -1,0 +1,180 @@
+"""What runs kernels: a process of its own, pinned to a core, with nothing but Python's library in it.
+
+It is started by its file's path and talks over its standard input and output: a length, a JSON object, the
+bytes that the object announces. It holds buffers between guard pages and images that are written first and
+made executable then. A kernel that crashes or hangs takes this process with it, and nothing else.
+"""
+
+import ctypes
+import json
+import mmap
+import os
+import resource
+import struct
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+PAGE = mmap.PAGESIZE
+WARM_UPS = 2
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
+_REPEATED = ctypes.CFUNCTYPE(
+    None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64
+)
+
+
+def _protect(address: int, size: int, how: int) -> None:
+    if _LIBC.mprotect(address, size, how):
+        raise OSError(ctypes.get_errno(), "mprotect")
+
+
+class Buffer:
+    """Bytes that end as near to a page nobody may touch as 64-byte alignment allows."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        room = -(-max(size, 1) // PAGE) * PAGE
+        self.memory = mmap.mmap(-1, room + 2 * PAGE)
+        first = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
+        _protect(first, PAGE, 0)
+        _protect(first + PAGE + room, PAGE, 0)
+        self.start = PAGE + room - -(-max(size, 1) // 64) * 64
+        self.address = first + self.start
+
+    def write(self, data: bytes) -> None:
+        """Put bytes at the start."""
+        self.memory[self.start : self.start + len(data)] = data
+
+    def fill(self, byte: int) -> None:
+        """The same byte everywhere."""
+        self.write(bytes([byte]) * self.size)
+
+    def read(self) -> bytes:
+        """All bytes."""
+        return self.memory[self.start : self.start + self.size]
+
+
+class Runner:
+    """Buffers and images by name; a call is an image, its operands, its scratch and its tiles."""
+
+    def __init__(self) -> None:
+        self.buffers: dict[str, Buffer] = {}
+        self.images: dict[str, tuple[mmap.mmap, Callable[..., None]]] = {}
+        self.kept: list[Any] = []
+
+    def image(self, name: str, entry: int, code: bytes) -> None:
+        """Load an image whose function begins at `entry`."""
+        if name not in self.images:
+            size = -(-len(code) // PAGE) * PAGE
+            memory = mmap.mmap(-1, size)
+            memory.write(code)
+            first = ctypes.addressof(ctypes.c_char.from_buffer(memory))
+            _protect(first, size, mmap.PROT_READ | mmap.PROT_EXEC)
+            self.images[name] = memory, _REPEATED(first + entry)
+
+    def call(self, spec: dict[str, Any]) -> Callable[[int], None]:
+        """A function of how often, which runs one kernel."""
+        operands = [self.buffers[name].address + offset for name, offset in spec["operands"]]
+        pointers = (ctypes.c_void_p * max(1, len(operands)))(*operands)
+        self.kept.append(pointers)
+        function = self.images[spec["image"]][1]
+        at, scratch = ctypes.addressof(pointers), self.buffers[spec["scratch"]].address
+        first, last = spec["tiles"]
+        return lambda times: function(at, scratch, first, last, times)
+
+    def measure(self, asked: dict[str, Any]) -> list[list[float]]:
+        """[kernel, burst] in ns of thread time, a pair a sample, bursts taken before and after the kernel."""
+        self.kept = []
+        calls = [self.call(spec) for spec in asked["calls"]]
+        burst, rounds = self.call(asked["burst"]), asked["burst_rounds"]
+        clock = time.thread_time_ns
+
+        def work(times: int) -> None:
+            if len(calls) == 1:
+                calls[0](times)
+                return
+            for _ in range(times):
+                for call in calls:
+                    call(1)
+
+        once = 0
+        for _ in range(WARM_UPS):
+            start = clock()
+            work(1)
+            once = clock() - start
+        times = max(1, asked["sample_ns"] // max(once, 1))
+        samples: list[list[float]] = []
+        spent = 0
+        before: int | None = None
+        while len(samples) < asked["least"] or (len(samples) < asked["most"] and spent < asked["budget_ns"]):
+            if before is None:
+                start = clock()
+                burst(rounds)
+                before = clock() - start
+            start = clock()
+            work(times)
+            middle = clock()
+            burst(rounds)
+            after = clock() - middle
+            samples.append([(middle - start) / times, (before + after) / 2])
+            spent += middle - start + after
+            before = after
+        return samples
+
+
+def _exactly(count: int) -> bytes:
+    data = sys.stdin.buffer.read(count)
+    if len(data) < count:
+        sys.exit(0)
+    return data
+
+
+def _answer(runner: Runner, asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+    """The answer to one request, and the bytes that go with it."""
+    what = asked["what"]
+    if what == "image":
+        runner.image(asked["name"], asked["entry"], _exactly(asked["bytes"]))
+    elif what == "buffer":
+        runner.buffers[asked["name"]] = Buffer(asked["size"])
+        if asked["bytes"]:
+            runner.buffers[asked["name"]].write(_exactly(asked["bytes"]))
+    elif what == "fill":
+        runner.buffers[asked["name"]].fill(asked["byte"])
+    elif what == "forget":
+        runner.buffers.clear()
+    elif what == "run":
+        runner.kept = []
+        for spec in asked["calls"]:
+            runner.call(spec)(1)
+    elif what == "read":
+        data = runner.buffers[asked["name"]].read()
+        return {"bytes": len(data)}, data
+    elif what == "measure":
+        return {"samples": runner.measure(asked)}, b""
+    return {}, b""
+
+
+def main() -> None:
+    """Answer requests until the parent is gone."""
+    core = int(sys.argv[1])
+    if core >= 0:
+        os.sched_setaffinity(0, {core})
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    out = os.dup(1)
+    os.dup2(2, 1)
+    runner = Runner()
+    while True:
+        asked = json.loads(_exactly(struct.unpack("<I", _exactly(4))[0]))
+        try:
+            answer, data = _answer(runner, asked)
+        except (OSError, KeyError, ValueError) as error:
+            answer, data = {"error": f"{type(error).__name__}: {error}"}, b""
+        text = json.dumps(answer).encode()
+        with os.fdopen(os.dup(out), "wb") as pipe:
+            pipe.write(struct.pack("<I", len(text)) + text + data)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,227 @@
+"""This CPU as a Device: Configs are compiled here, checked on integers, and timed in a pinned child."""
+
+import hashlib
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+from tilewright.compiler_core.codegen.emit import REPEAT, emit
+from tilewright.compiler_core.codegen.image import Image, flat_image
+from tilewright.compiler_core.codegen.native import LLVM_VERSION, host_machine, object_of
+from tilewright.compiler_core.codegen.nest import KernelNest, Machine, nest_of
+from tilewright.compiler_core.codegen.run import NativeKernel
+from tilewright.compiler_core.errors import ConfigError, DeviceError
+from tilewright.compiler_core.ir.workload import Workload
+from tilewright.compiler_core.lowering.lower import lower_kernel
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.host import identity
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.device import DeviceInfo, Task
+from tilewright.measure.host.burst import burst_image, flops_of_round
+from tilewright.measure.host.jobs import Expected, Job, expected_of, kernel_job
+from tilewright.measure.host.process import ChildDiedError, ChildHungError, HostProcess
+from tilewright.measure.host.whole import network_job
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.search_space.blocking import blocking_of
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import NetworkTask
+
+TOOLCHAIN = f"host-1 llvm-{LLVM_VERSION}"
+"""Changes with the generator's code and with the measuring protocol."""
+PROTOCOL = "paired-1: 2 warm-ups, thread CPU time, median of kernel over multiply-adds beside it"
+BURST_NS, SAMPLE_NS, BUDGET_NS = 100_000, 1_000_000, 30_000_000
+LEAST, MOST = 5, 40
+RUN_DEADLINE_S = 20.0
+_MOST_REMEMBERED = 64
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How long a burst is: its rounds, and the us they take at the clock that the target file names."""
+
+    rounds: int
+    nominal_us: float
+
+
+@dataclass(eq=False)
+class HostDevice:
+    """One core of this CPU. `target` is its file; a trial that crashes, hangs or errs is a value."""
+
+    target: Target
+    core: int = -1
+    budget_ns: int = BUDGET_NS
+    _process: HostProcess = field(init=False, repr=False)
+    _regions: dict[str, Regions] = field(default_factory=dict, repr=False)
+    _expected: dict[str, Expected] = field(default_factory=dict, repr=False)
+    _images: dict[str, Image] = field(default_factory=dict, repr=False)
+    _sent: set[str] = field(default_factory=set, repr=False)
+    _birth: int = field(default=-1, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.target.identity != identity():
+            raise DeviceError(
+                f"target {self.target.name} was measured on another CPU ({self.target.identity or 'none'});"
+                " use --target host here"
+            )
+        self._process = HostProcess(self.core)
+
+    def describe(self) -> DeviceInfo:
+        """The digest is that of the CPU's kind."""
+        return DeviceInfo("host", self.target.digest, TOOLCHAIN, deterministic=False)
+
+    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+        """Time every Config of a kernel (a Workload) or a network; DeviceError for any other task."""
+        if isinstance(task, Workload):
+            return [self._trial(task, lambda c=config: self._kernel(task, c)) for config in configs]
+        if isinstance(task, NetworkTask):
+            return [self._trial(task, lambda c=config: self._network(task, c)) for config in configs]
+        raise DeviceError(f"the host runs kernels and networks, not a {type(task).__name__}")
+
+    def close(self) -> None:
+        """End the child."""
+        self._process.close()
+
+    # one trial
+
+    def _trial(self, task: Workload | NetworkTask, make: Any) -> Measurement:
+        try:
+            job = make()
+        except ConfigError as error:
+            return failure(Status.INVALID, str(error))
+        try:
+            objection = self._checked(job, self._expected[task.digest])
+            if objection:
+                return failure(Status.WRONG, objection)
+            return self._timed(job)
+        except ChildDiedError as error:
+            return failure(Status.FAILED, str(error))
+        except ChildHungError:
+            return failure(Status.TIMEOUT, f"a run took more than {RUN_DEADLINE_S:.0f} s")
+
+    def _kernel(self, task: Workload, config: Config) -> Job:
+        regions = self._regions.get(task.digest)
+        if regions is None:
+            if len(self._regions) >= _MOST_REMEMBERED:
+                self._regions.clear()
+            regions = self._regions[task.digest] = Regions(task)
+        kernel = self.compiled(regions, config)
+        return kernel_job(kernel, self._wanted(task.digest, regions.graph, integers=True))
+
+    def _network(self, task: NetworkTask, config: Config) -> Job:
+        wanted = self._wanted(task.digest, task.graph, integers=False)
+        return network_job(task, config, self.target, self.compiled, wanted)
+
+    def _wanted(self, digest: str, graph: Any, *, integers: bool) -> Expected:
+        if digest not in self._expected:
+            if len(self._expected) >= _MOST_REMEMBERED:
+                self._expected.clear()
+            self._expected[digest] = expected_of(graph, int(digest[:8], 16), integers=integers)
+        return self._expected[digest]
+
+    def compiled(self, regions: Regions, config: Config) -> NativeKernel:
+        """The machine code of a kernel under a Config; ConfigError where there is none."""
+        tiling, cores = tiling_of(config, regions)
+        if cores > self.target.cores:
+            raise ConfigError(
+                f"the config asks for {cores} cores, {self.target.name} has {self.target.cores}"
+            )
+        program = lower_kernel(regions, tiling, cores, self.target)
+        nest = nest_of(regions, program, self.machine, blocking_of(config, regions))
+        return NativeKernel(nest, self._image_of(nest))
+
+    def _image_of(self, nest: KernelNest) -> Image:
+        text = emit(nest)
+        key = hashlib.sha256(text.encode()).hexdigest()
+        if key not in self._images:
+            if len(self._images) >= 16 * _MOST_REMEMBERED:
+                self._images.clear()
+            self._images[key] = flat_image(object_of(text, self.machine))
+        return self._images[key]
+
+    @property
+    def machine(self) -> Machine:
+        """This CPU, as the generator sees it."""
+        return host_machine()
+
+    # the child
+
+    def _ask(self, what: Mapping[str, Any], data: bytes = b"") -> Any:
+        answer = self._process.ask(dict(what), data, RUN_DEADLINE_S)
+        if self._process.births != self._birth:
+            self._birth = self._process.births
+            self._sent.clear()
+        return answer
+
+    def _send_image(self, image: Image) -> str:
+        name = hashlib.sha256(image.code).hexdigest()[:16]
+        if name not in self._sent:
+            self._ask({"what": "image", "name": name, "entry": image.entries[REPEAT]}, image.code)
+            self._sent.add(name)
+        return name
+
+    def _checked(self, job: Job, expected: Expected) -> str:
+        """Run the job once on its data; why its outputs are wrong, empty where they are right."""
+        self._ask({"what": "forget"})
+        for name, size in job.bytes_of.items():
+            array = job.contents[name]
+            data = b"" if array is None else array.tobytes()
+            self._ask({"what": "buffer", "name": name, "size": size}, data)
+            if array is None:
+                self._ask({"what": "fill", "name": name, "byte": 0xFF})
+        scratch = max([call.kernel.nest.scratch[2] for call in job.calls], default=0)
+        self._ask({"what": "buffer", "name": "scratch", "size": max(4096, scratch)})
+        self._ask({"what": "run", "calls": self._calls(job)})
+        for name, (place, value) in job.outputs.items():
+            flat = np.frombuffer(self._ask({"what": "read", "name": name})["data"], place.dtype.numpy)
+            wanted = expected.outputs[value]
+            objection = expected.objection(value, place.collected(flat[: place.elements], wanted.shape))
+            if objection:
+                return objection
+        return ""
+
+    def _calls(self, job: Job) -> list[dict[str, Any]]:
+        return [
+            {
+                "image": self._send_image(call.kernel.image),
+                "operands": [list(operand) for operand in call.operands],
+                "scratch": "scratch",
+                "tiles": [0, call.kernel.nest.program.parallel_tiles],
+            }
+            for call in job.calls
+        ]
+
+    def _timed(self, job: Job) -> Measurement:
+        pace = self.pace
+        burst = {
+            "image": self._send_image(burst_image(self.machine)),
+            "operands": [],
+            "scratch": "scratch",
+            "tiles": [0, 1],
+        }
+        asked = {"what": "measure", "calls": self._calls(job), "burst": burst, "burst_rounds": pace.rounds}
+        limits = {"sample_ns": SAMPLE_NS, "least": LEAST, "most": MOST, "budget_ns": self.budget_ns}
+        samples = self._ask(asked | limits)["samples"]
+        times = tuple(kernel / beside * pace.nominal_us for kernel, beside in samples)
+        found = median(times)
+        if not 0.0 < found < math.inf:
+            return failure(Status.FAILED, "the clock of the thread did not move")
+        return Measurement(
+            Status.OK,
+            latency_us=found,
+            samples_us=times,
+            latency_cycles=found * self.target.cycles_per_us,
+            peak_bytes=sum(job.bytes_of.values()),
+        )
+
+    @property
+    def pace(self) -> Pace:
+        """A burst of about BURST_NS at the target's peak."""
+        peak = 2e-3 * self.target.peak_macs_per_cycle(self.target.dtypes[0][0]) * self.target.frequency_mhz
+        round_ns = flops_of_round(self.machine) / peak
+        rounds = max(1, round(BURST_NS / round_ns))
+        return Pace(rounds, rounds * round_ns / 1000.0)
