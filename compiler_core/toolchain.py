@@ -1,4 +1,13 @@
-"""The version that timings are comparable under."""
+"""The versions that timings are comparable under."""
+
+from importlib.metadata import version
 
 TOOLCHAIN = "3"
 """Changes when the simulator's timing semantics or the meaning of a Config does; part of every key."""
+NATIVE = "1"
+"""Changes when the code that is made of a Config for a CPU does."""
+
+
+def native_toolchain() -> str:
+    """What makes machine code: our generator, and the LLVM behind it."""
+    return f"native-{NATIVE}-llvmlite-{version('llvmlite')}"

@@ -31,6 +31,10 @@ ROUND_CYCLES = 2.0
 """Counting and jumping, a round of the innermost loop."""
 BLOCK_CYCLES = 12.0
 """Addresses, first totals and stores, a register block."""
+KEPT_CYCLES = 3.0
+"""Storing a vector of sums and loading it again."""
+ACROSS_CYCLES = 18.0
+"""Adding up the lanes of a vector."""
 SPREAD_CYCLES = 1.6
 """An element that is loaded or stored by itself, because neighbours in a vector lie apart."""
 FLOAT_BYTES = 4.0
@@ -82,10 +86,15 @@ class SimdDraft:
         vector, vectors = told[VECTOR], told[VECTORS].astype(np.float64)
         row = told.get(ROW, vector)
         count = np.where(row == vector, 1, told.get(ROWS, np.ones_like(vector))).astype(np.float64)
-        steps, blocks = self._steps(rows, vector, vectors, row, count)
+        steps, blocks, sweeps = self._steps(rows, vector, vectors, row, count)
         a_step = self._step_cycles(vector, vectors, row, count)
         unroll = told.get(UNROLL, np.ones_like(vector)).astype(np.float64)
-        arithmetic = steps * (a_step + ROUND_CYCLES / unroll) + blocks * BLOCK_CYCLES
+        arithmetic = steps * (a_step + ROUND_CYCLES / unroll) + sweeps * BLOCK_CYCLES
+        # Sums that wait for the next tile of the reduction are stored and loaded again.
+        arithmetic = arithmetic + np.maximum(sweeps - blocks, 0.0) * count * vectors * KEPT_CYCLES
+        if self._core.row.reducer is not None:
+            across = np.isin(vector, list(self._core.reduction_axes))
+            arithmetic = arithmetic + np.where(across, sweeps * count * (vectors + ACROSS_CYCLES), 0.0)
         stores = self._store_cycles(vector)
         moved = self._moved_cycles(rows, told, vector, vectors, row, count)
         return np.asarray(np.maximum(arithmetic, moved) + 0.2 * moved + stores + others)
@@ -113,18 +122,19 @@ class SimdDraft:
         vectors: Numbers,
         row: npt.NDArray[np.int64],
         count: Numbers,
-    ) -> tuple[Numbers, Numbers]:
-        """Steps of folds over all register blocks, and register blocks."""
+    ) -> tuple[Numbers, Numbers, Numbers]:
+        """Steps of folds over all register blocks, register blocks, and these times the tiles of the fold."""
         op, lanes = self._core, self._lanes
-        steps, blocks = np.ones(len(rows)), np.ones(len(rows))
+        steps, blocks, sweeps = np.ones(len(rows)), np.ones(len(rows)), np.ones(len(rows))
         for axis, (width, extent) in enumerate(zip(self._widths(rows), op.extents, strict=True)):
             block = np.where(vector == axis, vectors * lanes, np.where(row == axis, count, 1.0))
             tiles = np.ceil(extent / width)
             done = tiles * np.ceil(width / block)
             steps = steps * done
+            sweeps = sweeps * (done if axis in op.result_axes else tiles)
             if axis in op.result_axes:
                 blocks = blocks * done
-        return steps, blocks
+        return steps, blocks, sweeps
 
     @property
     def _lanes(self) -> int:

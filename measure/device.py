@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.toolchain import TOOLCHAIN, native_toolchain
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 
@@ -32,6 +33,17 @@ class DeviceInfo:
 def simulated_info(target_digest: str, name: str = "simulator") -> DeviceInfo:
     """What the simulated accelerator of a target says of itself."""
     return DeviceInfo(name, target_digest, TOOLCHAIN, deterministic=True)
+
+
+PAIRED = "median of kernel over multiply-adds beside it, in CPU time, after 2 warm-ups"
+"""The protocol of the host (measure/host)."""
+
+
+def built_in_info(target: Target) -> DeviceInfo:
+    """Who measures for a target where nobody else is named: a CPU itself, else a simulated accelerator."""
+    if target.identity:
+        return DeviceInfo("host", target.digest, native_toolchain(), deterministic=False, protocol=PAIRED)
+    return simulated_info(target.digest)
 
 
 class Task(Protocol):

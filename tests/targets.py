@@ -1,7 +1,10 @@
 """Targets for tests: round numbers, small memories."""
 
+from dataclasses import replace
+
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.target_model.target import (
+    Cache,
     CubeShape,
     CubeUnit,
     Dma,
@@ -9,6 +12,7 @@ from tilewright.compiler_core.target_model.target import (
     HostLink,
     Memory,
     Overheads,
+    SimdUnit,
     Target,
     VectorUnit,
 )
@@ -42,4 +46,19 @@ def small_target(
         host=HostLink(10.0, 1.0),
         overheads=Overheads(1.0, 10, 1),
         energy=Energy(1.0, 1.0, 2.0, 10.0, 20.0, 1.0, ((DType.F16, 1.0),)),
+    )
+
+
+def simd_target(*, bits: int = 512, registers: int = 32) -> Target:
+    """A CPU core of 3 GHz with one port of multiply-adds and two caches of its own."""
+    return replace(
+        small_target(cores=1),
+        name="core",
+        frequency_mhz=3000.0,
+        dtypes=((DType.F32, DType.F32), (DType.I32, DType.I32)),
+        matrix=SimdUnit(bits, registers, fma_ports=1, fma_latency_cycles=4, load_ports=1),
+        vector=VectorUnit(2 * bits, takes_contractions=False),
+        caches=(Cache(32, 64.0), Cache(1024, 32.0)),
+        overheads=Overheads(0.0, 0, 10),
+        energy=Energy(1.0, 1.0, 2.0, 10.0, 20.0, 1.0, ((DType.F32, 1.0),)),
     )

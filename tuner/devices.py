@@ -5,7 +5,9 @@ from dataclasses import replace
 from importlib import import_module
 
 from tilewright.compiler_core.errors import UsageError
-from tilewright.measure.device import Device, DeviceInfo, simulated_info
+from tilewright.compiler_core.target_model.file import parse_target
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.device import Device, DeviceInfo, built_in_info
 from tilewright.measure.farm.pool import Pool, SerialPool
 from tilewright.measure.faults import FaultPlan
 from tilewright.measure.lab import lab_here, plan_text, toolchain_of
@@ -26,6 +28,9 @@ def simulated_pool(
     """
     if workers < 1:
         raise UsageError(f"--workers {workers} measures nothing; ask for at least 1")
+    target, _ = parse_target(target_text)
+    if target is not None and target.identity:
+        return _host_pool(target, target_text, ray, lab)
     if ray == SERIAL:
         from tilewright.measure.simulator.worker import simulated_device
 
@@ -48,6 +53,28 @@ def simulated_pool(
     # A cluster says itself how many workers it has, and what other hosts answer is tested on the way.
     rules = Rules(canaries=simulated_canaries(target_text), canary_every=CANARY_EVERY)
     return RayPool(spec, None, ray, rules)
+
+
+def _host_pool(target: Target, target_text: str, ray: str, lab: FaultPlan | None) -> Pool:
+    """Cores of CPUs of one kind: one of this machine, in a child process, or those of a cluster.
+
+    On one machine kernels take turns on one core: those on another would share its caches and its clock.
+    """
+    if ray in (SERIAL, "local"):
+        from tilewright.measure.host.worker import host_device
+
+        return SerialPool(_under(host_device(target_text), lab))
+    from tilewright.measure.ray_farm.pool import RayPool
+    from tilewright.measure.wire import DeviceSpec
+
+    spec = DeviceSpec.of(
+        f"host-{target.digest[:16]}",
+        "tilewright.measure.host.worker:host_device",
+        "tilewright.measure.simulator.worker:task_to_text",
+        "tilewright.measure.simulator.worker:task_from_text",
+        {"target_text": target_text},
+    )
+    return RayPool(spec, None, ray)
 
 
 def load_device(reference: str) -> Device:
@@ -98,7 +125,7 @@ def own_pool(device: Device, lab: FaultPlan | None = None) -> Pool:
     return SerialPool(_under(device, lab))
 
 
-def info_of(target_digest: str, device: Device | None, lab: FaultPlan | None) -> DeviceInfo:
-    """Who will measure: a user's `device`, else a simulated one. Under a plan of faults it is another one."""
-    info = simulated_info(target_digest) if device is None else device.describe()
+def info_of(target: Target, device: Device | None, lab: FaultPlan | None) -> DeviceInfo:
+    """Who will measure: a user's `device`, else the target's own. A plan of faults makes it another one."""
+    info = built_in_info(target) if device is None else device.describe()
     return info if lab is None else replace(info, toolchain=toolchain_of(info.toolchain, lab))

@@ -64,7 +64,7 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
         if not session.planner.base.groups:
             return summarise(session, NOTHING_RUNS, StopReason.EXHAUSTED, time.monotonic() - start)
         own = own_device(request.device, session.target.digest) if request.device else None
-        session.book.device = info_of(session.target.digest, own, plan)
+        session.book.device = info_of(session.target, own, plan)
         if request.front:
             session.seek_front(request.objectives)
         front = recall_front(session, budget) if session.objectives else ()

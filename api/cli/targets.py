@@ -87,6 +87,21 @@ def check(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> int:
 
 
 @app.command()
+def detect(
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write here too.")] = None,
+) -> None:
+    """Measure this CPU, and keep what was found as the target `host`."""
+    from tilewright.compiler_core.target_model.host import host_file
+    from tilewright.measure.host.detect import host_text
+    from tilewright.measure.host.file import write_host_file
+
+    text = host_text()
+    for path in (host_file(), *([output] if output else [])):
+        write_host_file(text, path)
+    typer.echo(text if output is None else f"{output}: measured, also kept as the target host")
+
+
+@app.command()
 def peak(
     target: Name,
     as_json: AsJson = False,

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from tilewright.compiler_core.ir.workload import Workload
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.compiler_core.toolchain import TOOLCHAIN, native_toolchain
 from tilewright.db.answering.describe import row_of
 from tilewright.db.answering.lookup import Answer, lookup_many
 from tilewright.db.records import Best, WorkloadRow
@@ -63,7 +63,7 @@ def ask_many(
         Repository(database),
         [row_of(workload) for workload in workloads],
         target.digest,
-        TOOLCHAIN,
+        native_toolchain() if target.identity else TOOLCHAIN,
         objective,
         fits=fits,
         other_placement=other_placement,

@@ -207,7 +207,10 @@ class SerialPool:
         return self._news.of(self.workers())
 
     def close(self) -> None:
-        """Nothing to end."""
+        """End the device, where it is one that ends."""
+        end = getattr(self._device, "close", None)
+        if callable(end):
+            end()
 
     def __enter__(self) -> Self:
         return self

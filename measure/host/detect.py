@@ -2,7 +2,6 @@
 
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from statistics import median
 
 from tilewright.compiler_core.codegen.image import Image
@@ -10,7 +9,7 @@ from tilewright.compiler_core.codegen.native import host_machine
 from tilewright.compiler_core.codegen.nest import Machine
 from tilewright.compiler_core.errors import DeviceError
 from tilewright.compiler_core.target_model.file import parse_target
-from tilewright.compiler_core.target_model.host import caches, host_file, identity
+from tilewright.compiler_core.target_model.host import caches, identity
 from tilewright.measure.host.burst import (
     CHAINS,
     UNROLLED,
@@ -38,18 +37,6 @@ class Measured:
     fma_latency_cycles: int
     bytes_per_cycle: tuple[float, ...]
     memory_gbps: float
-
-
-def ensure_host_file() -> Path:
-    """The target file of this CPU, measured now if it was not before."""
-    path = host_file()
-    if not path.is_file():
-        text = host_text()
-        path.parent.mkdir(parents=True, exist_ok=True)
-        half = path.with_suffix(f".{os.getpid()}")
-        half.write_text(text, encoding="utf-8")
-        half.replace(path)
-    return path
 
 
 def host_text() -> str:
@@ -145,6 +132,7 @@ def _text(machine: Machine, seen: Measured) -> str:
         "",
         "[vector]",
         f"bits = {2 * bits}                    # two pipes at best",
+        "takes_contractions = false      # they are the same pipes",
         "",
     ]
     for at, (_, kib) in enumerate(inner):

@@ -11,7 +11,7 @@ import numpy as np
 
 from tilewright.compiler_core.codegen.emit import REPEAT, emit
 from tilewright.compiler_core.codegen.image import Image, flat_image
-from tilewright.compiler_core.codegen.native import LLVM_VERSION, host_machine, object_of
+from tilewright.compiler_core.codegen.native import host_machine, object_of
 from tilewright.compiler_core.codegen.nest import KernelNest, Machine, nest_of
 from tilewright.compiler_core.codegen.run import NativeKernel
 from tilewright.compiler_core.errors import ConfigError, DeviceError
@@ -20,7 +20,7 @@ from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.host import identity
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.measure.device import DeviceInfo, Task
+from tilewright.measure.device import DeviceInfo, Task, built_in_info
 from tilewright.measure.host.burst import burst_image, flops_of_round
 from tilewright.measure.host.jobs import Expected, Job, expected_of, kernel_job
 from tilewright.measure.host.process import ChildDiedError, ChildHungError, HostProcess
@@ -31,9 +31,6 @@ from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask
 
-TOOLCHAIN = f"host-1 llvm-{LLVM_VERSION}"
-"""Changes with the generator's code and with the measuring protocol."""
-PROTOCOL = "paired-1: 2 warm-ups, thread CPU time, median of kernel over multiply-adds beside it"
 BURST_NS, SAMPLE_NS, BUDGET_NS = 100_000, 1_000_000, 30_000_000
 LEAST, MOST = 5, 40
 RUN_DEADLINE_S = 20.0
@@ -72,7 +69,7 @@ class HostDevice:
 
     def describe(self) -> DeviceInfo:
         """The digest is that of the CPU's kind."""
-        return DeviceInfo("host", self.target.digest, TOOLCHAIN, deterministic=False)
+        return built_in_info(self.target)
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
         """Time every Config of a kernel (a Workload) or a network; DeviceError for any other task."""

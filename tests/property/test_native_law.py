@@ -3,16 +3,23 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from tests.property.random_graphs import graphs
-from tests.property.test_law import schedules, targets
+from tests.property.random_layouts import layouts
+from tests.property.test_law import groupings, schedules, targets
+from tests.targets import simd_target
 from tilewright.compiler_core.codegen.native import host_machine
 from tilewright.compiler_core.codegen.run import run_program
 from tilewright.compiler_core.ir.ops import OPS
-from tilewright.compiler_core.lowering.pipeline import compile_graph
+from tilewright.compiler_core.lowering.pipeline import compile_graph, plan_groups, schedule_of
 from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.search_space.blocking import blocking_of
+from tilewright.search_space.codec import tiling_of
+from tilewright.search_space.moves import sample
+from tilewright.search_space.rules import KnobLayout
+from tilewright.search_space.validity import kernel_space
 
 
 @given(st.data())
@@ -30,3 +37,27 @@ def test_machine_code_computes_what_the_graph_means(data: Any) -> None:
             np.testing.assert_array_equal(got, meant[value], err_msg=f"value {value}, {kind}")
         else:
             np.testing.assert_allclose(got, meant[value], rtol=2e-6, atol=1e-37, err_msg=kind)
+
+
+@given(st.data())
+@settings(max_examples=40)
+def test_every_config_of_a_simd_target_computes_what_the_kernel_means(data: Any) -> None:
+    graph, inputs = data.draw(graphs(most_steps=3))
+    machine = host_machine(data.draw(st.sampled_from([0, 256])))
+    target = simd_target(bits=machine.vector_bits, registers=machine.registers)
+    plan = plan_groups(graph, data.draw(groupings(graph)), target, layouts=data.draw(layouts(graph)))
+    chosen, blockings = {}, {}
+    for digest, regions in plan.regions.items():
+        space = kernel_space(KnobLayout(regions, target))
+        rows = sample(space, 1, np.random.default_rng(data.draw(st.integers(0, 2**31))), attempts=8)
+        assume(len(rows) == 1)
+        config = space.decode(rows[0])
+        chosen[digest] = tiling_of(config, regions)
+        blocking = blocking_of(config, regions)
+        if blocking is not None:
+            blockings[digest] = blocking
+    program = compile_graph(graph, schedule_of(plan, chosen), target, plan)
+    meant = interpret(graph, inputs)
+    for value, got in run_program(graph, program, inputs, machine, blockings).items():
+        kind = graph.ops[graph.producer[value]].kind
+        np.testing.assert_allclose(got, meant[value], rtol=0 if OPS[kind].exact else 2e-6, err_msg=kind)

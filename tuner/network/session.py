@@ -12,6 +12,7 @@ from tilewright.compiler_core.lowering.pipeline import Plan, Seat, plan_graph, p
 from tilewright.compiler_core.lowering.schedule import Schedule, Stage
 from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
 from tilewright.compiler_core.target_model.file import load_target, target_text
+from tilewright.compiler_core.target_model.host import HOST
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.rewrites import rewritten
 from tilewright.cost_model.network_bound import network_bound_cycles
@@ -19,7 +20,8 @@ from tilewright.db.records import Best
 from tilewright.db.repository import Repository
 from tilewright.db.runs import Guard
 from tilewright.db.storage.session import open_database
-from tilewright.measure.device import simulated_info
+from tilewright.measure.device import built_in_info
+from tilewright.measure.host.file import ensure_host
 from tilewright.measure.objectives import Objective, read_objective
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import (
@@ -217,13 +219,15 @@ def open_session(
     Records of `toolchain` answer; without one those of the simulated accelerator.
     """
     sought = read_objective(objective)
+    if target == HOST:
+        ensure_host()
     chip = load_target(target)
     imported = import_model(Path(model), dims)
     _require_bound(imported)
     repository = Repository(open_database(database, read_only))
     base = plan_graph(imported.graph, chip)
     network = numbered(imported.graph)
-    info = simulated_info(chip.digest)
+    info = built_in_info(chip)
     if toolchain is not None:
         info = replace(info, toolchain=toolchain)
     book = Book(repository, network.task, chip, target_text(target), info, sought, job=job, guard=guard)

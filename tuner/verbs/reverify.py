@@ -33,7 +33,7 @@ from tilewright.db.records import (
 from tilewright.db.repository import Repository
 from tilewright.db.storage.near import parse_json
 from tilewright.db.storage.session import open_database
-from tilewright.measure.device import simulated_info
+from tilewright.measure.device import built_in_info
 from tilewright.measure.farm.pool import Pool
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
@@ -102,7 +102,7 @@ def verify_claims(
     chip = load_target(target)
     repository = Repository(open_database(database))
     try:
-        claims = repository.to_verify(chip.digest, simulated_info(chip.digest).toolchain)[:limit]
+        claims = repository.to_verify(chip.digest, built_in_info(chip).toolchain)[:limit]
         if not claims:
             return ()
         repository.put_target(TargetRow(chip.digest, chip.name, target_text(target)))

@@ -1,0 +1,118 @@
+"""The host as a device: what it measures, and what it makes of kernels that crash, hang or err."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from tests.targets import simd_target
+from tilewright.compiler_core.codegen.image import Image, flat_image
+from tilewright.compiler_core.codegen.native import host_machine, object_of
+from tilewright.compiler_core.errors import DeviceError
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, axis_index
+from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.ir.workload import Level, Workload, kernel_of
+from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.host import identity
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.host import device as module
+from tilewright.measure.host.device import HostDevice
+from tilewright.measure.results import Status
+from tilewright.search_space.knobs import Config
+from tilewright.tuner.kernel.task import KernelTask
+
+P, R = AxisKind.PARALLEL, AxisKind.REDUCTION
+
+
+def this_core() -> Target:
+    machine = host_machine()
+    return replace(
+        simd_target(bits=machine.vector_bits, registers=machine.registers), name="host", identity=identity()
+    )
+
+
+def product(side: int = 48) -> Workload:
+    matrix = TensorType((side, side), DType.F32)
+    reads = (Access(0, (axis_index(0), axis_index(2))), Access(1, (axis_index(2), axis_index(1))))
+    op = Op("contract", (side, side, side), (P, P, R), reads, 2)
+    return kernel_of(Graph((matrix,) * 3, (op,), (0, 1), (2,)), [0], {1: Level.CONSTANT}).workload
+
+
+def default_of(workload: Workload, target: Target) -> Config:
+    return KernelTask(Regions(workload), target).default
+
+
+def test_a_kernel_is_timed_and_says_how() -> None:
+    target = this_core()
+    device = HostDevice(target)
+    try:
+        measured = device.measure(product(), [default_of(product(), target)])[0]
+    finally:
+        device.close()
+    assert measured.status is Status.OK
+    assert measured.latency_us is not None
+    assert len(measured.samples_us) >= module.LEAST
+    assert device.describe().protocol != "one reading"
+    assert "llvmlite" in device.describe().toolchain
+
+
+def test_another_cpu_is_refused() -> None:
+    with pytest.raises(DeviceError, match="another CPU"):
+        HostDevice(replace(this_core(), identity="z80"))
+
+
+def broken(body: str) -> Image:
+    head = "define void @repeat(ptr %o, ptr %s, i64 %f, i64 %l, i64 %t) {\nentry:\n"
+    return flat_image(object_of(f"{head}{body}}}\n", host_machine()))
+
+
+CRASHES = "  store volatile i32 1, ptr null, align 4\n  ret void\n"
+HANGS = "  br label %a\na:\n  store volatile i32 1, ptr %s, align 4\n  br label %a\n"
+DOES_NOTHING = "  ret void\n"
+BEYOND = (
+    "  %p = getelementptr ptr, ptr %o, i64 2\n  %q = load ptr, ptr %p, align 8\n"
+    "  %e = getelementptr i8, ptr %q, i64 9216\n  store volatile i32 1, ptr %e, align 4\n  ret void\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (CRASHES, Status.FAILED),
+        (HANGS, Status.TIMEOUT),
+        (DOES_NOTHING, Status.WRONG),
+        (BEYOND, Status.FAILED),
+    ],
+    ids=["crashes", "hangs", "does nothing", "writes beyond its output"],
+)
+def test_what_goes_wrong_is_a_value(body: str, status: Status, monkeypatch: pytest.MonkeyPatch) -> None:
+    target, workload = this_core(), product()
+    device = HostDevice(target)
+    config = default_of(workload, target)
+    monkeypatch.setattr(module, "RUN_DEADLINE_S", 1.0)
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(HostDevice, "_image_of", lambda self, nest: broken(body))
+            spoilt = device.measure(workload, [config])[0]
+        assert spoilt.status is status
+        assert spoilt.reason
+        monkeypatch.setattr(module, "RUN_DEADLINE_S", 20.0)
+        assert device.measure(workload, [config])[0].status is Status.OK
+    finally:
+        device.close()
+
+
+def test_faster_configs_are_told_from_slower_ones() -> None:
+    target, workload = this_core(), product(128)
+    device = HostDevice(target)
+    good = default_of(workload, target)
+    slow = Config(tuple((name, 1 if name in ("rows", "vectors", "tile_0") else v) for name, v in good.items))
+    try:
+        fast, slower = device.measure(workload, [good, slow])
+    finally:
+        device.close()
+    assert fast.latency_us is not None
+    assert slower.latency_us is not None
+    assert np.log(slower.latency_us / fast.latency_us) > 0.3
