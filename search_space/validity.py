@@ -22,8 +22,8 @@ from tilewright.compiler_core.lowering.lower import (
 )
 from tilewright.compiler_core.lowering.outline import Outline, SlotKnob, buffer_outline
 from tilewright.compiler_core.lowering.regions import NO_ANCHOR
-from tilewright.compiler_core.lowering.widths import BufferKey, WidthTable
 from tilewright.compiler_core.lowering.tile import granule_of
+from tilewright.compiler_core.lowering.widths import BufferKey, WidthTable
 from tilewright.compiler_core.target_model.product import limited_axes
 from tilewright.compiler_core.target_model.target import SimdUnit
 from tilewright.search_space import row_tables
