@@ -166,8 +166,8 @@ def tuned(graph: Graph, target: Target, method: Method, seed: int, budget: int) 
     def watch(event: Event) -> None:
         if not isinstance(event, Measured) or not search.is_measured:
             return
-        if not curve or event.network_us < curve[-1][1]:
-            curve.append((event.trials, event.network_us))
+        if not curve or event.sum_us < curve[-1][1]:
+            curve.append((event.trials, event.sum_us))
 
     reason = search.run(
         SerialPool(SimulatedDevice(target)),

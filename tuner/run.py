@@ -28,6 +28,7 @@ from tilewright.tuner.kernel.stopping import StopReason, StopRule
 from tilewright.tuner.network.events import Phase
 from tilewright.tuner.network.search import NetworkSearch
 from tilewright.tuner.network.session import Session, open_session
+from tilewright.tuner.network.whole import Whole
 from tilewright.tuner.network.wide_search import search_widely
 from tilewright.tuner.request import Hooks, TuneRequest
 
@@ -70,7 +71,7 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
         front = recall_front(session, budget) if session.objectives else ()
         # A front of as many trials knows less of each objective alone: it is no answer to either question.
         spent = session.book.spent() if not request.front else budget if front else 0
-        if request.level >= 2 and spent >= budget and (known := recall_network(session)):
+        if request.level >= 1 and spent >= budget and (known := recall_network(session)):
             return summarise(session, known, StopReason.DATABASE, time.monotonic() - start, front)
         if budget == 0:
             if request.level > 0:
@@ -122,6 +123,7 @@ def _search(
         settings["objectives"] = session.objectives
     book.open(session.model.name, session.seed, rule.max_trials, settings)
     session.listener(Phase("plan", "which ops run together, by what records and drafts promise"))
+    whole = Whole(session, pool)
     search = NetworkSearch(
         session.planner,
         draws,
@@ -129,10 +131,14 @@ def _search(
         session.settings,
         known=session.known_configs,
         sampler=factory,
+        whole=whole,
     )
     if session.settings.objectives == (Objective.LATENCY,):
         search.learn(prior_records(book.repository, book.toolchain, book.started_at_s))
-    search.resume(book.earlier())
+    earlier = book.earlier()
+    book.set_bound(session.network.task.digest, session.bound_us)
+    whole.measure(session.default_config)
+    search.resume(earlier)
     distinct = f"{len(search.plan.groups)} kernels, {len(search.plan.counts)} distinct"
     unlike = ", asynchronous: another run measures other trials" if request.asynchronous else ""
     session.listener(Phase("search", f"{distinct}, {rule.max_trials} trials{unlike}"))

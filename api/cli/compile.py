@@ -17,8 +17,10 @@ from tilewright.api.cli.options import (
     write_json,
 )
 from tilewright.api.cli.verbs import verb_app
+from tilewright.compiler_core.errors import UsageError
 
 app = verb_app()
+MISSED = 3
 
 
 @app.command("compile")
@@ -28,18 +30,34 @@ def compile_model(
     output: Annotated[Path, typer.Option("-o", "--output", help="The JSON file to write.")],
     objective: Objective = "latency",
     dim: Dims = None,
+    require: Annotated[
+        str | None,
+        typer.Option(help="measured: every kernel is; verified: the network as a whole is. Else exit 3."),
+    ] = None,
     database: Database = DEFAULT_DATABASE,
-) -> None:
-    """Write the Program of MODEL as the database knows it; unknown kernels are guessed."""
+) -> int:
+    """Write the Program of MODEL as the database knows it; the share of guesses is said first."""
     from collections import Counter
 
+    from tilewright.api.cli.main import complain
     from tilewright.compiler_core.checking.verify import require_sound
     from tilewright.compiler_core.lowering.program_json import program_to_json
-    from tilewright.tuner.verbs.lookup import compile_known
+    from tilewright.tuner.verbs.lookup import Require, compile_known
 
+    if require is not None and require not in set(Require):
+        raise UsageError(f"--require {require!r} is unknown; choose from {', '.join(Require)}")
     compiled = compile_known(model, target, objective=objective, dims=read_dims(dim), database=database)
+    lacking = "" if require is None else compiled.lacks(Require(require))
+    if lacking:
+        return complain(f"tune compile: {lacking}; {output} was not written", exit_code=MISSED)
     graph = compiled.graph
     require_sound(graph, compiled.program, compiled.session.target)
+    calls, guessed = sum(compiled.session.plan.counts.values()), sum(compiled.guesses.values())
+    if guessed:
+        typer.echo(
+            f"guesses: {guessed} of {calls} kernels ({guessed / calls:.0%}), neither measured nor verified"
+        )
     write_json(program_to_json(compiled.program, graph.names), str(output), files_of(model, target, database))
     sources = Counter(compiled.sources.values())
     typer.echo(f"{output}: {len(compiled.program.stages)} stages; kernels from {dict(sources)}")
+    return 0

@@ -140,17 +140,11 @@ def range_text(found: "RangeReport") -> str:
 
 def as_text(report: "Report") -> str:
     """The answer for people, a line a fact."""
-    gap = report.gap
     peak = report.tuned.peak_bytes
     lines = [
         f"model      {report.model}   graph {report.graph_digest[:16]}",
         f"target     {report.target}   timed as {report.timed_as}",
-        f"default    {report.default.latency_us:12.2f} us   (-O0)",
-        f"tuned      {report.tuned.latency_us:12.2f} us   sum of kernels {report.sum_of_kernels_us:.2f} us",
-        f"bound      {report.bound.latency_us:12.2f} us   no schedule is faster",
-        f"speed-up   {report.speedup:12.2f} x",
-        f"gap        {gap.ratio:12.2f} x    launch {gap.launch_us:.1f} us, bandwidth {gap.bandwidth_us:.1f}, "
-        f"padding {gap.padding_us:.1f}, rest {gap.rest_us:.1f}",
+        *_numbers(report),
         f"peak       {'unknown' if peak is None else f'{peak:12d} bytes'}   between kernels",
         f"trials     {report.trials:12d}      database hits {report.cache_hits} of {len(report.kernels)}",
         f"verified   {report.verification:>12}",
@@ -181,6 +175,35 @@ def as_text(report: "Report") -> str:
             for op in report.host_ops
         ]
     return "\n".join(lines)
+
+
+def _numbers(report: "Report") -> list[str]:
+    """Default, answer, bound, speed-up and gap, of the objective and of the latency."""
+    gap, objective = report.gap, report.objectives[0]
+    answer = f"sum of kernels {report.sum_of_kernels_us:.2f} us"
+    if not report.measured:
+        error = "unknown" if report.expected_error is None else f"{report.expected_error:.0%}"
+        answer = f"neither measured nor verified; expected error {error}"
+    told = [
+        ("default", report.default, "(-O0)"),
+        ("tuned" if report.measured else "guess", report.tuned, answer),
+        ("bound", report.bound, "no schedule is faster"),
+    ]
+    lines = [f"{name:<11}{figures.latency_us:12.2f} us   {text}" for name, figures, text in told]
+    lines.append(f"speed-up   {report.speedup:12.2f} x")
+    if objective != "latency":
+        for name, figures, _ in told:
+            number = figures.number_of(objective)
+            if number is not None:
+                lines.append(f"{name:<11}{number:12.2f} {objective.row.unit}   {objective}")
+    if gap.ratio is not None:
+        parts = (
+            f"launch {gap.launch_us:.1f} us, bandwidth {gap.bandwidth_us:.1f}, "
+            f"padding {gap.padding_us:.1f}, rest {gap.rest_us:.1f}"
+        )
+        told_of = parts if objective == "latency" else f"of {objective}; of the latency {parts}"
+        lines.append(f"gap        {gap.ratio:12.2f} x    {told_of}")
+    return lines
 
 
 def _figures_text(figures: "Figures") -> str:

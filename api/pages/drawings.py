@@ -31,28 +31,24 @@ def front(story: Tale) -> str:
 
 
 def convergence(story: Tale) -> str:
-    """Best latency of the network over trials, beside what was predicted and what cannot be beaten."""
+    """The best whole network so far over trials, and what cannot be beaten."""
     points = story.points
     last = points[-1]
+    bound = f"; the bound is {last.bound:.6g}" if last.bound else ""
     drawing = Drawing(
         "Convergence",
-        f"After {last.trials} trials the kernels add up to {last.best_us:.6g} microseconds; "
-        f"the bound is {last.bound_us:.6g}.",
+        f"After {last.trials} trials the best whole network measured {last.best:.6g} {last.unit}{bound}.",
     )
-    tops = [point.best_us for point in points]
-    tops += [point.predicted_us for point in points if point.predicted_us is not None]
+    bests = [point.best for point in points]
+    least = last.bound or min(bests)
     x = across(0, last.trials)
-    y = up(min(last.bound_us, *tops) * 0.9, max(tops) * 1.05, logarithmic=max(tops) > 20 * last.bound_us)
-    drawing.axes(x, y, "trials", "us")
-    drawing.line([(x(0), y(last.bound_us)), (x(last.trials), y(last.bound_us))], GREEN, "6 4")
-    drawing.line([(x(point.trials), y(point.best_us)) for point in points], BLUE)
-    legend = [(BLUE, "best (unmeasured kernels as expected)"), (GREEN, "bound")]
-    predicted = [
-        (x(point.trials), y(point.predicted_us)) for point in points if point.predicted_us is not None
-    ]
-    if predicted:
-        drawing.line(predicted, ORANGE, "2 3", 1.5)
-        legend.insert(1, (ORANGE, "predicted"))
+    y = up(min(least, *bests) * 0.9, max(bests) * 1.05, logarithmic=max(bests) > 20 * least)
+    drawing.axes(x, y, "trials", last.unit)
+    legend = [(BLUE, "best")]
+    if last.bound:
+        drawing.line([(x(0), y(last.bound)), (x(last.trials), y(last.bound))], GREEN, "6 4")
+        legend.append((GREEN, "bound"))
+    drawing.line([(x(point.trials), y(point.best)) for point in points], BLUE)
     drawing.legend(legend)
     return str(drawing)
 

@@ -2,10 +2,11 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tilewright.db.service.job_rows import JobEvent, JobRow, JobState
+from tilewright.measure.objectives import Objective
 from tilewright.tuner.jobs.request import read_request
 from tilewright.tuner.request import TuneRequest
 
@@ -25,11 +26,16 @@ WHY = {
 
 @dataclass(frozen=True)
 class Point:
-    """Where a search stood after so many trials, in microseconds. `predicted_us` where a model said it."""
+    """Where a search stood after so many trials: the best whole network so far, and what nothing beats.
+
+    Both are in `unit`. `sum_us` adds up kernels, `predicted_us` is what a model expected of that sum.
+    """
 
     trials: int
-    best_us: float
-    bound_us: float
+    best: float
+    bound: float | None
+    unit: str = "us"
+    sum_us: float | None = None
     predicted_us: float | None = None
 
 
@@ -71,16 +77,34 @@ def tell(job: JobRow, events: Sequence[JobEvent], pictures: Mapping[str, Any]) -
     result: dict[str, Any] | None = json.loads(job.result) if job.result else None
     known = pictures if pictures.get("version") == PICTURES_VERSION else {}
     bodies = [json.loads(event.body) for event in events if event.kind == "measured"]
-    return Story(points_of(bodies), result, known, _ending(job, result), job, read_request(job.spec), events)
+    points = _ended(points_of(bodies), result)
+    return Story(points, result, known, _ending(job, result), job, read_request(job.spec), events)
 
 
 def points_of(measured: Iterable[Mapping[str, Any]]) -> list[Point]:
     """The convergence by trials, from what was said after each batch."""
     return [
-        Point(body["trials"], body["network_us"], body["bound_us"], body.get("predicted_us"))
+        Point(
+            body["trials"],
+            body["best"],
+            body["bound"],
+            body["unit"],
+            body.get("sum_us"),
+            body.get("predicted_us"),
+        )
         for body in measured
-        if body["network_us"] is not None and body["bound_us"] is not None
+        if body.get("best") is not None
     ]
+
+
+def _ended(points: list[Point], result: Mapping[str, Any] | None) -> list[Point]:
+    """`points` with the last one at the number that was published, where it was."""
+    tuned = (result or {}).get("tuned")
+    if not points or not tuned:
+        return points
+    objective = Objective(str(result["objective"]).partition(",")[0]) if result else Objective.LATENCY
+    published = tuned.get(objective.row.figure)
+    return points if published is None else [*points[:-1], replace(points[-1], best=published)]
 
 
 def why(stop_reason: str) -> str:

@@ -102,7 +102,7 @@ class FakeWork:
             self.repository.commit_trials(batch, hooks.guard)
             done += len(batch)
             best = min(latency_of(request.seed, n) for n in range(done))
-            hooks.on_event(Measured(done, budget, "fake", best, best, 5.0, 0.01, 0.02))
+            hooks.on_event(Measured(done, budget, "fake", best, best, 5.0, "us", best, 0.01, 0.02))
         self.repository.finish_run(run, "budget", guard=hooks.guard)
         return self.report(request.seed, done)
 

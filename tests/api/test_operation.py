@@ -83,7 +83,7 @@ def test_metrics_speak_prometheus(client: httpx.Client) -> None:
     assert 'tilewright_lookups_total{outcome="miss"}' in text
     assert 'tilewright_request_seconds_count{method="GET",route="/v1/targets/{name}",status="200"}' in text
     observer = RunnerMetrics()
-    observer.event(Measured(16, 32, "k", 1.0, 1.0, 1.0, 0.1, 0.2))
+    observer.event(Measured(16, 32, "k", 1.0, 1.0, 1.0, "us", 1.0, 0.1, 0.2))
     observer.ended("lost")
     text = exposition(Gauges({}, {"ok": 5}, {})).decode()
     for name in ("trials_total", "lease_losses_total", "proposal_seconds_count", "measurement_seconds_count"):

@@ -11,7 +11,7 @@ from tilewright.tuner.verbs.tune import tune
 
 def test_a_run_says_what_it_expects_and_who_measures(tmp_path: Path) -> None:
     heard: list[Event] = []
-    tune(
+    report = tune(
         saved(two_parts(), tmp_path),
         "ascend310",
         trials=28,
@@ -21,7 +21,12 @@ def test_a_run_says_what_it_expects_and_who_measures(tmp_path: Path) -> None:
     )
     measured = [event for event in heard if isinstance(event, Measured)]
     assert measured[-1].trials == 28
-    assert all(event.bound_us <= event.network_us for event in measured)
+    bests = [event.best for event in measured if event.best is not None]
+    assert len(bests) == len(measured), "the default is measured before anything else"
+    assert bests == sorted(bests, reverse=True), "what is told never rises"
+    assert bests[0] == report.default.latency_us
+    assert bests[-1] >= report.tuned.latency_us, "and what is published is no worse"
+    assert {event.bound for event in measured} == {report.bound.latency_us}
     assert measured[0].predicted_us is None, "nothing was measured that a model could have learned from"
     predicted = [event.predicted_us for event in measured if event.predicted_us is not None]
     assert predicted

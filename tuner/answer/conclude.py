@@ -36,6 +36,7 @@ def choose_kernels(session: Session, search: NetworkSearch, pool: Pool) -> list[
     groups side by side.
     """
     session.spent |= search.spent
+    session.readings_us = search.readings_us
     sums = [(search.sum_us(plan), -at) for at, plan in enumerate(search.plans)]
     least = min(sums)[0]
     plans = [search.plans[-at] for us, at in sorted(sums)[:MOST_PLANS] if us <= HOPELESS * least]
@@ -136,37 +137,38 @@ def median_of(readings: Sequence[Measurement], value: Value) -> float:
 def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome:
     """Measure the default, the plans as tuned and what was known whole; publish the best.
 
-    The default and the known best are among them, so an answer never regresses.
+    The default, the known best and what was measured whole on the way are among them, so an answer never
+    regresses.
     """
     task = session.network.task
-    session.book.set_bound(task.digest, session.bound_us)
     known = session.book.known_network()
     default = session.default_config
     configs = [default, *(session.config_of(plan) for plan in plans)]
     if known is not None:
         configs.append(known.config)
-    configs = list(dict.fromkeys(configs))
-    measured = pool.measure(task, configs, floor_us=session.bound_us)
-    session.book.commit_network(list(zip(configs, measured, strict=True)))
-    values = [session.objective.of(each) for each in measured]
-    ranked = sorted((value, at) for at, value in enumerate(values) if value is not None)
-    of_default = pool.confirm(task, default)
-    bar, recorded = median_of(of_default, session.objective.of), False
-    for _, at in ranked:
-        config = configs[at]
-        confirmations = of_default if config == default else pool.confirm(task, config)
+    of_default, *_ = session.book.measure_whole(configs, pool, session.bound_us)
+    values = {config: session.objective.of(each) for config, each in session.book.wholes.items()}
+    ranked = sorted(
+        (config for config, value in values.items() if value is not None),
+        key=lambda config: (values[config], config not in configs),  # of equals those that were checked
+    )
+    readings = pool.confirm(task, default)
+    bar, recorded = median_of(readings, session.objective.of), False
+    for config in ranked:
+        confirmations = readings if config == default else pool.confirm(task, config)
         if median_of(confirmations, session.objective.of) > bar:
             continue
         verification = check_network(session, config)
         if config != default and not recorded:
-            session.book.publish_network(default, of_default, Verification.NONE, default=True)
+            session.book.publish_network(default, readings, Verification.NONE, default=True)
             recorded = True
         best = session.book.publish_network(config, confirmations, verification, default=config == default)
         if best is not None:
             session.adopt(best.config)
             return _outcome(session, best)
-    why = measured[configs.index(default)].reason
-    raise DeviceError(f"no schedule of {session.model.name} could be measured, nor its default: {why}")
+    raise DeviceError(
+        f"no schedule of {session.model.name} could be measured, nor its default: {of_default.reason}"
+    )
 
 
 def _outcome(session: Session, best: Best) -> Outcome:

@@ -48,8 +48,7 @@ def measure_front(session: Session, search: NetworkSearch, pool: Pool) -> tuple[
             wanted = {task.digest: chosen.best(task, float(share)) for task in session.planner.tasks_of(plan)}
             configs[network_config(plan, wanted, session.network)] = None
     book, task = session.book, session.network.task
-    measured = pool.measure(task, list(configs), floor_us=session.bound_us)
-    book.commit_network(list(zip(configs, measured, strict=True)))
+    book.measure_whole(list(configs), pool, session.bound_us)
     found = front_of_trials(book.repository.trials_of_run(book.uid), task.digest, session.objectives)
     if not found:
         raise DeviceError(

@@ -6,27 +6,51 @@ import numpy as np
 
 from tilewright.compiler_core.lowering.pipeline import Seat
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.answer.report import Gap
+from tilewright.tuner.answer.report import Figures, Gap
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.session import Session
 
 
-def explain_gap(session: Session, latency_us: float) -> Gap:
-    """Split `latency_us` less the network's bound into its causes, stage by stage as chosen.
+def explain_gap(session: Session, tuned: Figures) -> Gap:
+    """Split what the latency of `tuned` is above the network's bound into its causes.
 
-    A stage's arithmetic beyond the least its ops need of all cores is padding; what its busiest memory engine
-    needs beyond its arithmetic is bandwidth; every launch beyond the first is launch. The rest is the
-    remainder.
+    A ladder from the bound to the latency, each rung no lower than the one before and none above the latency:
+
+        bound                          the busiest resource with the least work, one launch
+        + launch     every stage is launched
+        + padding    what the stages compute, where that is more than the work inside the bound
+        + bandwidth  each stage takes its busiest unit or memory engine, whichever is slower
+        + rest       up to the latency
     """
-    bound = session.bound_us
-    per_us = session.target.cycles_per_us
-    plan = session.plan
+    plan, per_us, bound_us = session.plan, session.target.cycles_per_us, session.bound_us
+    launch_us = session.target.launch_cycles / per_us
     launches = sum(any(plan.kernels[each.group] for each in stage) for stage in plan.stages)
-    launch = max(0, launches - 1) * session.target.launch_cycles / per_us
+    stages = _stages(session)
+    arithmetic_us = sum(stage.arithmetic for stage in stages) / per_us
+    busiest_us = sum(max(stage.arithmetic, stage.memory) for stage in stages) / per_us
+    inside_us = bound_us - launch_us
+    computed_us = max(inside_us, arithmetic_us)
+    left_us = max(0.0, tuned.latency_us - bound_us)
+    launch = min(max(0, launches - 1) * launch_us, left_us)
+    padding = min(computed_us - inside_us, left_us - launch)
+    bandwidth = min(max(0.0, busiest_us - computed_us), left_us - launch - padding)
+    return Gap(_ratio(session, tuned), launch, padding, bandwidth, left_us - launch - padding - bandwidth)
+
+
+def _ratio(session: Session, tuned: Figures) -> float | None:
+    """The objective over its bound; 1 where nothing runs, None where no bound is known."""
+    number, bound = tuned.number_of(session.objective), session.bound_of(session.objective)
+    if bound is None or number is None:
+        return None
+    return number / bound if bound else 1.0
+
+
+def _stages(session: Session) -> list["_Demand"]:
+    """Of every stage the busiest kernel's demands, as chosen."""
     tasks = {task.digest: task for task in session.tasks}
     known: dict[Seat, _Demand] = {}
-    padding = bandwidth = 0.0
-    for stage in plan.stages:
+    found = []
+    for stage in session.plan.stages:
         demands = []
         for seat, choice in session.choices_of(stage):
             if seat not in known:
@@ -35,27 +59,20 @@ def explain_gap(session: Session, latency_us: float) -> Gap:
             demands.append(known[seat])
         arithmetic = max((each.arithmetic for each in demands), default=0.0)
         memory = max((each.memory for each in demands), default=0.0)
-        ideal = sum(each.ideal for each in demands) / session.target.cores
-        padding += max(0.0, arithmetic - ideal) / per_us
-        bandwidth += max(0.0, memory - arithmetic) / per_us
-    rest = latency_us - bound - launch - padding - bandwidth
-    ratio = latency_us / bound if bound else 1.0  # nothing runs
-    return Gap(ratio, launch, padding, bandwidth, rest)
+        found.append(_Demand(arithmetic, memory))
+    return found
 
 
 @dataclass(frozen=True)
 class _Demand:
-    """Cycles of a kernel by the nominal model: of its busiest unit and memory engine, and the least of a unit
-    if one core did everything.
-    """
+    """Cycles by the nominal model of the busiest unit and of the busiest memory engine."""
 
     arithmetic: float
     memory: float
-    ideal: float
 
 
 def _demand(task: KernelTask, config: Config) -> _Demand:
     demand = task.model.resources.demand(task.space.encode(config)[None, :])
     arithmetic = float(np.maximum(demand.matrix, demand.vector)[0])
     memory = max(int(demand.load[0]), int(demand.store[0]), int(demand.dram[0]))
-    return _Demand(arithmetic, memory, task.model.least.arithmetic)
+    return _Demand(arithmetic, memory)

@@ -2,7 +2,9 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from statistics import median
 
+from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.graph_json import workload_from_json
 from tilewright.compiler_core.ir.layouts import Layout, may_be_laid_out
 from tilewright.compiler_core.ir.workload import Workload, kernel_of
@@ -12,6 +14,9 @@ from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group
 from tilewright.db.answering.describe import row_of
 from tilewright.db.answering.lookup import Answer, Hit, Match, lookup_many
 from tilewright.db.records import Best, WorkloadRow
+from tilewright.measure.device import simulated_info
+from tilewright.measure.results import Status
+from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.tuner.answer.cover import candidate_groups, cheapest_cover
 from tilewright.tuner.answer.report import Figures, Outcome
 from tilewright.tuner.kernel.task import KernelTask
@@ -152,14 +157,40 @@ def _ask(session: Session, workloads: Sequence[Workload], *, explain: bool) -> l
 
 
 def guess_network(session: Session) -> Outcome:
-    """Figures of the network as sums of kernels; nothing was measured or checked."""
-    base = session.planner.base
-    default = sum(
-        base.counts[task.digest] * draft_us(task, session.default_of(task))
-        for task in session.planner.tasks_of(base)
+    """Figures of the network as the simulator has them from the target file; nothing is measured or checked.
+
+    The default is as it was measured where that is on record. ConfigError where the default does not compile.
+    """
+    simulated = SimulatedDevice(session.target).measure(
+        session.network.task, [session.default_config, session.tuned_config]
     )
-    return Outcome(_figures(session, default), _figures(session, session.sum_us), "none")
+    for each in simulated:
+        if each.status is not Status.OK:
+            raise ConfigError(f"{session.model.name} on {session.target.name}: {each.reason}")
+    default, guess = map(Figures.of, simulated)
+    known = session.book.default_network()
+    return Outcome(
+        default if known is None else Figures.of_best(known),
+        guess,
+        "none",
+        measured=False,
+        expected_error=expected_error(session),
+    )
 
 
-def _figures(session: Session, latency_us: float) -> Figures:
-    return Figures(latency_us, latency_us * session.target.cycles_per_us)
+def expected_error(session: Session) -> float | None:
+    """How far the simulator is likely to be from the device (0.1 = 10 %); None where nothing tells.
+
+    Nothing where the device is the simulator itself; else the median over the network's kernels that the
+    device has measured.
+    """
+    if session.book.device == simulated_info(session.target.digest):
+        return 0.0
+    device, errors = SimulatedDevice(session.target), []
+    for task in session.tasks:
+        best = session.known.get(task.digest)
+        if best is not None:
+            (measured,) = device.measure(task.workload, [best.config])
+            if measured.latency_us is not None:
+                errors.append(abs(measured.latency_us / best.latency_us - 1.0))
+    return median(errors) if errors else None

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tilewright.db.records import Best
-from tilewright.measure.results import Measurement
+from tilewright.measure.objectives import Objective
+from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 
 
@@ -26,6 +27,14 @@ class Figures:
             measured.latency_us, measured.latency_cycles or 0.0, measured.energy_uj, measured.peak_bytes
         )
 
+    def number_of(self, objective: Objective) -> float | None:
+        """What the objective makes small, in its unit; None where that is absent."""
+        if self.latency_us == 0.0:  # nothing runs
+            return 0.0
+        return objective.of(
+            Measurement(Status.OK, self.latency_us, energy_uj=self.energy_uj, peak_bytes=self.peak_bytes)
+        )
+
     @staticmethod
     def of_best(best: Best) -> "Figures":
         """The figures of a record."""
@@ -34,11 +43,17 @@ class Figures:
 
 @dataclass(frozen=True)
 class Outcome:
-    """The network's figures at -O0 and as tuned, and how the tuned numbers were checked."""
+    """The network's figures at -O0 and as answered, and how the answer's outputs were checked.
+
+    Without `measured` the answer is a guess, simulated from the target file; `expected_error` is how far off
+    the device is likely to be (0.1 = 10 %), None where nothing tells.
+    """
 
     default: Figures
     tuned: Figures
     verification: str
+    measured: bool = True
+    expected_error: float | None = None
 
 
 NOTHING_RUNS = Outcome(Figures(0.0, 0.0, 0.0, 0), Figures(0.0, 0.0, 0.0, 0), "none")
@@ -47,14 +62,15 @@ NOTHING_RUNS = Outcome(Figures(0.0, 0.0, 0.0, 0), Figures(0.0, 0.0, 0.0, 0), "no
 
 @dataclass(frozen=True)
 class Gap:
-    """Measured over bound, and what the difference is made of, in microseconds.
+    """Measured over bound, and what the difference is made of in microseconds.
 
-    `launch`: kernels beyond the first. `padding`: arithmetic on units that are not full, recompute included.
-    `bandwidth`: kernels whose data moves slower than they compute. `rest`: fill, drain, imbalance, what is
-    left; negative where the whole network overlaps what its kernels alone do not.
+    `ratio` is that of the objective asked for, None where that has no bound. The parts are of the latency,
+    none is negative, and they add up to what it is above its bound. `launch`: kernels beyond the first.
+    `padding`: arithmetic on units that are not full, recompute included. `bandwidth`: data that moves slower
+    than kernels compute, beyond what is inside the bound. `rest`: fill, drain, imbalance, what is left.
     """
 
-    ratio: float
+    ratio: float | None
     launch_us: float
     padding_us: float
     bandwidth_us: float
@@ -128,7 +144,7 @@ class Report:
     """The answer of `tune run`; `to_json` is its contract.
 
     `front` is there where several objectives were asked for: `objective` names them, `tuned` is the best in
-    the first.
+    the first. Without `measured`, `tuned` is a guess, and is called so wherever it is shown.
     """
 
     model: str
@@ -150,9 +166,16 @@ class Report:
     stop_reason: str
     regret_estimate: float | None
     verification: str
+    measured: bool
+    expected_error: float | None
     timed_as: str
     wall_s: float
     front: tuple[FrontPoint, ...] = ()
+
+    @property
+    def objectives(self) -> tuple[Objective, ...]:
+        """What was asked for; the answer is published for the first."""
+        return tuple(map(Objective, self.objective.split(",")))
 
     @property
     def speedup(self) -> float:
@@ -168,7 +191,9 @@ class Report:
             "target_digest": self.target_digest,
             "objective": self.objective,
             "default": vars(self.default),
-            "tuned": vars(self.tuned),
+            "tuned": vars(self.tuned) if self.measured else None,
+            "guess": None if self.measured else vars(self.tuned),
+            "expected_error": self.expected_error,
             "bound": vars(self.bound),
             "speedup": self.speedup,
             "gap": vars(self.gap),

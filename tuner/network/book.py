@@ -58,7 +58,8 @@ def network_row(network: NetworkTask) -> WorkloadRow:
 class Book:
     """One network on one target for one objective, and the run that is writing about it.
 
-    `device` is who measures: its records answer under its own toolchain.
+    `device` is who measures: its records answer under its own toolchain. `wholes` is what this run has
+    measured of the network as a whole.
     """
 
     repository: Repository
@@ -73,6 +74,7 @@ class Book:
     pool: Pool | None = None
     _next_number: int = 0
     _confirmations: int = 0
+    wholes: dict[Config, Measurement] = field(default_factory=dict)
     _bounds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -145,7 +147,9 @@ class Book:
         for row in self.repository.trials_of_run(self.uid):
             self._next_number = row.trial.number + 1
             digest = row.key.workload_digest
-            if digest != self.network.digest:
+            if digest == self.network.digest:
+                self.wholes[row.trial.config] = row.trial.measurement
+            else:
                 found.append((digest, Trial(count[digest], row.trial.config, row.trial.measurement)))
                 count[digest] += 1
         confirmed = self.repository.trials_of_run(self.uid, Purpose.CONFIRMATION)
@@ -222,8 +226,16 @@ class Book:
         self._confirmations += len(confirmations)
         return self.repository.publish_best(self.key(digest))
 
-    def commit_network(self, measured: Sequence[tuple[Config, Measurement]]) -> None:
-        """Append whole-network measurements."""
+    def measure_whole(self, configs: Sequence[Config], pool: Pool, floor_us: float) -> list[Measurement]:
+        """A whole-network measurement per Config; this run measures each once, and has it committed."""
+        fresh = [config for config in dict.fromkeys(configs) if config not in self.wholes]
+        if fresh:
+            measured = pool.measure(self.network, fresh, floor_us=floor_us)
+            self._commit_network(list(zip(fresh, measured, strict=True)))
+            self.wholes |= dict(zip(fresh, measured, strict=True))
+        return [self.wholes[config] for config in configs]
+
+    def _commit_network(self, measured: Sequence[tuple[Config, Measurement]]) -> None:
         first = self._next_number
         self.repository.commit_trials(
             [

@@ -17,17 +17,21 @@ class Phase:
 class Measured:
     """A batch was measured and committed.
 
-    `network_us` adds up the best kernels so far, or what is expected of those not measured, times their
-    counts; `proposed_s` and `measured_s` are what this batch took, for those who watch. `predicted_us` is
-    what the network was expected to take with the best of this batch, before it was measured.
+    `best` is the lowest number of the objective that the network as a whole has measured so far, `bound` what
+    no schedule beats, both in `unit`; None where nothing is known. `sum_us` adds up the best kernels of the
+    present plan, or what is expected of those not measured, times their counts; `predicted_us` is what that
+    sum was expected to be with the best of this batch, before it was measured. `proposed_s` and `measured_s`
+    are what this batch took, for those who watch.
     """
 
     trials: int
     budget: int
     kernel: str
     kernel_best_us: float | None
-    network_us: float
-    bound_us: float
+    best: float | None
+    bound: float | None
+    unit: str
+    sum_us: float
     proposed_s: float
     measured_s: float
     predicted_us: float | None = None

@@ -6,6 +6,7 @@ to pay are taken apart, others join, and the budget follows the plan.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.cost_model.residual import TaskRecords
@@ -27,7 +28,32 @@ Commit = Callable[[KernelTask, Sequence[Trial]], None]
 Known = Callable[[Sequence[KernelTask]], Mapping[str, tuple[Config, float]]]
 REPLANS = (0.25, 0.5, 0.75)
 """Shares of the budget after which the network is planned anew."""
+LOOKS = (0.0625, 0.125, *REPLANS, 1.0)
+"""Shares of the budget after which the network is measured as a whole."""
 _REGRET = 0.02
+
+
+class Watch(Protocol):
+    """Who measures the network as a whole on the way (tuner/network/whole.py)."""
+
+    @property
+    def best(self) -> float | None:
+        """The lowest number so far, in `unit`."""
+        ...
+
+    @property
+    def bound(self) -> float | None:
+        """What no schedule beats."""
+        ...
+
+    @property
+    def unit(self) -> str:
+        """That of the objective."""
+        ...
+
+    def put_together(self, plan: Plan, configs: Mapping[str, Config]) -> None:
+        """Measure a plan with these Configs, by workload digest."""
+        ...
 
 
 @dataclass
@@ -84,7 +110,7 @@ class NetworkSearch:
 
     `plans` are all plans that were followed, the last one last; where ops have other forms, the first is the
     plan without them. `choose` says who gets the next batch, `replans` after which shares of the budget the
-    network is planned anew.
+    network is planned anew. `whole` measures what was found so far, put together.
     """
 
     def __init__(
@@ -98,6 +124,7 @@ class NetworkSearch:
         sampler: SamplerFactory | None = None,
         choose: Choose = next_task,
         replans: Sequence[float] = REPLANS,
+        whole: Watch | None = None,
     ) -> None:
         self.settings = settings
         self.searches: dict[str, _Search] = {}
@@ -110,6 +137,9 @@ class NetworkSearch:
         self._model = RunModel(run)
         self._choose = choose
         self._replans = sorted({int(share * budget) for share in replans} - {0})
+        self._whole = whole
+        self._looks = sorted({int(share * budget) for share in LOOKS} - {0}) if whole is not None else []
+        self._known_configs: dict[str, Config] = {}
         first = planner.replan()
         for plan in (planner.plain, first):
             if plan is not None:
@@ -131,6 +161,7 @@ class NetworkSearch:
             for digest, trials in by_kernel.items():
                 self.searches[digest].kernel.resume(trials)
             earlier = earlier[len(batch) :]
+            self._look_when_due()
             self._replan_when_due()
 
     @property
@@ -204,6 +235,7 @@ class NetworkSearch:
         search.kernel.tell(trials)
         search.open = True
         self._close_if_converged(search, rule)
+        self._look_when_due()
         listener(self._event(batch, rule, measured_s))
         if self._replan_when_due():
             listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))
@@ -240,6 +272,16 @@ class NetworkSearch:
         """Whether every kernel of the plan has been measured with success."""
         return all(standing.best_us is not None for _, standing in self._standings())
 
+    @property
+    def readings_us(self) -> dict[tuple[str, str], float]:
+        """What was measured of kernels with success, by workload and Config digest."""
+        return {
+            (digest, trial.config.digest): trial.measurement.latency_us
+            for digest, search in self.searches.items()
+            for trial in search.kernel.trials
+            if trial.measurement.latency_us is not None
+        }
+
     def ranked(self, digest: str) -> list[tuple[Config, Measurement]]:
         """The successful trials of one kernel, best first, ties by digest."""
         if digest not in self.searches:
@@ -272,8 +314,26 @@ class NetworkSearch:
         return self.sum_us(self.plan) - self.plan.counts[digest] * gain_us
 
     def _until_replan(self, most: int) -> int:
-        """Trials that may be asked for before the network is planned anew, at most `most`."""
-        return min(most, self._replans[0] - self.trials) if self._replans else most
+        """Trials that may be asked for before the network is planned anew or looked at, at most `most`."""
+        return min([most, *(due[0] - self.trials for due in (self._replans, self._looks) if due)])
+
+    def _look_when_due(self) -> None:
+        """Measure the network as the search has it so far, where enough was measured since."""
+        due = [share for share in self._looks if share <= self.trials]
+        self._looks = self._looks[len(due) :]
+        if due and self._whole is not None:
+            self._whole.put_together(self.plan, {digest: self._so_far(digest) for digest in self.plan.counts})
+
+    def _so_far(self, digest: str) -> Config:
+        """The Config that a kernel would run with if the search ended now."""
+        ranked, known = self.ranked(digest), self._known_configs.get(digest)
+        if not ranked:
+            return known or self._planner.prices.default(self.searches[digest].task)
+        search = self.searches[digest]
+        measured_us = ranked[0][1].latency_us
+        if known is not None and search.known_us is not None and measured_us is not None:
+            return known if search.known_us < measured_us else ranked[0][0]
+        return ranked[0][0]
 
     def _replan_when_due(self) -> bool:
         """Plan anew where enough was measured; whether that changed the plan."""
@@ -306,6 +366,8 @@ class NetworkSearch:
         known = self._known(fresh)
         for task in fresh:
             config, us = known.get(task.digest, (None, None))
+            if config is not None:
+                self._known_configs[task.digest] = config
             seeds = (config,) if config is not None else ()
             kernel = KernelSearch(task.problem(seeds), self._run, self._model, self.settings, self._sampler)
             self.searches[task.digest] = _Search(task, kernel, us)
@@ -323,14 +385,16 @@ class NetworkSearch:
     def _event(self, batch: Batch, rule: StopRule, measured_s: float) -> Measured:
         began_s, asked_s = batch.asked_s
         kernel = " + ".join(op.kind for op in batch.search.task.regions.graph.ops)
-        bound = sum(standing.count * standing.bound_us for _, standing in self._standings())
+        whole = self._whole
         return Measured(
             self.trials,
             rule.max_trials,
             kernel,
             batch.search.best_us,
+            None if whole is None else whole.best,
+            None if whole is None else whole.bound,
+            "us" if whole is None else whole.unit,
             self.sum_us(self.plan),
-            bound,
             proposed_s=asked_s - began_s,
             measured_s=measured_s - asked_s,
             predicted_us=batch.predicted_us,

@@ -53,7 +53,8 @@ class Choice:
 @dataclass
 class Session:
     """The pieces of a run, made once and used down the main path; `choices` and `spent` fill on the way,
-    `beside` with what kernels run on a part of the chip.
+    `beside` with what kernels run on a part of the chip, `readings_us` with what the search has measured of
+    kernels, by workload and Config digest.
 
     `base` is the -O0 plan, `plan` the one the answer runs, `objectives` are those of a front where one is
     sought. A `with` block closes the database.
@@ -70,6 +71,7 @@ class Session:
     choices: dict[str, Choice] = field(default_factory=dict)
     beside: dict[Seat, Choice] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
+    readings_us: Mapping[tuple[str, str], float] = field(default_factory=dict)
     regret: float | None = None
     objectives: tuple[Objective, ...] = ()
     _known: dict[str, Best] = field(default_factory=dict)
@@ -145,6 +147,8 @@ class Session:
         best = self.known.get(task.digest)
         if best is not None and best.config == config:
             return Choice(config, best.latency_us, "database")
+        if (task.digest, config.digest) in self.readings_us:
+            return Choice(config, self.readings_us[task.digest, config.digest], "measured")
         source = "default" if config == task.ruled else "guessed"
         return Choice(config, draft_us(task, config), source)
 
@@ -152,6 +156,10 @@ class Session:
     def bound_us(self) -> float:
         """A latency no schedule of the network beats."""
         return network_bound_cycles(self.graph, self.target) / self.target.cycles_per_us
+
+    def bound_of(self, objective: Objective) -> float | None:
+        """A number of an objective that no schedule of the network beats, in its unit; None where unknown."""
+        return self.bound_us if objective is Objective.LATENCY else None
 
     @property
     def tuned_config(self) -> Config:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.pipeline import compile_graph
 from tilewright.compiler_core.lowering.program import Program
 from tilewright.db.answering.lookup import Answer, Hit, Miss
+from tilewright.db.records import Verification
 from tilewright.tuner.answer.guess import ask_exactly, cover_known
 from tilewright.tuner.answer.selection import Selected, selected
 from tilewright.tuner.kernel.task import KernelTask
@@ -121,18 +123,45 @@ def _predicted(miss: Miss, task: KernelTask) -> tuple[float | None, float | None
 class Compiled:
     """A Program of `graph`, the session it was made in, and per workload digest where its Config came from.
 
-    Sources are `network` (the whole is known), `range` (a selector answers), `database` (measured as it is),
-    `other-placement`, `guessed`.
+    Sources are `network` (the whole is known, with its `verification`), `range` (a selector answers),
+    `database` (measured as it is), `other-placement`, `guessed`.
     """
 
     session: Session
     program: Program
     sources: Mapping[str, str]
+    verification: Verification = Verification.NONE
 
     @property
     def graph(self) -> Graph:
         """The network as the Program computes it: perhaps with ops in other forms."""
         return self.session.plan.graph
+
+    @property
+    def guesses(self) -> Mapping[str, int]:
+        """Calls of the kernels that no measurement stands behind as they are, by workload digest."""
+        counts = self.session.plan.counts
+        return {digest: counts[digest] for digest, source in self.sources.items() if source not in MEASURED}
+
+    def lacks(self, required: "Require") -> str:
+        """What is missing of what is required; empty when nothing is."""
+        calls, guessed = sum(self.session.plan.counts.values()), sum(self.guesses.values())
+        if guessed:
+            return f"{guessed} of {calls} kernels are guesses"
+        if required is Require.VERIFIED and self.verification is Verification.NONE:
+            return "the network as a whole was not measured and verified"
+        return ""
+
+
+class Require(StrEnum):
+    """What a Program must have behind it: a measurement of every kernel, or of the whole, verified."""
+
+    MEASURED = "measured"
+    VERIFIED = "verified"
+
+
+MEASURED = ("network", "database")
+"""Sources of Configs that were measured in the place where they are used."""
 
 
 def compile_known(
@@ -161,4 +190,5 @@ def compile_known(
     sources = {digest: session.choices[digest].source for digest in plan.counts}
     if answer is not None:
         sources = dict.fromkeys(sources, "network" if best is not None else "range")
-    return Compiled(session, program, sources)
+    verification = Verification.NONE if best is None else best.verification
+    return Compiled(session, program, sources, verification)

@@ -40,8 +40,7 @@ def _bar() -> Iterator[Listener]:
                 progress.update(bar, description=event.name)
                 progress.console.print(f"{event.name}: {event.detail}")
                 return
-            best = f"network {event.network_us:.1f} us, bound {event.bound_us:.1f} us"
-            progress.update(bar, completed=event.trials, total=event.budget, best=best)
+            progress.update(bar, completed=event.trials, total=event.budget, best=standing(event))
 
         yield listen
 
@@ -57,5 +56,11 @@ class _Lines:
             print(f"{event.name}: {event.detail}", file=sys.stderr, flush=True)
         elif isinstance(event, Measured) and time.monotonic() - self._last >= LINE_EVERY_S:
             self._last = time.monotonic()
-            line = f"measured {event.trials}/{event.budget} network_us={event.network_us:.1f}"
+            line = f"measured {event.trials}/{event.budget}  {standing(event)}"
             print(line, file=sys.stderr, flush=True)
+
+
+def standing(event: Measured) -> str:
+    """The best whole network so far and its bound, in the unit of the objective."""
+    told = (("best", event.best), ("bound", event.bound))
+    return ", ".join(f"{name} {number:.2f} {event.unit}" for name, number in told if number is not None)

@@ -133,8 +133,8 @@ def _told(
     bests = repository.best_many(list(counts), chip.digest, toolchain, objective)
     kernels = _kernels(plan, chip, counts, bests, trials)
     bound_us = network_bound_cycles(network.graph, chip) / chip.cycles_per_us
-    measured = [row for row in trials if row.key.workload_digest == network.digest]
-    default_us = measured[0].trial.measurement.latency_us if measured else None
+    default = repository.default(Key(network.digest, chip.digest, toolchain, objective))
+    default_us = None if default is None else default.latency_us
     tuned_us = None if best is None else best.latency_us
     result: dict[str, Any] = {
         "graph_digest": network.digest,
@@ -166,7 +166,8 @@ def _told(
     if run is not None and (objectives := objectives_of(run.asked.settings)):
         result["objective"] = ",".join(objectives)
         result["front"] = [point.to_json() for point in front_of_trials(trials, network.digest, objectives)]
-    points = _convergence(trials, kernels)
+    bound = bound_us if objective is Objective.LATENCY else None
+    points = _convergence(trials, network.digest, objective, bound)
     return RunReport(title, run, str(objective), result, points, draw(program, plan, chip))
 
 
@@ -225,24 +226,20 @@ def _kernels(
     ]
 
 
-def _convergence(trials: Sequence[TrialRow], kernels: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Where the search stood after each trial: the best kernels so far, those unmeasured at their bound."""
-    bound = {kernel["workload_digest"]: kernel["count"] * kernel["bound_us"] for kernel in kernels}
-    counts = {kernel["workload_digest"]: kernel["count"] for kernel in kernels}
-    standing = dict(bound)
-    best: dict[str, float] = {}
+def _convergence(
+    trials: Sequence[TrialRow], network_digest: str, objective: Objective, bound: float | None
+) -> list[dict[str, Any]]:
+    """Where the search stood after each trial of a kernel: the best whole network measured by then."""
+    best: float | None = None
     points: list[dict[str, Any]] = []
     for row in trials:
-        digest, latency_us = row.key.workload_digest, row.trial.measurement.latency_us
-        if digest in bound and latency_us is not None and latency_us < best.get(digest, float("inf")):
-            best[digest] = latency_us
-            standing[digest] = counts[digest] * latency_us
-        if digest in bound:
-            points.append(
-                {
-                    "trials": len(points) + 1,
-                    "network_us": sum(standing.values()),
-                    "bound_us": sum(bound.values()),
-                }
-            )
+        if row.key.workload_digest != network_digest:
+            done = len(points) + 1
+            points.append({"trials": done, "best": best, "bound": bound, "unit": objective.row.unit})
+            continue
+        number = objective.of(row.trial.measurement)
+        if number is not None and (best is None or number < best):
+            best = number
+    if points:
+        points[-1]["best"] = best
     return points
