@@ -17,7 +17,7 @@ from tilewright.measure.lab import read_lab
 from tilewright.measure.objectives import Objective
 from tilewright.tuner.answer.conclude import choose_kernels, conclude_network, recall_network
 from tilewright.tuner.answer.front import measure_front, publish_first, recall_front
-from tilewright.tuner.answer.guess import guess_kernels, guess_network
+from tilewright.tuner.answer.guess import cover_or_guess, guess_network, take_defaults
 from tilewright.tuner.answer.report import NOTHING_RUNS, Report
 from tilewright.tuner.answer.summary import summarise
 from tilewright.tuner.devices import info_of, own_device, own_pool, simulated_pool
@@ -74,9 +74,8 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
         if request.level >= 1 and spent >= budget and (known := recall_network(session)):
             return summarise(session, known, StopReason.DATABASE, time.monotonic() - start, front)
         if budget == 0:
-            if request.level > 0:
-                session.planner.replan()
-            guess_kernels(session, use_database=request.level > 0)
+            settle = cover_or_guess if request.level > 0 else take_defaults
+            settle(session)
             return summarise(session, guess_network(session), StopReason.BUDGET, time.monotonic() - start)
         if request.level == 3:
             session.planner.studied = STUDIED

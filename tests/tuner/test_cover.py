@@ -128,7 +128,7 @@ def test_one_query_fetches_what_records_know_of_all_candidates(
         return honest(self, workloads, *rest)
 
     monkeypatch.setattr(Repository, "best_many", counted)
-    path = saved(network(3, width=24), tmp_path)
+    path = saved(network(4), tmp_path)
     lookup(path, TARGET, database=tuned / "tuning.db")
     assert max(asked) > 3, "candidates are more than the groups of the default plan"
     assert sum(count > 3 for count in asked) == 1

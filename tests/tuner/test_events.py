@@ -24,7 +24,7 @@ def test_a_run_says_what_it_expects_and_who_measures(tmp_path: Path) -> None:
     bests = [event.best for event in measured if event.best is not None]
     assert len(bests) == len(measured), "the default is measured before anything else"
     assert bests == sorted(bests, reverse=True), "what is told never rises"
-    assert bests[0] == report.default.latency_us
+    assert bests[0] == report.default.latency_us, "too early for anything else"
     assert bests[-1] >= report.tuned.latency_us, "and what is published is no worse"
     assert {event.bound for event in measured} == {report.bound.latency_us}
     assert measured[0].predicted_us is None, "nothing was measured that a model could have learned from"

@@ -26,14 +26,24 @@ from tilewright.tuner.network.session import Choice, Session
 SOURCES = {Match.EXACT: "database", Match.OTHER_PLACEMENT: "other-placement"}
 
 
-def guess_kernels(session: Session, *, use_database: bool) -> None:
-    """Settle the kernels: -O0 takes the defaults of the default plan, otherwise the cheapest known cover."""
-    if use_database:
-        cover_known(session)
-        return
+def take_defaults(session: Session) -> None:
+    """Settle the kernels as -O0 does: the default plan, and the default of each of its kernels."""
     for task in session.tasks:
         default = session.default_of(task)
         session.choices[task.digest] = Choice(default, draft_us(task, default), "default")
+
+
+def cover_or_guess(session: Session, *, explain: bool = False) -> list[Answer]:
+    """Settle the kernels as -O1, lookup and compile do; the database's answer a kernel.
+
+    The cheapest cover by records. Where none answers, groups are merged by price first: a guess displaces no
+    record that way.
+    """
+    answers = cover_known(session, explain=explain)
+    if not answers or any(isinstance(answer, Hit) for answer in answers):
+        return answers
+    session.planner.replan()
+    return cover_known(session, explain=explain)
 
 
 def cover_known(session: Session, *, explain: bool = False) -> list[Answer]:

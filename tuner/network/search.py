@@ -29,7 +29,7 @@ Known = Callable[[Sequence[KernelTask]], Mapping[str, tuple[Config, float]]]
 REPLANS = (0.25, 0.5, 0.75)
 """Shares of the budget after which the network is planned anew."""
 LOOKS = (0.0625, 0.125, *REPLANS, 1.0)
-"""Shares of the budget after which the network is measured as a whole."""
+"""Shares of the budget after which the network is measured as a whole, from one full batch on."""
 _REGRET = 0.02
 
 
@@ -138,7 +138,8 @@ class NetworkSearch:
         self._choose = choose
         self._replans = sorted({int(share * budget) for share in replans} - {0})
         self._whole = whole
-        self._looks = sorted({int(share * budget) for share in LOOKS} - {0}) if whole is not None else []
+        looks = {int(share * budget) for share in LOOKS} if whole is not None else set()
+        self._looks = sorted(trials for trials in looks if trials >= settings.batch)
         self._known_configs: dict[str, Config] = {}
         first = planner.replan()
         for plan in (planner.plain, first):

@@ -11,7 +11,7 @@ from tilewright.compiler_core.lowering.pipeline import compile_graph
 from tilewright.compiler_core.lowering.program import Program
 from tilewright.db.answering.lookup import Answer, Hit, Miss
 from tilewright.db.records import Verification
-from tilewright.tuner.answer.guess import ask_exactly, cover_known
+from tilewright.tuner.answer.guess import ask_exactly, cover_or_guess
 from tilewright.tuner.answer.selection import Selected, selected
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.session import Session, open_session
@@ -76,7 +76,7 @@ def lookup(
         of_range = selected(session, model, dims) if best is None else None
         answer = best or of_range
         if answer is None:
-            answers = cover_known(session, explain=True)
+            answers = cover_or_guess(session, explain=True)
         else:
             session.adopt(answer.config)
             answers = ask_exactly(session)
@@ -182,7 +182,7 @@ def compile_known(
     of_range = selected(session, model, dims) if best is None else None
     answer = best or of_range
     if answer is None:
-        cover_known(session)
+        cover_or_guess(session)
     else:
         session.adopt(answer.config)
     plan, schedule = session.schedule_of(session.tuned_config)
