@@ -1,0 +1,116 @@
+"""One name, one number: default, answer, bound and gap are the same wherever they are told."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.onnx_models import saved, small_cnn
+from tilewright.api.cli.main import main
+from tilewright.db.storage.session import open_database
+from tilewright.tuner.verbs.lookup import lookup
+from tilewright.tuner.verbs.profile import profile
+from tilewright.tuner.verbs.report import report_on
+
+TARGET, TRIALS = "ascend310", 32
+TARGETS = ("ascend910", "ascend310", "ethos_u55_256", "eyeriss")
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return saved(small_cnn(), tmp_path_factory.mktemp("numbers"))
+
+
+def asked(model: Path, database: Path, *options: str, target: str = TARGET) -> dict[str, Any]:
+    answer = database.parent / "answer.json"
+    files = ["--db", str(database), "--json", str(answer)]
+    assert main(["run", str(model), "--target", target, "--ray", "none", *options, *files]) == 0
+    found: dict[str, Any] = json.loads(answer.read_text())
+    return found
+
+
+@pytest.fixture(scope="module")
+def database(model: Path) -> Path:
+    return model.parent / "tuning.db"
+
+
+@pytest.fixture(scope="module")
+def before(model: Path, database: Path) -> list[dict[str, Any]]:
+    """-O0 and -O1 of a network that nothing is known of."""
+    return [asked(model, model.parent / f"{level}.db", "-O", str(level)) for level in (0, 1)]
+
+
+@pytest.fixture(scope="module")
+def tuned(model: Path, database: Path) -> dict[str, Any]:
+    return asked(model, database, "--trials", str(TRIALS))
+
+
+def test_a_guess_is_called_one_and_is_timed_as_profile_times_it(
+    model: Path, before: list[dict[str, Any]], tuned: dict[str, Any]
+) -> None:
+    for level, answer in enumerate(before):
+        assert answer["tuned"] is None
+        assert answer["verification"] == "none"
+        assert answer["expected_error"] == 0.0, "the simulator is the device here"
+        assert answer["default"] == tuned["default"]
+        timed = profile(model, TARGET, database=model.parent / f"{'none' if level == 0 else level}.db")
+        assert answer["guess"]["latency_us"] == timed.timing.latency_us
+    assert before[0]["guess"] == before[0]["default"]
+    assert tuned["guess"] is None
+
+
+def test_text_names_a_guess_and_its_error(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", str(model), "--target", TARGET, "-O", "1", "--db", str(tmp_path / "any.db")]) == 0
+    text = capsys.readouterr().out
+    assert "tuned " not in text
+    assert "neither measured nor verified; expected error 0%" in text
+
+
+def test_the_answer_is_one_number_everywhere(model: Path, database: Path, tuned: dict[str, Any]) -> None:
+    answer_us, default_us = tuned["tuned"]["latency_us"], tuned["default"]["latency_us"]
+    assert answer_us <= default_us
+    assert lookup(model, TARGET, database=database).network_latency_us == answer_us
+    assert profile(model, TARGET, database=database).timing.latency_us == answer_us
+    told = report_on(model, TARGET, database=database).result
+    assert told["tuned"]["latency_us"] == answer_us
+    assert told["default"]["latency_us"] == default_us
+    assert told["bound"]["latency_us"] == tuned["bound"]["latency_us"]
+    assert told["gap"]["ratio"] == tuned["gap"]["ratio"]
+    recalled = asked(model, database, "-O", "1")
+    assert recalled["tuned"] == tuned["tuned"]
+    assert recalled["default"] == tuned["default"]
+    assert recalled["stop_reason"] == "database"
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_the_parts_of_a_gap_are_not_negative_and_add_up(model: Path, tmp_path: Path, target: str) -> None:
+    for level in ("0", "1"):
+        answer = asked(model, tmp_path / "any.db", "-O", level, target=target)
+        parts = [value for name, value in answer["gap"].items() if name.endswith("_us")]
+        assert min(parts) >= 0.0
+        apart = answer["guess"]["latency_us"] - answer["bound"]["latency_us"]
+        assert sum(parts) == pytest.approx(apart)
+
+
+def test_compile_says_what_is_guessed_and_refuses_what_is_required(
+    model: Path, database: Path, tuned: dict[str, Any], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def compiled(known: Path, *options: str) -> int:
+        output = ["-o", str(tmp_path / "program.json"), "--db", str(known)]
+        return main(["compile", str(model), "--target", TARGET, *output, *options])
+
+    empty = tmp_path / "empty.db"
+    open_database(empty).close()
+    for require in ("measured", "verified"):
+        assert compiled(empty, "--require", require) == 3
+        assert "are guesses" in capsys.readouterr().err
+        assert not (tmp_path / "program.json").exists()
+        assert compiled(database, "--require", require) == 0
+        assert "guesses" not in capsys.readouterr().out
+        (tmp_path / "program.json").unlink()
+    assert compiled(empty) == 0
+    assert capsys.readouterr().out.startswith("guesses: ")
+    assert compiled(empty, "--require", "luck") == 2
