@@ -12,7 +12,7 @@ from fractions import Fraction
 import numpy as np
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.dims import Dim, floordiv
+from tilewright.compiler_core.ir.dims import Dim, floordiv, known
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.index_map import IndexExpr, affine, axis_index
 from tilewright.compiler_core.ir.ops import Array
@@ -29,6 +29,8 @@ from tilewright.compiler_core.onnx_import.building.context import (
 from tilewright.compiler_core.onnx_import.building.node import Node
 
 MAX_FITTED_ELEMENTS = 1 << 17
+TIE = 1e-6
+"""How far from the middle of two elements a coordinate may be because of the rounding of a scale."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +59,13 @@ class Fit:
 
 
 def positions(rule: Rule, size: int, result: int) -> Array:
-    """The input coordinate of every output position, in f32 as onnxruntime computes it."""
+    """The input coordinate of every output position, in f32 as onnxruntime computes it.
+
+    Where a scale was given, the length that align_corners and tf_crop_and_resize spread over the input is the
+    product before it is rounded down, as in the standard's reference.
+    """
     scale = np.float32(rule.scale if rule.scale is not None else result / size)
+    width = result if rule.scale is None else rule.scale * size
     y = np.arange(result, dtype=np.float32)
     half = (y + np.float32(0.5)) / scale - np.float32(0.5)
     match rule.coordinates:
@@ -70,35 +77,40 @@ def positions(rule: Rule, size: int, result: int) -> Array:
         case "pytorch_half_pixel":
             return half if result > 1 else np.zeros(result, dtype=np.float32)
         case "align_corners":
-            step = np.float32((size - 1) / (result - 1)) if result > 1 else np.float32(0)
-            return y * step
+            return y * np.float32((size - 1) / (width - 1)) if width != 1 else np.zeros_like(y)
         case "asymmetric":
             return y / scale
         case "tf_half_pixel_for_nn":
             return (y + np.float32(0.5)) / scale
         case "tf_crop_and_resize":
             first, last = rule.roi
-            if result > 1:
-                return np.asarray(first * (size - 1) + y * ((last - first) * (size - 1) / (result - 1)))
+            if width != 1:
+                span = (last - first) * (size - 1)
+                return np.asarray(first * (size - 1) + y * (span / (width - 1)), dtype=np.float32)
             return np.full(result, 0.5 * (first + last) * (size - 1), dtype=np.float32)
     raise ModelError(f"coordinate_transformation_mode {rule.coordinates!r} is not known")
+
+
+def _nearest(at: Array, mode: str) -> Array:
+    """The index nearest to each coordinate; what is within TIE of the middle counts as the middle."""
+    low = np.floor(at)
+    match mode:
+        case "round_prefer_floor":
+            return low + (at - low > 0.5 + TIE)
+        case "round_prefer_ceil":
+            return low + (at - low >= 0.5 - TIE)
+        case "floor":
+            return low
+        case "ceil":
+            return np.ceil(at)
+    raise ModelError(f"nearest_mode {mode!r} is not known")
 
 
 def weight_rows(rule: Rule, size: int, result: int) -> tuple[Array, Array]:
     """Input index and weight of every tap of every output position, both [result, taps]."""
     at = positions(rule, size, result).astype(np.float64)
     if rule.mode == "nearest":
-        match rule.nearest:
-            case "round_prefer_floor":
-                index = np.ceil(at - 0.5)
-            case "round_prefer_ceil":
-                index = np.floor(at + 0.5)
-            case "floor":
-                index = np.floor(at)
-            case "ceil":
-                index = np.ceil(at)
-            case _:
-                raise ModelError(f"nearest_mode {rule.nearest!r} is not known")
+        index = _nearest(at, rule.nearest)
         return np.clip(index, 0, size - 1).astype(np.int64)[:, None], np.ones((result, 1))
     scale = rule.scale if rule.scale is not None else result / size
     stretch = max(1.0, 1.0 / scale) if rule.antialias else 1.0
@@ -117,8 +129,6 @@ def weight_rows(rule: Rule, size: int, result: int) -> tuple[Array, Array]:
         low = np.floor(at).astype(np.int64)
         index = np.stack([low, np.minimum(low + 1, size - 1)], axis=1)
         weights = np.stack([1 - (at - low), at - low], axis=1)
-    if rule.coordinates == "tf_crop_and_resize":
-        weights = np.where(_outside(rule, size, result)[:, None], 0.0, weights)
     return np.clip(index, 0, size - 1), weights
 
 
@@ -272,10 +282,16 @@ def _resize(context: Context, node: Node, inputs: Inputs) -> Tensor:
     given = sizes if sizes is not None else scales
     if given is None or len(given) != len(dims):
         raise ModelError(f"scales or sizes must hold one number for each of {len(dims)} dims")
-    if sizes is not None and node.text("keep_aspect_ratio_policy", "stretch") != "stretch":
-        sizes = _with_aspect(node.text("keep_aspect_ratio_policy"), x, dims, sizes)
+    policy = node.text("keep_aspect_ratio_policy", "stretch")
+    if sizes is not None:
+        scales = None
+        if policy != "stretch":
+            # One scale for all dims: the sizes follow from it, and so do the positions.
+            scale = _common_scale(policy, x, dims, sizes)
+            scales = [scale] * len(dims)
+            sizes = [_rounded(x.shape[dim], scale) for dim in dims]
     for at, dim in enumerate(dims):
-        scale = None if sizes is not None or scales is None else float(scales[at])
+        scale = None if scales is None else float(scales[at])
         if scale is not None and not (0 < scale < 1 << 20):
             raise ModelError(f"scale {scale} is out of range")
         extent = sizes[at] if sizes is not None else _scaled_extent(x.shape[dim], scale or 1.0)
@@ -294,7 +310,7 @@ def _resize(context: Context, node: Node, inputs: Inputs) -> Tensor:
         if not untouched or rule.coordinates == "tf_crop_and_resize":
             size = x.shape[dim]
             x = resize_dim(context, x, dim, extent, rule)
-            if rule.coordinates == "tf_crop_and_resize" and rule.extrapolation:
+            if rule.coordinates == "tf_crop_and_resize":
                 x = _extrapolated(context, x, dim, size, rule)
     return x
 
@@ -326,13 +342,21 @@ def _scaled_extent(extent: Dim, scale: float) -> Dim:
     return floordiv(extent * ratio.numerator, ratio.denominator)
 
 
-def _with_aspect(policy: str, x: Tensor, dims: Sequence[int], sizes: Sequence[Dim]) -> list[Dim]:
-    extents = [x.shape[dim] for dim in dims]
-    if not all(isinstance(extent, int) for extent in (*extents, *sizes)):
-        raise ModelError("keep_aspect_ratio_policy needs known sizes")
-    ratios = [float(size) / float(extent) for size, extent in zip(sizes, extents, strict=True)]  # type: ignore[arg-type]  # ints, checked above
-    scale = min(ratios) if policy == "not_larger" else max(ratios)
-    return [int(np.floor(float(extent) * scale + 0.5)) for extent in extents]  # type: ignore[arg-type]  # ints
+def _common_scale(policy: str, x: Tensor, dims: Sequence[int], sizes: Sequence[Dim]) -> float:
+    """The scale of all dims under a policy: the least (not_larger) or greatest of what the sizes ask for."""
+    if policy not in ("not_larger", "not_smaller"):
+        raise ModelError(f"keep_aspect_ratio_policy {policy!r} is not one of stretch, not_larger, not_smaller")
+    extents = [known(x.shape[dim], "an extent that keeps its aspect ratio") for dim in dims]
+    wanted = [known(size, "a size that keeps the aspect ratio") for size in sizes]
+    if not all(extents):
+        raise ModelError("an extent of 0 has no aspect ratio to keep")
+    ratios = [size / extent for size, extent in zip(wanted, extents, strict=True)]
+    return min(ratios) if policy == "not_larger" else max(ratios)
+
+
+def _rounded(extent: Dim, scale: float) -> int:
+    """The extent times the scale, halves rounded up."""
+    return int(np.floor(np.float32(scale) * np.float32(known(extent, "an extent")) + np.float32(0.5)))
 
 
 RESIZES: Mapping[str, Build] = {"Resize": _resize, "Upsample": _resize}
