@@ -16,7 +16,7 @@ from tilewright.compiler_core.ir.dims import Dim, floordiv, known
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.index_map import IndexExpr, affine, axis_index
 from tilewright.compiler_core.ir.ops import Array
-from tilewright.compiler_core.onnx_import.building.builder import Tensor
+from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
 from tilewright.compiler_core.onnx_import.building.context import (
     Build,
     Context,
@@ -27,25 +27,9 @@ from tilewright.compiler_core.onnx_import.building.context import (
     required,
 )
 from tilewright.compiler_core.onnx_import.building.node import Node
+from tilewright.compiler_core.onnx_import.operators.resampling import Rule, outside, weight_rows
 
 MAX_FITTED_ELEMENTS = 1 << 17
-TIE = 1e-6
-"""How far from the middle of two elements a coordinate may be because of the rounding of a scale."""
-
-
-@dataclass(frozen=True)
-class Rule:
-    """How one dim is resized: the attributes that decide, and the scale where one was given."""
-
-    mode: str
-    coordinates: str
-    nearest: str
-    cubic: float
-    antialias: bool
-    exclude_outside: bool
-    extrapolation: float
-    scale: float | None
-    roi: tuple[float, float] = (0.0, 1.0)
 
 
 @dataclass(frozen=True)
@@ -58,102 +42,16 @@ class Fit:
     taps: int
 
 
-def positions(rule: Rule, size: int, result: int) -> Array:
-    """The input coordinate of every output position, in f32 as onnxruntime computes it.
-
-    Where a scale was given, the length that align_corners and tf_crop_and_resize spread over the input is the
-    product before it is rounded down, as in the standard's reference.
-    """
-    scale = np.float32(rule.scale if rule.scale is not None else result / size)
-    width = result if rule.scale is None else rule.scale * size
-    y = np.arange(result, dtype=np.float32)
-    half = (y + np.float32(0.5)) / scale - np.float32(0.5)
-    match rule.coordinates:
-        case "half_pixel":
-            return half
-        case "half_pixel_symmetric":
-            adjustment = np.float32(result / (size * float(scale)))
-            return np.asarray(np.float32(size / 2) * (1 - adjustment) + half, dtype=np.float32)
-        case "pytorch_half_pixel":
-            return half if result > 1 else np.zeros(result, dtype=np.float32)
-        case "align_corners":
-            return y * np.float32((size - 1) / (width - 1)) if width != 1 else np.zeros_like(y)
-        case "asymmetric":
-            return y / scale
-        case "tf_half_pixel_for_nn":
-            return (y + np.float32(0.5)) / scale
-        case "tf_crop_and_resize":
-            first, last = rule.roi
-            if width != 1:
-                span = (last - first) * (size - 1)
-                return np.asarray(first * (size - 1) + y * (span / (width - 1)), dtype=np.float32)
-            return np.full(result, 0.5 * (first + last) * (size - 1), dtype=np.float32)
-    raise ModelError(f"coordinate_transformation_mode {rule.coordinates!r} is not known")
-
-
-def _nearest(at: Array, mode: str) -> Array:
-    """The index nearest to each coordinate; what is within TIE of the middle counts as the middle."""
-    low = np.floor(at)
-    match mode:
-        case "round_prefer_floor":
-            return low + (at - low > 0.5 + TIE)
-        case "round_prefer_ceil":
-            return low + (at - low >= 0.5 - TIE)
-        case "floor":
-            return low
-        case "ceil":
-            return np.ceil(at)
-    raise ModelError(f"nearest_mode {mode!r} is not known")
-
-
-def weight_rows(rule: Rule, size: int, result: int) -> tuple[Array, Array]:
-    """Input index and weight of every tap of every output position, both [result, taps]."""
-    at = positions(rule, size, result).astype(np.float64)
-    if rule.mode == "nearest":
-        index = _nearest(at, rule.nearest)
-        return np.clip(index, 0, size - 1).astype(np.int64)[:, None], np.ones((result, 1))
-    scale = rule.scale if rule.scale is not None else result / size
-    stretch = max(1.0, 1.0 / scale) if rule.antialias else 1.0
-    radius = (1.0 if rule.mode == "linear" else 2.0) * stretch
-    first = np.floor(at - radius).astype(np.int64) + 1
-    index = first[:, None] + np.arange(int(np.ceil(2 * radius)) + (1 if rule.antialias else 0))
-    distance = np.abs(index - at[:, None]) / stretch
-    weights = np.maximum(0.0, 1.0 - distance) if rule.mode == "linear" else _cubic(distance, rule.cubic)
-    if rule.exclude_outside or rule.antialias:
-        if rule.exclude_outside:
-            weights = np.where((index >= 0) & (index < size), weights, 0.0)
-        weights = weights / weights.sum(axis=1, keepdims=True)
-    elif rule.mode == "linear":
-        # Coordinates are clamped before the two neighbours are taken.
-        at = np.clip(at, 0, size - 1)
-        low = np.floor(at).astype(np.int64)
-        index = np.stack([low, np.minimum(low + 1, size - 1)], axis=1)
-        weights = np.stack([1 - (at - low), at - low], axis=1)
-    return np.clip(index, 0, size - 1), weights
-
-
-def _outside(rule: Rule, size: int, result: int) -> Array:
-    original = positions(rule, size, result)
-    return np.asarray((original < 0) | (original > size - 1))
-
-
 def _extrapolated(context: Context, y: Tensor, dim: int, size: Dim, rule: Rule) -> Tensor:
     """`y` with the rule's extrapolation value where a position of `dim` lies outside the input."""
     builder = context.builder
-    outside = builder.derived_table(
+    beyond = builder.derived_table(
         (y.shape[dim], *[1] * (y.rank - dim - 1)),
         DType.BOOL,
         [builder.extents([size], (1,))],
-        lambda extents, sources: _outside(rule, int(sources[0][0]), extents[0]),
+        lambda extents, sources: outside(rule, int(sources[0][0]), extents[0]),
     )
-    return builder.elementwise("where", outside, builder.scalar(rule.extrapolation, y.dtype), y)
-
-
-def _cubic(distance: Array, a: float) -> Array:
-    """Keys' cubic kernel with parameter a (IEEE Trans. ASSP 29(6), 1981)."""
-    near = ((a + 2) * distance - (a + 3)) * distance * distance + 1
-    far = ((a * distance - 5 * a) * distance + 8 * a) * distance - 4 * a
-    return np.where(distance <= 1, near, np.where(distance < 2, far, 0.0))
+    return builder.elementwise("where", beyond, builder.scalar(rule.extrapolation, y.dtype), y)
 
 
 def fit(rule: Rule, pairs: Sequence[tuple[int, int]]) -> Fit | None:
@@ -266,60 +164,92 @@ def _weighted(context: Context, x: Tensor, dim: int, result: Dim, rule: Rule, fo
     return builder.op("contract", domain, [(x, exprs, 0.0), (weights, weight_exprs)], x.dtype, reduced=1)
 
 
-def _resize(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    x = required(inputs, 0)
-    old = node.op_type == "Upsample" or node.version < 11
-    scales_at = 1 if old else 2
-    scales = _numbers(context, node, optional(inputs, scales_at), "scales")
-    sizes_tensor = None if old else optional(inputs, 3)
-    sizes = (
-        None
-        if sizes_tensor is None or sizes_tensor.shape == (0,)
-        else known_dims(context, sizes_tensor, "sizes")
-    )
-    roi = None if old else _numbers(context, node, optional(inputs, 1), "roi")
+@dataclass(frozen=True)
+class _Wanted:
+    """What each of `dims` is resized by or to: one of the two may be missing."""
+
+    dims: list[int]
+    scales: list[float] | None
+    sizes: list[Dim] | None
+
+
+def _wanted(context: Context, node: Node, inputs: Inputs, x: Tensor) -> _Wanted:
+    given = None if _is_old(node) else optional(inputs, 3)
     dims = checked_axes(node.integers("axes"), x.rank) if node.has("axes") else list(range(x.rank))
-    given = sizes if sizes is not None else scales
-    if given is None or len(given) != len(dims):
-        raise ModelError(f"scales or sizes must hold one number for each of {len(dims)} dims")
+    if given is None or given.shape == (0,):
+        scales = _numbers(context, node, optional(inputs, 1 if _is_old(node) else 2), "scales")
+        if scales is None or len(scales) != len(dims):
+            raise ModelError(f"scales must hold one number for each of {len(dims)} dims")
+        for scale in scales:
+            if not 0 < scale < 1 << 20:
+                raise ModelError(f"scale {scale} is out of range")
+        return _Wanted(dims, scales, None)
+    sizes = known_dims(context, given, "sizes")
+    if len(sizes) != len(dims):
+        raise ModelError(f"sizes must hold one number for each of {len(dims)} dims")
     policy = node.text("keep_aspect_ratio_policy", "stretch")
-    if sizes is not None:
-        scales = None
-        if policy != "stretch":
-            # One scale for all dims: the sizes follow from it, and so do the positions.
-            scale = _common_scale(policy, x, dims, sizes)
-            scales = [scale] * len(dims)
-            sizes = [_rounded(x.shape[dim], scale) for dim in dims]
-    for at, dim in enumerate(dims):
-        scale = None if scales is None else float(scales[at])
-        if scale is not None and not (0 < scale < 1 << 20):
-            raise ModelError(f"scale {scale} is out of range")
-        extent = sizes[at] if sizes is not None else _scaled_extent(x.shape[dim], scale or 1.0)
-        rule = Rule(
-            _mode(node),
-            "asymmetric" if old else node.text("coordinate_transformation_mode", "half_pixel"),
-            "floor" if old else node.text("nearest_mode", "round_prefer_floor"),
-            node.number("cubic_coeff_a", -0.75),
-            bool(node.integer("antialias", 0)),
-            bool(node.integer("exclude_outside", 0)),
-            node.number("extrapolation_value", 0.0),
-            scale,
-            (0.0, 1.0) if not roi else (roi[at], roi[at + len(dims)]),
-        )
-        untouched = extent == x.shape[dim] and (scale == 1.0 or scale is None)
-        if not untouched or rule.coordinates == "tf_crop_and_resize":
-            size = x.shape[dim]
-            x = resize_dim(context, x, dim, extent, rule)
-            if rule.coordinates == "tf_crop_and_resize":
-                x = _extrapolated(context, x, dim, size, rule)
-    return x
+    if policy == "stretch":
+        return _Wanted(dims, None, sizes)
+    # One scale for all dims: the sizes follow from it, and so do the positions.
+    scale = _common_scale(policy, x, dims, sizes)
+    return _Wanted(dims, [scale] * len(dims), [_rounded(x.shape[dim], scale) for dim in dims])
 
 
-def _mode(node: Node) -> str:
+def _is_old(node: Node) -> bool:
+    """Whether a node is of the time before positions could be chosen."""
+    return node.op_type == "Upsample" or node.version < 11
+
+
+def _rule(node: Node, scale: float | None, roi: tuple[float, float], dtype: DType) -> Rule:
+    """How one dim is resized."""
     mode = node.text("mode", "nearest")
     if mode not in ("nearest", "linear", "bilinear", "cubic"):
         raise ModelError(f"mode {mode!r} is not one of nearest, linear, cubic")
-    return "linear" if mode == "bilinear" else mode
+    nearest = node.text("nearest_mode", "round_prefer_floor")
+    if _is_old(node):
+        # Nothing is said; onnxruntime takes the larger index where a dim becomes shorter.
+        nearest = "ceil" if scale is not None and scale < 1 else "floor"
+    return Rule(
+        "linear" if mode == "bilinear" else mode,
+        "asymmetric" if _is_old(node) else node.text("coordinate_transformation_mode", "half_pixel"),
+        nearest,
+        node.number("cubic_coeff_a", -0.75),
+        bool(node.integer("antialias", 0)),
+        bool(node.integer("exclude_outside", 0)),
+        node.number("extrapolation_value", 0.0),
+        scale,
+        roi,
+        mode == "nearest" and dtype is not DType.F64,
+    )
+
+
+def _resize(context: Context, node: Node, inputs: Inputs) -> Tensor:
+    x = required(inputs, 0)
+    wanted, given_type = _wanted(context, node, inputs, x), x.dtype
+    count = len(wanted.dims)
+    crops = node.text("coordinate_transformation_mode", "") == "tf_crop_and_resize"
+    region = _numbers(context, node, optional(inputs, 1), "roi") if crops else None
+    if region is None or len(region) != 2 * count:
+        region = [0.0] * count + [1.0] * count
+    if not x.dtype.is_float and node.text("mode", "nearest") != "nearest":
+        x = context.builder.cast(x, DType.F64)
+    for at, dim in enumerate(wanted.dims):
+        scale = None if wanted.scales is None else wanted.scales[at]
+        size = x.shape[dim]
+        extent = _scaled_extent(size, scale or 1.0) if wanted.sizes is None else wanted.sizes[at]
+        rule = _rule(node, scale, (region[at], region[at + count]), given_type)
+        if crops or extent != size or scale not in (1.0, None):
+            x = resize_dim(context, x, dim, extent, rule)
+        if crops:
+            x = _extrapolated(context, x, dim, size, rule)
+    return x if x.dtype is given_type else _whole(context.builder, x, given_type)
+
+
+def _whole(builder: Builder, x: Tensor, dtype: DType) -> Tensor:
+    """Reals as the nearest integers of a type, what it does not hold as the most it does."""
+    low, high = dtype.limits
+    clipped = builder.elementwise("clip", builder.elementwise("round", x), low=float(low), high=float(high))
+    return builder.cast(clipped, dtype)
 
 
 def _numbers(context: Context, node: Node, tensor: Tensor | None, name: str) -> list[float] | None:
@@ -345,7 +275,9 @@ def _scaled_extent(extent: Dim, scale: float) -> Dim:
 def _common_scale(policy: str, x: Tensor, dims: Sequence[int], sizes: Sequence[Dim]) -> float:
     """The scale of all dims under a policy: the least (not_larger) or greatest of what the sizes ask for."""
     if policy not in ("not_larger", "not_smaller"):
-        raise ModelError(f"keep_aspect_ratio_policy {policy!r} is not one of stretch, not_larger, not_smaller")
+        raise ModelError(
+            f"keep_aspect_ratio_policy {policy!r} is not one of stretch, not_larger, not_smaller"
+        )
     extents = [known(x.shape[dim], "an extent that keeps its aspect ratio") for dim in dims]
     wanted = [known(size, "a size that keeps the aspect ratio") for size in sizes]
     if not all(extents):
