@@ -59,15 +59,24 @@ def light_networks() -> list[Network]:
 
 def load_bound(network: Network) -> ImportedModel:
     """The network with all dims bound; ModelError when it does not import or accepts none of the SIZES."""
+    return _bound(network)[0]
+
+
+def dims_of(network: Network) -> Mapping[str, int]:
+    """Sizes that bind all its dims; errors as `load_bound`."""
+    return _bound(network)[1]
+
+
+def _bound(network: Network) -> tuple[ImportedModel, Mapping[str, int]]:
     free = import_model(network.path)
     if not free.graph.symbols:
-        return free
+        return free, {}
     error: ModelError | None = None
     for dims in _bindings(free, network):
         try:
             bound = import_model(network.path, dims)
             if not bound.graph.symbols:
-                return bound
+                return bound, dims
         except ModelError as refused:
             error = refused
     raise error or ModelError(f"{network.path.name} has dims {sorted(free.graph.symbols)} that nothing binds")

@@ -181,6 +181,38 @@ def farm(
     return _report(lambda: bench_farm(seed=seed, quick=quick, campaign=campaign), json_file)
 
 
+@app.command()
+def answers(
+    folder: Models = None,
+    light: Annotated[bool, typer.Option(help="Also the networks inside the onnx package.")] = True,
+    budget: Annotated[list[int] | None, typer.Option(help="Trials of a run; repeatable.")] = None,
+    objective: Annotated[list[str] | None, typer.Option(help="latency by default; repeatable.")] = None,
+    target: Annotated[list[str] | None, typer.Option(help="Presets; repeatable.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Seeds a case.")] = 2,
+    quick: Quick = False,
+    seed: Seed = 0,
+    journal: RowsKept = None,
+    json_file: JsonFile = None,
+) -> int:
+    """Does every run end with a published, verified answer that is no slower than its default?"""
+    from benchmarks.answers import BUDGETS, TARGETS, bench_answers
+
+    return _report(
+        lambda: bench_answers(
+            folder,
+            light=light,
+            budgets=budget or BUDGETS,
+            objectives=objective or ["latency"],
+            targets=target or TARGETS,
+            seeds=seeds,
+            seed=seed,
+            quick=quick,
+            journal=journal,
+        ),
+        json_file,
+    )
+
+
 def _report(run: Callable[[], dict[str, Any]], json_file: str | None) -> int:
     """Run a bench, show its summary, write its JSON; rows go to stderr when the JSON goes to stdout."""
     rows_to = sys.stderr if json_file == "-" else sys.stdout
