@@ -25,6 +25,7 @@ from tilewright.compiler_core.target_model.target import CubeUnit, Target
 from tilewright.compiler_core.transforms.fuse import FusionPolicy
 from tilewright.measure.simulator.program import ProgramTiming, simulate_program
 from tilewright.search_space.codec import tiling_of
+from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.planner import Planner
 from tilewright.tuner.network.prices import Prices
 
@@ -161,9 +162,9 @@ def at_guesses(plan: Plan, prices: Prices) -> ProgramTiming:
     chosen = {}
     for kernel in plan.kernels:
         if kernel is not None:
-            priced = prices.priced(kernel.workload)
-            digest = kernel.workload.digest
-            chosen[digest] = tiling_of(priced.guess or priced.task.default, plan.regions[digest])
+            guess, regions = prices.priced(kernel.workload).guess, plan.regions[kernel.workload.digest]
+            config = guess or KernelTask(regions, prices.target).default
+            chosen[kernel.workload.digest] = tiling_of(config, regions)
     program = compile_graph(plan.graph, schedule_of(plan, chosen), prices.target, plan)
     return simulate_program(program, plan.graph, prices.target)
 

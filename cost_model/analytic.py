@@ -190,19 +190,28 @@ def graph_bound_cycles(graph: Graph, target: Target) -> float:
 
 @dataclass(frozen=True, eq=False)
 class KernelModel:
-    """Draft and bound of the Configs of one kernel, rows [n, knobs] at once."""
+    """Draft and bound of the Configs of one kernel, rows [n, knobs] at once.
+
+    `elsewhere`: the kernel with its operands in other places than that of `layout`, which has the same knobs.
+    """
 
     layout: KnobLayout
+    elsewhere: Workload | None = None
+
+    @property
+    def workload(self) -> Workload:
+        """The kernel, its operands where they live."""
+        return self.elsewhere or self.layout.regions.workload
 
     @cached_property
     def resources(self) -> KernelResources:
         """What rows ask of each resource."""
-        return KernelResources(self.layout)
+        return KernelResources(self.layout, self.workload)
 
     @cached_property
     def least(self) -> LeastWork:
         """The kernel's least work."""
-        return kernel_work(self.layout.regions.workload, self.layout.target)
+        return kernel_work(self.workload, self.layout.target)
 
     def bound_log(self, rows: Rows) -> Cycles:
         """Log of a time in us that no measurement of a row can beat: its cores share the least work."""

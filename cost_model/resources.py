@@ -15,7 +15,7 @@ import numpy.typing as npt
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.graph import Op
 from tilewright.compiler_core.ir.ops import AxisKind, Unit
-from tilewright.compiler_core.ir.workload import Level
+from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.outline import BufferOutline, Outline, outline
 from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, Step
 from tilewright.compiler_core.lowering.regions import Regions
@@ -73,9 +73,10 @@ class Demand:
 
 @dataclass(frozen=True, eq=False)
 class KernelResources:
-    """One kernel on one target, with its knobs: maps rows to Demands."""
+    """One kernel on one target, with its knobs and its operands in their places: maps rows to Demands."""
 
     layout: KnobLayout
+    workload: Workload
 
     @property
     def regions(self) -> Regions:
@@ -166,7 +167,7 @@ class KernelResources:
     @cached_property
     def _dram_cycles(self) -> int:
         """Cycles of the DRAM port for the outer operands that live there, each moved once, in bursts."""
-        workload = self.regions.workload
+        workload = self.workload
         cycles = 0
         for value in (*workload.graph.inputs, *workload.graph.outputs):
             level = workload.level_of(value)
@@ -212,8 +213,8 @@ class _Writing:
 
     def _move(self, step: Step) -> dict[str, int]:
         buffer = self.resources.plan.buffers[step.buffer]
-        level = self.regions.workload.level_of(buffer.value)
-        layout = self.regions.workload.layout_of(buffer.value)
+        level = self.resources.workload.level_of(buffer.value)
+        layout = self.resources.workload.layout_of(buffer.value)
         far = ABSENT
         if level in (Level.DRAM, Level.CONSTANT) and self.resources.exceeds_llb(buffer.value):
             far = self._dma(self.resources.far_table(level, step.action))
@@ -231,7 +232,7 @@ class _Writing:
 
     def _lying(self, buffer: BufferOutline) -> "list[_Term]":
         """The dims of a value from the outermost to the innermost, as it lies in memory."""
-        layout = self.regions.workload.layout_of(buffer.value)
+        layout = self.resources.workload.layout_of(buffer.value)
         shape, apart = self.regions.graph.shape(buffer.value), self.target.dma.rows_apart
         terms = []
         for dim in layout.order:

@@ -10,6 +10,7 @@ from itertools import product
 import numpy as np
 import numpy.typing as npt
 
+from tilewright.compiler_core.compiled import compiled
 from tilewright.search_space.knobs import Rows
 from tilewright.search_space.space import Space
 
@@ -18,7 +19,7 @@ Keys = npt.NDArray[np.uint64]
 _ENUMERABLE = 1 << 20
 _CHUNK = 1 << 16
 MOST_TURNED = 8
-_GOLDEN = 0x9E3779B97F4A7C15
+_GOLDEN, _MIX = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,20 @@ def row_keys(rows: Rows) -> Keys:
     Two different rows share a key with a chance of 2^-64. Whoever drops rows by key can lose a fresh one that
     rarely, and never keeps a duplicate.
     """
-    keys = np.full(len(rows), rows.shape[1], dtype=np.uint64)
-    for column in range(rows.shape[1]):
-        factor = np.uint64(((2 * column + 1) * _GOLDEN | 1) & 0xFFFFFFFFFFFFFFFF)
-        mixed = (rows[:, column].astype(np.uint64) + np.uint64(1)) * factor
-        keys = (keys ^ mixed ^ (mixed >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
-        keys ^= keys >> np.uint64(32)
+    return _keys(np.ascontiguousarray(rows))
+
+
+@compiled
+def _keys(rows: Rows) -> Keys:
+    keys = np.empty(rows.shape[0], dtype=np.uint64)
+    for i in range(rows.shape[0]):
+        key = np.uint64(rows.shape[1])
+        for column in range(rows.shape[1]):
+            factor = np.uint64(2 * column + 1) * np.uint64(_GOLDEN) | np.uint64(1)
+            mixed = (np.uint64(rows[i, column]) + np.uint64(1)) * factor
+            key = (key ^ mixed ^ (mixed >> np.uint64(29))) * np.uint64(_MIX)
+            key ^= key >> np.uint64(32)
+        keys[i] = key
     return keys
 
 

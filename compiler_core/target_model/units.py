@@ -8,6 +8,7 @@ A product is six extents: batch, m_outer, m (rows: the two innermost row axes, f
 n (columns), taps and k (reduction: window taps, and the innermost reduction axis).
 """
 
+from functools import lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,6 +20,7 @@ from tilewright.compiler_core.target_model.target import (
     CubeShape,
     CubeUnit,
     Dataflow,
+    MatrixUnit,
     Memory,
     SimdUnit,
     SystolicUnit,
@@ -45,12 +47,17 @@ MILLI = 1000
 
 def matrix_table(target: Target, stored: DType) -> Table:
     """The ways `target` has for products of a stored dtype, int64 [ways, MATRIX_COLUMNS]; none: empty."""
-    matrix = target.matrix
+    return _matrix_table(target.matrix, stored)
+
+
+@lru_cache(maxsize=256)
+def _matrix_table(matrix: MatrixUnit, stored: DType) -> Table:
     if isinstance(matrix, SimdUnit):
         # Lanes and ports as equal units: which axes fill them is the schedule's choice.
         table = np.ones((1, MATRIX_COLUMNS), dtype=np.int64)
         table[:, [SWAPPED, STREAMS_DEPTH, LOAD, FILL, START_UP]] = 0
         table[:, UNITS] = matrix.fma_ports * matrix.lanes(stored)
+        table.setflags(write=False)
         return table
     if isinstance(matrix, SystolicUnit):
         ways = _systolic_ways(matrix, stored)
@@ -63,6 +70,7 @@ def matrix_table(target: Target, stored: DType) -> Table:
     for row, way in zip(table, ways, strict=True):
         row[list(way)] = list(way.values())
         row[[UNITS, START_UP]] = matrix.units, matrix.start_up_cycles
+    table.setflags(write=False)
     return table
 
 

@@ -122,7 +122,7 @@ def objectives_of(settings: str) -> tuple[Objective, ...]:
 
 def _plans(session: Session) -> list[Plan]:
     """The plan of the answer and that of -O0; where memory counts, each in its order of least peak too."""
-    target, known = session.target, session.planner.prices.regions()
+    target, known = session.target, session.planner.analysed
     plans = [session.plan, session.planner.base]
     if Objective.MEMORY in session.objectives:
         for plan in tuple(plans):

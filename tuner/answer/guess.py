@@ -56,7 +56,7 @@ def cover_known(session: Session, *, explain: bool = False) -> list[Answer]:
     groups = _cheapest_groups(session)
     planner = session.planner
     graph = planner.start.graph
-    analysed = {digest: task.regions for digest, task in planner.tasks.items()}
+    analysed = planner.analysed
     planner.plan = plan_groups(graph, groups, session.target, analysed)
     answers = _ask(session, [task.workload for task in session.tasks], explain=explain)
     layouts = _recorded_layouts(session, answers)

@@ -28,6 +28,22 @@ class Effort:
     rounds: int = 6
 
 
+@dataclass(frozen=True)
+class Drawn:
+    """Distinct feasible rows of a space: all of them (`whole`), or some drawn at random."""
+
+    rows: Rows
+    whole: bool
+
+
+def draw(space: Space, rng: np.random.Generator, effort: Effort) -> Drawn:
+    """All rows of a small space, else random ones."""
+    whole = enumerate_rows(space, limit=WHOLE)
+    if whole is not None:
+        return Drawn(whole, whole=True)
+    return Drawn(sample(space, effort.drawn, rng, effort.attempts), whole=False)
+
+
 def best_drafts(
     space: Space,
     draft_log: Callable[[Rows], npt.NDArray[np.float64]],
@@ -35,13 +51,17 @@ def best_drafts(
     count: int,
     rng: np.random.Generator,
     effort: Effort | None = None,
+    drawn: Drawn | None = None,
 ) -> Rows:
-    """Up to `count` distinct feasible rows of lowest draft, lowest first; the climb begins at `start` too."""
+    """Up to `count` distinct feasible rows of lowest draft, lowest first; the climb begins at `start` too.
+
+    Rows `drawn` before save drawing them.
+    """
     effort = effort or Effort()
-    whole = enumerate_rows(space, limit=WHOLE)
-    if whole is not None:
-        return whole[np.argsort(draft_log(whole), kind="stable")[:count]]
-    rows = np.concatenate([start, sample(space, effort.drawn, rng, effort.attempts)])
+    drawn = drawn or draw(space, rng, effort)
+    if drawn.whole:
+        return drawn.rows[np.argsort(draft_log(drawn.rows), kind="stable")[:count]]
+    rows = np.concatenate([start, drawn.rows])
     if not len(rows):
         return rows
     kept = max(count, effort.climbed)

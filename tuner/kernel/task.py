@@ -8,7 +8,7 @@ import numpy as np
 
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.ops import AxisKind
-from tilewright.compiler_core.ir.workload import Workload
+from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.tile import default_tiling
@@ -26,10 +26,20 @@ from tilewright.tuner.kernel.problem import Problem
 
 @dataclass(frozen=True, eq=False)
 class KernelTask:
-    """One distinct kernel: what is measured, where it may be looked for, and what is known beforehand."""
+    """One distinct kernel: what is measured, where it may be looked for, and what is known beforehand.
+
+    `kin` is a task of the same kernel with its operands in other places: what does not depend on these is
+    taken from it (`kinship` says which tasks may be kin).
+    """
 
     regions: Regions
     target: Target
+    kin: "KernelTask | None" = None
+
+    @staticmethod
+    def kinship(workload: Workload) -> tuple[str, tuple[bool, ...]]:
+        """Tasks of equal kinship on one target have the same Configs: constants may pass L1 by."""
+        return workload.family_digest, tuple(level is Level.CONSTANT for level in workload.levels)
 
     @property
     def workload(self) -> Workload:
@@ -44,17 +54,17 @@ class KernelTask:
     @cached_property
     def layout(self) -> KnobLayout:
         """Its knobs."""
-        return KnobLayout(self.regions, self.target)
+        return self.kin.layout if self.kin else KnobLayout(self.regions, self.target)
 
     @cached_property
     def space(self) -> Space:
         """Its Configs."""
-        return kernel_space(self.layout)
+        return self.kin.space if self.kin else kernel_space(self.layout)
 
     @cached_property
     def model(self) -> KernelModel:
         """Its bound and draft."""
-        return KernelModel(self.layout)
+        return KernelModel(self.layout, self.workload)
 
     @property
     def default(self) -> Config:
@@ -66,6 +76,8 @@ class KernelTask:
     @cached_property
     def ruled(self) -> Config | None:
         """The Config of the default rule, if it finds one that fits."""
+        if self.kin:
+            return self.kin.ruled
         try:
             tiling = default_tiling(self.regions, self.target, self.layout.widths)
         except ConfigError:
@@ -98,6 +110,8 @@ class KernelTask:
 
         Chance finds hardly any Config of a kernel so large that the default rule gives up.
         """
+        if self.kin:
+            return self.kin.start
         if self.ruled is None:
             return corners(self.space, [knob.name for knob in self.space.knobs if "tile_" in knob.name])
         return self._rows([self.ruled])

@@ -11,6 +11,7 @@ from tilewright.compiler_core.ir.layouts import Layout
 from tilewright.compiler_core.ir.workload import Level
 from tilewright.compiler_core.lowering.kernel_order import spilled_bytes
 from tilewright.compiler_core.lowering.pipeline import Plan, plan_graph, plan_groups
+from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.fuse import Group
 from tilewright.compiler_core.transforms.rewrites import Split, Unfold, rewritten
@@ -116,7 +117,7 @@ class Planner:
     def _planned(self, grouping: Grouping, knobs: GraphKnobs) -> Plan:
         start = self._start(knobs)
         groups = knobs.ordered(start, grouping.groups, self.target)
-        return plan_groups(start.graph, groups, self.target, self.prices.regions(), self.layouts)
+        return plan_groups(start.graph, groups, self.target, self.analysed, self.layouts)
 
     def _studied(self) -> GraphKnobs:
         """The knobs of the network that promises to be fastest among `studied`, the present ones first."""
@@ -154,10 +155,14 @@ class Planner:
         defaults = {task.digest: self.prices.default(task) for task in self.tasks_of(self.base)}
         return network_config(self.base, defaults, network)
 
+    @property
+    def analysed(self) -> Mapping[str, Regions]:
+        """What is known about the kernels that plans had so far, for others made of them."""
+        return {digest: task.regions for digest, task in self.tasks.items()}
+
     def tasks_of(self, plan: Plan) -> tuple[KernelTask, ...]:
         """A task per distinct kernel of `plan`, in order of first use; the same objects at every call."""
         for digest in plan.counts:
             if digest not in self.tasks:
-                priced = self.prices.kernels.get(digest)
-                self.tasks[digest] = priced.task if priced else KernelTask(plan.regions[digest], self.target)
+                self.tasks[digest] = KernelTask(plan.regions[digest], self.target)
         return tuple(self.tasks[digest] for digest in plan.counts)

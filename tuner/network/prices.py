@@ -18,7 +18,7 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.fuse import Group
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.kernel.climb import Effort, best_drafts
+from tilewright.tuner.kernel.climb import Drawn, Effort, best_drafts, draw
 from tilewright.tuner.kernel.problem import trial_seed
 from tilewright.tuner.kernel.task import KernelTask
 
@@ -27,6 +27,8 @@ SETTLED = 32
 """Trials after which a kernel's best stands for what it can do, however much better its guess was."""
 MOST_CORRECTION = 2.0
 """A draft is not further off than this over many kernels; over few, one may be an exception."""
+MOST_FAMILIES = 256
+"""Kernels whose spaces are kept: those priced last."""
 Recall = Callable[[Sequence[KernelTask]], Mapping[str, float]]
 
 
@@ -34,9 +36,17 @@ Recall = Callable[[Sequence[KernelTask]], Mapping[str, float]]
 class Priced:
     """One kernel: `guess_us` is the lowest draft found, of `guess`; infinite where nothing fits."""
 
-    task: KernelTask
+    workload: Workload
     guess: Config | None
     guess_us: float
+
+
+@dataclass(frozen=True)
+class Family:
+    """A kernel wherever its operands live: a task of it, and Configs drawn from their space."""
+
+    task: KernelTask
+    drawn: Drawn
 
 
 @dataclass(frozen=True)
@@ -61,6 +71,7 @@ class Prices:
     recall: Recall = lambda tasks: {}
     measured: Mapping[str, Reading] = field(default_factory=dict)
     kernels: dict[str, Priced] = field(default_factory=dict)
+    _families: dict[object, Family] = field(default_factory=dict)
     _recorded: dict[str, float] = field(default_factory=dict)
 
     def of(
@@ -102,10 +113,24 @@ class Prices:
         """A kernel with its guess, made at its first use."""
         digest = workload.digest
         if digest not in self.kernels:
-            task = KernelTask(Regions(workload), self.target)
-            self.kernels[digest] = guessed(task, self.seed)
+            family = self._family(workload)
+            task = KernelTask(Regions(workload), self.target, family.task)
+            self.kernels[digest] = guessed(task, self.seed, family.drawn)
             self._recorded.update(self.recall((task,)))
         return self.kernels[digest]
+
+    def _family(self, workload: Workload) -> Family:
+        """What is known of a kernel wherever its operands live; of the last MOST_FAMILIES kernels."""
+        key = KernelTask.kinship(workload)
+        family = self._families.pop(key, None)
+        if family is None:
+            task = KernelTask(Regions(workload), self.target)
+            rng = np.random.default_rng(trial_seed(f"draw {workload.family_digest}", self.seed))
+            family = Family(task, draw(task.space, rng, GUESS))
+            if len(self._families) >= MOST_FAMILIES:
+                del self._families[next(iter(self._families))]
+        self._families[key] = family
+        return family
 
     def default(self, task: KernelTask) -> Config:
         """What a kernel runs untuned: the default rule's Config, else the lowest draft of a short climb.
@@ -117,18 +142,15 @@ class Prices:
         guess = self.priced(task.workload).guess
         return task.default if guess is None else guess
 
-    def regions(self) -> Mapping[str, Regions]:
-        """What is known about the kernels priced so far, for plans made of them."""
-        return {digest: priced.task.regions for digest, priced in self.kernels.items()}
 
-
-def guessed(task: KernelTask, seed: int) -> Priced:
-    """The lowest draft that a short climb from random Configs and the default finds."""
+def guessed(task: KernelTask, seed: int, drawn: Drawn | None = None) -> Priced:
+    """The lowest draft that a short climb from random Configs (those `drawn`) and the default finds."""
     rng = np.random.default_rng(trial_seed(f"guess {task.digest}", seed))
-    rows = best_drafts(task.space, task.model.draft_log, task.start, 1, rng, GUESS)
+    rows = best_drafts(task.space, task.model.draft_log, task.start, 1, rng, GUESS, drawn)
     if not len(rows):
-        return Priced(task, None, float("inf"))
-    return Priced(task, task.space.decode(rows[0]), float(np.exp(task.model.draft_log(rows)[0])))
+        return Priced(task.workload, None, float("inf"))
+    guess_us = float(np.exp(task.model.draft_log(rows)[0]))
+    return Priced(task.workload, task.space.decode(rows[0]), guess_us)
 
 
 def draft_us(task: KernelTask, config: Config) -> float:

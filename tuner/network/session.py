@@ -203,7 +203,7 @@ class Session:
         groups = tuple(tuple(sorted(ops[op] for op in group)) for group in canonical.groups)
         producer = there.graph.producer
         laid = {graph.ops[ops[producer[value]]].result: layout for value, layout in there.layouts.items()}
-        known, stages = self.planner.prices.regions(), there.stages
+        known, stages = self.planner.analysed, there.stages
         plan = plan_groups(graph, groups, self.target, known, laid, stages)
         return plan, replace(canonical, groups=groups, levels=plan.levels, layouts=plan.layouts)
 
