@@ -97,7 +97,7 @@ def carried(config: Config, session: Session) -> Carried:
     tuned = {group: _tuned_of(values, at) for at, group in enumerate(groups)}
     split = 0
     while True:
-        known = session.planner.prices.regions()
+        known = session.planner.analysed
         plan = plan_groups(graph, groups, session.target, known, laid, stages)
         carrying = _Carrying(session, plan, tuned)
         if not carrying.misfits:
