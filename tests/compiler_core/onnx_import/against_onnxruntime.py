@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 import onnx
@@ -80,15 +81,21 @@ class Difference:
 
 
 def differences(
-    path: Path, made: onnx.ModelProto, feeds: Mapping[str, Array], *, value_by_value: bool = False
+    path: Path,
+    made: onnx.ModelProto,
+    feeds: Mapping[str, Array],
+    *,
+    value_by_value: bool = False,
+    dims: Mapping[str, int] = MappingProxyType({}),
 ) -> list[Difference]:
     """Differences of all common values from unoptimized onnxruntime, worst first.
 
     Float errors are counted beyond five times what onnxruntime itself moves between its optimization levels.
-    With `value_by_value` each op starts from onnxruntime's operands, so errors do not add up.
+    With `value_by_value` each op starts from onnxruntime's operands, so errors do not add up. `dims` are
+    extents that a run tells.
     """
     imported = import_model(path)
-    graph = imported.graph.bound_to(bindings(imported, feeds))
+    graph = imported.graph.bound_to({**bindings(imported, feeds), **dims})
     values = named_values(imported, made)
     wanted = run_onnxruntime(made, list(values), feeds, PLAIN)
     inputs = {value: feeds[name] for name, value in imported.inputs}
