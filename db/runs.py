@@ -1,9 +1,7 @@
 """Verbs that record: targets, workloads, models, runs and their trials."""
 
-import secrets
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import replace
-from typing import Any, TypeAlias
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 from sqlalchemy import Connection, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
@@ -23,16 +21,15 @@ from tilewright.db.records import (
     WorkloadKind,
     WorkloadRow,
     check_digest,
-    check_run,
     plain_name,
     plain_text,
 )
+from tilewright.db.service.leases import Guard
+from tilewright.db.service.run_leases import start_run
 from tilewright.db.service.workers import Seen, note_seen
 from tilewright.db.storage.columns import database_clock
-from tilewright.db.storage.near import parse_json
 from tilewright.db.storage.rows import (
     in_trial_order,
-    run_columns,
     select_trial,
     to_run,
     to_trial,
@@ -45,8 +42,6 @@ from tilewright.db.storage.session import Database
 from tilewright.db.storage.writes import pieces, put, run_ids, workload_ids
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
-
-Guard: TypeAlias = Callable[[Connection], None]
 
 
 class Runs:
@@ -74,36 +69,11 @@ class Runs:
             put(connection, model, [{"digest": row.digest, "name": plain_name(row.name)}])
 
     def start_run(self, asked: NewRun) -> RunRow:
-        """A new run. RecordError when its uid is taken or its target or model was never put."""
-        check_run(asked)
-        parse_json(asked.settings, "settings of the run")
-        parse_json(asked.versions, "versions of the run")
-        asked = asked if asked.uid else replace(asked, uid=secrets.token_hex(16))
+        """A new run that nobody leases. RecordError when its uid is taken or its target or model was never
+        put.
+        """
         with self.database.writing() as connection:
-            try:
-                connection.execute(insert(run), run_columns(asked))
-            except IntegrityError as error:
-                raise RecordError(
-                    f"run {asked.uid!r} cannot start: its uid is taken, or its target or model was never put"
-                ) from error
-            return to_run(connection.execute(select(run).where(run.c.uid == asked.uid)).one())
-
-    def resume_run(self, asked: NewRun) -> RunRow | None:
-        """The latest unfinished run that was asked the same (whatever its uid and versions), if any."""
-        same = {
-            name: value
-            for name, value in run_columns(asked).items()
-            if name not in ("uid", "versions") or (name == "uid" and value)
-        }
-        question = (
-            select(run)
-            .where(*(run.c[name] == value for name, value in same.items()))
-            .where(run.c.finished_at_s.is_(None), run.c.imported.is_(False), run.c.hidden_at_s.is_(None))
-            .order_by(run.c.id.desc())
-            .limit(1)
-        )
-        rows = self.database.ask(question)
-        return to_run(rows[0]) if rows else None
+            return start_run(connection, asked)
 
     def run(self, uid: str) -> RunRow:
         """The run of that uid; RecordError when there is none."""
@@ -134,6 +104,7 @@ class Runs:
                 .where(run.c.uid == uid, run.c.finished_at_s.is_(None), run.c.imported.is_(False))
                 .values(
                     finished_at_s=database_clock(),
+                    lease_until_s=None,
                     stop_reason=plain_text(stop_reason),
                     regret_estimate=regret_estimate,
                 )
@@ -160,7 +131,7 @@ class Runs:
         """Appends a batch, all or nothing; when it returns, the batch is durable. `workers` measured it.
 
         Where a trial decides about a best (a confirmation, or wrong numbers), that best is derived again in
-        the same transaction. `guard` (from Jobs.guard) is asked first, there too. RecordError when a trial is
+        the same transaction. `guard` (of a lease) is asked first, there too. RecordError when a trial is
         there already, when its run was never started or its workload never put, or when the lease is lost.
         """
         if not trials:

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tilewright.compiler_core.errors import UsageError
-from tilewright.db.runs import Guard
+from tilewright.db.service.leases import Guard
 from tilewright.measure.objectives import Objective, read_objective
 from tilewright.tuner.network.events import Listener, silent
 

@@ -18,7 +18,7 @@ from tilewright.measure.objectives import Objective
 from tilewright.tuner.answer.conclude import choose_kernels, conclude_network, recall_network
 from tilewright.tuner.answer.front import measure_front, publish_first, recall_front
 from tilewright.tuner.answer.guess import cover_or_guess, guess_network, take_defaults
-from tilewright.tuner.answer.report import NOTHING_RUNS, Report
+from tilewright.tuner.answer.report import NOTHING_RUNS, FrontPoint, Report
 from tilewright.tuner.answer.summary import summarise
 from tilewright.tuner.devices import info_of, own_device, own_pool, simulated_pool
 from tilewright.tuner.kernel.prior import prior_records
@@ -31,10 +31,9 @@ from tilewright.tuner.network.session import Session, open_session
 from tilewright.tuner.network.whole import Whole
 from tilewright.tuner.network.wide_search import search_widely
 from tilewright.tuner.request import Hooks, TuneRequest
+from tilewright.tuner.turn import REGRET, already_spent, missing, take_turn
 
 NO_HOOKS = Hooks()
-REGRET = 0.02
-"""-O3 stops where the best is within this of the optimum, with 95 % confidence."""
 STUDIED = 24
 """Networks that -O3 prices before it measures, each with other
 knobs of the whole (tuner/network/graph_knobs.py)."""
@@ -48,7 +47,6 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
     spent in part, the rest is spent. What is measured under a lab's faults is kept apart from the rest.
     """
     start = time.monotonic()
-    budget = request.budget
     factory = sampler_factory(request.sampler, len(request.objectives))
     plan = read_lab(request.lab) if request.lab else None
     with open_session(
@@ -68,28 +66,36 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
         session.book.device = info_of(session.target, own, plan)
         if request.front:
             session.seek_front(request.objectives)
-        front = recall_front(session, budget) if session.objectives else ()
-        # A front of as many trials knows less of each objective alone: it is no answer to either question.
-        spent = session.book.spent() if not request.front else budget if front else 0
-        if request.level >= 1 and spent >= budget and (known := recall_network(session)):
-            return summarise(session, known, StopReason.DATABASE, time.monotonic() - start, front)
-        if budget == 0:
-            settle = cover_or_guess if request.level > 0 else take_defaults
-            settle(session)
-            return summarise(session, guess_network(session), StopReason.BUDGET, time.monotonic() - start)
+        spent = take_turn(session, request, hooks.cancelled) if request.budget else None
+        if spent is None:
+            return _unmeasured(session, request, start)
         if request.level == 3:
             session.planner.studied = STUDIED
-        with _pool_of(request, session, own, plan) as pool:
+        with session.book.held(), _pool_of(request, session, own, plan) as pool:
             pool.start()
             session.book.pool = pool
             search, reason = _search(session, pool, request, spent, factory, hooks.cancelled)
             outcome = conclude_network(session, choose_kernels(session, search, pool), pool)
+            front: tuple[FrontPoint, ...] = ()
             if session.objectives:
                 front = measure_front(session, search, pool)
                 outcome = publish_first(session, front, outcome, pool)
-            effort = {} if session.objectives else session.spent | {session.network.task.digest: budget}
+            whole = {session.network.task.digest: request.budget}
+            effort = {} if session.objectives else session.spent | whole
             session.book.close(reason, effort, session.regret)
         return summarise(session, outcome, reason, time.monotonic() - start, front)
+
+
+def _unmeasured(session: Session, request: TuneRequest, start: float) -> Report:
+    """The answer of the database where that is as good as this request's, else a guess."""
+    spent = already_spent(session, request)
+    if request.level >= 1 and spent >= request.budget and (known := recall_network(session)):
+        front = recall_front(session, request.budget) if session.objectives else ()
+        return summarise(session, known, StopReason.DATABASE, time.monotonic() - start, front)
+    settle = cover_or_guess if request.level > 0 else take_defaults
+    settle(session)
+    reason = StopReason.CANCELLED if request.budget else StopReason.BUDGET
+    return summarise(session, guess_network(session), reason, time.monotonic() - start)
 
 
 def _pool_of(request: TuneRequest, session: Session, own: Device | None, lab: FaultPlan | None) -> Pool:
@@ -108,19 +114,10 @@ def _search(
     cancelled: Callable[[], bool],
 ) -> tuple[NetworkSearch, StopReason]:
     """Spend on the kernels what is left of the budget; what earlier runs of it drew is not drawn again."""
-    missing = request.budget - spent if spent < request.budget else request.budget
     regret = REGRET if request.level == 3 else None
-    rule = StopRule(missing, time_limit_s=request.time_limit_s, regret=regret)
+    rule = StopRule(missing(request, spent), time_limit_s=request.time_limit_s, regret=regret)
     draws = f"seed {request.seed}" + (f" after {spent}" if 0 < spent < request.budget else "")
     book = session.book
-    settings: dict[str, object] = {
-        "sampler": request.sampler,
-        "time_limit_s": rule.time_limit_s,
-        "regret": rule.regret,
-    }
-    if session.objectives:
-        settings["objectives"] = session.objectives
-    book.open(session.model.name, session.seed, rule.max_trials, settings)
     session.listener(Phase("plan", "which ops run together, by what records and drafts promise"))
     whole = Whole(session, pool)
     search = NetworkSearch(

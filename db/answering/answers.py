@@ -5,6 +5,7 @@ from itertools import groupby
 from typing import Any
 
 from sqlalchemy import Connection, Select, bindparam, delete, insert, or_, select, text
+from sqlalchemy.sql.elements import ColumnElement
 
 from tilewright.db.derive import best_value, derive_best, derive_default, objection, ranked_for
 from tilewright.db.records import (
@@ -76,9 +77,25 @@ class Answers:
         target_digest: str,
         toolchain: str,
         objective: Objective = Objective.LATENCY,
+        before_s: float | None = None,
     ) -> dict[str, Best]:
-        """The best of each workload that has one, by digest; one query."""
+        """The best of each workload that has one, by digest; one query.
+
+        With `before_s` what was the best at that moment, derived anew from the trials until then.
+        """
         found: dict[str, Best] = {}
+        if before_s is not None:
+            context = (
+                run.c.target_digest == target_digest,
+                run.c.toolchain == toolchain,
+                run.c.objective == objective,
+                trial.c.created_at_s < before_s,
+            )
+            for some in pieces(workloads):
+                with self.database.snapshot() as connection:
+                    for each in _derive_all(connection, workload.c.digest.in_(some), *context):
+                        found[each.key.workload_digest] = each
+            return found
         for some in pieces(workloads):
             asked = {
                 "digests": some,
@@ -215,9 +232,12 @@ def _derive(connection: Connection, key: Key) -> Best | None:
     return derive_best(rows, _kind(connection, key)) if rows else None
 
 
-def _derive_all(connection: Connection) -> Iterator[Best]:
-    question = _deciding.add_columns(workload.c.kind).order_by(
-        trial.c.workload_id, run.c.target_digest, run.c.toolchain, run.c.objective
+def _derive_all(connection: Connection, *of: ColumnElement[bool]) -> Iterator[Best]:
+    """The best of every key that has one, from the trials `of` which all this holds."""
+    question = (
+        _deciding.where(*of)
+        .add_columns(workload.c.kind)
+        .order_by(trial.c.workload_id, run.c.target_digest, run.c.toolchain, run.c.objective)
     )
     rows = connection.execute(question.execution_options(yield_per=_ROWS_AT_A_TIME))
     pairs = ((to_trial(row), WorkloadKind(row.kind)) for row in rows)

@@ -93,14 +93,17 @@ def lookup_many(
     fits: Fits | None = None,
     other_placement: bool = False,
     explain: bool = True,
+    before_s: float | None = None,
 ) -> list[Answer]:
     """One answer per workload, in order: one query for all exact hits, one more for their relatives.
 
     A hit counts when its stored space digest equals that of `space_digests` (by workload digest), or else
     when `fits(workload, best)` says that the Config still lies in the space of today. With neither, the
-    record is trusted. `explain` looks for the record nearest to each miss, which takes longer.
+    record is trusted. `explain` looks for the record nearest to each miss, which takes longer. With
+    `before_s` exact hits are those of that moment.
     """
-    exact = repository.best_many([row.digest for row in workloads], target_digest, toolchain, objective)
+    digests = [row.digest for row in workloads]
+    exact = repository.best_many(digests, target_digest, toolchain, objective, before_s)
     spaces = space_digests or {}
 
     def valid(workload: WorkloadRow, best: Best) -> bool:

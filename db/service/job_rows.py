@@ -9,10 +9,6 @@ from sqlalchemy import Row
 from tilewright.compiler_core.errors import RecordError
 
 
-class LeaseLostError(RecordError):
-    """Somebody else holds the job now, or it ended: stop working on it and write nothing more."""
-
-
 class KeyReusedError(RecordError):
     """An Idempotency-Key came back with another request."""
 

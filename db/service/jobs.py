@@ -16,7 +16,6 @@ from sqlalchemy.sql.elements import ColumnElement
 
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import RecordError
-from tilewright.db.runs import Guard
 from tilewright.db.service.job_rows import (
     ENDED,
     JobEvent,
@@ -24,11 +23,11 @@ from tilewright.db.service.job_rows import (
     JobState,
     KeyReusedError,
     Lease,
-    LeaseLostError,
     Page,
     to_job,
     to_lease,
 )
+from tilewright.db.service.leases import Guard, LeaseLostError, granted, guard_of, latest, prolong, running
 from tilewright.db.storage.columns import database_clock
 from tilewright.db.storage.near import parse_json
 from tilewright.db.storage.schema import job, job_event
@@ -150,8 +149,7 @@ class Jobs:
                             state=JobState.RUNNING,
                             runner=runner,
                             attempts=job.c.attempts + 1,
-                            lease_token=job.c.lease_token + 1,
-                            lease_until_s=database_clock() + duration_s,
+                            **granted(job, duration_s),
                         )
                     )
                     return to_lease(connection.execute(select(job).where(job.c.id == row.id)).one())
@@ -160,22 +158,12 @@ class Jobs:
     def heartbeat(self, lease: Lease, duration_s: float) -> Lease:
         """Prolongs a lease; its job says whether a cancel was asked for. LeaseLostError when it ran out."""
         with self.database.writing() as connection:
-            changed = connection.execute(
-                update(job).where(_holds(lease)).values(lease_until_s=database_clock() + duration_s)
-            )
-            if changed.rowcount != 1:
-                raise _lost(lease)
+            prolong(connection, job, _holds(lease), duration_s, _lost(lease))
             return to_lease(connection.execute(select(job).where(job.c.uid == lease.job.uid)).one())
 
     def guard(self, lease: Lease) -> Guard:
         """The check that `commit_trials` and `finish_run` make inside their own transaction."""
-
-        def still_held(connection: Connection) -> None:
-            question = select(job.c.id).where(_holds(lease)).with_for_update()
-            if connection.execute(question).first() is None:
-                raise _lost(lease)
-
-        return still_held
+        return guard_of(job, _holds(lease), _lost(lease))
 
     def finish(self, lease: Lease, state: JobState, result: str | None = None, error: str = "") -> None:
         """Ends a job that is still held; `result` is JSON text. LeaseLostError when it is held no more."""
@@ -246,12 +234,7 @@ def _is(uid: str, tenant: str | None) -> list[ColumnElement[bool]]:
 
 
 def _holds(lease: Lease) -> ColumnElement[bool]:
-    return (
-        (job.c.uid == lease.job.uid)
-        & (job.c.state == JobState.RUNNING)
-        & (job.c.lease_token == lease.token)
-        & (job.c.lease_until_s > database_clock())
-    )
+    return latest(job, lease.job.uid, lease.token) & running(job) & (job.c.state == JobState.RUNNING)
 
 
 def _lost(lease: Lease) -> LeaseLostError:

@@ -24,7 +24,7 @@ from sqlalchemy import (
 
 from tilewright.db.storage.columns import Digest, Identity, database_clock
 
-SCHEMA_VERSION = "0006"
+SCHEMA_VERSION = "0007"
 VERSION_TABLE = "tilewright_version"
 
 metadata = MetaData(
@@ -90,6 +90,9 @@ run = Table(
     Column("regret_estimate", Double),
     Column("imported", Boolean, nullable=False, server_default=false()),
     Column("hidden_at_s", Double),
+    Column("holder", String(200), nullable=False, server_default=""),
+    Column("lease_token", BigInteger, nullable=False, server_default="0"),
+    Column("lease_until_s", Double),
     CheckConstraint("objective IN ('latency', 'energy', 'memory', 'edp')", name="objective"),
 )
 

@@ -92,7 +92,7 @@ class FakeWork:
         earlier, _ = self.browse.runs(Viewer(None, operator=True), hooks.job)
         if earlier and earlier[0].finished_at_s is not None:  # it was told to nobody before a crash
             return self.report(request.seed, budget)
-        run = (self.repository.resume_run(asked) or self.repository.start_run(asked)).uid
+        run = earlier[0].uid if earlier else self.repository.start_run(asked).uid
         hooks.on_event(Phase("search", f"{budget} trials"))
         done = len(self.repository.trials_of_run(run))
         while done < budget and not hooks.cancelled():

@@ -8,6 +8,7 @@ from sqlalchemy import delete, insert, select, text, update
 from sqlalchemy.exc import DBAPIError
 
 from tests.db.samples import (
+    MODEL,
     OTHER_TARGET,
     TARGET,
     TOOLCHAIN,
@@ -25,11 +26,13 @@ from tests.db.samples import (
 )
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.answering.selectors import SelectorRow, Selectors
-from tilewright.db.records import Effort, Purpose, Verification, WorkloadKind
+from tilewright.db.records import Best, Effort, Key, NewRun, Purpose, Verification, WorkloadKind
 from tilewright.db.repository import Repository
 from tilewright.db.service.api_keys import ApiKeys, Scope
-from tilewright.db.service.job_rows import JobState, KeyReusedError, LeaseLostError
+from tilewright.db.service.job_rows import JobState, KeyReusedError
 from tilewright.db.service.jobs import MOST_ATTEMPTS, Jobs
+from tilewright.db.service.leases import LeaseLostError
+from tilewright.db.service.run_leases import BusyRun, RunLease, RunLeases
 from tilewright.db.service.uploads import Uploads
 from tilewright.db.service.workers import Seen, Workers, WorkerState
 from tilewright.db.storage import schema
@@ -39,6 +42,15 @@ from tilewright.measure.results import Status
 
 LONG_S = 3600.0
 OVER_S = 0.0  # a lease that has run out when it is given
+
+
+def taken(
+    database: Database, asked_for: NewRun, holder: str = "test", duration_s: float = LONG_S
+) -> RunLease:
+    """A lease on the run that does what is asked for; nobody else has one."""
+    found = RunLeases(database).take(asked_for, holder, duration_s)
+    assert isinstance(found, RunLease)
+    return found
 
 
 class StorageSuite:
@@ -142,21 +154,90 @@ class StorageSuite:
             connection.execute(insert(schema.trial), {**good, "number": 1, **wrong})
         assert len(repository.trials_of_run(run)) == 1
 
-    def test_an_interrupted_run_is_found_again(self, repository: Repository) -> None:
+    def test_an_interrupted_run_is_found_again(self, database: Database, repository: Repository) -> None:
         row = workload()
         run = prepared(repository, row)
-        again = repository.resume_run(asked())
-        assert again is not None
-        assert again.uid == run
-        assert repository.resume_run(asked(objective=Objective.ENERGY)) is None
+        assert taken(database, asked()).run.uid == run
+        assert taken(database, asked(objective=Objective.ENERGY)).run.uid != run
         repository.finish_run(run, "budget spent", 0.02, [Effort(row.digest, 64, 0.02)])
-        assert repository.resume_run(asked()) is None
+        assert taken(database, asked()).run.uid != run
         finished = repository.run(run)
         assert (finished.stop_reason, finished.regret_estimate) == ("budget spent", 0.02)
         assert finished.finished_at_s is not None
         assert finished.finished_at_s >= finished.started_at_s
         with pytest.raises(RecordError, match="not open"):
             repository.finish_run(run, "again")
+
+    # Leases of runs
+
+    def test_one_run_of_a_network_is_under_way_at_a_time(
+        self, database: Database, repository: Repository
+    ) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        leases = RunLeases(database)
+        lease = taken(database, asked(), "first")
+        repository.commit_trials([trial(run, 0, row)], leases.guard(lease))
+        for other in (asked(), replace(asked(), seed=8), replace(asked(), trials_budget=9)):
+            busy = leases.take(other, "second", LONG_S)
+            assert isinstance(busy, BusyRun)
+            assert (busy.run.uid, busy.holder, busy.trials) == (run, "first", 1)
+        assert taken(database, asked(objective=Objective.ENERGY), "second").run.uid != run
+        repository.finish_run(run, "budget spent", guard=leases.guard(lease))
+        assert taken(database, asked(), "second").run.uid != run
+        with pytest.raises(LeaseLostError):
+            leases.heartbeat(lease, LONG_S)
+
+    def test_a_run_that_ended_meanwhile_is_looked_at_first(
+        self, database: Database, repository: Repository
+    ) -> None:
+        run = prepared(repository, workload())
+        leases, key = RunLeases(database), Key(MODEL.digest, TARGET.digest, TOOLCHAIN)
+        ended = leases.ended(key)
+        repository.finish_run(run, "budget spent")
+        assert leases.take(asked(), "late", LONG_S, ended=ended) is None
+        assert isinstance(leases.take(asked(), "late", LONG_S, ended=leases.ended(key)), RunLease)
+
+    def test_a_run_is_taken_over_when_its_holder_is_gone(
+        self, database: Database, repository: Repository
+    ) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        leases = RunLeases(database)
+        gone = taken(database, asked(), "gone")
+        again = leases.take(asked(), "next", LONG_S, lambda holder: holder == "gone")
+        assert isinstance(again, RunLease)
+        assert again.run.uid == run
+        with pytest.raises(LeaseLostError, match="another process"):
+            repository.commit_trials([trial(run, 0, row)], leases.guard(gone))
+        with pytest.raises(LeaseLostError, match="another process"):
+            repository.finish_run(run, "budget spent", guard=leases.guard(gone))
+        assert repository.trials_of_run(run) == []
+        leases.release(gone)
+        assert isinstance(leases.take(asked(), "third", LONG_S), BusyRun)
+        leases.release(again)
+        assert taken(database, asked(), "third").run.uid == run
+
+    def test_a_lease_that_ran_out_holds_until_somebody_comes(
+        self, database: Database, repository: Repository
+    ) -> None:
+        row = workload()
+        run = prepared(repository, row)
+        leases = RunLeases(database)
+        slow = taken(database, asked(), "slow", OVER_S)
+        repository.commit_trials([trial(run, 0, row)], leases.guard(slow))
+        leases.heartbeat(slow, OVER_S)
+        other = taken(database, replace(asked(), seed=8), "quick")
+        assert other.run.uid != run
+        with pytest.raises(LeaseLostError):
+            repository.commit_trials([trial(run, 1, row)], leases.guard(slow))
+
+    def test_a_job_takes_its_own_run_over(self, database: Database, repository: Repository) -> None:
+        prepared(repository, workload())
+        of_job = replace(asked(), job="job-1")
+        run = taken(database, of_job).run.uid
+        assert taken(database, of_job).run.uid == run
+        assert isinstance(RunLeases(database).take(replace(asked(), job="job-2"), "x", LONG_S), BusyRun)
 
     def test_priors_come_from_the_workload_and_from_its_family(self, repository: Repository) -> None:
         here, there = workload(), workload(placement=("LLB", "LLB"))
@@ -168,6 +249,24 @@ class StorageSuite:
         assert repository.trials_for([here.digest], toolchain="timeline-2") == []
 
     # Best
+
+    def test_what_was_best_at_a_moment_can_be_asked(self, repository: Repository) -> None:
+        row = workload()
+        key = key_of(row)
+        filled(repository, [row])
+        first = repository.best(key)
+        again = prepared(repository, row, uid="again")
+        since_s = repository.run(again).started_at_s
+        repository.commit_trials(confirmations(again, 3, row, (1.0, 1.0, 1.0)))
+        assert repository.best(key) != first
+
+        def asked_at(moment_s: float) -> Best | None:
+            context = key.target_digest, key.toolchain, key.objective
+            return repository.best_many([row.digest], *context, moment_s).get(row.digest)
+
+        assert asked_at(since_s) == first
+        assert asked_at(since_s + LONG_S) == repository.best(key)
+        assert asked_at(0.0) is None
 
     def test_best_needs_verified_confirmations_above_the_bound(self, repository: Repository) -> None:
         row = workload()

@@ -12,15 +12,17 @@ import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
 from tilewright.compiler_core.errors import InputError, RecordError, TilewrightError
-from tilewright.db.service.job_rows import JobState, Lease, LeaseLostError
+from tilewright.db.service.job_rows import JobRow, JobState, Lease
 from tilewright.db.service.jobs import Jobs
+from tilewright.db.service.leases import LeaseLostError
 from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, DatabaseDownError
-from tilewright.tuner.jobs.holding import Holding
+from tilewright.tuner.holding import Holding
 from tilewright.tuner.jobs.request import is_preset, read_request
 from tilewright.tuner.network.events import Event, Measured
 from tilewright.tuner.request import Hooks, TuneRequest
@@ -117,17 +119,19 @@ class Runner:
             return False
         facts = {"job": lease.job.uid, "attempt": lease.job.attempts, "token": lease.token}
         log.info("job leased", extra=facts)
-        with Holding(self.jobs, lease, self.settings.lease_s, self.settings.heartbeat_s) as holding:
-            outcome = self._attempt(holding)
+        with Holding(partial(self._beat, lease), self.settings.lease_s, self.settings.heartbeat_s) as holding:
+            outcome = self._attempt(lease, holding)
         log.info("job left: %s", outcome, extra=facts)
         if self._observer is not None:
             self._observer.ended(outcome)
         return True
 
-    def _attempt(self, holding: Holding) -> str:
-        lease = holding.lease
+    def _beat(self, lease: Lease) -> bool:
+        return self.jobs.heartbeat(lease, self.settings.lease_s).job.cancel_requested
+
+    def _attempt(self, lease: Lease, holding: Holding) -> str:
         try:
-            return self._work_on(holding)
+            return self._work_on(lease, holding)
         except LeaseLostError:
             return "lost"
         except DatabaseDownError as error:
@@ -143,19 +147,17 @@ class Runner:
             log.exception("job failed by a bug", extra={"job": lease.job.uid})
             return self._finish(lease, JobState.FAILED, error=BUG)
 
-    def _work_on(self, holding: Holding) -> str:
-        lease = holding.lease
+    def _work_on(self, lease: Lease, holding: Holding) -> str:
         with tempfile.TemporaryDirectory(prefix="tilewright-job-") as directory:
-            request, hooks = self._unpacked(holding, Path(directory)), self._hooks(holding)
+            request, hooks = self._unpacked(lease.job, Path(directory)), self._hooks(lease, holding)
             answer = self._work.run(request, hooks)
             result = finite(answer.to_json())
             result["files"] = self._keep(self._work.files(request, answer))
         state = JobState.CANCELLED if holding.cancelled else JobState.SUCCEEDED
         return self._finish(lease, state, json.dumps(result))
 
-    def _unpacked(self, holding: Holding, directory: Path) -> TuneRequest:
+    def _unpacked(self, job: JobRow, directory: Path) -> TuneRequest:
         """The request of the job, its model and target written into `directory`."""
-        job = holding.lease.job
         request = read_request(job.spec)
         model = directory / request.model.name
         if job.upload_digest is None or self.uploads.size(job.upload_digest) is None:
@@ -168,7 +170,7 @@ class Runner:
             target.write_text(str(request.target), encoding="utf-8")
         return replace(request, model=model, target=target)
 
-    def _hooks(self, holding: Holding) -> Hooks:
+    def _hooks(self, lease: Lease, holding: Holding) -> Hooks:
         def cancelled() -> bool:
             if holding.lost or self._stopping.is_set():
                 raise StoppedError("the runner stops working on this job")
@@ -176,11 +178,10 @@ class Runner:
 
         def on_event(event: Event) -> None:
             kind, body = type(event).__name__.lower(), json.dumps(finite(asdict(event)))
-            self.jobs.add_event(holding.lease, kind, body, progress=isinstance(event, Measured))
+            self.jobs.add_event(lease, kind, body, progress=isinstance(event, Measured))
             if self._observer is not None:
                 self._observer.event(event)
 
-        lease = holding.lease
         return Hooks(on_event, self.jobs.guard(lease), lease.job.uid, cancelled)
 
     def _keep(self, files: Mapping[str, bytes]) -> dict[str, str]:

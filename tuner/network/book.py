@@ -5,10 +5,12 @@ Everything a run knows about the database is here; trials are committed before a
 
 import json
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 
 from tilewright.compiler_core.digest import canonical_json
+from tilewright.compiler_core.errors import RecordError
 from tilewright.compiler_core.ir.graph_json import graph_to_json
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.answering.describe import row_of
@@ -20,7 +22,6 @@ from tilewright.db.records import (
     ModelRow,
     NewRun,
     Purpose,
-    RunRow,
     TargetRow,
     Verification,
     WorkloadKind,
@@ -28,7 +29,8 @@ from tilewright.db.records import (
 )
 from tilewright.db.records import Trial as Record
 from tilewright.db.repository import Repository
-from tilewright.db.runs import Guard
+from tilewright.db.service.leases import Guard, both
+from tilewright.db.service.run_leases import BusyRun, RunLease, RunLeases
 from tilewright.db.service.workers import Seen, WorkerState
 from tilewright.measure.device import DeviceInfo
 from tilewright.measure.farm.pool import Pool
@@ -36,9 +38,13 @@ from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask
+from tilewright.tuner.holding import Holding
 from tilewright.tuner.kernel.problem import Trial, trial_seed
 from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.process import is_gone, this_process
 
+LEASE_S, HEARTBEAT_S = 30.0, 5.0
+"""How long a run elsewhere that fell silent keeps others waiting, and how often ours says that it lives."""
 NETWORK_SPACE = "0" * 64
 """Space digest of whole networks: their Configs are checked by compiling them."""
 
@@ -70,11 +76,12 @@ class Book:
     objective: Objective = Objective.LATENCY
     job: str | None = None
     guard: Guard | None = None
-    run: RunRow | None = None
     pool: Pool | None = None
+    _lease: RunLease | None = None
     _next_number: int = 0
     _confirmations: int = 0
     wholes: dict[Config, Measurement] = field(default_factory=dict)
+    _confirmed: set[tuple[str, str, Verification]] = field(default_factory=set)
     _bounds: dict[str, float] = field(default_factory=dict)
 
     @property
@@ -98,19 +105,41 @@ class Book:
             space_digests={digest: space.digest for digest, space in spaces.items()},
             fits=lambda row, best: spaces[row.digest].contains(best.config),
             explain=False,
+            before_s=self._known_before_s,
         )
         return {a.workload.digest: a.best for a in answers if isinstance(a, Hit)}
 
     def known_network(self) -> Best | None:
         """The best of the whole network."""
-        return self.repository.best(self.key(self.network.digest))
+        key = self.key(self.network.digest)
+        if self._known_before_s is None:
+            return self.repository.best(key)
+        found = self.repository.best_many(
+            [key.workload_digest], key.target_digest, key.toolchain, key.objective, self._known_before_s
+        )
+        return found.get(key.workload_digest)
+
+    @property
+    def _known_before_s(self) -> float | None:
+        """A run knows what was known when it began, so that one that was cut off goes on as it would have."""
+        return None if self._lease is None else self.started_at_s
 
     def spent(self) -> int:
         """The largest trial budget a finished run has given this network."""
         return self.repository.ledger(self.key(self.network.digest)).trials_budget
 
-    def open(self, name: str, seed: int, trials: int, settings: Mapping[str, object]) -> None:
-        """Make known what the run refers to; start it, or go on with the one that was cut off."""
+    def ended(self) -> int:
+        """How many runs of this network have ended; to be told to `open`."""
+        return self._leases.ended(self.key(self.network.digest))
+
+    def open(
+        self, name: str, seed: int, trials: int, settings: Mapping[str, object], ended: int
+    ) -> RunLease | BusyRun | None:
+        """Make known what the run refers to; start it, or go on with the one that was cut off.
+
+        Nothing is opened where another run of this network is under way, which comes back, or where not
+        `ended` of them have ended by now (None): there may be less to do.
+        """
         self.repository.put_target(TargetRow(self.target.digest, self.target.name, self.target_text))
         self.repository.put_workloads([network_row(self.network)])
         self.repository.put_model(ModelRow(self.network.digest, name))
@@ -126,22 +155,58 @@ class Book:
             settings=json.dumps(settings, sort_keys=True),
             job=self.job,
         )
-        self.run = self.repository.resume_run(asked) or self.repository.start_run(asked)
+        taken = self._leases.take(asked, this_process(), LEASE_S, is_gone, ended)
+        if isinstance(taken, RunLease):
+            self._lease = taken
+        return taken
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps the open run ours for the time of a `with` block; gives it back where that breaks off."""
+        leases, lease = self._leases, self._open_lease
+
+        def beat() -> bool:
+            leases.heartbeat(lease, LEASE_S)
+            return False
+
+        with Holding(beat, LEASE_S, HEARTBEAT_S):
+            try:
+                yield
+            except BaseException:
+                with suppress(RecordError):
+                    leases.release(lease)
+                raise
+
+    @property
+    def _leases(self) -> RunLeases:
+        return RunLeases(self.repository.database)
+
+    @property
+    def _open_lease(self) -> RunLease:
+        assert self._lease is not None, "open the book first"
+        return self._lease
+
+    @property
+    def _guard(self) -> Guard:
+        """Whether the run, and the job that it belongs to, are still ours."""
+        own = self._leases.guard(self._open_lease)
+        return own if self.guard is None else both(own, self.guard)
 
     @property
     def uid(self) -> str:
         """The run's name."""
-        assert self.run is not None, "open the book first"
-        return self.run.uid
+        return self._open_lease.run.uid
 
     @property
     def started_at_s(self) -> float:
         """When the run began, by the database's clock."""
-        assert self.run is not None, "open the book first"
-        return self.run.started_at_s
+        return self._open_lease.run.started_at_s
 
     def earlier(self) -> list[tuple[str, Trial]]:
-        """The kernel trials this run committed before it was cut off, in that order, by workload digest."""
+        """The kernel trials this run committed before it was cut off, in that order, by workload digest.
+
+        What it measured whole, and what it confirmed, is remembered: that is not recorded a second time.
+        """
         found: list[tuple[str, Trial]] = []
         count = Counter[str]()
         for row in self.repository.trials_of_run(self.uid):
@@ -149,11 +214,12 @@ class Book:
             digest = row.key.workload_digest
             if digest == self.network.digest:
                 self.wholes[row.trial.config] = row.trial.measurement
-            else:
-                found.append((digest, Trial(count[digest], row.trial.config, row.trial.measurement)))
-                count[digest] += 1
-        confirmed = self.repository.trials_of_run(self.uid, Purpose.CONFIRMATION)
-        self._confirmations = max((row.trial.number + 1 for row in confirmed), default=0)
+                continue
+            found.append((digest, Trial(count[digest], row.trial.config, row.trial.measurement)))
+            count[digest] += 1
+        for row in self.repository.trials_of_run(self.uid, Purpose.CONFIRMATION):
+            self._confirmations = row.trial.number + 1
+            self._confirmed.add((row.key.workload_digest, row.trial.config.digest, row.trial.verification))
         return found
 
     def commit(self, task: KernelTask, trials: Sequence[Trial]) -> None:
@@ -165,7 +231,7 @@ class Book:
                 self._record(task.digest, task.space.digest, first + at, trial.config, trial.measurement)
                 for at, trial in enumerate(trials)
             ],
-            self.guard,
+            self._guard,
             self._seen(),
         )
         self._next_number += len(trials)
@@ -210,6 +276,9 @@ class Book:
         verification: Verification,
         default: bool,
     ) -> Best | None:
+        entry = digest, config.digest, verification
+        if entry in self._confirmed:
+            return self.repository.publish_best(self.key(digest))
         first = self._confirmations
         self.repository.commit_trials(
             [
@@ -221,9 +290,10 @@ class Book:
                 )
                 for at, measured in enumerate(confirmations)
             ],
-            self.guard,
+            self._guard,
         )
         self._confirmations += len(confirmations)
+        self._confirmed.add(entry)
         return self.repository.publish_best(self.key(digest))
 
     def measure_whole(self, configs: Sequence[Config], pool: Pool, floor_us: float) -> list[Measurement]:
@@ -231,20 +301,17 @@ class Book:
         fresh = [config for config in dict.fromkeys(configs) if config not in self.wholes]
         if fresh:
             measured = pool.measure(self.network, fresh, floor_us=floor_us)
-            self._commit_network(list(zip(fresh, measured, strict=True)))
+            first = self._next_number
+            self.repository.commit_trials(
+                [
+                    self._record(self.network.digest, NETWORK_SPACE, first + at, config, each)
+                    for at, (config, each) in enumerate(zip(fresh, measured, strict=True))
+                ],
+                self._guard,
+            )
+            self._next_number += len(fresh)
             self.wholes |= dict(zip(fresh, measured, strict=True))
         return [self.wholes[config] for config in configs]
-
-    def _commit_network(self, measured: Sequence[tuple[Config, Measurement]]) -> None:
-        first = self._next_number
-        self.repository.commit_trials(
-            [
-                self._record(self.network.digest, NETWORK_SPACE, first + at, config, measurement)
-                for at, (config, measurement) in enumerate(measured)
-            ],
-            self.guard,
-        )
-        self._next_number += len(measured)
 
     def set_bound(self, digest: str, bound_us: float) -> None:
         """What no measurement of `digest` may beat."""
@@ -253,7 +320,7 @@ class Book:
     def close(self, reason: str, spent: Mapping[str, int], regret: float | None) -> None:
         """End the run and enter what it spent on every workload."""
         efforts = [Effort(digest, trials, regret) for digest, trials in spent.items()]
-        self.repository.finish_run(self.uid, reason, regret, efforts, self.guard)
+        self.repository.finish_run(self.uid, reason, regret, efforts, self._guard)
 
     def _seen(self) -> list[Seen]:
         """What is new of the workers, for the table of who measures."""

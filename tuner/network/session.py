@@ -18,7 +18,7 @@ from tilewright.compiler_core.transforms.rewrites import rewritten
 from tilewright.cost_model.network_bound import network_bound_cycles
 from tilewright.db.records import Best
 from tilewright.db.repository import Repository
-from tilewright.db.runs import Guard
+from tilewright.db.service.leases import Guard
 from tilewright.db.storage.session import open_database
 from tilewright.measure.device import built_in_info
 from tilewright.measure.host.file import ensure_host

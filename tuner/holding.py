@@ -1,39 +1,36 @@
-"""Holding a job: a thread that keeps the lease alive, and what it heard about the job meanwhile."""
+"""Holding a lease: a thread that keeps it alive, and what it heard meanwhile."""
 
 import threading
 import time
 from collections.abc import Callable
 
-from tilewright.db.service.job_rows import Lease, LeaseLostError
-from tilewright.db.service.jobs import Jobs
+from tilewright.db.service.leases import LeaseLostError
 from tilewright.db.storage.session import DatabaseDownError
 
 
 class Holding:
     """A lease kept alive from entering a `with` block to leaving it.
 
-    `cancelled` says that somebody asked for an end, `lost` that the job may be somebody else's by now. While
-    the database does not answer, the lease counts as held until it has run out by this machine's clock; what
-    is written is checked by the database in any case.
+    `beat` prolongs it, and tells whether somebody asked for an end: then `cancelled` is set. `lost` says that
+    the work may be somebody else's by now. While the database does not answer, the lease counts as held until
+    it has run out by this machine's clock; what is written is checked by the database in any case.
     """
 
     def __init__(
         self,
-        jobs: Jobs,
-        lease: Lease,
+        beat: Callable[[], bool],
         lease_s: float,
         heartbeat_s: float,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.lease = lease
-        self._jobs = jobs
+        self._beat_once = beat
         self._lease_s = lease_s
         self._heartbeat_s = heartbeat_s
         self._clock = clock
         self._over = threading.Event()
         self._cancelled = threading.Event()
         self._lost = threading.Event()
-        self._thread = threading.Thread(target=self._beat, name=f"heartbeat {lease.job.uid[:8]}", daemon=True)
+        self._thread = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
 
     @property
     def cancelled(self) -> bool:
@@ -58,7 +55,7 @@ class Holding:
         while not self._over.wait(self._heartbeat_s):
             asked = self._clock()
             try:
-                lease = self._jobs.heartbeat(self.lease, self._lease_s)
+                ending = self._beat_once()
             except LeaseLostError:
                 self._lost.set()
                 return
@@ -68,5 +65,5 @@ class Holding:
                     return
                 continue
             until = asked + self._lease_s
-            if lease.job.cancel_requested:
+            if ending:
                 self._cancelled.set()

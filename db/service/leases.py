@@ -1,0 +1,68 @@
+"""Leases on rows: who may write about a row, told by a token and the database's own clock.
+
+Each time a row is leased its token grows, and whoever holds an older one writes nothing more about it: the
+check of a lease and the writes that it guards are one transaction. A table whose rows are leased has the
+columns `uid`, `lease_token` and `lease_until_s`.
+"""
+
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
+from sqlalchemy import Connection, Table, select, update
+from sqlalchemy.sql.elements import ColumnElement
+
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.storage.columns import database_clock
+
+Guard: TypeAlias = Callable[[Connection], None]
+"""Asked first in every transaction that writes; raises where nothing may be written any more."""
+
+
+class LeaseLostError(RecordError):
+    """Somebody else holds the row now, or its work ended: stop working on it and write nothing more."""
+
+
+def latest(table: Table, uid: str, token: int) -> ColumnElement[bool]:
+    """Whether nobody has leased the row since this token was given."""
+    return (table.c.uid == uid) & (table.c.lease_token == token)
+
+
+def running(table: Table) -> ColumnElement[bool]:
+    """Whether the row's lease has not run out."""
+    return table.c.lease_until_s > database_clock()
+
+
+def granted(table: Table, duration_s: float) -> dict[str, Any]:
+    """The columns of a row that is leased from now on; every earlier token is fenced out."""
+    return {"lease_token": table.c.lease_token + 1, "lease_until_s": database_clock() + duration_s}
+
+
+def prolong(
+    connection: Connection, table: Table, still: ColumnElement[bool], duration_s: float, lost: LeaseLostError
+) -> None:
+    """Let the one row that is `still` held be so for `duration_s` from now; raises `lost` where none is."""
+    changed = connection.execute(
+        update(table).where(still).values(lease_until_s=database_clock() + duration_s)
+    )
+    if changed.rowcount != 1:
+        raise lost
+
+
+def guard_of(table: Table, still: ColumnElement[bool], lost: LeaseLostError) -> Guard:
+    """The check that writers make inside their own transaction; raises `lost`."""
+
+    def still_held(connection: Connection) -> None:
+        if connection.execute(select(table.c.uid).where(still).with_for_update()).first() is None:
+            raise lost
+
+    return still_held
+
+
+def both(one: Guard, other: Guard) -> Guard:
+    """Asks one guard, then the other."""
+
+    def ask(connection: Connection) -> None:
+        one(connection)
+        other(connection)
+
+    return ask
