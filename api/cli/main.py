@@ -17,6 +17,10 @@ from tilewright.api.cli.verbs import VERBS, verb_app
 from tilewright.compiler_core.errors import InputError, TilewrightError
 
 
+INTERRUPTED = 130
+"""The exit code that shells know an interrupt by."""
+
+
 class LazyVerb(TyperCommand):
     """Stands in for a verb in the table of `tune --help`; the module is imported when the verb is used."""
 
@@ -45,8 +49,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(f"tune: {error}", exit_code=2)
     except TilewrightError as error:
         return complain(f"tune: {error}", exit_code=1)
+    except KeyboardInterrupt:
+        answer = INTERRUPTED
     except typer.Abort:
         return complain("tune: no answer on standard input", exit_code=2)
+    if answer == INTERRUPTED:  # typer's own answer to Ctrl-C, too
+        return complain("interrupted: run the same line again to go on", exit_code=INTERRUPTED)
     return answer if isinstance(answer, int) else 0
 
 

@@ -129,6 +129,41 @@ def test_a_killed_run_goes_on_where_its_records_end(
     assert resumed["tuned"] == undisturbed["tuned"]
 
 
+def test_an_interrupted_run_says_so_and_goes_on_at_once(model: Path, tmp_path: Path) -> None:
+    database = tmp_path / "tilewright.db"
+    arguments = run_arguments(model, trials=4096)
+    victim = subprocess.Popen(
+        [TUNE, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    )
+    while victim.poll() is None and not recorded(database):
+        time.sleep(0.01)
+    victim.send_signal(signal.SIGINT)
+    _, told = victim.communicate(timeout=60)
+    assert victim.returncode == 130
+    assert told.splitlines()[-1] == "interrupted: run the same line again to go on"
+    assert "Traceback" not in told
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        assert list(connection.execute("select count(*) from run where lease_until_s is not null")) == [(0,)]
+
+
+def test_runs_of_one_network_at_once_take_turns(model: Path, tmp_path: Path) -> None:
+    """Whoever comes first, the largest budget is spent in all, and nobody measures what another has."""
+    started = [
+        subprocess.Popen(
+            [TUNE, *run_arguments(model, trials)],
+            cwd=tmp_path,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for trials in (16, 16, 24)
+    ]
+    ended = [process.communicate(timeout=110) for process in started]
+    assert [process.returncode for process in started] == [0, 0, 0], [told for _, told in ended]
+    assert sum(json.loads(out)["trials"] for out, _ in ended) == 24
+    assert recorded(tmp_path / "tilewright.db") == 24
+
+
 def recorded(database: Path) -> int:
     try:
         return len(search_trials(database))
