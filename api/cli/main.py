@@ -16,7 +16,6 @@ from typer.main import get_command, get_group
 from tilewright.api.cli.verbs import VERBS, verb_app
 from tilewright.compiler_core.errors import InputError, TilewrightError
 
-
 INTERRUPTED = 130
 """The exit code that shells know an interrupt by."""
 
