@@ -18,9 +18,10 @@ def tiling_of(config: Config, regions: Regions) -> tuple[Tiling, int]:
     """
     values = dict(config.items)
     rank = regions.graph.ops[regions.root].rank
+    names = [f"tile_{loop}" for loop in range(rank)]
+    names += [f"reduction_tile_{loop}" for loop in range(len(regions.loops) - rank)]
     sizes = tuple(
-        _whole(values, f"tile_{loop}" if loop < rank else f"reduction_tile_{loop - rank}", axis.extent)
-        for loop, axis in enumerate(regions.loops)
+        _whole(values, name, max(1, axis.extent)) for name, axis in zip(names, regions.loops, strict=True)
     )
     order = _order(values.get("loop_order", ""), rank)
     tiling = Tiling(

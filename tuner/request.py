@@ -40,12 +40,12 @@ class TuneRequest:
 
     `level` is that of -O, 0 to 3. `trials` are measurements to spend, `time_limit_s` seconds of search; where
     they are absent, the level's own hold. Several `objectives` ask for a front; the best in the first of them
-    is published. `dims` are sizes of symbolic dims. `device` names a user's own device as module:factory,
-    in place of the pool's. `lab` lets go wrong what a real lab does (measure/lab.py). `asynchronous` keeps a
-    wide farm busy; the same seed does not measure the same trials then. Everything is recorded in `database`,
-    the path of an SQLite file or a URL.
+    is published. `dims` are sizes of symbolic dims; `ranges` has the least and the largest size of one more.
+    `device` names a user's own device as module:factory, in place of the pool's. `lab` lets go wrong what a
+    real lab does (measure/lab.py). `asynchronous` keeps a wide farm busy; the same seed does not measure the
+    same trials then. Everything is recorded in `database`, the path of an SQLite file or a URL.
 
-    UsageError for a level, trials, a time or objectives that make no sense.
+    UsageError for a level, trials, a time, objectives or a range that make no sense.
     """
 
     model: Path
@@ -62,6 +62,7 @@ class TuneRequest:
     asynchronous: bool = False
     pool: PoolChoice = LOCAL
     database: str | Path = "tilewright.db"
+    ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.level not in TRIALS:
@@ -74,6 +75,28 @@ class TuneRequest:
             raise UsageError(
                 f"--objective {objectives_text(self.objectives)} needs measurements; give -O 2 or --trials"
             )
+
+        for symbol in self.ranges:
+            self._check_range(symbol)
+
+    def _check_range(self, symbol: str) -> None:
+        low, high = self.ranges[symbol]
+        asked = f"--dim {symbol}={low}..{high}"
+        if len(self.ranges) > 1:
+            raise UsageError(f"one dim can be ranged at a time, not all of {', '.join(sorted(self.ranges))}")
+        if symbol in self.dims:
+            raise UsageError(f"--dim {symbol} is given twice, as {self.dims[symbol]} and a range")
+        if not 0 <= low <= high:
+            raise UsageError(f"{asked} is empty; give LO..HI with 0 <= LO <= HI")
+        if self.front:
+            named = objectives_text(self.objectives)
+            raise UsageError(f"--objective {named} asks for a front; a range takes one objective")
+        if self.device is not None:
+            raise UsageError("--device measures one size at a time; give --dim a size, not a range")
+        if self.lab is not None:
+            raise UsageError("--lab takes one size at a time; give --dim a size, not a range")
+        if self.budget == 0:
+            raise UsageError(f"{asked} needs measurements; give -O 2 or --trials")
 
     @property
     def budget(self) -> int:

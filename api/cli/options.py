@@ -30,6 +30,7 @@ RangedDims = Annotated[
 Seed = Annotated[int, typer.Option(help="One seed in, the same trials out.")]
 JsonFile = Annotated[str | None, typer.Option("--json", help="Write JSON to a file, or to - .")]
 DEFAULT_DATABASE = "tilewright.db"
+MOST_DIGITS = 18
 
 
 def read_ranges(texts: list[str] | None) -> tuple[dict[str, int], dict[str, tuple[int, int]]]:
@@ -42,12 +43,14 @@ def read_ranges(texts: list[str] | None) -> tuple[dict[str, int], dict[str, tupl
         if not dots:
             values.append(text)
             continue
-        if not name or not low.isdigit() or not high.isdigit() or not 1 <= int(low) <= int(high):
-            raise UsageError(f"--dim {text!r} is not NAME=LO..HI with 1 <= LO <= HI, as in --dim seq=1..2048")
+        if not name or not _is_size(low) or not _is_size(high) or int(low) > int(high):
+            raise UsageError(f"--dim {text!r} is not NAME=LO..HI with 0 <= LO <= HI, as in --dim seq=1..2048")
         if name in ranges and ranges[name] != (int(low), int(high)):
             first, last = ranges[name]
             raise UsageError(f"--dim {name} is given twice, as {first}..{last} and {value}")
         ranges[name] = int(low), int(high)
+    if len(ranges) > 1:
+        raise UsageError(f"one dim can be ranged at a time, not all of {', '.join(sorted(ranges))}")
     dims = read_dims(values)
     for name in sorted(ranges.keys() & dims.keys()):
         raise UsageError(f"--dim {name} is given twice, as {dims[name]} and a range")
@@ -59,14 +62,19 @@ def read_dims(texts: list[str] | None) -> dict[str, int]:
     dims: dict[str, int] = {}
     for text in texts or ():
         name, equals, value = text.partition("=")
-        if not equals or not name or not value.isdigit() or int(value) < 1:
+        if not equals or not name or not _is_size(value):
             if ".." in value:
                 raise UsageError(f"--dim {text!r} is a range; this verb takes one size of {name}")
-            raise UsageError(f"--dim {text!r} is not NAME=VALUE with a value from 1 on, as in --dim batch=1")
+            raise UsageError(f"--dim {text!r} is not NAME=VALUE with a value from 0 on, as in --dim batch=1")
         if dims.get(name, int(value)) != int(value):
             raise UsageError(f"--dim {name} is given twice, as {dims[name]} and {value}")
         dims[name] = int(value)
     return dims
+
+
+def _is_size(text: str) -> bool:
+    """Whether `text` is a whole number from 0 on, in ASCII digits, that 64 bits hold."""
+    return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
 
 
 def write_json(value: object, where: str, inputs: Iterable[str | Path] = ()) -> None:

@@ -32,10 +32,12 @@ def plan_model(
 
     A range (--dim seq=1..2048) is planned at its largest size, which needs the most.
     """
+    from tilewright.tuner.answer.sizes import sizes_in_range
     from tilewright.tuner.verbs.plan import plan
 
     dims, ranges = read_ranges(dim)
-    made = plan(model, target, dims=dims | {name: high for name, (_, high) in ranges.items()})
+    largest = {name: sizes_in_range(model, dims, name, *ends)[-1] for name, ends in ranges.items()}
+    made = plan(model, target, dims=dims | largest)
     if output is not None:
         write_text(made.svg, output, files_of(model, target))
     if json_file is not None:

@@ -69,9 +69,8 @@ def run(
     none beats in all of them.
     """
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest, objectives_of
-    from tilewright.tuner.run import run as tune
     from tilewright.tuner.verbs.progress import watching
-    from tilewright.tuner.verbs.ranges import run_range
+    from tilewright.tuner.verbs.ranges import RangeReport, run_sizes
 
     inputs = files_of(model, target, database)
     dims, ranges = read_ranges(dim)
@@ -90,19 +89,15 @@ def run(
         asynchronous,
         PoolChoice(workers, ray),
         database,
+        ranges,
     )
     if svg is not None and not request.front:
         raise UsageError("--svg draws a front; give several objectives, as in --objective latency,energy")
-    if ranges:
-        (symbol, (low, high)), *more = ranges.items()
-        if more:
-            raise UsageError(f"one dim can be ranged at a time, not both {symbol} and {more[0][0]}")
-        with watching() as listener:
-            found = run_range(request, symbol, low, high, Hooks(listener))
-        _tell(found, range_text(found), json_file, inputs)
-        return
     with watching() as listener:
-        report = tune(request, Hooks(listener))
+        report = run_sizes(request, Hooks(listener))
+    if isinstance(report, RangeReport):
+        _tell(report, range_text(report), json_file, inputs)
+        return
     if svg is not None:
         write_text(front_picture(report), svg, inputs)
     _tell(report, as_text(report), json_file, inputs)

@@ -52,18 +52,16 @@ def verify(
     any value is wrong, intermediates included. In the target's dtypes nothing is judged: the error is printed
     down the network. A range (--dim seq=1..2048) is verified at both ends and at sizes between.
     """
-    from itertools import product
-
-    from tilewright.tuner.verbs.ranges import representatives
+    from tilewright.tuner.answer.sizes import representatives, sizes_in_range
 
     dims, ranges = read_ranges(dim)
-    sizes = [[(name, size) for size in representatives(*ends)] for name, ends in ranges.items()]
+    chosen: list[dict[str, int]] = [{}]
+    for name, ends in ranges.items():
+        chosen = [{name: size} for size in representatives(sizes_in_range(model, dims, name, *ends))]
     verdicts = []
-    for chosen in product(*sizes):
-        at = dict(chosen)
-        if at:
-            said = ", ".join(f"{name} = {size}" for name, size in chosen)
-            typer.echo(said, err=json_file == "-")
+    for at in chosen:
+        for name, size in at.items():
+            typer.echo(f"{name} = {size}", err=json_file == "-")
         verdicts.append(_verified(model, target, dims | at, dtype, objective, seed, database))
         if json_file != "-":
             _print(verdicts[-1], values or dtype != "model")

@@ -12,6 +12,9 @@ from dataclasses import dataclass
 from functools import total_ordering
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
+
 from tilewright.compiler_core.errors import ModelError
 
 
@@ -236,6 +239,24 @@ def bind(dim: Dim, values: Mapping[str, Dim]) -> Dim:
                 factor = values[atom] if atom in values else symbol(atom)
             product = product * factor
         total = total + product
+    return total
+
+
+def at_sizes(dim: Dim, name: str, sizes: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """`dim` at every one of `sizes` of the symbol `name`, int64 [n]; it has no other symbols."""
+    if isinstance(dim, int):
+        return np.full(len(sizes), dim, dtype=np.int64)
+    total = np.zeros(len(sizes), dtype=np.int64)
+    for monomial, coefficient in dim.terms:
+        product = np.full(len(sizes), coefficient, dtype=np.int64)
+        for atom in monomial:
+            if isinstance(atom, FloorDiv):
+                product *= at_sizes(atom.numerator, name, sizes) // at_sizes(atom.denominator, name, sizes)
+            elif isinstance(atom, Minimum):
+                product *= np.minimum(at_sizes(atom.left, name, sizes), at_sizes(atom.right, name, sizes))
+            else:
+                product *= sizes
+        total += product
     return total
 
 

@@ -9,8 +9,9 @@ from tilewright.api.cli.main import main
 from tilewright.api.cli.options import read_ranges
 from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import UsageError
+from tilewright.tuner.answer.sizes import representatives
 from tilewright.tuner.verbs.lookup import compile_known, lookup
-from tilewright.tuner.verbs.ranges import RangeReport, representatives
+from tilewright.tuner.verbs.ranges import RangeReport
 from tilewright.tuner.verbs.tune import tune_range
 from tilewright.tuner.verbs.verify import verify
 
@@ -36,10 +37,17 @@ def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, RangeRe
 
 @pytest.mark.parametrize(
     ("low", "high", "sizes"),
-    [(1, 1, (1,)), (1, 3, (1, 3)), (1, 2048, (1, 7, 45, 304, 2048)), (100, 130, (100, 130))],
+    [
+        (0, 0, (0,)),
+        (0, 64, (0, 1, 4, 16, 64)),
+        (1, 1, (1,)),
+        (1, 3, (1, 3)),
+        (1, 2048, (1, 7, 45, 304, 2048)),
+        (100, 130, (100, 130)),
+    ],
 )
 def test_sizes_lie_at_equal_ratios(low: int, high: int, sizes: tuple[int, ...]) -> None:
-    assert representatives(low, high) == sizes
+    assert representatives(range(low, high + 1)) == sizes
 
 
 def test_intervals_cover_the_range(tuned: tuple[Path, Path, RangeReport]) -> None:
@@ -90,9 +98,18 @@ def test_the_command_line_says_the_regret(
 
 def test_dims_are_read() -> None:
     assert read_ranges(["batch=2", "seq=1..64"]) == ({"batch": 2}, {"seq": (1, 64)})
-    for wrong in (["seq=64..1"], ["seq=0..4"], ["=1..4"], ["seq=1..x"], ["seq=1..4", "seq=2"]):
+    assert read_ranges(["past=0", "seq=0..4"]) == ({"past": 0}, {"seq": (0, 4)})
+    for wrong in (
+        "seq=64..1",
+        "seq=1..2 batch=1..2",
+        "seq=-1",
+        "seq=²",
+        "=1..4",
+        "seq=1..x",
+        "seq=1..4 seq=2",
+    ):
         with pytest.raises(UsageError):
-            read_ranges(wrong)
+            read_ranges(wrong.split())
 
 
 @pytest.mark.parametrize("dim", ["columns=1..4", "rows=1..4"])

@@ -8,13 +8,15 @@ carried down. That is measured at the lowest of them and in the middle, beside w
 where these leave room for something better, beside a plan made for the middle.
 """
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import inf, isfinite, isqrt
+from math import inf, isfinite
 from typing import Protocol
 
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.selection import Interval
+from tilewright.tuner.answer.sizes import middle_of
 
 TOLERANCE = 0.02
 """Regret against the best seen at a size, above which sizes between two anchors are looked at closer."""
@@ -36,8 +38,13 @@ class Anchor:
     planned: bool = False
 
 
-class Sizes(Protocol):
-    """The sizes of a range, and a device to measure on."""
+class Survey(Protocol):
+    """The sizes of a range that the network can have, ascending, and a device to measure on."""
+
+    @property
+    def sizes(self) -> Sequence[int]:
+        """The sizes."""
+        ...
 
     def carried(self, size: int, anchors: tuple[Anchor, ...]) -> list[float]:
         """What the Configs of `anchors` cost at `size`, tiled for it; infinite where one does not run."""
@@ -58,16 +65,17 @@ class Span:
     regret: float
 
 
-def spans_between(sizes: Sizes, below: Anchor, above: Anchor, halvings: int = MOST_HALVINGS) -> list[Span]:
+def spans_between(survey: Survey, below: Anchor, above: Anchor, halvings: int = MOST_HALVINGS) -> list[Span]:
     """Spans over the sizes above `below` up to `above`, in ascending order; infinite regret: nothing runs."""
     low, high = below.size + 1, above.size
-    if low == high:
+    lowest = survey.sizes[bisect_left(survey.sizes, low)]
+    if lowest == high:
         return [Span(low, high, above, 0.0)]
-    middle = middle_of(low, high)
-    seen = {size: sizes.carried(size, (above, below)) for size in sorted({low, middle})}
+    middle = middle_of(survey.sizes, lowest, high)
+    seen = {size: survey.carried(size, (above, below)) for size in sorted({lowest, middle})}
     fresh = None
     if seen[middle][0] > (1 + TOLERANCE) * below.cost:
-        fresh = sizes.planned(middle)
+        fresh = survey.planned(middle)
     least = {size: min(costs) for size, costs in seen.items()}
     if fresh is not None:
         least[middle] = min(least[middle], fresh.cost)
@@ -79,8 +87,8 @@ def spans_between(sizes: Sizes, below: Anchor, above: Anchor, halvings: int = MO
         cost, at = min((cost, at) for at, cost in enumerate(seen[middle]))
         fresh = replace((above, below)[at], size=middle, cost=cost)
     return [
-        *spans_between(sizes, below, fresh, halvings - 1),
-        *spans_between(sizes, fresh, above, halvings - 1),
+        *spans_between(survey, below, fresh, halvings - 1),
+        *spans_between(survey, fresh, above, halvings - 1),
     ]
 
 
@@ -107,11 +115,6 @@ def intervals_of(spans: Sequence[Span], loss: float) -> tuple[Interval, ...]:
         )
         for span in joined
     )
-
-
-def middle_of(low: int, high: int) -> int:
-    """The size in the middle of low..high by ratio, below `high`."""
-    return min(max(isqrt(max(low, 1) * high), low), high - 1)
 
 
 def _regret(cost: float, least: float) -> float:

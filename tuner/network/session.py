@@ -231,7 +231,7 @@ def open_session(
         ensure_host()
     chip = load_target(target)
     imported = import_model(Path(model), dims)
-    _require_bound(imported)
+    require_bound(imported)
     repository = Repository(open_database(database, read_only))
     base = plan_graph(imported.graph, chip)
     network = numbered(imported.graph)
@@ -249,7 +249,8 @@ def open_session(
     return session
 
 
-def _require_bound(imported: ImportedModel) -> None:
+def require_bound(imported: ImportedModel) -> None:
+    """UsageError naming the dims of a network that have no size yet."""
     if imported.graph.symbols:
         names = sorted(imported.graph.symbols)
         example = " ".join(f"--dim {name}=1" for name in names)

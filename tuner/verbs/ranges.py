@@ -6,14 +6,13 @@ predicted one adds what a search finds beyond a carried Config: the worst, over 
 tuned there with its tiles made anew.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from math import inf, isfinite
 from typing import Any
 
-from tilewright.compiler_core.errors import ConfigError, UsageError
-from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.errors import ConfigError
 from tilewright.db.answering.selectors import Selectors
 from tilewright.measure.farm.pool import Pool
 from tilewright.search_space.knobs import Config
@@ -21,19 +20,16 @@ from tilewright.tuner.answer.guess import best_guess
 from tilewright.tuner.answer.intervals import Anchor, Span, intervals_of, spans_between
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.selection import Interval, ranged_row, selector_row
+from tilewright.tuner.answer.sizes import representatives, sizes_in_range
 from tilewright.tuner.answer.transfer import carried, portable
 from tilewright.tuner.devices import simulated_pool
 from tilewright.tuner.network.events import Phase
 from tilewright.tuner.network.session import Session, open_session
-from tilewright.tuner.request import Hooks, TuneRequest, objectives_text
+from tilewright.tuner.request import Hooks, TuneRequest
 from tilewright.tuner.run import NO_HOOKS, run
 
 MOST_PLANS = 8
 """Plans made for sizes of a range that are not tuned."""
-MOST_SIZES = 5
-"""Sizes of a range that are tuned."""
-LEAST_STEP = 2
-"""Ratio of neighbouring sizes below which a range has fewer of them."""
 
 
 @dataclass(frozen=True)
@@ -61,22 +57,20 @@ class RangeReport:
         }
 
 
-def representatives(low: int, high: int, most: int = MOST_SIZES) -> tuple[int, ...]:
-    """Both ends of a range and sizes between at equal ratios: 1..2048 -> 1 7 45 304 2048."""
-    steps = 1
-    while steps < most - 1 and low * LEAST_STEP ** (steps + 1) <= high:
-        steps += 1
-    return tuple(sorted({round(low * (high / low) ** (at / steps)) for at in range(steps + 1)}))
+def run_sizes(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report | RangeReport:
+    """Tune a network at one size of every dim, or over a range of sizes of one."""
+    return run_range(request, hooks) if request.ranges else run(request, hooks)
 
 
-def run_range(request: TuneRequest, symbol: str, low: int, high: int, hooks: Hooks = NO_HOOKS) -> RangeReport:
-    """Tune a network for all sizes `low` to `high` of the dim `symbol`, and publish the selector.
+def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
+    """Tune a network for all sizes of the range in `request`, and publish the selector.
 
-    Budgets are for the whole range: each tuned size gets its share. UsageError for a range that is empty, a
-    level that measures nothing, several objectives, or a device or lab; else as `tilewright.tuner.run.run`.
+    Budgets are for the whole range: each tuned size gets its share. UsageError for a dim that the network has
+    not, another one without a size, or a range without a legal size; else as `tilewright.tuner.run.run`.
     """
-    _check_request(request, symbol, low, high)
-    sizes = representatives(low, high)
+    ((symbol, (low, high)),) = request.ranges.items()
+    legal = sizes_in_range(request.model, request.dims, symbol, low, high)
+    sizes = representatives(legal)
 
     def at(size: int) -> TuneRequest:
         return replace(
@@ -84,6 +78,7 @@ def run_range(request: TuneRequest, symbol: str, low: int, high: int, hooks: Hoo
             trials=max(1, request.budget // len(sizes)),
             time_limit_s=None if request.time_limit_s is None else request.time_limit_s / len(sizes),
             dims={**request.dims, symbol: size},
+            ranges={},
         )
 
     def opened(size: int) -> Session:
@@ -94,11 +89,11 @@ def run_range(request: TuneRequest, symbol: str, low: int, high: int, hooks: Hoo
 
     reports = tuple(run(at(size), hooks) for size in sizes)
     hooks.on_event(Phase("range", f"measuring {symbol} at sizes between {', '.join(map(str, sizes))}"))
-    with opened(low) as first:
+    with opened(sizes[0]) as first:
         text, where = first.book.target_text, request.pool
         with simulated_pool(first.target.name, text, where.workers, where.ray) as pool:
             pool.start()
-            spans, loss = _surveyed(_Survey(opened, pool), sizes)
+            spans, loss = _surveyed(_Survey(opened, pool, legal), sizes)
         intervals = intervals_of(spans, loss)
         configs = {span.high: span.anchor.config for span in spans}
         row = ranged_row(request.model, symbol, request.dims)
@@ -118,28 +113,6 @@ def run_range(request: TuneRequest, symbol: str, low: int, high: int, hooks: Hoo
     )
 
 
-def _check_request(request: TuneRequest, symbol: str, low: int, high: int) -> None:
-    if request.front:
-        asked = objectives_text(request.objectives)
-        raise UsageError(f"--objective {asked} asks for a front; a range takes one objective")
-    if request.device is not None:
-        raise UsageError("--device measures one size at a time; give --dim a size, not a range")
-    if request.lab is not None:
-        raise UsageError("--lab takes one size at a time; give --dim a size, not a range")
-    if not 1 <= low <= high:
-        raise UsageError(f"--dim {symbol}={low}..{high} is empty; give LO..HI with 1 <= LO <= HI")
-    free = import_model(request.model, request.dims).graph.symbols
-    if symbol not in free:
-        raise UsageError(
-            f"the model has no dim {symbol!r} to range; it has {', '.join(sorted(free)) or 'none'}"
-        )
-    if free - {symbol}:
-        names = ", ".join(sorted(free - {symbol}))
-        raise UsageError(f"one dim can be ranged at a time; give {names} a value with --dim NAME=VALUE")
-    if request.budget == 0:
-        raise UsageError(f"--dim {symbol}={low}..{high} needs measurements; give -O 2 or --trials")
-
-
 def _surveyed(survey: "_Survey", sizes: tuple[int, ...]) -> tuple[list[Span], float]:
     """Spans over the sizes from the first to the last tuned, and the worst loss of tiles made anew."""
     anchors = [survey.tuned(size) for size in sizes]
@@ -156,6 +129,7 @@ class _Survey:
 
     opened: Callable[[int], Session]
     pool: Pool
+    sizes: Sequence[int]
     plans_left: int = MOST_PLANS
 
     def tuned(self, size: int) -> Anchor:
@@ -166,7 +140,7 @@ class _Survey:
             return Anchor(size, portable(session, config), self._cost(session, config), size)
 
     def carried(self, size: int, anchors: tuple[Anchor, ...]) -> list[float]:
-        """See Sizes."""
+        """See Survey."""
         costs = []
         with self.opened(size) as session:
             for anchor in anchors:
@@ -177,7 +151,7 @@ class _Survey:
         return costs
 
     def planned(self, size: int) -> Anchor | None:
-        """See Sizes."""
+        """See Survey."""
         if self.plans_left == 0:
             return None
         self.plans_left -= 1

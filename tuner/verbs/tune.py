@@ -94,9 +94,10 @@ def tune_range(
         seed,
         pool=PoolChoice(workers, ray),
         database=database,
+        ranges={symbol: (low, high)},
     )
     with _watched(on_event) as listener:
-        return run_range(request, symbol, low, high, Hooks(listener))
+        return run_range(request, Hooks(listener))
 
 
 @contextmanager
