@@ -1,6 +1,6 @@
 """What REST routes and pages share: the verbs of the service over the database, behind its threads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
 from typing import BinaryIO
@@ -53,12 +53,11 @@ class Service:
         name = await self.readers.target(target) if is_text(target) else target_of(target).name
         file = asked.model
         digest = await self.threads(digest_of_file, file)
-        symbols = await self.threads(self.uploads.symbols, digest)
-        if symbols is None:
-            symbols = (await self.readers.model(digest, file)).symbols
-            require_dims(request.dims, symbols)
-            await self.threads(self.uploads.put_model, file, symbols)
-        require_dims(request.dims, symbols)
+        named = [*request.dims, *request.ranges]
+        known = await self.threads(self.uploads.symbols, digest)
+        if named or known is None or known:
+            require_sizes((await self.readers.model(digest, file, request)).symbols)
+            await self.threads(self.uploads.put_model, file, named)
         job, new = await self.threads(
             self.jobs.submit,
             principal.tenant,
@@ -109,12 +108,8 @@ class Submission:
         return cls(model.file, name, spec, idempotency_key)
 
 
-def require_dims(dims: Mapping[str, int], symbols: Sequence[str]) -> None:
-    """UsageError where a size is given for a dim that the model has not, or none for one that it has."""
-    unknown, missing = sorted(dims.keys() - set(symbols)), sorted(set(symbols) - dims.keys())
-    if unknown:
-        known = ", ".join(symbols) or "none"
-        raise UsageError(f"dims: the model has no dim called {unknown[0][:80]!r}; it has {known}")
+def require_sizes(missing: Sequence[str]) -> None:
+    """UsageError where dims of a model have no size."""
     if missing:
         raise UsageError(f"dims: give a size for {', '.join(map(repr, missing))}, as in {missing[0]}=1")
 

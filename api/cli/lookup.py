@@ -49,8 +49,8 @@ def lookup(
         if answer.selected is not None:
             interval = answer.selected.interval
             typer.echo(
-                f"range    {answer.selected.symbol} {interval.low}..{interval.high}: as tuned at "
-                f"{interval.tuned_at}, regret {interval.measured_regret:.1%} measured, "
+                f"range    {answer.selected.symbol} {interval.low}..{interval.high}: as "
+                f"{interval.origin}, regret {interval.measured_regret:.1%} measured, "
                 f"{interval.predicted_regret:.1%} predicted"
             )
         for kernel in answer.kernels:

@@ -32,7 +32,7 @@ def plan_model(
 
     A range (--dim seq=1..2048) is planned at its largest size, which needs the most.
     """
-    from tilewright.tuner.answer.sizes import sizes_in_range
+    from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
     from tilewright.tuner.verbs.plan import plan
 
     dims, ranges = read_ranges(dim)

@@ -126,7 +126,7 @@ def range_text(found: "RangeReport") -> str:
         figures = f"default {report.default.latency_us:.2f} us, tuned {report.tuned.latency_us:.2f} us"
         lines.append(f"  {found.symbol} = {size:<8d} {figures}, {report.trials} trials")
     lines += [
-        f"  {interval.low} .. {interval.high}: as tuned at {interval.tuned_at}, "
+        f"  {interval.low} .. {interval.high}: as {interval.origin}, "
         f"regret {interval.measured_regret:.1%} measured, {interval.predicted_regret:.1%} predicted"
         for interval in found.intervals
     ]

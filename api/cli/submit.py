@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tilewright.api.cli.options import Dims, read_dims
+from tilewright.api.cli.options import RangedDims, read_ranges
 from tilewright.api.cli.server import DEFAULT_SERVER, AsJson, Server, connect
 from tilewright.api.cli.verbs import verb_app
 
@@ -22,7 +22,7 @@ def submit(
     objective: Annotated[
         str, typer.Option(help="latency, energy, memory, edp or a front: latency,energy.")
     ] = "latency",
-    dim: Dims = None,
+    dim: RangedDims = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher runs first.")] = 0,
     idempotency_key: Annotated[str | None, typer.Option(help="Sent twice, it is still one job.")] = None,
@@ -32,7 +32,7 @@ def submit(
     """Send a model to be tuned, and print the number of the job."""
     from pydantic import ValidationError
 
-    from tilewright.api.schemas.jobs import JobSpec
+    from tilewright.api.schemas.jobs import JobSpec, dims_json
     from tilewright.compiler_core.errors import UsageError
 
     try:
@@ -43,7 +43,7 @@ def submit(
                 "trials": trials,
                 "time_limit_s": time_limit,
                 "objective": objective,
-                "dims": read_dims(dim),
+                "dims": dims_json(*read_ranges(dim)),
                 "seed": seed,
                 "priority": priority,
             }

@@ -52,7 +52,8 @@ def verify(
     any value is wrong, intermediates included. In the target's dtypes nothing is judged: the error is printed
     down the network. A range (--dim seq=1..2048) is verified at both ends and at sizes between.
     """
-    from tilewright.tuner.answer.sizes import representatives, sizes_in_range
+    from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
+    from tilewright.tuner.answer.sizes import representatives
 
     dims, ranges = read_ranges(dim)
     chosen: list[dict[str, int]] = [{}]

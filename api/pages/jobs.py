@@ -1,6 +1,6 @@
 """Pages about jobs: the list, one job, submitting and cancelling."""
 
-from typing import Annotated, get_args
+from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -132,11 +132,12 @@ def _form(request: Request, error: str = "") -> Response:
     )
 
 
-def _dims(text: str) -> dict[str, str]:
-    found = {}
+def _dims(text: str) -> dict[str, Any]:
+    found: dict[str, Any] = {}
     for part in text.replace(",", " ").split():
         name, sign, size = part.partition("=")
+        low, dots, high = size.partition("..")
         if not (name and sign):
-            raise UsageError(f"dims: {part[:40]!r} is not NAME=SIZE")
-        found[name] = size
+            raise UsageError(f"dims: {part[:40]!r} is not NAME=SIZE or NAME=LO..HI")
+        found[name] = {"low": low, "high": high} if dots else size
     return found

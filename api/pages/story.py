@@ -77,8 +77,10 @@ def tell(job: JobRow, events: Sequence[JobEvent], pictures: Mapping[str, Any]) -
     result: dict[str, Any] | None = json.loads(job.result) if job.result else None
     known = pictures if pictures.get("version") == PICTURES_VERSION else {}
     bodies = [json.loads(event.body) for event in events if event.kind == "measured"]
-    points = _ended(points_of(bodies), result)
-    return Story(points, result, known, _ending(job, result), job, read_request(job.spec), events)
+    request = read_request(job.spec)
+    # The sizes of a range are searched one after the other: their trials make no one curve.
+    points = [] if request.ranges else _ended(points_of(bodies), result)
+    return Story(points, result, known, _ending(job, result), job, request, events)
 
 
 def points_of(measured: Iterable[Mapping[str, Any]]) -> list[Point]:

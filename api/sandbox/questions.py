@@ -12,8 +12,8 @@ MOST_SYMBOLS, LONGEST_SYMBOL = 256, 200
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one question: facts, or `error`, a line fit to show to whoever sent the file."""
     match question:
-        case {"kind": "model", "path": str(path)}:
-            return _model(Path(path))
+        case {"kind": "model", "path": str(path), **sizes}:
+            return _model(Path(path), sizes.get("dims", {}), sizes.get("ranges", {}))
         case {"kind": "target", "text": str(text)}:
             return _target(text)
     return {"error": "the question is of no known kind"}
@@ -51,13 +51,16 @@ def _is_symbol(name: Any) -> bool:
     return isinstance(name, str) and 0 < len(name) <= LONGEST_SYMBOL and all(map(_prints, name))
 
 
-def _model(path: Path) -> dict[str, Any]:
-    from tilewright.compiler_core.errors import ModelError
+def _model(path: Path, dims: dict[str, int], ranges: dict[str, list[int]]) -> dict[str, Any]:
+    """The network with its dims bound, a ranged one at the least size that it can have; which are open."""
+    from tilewright.compiler_core.errors import ModelError, UsageError
     from tilewright.compiler_core.onnx_import.importer import import_model
+    from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
 
     try:
-        model = import_model(path)
-    except ModelError as error:
+        least = {name: sizes_in_range(path, dims, name, *ends)[0] for name, ends in ranges.items()}
+        model = import_model(path, {**dims, **least})
+    except (ModelError, UsageError) as error:
         return {"error": str(error).replace(repr(str(path)), "the model")}
     return {"ops": len(model.graph.ops), "symbols": sorted(model.graph.symbols)}
 

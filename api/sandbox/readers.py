@@ -15,6 +15,7 @@ from tilewright.api.sandbox.reader import LONGEST_ANSWER
 from tilewright.api.settings import Settings
 from tilewright.api.threads import Threads
 from tilewright.compiler_core.errors import ModelError, TargetError
+from tilewright.tuner.request import TuneRequest
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 15.0
@@ -23,7 +24,7 @@ PATIENCE_S = 15.0
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the child says of a good model: how many ops, and the names of its symbolic dims."""
+    """What the child says of a good model: how many ops, and the names of the dims without a size."""
 
     ops: int
     symbols: tuple[str, ...]
@@ -39,13 +40,17 @@ class Readers:
         self._idle: list[_Reader] = []
         self._under_way: dict[str, asyncio.Task[ModelFacts]] = {}
 
-    async def model(self, digest: str, file: BinaryIO) -> ModelFacts:
-        """What the file holds; ModelError, one line, when it is no model or takes too much to read."""
-        task = self._under_way.get(digest)
+    async def model(self, digest: str, file: BinaryIO, request: TuneRequest) -> ModelFacts:
+        """What the file holds with the sizes of `request`; ModelError, one line, when it is no model, cannot
+        have these sizes, or takes too much to read.
+        """
+        question = {"kind": "model", "dims": dict(request.dims), "ranges": dict(request.ranges)}
+        key = f"{digest} {json.dumps(question, sort_keys=True)}"
+        task = self._under_way.get(key)
         if task is None:
-            task = asyncio.create_task(self._model(file))
-            self._under_way[digest] = task
-            task.add_done_callback(lambda _: self._under_way.pop(digest, None))
+            task = asyncio.create_task(self._model(file, question))
+            self._under_way[key] = task
+            task.add_done_callback(lambda _: self._under_way.pop(key, None))
         return await asyncio.shield(task)
 
     async def close(self) -> None:
@@ -61,12 +66,12 @@ class Readers:
             return str(said["name"])
         raise TargetError(self._complaint(said, "the target's text"))
 
-    async def _model(self, file: BinaryIO) -> ModelFacts:
+    async def _model(self, file: BinaryIO, question: Mapping[str, Any]) -> ModelFacts:
         async with self._places:
             with tempfile.TemporaryDirectory(prefix="tilewright-model-") as directory:
                 path = Path(directory) / "model.onnx"
                 await self._threads(_copy, file, path)
-                said = await self._ask({"kind": "model", "path": str(path)})
+                said = await self._ask({**question, "path": str(path)})
         if "ops" in said:
             return ModelFacts(int(said["ops"]), tuple(said["symbols"]))
         raise ModelError(self._complaint(said, "the model"))

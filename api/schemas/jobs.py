@@ -1,6 +1,7 @@
 """Jobs on the wire."""
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -13,7 +14,18 @@ from tilewright.tuner.request import TuneRequest, objectives_of, objectives_text
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
 DimName = Annotated[str, Field(min_length=1, max_length=100)]
-DimSize = Annotated[int, Field(ge=1, le=2**31 - 1)]
+DimSize = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+class DimRange(BaseModel):
+    """All sizes of a dim from the least to the largest."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    low: DimSize = Field(examples=[1])
+    high: DimSize = Field(examples=[512])
+
+
 Asked = Literal[
     "latency",
     "energy",
@@ -54,8 +66,11 @@ class JobSpec(BaseModel):
     objective: Asked = Field(
         default="latency", description="What to make small; several give the front that no answer beats"
     )
-    dims: dict[DimName, DimSize] = Field(
-        default={}, max_length=64, description="Sizes of the model's symbolic dims"
+    dims: dict[DimName, DimSize | DimRange] = Field(
+        default={},
+        max_length=64,
+        description="Sizes of the model's symbolic dims; a range for one of them tunes for all its sizes",
+        examples=[{"batch": 1, "seq": {"low": 1, "high": 512}}],
     )
     seed: int = Field(default=0, ge=0, le=LARGEST_SAFE_INTEGER)
     priority: int = Field(default=0, ge=-100, le=100, description="Jobs of higher priority run first")
@@ -67,7 +82,10 @@ class JobSpec(BaseModel):
             Path(f"{model_name}.onnx"),
             self.target,
             objectives=objectives_of(self.objective),
-            dims=self.dims,
+            dims={name: size for name, size in self.dims.items() if isinstance(size, int)},
+            ranges={
+                name: (size.low, size.high) for name, size in self.dims.items() if isinstance(size, DimRange)
+            },
             **kept,
         )
 
@@ -79,10 +97,15 @@ class JobSpec(BaseModel):
                 **{name: getattr(request, name) for name in KEPT},
                 "target": str(request.target),
                 "objective": objectives_text(request.objectives),
-                "dims": dict(request.dims),
+                "dims": dims_json(request.dims, request.ranges),
                 "priority": priority,
             }
         )
+
+
+def dims_json(dims: Mapping[str, int], ranges: Mapping[str, tuple[int, int]]) -> dict[str, Any]:
+    """Sizes and ranges as a JobSpec has them."""
+    return {**dims, **{name: {"low": low, "high": high} for name, (low, high) in ranges.items()}}
 
 
 class Links(BaseModel):

@@ -100,7 +100,10 @@ def _import(path: Path, dims: Mapping[str, int], given: Mapping[str, Given]) -> 
         frame.define(info.name, ABSENT if absent else model_input(info, names, new_input))
     context.taken |= names.used
     walk = Walk(context, {(f.domain, f.name): f for f in model.functions})
-    walk.run(frame)
+    try:
+        walk.run(frame)
+    except ModelError as error:
+        raise _with_open_dims(error, sorted(names.used - dims.keys())) from error
     unknown = sorted(set(dims) - context.taken)
     if unknown:
         raise ModelError(
@@ -110,6 +113,14 @@ def _import(path: Path, dims: Mapping[str, int], given: Mapping[str, Given]) -> 
     outputs = _outputs(model.graph.output, frame.scope, context.builder)
     told_by_runs = {name: extent for name, extent in dims.items() if name not in names.used}
     return replace(_imported(path.stem, context, outputs, told_by_runs), given=bound)
+
+
+def _with_open_dims(error: ModelError, open_dims: Sequence[str]) -> ModelError:
+    """The error of a network whose ops may depend on sizes that are not given, saying which these are."""
+    if not open_dims or "--dim" in str(error):
+        return error
+    asked = " ".join(f"--dim {name}=N" for name in open_dims)
+    return ModelError(f"{error}; with sizes for its open dims it may be imported: {asked}")
 
 
 def _define_constants(graph: onnx.GraphProto, context: Context, scope: dict[str, Value]) -> None:

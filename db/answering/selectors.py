@@ -9,6 +9,7 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.records import Key
+from tilewright.db.runs import Guard
 from tilewright.db.storage.schema import selector
 from tilewright.db.storage.session import Database
 from tilewright.search_space.knobs import Config
@@ -46,8 +47,11 @@ class Selectors:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def publish(self, key: Key, symbol: str, rows: Sequence[SelectorRow]) -> None:
-        """Replaces the selector of a symbolic workload. RecordError when two intervals overlap."""
+    def publish(self, key: Key, symbol: str, rows: Sequence[SelectorRow], guard: Guard | None = None) -> None:
+        """Replaces the selector of a symbolic workload; `guard` is asked first, in the same transaction.
+
+        RecordError when two intervals overlap, or the lease is lost.
+        """
         ordered = sorted(rows, key=lambda row: row.low)
         for row, following in pairwise(ordered):
             if row.high >= following.low:
@@ -55,6 +59,8 @@ class Selectors:
                     f"selector of {symbol}: {row.low}..{row.high} overlaps {following.low}..{following.high}"
                 )
         with self.database.writing() as connection:
+            if guard is not None:
+                guard(connection)
             connection.execute(delete(selector).where(*_of_key), _values(key, symbol))
             if ordered:
                 connection.execute(insert(selector), [_columns(key, symbol, row) for row in ordered])

@@ -55,6 +55,8 @@ def test_the_verbs(
     dims = ("--dim", "batch=2")
     text = said(capsys, "submit", str(model), "--target", "ascend910", "--trials", "9999", *dims, "--json")
     running = json.loads(text)["id"]
+    text = said(capsys, "submit", str(model), "--target", "ascend910", "--dim", "batch=0..64", "--json")
+    assert json.loads(text)["spec"]["dims"] == {"batch": {"low": 0, "high": 64}}
     assert running in said(capsys, "cancel", running)
     assert "state=cancelled" in said(capsys, "watch", running)
 

@@ -5,10 +5,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
 
 from tests.api.fake_work import FakeWork
 from tests.api.service import model_bytes, running_runner
+from tests.onnx_models import model as model_of
+from tests.onnx_models import node, value
 from tilewright.db.storage.session import Database
 from tilewright.tuner.jobs.runner import Runner, RunnerSettings
 
@@ -118,6 +121,47 @@ def test_dims_are_checked_whether_or_not_the_model_was_read_before(client: httpx
         assert "batch=1" in submit(client, model).json()["detail"]
         assert "it has batch" in submit(client, model, dims={"batch": 2, "seq": 8}).json()["detail"]
         assert submit(client, model, dims={"batch": 2}).status_code == 201
+
+
+def best_rows() -> bytes:
+    """Keeps as many rows as there are of at most 5: it is imported only with its rows bound."""
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Gather", "shape at", "rows"),
+        node("Concat", "rows most", "both", axis=0),
+        node("ReduceMin", "both", "k", keepdims=1),
+        node("TopK", "x k", "values places", axis=0),
+    ]
+    constants = {"at": np.array([0]), "most": np.array([5])}
+    made = model_of(nodes, [value("x", ["rows", 4])], ["values"], constants)
+    return bytes(made.SerializeToString())
+
+
+def test_a_model_is_read_with_its_dims_bound(client: httpx.Client) -> None:
+    model = best_rows()
+    assert "dims it may be imported: --dim rows=N" in submit(client, model).json()["detail"]
+    for rows in (3, 0, {"low": 1, "high": 40}):
+        answer = submit(client, model, dims={"rows": rows})
+        assert answer.status_code == 201, answer.text
+        assert answer.json()["spec"]["dims"] == {"rows": rows}
+
+
+@pytest.mark.parametrize(
+    ("spec", "says"),
+    [
+        ({"dims": {"batch": {"low": 4, "high": 1}}}, "is empty"),
+        ({"dims": {"batch": {"low": 1}}}, "Field required"),
+        ({"dims": {"batch": {"low": -1, "high": 3}}}, "greater than or equal to 0"),
+        ({"dims": {"batch": {"low": 1, "high": 3}, "seq": {"low": 1, "high": 3}}}, "one dim can be ranged"),
+        ({"dims": {"seq": {"low": 1, "high": 3}}}, "no dim 'seq' to range; it has batch"),
+        ({"dims": {"batch": {"low": 1, "high": 3}}, "objective": "latency,energy"}, "takes one objective"),
+        ({"dims": {"batch": {"low": 1, "high": 3}}, "level": 0}, "needs measurements"),
+    ],
+)
+def test_a_bad_range_is_one_line(client: httpx.Client, spec: dict[str, Any], says: str) -> None:
+    answer = submit(client, model_bytes(13, batch="batch"), **spec)
+    assert answer.status_code == 422, answer.text
+    assert says in answer.text
 
 
 @pytest.mark.parametrize(

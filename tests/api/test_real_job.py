@@ -6,6 +6,8 @@ from pathlib import Path
 import pytest
 
 from tests.api.service import model_bytes
+from tilewright.api.pages.one_file import one_file
+from tilewright.api.pages.story import tell
 from tilewright.compiler_core.lowering.program_json import program_from_json
 from tilewright.db.browse import Browse, Viewer, Wanted
 from tilewright.db.service.job_rows import JobState
@@ -17,6 +19,7 @@ from tilewright.tuner.jobs.runner import Runner, RunnerSettings
 from tilewright.tuner.jobs.work import Tuning
 from tilewright.tuner.network.events import Event, Measured
 from tilewright.tuner.request import PoolChoice, TuneRequest
+from tilewright.tuner.verbs.lookup import lookup
 
 MODEL = Path("model.onnx")
 
@@ -43,6 +46,26 @@ def test_a_job_is_tuned(database: Database, tmp_path: Path, level: int) -> None:
     if level == 2:
         runs, _ = Browse(database).runs(Viewer("tenant", operator=False))
         assert [run.asked.job for run in runs] == [job.uid]
+
+
+def test_a_range_is_tuned_and_every_size_of_it_answers(database: Database, tmp_path: Path) -> None:
+    model = model_bytes(64, "batch")
+    request = TuneRequest(MODEL, "ascend910", trials=8, ranges={"batch": (0, 40)})
+    job, _ = Jobs(database).submit("tenant", request_to_json(request), Uploads(database).put(model))
+    work = Tuning(str(tmp_path / "tuning.db"), PoolChoice(1, "none"))
+    assert Runner(database, RunnerSettings("test"), work).step()
+    ended = Jobs(database).get(job.uid)
+    assert ended is not None
+    assert ended.state is JobState.SUCCEEDED, ended.error
+    result = json.loads(ended.result or "")
+    assert (result["intervals"][0]["low"], result["intervals"][-1]["high"]) == (0, 40)
+    assert set(result["files"]) == {"program.json", "pictures.json"}
+    story = tell(ended, [], {})
+    assert f"tuned at {result['intervals'][-1]['tuned_at']}" in one_file("model", story)
+    path = tmp_path / MODEL
+    path.write_bytes(model)
+    for size in (0, 1, 7, 39, 40):
+        assert lookup(path, "ascend910", dims={"batch": size}, database=work.url).complete
 
 
 def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:

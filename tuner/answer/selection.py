@@ -35,6 +35,11 @@ class Interval:
     predicted_regret: float
     planned: bool = False
 
+    @property
+    def origin(self) -> str:
+        """Where its Config comes from, in words: tuned at 108."""
+        return f"{'planned' if self.planned else 'tuned'} at {self.tuned_at}"
+
 
 @dataclass(frozen=True)
 class Selected:

@@ -1,70 +1,13 @@
-"""The sizes of a range that a network can have, and those that stand for the others."""
+"""Sizes of a range that stand for the others."""
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from math import isqrt
-from pathlib import Path
 
-import numpy as np
-
-from tilewright.compiler_core.errors import ModelError, UsageError
-from tilewright.compiler_core.ir.dims import at_sizes, symbols_in
-from tilewright.compiler_core.ir.graph import Graph
-from tilewright.compiler_core.onnx_import.importer import import_model
-from tilewright.tuner.network.session import require_bound
-
-MOST_SIZES = 1 << 20
-"""The widest range."""
 MOST_TUNED = 5
 """Sizes of a range that are tuned."""
 LEAST_STEP = 2
 """Ratio of neighbouring sizes below which a range has fewer of them."""
-
-
-def sizes_in_range(model: Path, dims: Mapping[str, int], symbol: str, low: int, high: int) -> Sequence[int]:
-    """The sizes low..high of `symbol` that a network can have, its other dims as in `dims`.
-
-    All of them are taken to be legal, if both ends are, where a network can only be imported with every dim
-    bound. UsageError for a dim that the network has not, or another one without a size.
-    """
-    try:
-        graph = import_model(model, dims).graph
-    except ModelError:
-        for size in (low, high):
-            require_bound(import_model(model, {**dims, symbol: size}))
-        return range(low, high + 1)
-    if symbol not in graph.symbols:
-        raise UsageError(
-            f"the model has no dim {symbol!r} to range; it has {', '.join(sorted(graph.symbols)) or 'none'}"
-        )
-    if others := sorted(graph.symbols - {symbol}):
-        raise UsageError(
-            f"one dim can be ranged at a time; give {', '.join(others)} a value with --dim NAME=VALUE"
-        )
-    return legal_sizes(graph, symbol, low, high)
-
-
-def legal_sizes(graph: Graph, symbol: str, low: int, high: int) -> Sequence[int]:
-    """The sizes low..high of the only symbol of `graph` at which its ops agree, ascending.
-
-    A network that halves a height five times and doubles it again takes multiples of 32. UsageError for a
-    range that is too wide, or holds no such size.
-    """
-    if high - low >= MOST_SIZES:
-        raise UsageError(
-            f"--dim {symbol}={low}..{high} has more than {MOST_SIZES} sizes; give a narrower range"
-        )
-    sizes = np.arange(low, high + 1, dtype=np.int64)
-    legal = np.ones(len(sizes), dtype=np.bool_)
-    for left, right in graph.constraints:
-        legal &= at_sizes(left, symbol, sizes) == at_sizes(right, symbol, sizes)
-    for dim in {dim for value in graph.values for dim in value.shape if symbols_in((dim,))}:
-        legal &= at_sizes(dim, symbol, sizes) >= 0
-    if legal.all():
-        return range(low, high + 1)
-    if not legal.any():
-        raise UsageError(f"--dim {symbol}={low}..{high} holds no size at which the ops of the model agree")
-    return tuple(sizes[legal].tolist())
 
 
 def representatives(sizes: Sequence[int], most: int = MOST_TUNED) -> tuple[int, ...]:

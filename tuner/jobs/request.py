@@ -28,6 +28,7 @@ def request_to_json(request: TuneRequest) -> str:
             "target": str(request.target),
             "objectives": list(request.objectives),
             "dims": dict(request.dims),
+            "ranges": {name: list(ends) for name, ends in request.ranges.items()},
         }
     )
 
@@ -43,6 +44,7 @@ def read_request(text: str) -> TuneRequest:
             target=given.pop("target"),
             objectives=tuple(objectives),
             dims=given.pop("dims"),
+            ranges={name: (low, high) for name, (low, high) in given.pop("ranges", {}).items()},
             **{name: given.pop(name) for name in KEPT},
         )
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -4,7 +4,6 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tilewright.tuner.answer.report import Report
 from tilewright.tuner.jobs.runner import Answer, finite
 from tilewright.tuner.request import LOCAL, Hooks, PoolChoice, TuneRequest
 
@@ -16,16 +15,17 @@ class Tuning:
     url: str
     pool: PoolChoice = LOCAL
 
-    def run(self, request: TuneRequest, hooks: Hooks) -> Report:
-        """The report of the run. Ray and the learners are loaded with the first job."""
-        from tilewright.tuner.run import run
+    def run(self, request: TuneRequest, hooks: Hooks) -> Answer:
+        """The report of the run, or of the range. Ray and the learners are loaded with the first job."""
+        from tilewright.tuner.verbs.ranges import run_sizes
 
-        return run(replace(request, database=self.url, pool=self.pool), hooks)
+        return run_sizes(replace(request, database=self.url, pool=self.pool), hooks)
 
     def files(self, request: TuneRequest, answer: Answer) -> Mapping[str, bytes]:
         """The Program as the database serves it from now on, and what the service draws of it.
 
-        Nothing for -O0, whose answer is the default schedule whatever the database knows.
+        Of a range the Program of the largest size. Nothing for -O0, whose answer is the default schedule
+        whatever the database knows.
         """
         from tilewright.compiler_core.lowering.program_json import program_to_json
         from tilewright.tuner.verbs.lookup import compile_known
@@ -37,7 +37,7 @@ class Tuning:
             request.model,
             request.target,
             objective=request.objective,  # of a front, what is best in the first is published
-            dims=request.dims,
+            dims={**request.dims, **_largest(request)},
             database=self.url,
         )
         program = program_to_json(compiled.program, compiled.graph.names)
@@ -47,3 +47,13 @@ class Tuning:
             "program.json": json.dumps(program).encode(),
             "pictures.json": json.dumps(finite(pictures)).encode(),
         }
+
+
+def _largest(request: TuneRequest) -> Mapping[str, int]:
+    """The largest size of a range that the network can have, by its dim."""
+    from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
+
+    return {
+        symbol: sizes_in_range(request.model, request.dims, symbol, low, high)[-1]
+        for symbol, (low, high) in request.ranges.items()
+    }

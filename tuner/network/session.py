@@ -6,11 +6,11 @@ from functools import cached_property
 from pathlib import Path
 from typing import Self
 
-from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.pipeline import Plan, Seat, plan_graph, plan_groups
 from tilewright.compiler_core.lowering.schedule import Schedule, Stage
-from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
+from tilewright.compiler_core.onnx_import.importer import ImportedModel
+from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.compiler_core.target_model.file import load_target, target_text
 from tilewright.compiler_core.target_model.host import HOST
 from tilewright.compiler_core.target_model.target import Target
@@ -230,8 +230,7 @@ def open_session(
     if target == HOST:
         ensure_host()
     chip = load_target(target)
-    imported = import_model(Path(model), dims)
-    require_bound(imported)
+    imported = import_bound(model, dims)
     repository = Repository(open_database(database, read_only))
     base = plan_graph(imported.graph, chip)
     network = numbered(imported.graph)
@@ -247,13 +246,3 @@ def open_session(
     session = Session(imported, chip, planner, network, book, seed, settings, listener)
     planner.prices.recall = session.recall
     return session
-
-
-def require_bound(imported: ImportedModel) -> None:
-    """UsageError naming the dims of a network that have no size yet."""
-    if imported.graph.symbols:
-        names = sorted(imported.graph.symbols)
-        example = " ".join(f"--dim {name}=1" for name in names)
-        raise UsageError(
-            f"model {imported.name} has dims without a value: {', '.join(names)}; give {example}"
-        )

@@ -9,7 +9,7 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.workload import is_remade
 from tilewright.compiler_core.lowering.allocate import Arena, allocate
 from tilewright.compiler_core.lowering.kernel_order import crossing_of, in_order, least_peak, weight_bytes
-from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.compiler_core.order.checker import check_plan
 from tilewright.compiler_core.order.kernel_graph import KernelGraph, peak_of
 from tilewright.compiler_core.order.traffic.bound import traffic_bound
@@ -118,11 +118,11 @@ def plan(
 ) -> MemoryPlan:
     """Solve the order of least peak memory of a network's kernels, check the proof, lay out the arena.
 
-    Sizes are those of the target's storage dtypes, or the model's own without a target. ModelError while a
+    Sizes are those of the target's storage dtypes, or the model's own without a target. UsageError while a
     dim has no value; CheckError should the checker refuse the proof.
     """
     chip = None if target is None else load_target(target)
-    imported = import_model(Path(model), dims)
+    imported = import_bound(model, dims)
     graph = imported.graph
     groups = group_greedily(graph, FusionPolicy())
     crossing = crossing_of(graph, groups, chip)

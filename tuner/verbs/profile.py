@@ -10,11 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.pipeline import compile_graph, default_schedule, plan_graph
 from tilewright.compiler_core.lowering.program import Program
-from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.simulator.program import ProgramTiming, simulate_program
@@ -85,11 +84,8 @@ def profile(
 
 
 def _default_profile(model: str | Path, target: str | Path, dims: Mapping[str, int] | None) -> Profile:
-    chip, imported = load_target(target), import_model(Path(model), dims)
+    chip, imported = load_target(target), import_bound(model, dims)
     graph = imported.graph
-    if graph.symbols:
-        example = " ".join(f"--dim {name}=1" for name in sorted(graph.symbols))
-        raise UsageError(f"model {imported.name} has dims without a value; give {example}")
     plan = plan_graph(graph, chip)
     program = compile_graph(graph, default_schedule(plan, chip), chip, plan)
     timing = simulate_program(program, graph, chip)

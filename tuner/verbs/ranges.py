@@ -13,6 +13,7 @@ from math import inf, isfinite
 from typing import Any
 
 from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
 from tilewright.db.answering.selectors import Selectors
 from tilewright.measure.farm.pool import Pool
 from tilewright.search_space.knobs import Config
@@ -20,7 +21,7 @@ from tilewright.tuner.answer.guess import best_guess
 from tilewright.tuner.answer.intervals import Anchor, Span, intervals_of, spans_between
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.selection import Interval, ranged_row, selector_row
-from tilewright.tuner.answer.sizes import representatives, sizes_in_range
+from tilewright.tuner.answer.sizes import representatives
 from tilewright.tuner.answer.transfer import carried, portable
 from tilewright.tuner.devices import simulated_pool
 from tilewright.tuner.network.events import Phase
@@ -52,6 +53,7 @@ class RangeReport:
         return {
             **own,
             "sizes": list(self.sizes),
+            "stop_reason": self.reports[-1].stop_reason,
             "intervals": [asdict(interval) for interval in self.intervals],
             "reports": [report.to_json() for report in self.reports],
         }
@@ -87,19 +89,22 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
             asked.model, asked.target, asked.objective, asked.dims, asked.seed, asked.database
         )
 
-    reports = tuple(run(at(size), hooks) for size in sizes)
+    reports = _tuned(at, sizes, hooks)
+    sizes = sizes[: len(reports)]
     hooks.on_event(Phase("range", f"measuring {symbol} at sizes between {', '.join(map(str, sizes))}"))
     with opened(sizes[0]) as first:
         text, where = first.book.target_text, request.pool
         with simulated_pool(first.target.name, text, where.workers, where.ray) as pool:
             pool.start()
-            spans, loss = _surveyed(_Survey(opened, pool, legal), sizes)
+            spans, loss = _surveyed(_Survey(opened, pool, legal), sizes, hooks)
         intervals = intervals_of(spans, loss)
         configs = {span.high: span.anchor.config for span in spans}
         row = ranged_row(request.model, symbol, request.dims)
         first.book.repository.put_workloads([row])
         rows = [selector_row(interval, configs[interval.high]) for interval in intervals]
-        Selectors(first.book.repository.database).publish(first.book.key(row.digest), symbol, rows)
+        Selectors(first.book.repository.database).publish(
+            first.book.key(row.digest), symbol, rows, hooks.guard
+        )
     return RangeReport(
         reports[0].model,
         reports[0].target,
@@ -113,12 +118,26 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
     )
 
 
-def _surveyed(survey: "_Survey", sizes: tuple[int, ...]) -> tuple[list[Span], float]:
-    """Spans over the sizes from the first to the last tuned, and the worst loss of tiles made anew."""
+def _tuned(at: Callable[[int], TuneRequest], sizes: Sequence[int], hooks: Hooks) -> tuple[Report, ...]:
+    """A run at every size, up to the one that was cancelled."""
+    reports: list[Report] = []
+    for size in sizes:
+        reports.append(run(at(size), hooks))
+        if hooks.cancelled():
+            break
+    return tuple(reports)
+
+
+def _surveyed(survey: "_Survey", sizes: tuple[int, ...], hooks: Hooks) -> tuple[list[Span], float]:
+    """Spans over the sizes from the first to the last tuned, and the worst loss of tiles made anew.
+
+    Once the run is cancelled no more sizes are looked at: only the tuned ones are in the spans then.
+    """
     anchors = [survey.tuned(size) for size in sizes]
     spans = [Span(sizes[0], sizes[0], anchors[0], 0.0)]
     for below, above in pairwise(anchors):
-        spans += spans_between(survey, below, above)
+        only = [Span(above.size, above.size, above, 0.0)]
+        spans += only if hooks.cancelled() else spans_between(survey, below, above)
     anew = [survey.carried(anchor.size, (anchor,))[0] / anchor.cost - 1 for anchor in anchors]
     return spans, max(0.0, *anew)
 

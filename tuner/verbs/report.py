@@ -81,15 +81,11 @@ def _of_model(
     objective: Objective,
     dims: Mapping[str, int] | None,
 ) -> RunReport:
-    from tilewright.compiler_core.onnx_import.importer import import_model
+    from tilewright.compiler_core.onnx_import.sizes import import_bound
 
     if target is None:
         raise UsageError("a report of a model needs --target; a report of a run knows its own")
-    model = import_model(path, dims)
-    if model.graph.symbols:
-        raise UsageError(
-            f"model {model.name} has dims without a value: {', '.join(sorted(model.graph.symbols))}"
-        )
+    model = import_bound(path, dims)
     network = numbered(model.graph)
     own = {op: number for number, op in enumerate(network.ops)}
     called = {

@@ -1,0 +1,72 @@
+"""Networks with a size for every dim, and the sizes that a range holds."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from tilewright.compiler_core.errors import ModelError, UsageError
+from tilewright.compiler_core.ir.dims import at_sizes, symbols_in
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
+
+MOST_SIZES = 1 << 20
+"""The widest range."""
+
+
+def import_bound(model: str | Path, dims: Mapping[str, int] | None) -> ImportedModel:
+    """The network of an ONNX file with a size for every dim; UsageError names the dims that have none."""
+    imported = import_model(Path(model), dims)
+    if imported.graph.symbols:
+        names = sorted(imported.graph.symbols)
+        example = " ".join(f"--dim {name}=1" for name in names)
+        raise UsageError(
+            f"model {imported.name} has dims without a value: {', '.join(names)}; give {example}"
+        )
+    return imported
+
+
+def sizes_in_range(model: Path, dims: Mapping[str, int], symbol: str, low: int, high: int) -> Sequence[int]:
+    """The sizes low..high of `symbol` that a network can have, its other dims as in `dims`.
+
+    All of them are taken to be legal, if both ends are, where a network can only be imported with every dim
+    bound. UsageError for a dim that the network has not, or another one without a size.
+    """
+    try:
+        graph = import_model(model, dims).graph
+    except ModelError:
+        for size in (low, high):
+            import_bound(model, {**dims, symbol: size})
+        return range(low, high + 1)
+    if symbol not in graph.symbols:
+        raise UsageError(
+            f"the model has no dim {symbol!r} to range; it has {', '.join(sorted(graph.symbols)) or 'none'}"
+        )
+    if others := sorted(graph.symbols - {symbol}):
+        raise UsageError(
+            f"one dim can be ranged at a time; give {', '.join(others)} a value with --dim NAME=VALUE"
+        )
+    return legal_sizes(graph, symbol, low, high)
+
+
+def legal_sizes(graph: Graph, symbol: str, low: int, high: int) -> Sequence[int]:
+    """The sizes low..high of the only symbol of `graph` at which its ops agree, ascending.
+
+    A network that halves a height five times and doubles it again takes multiples of 32. UsageError for a
+    range that is too wide, or holds no such size.
+    """
+    if high - low >= MOST_SIZES:
+        raise UsageError(
+            f"--dim {symbol}={low}..{high} has more than {MOST_SIZES} sizes; give a narrower range"
+        )
+    sizes = np.arange(low, high + 1, dtype=np.int64)
+    legal = np.ones(len(sizes), dtype=np.bool_)
+    for left, right in graph.constraints:
+        legal &= at_sizes(left, symbol, sizes) == at_sizes(right, symbol, sizes)
+    for dim in {dim for value in graph.values for dim in value.shape if symbols_in((dim,))}:
+        legal &= at_sizes(dim, symbol, sizes) >= 0
+    if legal.all():
+        return range(low, high + 1)
+    if not legal.any():
+        raise UsageError(f"--dim {symbol}={low}..{high} holds no size at which the ops of the model agree")
+    return tuple(sizes[legal].tolist())
