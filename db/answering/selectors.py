@@ -9,7 +9,7 @@ from sqlalchemy import bindparam, delete, insert, select
 
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.records import Key
-from tilewright.db.runs import Guard
+from tilewright.db.service.leases import Guard
 from tilewright.db.storage.schema import selector
 from tilewright.db.storage.session import Database
 from tilewright.search_space.knobs import Config

@@ -35,7 +35,8 @@ def test_a_job_is_tuned(database: Database, tmp_path: Path, level: int) -> None:
     assert ended is not None
     assert ended.state is JobState.SUCCEEDED, ended.error
     result = json.loads(ended.result or "")
-    assert result["tuned"]["latency_us"] <= result["default"]["latency_us"]
+    answered = result["tuned"] or result["guess"]
+    assert answered["latency_us"] <= result["default"]["latency_us"]
     if level == 0:
         assert result["files"] == {}
         return
