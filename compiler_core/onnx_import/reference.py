@@ -140,7 +140,7 @@ class _Walk:
         return array if kind is None or not isinstance(array, np.ndarray) else array.astype(kind, copy=False)
 
     def _refuse(self, node: NodeProto) -> dict[str, Any]:
-        why = self._wide.said or self._narrow.said
+        why = self._narrow.said or self._wide.said
         raise RefusedError(
             f"no reference runs {node.op_type} of {one_line(node.output[0])!r}: {one_line(why)}"
         )
@@ -172,33 +172,44 @@ class _Runner:
         import onnxruntime
 
         key = node.domain, node.op_type
-        if key in self._cannot or not all(_is_plain(array) for array in operands.values()):
+        if key in self._cannot or not all(_is_array(array) for array in operands.values()):
             return None
+        # Arrays of a type that numpy itself has not go in as constants.
+        feeds = {name: np.asarray(array) for name, array in operands.items() if _is_plain(array)}
+        held = [numpy_helper.from_array(a, n) for n, a in operands.items() if n not in feeds]
         typed = [
             helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), a.shape)
-            for n, a in ((name, np.asarray(array)) for name, array in operands.items())
+            for n, a in feeds.items()
         ]
         options = onnxruntime.SessionOptions()
+        if not self._wide:
+            # Some kernels quantize what each thread has by itself: their numbers follow the number of cores.
+            options.intra_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         try:
-            text = self._model(node, typed).SerializeToString()
+            text = self._model(node, typed, held).SerializeToString()
             session = onnxruntime.InferenceSession(text, options, providers=["CPUExecutionProvider"])
             names = [name for name in node.output if name]
-            return dict(zip(names, session.run(names, dict(operands)), strict=True))
+            return dict(zip(names, session.run(names, feeds), strict=True))
         except Exception as error:  # noqa: BLE001
             # Nor have onnxruntime's.
             self.said = f"{type(error).__name__}: {error}"
             self._cannot |= {key} if "NOT_IMPLEMENTED" in str(error) else set()
             return None
 
-    def _model(self, node: NodeProto, inputs: Sequence[onnx.ValueInfoProto]) -> onnx.ModelProto:
+    def _model(
+        self,
+        node: NodeProto,
+        inputs: Sequence[onnx.ValueInfoProto],
+        held: Sequence[onnx.TensorProto] = (),
+    ) -> onnx.ModelProto:
         outputs = [onnx.ValueInfoProto(name=name) for name in node.output if name]
         functions = self._needed(node)
         if self._wide:
             node, functions = widened_node(node), [widened_function(each) for each in functions]
-        graph = helper.make_graph([node], "node", list(inputs), outputs)
+        graph = helper.make_graph([node], "node", list(inputs), outputs, list(held))
         return helper.make_model(graph, opset_imports=self._opsets, functions=functions, ir_version=10)
 
     def _needed(self, node: NodeProto) -> list[onnx.FunctionProto]:
@@ -216,8 +227,12 @@ class _Runner:
         return list(found.values())
 
 
+def _is_array(array: Any) -> bool:
+    return isinstance(array, np.ndarray | np.generic) and array.dtype.kind in "fiubV"
+
+
 def _is_plain(array: Any) -> bool:
-    return isinstance(array, np.ndarray | np.generic) and array.dtype.kind in "fiub"
+    return _is_array(array) and array.dtype.kind != "V"
 
 
 def _is_slow(node: NodeProto, operands: Mapping[str, Any]) -> bool:

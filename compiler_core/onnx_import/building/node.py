@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import onnx
 from onnx import AttributeProto, defs
 
@@ -52,8 +53,8 @@ class Node:
         return int(self._value(name, "i", default))
 
     def number(self, name: str, default: Any = _MISSING) -> float:
-        """A FLOAT attribute."""
-        return float(self._value(name, "f", default))
+        """A FLOAT attribute; its default too is a number of 32 bits."""
+        return float(np.float32(self._value(name, "f", default)))
 
     def text(self, name: str, default: Any = _MISSING) -> str:
         """A STRING attribute."""
