@@ -1,23 +1,28 @@
 """Is a value right? The one rule by which every check of numbers in Tilewright judges.
 
 A value is judged against what the op that made it makes of the same operands in float64. An element is right
-when its error is within the tolerance of its dtype (tolerance.py), or within NOISE times the largest error
-that the plain evaluation of the op in the model's dtype makes itself. Integers have no tolerance but where a
-rounding may fall the other way. Because operands are given, nothing is blamed for what came in, and nothing
-that goes wrong is lost in what later ops make of it: where every value is right, so is the network.
+when its error is within the tolerance of its dtype (meaning/tolerance.py), or within NOISE times the largest
+error that the plain evaluation of the op in the model's dtype makes itself. Integers have no tolerance but
+where a rounding may fall the other way. Because operands are given, nothing is blamed for what came in, and
+nothing that goes wrong is lost in what later ops make of it: where every value is right, so is the network.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Op
 from tilewright.compiler_core.ir.ops import Array
-from tilewright.compiler_core.meaning.bounded import Bounded, bounded, exactly
-from tilewright.compiler_core.meaning.evaluate import Held, evaluate
+from tilewright.compiler_core.meaning.bounded import (
+    Bounded,
+    blocks,
+    bounded,
+    part_of,
+    place_of,
+)
+from tilewright.compiler_core.meaning.evaluate import evaluate
 from tilewright.compiler_core.meaning.tolerance import is_rounded, largest
 
 NOISE = 4.0
@@ -55,77 +60,132 @@ class Judgement:
         return f"{self.got:.9g} instead of {self.wanted:.9g}{at}: off by {self.off:.3g}, {times}"
 
 
-@dataclass(frozen=True, eq=False)
-class Expected:
-    """What a value is to be: in float64 with its slack, as plain evaluation has it, and its dtype."""
+@dataclass(frozen=True)
+class _Element:
+    """One element: its error, its slack, where it is, and the two numbers."""
 
-    exact: Bounded
-    plain: Array
+    off: float
+    slack: float
+    place: tuple[int, ...]
+    got: float
+    wanted: float
+
+
+@dataclass
+class Tally:
+    """What is known of a value while it is judged box by box.
+
+    `near` is the element that is furthest off for its slack, `far` the one that is furthest off of those
+    beyond their slack.
+    """
+
     dtype: DType
+    noise: float = 0.0
+    largest: float = 0.0
+    loosest: float = 0.0
+    near: _Element = field(default_factory=lambda: _Element(0.0, 0.0, (), 0.0, 0.0))
+    far: _Element | None = None
 
-    @cached_property
-    def allowed(self) -> Array:
-        """How far each element may be from `exact`: float64 of its shape."""
-        slack = self.exact.slack
-        if slack is None:
-            return np.zeros(self.plain.shape)
-        if not is_rounded(self.dtype):
-            return slack
+    def add(
+        self,
+        exact: Bounded,
+        plain: Array,
+        got: Array,
+        there: Array | None = None,
+        start: tuple[int, ...] = (),
+    ) -> None:
+        """One box from `start` on: in float64, as plain evaluation has it, and as computed where `there`."""
+        wanted, mine = exact.value.astype(np.float64), got.astype(np.float64)
         with np.errstate(all="ignore"):
-            return np.maximum(slack, NOISE * _most(self.plain.astype(np.float64) - self.exact.value))
-
-    @cached_property
-    def largest(self) -> float:
-        """The largest finite magnitude."""
-        return _most(self.exact.value)
-
-    @cached_property
-    def caught(self) -> float:
-        """The smallest error, relative to `largest`, that is noticed at whatever element it is made."""
-        finite = np.where(np.isfinite(self.exact.value), self.allowed, 0.0)
-        return _most(finite) / self.largest if self.largest else 0.0
-
-    def judge(self, got: Array, there: Array | None = None) -> Judgement:
-        """The value as it was computed; only the elements that are `there`, if that is given."""
-        exact, plain, may = self.exact.value, self.plain, self.allowed
-        if got.shape != exact.shape or got.dtype != plain.dtype:
-            what = f"it is {got.dtype}{list(got.shape)}, not {plain.dtype}{list(exact.shape)}"
-            return Judgement(self.dtype, share=np.inf, objection=what)
-        wanted, mine = exact.astype(np.float64), got.astype(np.float64)
-        with np.errstate(all="ignore"):
+            slack = np.zeros(wanted.shape) if exact.slack is None else exact.slack
+            self.noise = max(self.noise, _most(plain.astype(np.float64) - wanted))
+            self.largest = max(self.largest, _most(wanted))
+            self.loosest = max(self.loosest, float(np.max(slack, initial=0.0, where=np.isfinite(wanted))))
             off = np.abs(mine - wanted)
-            share = np.nan_to_num(off / may, nan=np.inf, posinf=np.inf)
             fine = (mine == wanted) | (got == plain) | (np.isnan(mine) & (np.isnan(wanted) | np.isnan(plain)))
             if is_rounded(self.dtype):
-                overflows = np.abs(wanted) + may >= largest(self.dtype)
+                overflows = np.abs(wanted) + slack >= largest(self.dtype)
                 fine |= np.isinf(mine) & overflows & (np.sign(mine) == np.sign(wanted))
-        share = np.where(fine if there is None else fine | ~there, 0.0, share)
-        if not share.size:
-            return Judgement(self.dtype)
-        place = tuple(int(at) for at in np.unravel_index(int(np.argmax(share)), share.shape))
-        worst = float(share[place]), float(off[place]), place, float(mine[place]), float(wanted[place])
-        return Judgement(self.dtype, *worst, self.caught)
+            off = np.where(fine if there is None else fine | ~there, 0.0, np.nan_to_num(off, nan=np.inf))
+            share = np.where(off == 0.0, 0.0, off / slack)
+        if not off.size:
+            return
+
+        def element(scores: Array) -> _Element:
+            at = np.unravel_index(int(np.argmax(scores)), scores.shape)
+            place = tuple(int(i) + first for i, first in zip(at, start or (0,) * len(at), strict=True))
+            return _Element(float(off[at]), float(slack[at]), place, float(mine[at]), float(wanted[at]))
+
+        nearest, furthest = element(share), element(np.where(share > 1.0, off, 0.0))
+        if nearest.off * self.near.slack >= self.near.off * nearest.slack:
+            self.near = nearest
+        if furthest.off > furthest.slack and (self.far is None or furthest.off > self.far.off):
+            self.far = furthest
+
+    def judgement(self) -> Judgement:
+        """The verdict on all boxes."""
+        bar = NOISE * self.noise if is_rounded(self.dtype) else 0.0
+        worst = self.far if self.far is not None and self.far.off > bar else self.near
+        allowed = max(worst.slack, bar)
+        share = 0.0 if worst.off == 0.0 else worst.off / allowed if allowed else np.inf
+        caught = max(self.loosest, bar) / self.largest if self.largest else 0.0
+        figures = worst.off, worst.place, worst.got, worst.wanted
+        return Judgement(self.dtype, float(share), *figures, float(caught))
+
+
+def mismatch(dtype: DType, got: Array, wanted: Array) -> Judgement | None:
+    """The judgement on a value of another shape or element type; None where both agree."""
+    if got.shape == wanted.shape and got.dtype == wanted.dtype:
+        return None
+    what = f"it is {got.dtype}{list(got.shape)}, not {wanted.dtype}{list(wanted.shape)}"
+    return Judgement(dtype, share=np.inf, objection=what)
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """An op judged: float64 rounded to the model's dtype, and each element's slack where that is wanted."""
+
+    judgements: tuple[Judgement, ...]
+    reference: Array
+    slack: Array | None
+
+
+def judge_op(
+    op: Op,
+    operands: Sequence[Bounded],
+    kinds: Sequence[TensorType],
+    result: TensorType,
+    got: Sequence[tuple[Array, Array | None]],
+    *,
+    slack: bool = False,
+) -> Evaluated:
+    """Judge what was `got` of an op's result, as a whole or where it is there, from `operands`.
+
+    Operands are arrays in the model's dtypes, `kinds` and `result` the types. A slack says how far an operand
+    that was really read may be from that. The result's own is made if it is wanted.
+    """
+    dtype, shape = result.dtype, op.extents[: op.rank]
+    reference = np.empty(shape, dtype.numpy)
+    slacks = np.zeros(shape) if slack else None
+    wrong = [mismatch(dtype, array, reference) for array, _ in got]
+    tallies = [Tally(dtype) for _ in got]
+    for box in blocks(op):
+        place = place_of(op, box)
+        held = [part_of(a, each.value, box) for a, each in zip(op.operands, operands, strict=True)]
+        plain = evaluate(op, box, held, result)
+        exact = bounded(op, operands, kinds, result, box)
+        with np.errstate(all="ignore"):
+            reference[place] = exact.value.astype(dtype.numpy)
+        if slacks is not None and exact.slack is not None:
+            slacks[place] = exact.slack
+        start = tuple(low for low, _ in box[: op.rank])
+        for tally, (array, there), mistake in zip(tallies, got, wrong, strict=True):
+            if mistake is None:
+                tally.add(exact, plain, array[place], None if there is None else there[place], start)
+    judgements = tuple(mistake or tally.judgement() for tally, mistake in zip(tallies, wrong, strict=True))
+    return Evaluated(judgements, reference, slacks)
 
 
 def _most(array: Array) -> float:
-    sizes = np.abs(array.astype(np.float64))
+    sizes = np.abs(array)
     return float(np.max(sizes, initial=0.0, where=np.isfinite(sizes)))
-
-
-def expect(
-    op: Op,
-    operands: Sequence[Array],
-    kinds: Sequence[TensorType],
-    result: TensorType,
-    slacks: Sequence[Array | None] = (),
-) -> Expected:
-    """What `op` makes of `operands`, arrays in the model's dtypes; `kinds` and `result` are the types.
-
-    `slacks` say how far the operands that were really read may be from these.
-    """
-    held = [Held(array, (0,) * array.ndim, array.shape) for array in operands]
-    plain = evaluate(op, [(0, extent) for extent in op.extents], held, result)
-    given = [exactly(array) for array in operands]
-    if slacks:
-        given = [replace(each, slack=slack) for each, slack in zip(given, slacks, strict=True)]
-    return Expected(bounded(op, given, kinds, result), plain, result.dtype)

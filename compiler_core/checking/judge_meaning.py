@@ -7,17 +7,26 @@ rounded to it. Ops in another form (rewrites) are judged against the op whose pl
 """
 
 from collections import Counter
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from tilewright.compiler_core.checking.judge import Expected, Judgement
-from tilewright.compiler_core.ir.dtypes import TensorType
+from tilewright.compiler_core.checking.judge import Judgement, Tally, mismatch
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Op, Rewrites
 from tilewright.compiler_core.ir.ops import Array
-from tilewright.compiler_core.meaning.bounded import Bounded, bounded, exactly, in_float64
-from tilewright.compiler_core.meaning.evaluate import Held, evaluate
+from tilewright.compiler_core.meaning.bounded import (
+    Bounded,
+    blocks,
+    bounded,
+    boxes,
+    in_float64,
+    part_of,
+    place_of,
+)
+from tilewright.compiler_core.meaning.evaluate import evaluate
 from tilewright.compiler_core.meaning.tolerance import is_rounded
 
 
@@ -81,7 +90,7 @@ class _Walk:
         self._known: dict[int, _Known] = {}
         for value in graph.inputs:
             array = inputs[value].astype(graph.values[value].dtype.numpy, copy=False)
-            self._known[value] = _Known(exactly(array), array)
+            self._known[value] = _Known(Bounded(in_float64(array)), array)
 
     def advance(self, last: int) -> Generator[Meant, None, None]:
         """Evaluate the ops up to position `last`."""
@@ -100,10 +109,9 @@ class _Walk:
         """A value beside what others have for it; it is theirs from then on."""
         mine, kind = self._known[told.value], self._graph.values[told.value]
         loose = told.rounded or mine.stepped or not is_rounded(kind.dtype)
-        exact, reference = mine.exact, in_float64(told.array)
-        allowed = Bounded(exact.value, exact.slack if loose else exact.own)
-        judgement = Expected(allowed, in_float64(mine.plain), kind.dtype).judge(reference)
-        judgement = replace(judgement, got=judgement.wanted, wanted=judgement.got)
+        slack = mine.exact.slack if loose else mine.exact.own
+        reference = in_float64(told.array)
+        judgement = _judged(Bounded(mine.exact.value, slack), mine.plain, reference, kind.dtype)
         if not judgement.objection:
             with np.errstate(all="ignore"):
                 self._known[told.value] = _Known(Bounded(reference), reference.astype(kind.dtype.numpy))
@@ -119,17 +127,14 @@ class _Walk:
         if value in known:
             return known[value]
         constant = self._graph.constants[value]
-        return _Known(exactly(constant), constant)
+        return _Known(Bounded(in_float64(constant)), constant)
 
     def _evaluated(self, op: Op, known: Mapping[int, _Known], values: tuple[TensorType, ...]) -> _Known:
         read = [self._operand(access.value, known) for access in op.operands]
         kinds, result = [values[access.value] for access in op.operands], values[op.result]
-        with np.errstate(all="ignore"):
-            exact = bounded(op, [each.exact for each in read], kinds, result)
-            held = [Held(each.plain, (0,) * each.plain.ndim, each.plain.shape) for each in read]
-            plain = evaluate(op, [(0, extent) for extent in op.extents], held, result)
         steps = not is_rounded(result.dtype) and any(is_rounded(kind.dtype) for kind in kinds)
-        return _Known(exact, plain, steps or any(each.stepped for each in read))
+        made = _evaluated(op, read, kinds, result)
+        return replace(made, stepped=steps or any(each.stepped for each in read))
 
     def _form(self, at: int, op: Op, made: _Known) -> Meant:
         """The other form of an op, from the same operands."""
@@ -139,5 +144,45 @@ class _Walk:
         for each in form:
             known[each.result] = self._evaluated(each, known, values)
         got = known[op.result].exact.value
-        expected = Expected(made.exact, in_float64(made.plain), values[op.result].dtype)
-        return Meant(op.result, expected.judge(got))
+        return Meant(op.result, _judged(made.exact, made.plain, got, values[op.result].dtype))
+
+
+def _judged(exact: Bounded, plain: Array, other: Array, dtype: DType) -> Judgement:
+    """The ops of the Graph, `exact` and `plain`, beside what somebody else has."""
+    mistake = mismatch(dtype, exact.value, other)
+    if mistake is not None:
+        return mistake
+    tally = Tally(dtype)
+    for box in boxes(other.shape):
+        place = tuple(slice(low, high) for low, high in box)
+        slack = None if exact.slack is None else exact.slack[place]
+        start = tuple(low for low, _ in box)
+        tally.add(Bounded(exact.value[place], slack), plain[place], other[place], None, start)
+    found = tally.judgement()
+    return replace(found, got=found.wanted, wanted=found.got)
+
+
+def _evaluated(op: Op, read: Sequence[_Known], kinds: Sequence[TensorType], result: TensorType) -> _Known:
+    """The whole result of an op behind others; what moves elements has the own slack of what it moves."""
+    shape = op.extents[: op.rank]
+    made = [np.zeros(shape, kind) for kind in (_wide(result), np.float64, np.float64, result.dtype.numpy)]
+    value, slack, own, plain = made
+    exact = [each.exact for each in read]
+    inherited = [Bounded(each.value, each.own) for each in exact]
+    for box in blocks(op):
+        place = place_of(op, box)
+        found = bounded(op, exact, kinds, result, box)
+        value[place] = found.value
+        slack[place] = 0.0 if found.slack is None else found.slack
+        if found.own is None and is_rounded(result.dtype):
+            found = bounded(op, inherited, kinds, result, box)
+            own[place] = 0.0 if found.slack is None else found.slack
+        else:
+            own[place] = 0.0 if found.own is None else found.own
+        held = [part_of(a, each.plain, box) for a, each in zip(op.operands, read, strict=True)]
+        plain[place] = evaluate(op, box, held, result)
+    return _Known(Bounded(value, slack if slack.any() else None, own if own.any() else None), plain)
+
+
+def _wide(kind: TensorType) -> np.dtype[Any]:
+    return np.dtype(np.float64) if is_rounded(kind.dtype) else kind.dtype.numpy

@@ -5,6 +5,7 @@ operands that they had. Beside it the network may be followed in float64 from en
 tells how far the Program's values have moved by then. What nobody reads any more is dropped on the way.
 """
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
@@ -18,14 +19,14 @@ from tilewright.compiler_core.checking.emulate import (
     run_tiles,
     stored_by,
 )
-from tilewright.compiler_core.checking.judge import Expected, Judgement, expect
+from tilewright.compiler_core.checking.judge import Judgement, judge_op
 from tilewright.compiler_core.checking.sampled import sampled_tiles
 from tilewright.compiler_core.errors import VerifyError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.ir.workload import Kernel
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
-from tilewright.compiler_core.meaning.bounded import in_float64, plainly
+from tilewright.compiler_core.meaning.bounded import Bounded, boxes, in_float64, plainly
 
 
 @dataclass(frozen=True)
@@ -140,14 +141,20 @@ class _Memory:
 
 def moved_from(got: Array, exact: Array) -> Moved:
     """How far a value is from what it is in float64."""
-    own, other = got.astype(np.float64).reshape(-1), exact.astype(np.float64).reshape(-1)
-    finite = np.isfinite(other) & np.isfinite(own)
-    all_there = bool(np.array_equal(finite, np.isfinite(other)))
-    own, other = own[finite], other[finite]
-    most = float(np.abs(own - other).max(initial=0.0))
-    largest = float(np.abs(other).max(initial=0.0))
-    norms = float(np.linalg.norm(own) * np.linalg.norm(other))
-    cosine = float(own @ other) / norms if norms else 1.0
+    most = largest = dot = mine = theirs = 0.0
+    all_there = True
+    for box in boxes(exact.shape):
+        place = tuple(slice(low, high) for low, high in box)
+        own, other = got[place].astype(np.float64), exact[place].astype(np.float64)
+        finite = np.isfinite(other)
+        all_there &= bool(np.isfinite(own[finite]).all())
+        finite &= np.isfinite(own)
+        own, other = own[finite], other[finite]
+        most = max(most, float(np.abs(own - other).max(initial=0.0)))
+        largest = max(largest, float(np.abs(other).max(initial=0.0)))
+        dot, mine, theirs = dot + float(own @ other), mine + float(own @ own), theirs + float(other @ other)
+    norms = math.sqrt(mine) * math.sqrt(theirs)
+    cosine = dot / norms if 0.0 < norms < math.inf else 1.0
     return Moved(most, most / largest if largest else most, cosine, all_there)
 
 
@@ -160,10 +167,11 @@ def _read(graph: Graph, call: KernelCall | HostCall) -> set[int]:
 def _judge_host(graph: Graph, call: HostCall, memory: _Memory) -> tuple[dict[int, Array], list[Judged]]:
     op = graph.ops[call.op]
     read = [access.value for access in op.operands]
-    operands = [memory.operand(value) for value in read]
-    expected = expect(op, operands, [graph.values[value] for value in read], graph.values[op.result])
+    operands = [Bounded(memory.operand(value)) for value in read]
     got = run_call(graph, call, memory.lying)[op.result]
-    return {op.result: got}, [Judged(op.result, expected.judge(got))]
+    kinds, result = [graph.values[value] for value in read], graph.values[op.result]
+    judged = judge_op(op, operands, kinds, result, [(got, None)])
+    return {op.result: got}, [Judged(op.result, judged.judgements[0])]
 
 
 def _judge_kernel(
@@ -196,29 +204,31 @@ def judge_ops(
     made: dict[int, Array] = {}
     for op in local.ops:
         read = [access.value for access in op.operands]
-        kinds = [local.values[value] for value in read]
-        loose = [slacks.get(value) for value in read]
-        expected = expect(op, [arrays[value] for value in read], kinds, local.values[op.result], loose)
         outer = kernel.values[op.result]
-        judged += [
-            Judged(outer, expected.judge(seen.array, seen.there), seen.whole)
-            for seen in (watched.get(outer), stored.get(outer))
-            if seen is not None
-        ]
-        arrays[op.result] = _filled(watched.get(outer), expected)
-        made[outer] = _filled(stored[outer], expected) if outer in stored else arrays[op.result]
+        seen = [each for each in (watched.get(outer), stored.get(outer)) if each is not None]
+        loose = any(each.unsteady is not None for each in seen)
+        found = judge_op(
+            op,
+            [Bounded(arrays[value], slacks.get(value)) for value in read],
+            [local.values[value] for value in read],
+            local.values[op.result],
+            [(each.array, None if each.whole else each.there) for each in seen],
+            slack=loose,
+        )
+        judged += [Judged(outer, of, each.whole) for of, each in zip(found.judgements, seen, strict=True)]
+        arrays[op.result] = _filled(watched.get(outer), found.reference)
+        made[outer] = _filled(stored[outer], found.reference) if outer in stored else arrays[op.result]
         inner = watched.get(outer)
-        if inner is not None and inner.unsteady is not None:
-            slacks[op.result] = np.where(inner.unsteady, expected.allowed, 0.0)
+        if inner is not None and inner.unsteady is not None and found.slack is not None:
+            slacks[op.result] = np.where(inner.unsteady, found.slack, 0.0)
     return made, judged
 
 
-def _filled(seen: Seen | None, expected: Expected) -> Array:
+def _filled(seen: Seen | None, reference: Array) -> Array:
     """What was computed, and float64 rounded where nothing was."""
-    if seen is not None and seen.whole:
-        return seen.array
-    reference = expected.exact.value.astype(expected.plain.dtype)
-    return reference if seen is None else np.where(seen.there, seen.array, reference)
+    if seen is None:
+        return reference
+    return seen.array if seen.whole else np.where(seen.there, seen.array, reference)
 
 
 def _put_together(graph: Graph, boxes: Sequence[StoredBox]) -> dict[int, Seen]:

@@ -21,8 +21,9 @@ import numpy as np
 
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, clamped_interval
 from tilewright.compiler_core.ir.ops import PROD, SUM, Array, AxisKind, Unit
-from tilewright.compiler_core.meaning.evaluate import Held, evaluate
+from tilewright.compiler_core.meaning.evaluate import Box, Held, evaluate
 from tilewright.compiler_core.meaning.tolerance import (
     TOGETHER,
     absolute_tolerance,
@@ -37,18 +38,76 @@ MOST_CORNERS = 8
 """Combinations of operands up and down that are looked at; above it all move alike."""
 INEXACT = 4.0
 """Epsilons by which the operands of a rounded step may move besides their slack: a quotient before it."""
+BLOCK = 1 << 21
+"""Elements of a result that are worked on at once."""
 
 
 @dataclass(frozen=True, eq=False)
 class Bounded:
-    """`value`: floats in float64, anything else as it is. `slack`: float64 of its shape, or None for none.
-
-    `own` is the part of the slack that is there however exact the operands are.
+    """`value`: an operand as it is given, or a result in float64 if it is a float. `slack`: float64 of its
+    shape, or None for none. `own` is the part of the slack that is there however exact the operands are.
     """
 
     value: Array
     slack: Array | None = None
     own: Array | None = None
+
+
+def blocks(op: Op) -> Iterator[Box]:
+    """The domain of `op` in boxes of at most BLOCK results, as far as it can be cut: reductions whole."""
+    box = [(0, extent) for extent in op.extents]
+    cut = [at for at in op.result_axes if op.axis_kinds[at] is AxisKind.PARALLEL]
+    yield from _halved(box, cut if op.row.unit is not Unit.HOST else [], op.rank)
+
+
+def boxes(shape: Sequence[int]) -> Iterator[Box]:
+    """An array of `shape` in boxes of at most BLOCK elements."""
+    yield from _halved([(0, extent) for extent in shape], range(len(shape)), len(shape))
+
+
+def _halved(box: list[tuple[int, int]], axes: Sequence[int], rank: int) -> Iterator[Box]:
+    sizes = [high - low for low, high in box[:rank]]
+    longest = max(axes, key=lambda axis: sizes[axis], default=-1)
+    if longest < 0 or sizes[longest] < 2 or math.prod(sizes) <= BLOCK:
+        yield box
+        return
+    low, high = box[longest]
+    middle = (low + high) // 2
+    for half in ((low, middle), (middle, high)):
+        yield from _halved([*box[:longest], half, *box[longest + 1 :]], axes, rank)
+
+
+def place_of(op: Op, box: Box) -> tuple[slice, ...]:
+    """Where the results of a box of the domain lie."""
+    return tuple(slice(low, high) for low, high in box[: op.rank])
+
+
+def bounded(
+    op: Op, operands: Sequence[Bounded], kinds: Sequence[TensorType], result: TensorType, box: Box
+) -> Bounded:
+    """The results of `op` over `box`; `kinds` are its operands' types in the model, `result` its own."""
+    wide = _Wide(op, [operand.value for operand in operands], result, box)
+    slacks = [wide.part(at, operand.slack) for at, operand in enumerate(operands)]
+    before = _before_a_step(op, wide.values, kinds, result)
+    with np.errstate(all="ignore"):
+        value = wide.run(wide.values)
+        local = _local(wide, value, result)
+        own = _tidy(_added(_moved(wide, before, value), local), value)
+        slack = own
+        if any(each is not None for each in slacks):
+            both = [_added(one, step) for one, step in zip(slacks, before, strict=True)]
+            slack = _tidy(_added(_moved(wide, both, value), local), value)
+    return Bounded(value, slack, own)
+
+
+def plainly(op: Op, operands: Sequence[Array], result: TensorType) -> Array:
+    """The whole result of `op` in float64, without a bound."""
+    shape = tuple(op.extents[: op.rank])
+    whole = np.empty(shape, _wide_type(result).dtype.numpy)
+    for box in blocks(op):
+        wide = _Wide(op, operands, result, box)
+        whole[place_of(op, box)] = wide.run(wide.values)
+    return whole
 
 
 def in_float64(array: Array) -> Array:
@@ -57,40 +116,16 @@ def in_float64(array: Array) -> Array:
     return array if stands else array.astype(np.float64)
 
 
-def exactly(array: Array) -> Bounded:
-    """An operand that is given: no slack."""
-    return Bounded(in_float64(array))
+def part_of(access: Access, array: Array, box: Box) -> Held:
+    """What an op reads of an operand over a box; all of it where that depends on data."""
+    if not all(expr.is_affine for expr in access.exprs):
+        return Held(array, (0,) * array.ndim, array.shape)
+    spans = [clamped_interval(expr, list(box), n) for expr, n in zip(access.exprs, array.shape, strict=True)]
+    held = array[tuple(slice(int(low), int(high)) for low, high in spans)]
+    return Held(held, tuple(int(low) for low, _ in spans), array.shape)
 
 
-def bounded(op: Op, operands: Sequence[Bounded], kinds: Sequence[TensorType], result: TensorType) -> Bounded:
-    """The whole result of `op`; `kinds` are the types of its operands in the model, `result` that of it."""
-    wide = _Wide(op, result)
-    values = [operand.value for operand in operands]
-    value = wide.run(values)
-    slacks = [operand.slack for operand in operands]
-    before = _before_a_step(op, values, kinds, result)
-    with np.errstate(all="ignore"):
-        own = _added(_moved(wide, op, values, before, value), _own(wide, op, values, value, result))
-        moved = own
-        if any(slack is not None for slack in slacks):
-            both = [_added(slack, step) for slack, step in zip(slacks, before, strict=True)]
-            moved = _added(_moved(wide, op, values, both, value), _own(wide, op, values, value, result))
-    return Bounded(value, _tidy(moved, value), _tidy(own, value))
-
-
-def plainly(op: Op, operands: Sequence[Array], result: TensorType) -> Array:
-    """The whole result of `op` in float64, without a bound; `operands` are in float64 too."""
-    return _Wide(op, result).run(operands)
-
-
-def _tidy(slack: Array | None, value: Array) -> Array | None:
-    """What is not finite must be met as it is; where nothing is known of a slack it is infinite."""
-    if slack is None:
-        return None
-    return np.where(np.isfinite(value), np.nan_to_num(slack, nan=np.inf, posinf=np.inf), 0.0)
-
-
-def widened(graph: Graph) -> Graph:
+def _widened(graph: Graph) -> Graph:
     """`graph` with its rounded values in float64; constants are read as they are."""
     return replace(
         graph,
@@ -108,33 +143,38 @@ def _wide_op(op: Op, result: TensorType) -> Op:
         (name, "float64" if name == "to" and is_rounded(result.dtype) else told)
         for name, told in op.attributes
     )
-    return replace(op, attributes=attributes, body=None if op.body is None else widened(op.body))
+    return replace(op, attributes=attributes, body=None if op.body is None else _widened(op.body))
 
 
 class _Wide:
-    """Evaluates an op in float64 over its whole domain."""
+    """Evaluates an op in float64 over a box of its domain; `values` are the parts of operands it reads."""
 
-    def __init__(self, op: Op, result: TensorType) -> None:
+    def __init__(self, op: Op, operands: Sequence[Array], result: TensorType, box: Box) -> None:
+        self.op = _wide_op(op, result)
         self._result = _wide_type(result)
-        self._body = _wide_op(op, result)
-        self._box = [(0, extent) for extent in op.extents]
+        self._box = box
+        self._held = [part_of(a, array, box) for a, array in zip(op.operands, operands, strict=True)]
+        self.values = [in_float64(held.elements) for held in self._held]
+
+    def part(self, at: int, array: Array | None) -> Array | None:
+        """The part of an array that goes with operand `at`."""
+        return None if array is None else part_of(self.op.operands[at], array, self._box).elements
 
     def run(self, values: Sequence[Array]) -> Array:
-        """The result on `values`."""
-        return in_float64(evaluate(self._body, self._box, _held(values), self._result))
+        """The results on `values`."""
+        return in_float64(evaluate(self.op, self._box, self._placed(values), self._result))
 
     def size(self, sizes: Sequence[Array], unpadded: int = -1) -> Array:
         """The fold of magnitudes, in float64; outside an operand lies its pad's, 0 for operand `unpadded`."""
         operands = tuple(
             a if a.pad is None else replace(a, pad=0.0 if at == unpadded else abs(a.pad))
-            for at, a in enumerate(self._body.operands)
+            for at, a in enumerate(self.op.operands)
         )
         wide = replace(self._result, dtype=DType.F64)
-        return evaluate(replace(self._body, operands=operands), self._box, _held(sizes), wide)
+        return evaluate(replace(self.op, operands=operands), self._box, self._placed(sizes), wide)
 
-
-def _held(arrays: Sequence[Array]) -> list[Held]:
-    return [Held(array, (0,) * array.ndim, array.shape) for array in arrays]
+    def _placed(self, values: Sequence[Array]) -> list[Held]:
+        return [replace(held, elements=value) for held, value in zip(self._held, values, strict=True)]
 
 
 def _sizes(values: Sequence[Array]) -> list[Array]:
@@ -157,28 +197,26 @@ def _adds(op: Op) -> bool:
     return op.row.contraction or op.row.reducer is SUM
 
 
-def _moved(
-    wide: _Wide, op: Op, values: Sequence[Array], slacks: Sequence[Array | None], value: Array
-) -> Array | None:
+def _moved(wide: _Wide, slacks: Sequence[Array | None], value: Array) -> Array | None:
     """How far the result moves when the operands move by their slack."""
     if all(slack is None for slack in slacks):
         return None
-    if _adds(op):
-        return _moved_sum(wide, values, slacks)
-    if op.row.reducer is PROD:
-        (size,), (slack,) = _sizes(values), slacks
+    if _adds(wide.op):
+        return _moved_sum(wide, slacks)
+    if wide.op.row.reducer is PROD:
+        (size,), (slack,) = _sizes(wide.values), slacks
         return wide.size([size + slack]) - wide.size([size])
     furthest: Array = np.zeros(value.shape)
-    for corner in _corners(values, slacks):
+    for corner in _corners(wide.values, slacks):
         step = np.abs(wide.run(corner).astype(np.float64) - value.astype(np.float64))
         furthest = np.fmax(furthest, step)
     return furthest
 
 
-def _moved_sum(wide: _Wide, values: Sequence[Array], slacks: Sequence[Array | None]) -> Array:
+def _moved_sum(wide: _Wide, slacks: Sequence[Array | None]) -> Array:
     """Of a sum of terms or of products: slacks of one operand against the magnitudes of the others."""
     total: Array = np.zeros(())
-    reached = _sizes(values)
+    reached = _sizes(wide.values)
     for at, slack in enumerate(slacks):
         if slack is not None:
             squares = [np.square(each) for each in (*reached[:at], slack, *reached[at + 1 :])]
@@ -209,9 +247,9 @@ def _within(array: Array, dtype: np.dtype[Any]) -> Array:
     return array.astype(dtype)
 
 
-def _own(wide: _Wide, op: Op, values: Sequence[Array], value: Array, result: TensorType) -> Array | None:
+def _local(wide: _Wide, value: Array, result: TensorType) -> Array | None:
     """What the op itself may add to the error of its result."""
-    dtype = result.dtype
+    op, dtype = wide.op, result.dtype
     if not is_rounded(dtype) or op.row.unit in (Unit.NONE, Unit.DMA):
         return None
     relative = relative_tolerance(dtype)
@@ -219,8 +257,15 @@ def _own(wide: _Wide, op: Op, values: Sequence[Array], value: Array, result: Ten
         axes = zip(op.extents, op.axis_kinds, strict=True)
         terms = math.prod(extent for extent, kind in axes if kind is not AxisKind.PARALLEL)
         relative += growing_tolerance(dtype, terms)
-    own = relative * np.abs(value) + absolute_tolerance(dtype)
-    return own + summing_tolerance(dtype) * wide.size(_sizes(values)) if _adds(op) else own
+    local = relative * np.abs(value) + absolute_tolerance(dtype)
+    return local + summing_tolerance(dtype) * wide.size(_sizes(wide.values)) if _adds(op) else local
+
+
+def _tidy(slack: Array | None, value: Array) -> Array | None:
+    """What is not finite must be met as it is; where nothing is known of a slack it is infinite."""
+    if slack is None:
+        return None
+    return np.where(np.isfinite(value), np.nan_to_num(slack, nan=np.inf, posinf=np.inf), 0.0)
 
 
 def _added(one: Array | None, other: Array | None) -> Array | None:

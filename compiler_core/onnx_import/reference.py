@@ -5,10 +5,10 @@ What neither can run in float64 is run by onnxruntime in the model's own dtype, 
 depends on no input of the model is a constant: it is what the model's own dtype makes it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx
@@ -25,6 +25,8 @@ SLOW = ("AveragePool", "Col2Im", "ConvTranspose", "LpPool", "MaxPool", "RoiAlign
 """Operators that the reference evaluator runs element by element in Python."""
 SLOW_ELEMENTS = 1 << 16
 """Elements of an operand above which those are run by onnxruntime in the model's dtype instead."""
+UNFOLDED = 1 << 24
+"""Elements that the reference evaluator may unfold the windows of one image of a convolution to."""
 
 
 def named_values(path: Path, imported: ImportedModel) -> dict[str, int]:
@@ -43,6 +45,9 @@ class ReferenceValue:
     name: str
     array: Array
     rounded: bool = False
+
+
+Run: TypeAlias = Callable[[NodeProto, Mapping[str, Any]], dict[str, Any] | None]
 
 
 class RefusedError(ModelError):
@@ -106,7 +111,7 @@ class _Walk:
         operands = {name: self._operand(name) for name in read}
         made = self._wide.by_runtime(node, operands)
         if made is None and not _is_slow(node, operands):
-            made = self._wide.by_standard(node, operands)
+            made = _by_image(node, operands, self._wide.by_standard)
         if made is None:
             made = self._narrow.by_runtime(node, {n: self._as_model(n, a) for n, a in operands.items()})
             self.rounded |= set(names)
@@ -237,7 +242,26 @@ def _is_plain(array: Any) -> bool:
 
 def _is_slow(node: NodeProto, operands: Mapping[str, Any]) -> bool:
     sizes = [np.size(array) for array in operands.values() if isinstance(array, np.ndarray)]
+    if node.op_type == "Conv" and len(sizes) > 1:
+        images, filters = operands[node.input[0]].shape[0], operands[node.input[1]].shape[0]
+        channels = operands[node.input[1]].shape[1]
+        unfolded = sizes[0] // max(1, images) * (sizes[1] // max(1, filters * channels))
+        return bool(unfolded > UNFOLDED)
     return node.op_type in SLOW and max(sizes, default=0) > SLOW_ELEMENTS
+
+
+def _by_image(node: NodeProto, operands: Mapping[str, Any], run: Run) -> dict[str, Any] | None:
+    """A node, a convolution one image after the other: all their windows together may not fit."""
+    first = operands.get(node.input[0]) if node.op_type == "Conv" else None
+    if not isinstance(first, np.ndarray) or first.shape[0] < 2:
+        return run(node, operands)
+    parts = []
+    for at in range(first.shape[0]):
+        made = run(node, {**operands, node.input[0]: first[at : at + 1]})
+        if made is None:
+            return None
+        parts.append(made[node.output[0]])
+    return {node.output[0]: np.concatenate(parts)}
 
 
 def _stands_for_real(kind: np.dtype[Any]) -> bool:

@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from tests.property.random_graphs import Builder, P, R, same
-from tilewright.compiler_core.checking.judge import Expected, expect
+from tilewright.compiler_core.checking.judge import Judgement, judge_op
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import Access, axis_index, constant_index
+from tilewright.compiler_core.meaning import bounded
+from tilewright.compiler_core.meaning.bounded import Bounded
 from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.compiler_core.meaning.tolerance import epsilon
 
@@ -91,58 +93,77 @@ def _backwards(graph: Graph, inputs: dict[int, Any]) -> dict[int, Any]:
     return values
 
 
-def _expected(graph: Graph, values: dict[int, Any]) -> dict[int, Expected]:
-    """What every op is to make of its operands among `values`."""
-    return {
-        op.result: expect(
-            op,
-            [values[access.value] for access in op.operands],
-            [graph.values[access.value] for access in op.operands],
-            graph.values[op.result],
-        )
-        for op in graph.ops
-    }
+def _judged(graph: Graph, values: dict[int, Any], got: dict[int, Any] | None = None) -> dict[int, Judgement]:
+    """Every op judged from its operands among `values`; results are `got`, else those of `values`."""
+    found = {}
+    for op in graph.ops:
+        read = [access.value for access in op.operands]
+        operands, kinds = [Bounded(values[each]) for each in read], [graph.values[each] for each in read]
+        made = (got or {}).get(op.result, values[op.result])
+        found[op.result] = judge_op(op, operands, kinds, graph.values[op.result], [(made, None)]).judgements[
+            0
+        ]
+    return found
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_another_order_of_the_same_arithmetic_is_right(dtype: DType) -> None:
     graph, inputs = _attention(dtype)
-    got = _backwards(graph, inputs)
-    for value, each in _expected(graph, got).items():
-        assert each.judge(got[value]).ok, f"{value}: {each.judge(got[value])}"
+    for value, judgement in _judged(graph, _backwards(graph, inputs)).items():
+        assert judgement.ok, f"{value}: {judgement}"
 
 
+@pytest.mark.parametrize("block", [1000, 1 << 20])
 @pytest.mark.parametrize("dtype", FLOATS)
-def test_a_planted_error_is_caught_wherever_it_is(dtype: DType) -> None:
+def test_a_planted_error_is_caught_wherever_it_is(
+    dtype: DType, block: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Judged at once or in boxes: each as small as is promised, in the first and in the last element."""
+    monkeypatch.setattr(bounded, "BLOCK", block)
     graph, inputs = _attention(dtype)
-    for value, each in _expected(graph, _backwards(graph, inputs)).items():
-        for place in ((0, 0), tuple(n - 1 for n in graph.shape(value))):
-            wrong = each.exact.value.copy()
-            wrong[place] += 1.01 * each.caught * each.largest
-            # Rounding to the dtype must not take it back.
-            wrong[place] += np.spacing(np.abs(wrong[place]).astype(dtype.numpy)).astype(np.float64)
-            judged = each.judge(wrong.astype(dtype.numpy))
+    values = _backwards(graph, inputs)
+    for value, judgement in _judged(graph, values).items():
+        right = values[value]
+        largest = float(np.abs(right.astype(np.float64)).max())
+        for place in ((0, 0), tuple(n - 1 for n in right.shape)):
+            wrong = right.copy()
+            # What is there may be as far on the other side, and rounding must not take the error back.
+            error = 2.02 * judgement.caught * largest
+            wrong[place] += np.asarray(error).astype(dtype.numpy)
+            wrong[place] += np.spacing(np.abs(wrong[place]))
+            judged = _judged(graph, values, {value: wrong})[value]
             assert not judged.ok
             assert judged.place == place
             assert str(list(place)) in str(judged)
+
+
+def test_boxes_find_what_the_whole_finds(monkeypatch: pytest.MonkeyPatch) -> None:
+    graph, inputs = _attention(DType.F32)
+    values = _backwards(graph, inputs)
+    whole = _judged(graph, values)
+    monkeypatch.setattr(bounded, "BLOCK", 300)
+    for value, judgement in _judged(graph, values).items():
+        assert judgement.share == pytest.approx(whole[value].share, rel=0.5, abs=1e-3)
+        assert judgement.caught == pytest.approx(whole[value].caught, rel=0.5)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_what_is_still_caught_is_a_few_steps_of_the_dtype(dtype: DType) -> None:
     graph, inputs = _attention(dtype)
     few = 40 if dtype.accumulator is dtype else 4
-    for each in _expected(graph, _backwards(graph, inputs)).values():
-        assert 0 < each.caught < few * epsilon(dtype)
+    for judgement in _judged(graph, _backwards(graph, inputs)).values():
+        assert 0 < judgement.caught < few * epsilon(dtype)
 
 
 @pytest.mark.parametrize("dtype", FLOATS)
 def test_a_sum_that_cancels_is_judged_by_its_terms(dtype: DType) -> None:
     """The sum of a normalised row is noise; other noise is right, a wrong term is not."""
     graph, inputs, total = _two_norms(dtype)
-    each = _expected(graph, _backwards(graph, inputs))[total]
-    terms = each.exact.value + COLUMNS * epsilon(dtype.accumulator)
-    assert each.judge(terms.astype(dtype.numpy)).ok
-    assert not each.judge((each.exact.value + 0.3).astype(dtype.numpy)).ok
+    values = _backwards(graph, inputs)
+    noise = values[total].astype(np.float64) + COLUMNS * epsilon(dtype.accumulator)
+    assert _judged(graph, values, {total: noise.astype(dtype.numpy)})[total].ok
+    wrong = (values[total].astype(np.float64) + 0.3).astype(dtype.numpy)
+    assert not _judged(graph, values, {total: wrong})[total].ok
 
 
 def _quantised(values: np.ndarray[Any, Any]) -> tuple[Graph, dict[int, Any]]:
@@ -171,26 +192,23 @@ def test_a_rounding_that_falls_the_other_way_is_right_and_so_is_all_behind_it() 
             read = tuple({access.value for access in op.operands})
             got |= interpret(replace(graph, ops=(op,), inputs=read, outputs=(op.result,)), got)
         assert got[7].tolist() == [1.0 if step > 2 else -1.0 for step in steps]
-        judged = [each.judge(got[value]).ok for value, each in _expected(graph, got).items()]
-        assert judged == [right, True, True, True]
+        assert [each.ok for each in _judged(graph, got).values()] == [right, True, True, True]
 
 
 def test_what_a_dtype_cannot_hold_may_overflow_and_nothing_else() -> None:
     graph, inputs = _attention(DType.F16)
-    inputs = {value: array * np.float16(300) for value, array in inputs.items()}
+    scores = replace(graph, ops=graph.ops[:1], outputs=(2,))
     with np.errstate(all="ignore"):
-        scores = expect(
-            graph.ops[0], [inputs[0], inputs[1]], [graph.values[0], graph.values[1]], graph.values[2]
-        )
-        got = scores.plain.copy()
-        assert np.isinf(got).any()
-        assert scores.judge(got).ok
-        got[np.unravel_index(np.argmin(np.abs(scores.exact.value)), got.shape)] = np.inf
-        assert not scores.judge(got).ok
+        values = interpret(scores, {value: array * np.float16(300) for value, array in inputs.items()})
+        assert np.isinf(values[2]).any()
+        assert _judged(scores, values)[2].ok
+        wrong = values[2].copy()
+        wrong[np.unravel_index(np.argmin(np.abs(wrong)), wrong.shape)] = np.inf
+        assert not _judged(scores, values, {2: wrong})[2].ok
 
 
 def test_another_shape_or_dtype_is_wrong() -> None:
     graph, inputs = _attention(DType.F32)
-    each = _expected(graph, _backwards(graph, inputs))[2]
-    assert "float64" in str(each.judge(each.plain.astype(np.float64)))
-    assert not each.judge(each.plain[:1]).ok
+    values = _backwards(graph, inputs)
+    assert "float64" in str(_judged(graph, values, {2: values[2].astype(np.float64)})[2])
+    assert not _judged(graph, values, {2: values[2][:1]})[2].ok
