@@ -40,7 +40,7 @@ class Reference:
     @cached_property
     def meant(self) -> ModelJudged:
         """The network as imported against its file."""
-        return judge_model(self.network.path, self.model, self.feeds)
+        return judge_model(self.model, self.feeds)
 
     def compare(self, program: Program, *, sampled: bool = False) -> Agreement:
         """Emulate `program`, or some tiles of every kernel, and judge it; and the network itself."""

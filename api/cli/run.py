@@ -160,6 +160,7 @@ def as_text(report: "Report") -> str:
             for at, group in enumerate(report.groups)
         ]
     lines += [f"form       {each.op} {each.value} as {each.form}   {each.why}" for each in report.rewrites]
+    lines += [f"dropped    {each.what}: {each.reason}" for each in report.dropped]
     if report.front:
         lines.append(f"front      {report.objective}")
         lines += [f"  {_figures_text(point.figures)}   {point.kernels} kernels" for point in report.front]

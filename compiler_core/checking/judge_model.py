@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 from tilewright.compiler_core.checking.judge_meaning import Meant, Told, judge_meaning
 from tilewright.compiler_core.ir.graph import Rewrites
@@ -28,24 +27,21 @@ class ModelJudged:
 
 
 def judge_model(
-    path: Path, model: ImportedModel, feeds: Mapping[str, Array], rewrites: Rewrites | None = None
+    model: ImportedModel, feeds: Mapping[str, Array], rewrites: Rewrites | None = None
 ) -> ModelJudged:
     """Judge the values that `model` names and its Graph still makes, on `feeds`, by name of the input.
 
     With `rewrites` the other forms of ops are judged too, against the ops as imported.
     """
-    names = {
-        name: value for name, value in named_values(path, model).items() if value in model.graph.producer
-    }
+    names = {name: value for name, value in named_values(model).items() if value in model.graph.producer}
     inputs = {value: feeds[name] for name, value in model.inputs}
-    teller = _Teller(path, model, feeds, names)
+    teller = _Teller(model, {**feeds, **model.given}, names)
     meant = tuple(judge_meaning(model.graph, inputs, teller.told(), names.values(), rewrites))
     return ModelJudged(meant, teller.untold)
 
 
 @dataclass
 class _Teller:
-    path: Path
     model: ImportedModel
     feeds: Mapping[str, Array]
     names: Mapping[str, int]
@@ -55,7 +51,7 @@ class _Teller:
         """Values by the reference, as far as it gets."""
         wanted = {name: self.model.graph.values[value].dtype.numpy for name, value in self.names.items()}
         try:
-            for each in reference_walk(self.path, wanted, self.feeds):
+            for each in reference_walk(self.model.path, wanted, self.feeds):
                 yield Told(self.names[each.name], each.array, each.rounded)
         except RefusedError as error:
             self.untold = str(error)

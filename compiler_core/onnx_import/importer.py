@@ -35,7 +35,7 @@ MAX_MESSAGE = 1000
 
 @dataclass(frozen=True)
 class ImportedModel:
-    """A network read from a file.
+    """A network read from the file at `path`.
 
     `inputs` and `outputs` pair the model's names with values of `graph`, in the model's order; an output may
     be an input or a constant. `host_ops` lists what runs on the host. `given` are the inputs that were bound
@@ -47,6 +47,7 @@ class ImportedModel:
     inputs: tuple[tuple[str, int], ...]
     outputs: tuple[tuple[str, int], ...]
     host_ops: tuple[HostOp, ...]
+    path: Path
     given: Mapping[str, Array] = field(default_factory=dict)
     presumed: Mapping[str, Array] = field(default_factory=dict)
 
@@ -112,7 +113,7 @@ def _import(path: Path, dims: Mapping[str, int], given: Mapping[str, Given]) -> 
         )
     outputs = _outputs(model.graph.output, frame.scope, context.builder)
     told_by_runs = {name: extent for name, extent in dims.items() if name not in names.used}
-    return replace(_imported(path.stem, context, outputs, told_by_runs), given=bound)
+    return replace(_imported(path, context, outputs, told_by_runs), given=bound)
 
 
 def _with_open_dims(error: ModelError, open_dims: Sequence[str]) -> ModelError:
@@ -167,7 +168,7 @@ def _simplified(graph: Graph) -> tuple[Graph, Mapping[int, int]]:
 
 
 def _imported(
-    name: str,
+    path: Path,
     context: Context,
     outputs: Sequence[tuple[str, int]],
     dims: Mapping[str, int],
@@ -198,10 +199,11 @@ def _imported(
         if held.recipe is not None and not held.recipe.symbols
     }
     return ImportedModel(
-        name,
+        path.stem,
         simple,
         tuple((input_name, renumbered[value]) for value, input_name in context.inputs.items()),
         tuple((output_name, renumbered[value]) for output_name, value in outputs),
         tuple(host_ops),
+        path,
         presumed=presumed,
     )

@@ -29,9 +29,9 @@ UNFOLDED = 1 << 24
 """Elements that the reference evaluator may unfold the windows of one image of a convolution to."""
 
 
-def named_values(path: Path, imported: ImportedModel) -> dict[str, int]:
+def named_values(imported: ImportedModel) -> dict[str, int]:
     """Values that the model's own graph makes under a name and that the Graph still holds, by name."""
-    produced = {name for item in load_model(path).graph.node for name in item.output}
+    produced = {name for item in load_model(imported.path).graph.node for name in item.output}
     graph = imported.graph
     made = {op.result for op in graph.ops}
     inner = {name: value for value, name in graph.names.items() if value in made and name in produced}

@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.fake_work import FakeReport, FakeWork, latency_of
 from tests.api.service import model_bytes, running_runner
-from tilewright.compiler_core.errors import DeviceError, ModelError
+from tilewright.compiler_core.errors import DeviceError, ModelError, VerifyError
 from tilewright.db.browse import Browse, Viewer, Wanted
 from tilewright.db.service.job_rows import JobRow, JobState
 from tilewright.db.service.jobs import Jobs
@@ -179,6 +179,7 @@ class Failing:
     [
         (ModelError("node 'a' has no input"), "node 'a' has no input"),
         (DeviceError("no workers"), "nothing could be measured: no workers"),
+        (VerifyError("value y is 2"), "verification failed: value y is 2"),
         (ZeroDivisionError("inside"), "internal error"),
     ],
 )

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from tilewright.compiler_core.checking.emulate import Seen, run_kernel
+from tilewright.compiler_core.checking.judge_model import judge_model
 from tilewright.compiler_core.checking.judge_program import judge_ops, judge_program
 from tilewright.compiler_core.checking.verify import require_sound, verify_kernel
 from tilewright.compiler_core.errors import ConfigError, VerifyError
 from tilewright.compiler_core.ir.dtypes import TensorType
-from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.graph import Graph, Rewrites
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.ir.workload import Kernel
 from tilewright.compiler_core.lowering.lower import lower_kernel
@@ -23,8 +24,10 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import CoreRange
 from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.compiler_core.meaning.tolerance import epsilon
+from tilewright.compiler_core.onnx_import.importer import ImportedModel
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.records import Verification
+from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.network.session import Session
@@ -47,41 +50,62 @@ class KernelCheck:
 
     def objection(self, config: Config) -> str:
         """Why `config` must not be published; empty when it breaks no rule and computes the right numbers."""
-        graph = self._regions.graph
+        failed = self.failure(config)
+        return "" if failed is None else failed.reason
+
+    def failure(self, config: Config) -> Measurement | None:
+        """What a trial of `config` is that must not be published; None when there is nothing wrong."""
         try:
             tiling, cores = tiling_of(config, self._regions)
             program = lower_kernel(self._regions, tiling, cores, self._target)
         except ConfigError as error:
-            return str(error)
+            return failure(Status.INVALID, str(error))
         findings = verify_kernel(program, self._target)
         if findings:
-            return f"rule {findings[0].rule!r}: {findings[0].what}"
-        everything = range(len(graph.values))
-        kernel = Kernel(self._regions.workload, tuple(everything), tuple(range(len(graph.ops))))
+            return failure(Status.INVALID, f"rule {findings[0].rule!r}: {findings[0].what}")
+        wrong = self._wrong(KernelCall(_as_its_own(self._regions), program, CoreRange(0, cores)))
+        return failure(Status.WRONG, wrong) if wrong else None
+
+    def _wrong(self, call: KernelCall) -> str:
+        """Which value is wrong, by how much and where."""
+        graph = self._regions.graph
         memory, watched = dict(self._inputs), dict[int, Seen]()
         try:
             with np.errstate(all="ignore"):
-                run_kernel(graph, KernelCall(kernel, program, CoreRange(0, cores)), memory, watched=watched)
+                run_kernel(graph, call, memory, watched=watched)
         except VerifyError as error:
             return str(error)
         if self._exact:
             return self._not_bit_equal(memory)
         stored = {value: Seen.all_of(memory[value]) for value in graph.outputs}
         with np.errstate(all="ignore"):
-            _, judged = judge_ops(kernel, self._inputs.__getitem__, watched, stored)
-        return next(
-            (f"value {each.value} is {each.judgement}" for each in judged if not each.judgement.ok), ""
-        )
+            _, judged = judge_ops(call.kernel, self._inputs.__getitem__, watched, stored)
+        wrong = (f"value {each.value} is {each.judgement}" for each in judged if not each.judgement.ok)
+        return next(wrong, "")
 
     def _not_bit_equal(self, memory: Mapping[int, Array]) -> str:
         for value in self._regions.graph.outputs:
-            if not _same_bits(memory[value], self._exact[value]):
-                return f"value {value} is not bit for bit what the kernel means, and its data are exact"
+            got, exact = memory[value], self._exact[value]
+            if not _same_bits(got, exact):
+                at = np.unravel_index(int(np.argmax(_differ(got, exact))), exact.shape)
+                place = f" at [{', '.join(map(str, at))}]" if at else ""
+                return f"value {value} is {got[at]} instead of {exact[at]}{place}, on data that are exact"
         return ""
 
 
+def _as_its_own(regions: Regions) -> Kernel:
+    """A kernel as a network of its own."""
+    graph = regions.graph
+    return Kernel(regions.workload, tuple(range(len(graph.values))), tuple(range(len(graph.ops))))
+
+
 def _same_bits(one: Array, other: Array) -> bool:
-    return bool(np.array_equal(one, other, equal_nan=one.dtype.kind not in "iub"))
+    return one.shape == other.shape and not bool(_differ(one, other).any())
+
+
+def _differ(one: Array, other: Array) -> Array:
+    differ: Array = (one != other) & ~((one != one) & (other != other))  # NaN equals NaN
+    return differ
 
 
 def _stays_exact(graph: Graph, inputs: Mapping[int, Array]) -> bool:
@@ -137,25 +161,51 @@ MOST_MACS = 2_000_000_000
 
 
 def check_network(session: Session, config: Config) -> Verification:
-    """Compile the network as `config` says, verify the Program, and emulate it on random data.
+    """Compile the network as `config` says, run it on random data, and judge all that it computes.
 
-    Of networks of more than MOST_MACS every distinct tile shape of every kernel is run, and a few tiles more,
-    on the values of the whole network. Raises VerifyError when a rule is broken or a value differs, which
-    after the checks of the kernels would be a defect of ours.
+    Of networks of more than MOST_MACS every distinct tile shape of every kernel is run, and a few tiles more.
+    VerifyError when a rule is broken, a value is wrong, or the network as imported does not mean what its
+    file says: which value, by how much and where.
     """
     target = session.target
     plan, schedule = session.schedule_of(config)
     program = compile_graph(plan.graph, schedule, target, plan)
     require_sound(plan.graph, program, target)
+    misread = _misread(session, plan.graph.rewrites)
+    if misread:
+        raise VerifyError(misread)
     sampled = plan.graph.macs > MOST_MACS
-    judged = judge_program(
-        plan.graph,
-        program,
-        random_inputs(session.graph, session.seed),
-        sample_seed=session.seed if sampled else None,
-    )
+    inputs = {**random_inputs(session.graph, session.seed), **_presumed(session.model)}
+    judged = judge_program(plan.graph, program, inputs, sample_seed=session.seed if sampled else None)
     for each in judged:
         if not each.judgement.ok:
-            name = plan.graph.name_of(each.value)
-            raise VerifyError(f"the tuned program computes another {name} than the model: {each.judgement}")
+            raise VerifyError(f"the program's {plan.graph.name_of(each.value)} is {each.judgement}")
     return Verification.SAMPLED if sampled else Verification.VALUE_EXACT
+
+
+def _misread(session: Session, rewrites: Rewrites) -> str:
+    """What the network means otherwise than its file, as imported or in other forms; asked once a run."""
+    key = str({at: str(rewrite) for at, rewrite in rewrites.items()})
+    if key not in session.misread:
+        wrong = judge_model(session.model, draw_feeds(session.model, session.seed), rewrites).wrong
+        name = "" if wrong is None else session.graph.name_of(wrong.value)
+        session.misread[key] = "" if wrong is None else f"{name} as imported is {wrong.judgement}"
+    return session.misread[key]
+
+
+def _presumed(model: ImportedModel) -> dict[int, Array]:
+    """What inputs hold in a run of these extents, by value of the graph."""
+    return {value: model.presumed[name] for name, value in model.inputs if name in model.presumed}
+
+
+def draw_feeds(model: ImportedModel, seed: int) -> dict[str, Array]:
+    """Seeded arrays for the inputs by name: what a run of these extents presumes, else normal floats, zeros
+    and ones of anything else.
+    """
+    rng = np.random.default_rng(seed)
+    feeds: dict[str, Array] = {}
+    for name, value in model.inputs:
+        kind, shape = model.graph.values[value].dtype, model.graph.shape(value)
+        drawn = rng.standard_normal(shape) if kind.is_float else rng.integers(0, 2, shape)
+        feeds[name] = model.presumed.get(name, drawn).astype(kind.numpy)
+    return feeds

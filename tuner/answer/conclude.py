@@ -4,18 +4,18 @@ from collections.abc import Iterator, Sequence
 from math import inf
 from statistics import median
 
-from tilewright.compiler_core.errors import DeviceError
+from tilewright.compiler_core.errors import CheckError, DeviceError, ModelError, VerifyError
 from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.db.records import Best, Verification
 from tilewright.measure.farm.pool import CONFIRMATIONS, Pool
-from tilewright.measure.results import Measurement
+from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.check import KernelCheck, check_network
 from tilewright.tuner.answer.finalists import Value, settle
 from tilewright.tuner.answer.report import Figures, Outcome
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.search import NetworkSearch
-from tilewright.tuner.network.session import Choice, Session
+from tilewright.tuner.network.session import Choice, Dropped, Session
 from tilewright.tuner.network.side_by_side import Seats, share_cores
 
 CHECKED = 4
@@ -94,7 +94,7 @@ def _published(session: Session, task: KernelTask, configs: list[Config], pool: 
     of_default = next(readings)[1]
     bar, recorded = median_of(of_default, value), False
     for config, confirmations in readings:
-        if median_of(confirmations, value) > bar or check.objection(config):
+        if median_of(confirmations, value) > bar or _fails(session, task, config, check):
             continue
         if not recorded:
             session.book.publish(task, default, of_default, Verification.NONE, default=True)
@@ -102,9 +102,21 @@ def _published(session: Session, task: KernelTask, configs: list[Config], pool: 
         best = session.book.publish(task, config, confirmations, Verification.VALUE_EXACT)
         if best is not None:
             return best
-    sound = not check.objection(default)
+    sound = not _fails(session, task, default, check)
     verification = Verification.VALUE_EXACT if sound else Verification.NONE
     return session.book.publish(task, default, of_default, verification, default=True)
+
+
+def _fails(session: Session, task: KernelTask, config: Config, check: KernelCheck) -> bool:
+    """Whether a kernel's Config must not be published; that is recorded, and told at the end of the run."""
+    failed = check.failure(config)
+    if failed is None:
+        return False
+    session.book.refuse(task, config, failed)
+    ops = " ".join(op.kind for op in task.regions.graph.ops)
+    what = f"config {config.digest[:12]} of kernel {task.digest[:12]} ({ops})"
+    session.dropped.append(Dropped(what, failed.reason))
+    return True
 
 
 def _readings(
@@ -158,7 +170,9 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
         confirmations = readings if config == default else pool.confirm(task, config)
         if median_of(confirmations, session.objective.of) > bar:
             continue
-        verification = check_network(session, config)
+        verification = sound_network(session, config)
+        if verification is None:
+            continue
         if config != default and not recorded:
             session.book.publish_network(default, readings, Verification.NONE, default=True)
             recorded = True
@@ -166,9 +180,24 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
         if best is not None:
             session.adopt(best.config)
             return _outcome(session, best)
-    raise DeviceError(
-        f"no schedule of {session.model.name} could be measured, nor its default: {of_default.reason}"
+    if not ranked or not session.dropped:
+        raise DeviceError(
+            f"no schedule of {session.model.name} could be measured, nor its default: {of_default.reason}"
+        )
+    raise VerifyError(
+        f"no schedule of {session.model.name} computes what the model says, nor its default:"
+        f" {session.dropped[-1].reason}; all trials are recorded"
     )
+
+
+def sound_network(session: Session, config: Config) -> Verification | None:
+    """How a Config of the whole network was checked; None where that failed, which is recorded and told."""
+    try:
+        return check_network(session, config)
+    except (CheckError, ModelError) as error:
+        session.book.refuse(None, config, failure(Status.WRONG, str(error)))
+        session.dropped.append(Dropped(f"schedule {config.digest[:12]} of the network", str(error)))
+        return None
 
 
 def _outcome(session: Session, best: Best) -> Outcome:

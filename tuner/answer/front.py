@@ -20,8 +20,8 @@ from tilewright.measure.farm.pool import Pool
 from tilewright.measure.objectives import Objective, values_of
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import GROUPS, network_config
-from tilewright.tuner.answer.check import KernelCheck, check_network
-from tilewright.tuner.answer.conclude import CHECKED
+from tilewright.tuner.answer.check import KernelCheck
+from tilewright.tuner.answer.conclude import CHECKED, sound_network
 from tilewright.tuner.answer.guess import best_guess
 from tilewright.tuner.answer.report import Figures, FrontPoint, Outcome
 from tilewright.tuner.kernel.front import front_of
@@ -63,7 +63,9 @@ def publish_first(session: Session, front: Sequence[FrontPoint], outcome: Outcom
     found, tuned = (_value(each, session.objectives[0]) for each in (first.figures, outcome.tuned))
     if found >= tuned:
         return outcome
-    verification = check_network(session, first.config)
+    verification = sound_network(session, first.config)
+    if verification is None:
+        return outcome
     session.book.publish_network(first.config, pool.confirm(task, first.config), verification)
     session.adopt(first.config)
     return replace(outcome, tuned=first.figures, verification=str(verification))

@@ -8,6 +8,7 @@ from tilewright.db.records import Best
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
+from tilewright.tuner.network.session import Dropped
 
 
 @dataclass(frozen=True)
@@ -144,7 +145,8 @@ class Report:
     """The answer of `tune run`; `to_json` is its contract.
 
     `front` is there where several objectives were asked for: `objective` names them, `tuned` is the best in
-    the first. Without `measured`, `tuned` is a guess, and is called so wherever it is shown.
+    the first. Without `measured`, `tuned` is a guess, and is called so wherever it is shown. `dropped` are
+    candidates that were measured and not taken because they compute wrong numbers.
     """
 
     model: str
@@ -171,6 +173,7 @@ class Report:
     timed_as: str
     wall_s: float
     front: tuple[FrontPoint, ...] = ()
+    dropped: tuple[Dropped, ...] = ()
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
@@ -212,4 +215,5 @@ class Report:
             "timed_as": self.timed_as,
             "wall_s": self.wall_s,
             "front": [point.to_json() for point in self.front],
+            "dropped": [vars(each) for each in self.dropped],
         }

@@ -53,6 +53,7 @@ def summarise(
         timed_as=_timed_as(session),
         wall_s=wall_s,
         front=front,
+        dropped=tuple(session.dropped),
     )
 
 

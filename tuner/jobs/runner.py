@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Protocol
 
-from tilewright.compiler_core.errors import InputError, RecordError, TilewrightError
+from tilewright.compiler_core.errors import CheckError, InputError, RecordError, TilewrightError
 from tilewright.db.service.job_rows import JobRow, JobState, Lease
 from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.leases import LeaseLostError
@@ -141,6 +141,8 @@ class Runner:
             return "lost" if holding.lost else self._release(lease)
         except InputError as error:
             return self._finish(lease, JobState.FAILED, error=str(error))
+        except CheckError as error:
+            return self._finish(lease, JobState.FAILED, error=f"verification failed: {error}")
         except TilewrightError as error:
             return self._finish(lease, JobState.FAILED, error=f"nothing could be measured: {error}")
         except Exception:

@@ -263,6 +263,14 @@ class Book:
         """The same for a Config of the whole network."""
         return self._publish(self.network.digest, NETWORK_SPACE, config, confirmations, verification, default)
 
+    def refuse(self, task: KernelTask | None, config: Config, failed: Measurement) -> None:
+        """Commit what a check has found wrong with a Config, of a kernel or (None) of the whole network."""
+        if task is not None:
+            self._introduce(task)
+        digest = self.network.digest if task is None else task.digest
+        space_digest = NETWORK_SPACE if task is None else task.space.digest
+        self._publish(digest, space_digest, config, [failed], Verification.NONE, False)
+
     def default_network(self) -> Best | None:
         """What the whole network takes by default, as it was last measured."""
         return self.repository.default(self.key(self.network.digest))

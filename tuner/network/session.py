@@ -50,11 +50,20 @@ class Choice:
     source: str
 
 
+@dataclass(frozen=True)
+class Dropped:
+    """A candidate that was measured and computes wrong numbers: what it is, and which value is how wrong."""
+
+    what: str
+    reason: str
+
+
 @dataclass
 class Session:
     """The pieces of a run, made once and used down the main path; `choices` and `spent` fill on the way,
     `beside` with what kernels run on a part of the chip, `readings_us` with what the search has measured of
-    kernels, by workload and Config digest.
+    kernels, by workload and Config digest. `dropped` are candidates that failed their check, `misread` what
+    the network was found to mean otherwise than its file, by the forms of its ops.
 
     `base` is the -O0 plan, `plan` the one the answer runs, `objectives` are those of a front where one is
     sought. A `with` block closes the database.
@@ -73,6 +82,8 @@ class Session:
     spent: dict[str, int] = field(default_factory=dict)
     readings_us: Mapping[tuple[str, str], float] = field(default_factory=dict)
     regret: float | None = None
+    dropped: list[Dropped] = field(default_factory=list)
+    misread: dict[str, str] = field(default_factory=dict)
     objectives: tuple[Objective, ...] = ()
     _known: dict[str, Best] = field(default_factory=dict)
     _looked_up: set[str] = field(default_factory=set)

@@ -15,9 +15,9 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.meaning.interpret import interpret
-from tilewright.compiler_core.onnx_import.importer import ImportedModel
 from tilewright.compiler_core.onnx_import.reference import named_values
 from tilewright.compiler_core.target_model.precision import described, precision_of
+from tilewright.tuner.answer.check import draw_feeds
 from tilewright.tuner.verbs.lookup import Compiled, compile_known
 
 MODEL, TARGET = "model", "target"
@@ -113,14 +113,14 @@ def verify(
     require_sound(graph, compiled.program, session.target)
     feeds = draw_feeds(session.model, seed)
     inputs = {value: feeds[name] for name, value in session.model.inputs}
-    names = named_values(Path(model), session.model)
+    names = named_values(session.model)
     outputs = tuple(name for name, _ in session.model.outputs)
     verdict = Verdict(session.model.name, session.target.name, (), outputs=outputs)
     if dtype == TARGET:
         return replace(
             verdict, dtype=described(session.target), values=_in_targets_dtypes(compiled, inputs, names)
         )
-    meant = judge_model(Path(model), session.model, feeds, graph.rewrites)
+    meant = judge_model(session.model, feeds, graph.rewrites)
     judged = judge_program(graph, compiled.program, inputs, exact=True)
     found = _Found(graph, {value: name for name, value in names.items()})
     for each in judged:
@@ -130,20 +130,6 @@ def verify(
     return replace(
         verdict, values=found.values(), compared=len({m.value for m in meant.meant}), untold=meant.untold
     )
-
-
-def draw_feeds(model: ImportedModel, seed: int) -> dict[str, Array]:
-    """Seeded arrays for the inputs by name: normal floats, zeros and ones of anything else.
-
-    Inputs that tell lengths hold what the importer presumes of a run of these extents.
-    """
-    rng = np.random.default_rng(seed)
-    feeds: dict[str, Array] = {}
-    for name, value in model.inputs:
-        kind, shape = model.graph.values[value].dtype, model.graph.shape(value)
-        drawn = rng.standard_normal(shape) if kind.is_float else rng.integers(0, 2, shape)
-        feeds[name] = drawn.astype(kind.numpy)
-    return {**feeds, **model.presumed}
 
 
 class _Found:
