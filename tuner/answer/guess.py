@@ -37,13 +37,18 @@ def cover_or_guess(session: Session, *, explain: bool = False) -> list[Answer]:
     """Settle the kernels as -O1, lookup and compile do; the database's answer a kernel.
 
     The cheapest cover by records. Where none answers, groups are merged by price first: a guess displaces no
-    record that way.
+    record that way. Of that plan no record knows a kernel either: it stays as it is, layouts included.
     """
     answers = cover_known(session, explain=explain)
     if not answers or any(isinstance(answer, Hit) for answer in answers):
         return answers
-    session.planner.replan()
-    return cover_known(session, explain=explain)
+    planned = session.planner.replan()
+    answers = cover_known(session, explain=explain)
+    if any(isinstance(answer, Hit) for answer in answers):
+        return answers
+    session.planner.plan = planned
+    session.choices |= {task.digest: best_guess(session, task) for task in session.tasks}
+    return _ask(session, [task.workload for task in session.tasks], explain=explain)
 
 
 def cover_known(session: Session, *, explain: bool = False) -> list[Answer]:

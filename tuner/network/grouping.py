@@ -8,6 +8,10 @@ A merge that does not pay is kept with its reason, so that a report can say why 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from heapq import heappop, heappush
+from itertools import count
+from math import isinf
+from operator import itemgetter
 
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.workload import is_remade
@@ -47,17 +51,33 @@ class Grouping:
     boundaries: tuple[Boundary, ...]
 
 
-def merge_while_it_pays(
-    graph: Graph, groups: Sequence[Group], price: Price, most_ops: int = MOST_OPS
-) -> Grouping:
-    """Merge the neighbours whose union saves most, again and again, until no merge saves anything.
+class Order(StrEnum):
+    """Which merge is made first: the one that saves most, or most of what its parts take."""
 
-    No union is larger than `most_ops`.
+    SAVING = "saving"
+    SHARE = "share"
+
+
+def merge_while_it_pays(
+    graph: Graph,
+    groups: Sequence[Group],
+    price: Price,
+    most_ops: int = MOST_OPS,
+    floor: Price = lambda group: 0.0,
+    orders: Sequence[Order] = (Order.SAVING,),
+) -> Grouping:
+    """Merge neighbours, the best merge first, until no merge saves anything; the cheapest of all `orders`.
+
+    No union is larger than `most_ops`. `floor` is never above the price of a group: a union that cannot save
+    as much as another does is not priced yet, and one that is merged away before is never.
     """
-    merging = _Merging(graph, groups, price, most_ops)
-    while (edge := merging.best_edge()) is not None:
-        merging.merge(edge)
-    return merging.result()
+    found = []
+    for order in orders:
+        merging = _Merging(graph, groups, price, most_ops, floor, order)
+        while (edge := merging.best_edge()) is not None:
+            merging.merge(edge)
+        found.append(merging.result())
+    return min(found, key=lambda grouping: grouping.price_us)
 
 
 def as_they_are(graph: Graph, groups: Sequence[Group], price: Price) -> Grouping:
@@ -65,23 +85,49 @@ def as_they_are(graph: Graph, groups: Sequence[Group], price: Price) -> Grouping
     return _Merging(graph, groups, price).result(tuple(groups))
 
 
-class _Merging:
-    """Live groups by number, who reads whom, and what each possible merge would save."""
+@dataclass(frozen=True)
+class _Union:
+    """Two groups as one, and what that costs: exactly, or at least."""
 
-    def __init__(self, graph: Graph, groups: Sequence[Group], price: Price, most_ops: int = MOST_OPS) -> None:
+    group: Group
+    us: float
+    exact: bool
+
+
+class _Merging:
+    """Live groups by number, who reads whom, and what each possible merge would save.
+
+    `queue` has a merge at the most that it may save; the price of its union is asked for when it leads. An
+    entry is out of date when the union it was made for is not that of its edge any more.
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        groups: Sequence[Group],
+        price: Price,
+        most_ops: int = MOST_OPS,
+        floor: Price | None = None,
+        order: Order = Order.SAVING,
+    ) -> None:
         self.graph = graph
         self.most_ops = most_ops
         self.price = price
+        self.floor = floor
+        self.order = order
         self.groups = dict(enumerate(groups))
         self.us = {number: price(group) for number, group in self.groups.items()}
         self.home = {
             at: number for number, group in self.groups.items() for at in group if not is_remade(graph, at)
         }
         self.readers: dict[int, set[int]] = {number: set() for number in self.groups}
-        for number in self.groups:
-            for source in self._sources(number):
+        self.sources: dict[int, set[int]] = {number: self._sources(number) for number in self.groups}
+        for number, sources in self.sources.items():
+            for source in sources:
                 self.readers[source].add(number)
-        self.unions: dict[Edge, tuple[Group, float] | NotFused] = {}
+        self.unions: dict[Edge, _Union | NotFused] = {}
+        self.queue: list[tuple[float, Edge, int, _Union]] = []
+        self.put = count()
         for producer, readers in self.readers.items():
             for consumer in sorted(readers):
                 self._weigh((producer, consumer))
@@ -99,63 +145,78 @@ class _Merging:
 
     def _weigh(self, edge: Edge) -> None:
         producer, consumer = edge
-        union = merged(self.graph, self.groups[producer], self.groups[consumer])
-        if union is None or len(union) > self.most_ops or self._detour(edge):
+        group = merged(self.graph, self.groups[producer], self.groups[consumer])
+        if group is None or len(group) > self.most_ops or self._detour(edge):
             self.unions[edge] = NotFused.ILLEGAL
+        elif self.floor is None:
+            self._put(edge, _Union(group, self.price(group), exact=True))
         else:
-            self.unions[edge] = (union, self.price(union))
+            self._put(edge, _Union(group, self.floor(group), exact=False))
+
+    def _put(self, edge: Edge, union: _Union) -> None:
+        self.unions[edge] = union
+        parts_us = self.us[edge[0]] + self.us[edge[1]]
+        saving_us = parts_us - union.us
+        if saving_us > 0.0:
+            worth = saving_us if self.order is Order.SAVING or isinf(parts_us) else saving_us / parts_us
+            heappush(self.queue, (-worth, (-edge[0], -edge[1]), next(self.put), union))
 
     def _detour(self, edge: Edge) -> bool:
-        """Whether a way leads through other groups: merged, these and the union would need each other."""
+        """Whether a way leads through other groups: merged, these and the union would need each other.
+
+        Ops are in data order: a group that begins behind the consumer's last op leads nowhere near it.
+        """
         producer, consumer = edge
+        last = self.groups[consumer][-1]
         pending = [reader for reader in self.readers[producer] if reader != consumer]
         seen = set(pending)
         while pending:
             for reader in self.readers[pending.pop()]:
                 if reader == consumer:
                     return True
-                if reader not in seen:
+                if reader not in seen and self.groups[reader][0] < last:
                     seen.add(reader)
                     pending.append(reader)
         return False
 
-    def _saving(self, edge: Edge) -> float:
-        union = self.unions[edge]
-        return (
-            float("-inf") if isinstance(union, NotFused) else self.us[edge[0]] + self.us[edge[1]] - union[1]
-        )
-
     def best_edge(self) -> Edge | None:
         """The merge that saves most; one that later merges have opened a detour for is none any more."""
-        while self.unions:
-            best = max(self.unions, key=lambda edge: (self._saving(edge), edge))
-            if self._saving(best) <= 0.0:
-                return None
-            if not self._detour(best):
-                return best
-            self.unions[best] = NotFused.ILLEGAL
+        while self.queue:
+            _, (producer, consumer), _, union = heappop(self.queue)
+            edge = -producer, -consumer
+            if self.unions.get(edge) is not union:
+                continue
+            if self._detour(edge):
+                self.unions[edge] = NotFused.ILLEGAL
+            elif not union.exact:
+                self._put(edge, _Union(union.group, self.price(union.group), exact=True))
+            else:
+                return edge
         return None
 
     def merge(self, edge: Edge) -> None:
         """The consumer takes the producer in; every merge with either is weighed anew."""
         producer, consumer = edge
         union = self.unions[edge]
-        assert not isinstance(union, NotFused), "an illegal merge saves nothing"
-        self.groups[consumer], self.us[consumer] = union
-        del self.groups[producer], self.us[producer]
-        self.home = {at: consumer if number == producer else number for at, number in self.home.items()}
-        readers = self.readers.pop(producer) | self.readers[consumer]
-        for others in self.readers.values():
-            if producer in others:
-                others.remove(producer)
-                others.add(consumer)
-        self.readers[consumer] = readers - {consumer}
-        for others_number, others in self.readers.items():
-            others.discard(others_number)
-        self.unions = {other: union for other, union in self.unions.items() if not set(other) & set(edge)}
+        assert isinstance(union, _Union), "an illegal merge saves nothing"
+        for source in self.sources[producer]:
+            self.unions.pop((source, producer), None)
+        for reader in self.readers[producer]:
+            self.unions.pop((producer, reader), None)
+        self.home.update((at, consumer) for at in self.groups.pop(producer) if self.home.get(at) == producer)
+        del self.us[producer]
+        self.groups[consumer], self.us[consumer] = union.group, union.us
+        self.readers[consumer] |= self.readers.pop(producer)
+        self.sources[consumer] |= self.sources.pop(producer)
+        self.readers[consumer] -= {producer, consumer}
+        self.sources[consumer] -= {producer, consumer}
+        for reader in self.readers[consumer]:
+            self.sources[reader] = (self.sources[reader] - {producer}) | {consumer}
+        for source in self.sources[consumer]:
+            self.readers[source] = (self.readers[source] - {producer}) | {consumer}
         for reader in sorted(self.readers[consumer]):
             self._weigh((consumer, reader))
-        for source in sorted(number for number, others in self.readers.items() if consumer in others):
+        for source in sorted(self.sources[consumer]):
             self._weigh((source, consumer))
 
     def result(self, ordered: tuple[Group, ...] | None = None) -> Grouping:
@@ -165,11 +226,14 @@ class _Merging:
         assert ordered is not None, "a merge with a detour is never made"
         place = {group: at for at, group in enumerate(ordered)}
         boundaries = []
-        for (producer, consumer), union in sorted(self.unions.items()):
+        for (producer, consumer), weighed in sorted(self.unions.items(), key=itemgetter(0)):
+            union = weighed
+            if isinstance(union, _Union) and not union.exact:
+                union = _Union(union.group, self.price(union.group), exact=True)
             parts_us = self.us[producer] + self.us[consumer]
             reason, whole, whole_us = NotFused.ILLEGAL, None, None
-            if not isinstance(union, NotFused):
-                whole, whole_us = union[0], union[1] if union[1] < float("inf") else None
+            if isinstance(union, _Union):
+                whole, whole_us = union.group, union.us if union.us < float("inf") else None
                 reason = NotFused.CAPACITY if whole_us is None else NotFused.COST
             ends = place[self.groups[producer]], place[self.groups[consumer]]
             boundaries.append(Boundary(*ends, reason, parts_us, whole_us, whole))

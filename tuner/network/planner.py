@@ -19,7 +19,7 @@ from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import Numbered, network_config, rewrites_text
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs, default_trial
-from tilewright.tuner.network.grouping import Boundary, Grouping, as_they_are, merge_while_it_pays
+from tilewright.tuner.network.grouping import Boundary, Grouping, Order, as_they_are, merge_while_it_pays
 from tilewright.tuner.network.layouts import lay_out
 from tilewright.tuner.network.prices import Prices
 from tilewright.tuner.network.rewrites import Better, better_forms
@@ -111,8 +111,12 @@ class Planner:
 
     def _merged(self, knobs: GraphKnobs) -> Grouping:
         start = self._start(knobs)
-        price = partial(self.prices.of, start.graph, levels=self._levels(start), layouts=self.layouts)
-        return merge_while_it_pays(start.graph, knobs.start(start), price, knobs.most_ops)
+        levels = self._levels(start)
+        price = partial(self.prices.of, start.graph, levels=levels, layouts=self.layouts)
+        floor = partial(self.prices.floor, start.graph, levels=levels, layouts=self.layouts)
+        return merge_while_it_pays(
+            start.graph, knobs.start(start), price, knobs.most_ops, floor, tuple(Order)
+        )
 
     def _planned(self, grouping: Grouping, knobs: GraphKnobs) -> Plan:
         start = self._start(knobs)

@@ -17,6 +17,7 @@ from tilewright.compiler_core.lowering.pipeline import is_host
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.fuse import Group
+from tilewright.cost_model.analytic import kernel_bound_cycles
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.climb import Drawn, Effort, best_drafts, draw
 from tilewright.tuner.kernel.problem import trial_seed
@@ -71,6 +72,7 @@ class Prices:
     recall: Recall = lambda tasks: {}
     measured: Mapping[str, Reading] = field(default_factory=dict)
     kernels: dict[str, Priced] = field(default_factory=dict)
+    _workloads: dict[Graph, dict[object, Workload]] = field(default_factory=dict)
     _families: dict[object, Family] = field(default_factory=dict)
     _recorded: dict[str, float] = field(default_factory=dict)
 
@@ -80,13 +82,40 @@ class Prices:
         """What `group` of `graph` costs as one kernel whose operands live and lie so; 0 for a host op."""
         if is_host(graph, group):
             return 0.0
-        workload = kernel_of(graph, group, levels, layouts).workload
+        workload = self.workload(graph, group, levels, layouts)
         priced, digest = self.priced(workload), workload.digest
         expected_us = min(self._recorded.get(digest, float("inf")), priced.guess_us * self.correction)
         found = self.measured.get(digest)
         if found is None:
             return expected_us * self.per_us
         return found.price if found.trials >= SETTLED else min(found.price, expected_us * self.per_us)
+
+    def floor(
+        self, graph: Graph, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]
+    ) -> float:
+        """What `group` costs at least: its price where that is known, else what no draft is below."""
+        if is_host(graph, group):
+            return 0.0
+        workload = self.workload(graph, group, levels, layouts)
+        if workload.digest in self.kernels:
+            return self.of(graph, group, levels, layouts)
+        overheads = self.target.overheads.barrier_cycles + 2 * self.target.llb.latency_cycles
+        cycles = kernel_bound_cycles(workload, self.target) + overheads
+        return min(self.correction, 1.0) * cycles / self.target.cycles_per_us * self.per_us
+
+    def workload(
+        self, graph: Graph, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]
+    ) -> Workload:
+        """A group as a kernel; made once for each placement of what its ops read and make."""
+        if graph not in self._workloads:
+            self._workloads[graph] = {}
+        values = {access.value for at in group for access in graph.ops[at].operands}
+        touched = sorted(values.union([graph.ops[at].result for at in group]))
+        key = (group, *[(levels.get(value), layouts.get(value)) for value in touched])
+        known = self._workloads[graph]
+        if key not in known:
+            known[key] = kernel_of(graph, group, levels, layouts).workload
+        return known[key]
 
     @property
     def per_us(self) -> float:
@@ -97,7 +126,7 @@ class Prices:
         self, graph: Graph, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]
     ) -> bool:
         """Whether this run measured the group of `graph` as one kernel."""
-        return kernel_of(graph, group, levels, layouts).workload.digest in self.measured
+        return self.workload(graph, group, levels, layouts).digest in self.measured
 
     @property
     def correction(self) -> float:
