@@ -6,7 +6,7 @@
 Both are in cycles and take all rows at once. The draft ranks; the bound prunes and says what is left to gain.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import chain
@@ -17,7 +17,6 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler_core.ir.graph import Graph, Op
-from tilewright.compiler_core.ir.index_map import IndexExpr
 from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.outline import SlotKnob
@@ -30,6 +29,7 @@ from tilewright.compiler_core.target_model.unit_bounds import (
     vector_least_cycles,
 )
 from tilewright.compiler_core.target_model.units import crosses_llb, load_table, matrix_table, store_table
+from tilewright.cost_model.needed import needed_shares, touched_elements
 from tilewright.cost_model.resources import Demand, KernelResources
 from tilewright.cost_model.simd import SimdDraft
 from tilewright.cost_model.two_units import least_busier
@@ -81,71 +81,61 @@ class LeastWork:
         return target.launch_cycles + self.cycles(target.cores)
 
 
-def op_work(graph: Graph, op: Op, target: Target) -> LeastWork:
-    """Least arithmetic of one op: whichever unit may do it, whatever the tiles, nothing computed twice."""
+def op_work(graph: Graph, op: Op, target: Target, share: float = 1.0) -> LeastWork:
+    """Least arithmetic of one op: whichever unit may do it, whatever the tiles, nothing computed twice.
+
+    Where only a `share` of its result is needed, units are taken to be full.
+    """
     if op.row.unit in (Unit.NONE, Unit.HOST, Unit.DMA):
         return LeastWork()
     stored = target.storage_dtype(graph.values[op.operands[0].value].dtype)
     lanes = target.vector.lanes(stored)
     lane_ops = 1 if op.row.contraction else target.vector.lane_ops_of(op.kind, op.row.lane_ops)
-    vector = float(vector_least_cycles(op.points, lane_ops, lanes))
+    vector = float(vector_least_cycles(int(op.points * share), lane_ops, lanes))
     table = matrix_table(target, stored)
     if not op.row.contraction or not len(table):
         return LeastWork(((inf, vector),))
-    matrix = float(matrix_least_cycles(*product_axes(op, target.matrix).extents(op.extents), table))
+    if share < 1.0:
+        matrix = op.points * share / target.peak_macs_per_cycle(stored)
+    else:
+        matrix = float(matrix_least_cycles(*product_axes(op, target.matrix).extents(op.extents), table))
     return LeastWork(((matrix, vector if target.vector.takes_contractions else inf),))
 
 
-def touched_bytes(workload: Workload, value: int, target: Target) -> int:
-    """Bytes of an outer operand that must move at least once: the elements whose index some point computes.
+def _ops_work(graph: Graph, target: Target, shares: Mapping[int, float]) -> LeastWork:
+    """Least arithmetic of all ops of a graph, as far as their results are needed."""
+    works = (op_work(graph, op, target, shares[op.result]) for op in graph.ops)
+    return LeastWork(tuple(chain.from_iterable(work.units for work in works)))
 
-    Dims that share an axis (a diagonal) count only their widest; data-dependent dims count one element.
+
+def touched_bytes(graph: Graph, value: int, target: Target, shares: Mapping[int, float]) -> int:
+    """Bytes of an outer operand that must move at least once: the elements that somebody needs.
+
+    `shares` are the graph's needed_shares.
     """
-    graph = workload.graph
     element = target.storage_dtype(graph.values[value].dtype).bytes
     if value in graph.producer:
         return graph.elements(value) * element
-    most = 0
-    for reader in graph.readers.get(value, ()):
-        op = graph.ops[reader]
-        for access in op.operands:
-            if access.value != value:
-                continue
-            counts = [
-                _distinct(expr, op.extents, extent)
-                for expr, extent in zip(access.exprs, graph.shape(value), strict=True)
-            ]
-            axes = [axis for expr in access.exprs for axis in expr.axes]
-            shared = len(axes) != len(set(axes))
-            most = max(most, max(counts, default=1) if shared else int(np.prod(counts, dtype=np.int64)))
-    return most * element
-
-
-def _distinct(expr: IndexExpr, extents: Sequence[int], limit: int) -> int:
-    """How many indices inside [0, limit) an expression takes."""
-    if expr.source >= 0:
-        return min(1, limit)
-    if expr.projected_axis is not None:
-        return min(extents[expr.projected_axis], limit)
-    index = np.array([int(str(expr.offset))], dtype=np.int64)
-    for axis, coefficient in expr.terms:
-        along = np.arange(extents[axis], dtype=np.int64) * int(str(coefficient))
-        index = np.unique((index[:, None] + along[None, :]).reshape(-1))
-    index = index // int(str(expr.divisor))
-    modulus = int(str(expr.modulus))
-    index = index % modulus if modulus else index
-    return len(np.unique(index[(index >= 0) & (index < limit)]))
+    readers = [graph.ops[reader] for reader in graph.readers.get(value, ())]
+    touched = (
+        int(shares[op.result] * touched_elements(graph, op, access))
+        for op in readers
+        for access in op.operands
+        if access.value == value
+    )
+    return max(touched, default=0) * element
 
 
 def kernel_work(workload: Workload, target: Target) -> LeastWork:
     """Least work of a kernel: its ops' arithmetic, and its outer operands across the ports they cross."""
     graph = workload.graph
-    work = LeastWork(tuple(chain.from_iterable(op_work(graph, op, target).units for op in graph.ops)))
+    shares = needed_shares(graph)
+    work = _ops_work(graph, target, shares)
     if target.caches:
         # Whatever a kernel reads may lie in any cache when it begins: no port is a bound.
         return work
     for value in (*graph.inputs, *graph.outputs):
-        size = touched_bytes(workload, value, target)
+        size = touched_bytes(graph, value, target, shares)
         level = workload.level_of(value)
         if crosses_llb(target, level):
             work = work + LeastWork(llb=size / target.llb_bytes_per_cycle)
@@ -171,14 +161,14 @@ def kernel_bound_cycles(workload: Workload, target: Target) -> float:
 
 def graph_work(graph: Graph, target: Target) -> LeastWork:
     """Least work of a network, however it is fused: every op's arithmetic, and compulsory DRAM traffic."""
-    work = LeastWork(tuple(chain.from_iterable(op_work(graph, op, target).units for op in graph.ops)))
+    shares = needed_shares(graph)
+    work = _ops_work(graph, target, shares)
     if target.caches:
         return work
-    everything = Workload(graph, ())
     outer = [v for v in (*graph.inputs, *sorted(graph.constants)) if v in graph.readers]
     stored = [v for v in graph.outputs if v in graph.producer]
     for value in (*outer, *stored):
-        size, packed = touched_bytes(everything, value, target), value in graph.constants
+        size, packed = touched_bytes(graph, value, target, shares), value in graph.constants
         work = work + _dram_work(size, target, packed=packed, stored=value in graph.producer)
     return work
 

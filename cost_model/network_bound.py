@@ -16,6 +16,7 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.target_model.units import BATCH, matrix_table
 from tilewright.compiler_core.transforms.rewrites import Split, Unfold
 from tilewright.cost_model.analytic import graph_work, op_work
+from tilewright.cost_model.needed import needed_shares
 
 Work = tuple[float, float]
 """Cycles on the matrix and on the vector unit."""
@@ -23,7 +24,10 @@ Work = tuple[float, float]
 
 def network_bound_cycles(graph: Graph, target: Target) -> float:
     """A time no schedule of this network in any of its forms beats, in cycles; no launch without a kernel."""
-    units = tuple(unit for at in range(len(graph.ops)) for unit in _least(graph, at, target))
+    shares = needed_shares(graph)
+    units = tuple(
+        unit for at, op in enumerate(graph.ops) for unit in _least(graph, at, target, shares[op.result])
+    )
     work = replace(graph_work(graph, target), units=units)
     launched = any(op.row.unit is not Unit.HOST for op in graph.ops)
     return work.bound_cycles(target) if launched else work.cycles(target.cores)
@@ -38,9 +42,9 @@ def contraction_work(graph: Graph, at: int, rewrite: Rewrite, target: Target) ->
     return matrix, vector
 
 
-def _least(graph: Graph, at: int, target: Target) -> Iterator[Work]:
+def _least(graph: Graph, at: int, target: Target, share: float) -> Iterator[Work]:
     """The work of an op in the form that is best for each unit; nothing for an op without any."""
-    for matrix, vector in op_work(graph, graph.ops[at], target).units:
+    for matrix, vector in op_work(graph, graph.ops[at], target, share).units:
         forms = [contraction_work(graph, at, rewrite, target) for rewrite in _forms(graph, at, target)]
         yield min([matrix, *(form[0] for form in forms)]), min([vector, *(form[1] for form in forms)])
 

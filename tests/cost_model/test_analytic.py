@@ -16,6 +16,7 @@ from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import list_targets, load_target
 from tilewright.cost_model.analytic import KernelModel, LeastWork, kernel_bound_cycles, touched_bytes
+from tilewright.cost_model.needed import needed_shares
 from tilewright.cost_model.two_units import least_busier
 from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.search_space.knobs import Rows
@@ -156,7 +157,8 @@ def touched(shape: tuple[int, ...], domain: tuple[int, ...], exprs: Sequence[Ind
     """f32 elements that a read touches on a chip that stores f32 as f16."""
     target = load_target("ascend910")
     assert target.storage_dtype(DType.F32).bytes == 2
-    return touched_bytes(reader(shape, domain, *exprs), 0, target) // 2
+    graph = reader(shape, domain, *exprs).graph
+    return touched_bytes(graph, 0, target, needed_shares(graph)) // 2
 
 
 @pytest.mark.parametrize(
@@ -195,6 +197,21 @@ def test_touched_bytes_of_a_data_dependent_read_is_one_row() -> None:
     values = (TensorType((100, 16), DType.F32), TensorType((7,), DType.I64), TensorType((7, 16), DType.F32))
     kernel = Workload(Graph(values, (op,), (0, 1), (2,)), (Level.DRAM,) * 3)
     target = load_target("ascend910")
-    assert touched_bytes(kernel, 0, target) == 16 * 2
-    assert touched_bytes(kernel, 1, target) == 7 * target.storage_dtype(DType.I64).bytes
-    assert touched_bytes(kernel, 2, target) == 7 * 16 * 2
+    shares = needed_shares(kernel.graph)
+    found = [touched_bytes(kernel.graph, value, target, shares) for value in range(3)]
+    assert found == [16 * 2, 7 * target.storage_dtype(DType.I64).bytes, 7 * 16 * 2]
+
+
+def test_what_nobody_needs_is_no_work() -> None:
+    """relu(x), of which a quarter is kept: no schedule has to compute or load the rest."""
+    domain, kinds = (8, 6), (P, P)
+    whole = (axis_index(0), axis_index(1))
+    relu = Op("relu", domain, kinds, (Access(0, whole),), 1)
+    crop = Op("move", (4, 3), kinds, (Access(1, (affine((0, 1), offset=2), axis_index(1))),), 2)
+    types = tuple(TensorType(shape, DType.F32) for shape in (domain, domain, (4, 3)))
+    graph = Graph(types, (relu, crop), (0,), (2,))
+    assert needed_shares(graph) == {0: 0.25, 1: 0.25, 2: 1.0}
+    target = load_target("ascend910")
+    assert touched_bytes(graph, 0, target, needed_shares(graph)) == 12 * 2
+    alone = Graph(types[:2], (relu,), (0,), (1,))
+    assert needed_shares(alone) == {0: 1.0, 1: 1.0}

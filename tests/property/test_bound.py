@@ -12,6 +12,7 @@ from tilewright.compiler_core.lowering.pipeline import compile_graph
 from tilewright.compiler_core.lowering.program import KernelCall
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.cost_model.analytic import KernelModel, graph_bound_cycles, kernel_bound_cycles
+from tilewright.cost_model.energy import kernel_bound_uj, network_bound_uj
 from tilewright.measure.results import Status
 from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.measure.simulator.kernel import simulate_kernel
@@ -20,6 +21,8 @@ from tilewright.search_space.moves import sample
 from tilewright.search_space.rules import KnobLayout
 from tilewright.search_space.validity import kernel_space
 
+SAME = 1.0 - 1e-9
+"""Sums of as many numbers in another order."""
 PRESETS = ("ascend910", "ethos_u55_256", "tpu_v4i", "gemmini16", "eyeriss")
 
 
@@ -29,12 +32,19 @@ def test_no_schedule_of_a_network_beats_its_bound(data: Any) -> None:
     target = data.draw(st.one_of(targets(), st.sampled_from(PRESETS).map(load_target)))
     plan, schedule = data.draw(schedules(graph, target))
     program = compile_graph(graph, schedule, target, plan)
-    assert simulate_program(program, graph, target).cycles >= graph_bound_cycles(graph, target)
+    timing = simulate_program(program, graph, target)
+    assert timing.cycles >= graph_bound_cycles(graph, target)
+    assert timing.energy_uj >= network_bound_uj(graph, target, timing.latency_us) * SAME
     for stage in program.stages:
         for call in stage:
             if isinstance(call, KernelCall):
-                bound = kernel_bound_cycles(call.kernel.workload, target)
-                assert simulate_kernel(call.program, target).cycles >= bound
+                bound, alone = (
+                    kernel_bound_cycles(call.kernel.workload, target),
+                    simulate_kernel(call.program, target),
+                )
+                assert alone.cycles >= bound
+                least_uj = kernel_bound_uj(call.kernel.workload, target, alone.latency_us)
+                assert alone.energy_uj >= least_uj * SAME
 
 
 @given(st.data())

@@ -1,10 +1,10 @@
 """What a kernel search is given, what it knows so far, and what a trial is: frozen values."""
 
 import hashlib
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TypeAlias
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +27,13 @@ CLIMBED = 256
 """How many rows of lowest draft every pool holds."""
 
 
+class Promise(NamedTuple):
+    """Draft and bound of one objective, as `Problem` has them."""
+
+    draft_log: RowFunction | None
+    bound_log: RowFunction | None
+
+
 @dataclass(frozen=True)
 class Problem:
     """One kernel task and everything known about it before measuring.
@@ -34,8 +41,8 @@ class Problem:
     `features` maps rows [n, knobs] to float32 [n, f]; None stands for the plain features of the space.
     `draft_log` and `bound_log` map rows to float64 [n], log of the objective in the units it is measured in:
     a best guess, and a value nothing can beat. `seeds` are rows to ask first: what a database knows. `start`
-    are rows that the climb over the draft begins at. `in_full`: slow answers are learned as they are, which
-    only a front has a use for.
+    are rows that the climb over the draft begins at, `others` what is promised of other objectives.
+    `in_full`: slow answers are learned as they are, which only a front has a use for.
     """
 
     task: Task
@@ -46,15 +53,19 @@ class Problem:
     seeds: Rows | None = None
     start: Rows | None = None
     objective: Objective = Objective.LATENCY
+    others: Mapping[Objective, "Promise"] = field(default_factory=dict)
     in_full: bool = False
 
     def towards(self, objective: Objective) -> "Problem":
-        """The same task searched for another objective, of which a bound on latency says nothing."""
+        """The same task searched for another objective, of which a bound on latency says nothing.
+
+        Where nothing is promised of it, the draft of the latency stands for one if it tells good from bad.
+        """
         if objective == self.objective:
             return self
-        # Energy grows with the work that a draft of the latency counts; how much memory is taken does not.
         draft = self.draft_log if objective.row.has_draft else None
-        return replace(self, objective=objective, draft_log=draft, bound_log=None)
+        promise = self.others.get(objective, Promise(draft, None))
+        return replace(self, objective=objective, draft_log=promise.draft_log, bound_log=promise.bound_log)
 
     @cached_property
     def feature_function(self) -> FeatureFunction:

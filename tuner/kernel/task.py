@@ -1,6 +1,6 @@
 """The kernels of a plan as search tasks: each distinct workload once."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -14,14 +14,16 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.tile import default_tiling
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.cost_model.analytic import KernelModel
+from tilewright.cost_model.energy import KernelEnergy, product_log
 from tilewright.cost_model.kernel_features import kernel_features
+from tilewright.measure.objectives import Objective
 from tilewright.search_space.codec import config_of
 from tilewright.search_space.knobs import Config, Rows
 from tilewright.search_space.moves import corners
 from tilewright.search_space.rules import KnobLayout, cores_with_work
 from tilewright.search_space.space import Space
 from tilewright.search_space.validity import kernel_space
-from tilewright.tuner.kernel.problem import Problem
+from tilewright.tuner.kernel.problem import Problem, Promise
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +104,18 @@ class KernelTask:
             bound_log=self.model.bound_log,
             seeds=self._rows([config for config in dict.fromkeys(known) if self.space.contains(config)]),
             start=self.start,
+            others=self._promises(),
         )
+
+    def _promises(self) -> Mapping[Objective, Promise]:
+        """Drafts and bounds of the objectives besides the latency that the target file tells."""
+        energy, model = KernelEnergy(self.model), self.model
+        return {
+            Objective.ENERGY: Promise(energy.draft_log, energy.bound_log),
+            Objective.EDP: Promise(
+                product_log(energy.draft_log, model.draft_log), product_log(energy.bound_log, model.bound_log)
+            ),
+        }
 
     @cached_property
     def start(self) -> Rows:

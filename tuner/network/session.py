@@ -15,6 +15,7 @@ from tilewright.compiler_core.target_model.file import load_target, target_text
 from tilewright.compiler_core.target_model.host import HOST
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.rewrites import rewritten
+from tilewright.cost_model.energy import network_bound_uj
 from tilewright.cost_model.network_bound import network_bound_cycles
 from tilewright.db.records import Best
 from tilewright.db.repository import Repository
@@ -169,8 +170,23 @@ class Session:
         return network_bound_cycles(self.graph, self.target) / self.target.cycles_per_us
 
     def bound_of(self, objective: Objective) -> float | None:
-        """A number of an objective that no schedule of the network beats, in its unit; None where unknown."""
-        return self.bound_us if objective is Objective.LATENCY else None
+        """A number of an objective that no schedule of the network beats, in its unit; None where unknown.
+
+        What lies between kernels depends on which there are: the bound of the memory is that of the answer's.
+        """
+        match objective:
+            case Objective.LATENCY:
+                return self.bound_us
+            case Objective.ENERGY:
+                return self.bound_uj
+            case Objective.EDP:
+                return self.bound_uj * self.bound_us
+        return None
+
+    @cached_property
+    def bound_uj(self) -> float:
+        """An energy no schedule of the network beats."""
+        return network_bound_uj(self.graph, self.target, self.bound_us)
 
     @property
     def tuned_config(self) -> Config:

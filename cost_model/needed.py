@@ -1,0 +1,56 @@
+"""Which share of every value somebody needs: a kernel computes no more of it than its outputs ask for.
+
+    y = crop(relu(x)), half of it   ->    needed of relu(x): 1/2, of x: 1/2
+
+A reader that needs a share of its own outputs needs no less than that share of what it touches for all of
+them: each element that it reads serves at most as many outputs as any other, or lies in a window beside one.
+"""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, IndexExpr
+
+
+def needed_shares(graph: Graph) -> Mapping[int, float]:
+    """By value, a share of its elements that any schedule reads or computes; 1 for the outputs."""
+    shares = dict.fromkeys(range(len(graph.values)), 0.0)
+    shares |= dict.fromkeys(graph.outputs, 1.0)
+    for op in reversed(graph.ops):
+        for access in op.operands:
+            elements = max(1, graph.elements(access.value))
+            touched = min(1.0, touched_elements(graph, op, access) / elements)
+            shares[access.value] = max(shares[access.value], shares[op.result] * touched)
+    return shares
+
+
+def touched_elements(graph: Graph, op: Op, access: Access) -> int:
+    """How many elements of an operand the whole domain of an op reads.
+
+    Dims that share an axis (a diagonal) count only their widest; data-dependent dims count one element.
+    """
+    counts = [
+        _distinct(expr, op.extents, extent)
+        for expr, extent in zip(access.exprs, graph.shape(access.value), strict=True)
+    ]
+    axes = [axis for expr in access.exprs for axis in expr.axes]
+    shared = len(axes) != len(set(axes))
+    return max(counts, default=1) if shared else int(np.prod(counts, dtype=np.int64))
+
+
+def _distinct(expr: IndexExpr, extents: Sequence[int], limit: int) -> int:
+    """How many indices inside [0, limit) an expression takes."""
+    if expr.source >= 0:
+        return min(1, limit)
+    if expr.projected_axis is not None:
+        return min(extents[expr.projected_axis], limit)
+    index = np.array([int(str(expr.offset))], dtype=np.int64)
+    for axis, coefficient in expr.terms:
+        along = np.arange(extents[axis], dtype=np.int64) * int(str(coefficient))
+        index = np.unique((index[:, None] + along[None, :]).reshape(-1))
+    index = index // int(str(expr.divisor))
+    modulus = int(str(expr.modulus))
+    index = index % modulus if modulus else index
+    return len(np.unique(index[(index >= 0) & (index < limit)]))
