@@ -16,9 +16,9 @@ from tilewright.measure.faults import FaultPlan
 from tilewright.measure.lab import read_lab
 from tilewright.measure.objectives import Objective
 from tilewright.tuner.answer.conclude import choose_kernels, conclude_network, recall_network
-from tilewright.tuner.answer.front import measure_front, publish_first, recall_front
+from tilewright.tuner.answer.front import front_of_run, measure_mixtures, recall_front
 from tilewright.tuner.answer.guess import cover_or_guess, guess_network, take_defaults
-from tilewright.tuner.answer.report import NOTHING_RUNS, FrontPoint, Report
+from tilewright.tuner.answer.report import NOTHING_RUNS, Report
 from tilewright.tuner.answer.summary import summarise
 from tilewright.tuner.devices import info_of, own_device, own_pool, simulated_pool
 from tilewright.tuner.kernel.prior import prior_records
@@ -75,11 +75,11 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
             pool.start()
             session.book.pool = pool
             search, reason = _search(session, pool, request, spent, factory, hooks.cancelled)
-            outcome = conclude_network(session, choose_kernels(session, search, pool), pool)
-            front: tuple[FrontPoint, ...] = ()
-            if session.objectives:
-                front = measure_front(session, search, pool)
-                outcome = publish_first(session, front, outcome, pool)
+            plans = choose_kernels(session, search, pool)
+            if session.objectives or not session.objective.row.adds_up:
+                measure_mixtures(session, search, pool)
+            outcome = conclude_network(session, plans, pool)
+            front = front_of_run(session) if session.objectives else ()
             whole = {session.network.task.digest: request.budget}
             effort = {} if session.objectives else session.spent | whole
             session.book.close(reason, effort, session.regret)

@@ -159,11 +159,17 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
     if known is not None:
         configs.append(known.config)
     of_default, *_ = session.book.measure_whole(configs, pool, session.bound_us)
-    values = {config: session.objective.of(each) for config, each in session.book.wholes.items()}
-    ranked = sorted(
-        (config for config, value in values.items() if value is not None),
-        key=lambda config: (values[config], config not in configs),  # of equals those that were checked
-    )
+    wholes = session.book.wholes
+    values = {
+        config: (
+            value,
+            measured.latency_us,
+            config not in configs,
+        )  # of equals the faster, then a checked one
+        for config, measured in wholes.items()
+        if (value := session.objective.of(measured)) is not None
+    }
+    ranked = sorted(values, key=lambda config: values[config])
     readings = pool.confirm(task, default)
     bar, recorded = median_of(readings, session.objective.of), False
     for config in ranked:
@@ -181,9 +187,8 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
             session.adopt(best.config)
             return _outcome(session, best)
     if not ranked or not session.dropped:
-        raise DeviceError(
-            f"no schedule of {session.model.name} could be measured, nor its default: {of_default.reason}"
-        )
+        why = of_default.reason or f"the device does not tell the {session.objective}"
+        raise DeviceError(f"no schedule of {session.model.name} could be measured, nor its default: {why}")
     raise VerifyError(
         f"no schedule of {session.model.name} computes what the model says, nor its default:"
         f" {session.dropped[-1].reason}; all trials are recorded"

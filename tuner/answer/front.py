@@ -7,7 +7,6 @@ and in which order, so the groups of -O0 and the order of least peak stand besid
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -18,12 +17,13 @@ from tilewright.compiler_core.lowering.pipeline import Plan, plan_groups
 from tilewright.db.records import TrialRow
 from tilewright.measure.farm.pool import Pool
 from tilewright.measure.objectives import Objective, values_of
+from tilewright.measure.results import Status
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import GROUPS, network_config
 from tilewright.tuner.answer.check import KernelCheck
-from tilewright.tuner.answer.conclude import CHECKED, sound_network
+from tilewright.tuner.answer.conclude import CHECKED
 from tilewright.tuner.answer.guess import best_guess
-from tilewright.tuner.answer.report import Figures, FrontPoint, Outcome
+from tilewright.tuner.answer.report import Figures, FrontPoint
 from tilewright.tuner.kernel.front import front_of
 from tilewright.tuner.kernel.problem import Floats
 from tilewright.tuner.kernel.task import KernelTask
@@ -36,20 +36,33 @@ LATEST = 1000
 """Runs among which an earlier one that was asked the same is sought."""
 
 
-def measure_front(session: Session, search: NetworkSearch, pool: Pool) -> tuple[FrontPoint, ...]:
-    """Measure candidates whole, and give the front of all Programs that this run has measured whole.
+def measure_mixtures(session: Session, search: NetworkSearch, pool: Pool) -> None:
+    """Measure whole, and commit, what mixtures of latency and energy and other orders make of the plans.
 
-    What is measured is committed first. The kernels of every candidate were checked one by one.
+    The kernels of every candidate are checked one by one.
     """
     chosen = _Kernels(session, search)
     configs: dict[Config, None] = {}
-    for plan in _plans(session):
-        for share in np.linspace(0.0, 1.0, DIRECTIONS if Objective.ENERGY in session.objectives else 1):
-            wanted = {task.digest: chosen.best(task, float(share)) for task in session.planner.tasks_of(plan)}
+    for plan in _plans(session, search):
+        for share in _shares(session):
+            wanted = {task.digest: chosen.best(task, share) for task in session.planner.tasks_of(plan)}
             configs[network_config(plan, wanted, session.network)] = None
-    book, task = session.book, session.network.task
-    book.measure_whole(list(configs), pool, session.bound_us)
-    found = front_of_trials(book.repository.trials_of_run(book.uid), task.digest, session.objectives)
+    session.book.measure_whole(list(configs), pool, session.bound_us)
+
+
+def _shares(session: Session) -> list[float]:
+    """Shares of the energy in the mixtures that are worth a look."""
+    sought = set(session.objectives or (session.objective,))
+    mixed = sought & {Objective.ENERGY, Objective.EDP}
+    return [float(share) for share in np.linspace(0.0, 1.0, DIRECTIONS if mixed else 1)]
+
+
+def front_of_run(session: Session) -> tuple[FrontPoint, ...]:
+    """The front of all Programs that this run has measured whole."""
+    book = session.book
+    found = front_of_trials(
+        book.repository.trials_of_run(book.uid), session.network.task.digest, session.objectives
+    )
     if not found:
         raise DeviceError(
             f"the device does not tell all of {', '.join(session.objectives)}; ask for those it does"
@@ -57,34 +70,17 @@ def measure_front(session: Session, search: NetworkSearch, pool: Pool) -> tuple[
     return found
 
 
-def publish_first(session: Session, front: Sequence[FrontPoint], outcome: Outcome, pool: Pool) -> Outcome:
-    """The outcome of the run, or the front's first Program where that is better: checked and confirmed."""
-    first, task = front[0], session.network.task
-    found, tuned = (_value(each, session.objectives[0]) for each in (first.figures, outcome.tuned))
-    if found >= tuned:
-        return outcome
-    verification = sound_network(session, first.config)
-    if verification is None:
-        return outcome
-    session.book.publish_network(first.config, pool.confirm(task, first.config), verification)
-    session.adopt(first.config)
-    return replace(outcome, tuned=first.figures, verification=str(verification))
-
-
-def _value(figures: Figures, objective: str) -> float:
-    value = figures.energy_uj if objective == "energy" else figures.latency_us
-    return float("inf") if value is None else value
-
-
 def front_of_trials(
     rows: Sequence[TrialRow], network_digest: str, objectives: Sequence[Objective]
 ) -> tuple[FrontPoint, ...]:
-    """The front of the whole-network trials among `rows`, lowest first objective first."""
+    """The front of the whole-network trials among `rows`, lowest first objective first; none known wrong."""
+    wrong = {row.trial.config for row in rows if row.trial.measurement.status is Status.WRONG}
     told = [
         (values, row.trial)
         for row in rows
         if row.key.workload_digest == network_digest
         and (values := values_of(row.trial.measurement, objectives)) is not None
+        and row.trial.config not in wrong
     ]
     if not told:
         return ()
@@ -122,11 +118,11 @@ def objectives_of(settings: str) -> tuple[Objective, ...]:
     return tuple(map(Objective, given.get("objectives", ())))
 
 
-def _plans(session: Session) -> list[Plan]:
-    """The plan of the answer and that of -O0; where memory counts, each in its order of least peak too."""
+def _plans(session: Session, search: NetworkSearch) -> list[Plan]:
+    """The plans followed and that of -O0; where memory counts, in their orders of least peak too."""
     target, known = session.target, session.planner.analysed
-    plans = [session.plan, session.planner.base]
-    if Objective.MEMORY in session.objectives:
+    plans = [*search.plans, session.planner.base]
+    if Objective.MEMORY in (session.objectives or (session.objective,)):
         for plan in tuple(plans):
             order = least_peak(crossing_of(plan.graph, plan.groups, target).kernels).order
             groups = in_order(plan.groups, order)

@@ -1,4 +1,8 @@
-"""Our sampler for several objectives: a model each, and every batch looks along one direction."""
+"""Our sampler for several objectives: a model each, and every batch looks along one direction.
+
+Most batches look along an objective alone, just as the search for it alone would, with its draft, its bound
+and what all batches taught its model; so the ends of the front are as good as answers. The others mix.
+"""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,8 +20,8 @@ from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.sampler import KernelSampler
 from tilewright.tuner.kernel.stopping import Regret
 
-_TURN = 4
-"""Warm-up goes by draft and by chance in turns of so many: the fastest drafts are all alike."""
+MIXED = 0.2
+"""Share of the batches that look along a mixture."""
 
 
 @dataclass(frozen=True)
@@ -86,8 +90,7 @@ class FrontSampler(KernelSampler):
         *,
         objectives: Sequence[Objective],
     ) -> None:
-        # A row that cannot be the fastest may still be the most frugal.
-        super().__init__(replace(problem, bound_log=None, in_full=True), model, run, batch, settings)
+        super().__init__(replace(problem, in_full=True), model, run, batch, settings)
         self._each = [self._problem.towards(objective) for objective in objectives]
 
     def regret(self, study: Study, regret: float) -> Regret | None:
@@ -96,17 +99,19 @@ class FrontSampler(KernelSampler):
 
     def _proposed(self, count: int, number: int) -> Rows:
         seed = trial_seed(self._run, number)
-        problem = self._problem
-        if number < self._settings.warm_up and number // _TURN % 2:
-            problem = replace(problem, draft_log=None)
+        rng = np.random.default_rng([seed, 1])
         predictors = [self._model.predictor(problem) for problem in self._each]
         parts = tuple(predictor for predictor in predictors if predictor is not None)
-        if len(parts) < len(predictors) or not self._history.ok.any():
-            return propose(problem, self._history, None, count, seed, self._settings)
-        direction = draw_direction(self._logs, np.random.default_rng([seed, 1]))
+        known = len(parts) == len(predictors) and self._history.ok.any()
+        if not known or rng.random() >= MIXED:
+            at = int(rng.integers(len(self._each)))
+            history = replace(self._history, value_log=self._logs[:, at])
+            return propose(self._each[at], history, predictors[at], count, seed, self._settings)
+        direction = draw_direction(self._logs, rng)
         history = replace(self._history, value_log=direction.scalar(self._logs))
-        directed = Directed(parts, direction)
-        return propose(problem, history, directed, count, seed, self._settings)
+        # A row that cannot be the best in one objective may still be on the front.
+        problem = replace(self._problem, bound_log=None)
+        return propose(problem, history, Directed(parts, direction), count, seed, self._settings)
 
     def _expect(self, rows: Rows) -> None:
         """Nothing: what is expected of a direction is not in the unit of any objective."""

@@ -344,19 +344,29 @@ class NetworkSearch:
             due = True
         if not due:
             return False
-        readings = ((digest, self._reading(search.kernel)) for digest, search in self.searches.items())
+        priced = {each if each.row.adds_up else Objective.LATENCY: None for each in self.settings.objectives}
+        changed = [self._replan_for(objective) for objective in reversed(priced)]
+        return any(changed)
+
+    def _replan_for(self, objective: Objective) -> bool:
+        """Plan anew with the prices of one objective that adds up over kernels."""
+        readings = (
+            (digest, self._reading(search.kernel, objective)) for digest, search in self.searches.items()
+        )
         self._planner.prices.measured = {digest: each for digest, each in readings if each is not None}
         return self._follow(self._planner.replan())
 
-    def _reading(self, kernel: KernelSearch) -> Reading | None:
-        """A kernel's best, priced as the objective where that adds up over kernels, else in us."""
-        best = kernel.best
-        if best is None or best.measurement.latency_us is None:
+    def _reading(self, kernel: KernelSearch, objective: Objective) -> Reading | None:
+        """The least that a kernel was measured at, and what it took then."""
+        told = [
+            (price, trial.number, trial.measurement.latency_us)
+            for trial in kernel.trials
+            if (price := objective.of(trial.measurement)) is not None and trial.measurement.latency_us
+        ]
+        if not told:
             return None
-        objective = self.settings.objectives[0]
-        price = (objective if objective.row.adds_up else Objective.LATENCY).of(best.measurement)
-        assert price is not None, "the best tells its objective"
-        return Reading(price, best.measurement.latency_us, len(kernel.trials))
+        price, _, latency_us = min(told)
+        return Reading(price, latency_us, len(kernel.trials))
 
     def _follow(self, plan: Plan) -> bool:
         """Open a search for every kernel of `plan` that has none; whether it is another plan than before."""
