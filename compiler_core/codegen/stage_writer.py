@@ -342,16 +342,33 @@ class StageWriter(Values):
         assert reducer is not None, "a fold has a reducer"
         across = self.blocking.vector in self.core.reduction_axes
         copies = self.blocking.vectors if across else 1
-        made: list[Lane] = []
-        for at, total in enumerate(totals):
+        made = list(totals)
+        for at in self._sequence(points) if not across else range(len(totals)):
             point = dict(points[at // copies])
             if across:
                 point[self.blocking.vector] = at % copies * self.nest.lanes
                 if self.memory.tail is not None and self._past(at % copies):
-                    made.append(total)
                     continue
-            made.append(self._term(self._at(point), reducer.name, total, masked=across))
+            made[at] = self._term(self._at(point), reducer.name, totals[at], masked=across)
         return made
+
+    def _sequence(self, points: list[dict[int, int]]) -> list[int]:
+        """Points of a block in the order that keeps the fewest operands in registers.
+
+        Those that differ in the shorter of vectors and rows follow each other: what the longer one reads is
+        read, used and done with, while as many operands of the shorter one stay.
+        """
+        vector = self.blocking.vector
+        vectors = len({point.get(vector, 0) for point in points})
+        rows = len(points) // max(1, vectors)
+
+        def key(at: int) -> tuple[object, ...]:
+            point = points[at]
+            others = tuple(value for axis, value in point.items() if axis != vector)
+            along = point.get(vector, 0)
+            return (others, along) if rows >= vectors else (along, others)
+
+        return sorted(range(len(points)), key=key)
 
     def _past(self, vector: int) -> bool:
         """Whether a vector lies wholly behind a tail that is known."""

@@ -11,6 +11,7 @@ from tilewright.compiler_core.errors import DeviceError
 from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.target_model.host import caches, identity
 from tilewright.measure.host.burst import (
+    HEADROOM,
     CHAINS,
     UNROLLED,
     burst_image,
@@ -21,8 +22,6 @@ from tilewright.measure.host.process import HostProcess
 
 MULTIPLY_CYCLES = 3
 """Latency of a 64-bit multiplication on every x86-64 and aarch64 core of the last decade."""
-HEADROOM = 1.1
-"""The clock may rise over what was seen: bounds are taken from so much more."""
 SAMPLES, SAMPLE_NS = 15, 2_000_000
 LARGEST_STREAM_KIB = 64 * 1024
 SAMPLE_BYTES = 1 << 24
@@ -114,7 +113,7 @@ def _text(machine: Machine, seen: Measured) -> str:
         'name = "host"',
         'description = "one core of this CPU, as measured"',
         f'identity = "{identity()}"',
-        f"frequency_mhz = {mhz}           # measured {seen.mhz:.0f}, and room for the clock to rise",
+        f"frequency_mhz = {mhz}           # measured {seen.mhz:.0f}, and room for what samples scatter",
         "cores = 1",
         f"l1_kib = {sizes[0][1]}",
         'assumed = ["llb.latency_cycles", "dram.latency_cycles", "dma", "host", "overheads", "energy"]',

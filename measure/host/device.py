@@ -21,7 +21,7 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.host import identity
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.device import DeviceInfo, Task, built_in_info
-from tilewright.measure.host.burst import burst_image, flops_of_round
+from tilewright.measure.host.burst import HEADROOM, burst_image, flops_of_round
 from tilewright.measure.host.jobs import Expected, Job, expected_of, kernel_job
 from tilewright.measure.host.process import ChildDiedError, ChildHungError, HostProcess
 from tilewright.measure.host.whole import network_job
@@ -217,8 +217,9 @@ class HostDevice:
 
     @property
     def pace(self) -> Pace:
-        """A burst of about BURST_NS at the target's peak."""
-        peak = 2e-3 * self.target.peak_macs_per_cycle(self.target.dtypes[0][0]) * self.target.frequency_mhz
+        """A burst of about BURST_NS at the peak that was seen when the target's file was made."""
+        seen_mhz = self.target.frequency_mhz / HEADROOM
+        peak = 2e-3 * self.target.peak_macs_per_cycle(self.target.dtypes[0][0]) * seen_mhz
         round_ns = flops_of_round(self.machine) / peak
         rounds = max(1, round(BURST_NS / round_ns))
         return Pace(rounds, rounds * round_ns / 1000.0)
