@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler_core.codegen.nest import main_stage, nest_of
+from tilewright.compiler_core.codegen.stages import stages_of
 from tilewright.compiler_core.codegen.strides import strides_of
 from tilewright.compiler_core.ir.graph import Op
 from tilewright.compiler_core.ir.ops import Unit
@@ -37,6 +38,8 @@ ACROSS_CYCLES = 18.0
 """Adding up the lanes of a vector."""
 SPREAD_CYCLES = 1.6
 """An element that is loaded or stored by itself, because neighbours in a vector lie apart."""
+TILE_CYCLES = 25.0
+"""Dividing a tile's number into tiles of loops, and the heads of its stages."""
 FLOAT_BYTES = 4.0
 
 
@@ -97,7 +100,31 @@ class SimdDraft:
             arithmetic = arithmetic + np.where(across, sweeps * count * (vectors + ACROSS_CYCLES), 0.0)
         stores = self._store_cycles(vector)
         moved = self._moved_cycles(rows, told, vector, vectors, row, count)
-        return np.asarray(np.maximum(arithmetic, moved) + 0.2 * moved + stores + others)
+        return np.asarray(
+            np.maximum(arithmetic, moved) + 0.2 * moved + stores + others + self._inner_cycles(rows)
+        )
+
+    def _inner_cycles(self, rows: Rows) -> Numbers:
+        """Cycles for what stages leave to each other: written and read where a tile's values fit."""
+        regions, layout = self.layout.regions, self.layout
+        graph = regions.graph
+        inner = [
+            graph.ops[stage.root].result
+            for stage in stages_of(regions)
+            if graph.ops[stage.root].result not in graph.outputs
+        ]
+        positions = layout.loop_positions(rows)
+        tiles = (layout.parallel_tiles(positions) * layout.serial_steps(positions)).astype(np.float64)
+        sizes = [FLOAT_BYTES * layout.elements(value, None, positions) for value in inner]
+        footprint = np.sum(sizes, axis=0, initial=0.0) if sizes else np.zeros(len(rows))
+        for value in graph.inputs:
+            read = np.zeros(len(rows))
+            for early in (True, False):
+                if regions.is_read(value, early):
+                    read = np.maximum(read, FLOAT_BYTES * layout.elements(value, early, positions))
+            footprint = footprint + read
+        passed = tiles * (np.sum(sizes, axis=0) if sizes else 0.0)
+        return np.asarray(tiles * TILE_CYCLES + 2.0 * passed * self._byte_cycles(footprint))
 
     def _widths(self, rows: Rows) -> list[Numbers]:
         """The extent of every axis of the core in a tile, [n] each."""

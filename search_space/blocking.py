@@ -43,7 +43,7 @@ def blocking_knobs(regions: Regions, unit: SimdUnit, lanes: int) -> Iterator[Kno
     most = max(-(-op.extents[axis] // lanes) for axis in long)
     yield Knob(VECTORS, tuple(n for n in VECTOR_COUNTS if n <= most and n < unit.registers) or (1,))
     rows = tuple(axis for axis in long if axis in op.result_axes)
-    if rows and op.row.reducer is not None:
+    if rows and (op.row.reducer is not None or len(rows) > 1):
         yield Knob(ROW, rows, ordered=False)
         tallest = max(op.extents[axis] for axis in rows)
         yield Knob(ROWS, tuple(n for n in ROW_COUNTS if n <= tallest and n < unit.registers))
@@ -150,4 +150,4 @@ def fits_registers(
     row, rows = values[ROW], values[ROWS]
     # A row axis that is the vector axis too means no rows at all, written in one way.
     good &= np.where(row == vector, rows == 1, rows <= extents[row])
-    return np.asarray(good & (rows * vectors + np.minimum(rows, vectors) + 1 <= registers))
+    return np.asarray(good & (rows * vectors + np.minimum(rows, vectors) <= registers))

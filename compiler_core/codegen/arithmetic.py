@@ -307,6 +307,29 @@ class Arithmetic:
         low, high = parts
         return (low, high) if half > 1 else (self._first(low), self._first(high))
 
+    def turned(self, rows: list[Lane]) -> list[Lane]:
+        """The transpose of as many rows as there are lanes: single lanes change places, then pairs, fours."""
+        lanes = len(rows)
+        rows = list(rows)
+        step = 1
+        while step < lanes:
+            low = [lane if not lane & step else lanes + (lane ^ step) for lane in range(lanes)]
+            high = [lane | step if not lane & step else lanes + lane for lane in range(lanes)]
+            for at in range(lanes):
+                if not at & step:
+                    pair = rows[at], rows[at | step]
+                    rows[at], rows[at | step] = self._mixed(*pair, low), self._mixed(*pair, high)
+            step *= 2
+        return rows
+
+    def _mixed(self, a: Lane, b: Lane, places: list[int]) -> Lane:
+        """Lanes of a (below their number) and of b."""
+        if a.text == b.text == "poison":
+            return a
+        mask = ", ".join(f"i32 {place}" for place in places)
+        text = self.writer.let(f"shufflevector {a.typed}, {b.typed}, <{len(places)} x i32> <{mask}>")
+        return replace(a, text=text)
+
     def _first(self, x: Lane) -> Lane:
         text = self.writer.let(f"extractelement <1 x {x.kind}> {x.text}, i64 0")
         return Lane(text, x.kind, 1, x.signed)

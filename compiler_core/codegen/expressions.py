@@ -54,8 +54,21 @@ class Expressions(Functions):
         return first
 
     def div(self, a: Lane, b: Lane, **_: Any) -> Lane:
-        """A / b; whole numbers toward zero."""
-        return self.quotient(a, b) if a.is_float else self.whole_quotient(a, b)[0]
+        """The quotient; of whole numbers toward zero."""
+        if not a.is_float:
+            return self.whole_quotient(a, b)[0]
+        return self.divided_alike(a, b) if b.lanes == 1 and a.lanes > 1 else self.quotient(a, b)
+
+    def divided_alike(self, a: Lane, b: Lane) -> Lane:
+        """All lanes by one number: its reciprocal, and one correction, which rounds as a division does.
+
+        Source: P. Markstein, IBM J. Res. Dev. 34 (1990), theorem 8.
+        """
+        y = self.quotient(self.like(b, 1.0), b)
+        q = self.mul(a, y)
+        rest = self._intrinsic("fma", self.negative(q), b, a)
+        # Infinities and zeros leave no rest to correct with.
+        return self.select(self.is_nan(rest), q, self._intrinsic("fma", rest, y, q))
 
     def mod(self, a: Lane, b: Lane, fmod: int = 0, **_: Any) -> Lane:
         """The remainder with the sign of a (fmod) or of b."""

@@ -8,6 +8,7 @@ The errors are measured in tests/compiler_core/codegen/test_functions.py. Source
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from math import inf, log, nan, pi
 
 from tilewright.compiler_core.codegen.arithmetic import Arithmetic
@@ -20,7 +21,9 @@ for _n in range(1, 24):
 
 
 class Functions(Arithmetic):
-    """Transcendental functions of float and double lanes."""
+    """Transcendental functions of float and double lanes. `scales`: AVX-512 scales by powers of two."""
+
+    scales = False
 
     def polynomial(self, x: Lane, coefficients: Sequence[float]) -> Lane:
         """Horner's rule, highest power first."""
@@ -57,7 +60,15 @@ class Functions(Arithmetic):
                 [1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 0.5],
             )
             total = self.add(self.fma(self.mul(r, r), p, r), self.like(x, 1.0))
-        return self._scaled(total, shifted, magic)
+        return self.scaled_natively(total, n) or self._scaled(total, shifted, magic)
+
+    def scaled_natively(self, x: Lane, n: Lane) -> Lane | None:
+        """Times 2 to the n where the machine has an instruction for it, else None."""
+        if not self.scales or x.lanes * (64 if x.kind == "double" else 32) != 512:
+            return None
+        name, bits = ("pd", "i8") if x.kind == "double" else ("ps", "i16")
+        operands = [x.typed, n.typed, f"{x.type} zeroinitializer", f"{bits} -1", "i32 4"]
+        return replace(x, text=self.writer.call(f"llvm.x86.avx512.mask.scalef.{name}.512", x.type, operands))
 
     def _scaled(self, x: Lane, shifted: Lane, magic: float) -> Lane:
         """Times 2 to the n in the low bits of `shifted`, in two steps, so that neither overflows."""

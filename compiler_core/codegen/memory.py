@@ -169,6 +169,11 @@ class Addressing:
             if not (at.range[0] >= 0 and at.range[1] < extent)
         )
 
+    def never(self, condition: Inside) -> bool:
+        """Whether a condition cannot hold."""
+        low, high = condition.index.range
+        return high < 0 or low >= condition.extent
+
     def test(self, conditions: Sequence[Inside]) -> str:
         """An i1 that says whether conditions that are the same in all lanes hold; "" without any."""
         total = ""
@@ -345,6 +350,40 @@ class Addressing:
             f"call void @{name}({raw.typed}, <{self.lanes} x ptr> align {align} {pointers}, "
             f"{bools} {mask or every})"
         )
+
+    def can_turn(self, memory: Memory, indices: Sequence[Sequence[Affine]]) -> bool:
+        """Whether rows of lanes lie apart along their lanes, and next to each other from row to row."""
+        if len(indices) < 4 or not (self.tail is None or isinstance(self.tail, int)):
+            return False
+        first = self.element(memory, indices[0])
+        if first.varying or first.lane in (0, 1):
+            return False
+        rows = [self.element(memory, index) for index in indices[1:]]
+        return all(row == first.plus(at + 1) for at, row in enumerate(rows))
+
+    def store_turned(self, memory: Memory, indices: Sequence[Sequence[Affine]], rows: Sequence[Lane]) -> None:
+        """Store up to as many rows as there are lanes, turned round: each lane's elements lie together."""
+        first = self.element(memory, indices[0])
+        raw = [self.arithmetic.spread(self._as_stored(row, memory.place.dtype), self.lanes) for row in rows]
+        spare = replace(raw[0], text="poison")
+        turned = self.arithmetic.turned([*raw, *[spare] * (self.lanes - len(raw))])
+        counted = self.lanes
+        if self.tail is not None:
+            assert isinstance(self.tail, int), "looked at by can_turn"
+            counted = self.tail - self.tail_vector * self.lanes
+        wide, bools = raw[0].type, f"<{self.lanes} x i1>"
+        mask = ", ".join(f"i1 {int(at < len(rows))}" for at in range(self.lanes))
+        name = f"llvm.masked.store.v{self.lanes}{_kind(raw[0].kind)}.p0"
+        for lane, column in enumerate(turned[: max(0, min(self.lanes, counted))]):
+            at = replace(first.plus(first.lane * lane), lane=0)
+            pointer, align = self._pointer(memory, at, (), 0.0), memory.place.dtype.bytes
+            if len(rows) == self.lanes:
+                self.writer.do(f"store {column.typed}, ptr {pointer}, align {align}")
+                continue
+            self.writer.declared[name] = f"declare void @{name}({wide}, ptr, {bools})"
+            self.writer.do(
+                f"call void @{name}({column.typed}, ptr align {align} {pointer}, {bools} <{mask}>)"
+            )
 
     def _as_stored(self, value: Lane, dtype: DType) -> Lane:
         value = self.arithmetic.converted(value, kind_of(dtype), is_signed(dtype))

@@ -231,17 +231,35 @@ def default_blocking(nest: KernelNest, stage: Stage) -> Blocking:
 
     def worth(axis: int) -> tuple[float, int]:
         steps = [strides.get(axis, 0) for strides in reads]
-        together = sum(step == 1 for step in steps) + 0.4 * sum(step == 0 for step in steps)
+        if op.row.contraction:
+            if axis in op.reduction_axes:
+                return -1.0, axis  # sums across lanes are dear, and constants lie as they are wanted
+            steps = [step and 1 if free else step for step, free in zip(steps, free_order, strict=True)]
+        together = (
+            sum(step == 1 for step in steps[:-1])
+            + 0.9 * (steps[-1] == 1)
+            + 0.4 * sum(step == 0 for step in steps)
+        )
         short = min(1.0, op.extents[axis] / nest.lanes)
         return together * short, axis
 
+    constants = [
+        access.value in nest.graph.inputs and nest.regions.workload.level_of(access.value) is Level.CONSTANT
+        for access in op.operands
+    ]
+    free_order = [*constants, *[False] * len(reads)][: len(reads)]
     if not usable:
         return Blocking(NO_AXIS, 1, (), tuple(op.result_axes), tuple(op.reduction_axes))
     vector = max(usable, key=worth)
     along = -(-op.extents[vector] // nest.lanes)
     vectors = min(2 if op.row.contraction else 4, along)
-    rows: tuple[tuple[int, int], ...] = ()
     others = [a for a in op.result_axes if a in usable and a != vector]
+    rows: tuple[tuple[int, int], ...] = ()
+    apart = [a for a in others if reads[-1].get(a, 0) == 1 and reads[-1].get(vector, 0) not in (0, 1)]
+    if apart and not folds(op):
+        # Elements that lie together as they are read, but not as they are stored, are turned round.
+        vectors = 1
+        rows = ((apart[0], min(nest.lanes, op.extents[apart[0]])),)
     if others and folds(op):
         room = max(1, (nest.machine.registers - 4) // (vectors + 1))
         best = max(others, key=lambda axis: (_reuses(reads, axis, vector), axis))

@@ -1,6 +1,7 @@
 """One stage of a kernel: loops over blocks of its result, the fold inside, what follows it, the store."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -9,13 +10,15 @@ import numpy as np
 from tilewright.compiler_core.codegen import affine
 from tilewright.compiler_core.codegen.affine import Affine, Variable
 from tilewright.compiler_core.codegen.arithmetic import is_signed, kind_of
-from tilewright.compiler_core.codegen.memory import Memory
+from tilewright.compiler_core.codegen.memory import Inside, Memory
 from tilewright.compiler_core.codegen.nest import NO_AXIS, Blocking
 from tilewright.compiler_core.codegen.stages import folds
 from tilewright.compiler_core.codegen.tiles import Position
 from tilewright.compiler_core.codegen.values import Values
 from tilewright.compiler_core.codegen.writer import Lane, Scalar
 from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.index_map import unclamped_interval
 from tilewright.compiler_core.ir.ops import AxisKind
 
 
@@ -30,8 +33,21 @@ class StageWriter(Values):
         self.unroll = dict(self.blocking.unroll)
         self.axes: dict[int, Affine] = {}
         self.counts: dict[int, int] = {}
+        self.bordered = self._bordered()
         self.scan = NO_AXIS
         self.sums: Memory | None = None
+
+    def _bordered(self) -> frozenset[int]:
+        """Axes along which the core reads padding at the ends."""
+        found: set[int] = set()
+        extents = [(0, extent) for extent in self.core.extents]
+        for access in self.core.operands:
+            if access.pad is not None and not access.is_data_dependent:
+                shape = self.nest.graph.shape(access.value)
+                for expr, extent in zip(access.exprs, shape, strict=True):
+                    low, high = unclamped_interval(expr, extents, extent)
+                    found |= expr.axes if low < 0 or high > extent else set()
+        return frozenset(found)
 
     # loops
 
@@ -84,10 +100,24 @@ class StageWriter(Values):
             self._scope(lambda: self._over(others))
             return []
 
+        def known(at: int) -> None:
+            self.axes[axis], self.counts[axis] = low.plus(at), block
+            self._scope(lambda: self._over(others))
+
         if block <= most:
             if isinstance(full, int) and full == block:
-                self.axes[axis], self.counts[axis] = low, block
-                self._scope(lambda: self._over(others))
+                known(0)
+            elif isinstance(full, int) and axis in self.rows and axis in self.bordered and not low.terms:
+                # The first and the last block are written apart: only they reach into padding.
+                known(0)
+                if full > 3 * block:
+                    inner = Variable("", block, block, full - 2 * block)
+                    self.writer.loop(
+                        block, full - block, block, [], partial(self._inner, axis, low, inner, others)
+                    )
+                elif full == 3 * block:
+                    known(block)
+                known(full - block)
             else:
                 self.writer.loop(0, full, block, [], step)
         left = sorted({each % block for each in widths} - {0})
@@ -104,6 +134,21 @@ class StageWriter(Values):
             return
         for count in left:
             self._if(rest, count, partial(self._remainder, axis, low.plus(start), count, others))
+
+    def _inner(
+        self,
+        axis: int,
+        low: Affine,
+        kind: Variable,
+        others: Sequence[int],
+        at: str,
+        _carried: list[Lane],
+    ) -> list[Lane]:
+        """A block that is neither the first nor the last."""
+        self.axes[axis] = low.plus(affine.of(replace(kind, name=at)))
+        self.counts[axis] = kind.multiple_of
+        self._scope(lambda: self._over(others))
+        return []
 
     def _if(self, number: Scalar, equals: int, work: Callable[[], None]) -> None:
         """Do the work where a number is so much."""
@@ -170,9 +215,7 @@ class StageWriter(Values):
     def _block_of_points(self) -> None:
         points = self._points()
         if not folds(self.core):
-            for point in points:
-                index = self._at(point)
-                self._store(index, self._root(index))
+            self._fill(points, [None] * len(points))
             return
         totals = self._folded(points)
         if not self.nest.splits(self.stage):
@@ -199,12 +242,51 @@ class StageWriter(Values):
         """Round the folds, do what follows them, store."""
         if self.scan != NO_AXIS:
             self._keep(points, totals)
-        dtype = self.nest.graph.values[self.core.result].dtype
-        for point, total in zip(points, totals, strict=True):
-            index = self._at(point)
-            self.held = self.math.rounded(total, dtype)
-            self._scope(partial(self._finish_point, index))
-            self.held = None
+        self._fill(points, list(totals))
+
+    def _fill(self, points: list[dict[int, int]], totals: Sequence[Lane | None]) -> None:
+        """Work out the root at all points and store it, rows turned round where those lie together."""
+        turned = self._turned(points)
+        for group in turned or [[at] for at in range(len(points))]:
+            made: list[Lane] = []
+            for at in group:
+                index = self._at(points[at])
+                total = totals[at]
+                self.held = total and self.math.rounded(total, self._core_dtype)
+                if not turned:
+                    self._scope(partial(self._finish_point, index))
+                    self.held = None
+                    continue
+                made.append(self._scope(partial(self._root, index)))
+                self.held = None
+            if turned:
+                indices = [[self._at(points[at])[axis] for axis in self.stage.axes] for at in group]
+                self.memory.store_turned(self.kernel.memories[self._result], indices, made)
+
+    @property
+    def _core_dtype(self) -> DType:
+        return self.nest.graph.values[self.core.result].dtype
+
+    @property
+    def _result(self) -> int:
+        return self.nest.graph.ops[self.stage.root].result
+
+    def _turned(self, points: list[dict[int, int]]) -> list[list[int]]:
+        """Points by rows that lie together in memory where lanes do not; [] where no rows do."""
+        vector, rows = self.blocking.vector, list(self.rows)
+        if vector not in self.core.result_axes or len(rows) != 1 or rows[0] == vector:
+            return []
+        groups: dict[tuple[tuple[int, int], ...], list[int]] = {}
+        for at, point in enumerate(points):
+            others = tuple((axis, offset) for axis, offset in point.items() if axis != rows[0])
+            groups.setdefault(others, []).append(at)
+        found = []
+        for group in groups.values():
+            indices = [[self._at(points[at])[axis] for axis in self.stage.axes] for at in group]
+            if not self.memory.can_turn(self.kernel.memories[self._result], indices):
+                return []
+            found += [group[at : at + self.nest.lanes] for at in range(0, len(group), self.nest.lanes)]
+        return found
 
     def _finish_point(self, index: list[Affine]) -> None:
         self._store(index, self._root(index))
@@ -216,8 +298,8 @@ class StageWriter(Values):
         return self._worked_out(self.stage.root, [index[axis] for axis in self.stage.axes], ())
 
     def _store(self, index: list[Affine], value: Lane) -> None:
-        result = self.nest.graph.ops[self.stage.root].result
-        self.memory.store(self.kernel.memories[result], [index[axis] for axis in self.stage.axes], value)
+        at = [index[axis] for axis in self.stage.axes]
+        self.memory.store(self.kernel.memories[self._result], at, value)
 
     # folds
 
@@ -287,7 +369,7 @@ class StageWriter(Values):
                 return self._fold_over(others, points, held)
             for at in range(count):
                 self.axes[axis] = start.plus(at)
-                held = self._fold_over(others, points, held)
+                held = self._where_needed(axis, others, points, held)
             return held
 
         def round_(at: str, held: list[Lane]) -> list[Lane]:
@@ -312,6 +394,52 @@ class StageWriter(Values):
             return self._scope(lambda: body(start, 1, held))  # type: ignore[no-any-return]
 
         return self.writer.loop(0, rest, 1, totals, single)
+
+    def _where_needed(
+        self, axis: int, others: Sequence[int], points: list[dict[int, int]], held: list[Lane]
+    ) -> list[Lane]:
+        """The rest of a fold, left out where all it reads of an operand is padding that changes nothing."""
+        conditions = self._conditions(axis, others)
+        if any(self.memory.never(each) for each in conditions):
+            return held
+        test = self.memory.test(conditions)
+        if not test:
+            return self._fold_over(others, points, held)
+
+        def then() -> list[Lane]:
+            self.assumed += conditions
+            try:
+                return self._scope(  # type: ignore[no-any-return]
+                    lambda: self._fold_over(others, points, held)
+                )
+            finally:
+                del self.assumed[len(self.assumed) - len(conditions) :]
+
+        return self.writer.branch(test, then, lambda: held)
+
+    def _conditions(self, axis: int, others: Sequence[int]) -> list[Inside]:
+        """What must hold for a fold to read anything but padding, and is known once `axis` is set."""
+        open_axes = {*self.rows, self.blocking.vector, *others}
+        found = []
+        for access in self.core.operands:
+            if access.pad is None or access.is_data_dependent or not self._changes_nothing(access.pad):
+                continue
+            shape = self.nest.graph.shape(access.value)
+            for expr, extent in zip(access.exprs, shape, strict=True):
+                if axis in expr.axes and not expr.axes & open_axes:
+                    index = self._index(expr, self._at({}))
+                    found += [
+                        each for each in self.memory.outside([index], [extent]) if each not in self.assumed
+                    ]
+        return found
+
+    def _changes_nothing(self, pad: float) -> bool:
+        """Whether a term made of padding leaves a fold as it is."""
+        row = self.core.row
+        assert row.reducer is not None, "asked of a fold"
+        if row.contraction:
+            return pad == 0.0
+        return (row.emit or self.core.kind) == "same" and pad == row.reducer.identity
 
     def _vector_rest(
         self,

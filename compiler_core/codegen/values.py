@@ -1,11 +1,13 @@
 """Values of a kernel at a point: loaded where they have memory, else worked out from their operands."""
 
+from dataclasses import replace
 from math import inf
 
 import numpy as np
 
 from tilewright.compiler_core.codegen import affine
 from tilewright.compiler_core.codegen.affine import Affine, Variable
+from tilewright.compiler_core.codegen.arithmetic import is_signed, kind_of
 from tilewright.compiler_core.codegen.expressions import Expressions
 from tilewright.compiler_core.codegen.memory import Addressing, Inside
 from tilewright.compiler_core.codegen.stages import Stage
@@ -28,9 +30,11 @@ class Values:
         self.core: Op = nest.graph.ops[stage.core]
         self.writer = kernel.writer
         self.math = Expressions(self.writer)
+        self.math.scales = "+avx512f" in nest.machine.features and nest.machine.vector_bits == 512
         self.memory = Addressing(self.math, nest.lanes)
         self.kept = {nest.graph.ops[each.root].result for each in nest.stages}
         self.held: Lane | None = None
+        self.assumed: list[Inside] = []
 
     def _operands(self, op: Op, index: list[Affine], conditions: tuple[Inside, ...]) -> list[Lane]:
         """The operands of an op at a point; later ones first, since a data-dependent index lies behind."""
@@ -51,8 +55,13 @@ class Values:
             else self._index(expr, at)
             for expr, extent in zip(access.exprs, shape, strict=True)
         ]
-        own = () if access.pad is None else self.memory.outside(index, shape)
         pad = self._pad(access)
+        outside = () if access.pad is None else self.memory.outside(index, shape)
+        own = tuple(each for each in outside if each not in self.assumed)
+        if any(self.memory.never(each) for each in own):
+            dtype = graph.values[access.value].dtype
+            made = self.math.constant(kind_of(dtype), pad)
+            return replace(made, signed=is_signed(dtype))
         maker = graph.producer.get(access.value)
         if maker == self.stage.core and self.held is not None:
             return self.held

@@ -2,7 +2,7 @@
 
 from bisect import bisect_right
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from math import prod
 
@@ -76,6 +76,18 @@ def default_tiling(regions: Regions, target: Target, widths: Widths | None = Non
     those of the kernel under `loop_sizes`, where they are known already.
     """
     cutting = _Cutting(widths or Widths(regions, loop_sizes(regions, target)), target)
+    if target.caches and sum(op.row.reducer is not None for op in regions.graph.ops) > 1:
+        # What one fold leaves for the next had better stay near, where some tile allows it.
+        near = replace(target, caches=(), l1_kib=target.caches[0].kib)
+        try:
+            return _cut(replace(cutting, target=near))
+        except ConfigError:
+            return _cut(cutting)
+    return _cut(cutting)
+
+
+def _cut(cutting: "_Cutting") -> Tiling:
+    target = cutting.target
     at = [len(sizes) - 1 for sizes in cutting.widths.sizes]
     while True:
         fits = cutting.fits(at)
@@ -143,7 +155,9 @@ class _Cutting:
             smaller = [i for i in range(index) if choices[i] <= max(1, choices[index] // 2)]
             following = [*at]
             following[loop] = smaller[-1] if smaller else 0
-            wasteful = choices[following[loop]] < granule <= choices[index]
+            # Lanes may lie along any axis: none has to keep a granule.
+            lanes_move = isinstance(self.target.matrix, SimdUnit)
+            wasteful = not lanes_move and choices[following[loop]] < granule <= choices[index]
             yield (wasteful, self._elements_loaded(following), loop), following
 
     def _elements_loaded(self, at: Sequence[int]) -> int:

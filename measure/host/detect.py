@@ -11,14 +11,14 @@ from tilewright.compiler_core.errors import DeviceError
 from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.target_model.host import caches, identity
 from tilewright.measure.host.burst import (
-    HEADROOM,
     CHAINS,
+    HEADROOM,
     UNROLLED,
     burst_image,
     clock_image,
     stream_image,
 )
-from tilewright.measure.host.process import HostProcess
+from tilewright.measure.host.process import HostProcess, runner
 
 MULTIPLY_CYCLES = 3
 """Latency of a 64-bit multiplication on every x86-64 and aarch64 core of the last decade."""
@@ -41,7 +41,7 @@ class Measured:
 def host_text() -> str:
     """The target file of this CPU as text; DeviceError where it cannot be measured."""
     machine = host_machine()
-    process = HostProcess()
+    process = runner()
     try:
         text = _text(machine, _measured(machine, process))
     finally:

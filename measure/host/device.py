@@ -1,4 +1,4 @@
-"""This CPU as a Device: Configs are compiled here, checked on integers, and timed in a pinned child."""
+"""This CPU as a Device: Configs are compiled, checked on integers and timed in children of this process."""
 
 import hashlib
 import math
@@ -11,7 +11,7 @@ import numpy as np
 
 from tilewright.compiler_core.codegen.emit import REPEAT, emit
 from tilewright.compiler_core.codegen.image import Image, flat_image
-from tilewright.compiler_core.codegen.native import host_machine, object_of
+from tilewright.compiler_core.codegen.native import host_machine
 from tilewright.compiler_core.codegen.nest import KernelNest, Machine, nest_of
 from tilewright.compiler_core.codegen.run import NativeKernel
 from tilewright.compiler_core.errors import ConfigError, DeviceError
@@ -22,8 +22,9 @@ from tilewright.compiler_core.target_model.host import identity
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.device import DeviceInfo, Task, built_in_info
 from tilewright.measure.host.burst import HEADROOM, burst_image, flops_of_round
+from tilewright.measure.host.compiler import Compiler
 from tilewright.measure.host.jobs import Expected, Job, expected_of, kernel_job
-from tilewright.measure.host.process import ChildDiedError, ChildHungError, HostProcess
+from tilewright.measure.host.process import ChildDiedError, ChildHungError, HostProcess, runner
 from tilewright.measure.host.whole import network_job
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.blocking import blocking_of
@@ -53,6 +54,7 @@ class HostDevice:
     core: int = -1
     budget_ns: int = BUDGET_NS
     _process: HostProcess = field(init=False, repr=False)
+    _compiler: Compiler = field(init=False, repr=False)
     _regions: dict[str, Regions] = field(default_factory=dict, repr=False)
     _expected: dict[str, Expected] = field(default_factory=dict, repr=False)
     _images: dict[str, Image] = field(default_factory=dict, repr=False)
@@ -65,7 +67,8 @@ class HostDevice:
                 f"target {self.target.name} was measured on another CPU ({self.target.identity or 'none'});"
                 " use --target host here"
             )
-        self._process = HostProcess(self.core)
+        self._process = runner(self.core)
+        self._compiler = Compiler()
 
     def describe(self) -> DeviceInfo:
         """The digest is that of the CPU's kind."""
@@ -80,8 +83,9 @@ class HostDevice:
         raise DeviceError(f"the host runs kernels and networks, not a {type(task).__name__}")
 
     def close(self) -> None:
-        """End the child."""
+        """End the children."""
         self._process.close()
+        self._compiler.close()
 
     # one trial
 
@@ -137,7 +141,7 @@ class HostDevice:
         if key not in self._images:
             if len(self._images) >= 16 * _MOST_REMEMBERED:
                 self._images.clear()
-            self._images[key] = flat_image(object_of(text, self.machine))
+            self._images[key] = flat_image(self._compiler.object_of(text, self.machine))
         return self._images[key]
 
     @property

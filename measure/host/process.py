@@ -8,6 +8,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,18 +18,23 @@ CHILD = Path(__file__).with_name("child.py")
 
 
 class ChildDiedError(Exception):
-    """The child is gone: it crashed on a kernel. The reason names the signal."""
+    """The child is gone: it crashed on what it was asked. The reason names the signal."""
 
 
 class ChildHungError(Exception):
     """The child did not answer in time, and was killed."""
 
 
-class HostProcess:
-    """A child pinned to one core, started when it is first asked, and again after it died."""
+def runner(core: int = -1) -> "HostProcess":
+    """A child that runs kernels, pinned to a core (-1: to none)."""
+    return HostProcess((sys.executable, "-I", "-S", str(CHILD), str(core)))
 
-    def __init__(self, core: int = -1) -> None:
-        self._core = core
+
+class HostProcess:
+    """A child that answers requests, started when it is first asked, and again after it died."""
+
+    def __init__(self, command: Sequence[str]) -> None:
+        self._command = tuple(command)
         self._child: subprocess.Popen[bytes] | None = None
         self.births = 0
         """How often a child was started; what it held before is gone when this has changed."""
@@ -51,13 +57,13 @@ class HostProcess:
         except BrokenPipeError:
             raise self._died() from None
         if "error" in answer:
-            raise DeviceError(f"the child that runs kernels cannot go on: {answer['error']}")
+            raise DeviceError(f"a child process of the host cannot go on: {answer['error']}")
         return answer
 
     def _start(self) -> "subprocess.Popen[bytes]":
         try:
             self._child = subprocess.Popen(
-                [sys.executable, "-I", "-S", str(CHILD), str(self._core)],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
@@ -91,7 +97,7 @@ class HostProcess:
         code = child.wait()
         self.close()
         named = signal.Signals(-code).name if code < 0 else f"exit code {code}"
-        return ChildDiedError(f"the kernel ended its process: {named}")
+        return ChildDiedError(f"its process ended: {named}")
 
     def close(self) -> None:
         """End the child, whatever it is doing. Idempotent."""

@@ -116,3 +116,28 @@ def test_faster_configs_are_told_from_slower_ones() -> None:
     assert fast.latency_us is not None
     assert slower.latency_us is not None
     assert np.log(slower.latency_us / fast.latency_us) > 0.3
+
+
+def test_a_kernel_that_llvm_gives_up_on_is_a_value(monkeypatch: pytest.MonkeyPatch) -> None:
+    target, workload = this_core(), product()
+    device = HostDevice(target)
+    config = default_of(workload, target)
+    # Vectors wider than what is legal here, of an instruction that cannot be split: LLVM aborts on it.
+    body = (
+        'define void @repeat(ptr %o) "target-features"="+avx512f" "min-legal-vector-width"="256"'
+        ' "prefer-vector-width"="256" {\n'
+        "  %x = load <8 x double>, ptr %o\n"
+        "  %y = call <8 x double> @llvm.x86.avx512.mask.scalef.pd.512(<8 x double> %x, <8 x double> %x,"
+        " <8 x double> zeroinitializer, i8 -1, i32 4)\n  store <8 x double> %y, ptr %o\n  ret void\n}\n"
+        "declare <8 x double> @llvm.x86.avx512.mask.scalef.pd.512(<8 x double>, <8 x double>,"
+        " <8 x double>, i8, i32)\n"
+    )
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr(module, "emit", lambda nest: body)
+            spoilt = device.measure(workload, [config])[0]
+        assert spoilt.status is Status.INVALID
+        assert "LLVM" in spoilt.reason or "no image" in spoilt.reason
+        assert device.measure(workload, [config])[0].status is Status.OK
+    finally:
+        device.close()
