@@ -18,6 +18,7 @@ from benchmarks.farm_hosts import namespaces_missing
 from benchmarks.farm_network import network_cuts
 from benchmarks.farm_outputs import fast_but_wrong
 from benchmarks.farm_repeat import repeats
+from benchmarks.farm_runs import killed_runs, runs_at_once
 from benchmarks.farm_sick import sick_processes
 from benchmarks.farm_speed import driver_overhead, paced_farm
 from benchmarks.farm_virtual import sick_workers, virtual_promises, wide_farms
@@ -36,6 +37,7 @@ class Sizes:
     heads: int = 2
     cuts: int = 2
     crashes: int = 4
+    run_kills: int = 20
     seeds: int = 1000
     sick_seeds: int = 50
     wrong_kernels: int = 500
@@ -50,11 +52,12 @@ QUICK = Sizes(
     heads=0,
     cuts=0,
     crashes=0,
+    run_kills=3,
     seeds=200,
     sick_seeds=5,
     wide_cases=1,
 )
-CAMPAIGN = Sizes(kills=1000, hangs=67, heads=20, cuts=50, crashes=50, seeds=10_000)
+CAMPAIGN = Sizes(kills=1000, hangs=67, heads=20, cuts=50, crashes=50, run_kills=300, seeds=10_000)
 
 
 class Figures:
@@ -107,6 +110,7 @@ def bench_farm(seed: int = 0, quick: bool = False, campaign: bool = False) -> di
         same = figures.add(repeats(sizes.crashes, seed))
         figures.figure("same_for_1_2_8_workers", same["same_for_all_sizes"], "1", same["same_for_all_sizes"])
         figures.all_of("same_after_crash", same["same_after_crash"], sizes.crashes)
+    _runs(figures, sizes, seed)
     _sickness(figures, sizes, seed)
     promises = figures.add(virtual_promises(seed, sizes.seeds))
     figures.none("broken_promises", promises["violations"])
@@ -142,6 +146,15 @@ def _faults(figures: Figures, sizes: Sizes, seed: int) -> None:
     if sizes.heads:
         heads = figures.add(head_deaths(sizes.heads))
         figures.all_of("finished_after_head_death", heads["finished"], heads["deaths"])
+
+
+def _runs(figures: Figures, sizes: Sizes, seed: int) -> None:
+    killed = figures.add(killed_runs(sizes.run_kills, max(1, sizes.run_kills // 10), seed))
+    figures.all_of("runs_same_after_kill", killed["same"], sizes.run_kills)
+    together = [runs_at_once(runs, networks, seed) for runs in (2, 4, 8) for networks in (1, runs)]
+    figures.add(*together)
+    figures.none("runs_at_once_failed", sum(row["failed"] for row in together))
+    figures.none("trials_lost_or_doubled_at_once", sum(row["lost"] + row["doubled"] for row in together))
 
 
 def _sickness(figures: Figures, sizes: Sizes, seed: int) -> None:

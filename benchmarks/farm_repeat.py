@@ -16,9 +16,9 @@ import numpy as np
 Row = dict[str, Any]
 Listed = tuple[list[Any], list[Any]]  # the trials, the bests
 COMMAND = "import sys; from tilewright.api.cli.main import main; sys.exit(main(sys.argv[1:]))"
-SEARCHED = (
-    "SELECT number, attempt, workload_id, config_digest, status, latency_us, energy_uj FROM trial "
-    "WHERE purpose = 'search' ORDER BY run_id, workload_id, number, attempt"
+MEASURED = (
+    "SELECT purpose, number, attempt, workload_id, config_digest, status, latency_us, energy_uj FROM trial "
+    "WHERE purpose <> 'canary' ORDER BY run_id, purpose, workload_id, number, attempt"
 )
 BEST = "SELECT workload_digest, config, latency_us, number FROM best ORDER BY workload_digest"
 
@@ -43,7 +43,7 @@ def repeats(crashes: int, seed: int, trials: int = 48, target: str = "gemmini16"
                 errors = _errors(Path(folder) / f"{workers}.db").read_text()[-2000:]
                 raise RuntimeError(f"tune run ended with {run.returncode}: {errors}")
             took.append(time.monotonic() - began_s)
-            lists.append(_list(Path(folder) / f"{workers}.db"))
+            lists.append(listed(Path(folder) / f"{workers}.db"))
         struck = 0
         others: list[str] = []
         for number in range(crashes):
@@ -59,8 +59,8 @@ def repeats(crashes: int, seed: int, trials: int = 48, target: str = "gemmini16"
                     errors = _errors(database).read_text()[-2000:]
                     others.append(f"{crashed}: exit {run.returncode}: {errors}")
                     continue
-            if difference := _difference(lists[0], _list(database)):
-                others.append(f"{crashed}: {difference}")
+            if found := difference(lists[0], listed(database)):
+                others.append(f"{crashed}: {found}")
     return {
         "task": "repeats",
         "workers": "1, 2, 8",
@@ -73,12 +73,12 @@ def repeats(crashes: int, seed: int, trials: int = 48, target: str = "gemmini16"
     }
 
 
-def two_layers() -> bytes:
-    """A network of two matrix products with a ReLU between, small enough to be tuned in seconds."""
+def two_layers(hidden: int = 256) -> bytes:
+    """Two matrix products with a ReLU of `hidden` columns between, small enough to be tuned in seconds."""
     from onnx import TensorProto, helper, numpy_helper
 
     chance = np.random.default_rng(0)
-    weights = {"a": (128, 256), "b": (256, 64)}
+    weights = {"a": (128, hidden), "b": (hidden, 64)}
     constants = [
         numpy_helper.from_array(chance.normal(size=shape).astype(np.float32), name)
         for name, shape in weights.items()
@@ -143,7 +143,7 @@ def _is_worker_of(directory: Path, driver: int) -> bool:
     return False
 
 
-def _difference(expected: Listed, found: Listed) -> str:
+def difference(expected: Listed, found: Listed) -> str:
     """The first trial or best that differs, or the lengths where one list is longer; "" where none does."""
     for wanted, got in zip(expected, found, strict=True):
         for left, right in zip(wanted, got, strict=False):
@@ -154,9 +154,10 @@ def _difference(expected: Listed, found: Listed) -> str:
     return ""
 
 
-def _list(database: Path) -> Listed:
+def listed(database: Path) -> Listed:
+    """What was searched and confirmed, and what is published, as the database has it."""
     connection = sqlite3.connect(f"file:{database}?mode=ro", uri=True)
     try:
-        return connection.execute(SEARCHED).fetchall(), connection.execute(BEST).fetchall()
+        return connection.execute(MEASURED).fetchall(), connection.execute(BEST).fetchall()
     finally:
         connection.close()
