@@ -71,10 +71,11 @@ def _group_query(draw: Draw) -> Case:
         chosen.feed(draw.reals(batch, lengths.queries, heads * size, dtype=dtype), new)
         for _ in range(2):
             chosen.feed(draw.reals(batch, lengths.keys, groups * size, dtype=dtype), new)
+    # onnxruntime takes a quantized cache only where one comes in.
+    bits = draw.one_of([0, 0, 8, 4]) if lengths.cache >= 0 and lengths.keys else 0
+    old = ("batch", None, "past", None) if named else ()
     for _ in range(2):
-        shape = (batch, groups, lengths.cache, size)
-        old = ("batch", None, "past", None) if named else ()
-        chosen.feed(draw.reals(*shape, dtype=dtype) if lengths.cache >= 0 else None, old)
+        chosen.feed(_past(draw, (batch, groups, lengths.cache, size), bits, dtype), old)
     if named or draw.flag():
         chosen.feed((lengths.rows - 1).astype(np.int32), ("batch",) if named else ())
     else:
@@ -82,19 +83,44 @@ def _group_query(draw: Draw) -> Case:
     total = np.array(lengths.total, np.int32).reshape(draw.one_of([(), (1,)]))
     (chosen.feed if named or (natural and draw.flag()) else chosen.hold)(total)
     _rotary(draw, chosen, size, lengths, dtype)
-    attended = max(lengths.cache, lengths.total)
     if draw.flag(0.3):
         shape = (draw.one_of([1, batch]), draw.one_of([1, heads]), lengths.queries, lengths.total)
         chosen.feed(draw.reals(*shape, dtype=dtype))
     else:
         chosen.feed(None)
     chosen.either(draw, draw.reals(heads, dtype=dtype) if draw.flag(0.25) else None)
+    _scales(draw, chosen, (groups, size), bits)
     # onnxruntime reads what is not there where a cache comes in and does not go out.
     outputs = [True, lengths.cache >= 0 or draw.flag(0.8), False, False]
     outputs[2] = outputs[1]
     _attributes(draw, chosen, outputs, lengths)
-    assert attended >= lengths.keys
-    return chosen.case(outputs)
+    # One step of a quantized cache more or less, in either half of a byte, is no difference.
+    return chosen.case(outputs, tolerance=2e-2 if bits else None, steps=17 if bits == 4 else 1)
+
+
+def _past(draw: Draw, shape: tuple[int, int, int, int], bits: int, dtype: type) -> Array | None:
+    """A cache of reals or of steps; None for a negative length."""
+    if shape[2] < 0:
+        return None
+    match bits:
+        case 8:
+            return draw.integers(-128, 127, shape, np.int8)
+        case 4:
+            return draw.integers(0, 255, (*shape[:3], shape[3] // 2), np.uint8)
+    return draw.reals(*shape, dtype=dtype)
+
+
+def _scales(draw: Draw, chosen: Operator, shape: tuple[int, int], bits: int) -> None:
+    """What a step of a quantized cache is worth, in the whole or in a channel."""
+    kind = draw.one_of(["PER_TENSOR", "PER_CHANNEL"])
+    for name in ("k", "v"):
+        given = (1,) if kind == "PER_TENSOR" else (1, shape[0], 1, shape[1])
+        spread = draw.positive(*given, low=0.02, high=0.04) * (16 if bits == 4 else 1)
+        chosen.hold(spread.astype(np.float32) if bits else None)
+        if bits:
+            chosen.attributes[f"{name}_quant_type"] = kind
+    if bits:
+        chosen.attributes["kv_cache_bit_width"] = bits
 
 
 def _rotary(draw: Draw, chosen: Operator, size: int, lengths: _Lengths, dtype: type) -> None:

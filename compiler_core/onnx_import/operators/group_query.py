@@ -18,8 +18,7 @@ import numpy as np
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim, SymDim, at_most, known, product_of
 from tilewright.compiler_core.ir.dtypes import DType
-from tilewright.compiler_core.ir.index_map import IndexExpr, axis_index, constant_index
-from tilewright.compiler_core.onnx_import.building.builder import Operand, Tensor
+from tilewright.compiler_core.onnx_import.building.builder import Tensor
 from tilewright.compiler_core.onnx_import.building.context import (
     Build,
     Context,
@@ -41,7 +40,9 @@ from tilewright.compiler_core.onnx_import.operators.heads import (
     split_heads,
     with_mask,
 )
+from tilewright.compiler_core.onnx_import.operators.kv_cache import behind, steps, storage
 from tilewright.compiler_core.onnx_import.operators.movement import concat, to_length
+from tilewright.compiler_core.onnx_import.operators.normalization import rms_normalization
 from tilewright.compiler_core.onnx_import.operators.rotary import rotated
 from tilewright.compiler_core.onnx_import.operators.views import slice_view
 
@@ -67,16 +68,32 @@ class _Tokens:
 
 def _group_query_attention(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     """Result, keys and values with those of the past before them, and scores where `qk_output` asks."""
-    builder = context.builder
-    _refuse(node, inputs)
+    if node.integer("sliding_window_cache", 0):
+        raise ModelError("sliding_window_cache is not supported; export with a cache of the whole sequence")
     q, k, v = _parts(context, node, inputs)
     past = [optional(inputs, 3), optional(inputs, 4)]
     if (past[0] is None) != (past[1] is None):
         raise ModelError("past_key and past_value must be given together")
     tokens = _tokens(context, inputs, q, k, past[0])
+    q, k = _normed(context, node, inputs, (q, k))
     if node.integer("do_rotary", 0):
         q, k = _turned(context, node, inputs, tokens, (q, k))
-    keys, values = (_cached(context, old, new, tokens) for old, new in zip(past, (k, v), strict=True))
+    caches, held = [], []
+    for at, (old, new) in enumerate(zip(past, (k, v), strict=True)):
+        kind = node.text(("k_quant_type", "v_quant_type")[at], "NONE")
+        store = storage(context, kind, node.integer("kv_cache_bit_width", 8), optional(inputs, 12 + at), new)
+        caches.append(_cached(context, old, store.stored(new), tokens))
+        held.append(store.real(caches[at], q.dtype))
+    y, shown = _attended(context, node, inputs, tokens, (q, *held))
+    return [y, *caches, slice_view(context.builder, shown, 3, 0, tokens.total)]
+
+
+def _attended(
+    context: Context, node: Node, inputs: Inputs, tokens: _Tokens, parts: Sequence[Tensor]
+) -> tuple[Tensor, Tensor]:
+    """The result [b, s, hidden], and its weights or, where `qk_output` is 1, its scores."""
+    builder = context.builder
+    q, keys, values = parts
     scale = node.number("scale", 0.0) or 1 / math.sqrt(known(q.shape[3], "the head size"))
     scores = builder.with_number("mul", head_product(builder, q, keys, transposed=True), scale)
     scores = capped(builder, scores, node.number("softcap", 0.0))
@@ -86,24 +103,27 @@ def _group_query_attention(context: Context, node: Node, inputs: Inputs) -> list
         _allowed(context, node, tokens),
         may_empty_rows=isinstance(tokens.ends, Tensor) and node.integer("local_window_size", -1) > 0,
     )
-    masked = with_mask(context, scores, mask)
-    weights = masked_softmax(context, masked, mask, _sink(context, node, inputs, scores))
+    scores = with_mask(context, scores, mask)
+    weights = masked_softmax(context, scores, mask, _sink(context, node, inputs, scores))
     y = join_heads(builder, head_product(builder, weights, values, transposed=False))
-    shown = weights
-    if node.integer("qk_output", 0) == 1:
-        shown = masked
-        if mask.allowed is not None:
-            shown = builder.elementwise("where", mask.allowed, masked, builder.scalar(0.0, masked.dtype))
-    return [y, keys, values, slice_view(builder, shown, 3, 0, tokens.total)]
+    if node.integer("qk_output", 0) != 1:
+        return y, weights
+    if mask.allowed is not None:
+        scores = builder.elementwise("where", mask.allowed, scores, builder.scalar(0.0, scores.dtype))
+    return y, scores
 
 
-def _refuse(node: Node, inputs: Inputs) -> None:
-    if any(optional(inputs, at) is not None for at in (12, 13)):
-        raise ModelError("a quantized cache (k_scale, v_scale) is not supported; export with one of floats")
-    if any(optional(inputs, at) is not None for at in (14, 15)):
-        raise ModelError("q_norm_weight and k_norm_weight are not supported; export the norms as nodes")
-    if node.integer("sliding_window_cache", 0):
-        raise ModelError("sliding_window_cache is not supported; export with a cache of the whole sequence")
+def _normed(
+    context: Context, node: Node, inputs: Inputs, parts: tuple[Tensor, Tensor]
+) -> tuple[Tensor, Tensor]:
+    """Queries and keys, each head normalized where the model gives factors for it."""
+    factors = [optional(inputs, at) for at in (14, 15)]
+    epsilon = node.number("qk_norm_epsilon", 1e-6)
+    q, k = (
+        part if factor is None else rms_normalization(context, part, 3, epsilon, factor)[0]
+        for part, factor in zip(parts, factors, strict=True)
+    )
+    return q, k
 
 
 def _parts(context: Context, node: Node, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
@@ -195,10 +215,10 @@ def _turned(
         start = builder.reshape(
             slice_view(builder, builder.reshape(given, (product_of(given.shape),)), 0, 0, 1), (1, 1)
         )
-        given = builder.elementwise("add", _steps(context, tokens.queries), start)
+        given = builder.elementwise("add", steps(context, tokens.queries), start)
     elif given is None and isinstance(tokens.before, Tensor):
         rows = builder.reshape(tokens.before, (tokens.before.shape[0], 1))
-        given = builder.elementwise("add", _steps(context, tokens.queries), rows)
+        given = builder.elementwise("add", steps(context, tokens.queries), rows)
     if given is None and not isinstance(tokens.before, Tensor):
         rows_of = [slice_view(builder, table, 0, tokens.before, tokens.queries) for table in tables]
         cosines, sines = (builder.reshape(rows, (1, *rows.shape)) for rows in rows_of)
@@ -210,11 +230,6 @@ def _turned(
     return q, k
 
 
-def _steps(context: Context, count: Dim) -> Tensor:
-    """[1, count] of 0, 1, 2..."""
-    return context.builder.table((1, count), DType.I64, lambda extents: np.arange(extents[1])[None])
-
-
 def _cached(context: Context, past: Tensor | None, new: Tensor, tokens: _Tokens) -> Tensor:
     """What the cache [b, groups, cache, d] holds behind this call: the past, the new, zeros."""
     builder = context.builder
@@ -223,35 +238,9 @@ def _cached(context: Context, past: Tensor | None, new: Tensor, tokens: _Tokens)
     if past is None:
         return new
     if isinstance(kept, Tensor):
-        return _behind(context, past, new, kept, tokens.cache)
+        return behind(context, past, new, kept, tokens.cache)
     held = concat(builder, [slice_view(builder, past, 2, 0, kept), new], 2)
     return to_length(builder, held, 2, tokens.cache)
-
-
-def _behind(context: Context, past: Tensor, new: Tensor, before: Tensor, cache: Dim) -> Tensor:
-    """The new rows behind the first `before` of the past, a number for each row of the batch, then zeros."""
-    builder = context.builder
-    shape = (*past.shape[:2], cache, past.shape[3])
-    starts = builder.reshape(before, (before.shape[0], 1))
-    ahead = builder.elementwise("sub", _steps(context, cache), starts)
-    zero, nothing = builder.scalar(0, DType.I64), builder.scalar(0.0, past.dtype)
-    along = [axis_index(0), axis_index(2)]
-    identity = [axis_index(dim) for dim in range(4)]
-    rest: Operand = (nothing, [])
-    if new.shape[2] == 1:
-        here = builder.elementwise("equal", ahead, zero, dtype=DType.BOOL)
-        row = [axis_index(0), axis_index(1), constant_index(0), axis_index(3)]
-        moved = builder.op("where", shape, [(here, along), (new, row), rest], new.dtype)
-        rest = (moved, identity)
-    elif new.shape[2] != 0:
-        # A place behind the last new row lies outside and reads zero.
-        most = builder.count([new.shape[2]], DType.I64)
-        place = builder.elementwise("maximum", builder.elementwise("minimum", ahead, most), zero)
-        chosen = [axis_index(0), axis_index(1), IndexExpr(source=1), axis_index(3)]
-        moved = builder.op("gather", shape, [(new, chosen, 0.0), (place, along)], new.dtype)
-        rest = (moved, identity)
-    old = builder.elementwise("less", ahead, zero, dtype=DType.BOOL)
-    return builder.op("where", shape, [(old, along), (past, identity, 0.0), rest], past.dtype)
 
 
 def _allowed(context: Context, node: Node, tokens: _Tokens) -> Tensor | None:
@@ -295,7 +284,7 @@ def _within(context: Context, tokens: _Tokens) -> Tensor | None:
         if isinstance(tokens.ends, Tensor)
         else builder.count([tokens.ends], DType.I64)
     )
-    return builder.elementwise("less", _steps(context, tokens.cache), ends, dtype=DType.BOOL)
+    return builder.elementwise("less", steps(context, tokens.cache), ends, dtype=DType.BOOL)
 
 
 def _sink(context: Context, node: Node, inputs: Inputs, scores: Tensor) -> Tensor | None:

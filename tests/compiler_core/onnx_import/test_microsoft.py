@@ -7,8 +7,9 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.compiler_core.onnx_import.against_onnxruntime import differences
+from tests.compiler_core.onnx_import.against_onnxruntime import PLAIN, differences, run_onnxruntime
 from tests.onnx_models import Array, model, node, reals, saved, value
+from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.compiler_core.onnx_import.importer import import_model
 
 MS = "com.microsoft"
@@ -204,6 +205,34 @@ def _grouped(lengths: list[onnx.NodeProto], inputs: list[onnx.ValueInfoProto]) -
     ]
     constants = {"one": np.array(1, np.int64), "axis": np.array([1], np.int64)}
     return model([*lengths, item], [*fed, *inputs], ["y"], constants, domains=[MS])
+
+
+def test_norms_of_heads_are_norms_before_the_operator(tmp_path: Path) -> None:
+    """onnxruntime has no kernel for the norms inside on processors: it gets them as nodes."""
+    factors = {"qn": 1 + 0.1 * reals(1, 8), "kn": 1 + 0.1 * reals(2, 8)}
+    lengths = {"last": np.array([2], np.int32), "whole": np.array(3, np.int32)}
+    shapes = {"split": np.array([1, 3, -1, 8]), "whole3": np.array([1, 3, -1])}
+    inputs = [value("q", [1, 3, 16]), value("k", [1, 3, 8]), value("v", [1, 3, 8])]
+    heads = {"num_heads": 2, "kv_num_heads": 1}
+    given = "q k v _ _ last whole" + " _" * 7 + " qn kn"
+    inside = node("GroupQueryAttention", given, "y", MS, qk_norm_epsilon=1e-6, **heads)
+    before = [
+        item
+        for name in "qk"
+        for item in (
+            node("Reshape", f"{name} split", f"{name}s"),
+            node("SimplifiedLayerNormalization", f"{name}s {name}n", f"{name}r", axis=-1, epsilon=1e-6),
+            node("Reshape", f"{name}r whole3", f"{name}w"),
+        )
+    ]
+    apart = [*before, node("GroupQueryAttention", "qw kw v _ _ last whole", "y", MS, **heads)]
+    feeds = {name: reals(at, 1, 3, size) for at, (name, size) in enumerate((("q", 16), ("k", 8), ("v", 8)))}
+    made = model(apart, inputs, ["y"], {**factors, **lengths, **shapes}, domains=[MS])
+    wanted = run_onnxruntime(made, ["y"], feeds, PLAIN)["y"]
+    path = saved(model([inside], inputs, ["y"], {**factors, **lengths}, domains=[MS]), tmp_path)
+    imported = import_model(path)
+    own = interpret(imported.graph, {place: feeds[name] for name, place in imported.inputs})
+    np.testing.assert_allclose(own[imported.outputs[0][1]], wanted, rtol=1e-5, atol=1e-6)
 
 
 def test_lengths_that_are_inputs_are_presumed_from_the_shapes(tmp_path: Path) -> None:
