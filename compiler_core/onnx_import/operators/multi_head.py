@@ -14,6 +14,7 @@ import numpy as np
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim, SymDim, known
 from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.index_map import IndexExpr, axis_index
 from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
 from tilewright.compiler_core.onnx_import.building.context import (
     Build,
@@ -159,8 +160,6 @@ def _multi_head_attention(context: Context, node: Node, inputs: Inputs) -> list[
     past = optional(inputs, 6), optional(inputs, 7)
     if (past[0] is None) != (past[1] is None):
         raise ModelError("past_key and past_value must be given together")
-    if optional(inputs, 9) is not None:
-        raise ModelError("beams (cache_indirection) are not supported; export the decoder without them")
     offset, new = builder.scalar(0, DType.I64), k.shape[2]
     filled: Tensor | None = None
     if past[0] is not None and past[1] is not None:
@@ -174,15 +173,40 @@ def _multi_head_attention(context: Context, node: Node, inputs: Inputs) -> list[
             for old, part in zip(past, (k, v), strict=True)
             if old is not None
         )
-    bias = optional(inputs, 5)
+    bias, beams = optional(inputs, 5), optional(inputs, 9)
     if bias is not None and filled is not None:
         bias = to_length(builder, bias, bias.rank - 1, k.shape[2])
-    call = _Call(q, k, v, offset, new, optional(inputs, 4), bias, filled)
+    keys, values = (part if beams is None else _of_beams(context, part, beams, offset) for part in (k, v))
+    call = _Call(q, keys, values, offset, new, optional(inputs, 4), bias, filled)
     y, scores = _attended(context, node, call)
     if filled is None or len(node.outputs) < 4:
         return [y, k, v, scores]
     before = known_dims(context, offset, "past_sequence_length, which shapes the scores that go out,")
     return [y, k, v, slice_view(builder, scores, 3, 0, before[0] + new)]
+
+
+def _of_beams(context: Context, buffer: Tensor, beams: Tensor, offset: Tensor) -> Tensor:
+    """Of each row of a buffer [batch * width, heads, length, size] the keys of the beams that it grew from.
+
+    `beams` [batch, width, length] names them, a beam of the same batch for each of the first `offset` places.
+    """
+    builder = context.builder
+    rows, length = buffer.shape[0], buffer.shape[2]
+    if beams.rank != 3:
+        raise ModelError(f"cache_indirection has rank {beams.rank}, not 3")
+    width = beams.shape[1]
+    builder.equal(beams.shape[0] * width, rows, "rows of cache_indirection and of the cache")
+    places = builder.table((1, length), DType.I64, lambda extents: np.arange(extents[1])[None])
+    row = builder.table((rows, 1), DType.I64, lambda extents: np.arange(extents[0])[:, None])
+    size = builder.count([width], DType.I64)
+    first = builder.elementwise("sub", row, builder.elementwise("mod", row, size))
+    flat = builder.reshape(builder.cast(beams, DType.I64), (rows, beams.shape[2]))
+    grown = builder.elementwise("add", first, slice_view(builder, flat, 1, 0, length))
+    old = builder.elementwise("less", places, offset, dtype=DType.BOOL)
+    source = builder.elementwise("where", old, grown, row)
+    exprs = [IndexExpr(source=1), axis_index(1), axis_index(2), axis_index(3)]
+    along = [axis_index(0), axis_index(2)]
+    return builder.op("gather", buffer.shape, [(buffer, exprs), (source, along)], buffer.dtype)
 
 
 def _separate(context: Context, node: Node, inputs: Inputs) -> tuple[Tensor, Tensor, Tensor]:
@@ -261,11 +285,9 @@ def _with_past(context: Context, past: Tensor, new: Tensor, offset: Tensor | Non
 
 def _decoder_masked(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     """DecoderMaskedMultiHeadAttention: the same for one token, inputs in another order."""
-    if optional(inputs, 9) is not None:
-        raise ModelError("beams (cache_indirection) are not supported; export the decoder without them")
     if required(inputs, 0).shape[1] != 1:
         raise ModelError("this operator takes one token a call")
-    order = (0, 1, 2, 10, 3, 4, 5, 6, 7)
+    order = (0, 1, 2, 10, 3, 4, 5, 6, 7, 9)
     return _multi_head_attention(context, node, [optional(inputs, at) for at in order])
 
 
