@@ -23,7 +23,7 @@ from tilewright.compiler_core.meaning.bounded import (
     place_of,
 )
 from tilewright.compiler_core.meaning.evaluate import evaluate
-from tilewright.compiler_core.meaning.tolerance import is_rounded, largest
+from tilewright.compiler_core.meaning.tolerance import is_rounded
 
 NOISE = 4.0
 """Times the error of plain evaluation that any other order of the same arithmetic may make."""
@@ -95,16 +95,16 @@ class Tally:
         start: tuple[int, ...] = (),
     ) -> None:
         """One box from `start` on: in float64, as plain evaluation has it, and as computed where `there`."""
-        wanted, mine = exact.value.astype(np.float64), got.astype(np.float64)
+        wanted, mine, flat = (each.astype(np.float64) for each in (exact.value, got, plain))
         with np.errstate(all="ignore"):
             slack = np.zeros(wanted.shape) if exact.slack is None else exact.slack
-            self.noise = max(self.noise, _most(plain.astype(np.float64) - wanted))
+            self.noise = max(self.noise, _most(flat - wanted))
             self.largest = max(self.largest, _most(wanted))
             self.loosest = max(self.loosest, float(np.max(slack, initial=0.0, where=np.isfinite(wanted))))
             off = np.abs(mine - wanted)
-            fine = (mine == wanted) | (got == plain) | (np.isnan(mine) & (np.isnan(wanted) | np.isnan(plain)))
+            fine = (mine == wanted) | (mine == flat) | (np.isnan(mine) & (np.isnan(wanted) | np.isnan(flat)))
             if is_rounded(self.dtype):
-                overflows = np.abs(wanted) + slack >= largest(self.dtype)
+                overflows = np.abs(wanted) + slack >= self.dtype.largest
                 fine |= np.isinf(mine) & overflows & (np.sign(mine) == np.sign(wanted))
             off = np.where(fine if there is None else fine | ~there, 0.0, np.nan_to_num(off, nan=np.inf))
             share = np.where(off == 0.0, 0.0, off / slack)

@@ -65,8 +65,8 @@ def judge_meaning(
 ) -> Iterator[Meant]:
     """A judgement on every value that somebody tells, in their order, and on every op of `rewrites`.
 
-    `told` come in an order that respects data, `awaited` are the values that they may be about. Without any,
-    only rewrites are judged.
+    `told` come in an order that respects data, `awaited` are the values that they may be about, as often as
+    they are. Without any, only rewrites are judged.
     """
     walk = _Walk(graph, inputs, awaited, rewrites or {})
     for each in told:
@@ -83,7 +83,7 @@ class _Walk:
         self, graph: Graph, inputs: Mapping[int, Array], awaited: Collection[int], rewrites: Rewrites
     ) -> None:
         self._graph = graph
-        self._awaited = set(awaited)
+        self._awaited = Counter(awaited)
         self._rewrites = rewrites
         self._next = 0
         self._reads = Counter(a.value for op in graph.ops for a in op.operands)
@@ -111,16 +111,18 @@ class _Walk:
         loose = told.rounded or mine.stepped or not is_rounded(kind.dtype)
         slack = mine.exact.slack if loose else mine.exact.own
         reference = in_float64(told.array)
-        judgement = _judged(Bounded(mine.exact.value, slack), mine.plain, reference, kind.dtype)
+        exact = Bounded(in_float64(mine.exact.value), slack)
+        judgement = _judged(exact, mine.plain, reference, kind.dtype)
         if not judgement.objection:
             with np.errstate(all="ignore"):
-                self._known[told.value] = _Known(Bounded(reference), reference.astype(kind.dtype.numpy))
-        self._awaited.discard(told.value)
+                theirs = reference.astype(kind.dtype.numpy)
+            self._known[told.value] = _Known(Bounded(reference), theirs)
+        self._awaited[told.value] -= 1
         self._let_go(told.value)
         return Meant(told.value, judgement)
 
     def _let_go(self, value: int) -> None:
-        if not self._reads[value] and value not in self._awaited:
+        if not self._reads[value] and self._awaited[value] <= 0:
             self._known.pop(value, None)
 
     def _operand(self, value: int, known: Mapping[int, _Known]) -> _Known:

@@ -33,11 +33,6 @@ def epsilon(dtype: DType) -> float:
     return float(_limits(dtype).eps)
 
 
-def largest(dtype: DType) -> float:
-    """The largest finite float of a type."""
-    return float(_limits(dtype).max)
-
-
 def relative_tolerance(dtype: DType) -> float:
     """What one op may add to the error of a value that it stores, relative to that value."""
     return STORED * epsilon(dtype) + COMPUTED * epsilon(dtype.accumulator)

@@ -7,6 +7,7 @@ depends on no input of the model is a constant: it is what the model's own dtype
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -65,7 +66,7 @@ def reference_walk(
     """
     model = onnx.load(path)
     walk = _Walk(model, dict(wanted))
-    walk.feed(feeds)
+    walk.feed([info.name for info in model.graph.input], feeds)
     nodes = list(model.graph.node)
     last = {name: at for at, node in enumerate(nodes) for name in read_by(node)}
     for at, node in enumerate(nodes):
@@ -92,11 +93,16 @@ class _Walk:
         for sparse in model.graph.sparse_initializer:
             self.constants[sparse.values.name] = _dense(sparse)
 
-    def feed(self, feeds: Mapping[str, Array]) -> None:
-        """Arrays for the model's inputs."""
-        for name, array in feeds.items():
-            self._kinds[name] = array.dtype
-            self.values[name] = _in_float64(array)
+    def feed(self, inputs: Sequence[str], feeds: Mapping[str, Array]) -> None:
+        """Arrays for the model's inputs; `x[0]`, `x[1]`, ... for a sequence, nothing for what is absent."""
+        for name in inputs:
+            if name in feeds:
+                self._kinds[name] = feeds[name].dtype
+                self.values[name] = _in_float64(feeds[name])
+            elif name not in self.constants:
+                parts = takewhile(lambda part: part in feeds, (f"{name}[{at}]" for at in count()))
+                elements = [_in_float64(feeds[part]) for part in parts]
+                self.values[name] = elements or None
 
     def run(self, node: NodeProto) -> list[str]:
         """Run one node; the names that it makes."""
@@ -134,7 +140,7 @@ class _Walk:
         if name in self.values:
             return self.values[name]
         if name not in self.constants:
-            raise ModelError(f"value {name!r} is read before any node makes it")
+            raise RefusedError(f"value {one_line(name)!r} is read before any node makes it")
         return _in_float64(self.constants[name])
 
     def _as_model(self, name: str, array: Any) -> Any:

@@ -1,0 +1,86 @@
+"""Networks as imported against their files, in float64: right ones pass, planted errors do not."""
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.onnx_models import Array, model, node, reals, saved, small_cnn, value
+from tilewright.compiler_core.checking import judge_model as judging
+from tilewright.compiler_core.checking.judge_model import judge_model
+from tilewright.compiler_core.ir.graph import Form, Graph, Op
+from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
+from tilewright.compiler_core.onnx_import.reference import ReferenceValue, reference_walk
+from tilewright.compiler_core.transforms.rewrites import Split
+
+
+def _cnn(folder: Path) -> tuple[ImportedModel, dict[str, Array]]:
+    return import_model(saved(small_cnn(), folder)), {"x": reals(11, 1, 3, 12, 12)}
+
+
+def _off_by(share: float, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
+    """Another reference: value number `at` that it tells is off by a share."""
+
+    def off(*asked: Any) -> Iterator[ReferenceValue]:
+        for number, told in enumerate(reference_walk(*asked)):
+            yield replace(told, array=told.array * (1 + share)) if number == at else told
+
+    monkeypatch.setattr(judging, "reference_walk", off)
+
+
+def test_every_named_value_of_a_network_is_told(tmp_path: Path) -> None:
+    made, feeds = _cnn(tmp_path)
+    found = judge_model(made, feeds)
+    assert found.wrong is None
+    assert not found.untold
+    assert {made.graph.name_of(each.value) for each in found.meant} == {"n", "r", "c", "s", "p", "q", "y"}
+
+
+@pytest.mark.parametrize("at", range(7))
+def test_a_value_that_means_something_else_is_named(
+    at: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A hundred-thousandth is seen at any of them, and only there and where it goes in."""
+    made, feeds = _cnn(tmp_path)
+    _off_by(1e-4, monkeypatch, at)
+    found = judge_model(made, feeds)
+    assert not found.meant[at].judgement.ok
+    assert all(each.judgement.ok for each in found.meant[:at])
+
+
+def test_a_value_under_two_names_is_told_twice(tmp_path: Path) -> None:
+    nodes = [node("Relu", "x", "a"), node("Identity", "a", "b"), node("Neg", "b", "y")]
+    made = import_model(saved(model(nodes, [value("x", [2, 3])], ["y", "b"]), tmp_path))
+    assert judge_model(made, {"x": reals(1, 2, 3)}).wrong is None
+
+
+def test_what_nobody_else_runs_is_said(tmp_path: Path) -> None:
+    """A domain of its own that the importer inlines, and a reference that has lost the function."""
+    made, feeds = _cnn(tmp_path)
+    broken = model([node("Relu", "x", "a"), node("Unheard", "a", "y")], [value("x", [1, 3, 12, 12])], ["y"])
+    path = saved(broken, tmp_path, "broken.onnx")
+    found = judge_model(replace(made, path=path), feeds)
+    assert "no reference runs Unheard of 'y'" in found.untold
+
+
+def test_another_form_of_an_op_is_judged_beside_the_op(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    nodes = [node("MatMul", "x w", "y")]
+    made = import_model(saved(model(nodes, [value("x", [4, 64])], ["y"], {"w": reals(2, 64, 8)}), tmp_path))
+    feeds, split = {"x": reals(3, 4, 64)}, {0: Split(2, 4)}
+    found = judge_model(made, feeds, split)
+    assert len(found.meant) == 2
+    assert found.wrong is None
+    honest = Split.form
+
+    def lossy(self: Split, graph: Graph, op: Op, first: int) -> Form:
+        """Of the parts the last is left out."""
+        types, ops = honest(self, graph, op, first)
+        last = ops[-1]
+        return types, (*ops[:-1], replace(last, domain=(*last.domain[:-1], self.parts - 1)))
+
+    monkeypatch.setattr(Split, "form", lossy)
+    assert [each.judgement.ok for each in judge_model(made, feeds, split).meant] == [False, True]
