@@ -31,6 +31,11 @@ class BufferKey(NamedTuple):
     read_early: bool | None
 
 
+class _Dim(NamedTuple):
+    key: BufferKey
+    dim: int
+
+
 class WidthTable(NamedTuple):
     """The widest interval of a dim by position of the size of each loop that it `moves` with."""
 
@@ -60,10 +65,22 @@ class Widths:
 
     @cached_property
     def tables(self) -> tuple[tuple[WidthTable, ...], ...]:
-        """By number of a buffer, a table a dim."""
+        """By number of a buffer, a table a dim.
+
+        Dims that move with the same loops are done together: what they have in common is inferred once.
+        """
+        alike: dict[tuple[int, ...], list[_Dim]] = {}
+        for key in self.buffers:
+            for dim in range(self.regions.rank_of(key.value)):
+                moves = self.regions.buffer_moves(key.value, dim, key.read_early)
+                alike.setdefault(moves, []).append(_Dim(key, dim))
         spans: dict[SpanKey, Span] = {}
+        made: dict[_Dim, WidthTable] = {}
+        for moves, dims in alike.items():
+            tables = self._tables(moves, dims, spans)
+            made |= {dim: WidthTable(table, moves) for dim, table in zip(dims, tables, strict=True)}
         return tuple(
-            tuple(self._table(key, dim, spans) for dim in range(self.regions.rank_of(key.value)))
+            tuple(made[_Dim(key, dim)] for dim in range(self.regions.rank_of(key.value)))
             for key in self.buffers
         )
 
@@ -76,24 +93,31 @@ class Widths:
         """The most elements a buffer holds in any tile, as the product of its widest intervals."""
         return prod([self.widest(key, dim, positions) for dim in range(self.regions.rank_of(key.value))])
 
-    def _table(self, key: BufferKey, dim: int, spans: dict[SpanKey, Span]) -> WidthTable:
-        moves = self.regions.buffer_moves(key.value, dim, key.read_early)
+    def _tables(
+        self, moves: tuple[int, ...], dims: "Sequence[_Dim]", spans: dict[SpanKey, Span]
+    ) -> list[Counts]:
+        """The tables of dims that move with the same loops."""
         at_once = self._at_once(moves)
         shape = [len(self.sizes[loop]) if loop in at_once else 1 for loop in range(len(self.sizes))]
-        table = np.empty([len(self.sizes[loop]) for loop in moves], dtype=np.int64)
+        tables = [np.empty([len(self.sizes[loop]) for loop in moves], dtype=np.int64) for _ in dims]
         for index, sizes in self._cuts(moves, at_once):
             known = spans if len(at_once) == len(moves) else {}
-            low, high = self.regions.buffer_span(key.value, dim, sizes, key.read_early, known)
-            widths = high - low
-            for loop in range(len(self.sizes)):
-                if loop not in at_once:
-                    widths = widths.max(axis=loop, keepdims=True)
-                elif widths.shape[loop] > 1:
-                    widths = np.maximum.reduceat(widths, self._starts[loop], axis=loop)
-            table[index] = np.broadcast_to(widths, shape).reshape(
-                [shape[loop] for loop in moves if loop in at_once]
-            )
-        return WidthTable(table, moves)
+            for (key, dim), table in zip(dims, tables, strict=True):
+                low, high = self.regions.buffer_span(key.value, dim, sizes, key.read_early, known)
+                widths = self._widest_of_each(high - low, at_once)
+                table[index] = np.broadcast_to(widths, shape).reshape(
+                    [shape[loop] for loop in moves if loop in at_once]
+                )
+        return tables
+
+    def _widest_of_each(self, widths: Counts, at_once: frozenset[int]) -> Counts:
+        """The widest of the tiles of every size of the loops `at_once`, and of all tiles of the others."""
+        for loop in range(len(self.sizes)):
+            if loop not in at_once:
+                widths = widths.max(axis=loop, keepdims=True)
+            elif widths.shape[loop] > 1:
+                widths = np.maximum.reduceat(widths, self._starts[loop], axis=loop)
+        return widths
 
     @cached_property
     def _starts(self) -> tuple[Counts, ...]:

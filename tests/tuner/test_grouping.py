@@ -47,6 +47,32 @@ def test_any_prices_give_a_schedule_that_costs_no_more(data: Any) -> None:
             assert boundary.whole_us >= boundary.parts_us
 
 
+@given(st.data())
+def test_a_floor_saves_prices_and_changes_no_group(data: Any) -> None:
+    graph, _ = data.draw(graphs())
+    groups = group_greedily(graph, FusionPolicy(epilogues=False))
+    rng = np.random.default_rng(data.draw(st.integers(0, 2**31)))
+    drawn: dict[Group, float] = {}
+    share: dict[Group, float] = {}
+    asked: set[Group] = set()
+
+    def price(group: Group) -> float:
+        return drawn.setdefault(group, float(rng.uniform(0.5, 3.0)))
+
+    def floor(group: Group) -> float:
+        return price(group) * share.setdefault(group, float(rng.uniform(0.2, 1.0)))
+
+    def counted(group: Group) -> float:
+        asked.add(group)
+        return price(group)
+
+    lazily = merge_while_it_pays(graph, groups, counted, floor=floor)
+    priced = len(asked)
+    eagerly = merge_while_it_pays(graph, groups, counted, floor=price)
+    assert lazily == eagerly
+    assert len(asked) >= priced
+
+
 @pytest.mark.parametrize(("shape", "axes"), [((512, 256), [1]), ((256, 4096), [0]), ((32, 64), [0, 1])])
 def test_a_reduction_of_a_product_is_one_kernel(
     tmp_path: Path, shape: tuple[int, ...], axes: list[int]
