@@ -10,6 +10,7 @@ from tilewright.compiler_core.ir.workload import kernel_of
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.cost_model import resources
 from tilewright.cost_model.resources import KernelResources
+from tilewright.cost_model.row_demand import demands
 from tilewright.search_space import validity
 from tilewright.search_space.knobs import Rows
 from tilewright.search_space.moves import random_grid
@@ -42,7 +43,7 @@ def test_rules_are_the_same_compiled(graph: Graph, monkeypatch: pytest.MonkeyPat
 def test_demands_are_the_same_compiled(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     layout, rows = drawn(graph)
     compiled = KernelResources(layout, layout.regions.workload).demand(rows)
-    monkeypatch.setattr(resources, "demands", resources.demands.py_func)
+    monkeypatch.setattr(resources, "demands", demands.py_func)
     plain = KernelResources(layout, layout.regions.workload).demand(rows)
     assert (compiled.load > 0).any()
     for name, values in vars(compiled).items():
