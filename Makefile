@@ -8,7 +8,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign fuzz lock clean
+.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign differential fuzz lock clean
 
 setup: $(READY)
 
@@ -53,6 +53,12 @@ build/peers/.ready:
 
 campaign: setup
 	$(BIN)/pytest -m campaign --timeout=0
+
+# Random models of the standard's operators beside onnxruntime and the reference: make differential SEED=7
+CASES ?= 20000
+SEED ?= 0
+differential: setup
+	$(BIN)/python -m tests.differential.standard.campaign --cases $(CASES) --seed $(SEED)
 
 fuzz: setup
 	$(BIN)/pytest --hypothesis-profile=fuzz --timeout=0 tests/property

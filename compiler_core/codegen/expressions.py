@@ -162,6 +162,7 @@ class Expressions(Functions):
         steps = self.round(self.quotient(x, scale))
         total = self.add(steps, self.converted(zero_point, x.kind))
         kept = self.clip(total, float(limits.min), float(limits.max))
+        kept = self.select(self.is_nan(total), self.like(total, float(limits.min)), kept)
         return self.converted(kept, kind_of(dtype), is_signed(dtype))
 
     def dequantize(self, q: Lane, scale: Lane, zero_point: Lane, **_: Any) -> Lane:

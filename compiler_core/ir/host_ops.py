@@ -192,7 +192,14 @@ def _pad(args: Sequence[Array | None], attributes: Mapping[str, Any]) -> Sequenc
     x, pads, number = (*args, None)[:3]
     assert x is not None
     assert pads is not None
-    widths = list(zip(pads[: x.ndim].tolist(), pads[x.ndim :].tolist(), strict=True))
+    # A negative pad cuts.
+    cuts = [
+        slice(max(0, -b), max(0, n + min(0, e)))
+        for n, b, e in zip(x.shape, pads, pads[x.ndim :], strict=False)
+    ]
+    x = x[tuple(cuts)]
+    added = np.maximum(pads, 0)
+    widths = list(zip(added[: x.ndim].tolist(), added[x.ndim :].tolist(), strict=True))
     if attributes["mode"] == "constant":
         value = 0 if number is None else number.ravel()[0]
         return [np.pad(x, widths, mode="constant", constant_values=value)]

@@ -181,7 +181,8 @@ def _quantize(args: Sequence[Array], attributes: Attributes) -> Array:
             shifted, attributes["to"], saturate=bool(attributes.get("saturate", 1)), rounding="nearest"
         )
     low, high = to.limits
-    return np.asarray(np.clip(np.rint(scaled) + zero_point.astype(np.float32), low, high)).astype(to.numpy)
+    whole = np.clip(np.rint(scaled) + zero_point.astype(np.float32), low, high)
+    return np.where(np.isnan(whole), low, whole).astype(to.numpy)
 
 
 def _dequantize(args: Sequence[Array], attributes: Attributes) -> Array:

@@ -201,7 +201,8 @@ def _looped(op: Op, body: Graph, operands: Sequence[Array]) -> Array:
     if len({element.shape for element in collected}) > 1:
         raise ModelError("what a loop collects changes its shape from step to step")
     if not collected:
-        return np.zeros((0, *op.extents[1:]), body.values[body.outputs[output]].dtype.numpy)
+        inner = [extent if isinstance(extent, int) else 0 for extent in op.domain[1:]]
+        return np.zeros((0, *inner), body.values[body.outputs[output]].dtype.numpy)
     return np.stack(collected)
 
 

@@ -30,6 +30,7 @@ ON_HOST = (
 )
 """Operators that always run here."""
 LATE = (
+    "AffineGrid",
     "CumSum",
     "Pad",
     "ReduceL1",

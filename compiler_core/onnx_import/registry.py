@@ -9,6 +9,7 @@ from tilewright.compiler_core.onnx_import.operators.contraction import CONTRACTI
 from tilewright.compiler_core.onnx_import.operators.convolution import CONVOLUTIONS
 from tilewright.compiler_core.onnx_import.operators.elementwise import ELEMENTWISE
 from tilewright.compiler_core.onnx_import.operators.gathering import GATHERING
+from tilewright.compiler_core.onnx_import.operators.grids import GRIDS
 from tilewright.compiler_core.onnx_import.operators.group_query import GROUP_QUERY
 from tilewright.compiler_core.onnx_import.operators.host import HOST
 from tilewright.compiler_core.onnx_import.operators.microsoft import MICROSOFT
@@ -40,6 +41,7 @@ _STANDARD = (
     CONVOLUTIONS,
     ELEMENTWISE,
     GATHERING,
+    GRIDS,
     HOST,
     MOVEMENT,
     NORMALIZATIONS,

@@ -231,13 +231,15 @@ def _thresholded_relu(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 
 def _shrink(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    x, builder = required(inputs, 0), context.builder
+    given, builder = required(inputs, 0), context.builder
+    x = given if given.dtype.is_float else builder.cast(given, DType.F64)
     limit, bias = node.number("lambd", 0.5), node.number("bias", 0.0)
     above = builder.elementwise("less", builder.scalar(limit, x.dtype), x, dtype=DType.BOOL)
     below = builder.elementwise("less", x, builder.scalar(-limit, x.dtype), dtype=DType.BOOL)
     zero = builder.scalar(0.0, x.dtype)
     lower = builder.elementwise("where", below, builder.with_number("add", x, bias), zero)
-    return builder.elementwise("where", above, builder.with_number("sub", x, bias), lower)
+    shrunk = builder.elementwise("where", above, builder.with_number("sub", x, bias), lower)
+    return builder.cast(shrunk, given.dtype)
 
 
 ELEMENTWISE: Mapping[str, Build] = {

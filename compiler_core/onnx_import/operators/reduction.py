@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.index_map import affine, axis_index
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
@@ -76,13 +75,16 @@ def _log_sum_exp(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 
 def _arg(kind: str) -> Build:
-    """Position of the extreme: the least (or last) position whose element equals it."""
+    """Position of the extreme: the least (or last) position whose element equals it; NaN is more than any."""
 
     def build(context: Context, node: Node, inputs: Inputs) -> Tensor:
         x, builder = required(inputs, 0), context.builder
         axis = checked_axis(node.integer("axis", 0), x.rank)
         extreme = builder.reduce(kind, x, [axis], keep=True)
         equal = builder.elementwise("equal", x, extreme, dtype=DType.BOOL)
+        if x.dtype.is_float:
+            undefined = builder.elementwise("is_nan", x, dtype=DType.BOOL)
+            equal = builder.elementwise("logical_or", equal, undefined)
         positions = builder.table(
             (x.shape[axis], *[1] * (x.rank - axis - 1)), DType.I64, lambda extents: np.arange(extents[0])
         )
@@ -107,33 +109,31 @@ def softmax(context: Context, x: Tensor, dims: Sequence[int], *, log: bool = Fal
     return builder.elementwise("div", powers, total)
 
 
+def _rows(node: Node, x: Tensor) -> list[int]:
+    """The dims that a softmax or hardmax is over: one, before opset 13 all from `axis` on together."""
+    if node.version >= 13:
+        return [checked_axis(node.integer("axis", -1), x.rank)]
+    axis = node.integer("axis", 1)
+    return list(range(x.rank if axis == x.rank else checked_axis(axis, x.rank), x.rank))
+
+
 def _softmax(*, log: bool) -> Build:
     def build(context: Context, node: Node, inputs: Inputs) -> Tensor:
         x = required(inputs, 0)
-        if node.version < 13:
-            # Before opset 13 everything from `axis` on was one row.
-            axis = node.integer("axis", 1)
-            first = x.rank if axis == x.rank else checked_axis(axis, x.rank)
-            dims = list(range(first, x.rank))
-        else:
-            dims = [checked_axis(node.integer("axis", -1), x.rank)]
-        return softmax(context, x, dims, log=log)
+        return softmax(context, x, _rows(node, x), log=log)
 
     return build
 
 
 def _hardmax(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x, builder = required(inputs, 0), context.builder
-    if node.version < 13 and checked_axis(node.integer("axis", 1), x.rank) != x.rank - 1:
-        raise ModelError("Hardmax over several dims is not supported")
-    axis = checked_axis(node.integer("axis", -1 if node.version >= 13 else 1), x.rank)
-    largest = builder.reduce("max", x, [axis], keep=True)
-    equal = builder.elementwise("equal", x, largest, dtype=DType.BOOL)
-    positions = builder.table(
-        (x.shape[axis], *[1] * (x.rank - axis - 1)), DType.I64, lambda extents: np.arange(extents[0])
-    )
+    dims = _rows(node, x)
+    largest = builder.reduce("max", x, dims, keep=True)
+    beaten = builder.elementwise("less", x, largest, dtype=DType.BOOL)
+    shape = [x.shape[dim] if dim in dims else 1 for dim in range(dims[0], x.rank)]
+    positions = builder.table(shape, DType.I64, lambda extents: np.arange(np.prod(extents)).reshape(extents))
     never = builder.scalar(np.iinfo(np.int64).max, DType.I64)
-    first = builder.reduce("min", builder.elementwise("where", equal, positions, never), [axis], keep=True)
+    first = builder.reduce("min", builder.elementwise("where", beaten, never, positions), dims, keep=True)
     return builder.cast(builder.elementwise("equal", positions, first, dtype=DType.BOOL), x.dtype)
 
 

@@ -130,7 +130,7 @@ def _transposed_extents(
         else:
             begin = 0 if auto_pad == "VALID" else explicit[0][at]
             output = full - begin - (0 if auto_pad == "VALID" else explicit[1][at])
-        if isinstance(output, int) and output < 1:
+        if isinstance(output, int) and output < 0:
             raise ModelError(f"spatial dim {at}: the output extent is {output}")
         begins.append(begin)
         outputs.append(output)

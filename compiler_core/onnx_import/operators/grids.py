@@ -1,0 +1,47 @@
+"""AffineGrid: positions of an image under an affine map, a product with constant coordinates."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dims import Dim, known
+from tilewright.compiler_core.ir.index_map import affine, axis_index
+from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.onnx_import.building.builder import Tensor
+from tilewright.compiler_core.onnx_import.building.context import Build, Context, Inputs, known_dims, required
+from tilewright.compiler_core.onnx_import.building.node import Node
+
+
+def _affine_grid(context: Context, node: Node, inputs: Inputs) -> Tensor:
+    """Theta [N, s, s + 1] times (coordinates, 1) of every place: [N, *spatial, s], x before y before z."""
+    theta, builder = required(inputs, 0), context.builder
+    batch, _, *spatial = known_dims(context, required(inputs, 1), "the size of the image")
+    dims = len(spatial)
+    if dims not in (2, 3) or theta.rank != 3:
+        raise ModelError(f"maps of rank {theta.rank} for an image of {dims} spatial dims")
+    builder.equal(theta.shape[0], batch, "the batch of the maps and of the image")
+    builder.equal(known(theta.shape[1], "the rows of a map"), dims, "rows of a map and spatial dims")
+    builder.equal(
+        known(theta.shape[2], "the columns of a map"), dims + 1, "columns of a map and its spatial dims"
+    )
+    corners = bool(node.integer("align_corners", 0))
+    places = builder.table((*spatial, dims + 1), theta.dtype, lambda extents: _places(extents[:-1], corners))
+    domain: list[Dim] = [batch, *spatial, dims, dims + 1]
+    summed = axis_index(dims + 2)
+    left = [axis_index(0), axis_index(dims + 1), summed]
+    right = [*(affine((1 + at, 1)) for at in range(dims)), summed]
+    return builder.op("contract", domain, [(theta, left), (places, right)], theta.dtype, reduced=1)
+
+
+def _places(spatial: Sequence[int], corners: bool) -> Array:
+    """Coordinates from -1 to 1 of every place, innermost dim first, and a 1: [*spatial, dims + 1].
+
+    The ends are the middles of the outermost elements with `corners`, otherwise their outer edges.
+    """
+    lines = [np.linspace(-1, 1, n) if corners else (2 * np.arange(n) + 1) / n - 1 for n in reversed(spatial)]
+    grids = np.meshgrid(*reversed(lines), indexing="ij")
+    return np.stack([*reversed(grids), np.ones(tuple(spatial))], axis=-1)
+
+
+GRIDS: Mapping[str, Build] = {"AffineGrid": _affine_grid}

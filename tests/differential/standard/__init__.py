@@ -1,0 +1,1 @@
+"""Random models of one to three operators of the standard."""
