@@ -20,7 +20,7 @@ from tests.onnx_models import Array, saved
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dtypes import dtype_of
 from tilewright.compiler_core.ir.ops import Unit
-from tilewright.compiler_core.meaning.bounded import bounded, exactly
+from tilewright.compiler_core.meaning.bounded import Bounded, bounded
 from tilewright.compiler_core.meaning.tolerance import is_rounded, relative_tolerance
 from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
 
@@ -106,15 +106,16 @@ def _within_bounds(case: Case, own: Mapping[str, Array], peer: Mapping[str, Arra
     graph = imported.graph
     if graph.symbols or any(op.row.unit is Unit.HOST for op in graph.ops):
         return False
-    known = {value: exactly(case.feeds[name]) for name, value in imported.inputs}
+    known = {value: Bounded(case.feeds[name]) for name, value in imported.inputs}
     with np.errstate(all="ignore"):
         for op in graph.ops:
             for access in op.operands:
                 if access.value not in known:
-                    known[access.value] = exactly(graph.constants[access.value])
+                    known[access.value] = Bounded(graph.constants[access.value])
             operands = [known[access.value] for access in op.operands]
             kinds = [graph.values[access.value] for access in op.operands]
-            known[op.result] = bounded(op, operands, kinds, graph.values[op.result])
+            box = [(0, extent) for extent in op.extents]
+            known[op.result] = bounded(op, operands, kinds, graph.values[op.result], box)
     for name, value in imported.outputs:
         bound = known.get(value)
         if bound is None or bound.slack is None or own[name].shape != peer[name].shape:
