@@ -51,7 +51,7 @@ def main() -> int:
                     ready[worker.host] = ready.get(worker.host, 0) + (worker.phase == "ready")
                 line = {"at_s": said_s, "done": len(answered), "hosts": calls, "ready": ready}
                 print(json.dumps(line), flush=True)
-    disconnect(cluster)
+    disconnect()
     lost = len(sent) - len(answered)
     print(json.dumps({"trials": len(sent), "lost": lost, "wrong": wrong, "doubled": doubled}), flush=True)
     return int(bool(wrong or doubled or lost))

@@ -1,7 +1,10 @@
 """Which devices a run measures on: simulated ones behind local Ray workers unless told otherwise."""
 
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from importlib import import_module
 
 from tilewright.compiler_core.errors import UsageError
@@ -9,6 +12,7 @@ from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.device import Device, DeviceInfo, built_in_info
 from tilewright.measure.farm.pool import Pool, SerialPool
+from tilewright.measure.farm.standby import StandbyPool
 from tilewright.measure.faults import FaultPlan
 from tilewright.measure.lab import lab_here, plan_text, toolchain_of
 
@@ -20,11 +24,17 @@ CANARY_EVERY = 16
 
 
 def simulated_pool(
-    target_name: str, target_text: str, workers: int, ray: str, lab: FaultPlan | None = None
+    target_name: str,
+    target_text: str,
+    workers: int,
+    ray: str,
+    lab: FaultPlan | None = None,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Pool:
     """A pool of simulated accelerators of one target, under a plan of faults if there is one.
 
-    Ray is only imported where it is used. UsageError for fewer workers than one.
+    Ray is only imported where it is used. A local one that does not come up, as on a busy machine, is started
+    once more; then this process measures, and `say` is told why. UsageError for fewer workers than one.
     """
     if workers < 1:
         raise UsageError(f"--workers {workers} measures nothing; ask for at least 1")
@@ -32,9 +42,7 @@ def simulated_pool(
     if target is not None and target.identity:
         return _host_pool(target, target_text, ray, lab)
     if ray == SERIAL:
-        from tilewright.measure.simulator.worker import simulated_device
-
-        return SerialPool(_under(simulated_device(target_text), lab))
+        return _in_process(target_text, lab)
     from tilewright.measure.farm.messages import Rules
     from tilewright.measure.ray_farm.cluster import LOCAL
     from tilewright.measure.ray_farm.pool import RayPool
@@ -48,11 +56,33 @@ def simulated_pool(
         "tilewright.measure.simulator.worker:task_from_text",
         {"target_text": target_text, "lab": plan_text(lab) if lab else ""},
     )
-    if ray == LOCAL:
+    if ray == LOCAL and lab is not None:  # a lab whose workers die shall be seen to fail
         return RayPool(spec, workers)
+    if ray == LOCAL:
+        start = partial(RayPool, spec, workers)
+        choices = (start, start, partial(_in_process, target_text))
+        return StandbyPool(choices, lambda why: say(f"in this process, as Ray could not: {why}"))
     # A cluster says itself how many workers it has, and what other hosts answer is tested on the way.
     rules = Rules(canaries=simulated_canaries(target_text), canary_every=CANARY_EVERY)
     return RayPool(spec, None, ray, rules)
+
+
+def _in_process(target_text: str, lab: FaultPlan | None = None) -> Pool:
+    from tilewright.measure.simulator.worker import simulated_device
+
+    return SerialPool(_under(simulated_device(target_text), lab))
+
+
+@contextmanager
+def one_start(ray: str) -> Iterator[None]:
+    """A local Ray that a pool starts meanwhile stays for the next pool, and ends with the `with` block."""
+    if ray == SERIAL:
+        yield
+        return
+    from tilewright.measure.ray_farm.cluster import kept
+
+    with kept():
+        yield
 
 
 def _host_pool(target: Target, target_text: str, ray: str, lab: FaultPlan | None) -> Pool:

@@ -102,7 +102,12 @@ def _pool_of(request: TuneRequest, session: Session, own: Device | None, lab: Fa
     if own is not None:
         return own_pool(own, lab)
     chip = session.target
-    return simulated_pool(chip.name, session.book.target_text, request.pool.workers, request.pool.ray, lab)
+    where = request.pool
+
+    def say(line: str) -> None:
+        session.listener(Phase("measure", line))
+
+    return simulated_pool(chip.name, session.book.target_text, where.workers, where.ray, lab, say)
 
 
 def _search(

@@ -3,8 +3,11 @@
 import os
 import socket
 import subprocess
+import sys
 import threading
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -140,13 +143,29 @@ def reconnect(cluster: Cluster, kind: str, workers: int) -> Cluster:
         return _cluster(cluster.ray, cluster.address, kind)
 
 
-def disconnect(cluster: Cluster) -> None:
+def disconnect() -> None:
     """Give the connection back; the last one out ends a private Ray and every process of it."""
+    _leave()
+
+
+@contextmanager
+def kept() -> Iterator[None]:
+    """What is connected to meanwhile stays so until the `with` block ends, for one pool after another."""
+    global _users
+    with _lock:
+        _users += 1
+    try:
+        yield
+    finally:
+        _leave()
+
+
+def _leave() -> None:
     global _users
     with _lock:
         _users -= 1
         if _users == 0 and _started_here:
-            _shut_down(cluster.ray)
+            _shut_down(sys.modules["ray"])
 
 
 def _shut_down(ray: Any) -> None:

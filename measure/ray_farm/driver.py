@@ -124,7 +124,7 @@ class Driver:
             return
         for worker in self._dispatch.workers():
             self.slots.kill(self._cluster, self.slots[worker.name])
-        disconnect(self._cluster)
+        disconnect()
 
     # Events and commands.
 

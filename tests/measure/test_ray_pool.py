@@ -26,9 +26,9 @@ TASK = NamedTask("a")
 @pytest.fixture(scope="module")
 def ray() -> Iterator[None]:
     """Pools opened in between share this connection, and so cost a worker's start and no more."""
-    cluster = connect(LOCAL, "fake", 4)
+    connect(LOCAL, "fake", 4)
     yield
-    disconnect(cluster)
+    disconnect()
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.selection import Interval, ranged_row, selector_row
 from tilewright.tuner.answer.sizes import representatives
 from tilewright.tuner.answer.transfer import carried, portable
-from tilewright.tuner.devices import simulated_pool
+from tilewright.tuner.devices import one_start, simulated_pool
 from tilewright.tuner.network.events import Phase
 from tilewright.tuner.network.session import Session, open_session
 from tilewright.tuner.request import Hooks, TuneRequest
@@ -89,22 +89,24 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
             asked.model, asked.target, asked.objective, asked.dims, asked.seed, asked.database
         )
 
-    reports = _tuned(at, sizes, hooks)
-    sizes = sizes[: len(reports)]
-    hooks.on_event(Phase("range", f"measuring {symbol} at sizes between {', '.join(map(str, sizes))}"))
-    with opened(sizes[0]) as first:
-        text, where = first.book.target_text, request.pool
-        with simulated_pool(first.target.name, text, where.workers, where.ray) as pool:
-            pool.start()
-            spans, loss = _surveyed(_Survey(opened, pool, legal), sizes, hooks)
-        intervals = intervals_of(spans, loss)
-        configs = {span.high: span.anchor.config for span in spans}
-        row = ranged_row(request.model, symbol, request.dims)
-        first.book.repository.put_workloads([row])
-        rows = [selector_row(interval, configs[interval.high]) for interval in intervals]
-        Selectors(first.book.repository.database).publish(
-            first.book.key(row.digest), symbol, rows, hooks.guard
-        )
+    where = request.pool
+    with one_start(where.ray):
+        reports = _tuned(at, sizes, hooks)
+        sizes = sizes[: len(reports)]
+        hooks.on_event(Phase("range", f"measuring {symbol} at sizes between {', '.join(map(str, sizes))}"))
+        with opened(sizes[0]) as first:
+            name, text = first.target.name, first.book.target_text
+            with simulated_pool(name, text, where.workers, where.ray) as pool:
+                pool.start()
+                spans, loss = _surveyed(_Survey(opened, pool, legal), sizes, hooks)
+            intervals = intervals_of(spans, loss)
+            configs = {span.high: span.anchor.config for span in spans}
+            row = ranged_row(request.model, symbol, request.dims)
+            first.book.repository.put_workloads([row])
+            rows = [selector_row(interval, configs[interval.high]) for interval in intervals]
+            Selectors(first.book.repository.database).publish(
+                first.book.key(row.digest), symbol, rows, hooks.guard
+            )
     return RangeReport(
         reports[0].model,
         reports[0].target,
