@@ -37,7 +37,7 @@ from tilewright.measure.farm.pool import SerialPool
 from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.measure.simulator.program import simulate_program
 from tilewright.search_space.codec import tiling_of
-from tilewright.tuner.kernel.search import SearchSettings
+from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import StopRule
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.events import Event, Measured

@@ -12,7 +12,8 @@ from tilewright.measure.objectives import Objective, values_of
 from tilewright.tuner.kernel.front import Direction, draw_direction, front_of, hypervolume
 from tilewright.tuner.kernel.problem import Floats, Trial
 from tilewright.tuner.kernel.samplers import sampler_factory
-from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory, SearchSettings, search_kernel
+from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory, search_kernel
+from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import StopReason, StopRule
 from tilewright.tuner.request import read_objectives
 

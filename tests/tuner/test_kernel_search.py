@@ -13,7 +13,8 @@ from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.problem import Trial
 from tilewright.tuner.kernel.run_model import RunModel
-from tilewright.tuner.kernel.search import KernelSearch, SearchSettings, search_kernel
+from tilewright.tuner.kernel.search import KernelSearch, search_kernel
+from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, stop_reason
 
 

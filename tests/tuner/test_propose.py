@@ -11,8 +11,9 @@ from tilewright.search_space.knobs import Knob, Rows
 from tilewright.search_space.moves import enumerate_rows, row_keys
 from tilewright.search_space.space import Space
 from tilewright.tuner.kernel.problem import Floats, History, Problem, no_history, trial_seed
-from tilewright.tuner.kernel.propose import ProposeSettings, propose
+from tilewright.tuner.kernel.propose import propose
 from tilewright.tuner.kernel.run_model import RunModel
+from tilewright.tuner.kernel.settings import ProposeSettings
 
 SETTINGS = ProposeSettings()
 

@@ -41,7 +41,7 @@ from tilewright.search_space.network import (
 )
 from tilewright.tuner.answer.guess import best_guess
 from tilewright.tuner.answer.transfer import carried, portable
-from tilewright.tuner.kernel.search import SearchSettings
+from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs
 from tilewright.tuner.network.prices import Reading

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from tilewright.compiler_core.errors import UsageError
 from tilewright.cost_model.ensemble import EnsembleSettings
 from tilewright.tuner.kernel.problem import Problem
-from tilewright.tuner.kernel.search import SearchSettings
+from tilewright.tuner.kernel.settings import SearchSettings
 
 
 @dataclass(frozen=True)

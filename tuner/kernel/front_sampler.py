@@ -15,9 +15,10 @@ from tilewright.measure.objectives import Objective
 from tilewright.search_space.knobs import Rows
 from tilewright.tuner.kernel.front import Direction, draw_direction
 from tilewright.tuner.kernel.problem import Floats, History, Problem, trial_seed
-from tilewright.tuner.kernel.propose import Belief, Believer, ProposeSettings, propose
+from tilewright.tuner.kernel.propose import Belief, Believer, propose
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.sampler import KernelSampler
+from tilewright.tuner.kernel.settings import ProposeSettings
 from tilewright.tuner.kernel.stopping import Regret
 
 MIXED = 0.2

@@ -4,7 +4,6 @@ A pool is ranked by how low the model thinks a row may be: the whole of a small 
 of the best and what evolution over the model, the density of the good and chance come up with.
 """
 
-from dataclasses import dataclass
 from typing import Protocol, Self
 
 import numpy as np
@@ -14,27 +13,7 @@ from tilewright.search_space.moves import crossover, distinct, mutate, neighbour
 from tilewright.tuner.kernel.acquisition import optimistic_log
 from tilewright.tuner.kernel.climb import unlike
 from tilewright.tuner.kernel.problem import Floats, History, Problem
-
-
-@dataclass(frozen=True)
-class ProposeSettings:
-    """How a batch is put together.
-
-    `warm_up` measurements of a run go by draft rank, `blind_warm_up` of a task without a draft by chance.
-    Rows rank by their mean less `optimism` spreads, `blind_optimism` without a draft: what a draft does not
-    know of like rows is alike, so one of them tells of all, while without one each may be the exception.
-    The pool of a large space holds all neighbours of the `near_best` best rows, and draws from the `density`
-    of the good.
-    """
-
-    warm_up: int = 16
-    blind_warm_up: int = 8
-    optimism: float = 1.0
-    blind_optimism: float = 3.0
-    pool: int = 512
-    generations: int = 3
-    near_best: int = 2
-    density: bool = True
+from tilewright.tuner.kernel.settings import ProposeSettings
 
 
 class Belief(Protocol):

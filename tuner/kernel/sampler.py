@@ -18,8 +18,9 @@ from tilewright.search_space.moves import row_keys
 from tilewright.search_space.space import Space
 from tilewright.tuner.kernel.acquisition import expected_regret, lowest_values, probability_within
 from tilewright.tuner.kernel.problem import Floats, History, Problem, no_history, trial_seed
-from tilewright.tuner.kernel.propose import ProposeSettings, propose, remaining
+from tilewright.tuner.kernel.propose import propose, remaining
 from tilewright.tuner.kernel.run_model import RunModel
+from tilewright.tuner.kernel.settings import ProposeSettings
 from tilewright.tuner.kernel.stopping import Regret
 
 _THREATS = 256

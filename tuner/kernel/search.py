@@ -7,7 +7,7 @@ not count.
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import Protocol
 
@@ -17,15 +17,15 @@ from optuna.samplers import BaseSampler
 from optuna.trial import TrialState
 
 from tilewright.measure.device import Task
-from tilewright.measure.objectives import Objective, values_of
+from tilewright.measure.objectives import values_of
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config, Rows
 from tilewright.search_space.moves import row_keys, sample
 from tilewright.tuner.kernel.front_sampler import FrontSampler
 from tilewright.tuner.kernel.problem import Problem, Trial, trial_seed
-from tilewright.tuner.kernel.propose import ProposeSettings
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.sampler import LOST, KernelSampler, distributions_of, row_of
+from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import Progress, Regret, StopReason, StopRule, settled, stop_reason
 
 Commit = Callable[[Sequence[Trial]], None]
@@ -38,32 +38,6 @@ class Pool(Protocol):
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
         """A failed measurement is a value; DeviceError means that nothing can be measured."""
         ...
-
-
-@dataclass(frozen=True)
-class SearchSettings:
-    """How a search goes about it.
-
-    Batches start small, where each answer changes the next question most, and grow with what is known:
-    `asked` // `batch_growth`, within `first_batch` and `batch`; without a draft, where there is more to learn
-    from each, the `blind_` ones hold. Of several `objectives` a front is searched, and the best is
-    that of the first.
-    """
-
-    objectives: tuple[Objective, ...] = (Objective.LATENCY,)
-    batch: int = 16
-    first_batch: int = 4
-    batch_growth: int = 4
-    blind_first_batch: int = 2
-    blind_batch_growth: int = 16
-    propose: ProposeSettings = field(default_factory=ProposeSettings)
-
-    def batch_size(self, asked: int, *, blind: bool = False) -> int:
-        """How many trials to ask for after `asked` of them; `blind` without a draft."""
-        first, growth = self.first_batch, self.batch_growth
-        if blind:
-            first, growth = self.blind_first_batch, self.blind_batch_growth
-        return min(self.batch, max(first, asked // growth))
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,7 @@ They are searched as an Optuna study of priced networks: nothing is measured. No
 """
 
 from dataclasses import dataclass, fields, replace
-from typing import Self
-
-import optuna
+from typing import TYPE_CHECKING, Self
 
 from tilewright.compiler_core.ir.graph import Rewrite
 from tilewright.compiler_core.lowering.kernel_order import in_list_order, order_groups
@@ -19,6 +17,9 @@ from tilewright.compiler_core.order.portfolio import ListWeights
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_greedily
 from tilewright.compiler_core.transforms.rewrites import Split
+
+if TYPE_CHECKING:
+    import optuna
 
 MOST_OPS = (16, 32, 64, 128)
 WEIGHTS = tuple(field.name for field in fields(ListWeights) if field.name != "backward")
@@ -54,7 +55,7 @@ class GraphKnobs:
 
 
 def ask_knobs(
-    trial: optuna.Trial, *, spills: bool, splits: bool = False, unfolds: bool = False
+    trial: "optuna.Trial", *, spills: bool, splits: bool = False, unfolds: bool = False
 ) -> GraphKnobs:
     """What a trial of a study chooses; `spills`: whether an order can keep more in the LLB; `splits` and
     `unfolds`: whether there are such forms to take.

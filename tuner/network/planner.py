@@ -4,9 +4,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
-import optuna
-from optuna.samplers import TPESampler
-
 from tilewright.compiler_core.ir.layouts import Layout
 from tilewright.compiler_core.ir.workload import Level
 from tilewright.compiler_core.lowering.kernel_order import spilled_bytes
@@ -18,7 +15,7 @@ from tilewright.compiler_core.transforms.rewrites import Split, Unfold, rewritte
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import Numbered, network_config, rewrites_text
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs, default_trial
+from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs
 from tilewright.tuner.network.grouping import Boundary, Grouping, Order, as_they_are, merge_while_it_pays
 from tilewright.tuner.network.layouts import lay_out
 from tilewright.tuner.network.prices import Prices
@@ -127,24 +124,18 @@ class Planner:
         """The knobs of the network that promises to be fastest among `studied`, the present ones first."""
         if not self.studied:
             return self.knobs
+        # A study needs optuna, which takes longer to load than a lookup to answer.
+        from tilewright.tuner.network.study import best_knobs
+
         spills = spilled_bytes(self.base.graph, self.base.groups, self.target) > 0
         forms = {type(found.rewrite) for found in self.better.values()}
-        optuna.logging.set_verbosity(optuna.logging.WARNING)
-        study = optuna.create_study(sampler=TPESampler(seed=self.prices.seed))
-        study.enqueue_trial(default_trial())
-        best: tuple[float, GraphKnobs] | None = None
-        for _ in range(self.studied):
-            trial = study.ask()
-            knobs = ask_knobs(trial, spills=spills, splits=Split in forms, unfolds=Unfold in forms)
-            plan = self._planned(self._merged(knobs), knobs)
-            promised = sum(
-                self.prices.of(plan.graph, group, plan.levels, plan.layouts) for group in plan.groups
-            )
-            study.tell(trial, promised)
-            if best is None or promised < best[0]:
-                best = promised, knobs
-        assert best is not None, "one trial at least"
-        return best[1]
+        offered = partial(ask_knobs, spills=spills, splits=Split in forms, unfolds=Unfold in forms)
+        return best_knobs(offered, self._promised, self.studied, self.prices.seed)
+
+    def _promised(self, knobs: GraphKnobs) -> float:
+        """What the network planned with `knobs` costs."""
+        plan = self._planned(self._merged(knobs), knobs)
+        return sum(self.prices.of(plan.graph, group, plan.levels, plan.layouts) for group in plan.groups)
 
     def price(self, group: Group) -> float:
         """Microseconds of a group as one kernel, operands as in the present plan; 0 for a host op."""

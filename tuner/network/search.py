@@ -16,7 +16,8 @@ from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.problem import Trial
 from tilewright.tuner.kernel.run_model import RunModel
-from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory, SearchSettings
+from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory
+from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, stop_reason
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.events import Listener, Measured, Phase

@@ -33,7 +33,7 @@ from tilewright.search_space.network import (
     network_schedule,
     numbered,
 )
-from tilewright.tuner.kernel.search import SearchSettings
+from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.book import Book
 from tilewright.tuner.network.events import Listener, Phase, silent
