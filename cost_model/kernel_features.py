@@ -11,8 +11,20 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler_core.lowering.outline import SlotKnob
+from tilewright.compiler_core.target_model.target import SimdUnit
 from tilewright.cost_model.analytic import KernelModel
 from tilewright.cost_model.plain_features import FeatureFunction, Features
+from tilewright.cost_model.simd import SimdDraft
+from tilewright.search_space.blocking import (
+    FOLD_ORDER,
+    INNER,
+    ROW,
+    ROWS,
+    UNROLL,
+    VECTOR,
+    VECTORS,
+    core_of,
+)
 from tilewright.search_space.knobs import Rows
 
 Column: TypeAlias = npt.NDArray[Any]
@@ -23,6 +35,8 @@ _FLOOR = 1e-3
 
 def kernel_features(model: KernelModel) -> FeatureFunction:
     """From rows int32 [n, knobs] to float32 [n, features], mostly log2 of counts, cycles and ratios."""
+    if isinstance(model.layout.target.matrix, SimdUnit):
+        return simd_features(SimdDraft(model.layout))
     layout = model.layout
     regions, target = layout.regions, layout.target
     workload = np.array(
@@ -73,6 +87,40 @@ def kernel_features(model: KernelModel) -> FeatureFunction:
         ]
         own = np.stack(columns, axis=1).astype(np.float32)
         return np.concatenate([own, np.broadcast_to(workload, (len(rows), len(workload)))], axis=1)
+
+    return features
+
+
+def simd_features(draft: SimdDraft) -> FeatureFunction:
+    """The columns of kernels on a simd unit: costs of the draft, the register block, sizes of tiles."""
+    layout = draft.layout
+    rank = layout.regions.graph.ops[layout.regions.root].rank
+    op = core_of(layout.regions)
+    kernel = [_log2(op.points), float(op.row.contraction), float(len(layout.regions.graph.ops))]
+
+    def features(rows: Rows) -> Features:
+        costs, total = draft.costs(rows), draft.cycles(rows)
+        told = layout.blocking(rows)
+        ones = np.ones(len(rows), dtype=np.int64)
+        vector, row = told.get(VECTOR, ones), told.get(ROW, ones)
+        positions = layout.loop_positions(rows)
+        sizes = np.ones((len(rows), len(layout.sizes)))
+        for at, listed in enumerate(layout.sizes):
+            sizes[:, at] = np.array(listed, dtype=np.float64)[positions[:, at]]
+        columns = [
+            _logs(total),
+            *(_logs(part / total) for part in costs),
+            *(_logs(told.get(name, ones)) for name in (VECTORS, ROWS, UNROLL)),
+            *(told.get(name, ones).astype(np.float32) for name in (INNER, FOLD_ORDER)),
+            np.isin(vector, list(op.reduction_axes)).astype(np.float32),
+            *(_logs(step + 1.0) for step in draft.strides(vector)),
+            *(_logs(step + 1.0) for step in draft.strides(row)),
+            _logs(layout.parallel_tiles(positions)),
+            _logs(layout.serial_steps(positions)),
+            *(_logs(column) for column in _last_sizes(sizes, rank)),
+            *(np.full(len(rows), value, dtype=np.float32) for value in kernel),
+        ]
+        return np.stack(columns, axis=1).astype(np.float32)
 
     return features
 

@@ -8,6 +8,7 @@ the kernel            its sweeps, tails counted whole, and what all other ops do
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +39,35 @@ ACROSS_CYCLES = 18.0
 """Adding up the lanes of a vector."""
 SPREAD_CYCLES = 1.6
 """An element that is loaded or stored by itself, because neighbours in a vector lie apart."""
+LONG_STRETCH, SPILL_SHARE = 96.0, 0.4
+"""Multiply-adds in a row from which on registers spill, and what each doubling costs."""
+FAR_BYTES, FAR_CYCLES = 4096, 0.5
+"""Rows so far apart lie in other pages and in the same sets of a cache: what a load of one takes more."""
+LATE_SHARE = 0.2
+"""Of what caches bring, what arithmetic has to wait for."""
 TILE_CYCLES = 25.0
 """Dividing a tile's number into tiles of loops, and the heads of its stages."""
+TURNED_ROWS, TURNED_CYCLES = 4, 0.4
+"""Rows from which on lanes are turned round before a store, and what an element takes then."""
 FLOAT_BYTES = 4.0
+
+
+class SimdCosts(NamedTuple):
+    """Cycles of a kernel's parts, [n] each: the fold in registers, what caches bring meanwhile, the stores,
+    what stages leave to each other, all ops but the core.
+    """
+
+    arithmetic: Numbers
+    moved: Numbers
+    stores: Numbers
+    inner: Numbers
+    others: Numbers
+
+    @property
+    def total(self) -> Numbers:
+        """All together: most of what caches bring comes beside the arithmetic."""
+        busiest = np.maximum(self.arithmetic, self.moved)
+        return np.asarray(busiest + LATE_SHARE * self.moved + self.stores + self.inner + self.others)
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,27 +109,33 @@ class SimdDraft:
 
     def cycles(self, rows: Rows) -> Numbers:
         """The best guess in cycles, [n]."""
+        return self.costs(rows).total
+
+    def costs(self, rows: Rows) -> "SimdCosts":
+        """What the guess is made of."""
         told = self.layout.blocking(rows)
         others = np.full(len(rows), self._other_cycles)
+        nothing = np.zeros(len(rows))
         if VECTOR not in told:
-            return others + self._core.points + BLOCK_CYCLES
+            return SimdCosts(nothing + self._core.points + BLOCK_CYCLES, nothing, nothing, nothing, others)
         vector, vectors = told[VECTOR], told[VECTORS].astype(np.float64)
         row = told.get(ROW, vector)
         count = np.where(row == vector, 1, told.get(ROWS, np.ones_like(vector))).astype(np.float64)
         steps, blocks, sweeps = self._steps(rows, vector, vectors, row, count)
         a_step = self._step_cycles(vector, vectors, row, count)
         unroll = told.get(UNROLL, np.ones_like(vector)).astype(np.float64)
+        # Long stretches without a jump tempt the compiler to load ahead until registers run out.
+        stretch = np.maximum(1.0, count * vectors * unroll / LONG_STRETCH)
+        a_step = a_step * (1.0 + SPILL_SHARE * np.log2(stretch))
         arithmetic = steps * (a_step + ROUND_CYCLES / unroll) + sweeps * BLOCK_CYCLES
         # Sums that wait for the next tile of the reduction are stored and loaded again.
         arithmetic = arithmetic + np.maximum(sweeps - blocks, 0.0) * count * vectors * KEPT_CYCLES
         if self._core.row.reducer is not None:
             across = np.isin(vector, list(self._core.reduction_axes))
             arithmetic = arithmetic + np.where(across, sweeps * count * (vectors + ACROSS_CYCLES), 0.0)
-        stores = self._store_cycles(vector)
         moved = self._moved_cycles(rows, told, vector, vectors, row, count)
-        return np.asarray(
-            np.maximum(arithmetic, moved) + 0.2 * moved + stores + others + self._inner_cycles(rows)
-        )
+        stores = self._store_cycles(vector, row, count)
+        return SimdCosts(arithmetic, moved, stores, self._inner_cycles(rows), others)
 
     def _inner_cycles(self, rows: Rows) -> Numbers:
         """Cycles for what stages leave to each other: written and read where a tile's values fit."""
@@ -163,6 +196,12 @@ class SimdDraft:
                 blocks = blocks * done
         return steps, blocks, sweeps
 
+    def strides(self, axes: npt.NDArray[np.int64]) -> tuple[Numbers, Numbers]:
+        """Elements between neighbours along an axis, [n] each: of the farthest read, and of the store."""
+        table, _ = self._moves
+        reads = np.abs(table[:-1]).max(axis=0, initial=0)
+        return reads[axes].astype(np.float64), np.abs(table[-1])[axes].astype(np.float64)
+
     @property
     def _lanes(self) -> int:
         return self._unit.lanes(self.layout.target.dtypes[0][0])
@@ -178,6 +217,8 @@ class SimdDraft:
         for read, packed in zip(strides[:-1], constants[:-1], strict=True):
             along = read[vector]
             one = np.where((along == 0) | (along == 1) | packed, 1.0, SPREAD_CYCLES * self._lanes)
+            far = (np.abs(read[row]) * FLOAT_BYTES >= FAR_BYTES) & (row != vector) & (count > 4)
+            one = one + np.where(far, FAR_CYCLES, 0.0)
             times = np.where(along != 0, vectors, 1.0) * np.where(
                 (read[row] != 0) & (row != vector), count, 1.0
             )
@@ -187,11 +228,16 @@ class SimdDraft:
         latency = latency * np.maximum(1.0, work / np.maximum(chains, 1.0))
         return np.maximum(np.maximum(work / unit.fma_ports, loads / unit.load_ports), latency)
 
-    def _store_cycles(self, vector: npt.NDArray[np.int64]) -> Numbers:
+    def _store_cycles(
+        self, vector: npt.NDArray[np.int64], row: npt.NDArray[np.int64], count: Numbers
+    ) -> Numbers:
+        """Whole vectors where the result lies along them; turned round where rows do; by element."""
         strides, _ = self._moves
-        along = strides[-1][vector]
         elements = float(np.prod([self._core.extents[axis] for axis in self._core.result_axes]))
-        return np.where(np.abs(along) <= 1, elements / self._lanes, elements * SPREAD_CYCLES)
+        together = np.abs(strides[-1][vector]) <= 1
+        turned = (strides[-1][row] == 1) & (row != vector) & (count >= TURNED_ROWS)
+        each = np.where(together, 1.0 / self._lanes, np.where(turned, TURNED_CYCLES, SPREAD_CYCLES))
+        return np.asarray(elements * each)
 
     def _moved_cycles(
         self,

@@ -23,7 +23,7 @@ VECTOR, VECTORS, ROW, ROWS = "vector_axis", "vectors", "row_axis", "rows"
 UNROLL, INNER, FOLD_ORDER = "unroll", "inner", "fold_order"
 VECTOR_COUNTS = (1, 2, 3, 4, 6, 8)
 ROW_COUNTS = (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12, 14, 16, 20, 24, 28)
-UNROLL_COUNTS = (1, 2, 4, 8, 16)
+UNROLL_COUNTS = (1, 2, 4, 8)
 MOST_FOLD_ORDERS = 6
 
 

@@ -44,6 +44,20 @@ def models(
 
 
 @app.command()
+def host(
+    trials: Annotated[int, typer.Option(help="Trials a kernel; 0: as published.")] = 0,
+    quick: Quick = False,
+    seed: Seed = 0,
+    journal: RowsKept = None,
+    json_file: JsonFile = None,
+) -> int:
+    """Tune kernels on this CPU, and race them against onnxruntime and OpenBLAS."""
+    from benchmarks.host import bench_host
+
+    return _report(lambda: bench_host(quick=quick, seed=seed, trials=trials, journal=journal), json_file)
+
+
+@app.command()
 def order(reference: Reference, quick: Quick = False, json_file: JsonFile = None) -> int:
     """Peak memory, proof and arena of the graphs under REFERENCE/order and of synthetic ones."""
     from benchmarks.order import bench_order

@@ -109,12 +109,13 @@ class Runner:
             work(1)
             once = clock() - start
         times = max(1, asked["sample_ns"] // max(once, 1))
+        least = asked["least"] if once < asked["budget_ns"] else 1  # what is that slow needs no more telling
         samples: list[list[float]] = []
         crowded: list[list[float]] = []
         spent = 0
         before: int | None = None
-        while len(samples) < asked["least"] or (len(samples) < asked["most"] and spent < asked["budget_ns"]):
-            if spent > PATIENCE * asked["budget_ns"] and len(samples) + len(crowded) >= asked["least"]:
+        while len(samples) < least or (len(samples) < asked["most"] and spent < asked["budget_ns"]):
+            if spent > PATIENCE * asked["budget_ns"] and len(samples) + len(crowded) >= least:
                 break
             if before is None:
                 start = clock()
@@ -129,7 +130,7 @@ class Runner:
             (samples if self.is_quiet(pair[1]) else crowded).append(pair)
             spent += middle - start + after
             before = after
-        return samples if len(samples) >= asked["least"] else samples + crowded
+        return samples if len(samples) >= least else samples + crowded
 
     def is_quiet(self, burst_ns: float) -> bool:
         """Whether a burst took about as long as bursts mostly do when the core is ours alone.
