@@ -6,6 +6,7 @@ from pathlib import Path
 
 from tilewright.api.pages.one_file import one_file
 from tilewright.api.pages.story import PICTURES_VERSION, Tale, points_of, why
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.outputs import write_text
 from tilewright.tuner.verbs.report import report_on
 
@@ -33,6 +34,7 @@ def report(
     *,
     objective: str = "latency",
     dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
 ) -> HtmlReport:
     """The report of an ONNX file on `target`, or of a run by its uid, from the database alone.
@@ -40,7 +42,7 @@ def report(
     Convergence, roofline, timeline, memory map, kernels, and what was fused. InputError where the file, the
     run or the database cannot be used.
     """
-    told = report_on(subject, target, objective=objective, dims=dims, database=database)
+    told = report_on(subject, target, objective=objective, dims=dims, inputs=inputs, database=database)
     assert told.pictures["version"] == PICTURES_VERSION
     tale = Tale(points_of(told.points), told.result, told.pictures, why(str(told.result["stop_reason"])))
     return HtmlReport(told.title, tale.drawable, one_file(told.title, tale))

@@ -53,7 +53,7 @@ class Service:
         name = await self.readers.target(target) if is_text(target) else target_of(target).name
         file = asked.model
         digest = await self.threads(digest_of_file, file)
-        named = [*request.dims, *request.ranges]
+        named = [*request.dims, *request.ranges, *request.inputs]
         known = await self.threads(self.uploads.symbols, digest)
         if named or known is None or known:
             require_sizes((await self.readers.model(digest, file, request)).symbols)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.db.service.leases import Guard
 from tilewright.measure.objectives import Objective, read_objective
 from tilewright.tuner.network.events import Listener, silent
@@ -41,6 +42,7 @@ class TuneRequest:
     `level` is that of -O, 0 to 3. `trials` are measurements to spend, `time_limit_s` seconds of search; where
     they are absent, the level's own hold. Several `objectives` ask for a front; the best in the first of them
     is published. `dims` are sizes of symbolic dims; `ranges` has the least and the largest size of one more.
+    `inputs` are values of inputs that the network depends on.
     `device` names a user's own device as module:factory, in place of the pool's. `lab` lets go wrong what a
     real lab does (measure/lab.py). `asynchronous` keeps a wide farm busy; the same seed does not measure the
     same trials then. Everything is recorded in `database`, the path of an SQLite file or a URL.
@@ -63,6 +65,7 @@ class TuneRequest:
     pool: PoolChoice = LOCAL
     database: str | Path = "tilewright.db"
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    inputs: Mapping[str, Given] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.level not in TRIALS:

@@ -59,6 +59,7 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
         hooks.on_event,
         hooks.guard,
         hooks.job,
+        inputs=request.inputs,
     ) as session:
         if not session.planner.base.groups:
             return summarise(session, NOTHING_RUNS, StopReason.EXHAUSTED, time.monotonic() - start)

@@ -9,11 +9,13 @@ from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     Dims,
+    Inputs,
     Model,
     Objective,
     TargetName,
     files_of,
     read_dims,
+    read_inputs,
     write_json,
 )
 from tilewright.api.cli.verbs import verb_app
@@ -30,6 +32,7 @@ def compile_model(
     output: Annotated[Path, typer.Option("-o", "--output", help="The JSON file to write.")],
     objective: Objective = "latency",
     dim: Dims = None,
+    given: Inputs = None,
     require: Annotated[
         str | None,
         typer.Option(help="measured: every kernel is; verified: the network as a whole is. Else exit 3."),
@@ -46,7 +49,9 @@ def compile_model(
 
     if require is not None and require not in set(Require):
         raise UsageError(f"--require {require!r} is unknown; choose from {', '.join(Require)}")
-    compiled = compile_known(model, target, objective=objective, dims=read_dims(dim), database=database)
+    compiled = compile_known(
+        model, target, objective=objective, dims=read_dims(dim), inputs=read_inputs(given), database=database
+    )
     lacking = "" if require is None else compiled.lacks(Require(require))
     if lacking:
         return complain(f"tune compile: {lacking}; {output} was not written", exit_code=MISSED)

@@ -8,12 +8,14 @@ from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     Dims,
+    Inputs,
     JsonFile,
     Model,
     Objective,
     TargetName,
     files_of,
     read_dims,
+    read_inputs,
     write_json,
 )
 from tilewright.api.cli.verbs import verb_app
@@ -31,6 +33,7 @@ def lookup(
     target: TargetName,
     objective: Objective = "latency",
     dim: Dims = None,
+    given: Inputs = None,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> int:
@@ -39,7 +42,9 @@ def lookup(
 
     from tilewright.tuner.verbs.lookup import lookup as lookup_network
 
-    answer = lookup_network(model, target, objective=objective, dims=read_dims(dim), database=database)
+    answer = lookup_network(
+        model, target, objective=objective, dims=read_dims(dim), inputs=read_inputs(given), database=database
+    )
     if json_file is not None:
         write_json(asdict(answer), json_file, files_of(model, target, database))
     if json_file != "-":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -26,6 +26,13 @@ Dims = Annotated[
 RangedDims = Annotated[
     list[str] | None,
     typer.Option("--dim", help="A value (batch=1) or a range (seq=1..2048) for a symbolic dim; repeatable."),
+]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--input",
+        help="A value of an input that the network depends on, as rate=16000 or sizes=[1,8]; repeatable.",
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="One seed in, the same trials out.")]
 JsonFile = Annotated[str | None, typer.Option("--json", help="Write JSON to a file, or to - .")]
@@ -75,6 +82,27 @@ def read_dims(texts: list[str] | None) -> dict[str, int]:
 def _is_size(text: str) -> bool:
     """Whether `text` is a whole number from 0 on, in ASCII digits, that 64 bits hold."""
     return text.isascii() and text.isdigit() and len(text) <= MOST_DIGITS
+
+
+def read_inputs(texts: list[str] | None) -> dict[str, Any]:
+    """`["rate=16000", "sizes=[1,3]"]` as {"rate": 16000, "sizes": [1, 3]}; UsageError on anything else."""
+    import json
+
+    inputs: dict[str, Any] = {}
+    for text in texts or ():
+        name, equals, value = text.partition("=")
+        try:
+            given = json.loads(value)
+        except (ValueError, RecursionError):
+            given = ""
+        if not equals or not name or isinstance(given, str | dict):
+            raise UsageError(
+                f"--input {text[:60]!r} is not NAME=VALUE with a number, true, false or a list, as in"
+                " --input rate=16000 or --input sizes=[1,3,8,8]"
+            )
+        if inputs.setdefault(name, given) != given:
+            raise UsageError(f"--input {name} is given twice, as {inputs[name]} and {given}")
+    return inputs
 
 
 def write_json(value: object, where: str, inputs: Iterable[str | Path] = ()) -> None:

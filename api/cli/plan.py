@@ -5,7 +5,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from tilewright.api.cli.options import JsonFile, Model, RangedDims, files_of, read_ranges, write_json
+from tilewright.api.cli.options import (
+    Inputs,
+    JsonFile,
+    Model,
+    RangedDims,
+    files_of,
+    read_inputs,
+    read_ranges,
+    write_json,
+)
 from tilewright.api.cli.verbs import verb_app
 from tilewright.compiler_core.outputs import write_text
 
@@ -23,6 +32,7 @@ def plan_model(
         typer.Option(help="A preset or a TOML file; without one, sizes in the model's own dtypes."),
     ] = None,
     dim: RangedDims = None,
+    given: Inputs = None,
     json_file: JsonFile = None,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="The memory map (SVG) to write.")
@@ -36,8 +46,11 @@ def plan_model(
     from tilewright.tuner.verbs.plan import plan
 
     dims, ranges = read_ranges(dim)
-    largest = {name: sizes_in_range(model, dims, name, *ends)[-1] for name, ends in ranges.items()}
-    made = plan(model, target, dims=dims | largest)
+    inputs = read_inputs(given)
+    largest = {
+        name: sizes_in_range(model, dims, name, *ends, inputs=inputs)[-1] for name, ends in ranges.items()
+    }
+    made = plan(model, target, dims=dims | largest, inputs=inputs)
     if output is not None:
         write_text(made.svg, output, files_of(model, target))
     if json_file is not None:

@@ -9,11 +9,13 @@ from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     Dims,
+    Inputs,
     Model,
     Objective,
     TargetName,
     files_of,
     read_dims,
+    read_inputs,
 )
 from tilewright.api.cli.verbs import verb_app
 
@@ -28,6 +30,7 @@ def profile_model(
     svg: Annotated[Path | None, typer.Option("--svg", help="Also an SVG picture.")] = None,
     objective: Objective = "latency",
     dim: Dims = None,
+    given: Inputs = None,
     database: Database = DEFAULT_DATABASE,
 ) -> None:
     """Trace MODEL as the database knows it: a track an engine, kernels, tiles, bytes, stalls and why."""
@@ -36,7 +39,9 @@ def profile_model(
     from tilewright.compiler_core.outputs import write_text
     from tilewright.tuner.verbs.profile import profile
 
-    made = profile(model, target, objective=objective, dims=read_dims(dim), database=database)
+    made = profile(
+        model, target, objective=objective, dims=read_dims(dim), inputs=read_inputs(given), database=database
+    )
     trace = made.trace()
     texts = {output: json.dumps(trace, allow_nan=False)}
     if svg is not None:

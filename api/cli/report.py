@@ -5,7 +5,16 @@ from typing import Annotated
 
 import typer
 
-from tilewright.api.cli.options import DEFAULT_DATABASE, Database, Dims, Objective, files_of, read_dims
+from tilewright.api.cli.options import (
+    DEFAULT_DATABASE,
+    Database,
+    Dims,
+    Inputs,
+    Objective,
+    files_of,
+    read_dims,
+    read_inputs,
+)
 from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
@@ -18,13 +27,21 @@ def report(
     target: Annotated[str | None, typer.Option(help="A preset or a TOML file; a run knows its own.")] = None,
     objective: Objective = "latency",
     dim: Dims = None,
+    given: Inputs = None,
     database: Database = DEFAULT_DATABASE,
 ) -> None:
     """Write convergence, roofline, timeline, memory map, kernels and what was fused as one HTML file."""
     from tilewright.api.html_report import report as html_report
     from tilewright.compiler_core.outputs import refuse_inputs
 
-    made = html_report(subject, target, objective=objective, dims=read_dims(dim), database=database)
+    made = html_report(
+        subject,
+        target,
+        objective=objective,
+        dims=read_dims(dim),
+        inputs=read_inputs(given),
+        database=database,
+    )
     refuse_inputs(output, files_of(subject, target, database))
     made.save(output)
     typer.echo(f"{output}: {made.title}, {', '.join(made.drawings)}")

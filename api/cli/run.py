@@ -9,6 +9,7 @@ import typer
 from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
+    Inputs,
     JsonFile,
     Model,
     RangedDims,
@@ -16,6 +17,7 @@ from tilewright.api.cli.options import (
     Seed,
     TargetName,
     files_of,
+    read_inputs,
     read_ranges,
     write_json,
 )
@@ -42,6 +44,7 @@ def run(
     time_limit: Annotated[float | None, typer.Option(help="Seconds after which the search stops.")] = None,
     objective: RunObjective = "latency",
     dim: RangedDims = None,
+    given: Inputs = None,
     sampler: Annotated[str | None, typer.Option(help="tilewright, random, tpe or nsga2.")] = None,
     seed: Seed = 0,
     database: Database = DEFAULT_DATABASE,
@@ -72,7 +75,7 @@ def run(
     from tilewright.tuner.verbs.progress import watching
     from tilewright.tuner.verbs.ranges import RangeReport, run_sizes
 
-    inputs = files_of(model, target, database)
+    kept = files_of(model, target, database)
     dims, ranges = read_ranges(dim)
     request = TuneRequest(
         model,
@@ -90,17 +93,18 @@ def run(
         PoolChoice(workers, ray),
         database,
         ranges,
+        read_inputs(given),
     )
     if svg is not None and not request.front:
         raise UsageError("--svg draws a front; give several objectives, as in --objective latency,energy")
     with watching() as listener:
         report = run_sizes(request, Hooks(listener))
     if isinstance(report, RangeReport):
-        _tell(report, range_text(report), json_file, inputs)
+        _tell(report, range_text(report), json_file, kept)
         return
     if svg is not None:
-        write_text(front_picture(report), svg, inputs)
-    _tell(report, as_text(report), json_file, inputs)
+        write_text(front_picture(report), svg, kept)
+    _tell(report, as_text(report), json_file, kept)
 
 
 def _tell(found: "Report | RangeReport", text: str, json_file: str | None, inputs: list[str | Path]) -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tilewright.api.cli.options import RangedDims, read_ranges
+from tilewright.api.cli.options import Inputs, RangedDims, read_inputs, read_ranges
 from tilewright.api.cli.server import DEFAULT_SERVER, AsJson, Server, connect
 from tilewright.api.cli.verbs import verb_app
 
@@ -23,6 +23,7 @@ def submit(
         str, typer.Option(help="latency, energy, memory, edp or a front: latency,energy.")
     ] = "latency",
     dim: RangedDims = None,
+    given: Inputs = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher runs first.")] = 0,
     idempotency_key: Annotated[str | None, typer.Option(help="Sent twice, it is still one job.")] = None,
@@ -44,6 +45,7 @@ def submit(
                 "time_limit_s": time_limit,
                 "objective": objective,
                 "dims": dims_json(*read_ranges(dim)),
+                "inputs": read_inputs(given),
                 "seed": seed,
                 "priority": priority,
             }

@@ -1,7 +1,7 @@
 """`tune verify`: run the best Program in numpy and judge everything that it computes."""
 
 from dataclasses import asdict
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,6 +9,7 @@ import typer
 from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
+    Inputs,
     JsonFile,
     Model,
     Objective,
@@ -16,6 +17,7 @@ from tilewright.api.cli.options import (
     Seed,
     TargetName,
     files_of,
+    read_inputs,
     read_ranges,
     write_json,
 )
@@ -40,6 +42,7 @@ def verify(
     ] = "model",
     objective: Objective = "latency",
     dim: RangedDims = None,
+    given: Inputs = None,
     seed: Seed = 0,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
@@ -54,16 +57,29 @@ def verify(
     """
     from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
     from tilewright.tuner.answer.sizes import representatives
+    from tilewright.tuner.verbs.verify import verify as verify_network
 
     dims, ranges = read_ranges(dim)
+    inputs = read_inputs(given)
+    judged = partial(
+        verify_network,
+        model,
+        target,
+        inputs=inputs,
+        objective=objective,
+        seed=seed,
+        database=database,
+        dtype=dtype,
+    )
     chosen: list[dict[str, int]] = [{}]
     for name, ends in ranges.items():
-        chosen = [{name: size} for size in representatives(sizes_in_range(model, dims, name, *ends))]
+        sizes = sizes_in_range(model, dims, name, *ends, inputs=inputs)
+        chosen = [{name: size} for size in representatives(sizes)]
     verdicts = []
     for at in chosen:
         for name, size in at.items():
             typer.echo(f"{name} = {size}", err=json_file == "-")
-        verdicts.append(_verified(model, target, dims | at, dtype, objective, seed, database))
+        verdicts.append(judged(dims=dims | at))
         if json_file != "-":
             _print(verdicts[-1], values or dtype != "model")
     if json_file is not None:
@@ -73,16 +89,6 @@ def verify(
         bad = verdict.first_bad
         if bad is not None and not verdict.ok:
             raise VerifyError(f"value {bad.name} is the first that is wrong: {bad.why}")
-
-
-def _verified(
-    model: Path, target: str, dims: dict[str, int], dtype: str, objective: str, seed: int, database: str
-) -> "Verdict":
-    from tilewright.tuner.verbs.verify import verify as verify_network
-
-    return verify_network(
-        model, target, dims=dims, objective=objective, seed=seed, database=database, dtype=dtype
-    )
 
 
 def _print(verdict: "Verdict", values: bool) -> None:

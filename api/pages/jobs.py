@@ -1,5 +1,6 @@
 """Pages about jobs: the list, one job, submitting and cancelling."""
 
+import json
 from typing import Annotated, Any, get_args
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
@@ -88,6 +89,7 @@ async def submit_form(
     time_limit_s: Annotated[str, Form()] = "",
     objective: Annotated[str, Form()] = "latency",
     dims: Annotated[str, Form()] = "",
+    inputs: Annotated[str, Form()] = "",
     seed: Annotated[str, Form()] = "0",
     priority: Annotated[str, Form()] = "0",
 ) -> Response:
@@ -102,7 +104,7 @@ async def submit_form(
         "priority": priority,
     }
     try:
-        spec = JobSpec.model_validate({**given, "dims": _dims(dims)})
+        spec = JobSpec.model_validate({**given, "dims": _dims(dims), "inputs": _inputs(inputs)})
         job, _ = await service.submit(Submission.of(model, spec), caller, address_of(request))
     except ValidationError as error:
         first = error.errors()[0]
@@ -130,6 +132,13 @@ def _form(request: Request, error: str = "") -> Response:
         targets=list_targets(),
         objectives=get_args(Asked),
     )
+
+
+def _inputs(text: str) -> Any:
+    try:
+        return json.loads(text or "{}")
+    except (ValueError, RecursionError):
+        raise UsageError(f'inputs: {text[:40]!r} is not JSON, as in {{"rate": 16000}}') from None
 
 
 def _dims(text: str) -> dict[str, Any]:

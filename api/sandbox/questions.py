@@ -13,7 +13,7 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     """The answer to one question: facts, or `error`, a line fit to show to whoever sent the file."""
     match question:
         case {"kind": "model", "path": str(path), **sizes}:
-            return _model(Path(path), sizes.get("dims", {}), sizes.get("ranges", {}))
+            return _model(Path(path), sizes.get("dims", {}), sizes.get("ranges", {}), sizes.get("inputs", {}))
         case {"kind": "target", "text": str(text)}:
             return _target(text)
     return {"error": "the question is of no known kind"}
@@ -51,15 +51,19 @@ def _is_symbol(name: Any) -> bool:
     return isinstance(name, str) and 0 < len(name) <= LONGEST_SYMBOL and all(map(_prints, name))
 
 
-def _model(path: Path, dims: dict[str, int], ranges: dict[str, list[int]]) -> dict[str, Any]:
+def _model(
+    path: Path, dims: dict[str, int], ranges: dict[str, list[int]], inputs: dict[str, Any]
+) -> dict[str, Any]:
     """The network with its dims bound, a ranged one at the least size that it can have; which are open."""
     from tilewright.compiler_core.errors import ModelError, UsageError
     from tilewright.compiler_core.onnx_import.importer import import_model
     from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
 
     try:
-        least = {name: sizes_in_range(path, dims, name, *ends)[0] for name, ends in ranges.items()}
-        model = import_model(path, {**dims, **least})
+        least = {
+            name: sizes_in_range(path, dims, name, *ends, inputs=inputs)[0] for name, ends in ranges.items()
+        }
+        model = import_model(path, {**dims, **least}, inputs)
     except (ModelError, UsageError) as error:
         return {"error": str(error).replace(repr(str(path)), "the model")}
     return {"ops": len(model.graph.ops), "symbols": sorted(model.graph.symbols)}

@@ -44,7 +44,12 @@ class Readers:
         """What the file holds with the sizes of `request`; ModelError, one line, when it is no model, cannot
         have these sizes, or takes too much to read.
         """
-        question = {"kind": "model", "dims": dict(request.dims), "ranges": dict(request.ranges)}
+        question = {
+            "kind": "model",
+            "dims": dict(request.dims),
+            "ranges": dict(request.ranges),
+            "inputs": dict(request.inputs),
+        }
         key = f"{digest} {json.dumps(question, sort_keys=True)}"
         task = self._under_way.get(key)
         if task is None:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from tilewright.db.service.job_rows import JobEvent, JobRow, JobState
 from tilewright.tuner.jobs.request import KEPT, read_request
@@ -14,7 +14,26 @@ from tilewright.tuner.request import TuneRequest, objectives_of, objectives_text
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
 DimName = Annotated[str, Field(min_length=1, max_length=100)]
+MOST_NUMBERS, MOST_NESTED = 65_536, 8
 DimSize = Annotated[int, Field(ge=0, le=2**31 - 1)]
+
+
+def _small(value: Any) -> Any:
+    """Lists of numbers are taken as they are, up to MOST_NUMBERS of them and MOST_NESTED deep."""
+    waiting, seen = [(value, 0)], 0
+    while waiting:
+        each, depth = waiting.pop()
+        seen += 1
+        if depth > MOST_NESTED or seen > MOST_NUMBERS:
+            raise ValueError(f"a value holds at most {MOST_NUMBERS} numbers in {MOST_NESTED} levels of lists")
+        if isinstance(each, list):
+            waiting.extend((inner, depth + 1) for inner in each)
+        elif not isinstance(each, bool | int | float):
+            raise ValueError("a value is a number, true, false, or lists of them")
+    return value
+
+
+InputValue = Annotated[bool | int | float | list[Any], AfterValidator(_small)]
 
 
 class DimRange(BaseModel):
@@ -72,6 +91,12 @@ class JobSpec(BaseModel):
         description="Sizes of the model's symbolic dims; a range for one of them tunes for all its sizes",
         examples=[{"batch": 1, "seq": {"low": 1, "high": 512}}],
     )
+    inputs: dict[DimName, InputValue] = Field(
+        default={},
+        max_length=64,
+        description="Values of inputs that the network depends on: a number, true or false, or nested lists",
+        examples=[{"rate": 16000}],
+    )
     seed: int = Field(default=0, ge=0, le=LARGEST_SAFE_INTEGER)
     priority: int = Field(default=0, ge=-100, le=100, description="Jobs of higher priority run first")
 
@@ -86,6 +111,7 @@ class JobSpec(BaseModel):
             ranges={
                 name: (size.low, size.high) for name, size in self.dims.items() if isinstance(size, DimRange)
             },
+            inputs=self.inputs,
             **kept,
         )
 
@@ -98,6 +124,7 @@ class JobSpec(BaseModel):
                 "target": str(request.target),
                 "objective": objectives_text(request.objectives),
                 "dims": dims_json(request.dims, request.ranges),
+                "inputs": dict(request.inputs),
                 "priority": priority,
             }
         )

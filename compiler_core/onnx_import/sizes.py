@@ -8,15 +8,18 @@ import numpy as np
 from tilewright.compiler_core.errors import ModelError, UsageError
 from tilewright.compiler_core.ir.dims import at_sizes, symbols_in
 from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
 
 MOST_SIZES = 1 << 20
 """The widest range."""
 
 
-def import_bound(model: str | Path, dims: Mapping[str, int] | None) -> ImportedModel:
+def import_bound(
+    model: str | Path, dims: Mapping[str, int] | None, inputs: Mapping[str, Given] | None = None
+) -> ImportedModel:
     """The network of an ONNX file with a size for every dim; UsageError names the dims that have none."""
-    imported = import_model(Path(model), dims)
+    imported = import_model(Path(model), dims, inputs)
     if imported.graph.symbols:
         names = sorted(imported.graph.symbols)
         example = " ".join(f"--dim {name}=1" for name in names)
@@ -26,17 +29,25 @@ def import_bound(model: str | Path, dims: Mapping[str, int] | None) -> ImportedM
     return imported
 
 
-def sizes_in_range(model: Path, dims: Mapping[str, int], symbol: str, low: int, high: int) -> Sequence[int]:
+def sizes_in_range(
+    model: Path,
+    dims: Mapping[str, int],
+    symbol: str,
+    low: int,
+    high: int,
+    *,
+    inputs: Mapping[str, Given] | None = None,
+) -> Sequence[int]:
     """The sizes low..high of `symbol` that a network can have, its other dims as in `dims`.
 
     All of them are taken to be legal, if both ends are, where a network can only be imported with every dim
     bound. UsageError for a dim that the network has not, or another one without a size.
     """
     try:
-        graph = import_model(model, dims).graph
+        graph = import_model(model, dims, inputs).graph
     except ModelError:
         for size in (low, high):
-            import_bound(model, {**dims, symbol: size})
+            import_bound(model, {**dims, symbol: size}, inputs)
         return range(low, high + 1)
     if symbol not in graph.symbols:
         raise UsageError(

@@ -199,8 +199,8 @@ def _presumed(model: ImportedModel) -> dict[int, Array]:
 
 
 def draw_feeds(model: ImportedModel, seed: int) -> dict[str, Array]:
-    """Seeded arrays for the inputs by name: what a run of these extents presumes, else normal floats, zeros
-    and ones of anything else.
+    """Seeded arrays for the inputs by name: the value that one was bound to, what a run of these extents
+    presumes, else normal floats, zeros and ones of anything else.
     """
     rng = np.random.default_rng(seed)
     feeds: dict[str, Array] = {}
@@ -208,4 +208,4 @@ def draw_feeds(model: ImportedModel, seed: int) -> dict[str, Array]:
         kind, shape = model.graph.values[value].dtype, model.graph.shape(value)
         drawn = rng.standard_normal(shape) if kind.is_float else rng.integers(0, 2, shape)
         feeds[name] = model.presumed.get(name, drawn).astype(kind.numpy)
-    return feeds
+    return {**feeds, **model.given}

@@ -5,10 +5,13 @@ from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
 
-from tilewright.compiler_core.digest import canonical_json, digest_of
+import numpy as np
+
+from tilewright.compiler_core.digest import Json, canonical_json, digest_of
 from tilewright.compiler_core.errors import ConfigError, ModelError
 from tilewright.compiler_core.ir.canonical import canonical_form
 from tilewright.compiler_core.ir.workload import graph_digest, number_network
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.db.answering.selectors import SelectorRow, Selectors
 from tilewright.db.records import WorkloadKind, WorkloadRow
@@ -54,28 +57,41 @@ class Selected:
     split: int = 0
 
 
-def ranged_row(model: Path, symbol: str, others: Mapping[str, int]) -> WorkloadRow:
+def ranged_row(
+    model: Path, symbol: str, others: Mapping[str, int], inputs: Mapping[str, Given] | None = None
+) -> WorkloadRow:
     """What the selectors of a network are kept under: it with `symbol` open and all other dims bound.
 
     Without its symbol the network may be none that can be imported (its count of ops depends on it); then it
     is known by the bytes of its file. ModelError where there is no file.
     """
     try:
-        graph = import_model(model, others).graph
+        graph = import_model(model, others, inputs).graph
     except ModelError:
         try:
             file = sha256(model.read_bytes()).hexdigest()
         except OSError as error:
             raise ModelError(f"cannot read {model}: {error.strerror}") from None
-        digest = digest_of({"file": file, "symbol": symbol, "dims": dict(others)})
-        body = canonical_json({"file": file, "symbol": symbol, "dims": dict(others)})
-        return WorkloadRow(digest, digest, WorkloadKind.GRAPH, "[]", body)
+        known = {"file": file, "symbol": symbol, "dims": dict(others), **_given(inputs or {})}
+        digest = digest_of(known)
+        return WorkloadRow(digest, digest, WorkloadKind.GRAPH, "[]", canonical_json(known))
     digest = graph_digest(graph)
     body = canonical_json({"symbolic": canonical_form(graph, number_network(graph), graph.outputs)})
     return WorkloadRow(digest, digest, WorkloadKind.GRAPH, "[]", body)
 
 
-def selected(session: Session, model: str | Path, dims: Mapping[str, int] | None) -> Selected | None:
+def _given(inputs: Mapping[str, Given]) -> dict[str, Json]:
+    """The inputs that have values, where there are any."""
+    values = {name: np.asarray(value).tolist() for name, value in inputs.items()}
+    return {"inputs": values} if values else {}
+
+
+def selected(
+    session: Session,
+    model: str | Path,
+    dims: Mapping[str, int] | None,
+    inputs: Mapping[str, Given] | None,
+) -> Selected | None:
     """The answer of a range that holds the sizes of `session`, whichever dim was ranged; None without one.
 
     The interval that holds the size answers; where the network has other ops at this size than there, the
@@ -87,7 +103,9 @@ def selected(session: Session, model: str | Path, dims: Mapping[str, int] | None
         if symbol not in ranged:
             continue
         others = {name: value for name, value in (dims or {}).items() if name != symbol}
-        rows = selectors.intervals(session.book.key(ranged_row(Path(model), symbol, others).digest), symbol)
+        rows = selectors.intervals(
+            session.book.key(ranged_row(Path(model), symbol, others, inputs).digest), symbol
+        )
         if not any(row.low <= size <= row.high for row in rows):
             continue
         for row in sorted(rows, key=lambda row: (_distance(row, size), row.low)):

@@ -23,6 +23,7 @@ def request_to_json(request: TuneRequest) -> str:
     """Canonical JSON text; inverse of `read_request`."""
     return canonical_json(
         {
+            **({"inputs": dict(request.inputs)} if request.inputs else {}),
             **{name: getattr(request, name) for name in KEPT},
             "model_name": request.model.stem,
             "target": str(request.target),
@@ -45,6 +46,7 @@ def read_request(text: str) -> TuneRequest:
             objectives=tuple(objectives),
             dims=given.pop("dims"),
             ranges={name: (low, high) for name, (low, high) in given.pop("ranges", {}).items()},
+            inputs=given.pop("inputs", {}),
             **{name: given.pop(name) for name in KEPT},
         )
     except (AttributeError, KeyError, TypeError, ValueError):

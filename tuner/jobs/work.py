@@ -38,6 +38,7 @@ class Tuning:
             request.target,
             objective=request.objective,  # of a front, what is best in the first is published
             dims={**request.dims, **_largest(request)},
+            inputs=request.inputs,
             database=self.url,
         )
         program = program_to_json(compiled.program, compiled.graph.names)
@@ -54,6 +55,6 @@ def _largest(request: TuneRequest) -> Mapping[str, int]:
     from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
 
     return {
-        symbol: sizes_in_range(request.model, request.dims, symbol, low, high)[-1]
+        symbol: sizes_in_range(request.model, request.dims, symbol, low, high, inputs=request.inputs)[-1]
         for symbol, (low, high) in request.ranges.items()
     }

@@ -9,6 +9,7 @@ from typing import Self
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.pipeline import Plan, Seat, plan_graph, plan_groups
 from tilewright.compiler_core.lowering.schedule import Schedule, Stage
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.importer import ImportedModel
 from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.compiler_core.target_model.file import load_target, target_text
@@ -248,6 +249,7 @@ def open_session(
     *,
     toolchain: str | None = None,
     read_only: bool = False,
+    inputs: Mapping[str, Given] | None = None,
 ) -> Session:
     """Read everything that can be wrong before anything is started.
 
@@ -257,7 +259,7 @@ def open_session(
     if target == HOST:
         ensure_host()
     chip = load_target(target)
-    imported = import_bound(model, dims)
+    imported = import_bound(model, dims, inputs)
     repository = Repository(open_database(database, read_only))
     base = plan_graph(imported.graph, chip)
     network = numbered(imported.graph)

@@ -9,6 +9,7 @@ from typing import Any
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.pipeline import compile_graph
 from tilewright.compiler_core.lowering.program import Program
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.db.answering.lookup import Answer, Hit, Miss
 from tilewright.db.records import Verification
 from tilewright.tuner.answer.guess import ask_exactly, cover_or_guess
@@ -65,15 +66,16 @@ def lookup(
     *,
     objective: str = "latency",
     dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
 ) -> NetworkAnswer:
     """`tune lookup`: hit or miss per kernel of a network, and why a miss. Writes nothing.
 
     A network that the database knows as a whole is told by its own groups, any other by its cheapest cover.
     """
-    with open_session(model, target, objective, dims, 0, database, read_only=True) as session:
+    with open_session(model, target, objective, dims, 0, database, read_only=True, inputs=inputs) as session:
         best = session.book.known_network()
-        of_range = selected(session, model, dims) if best is None else None
+        of_range = selected(session, model, dims, inputs) if best is None else None
         answer = best or of_range
         if answer is None:
             answers = cover_or_guess(session, explain=True)
@@ -170,6 +172,7 @@ def compile_known(
     *,
     objective: str = "latency",
     dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
 ) -> Compiled:
     """`tune compile`: the Program from the database.
@@ -177,9 +180,9 @@ def compile_known(
     The network's own best first, then what a tuned range of sizes says, else kernel by kernel. Kernels the
     database does not know run as the draft guesses best, and are marked so.
     """
-    session = open_session(model, target, objective, dims, 0, database, read_only=True)
+    session = open_session(model, target, objective, dims, 0, database, read_only=True, inputs=inputs)
     best = session.book.known_network()
-    of_range = selected(session, model, dims) if best is None else None
+    of_range = selected(session, model, dims, inputs) if best is None else None
     answer = best or of_range
     if answer is None:
         cover_or_guess(session)

@@ -9,6 +9,7 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.workload import is_remade
 from tilewright.compiler_core.lowering.allocate import Arena, allocate
 from tilewright.compiler_core.lowering.kernel_order import crossing_of, in_order, least_peak, weight_bytes
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.compiler_core.order.checker import check_plan
 from tilewright.compiler_core.order.kernel_graph import KernelGraph, peak_of
@@ -114,7 +115,11 @@ class MemoryPlan:
 
 
 def plan(
-    model: str | Path, target: str | Path | None = None, *, dims: Mapping[str, int] | None = None
+    model: str | Path,
+    target: str | Path | None = None,
+    *,
+    dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Given] | None = None,
 ) -> MemoryPlan:
     """Solve the order of least peak memory of a network's kernels, check the proof, lay out the arena.
 
@@ -122,7 +127,7 @@ def plan(
     dim has no value; CheckError should the checker refuse the proof.
     """
     chip = None if target is None else load_target(target)
-    imported = import_bound(model, dims)
+    imported = import_bound(model, dims, inputs)
     graph = imported.graph
     groups = group_greedily(graph, FusionPolicy())
     crossing = crossing_of(graph, groups, chip)

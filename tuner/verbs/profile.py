@@ -13,6 +13,7 @@ from typing import Any
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.pipeline import compile_graph, default_schedule, plan_graph
 from tilewright.compiler_core.lowering.program import Program
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.compiler_core.target_model.target import Target
@@ -70,12 +71,13 @@ def profile(
     *,
     objective: str = "latency",
     dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
 ) -> Profile:
     """Compile a network from the database (-O0 where there is no such file) and time it on the simulator."""
     if "://" not in str(database) and not Path(database).exists():
-        return _default_profile(model, target, dims)
-    compiled = compile_known(model, target, objective=objective, dims=dims, database=database)
+        return _default_profile(model, target, dims, inputs)
+    compiled = compile_known(model, target, objective=objective, dims=dims, inputs=inputs, database=database)
     session, graph = compiled.session, compiled.graph
     chip = session.target
     timing = simulate_program(compiled.program, graph, chip)
@@ -83,8 +85,13 @@ def profile(
     return Profile(session.model.name, graph, chip, compiled.program, timing, sources)
 
 
-def _default_profile(model: str | Path, target: str | Path, dims: Mapping[str, int] | None) -> Profile:
-    chip, imported = load_target(target), import_bound(model, dims)
+def _default_profile(
+    model: str | Path,
+    target: str | Path,
+    dims: Mapping[str, int] | None,
+    inputs: Mapping[str, Given] | None,
+) -> Profile:
+    chip, imported = load_target(target), import_bound(model, dims, inputs)
     graph = imported.graph
     plan = plan_graph(graph, chip)
     program = compile_graph(graph, default_schedule(plan, chip), chip, plan)

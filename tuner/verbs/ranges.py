@@ -71,7 +71,7 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
     not, another one without a size, or a range without a legal size; else as `tilewright.tuner.run.run`.
     """
     ((symbol, (low, high)),) = request.ranges.items()
-    legal = sizes_in_range(request.model, request.dims, symbol, low, high)
+    legal = sizes_in_range(request.model, request.dims, symbol, low, high, inputs=request.inputs)
     sizes = representatives(legal)
 
     def at(size: int) -> TuneRequest:
@@ -86,7 +86,13 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
     def opened(size: int) -> Session:
         asked = at(size)
         return open_session(
-            asked.model, asked.target, asked.objective, asked.dims, asked.seed, asked.database
+            asked.model,
+            asked.target,
+            asked.objective,
+            asked.dims,
+            asked.seed,
+            asked.database,
+            inputs=asked.inputs,
         )
 
     where = request.pool
@@ -101,7 +107,7 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
                 spans, loss = _surveyed(_Survey(opened, pool, legal), sizes, hooks)
             intervals = intervals_of(spans, loss)
             configs = {span.high: span.anchor.config for span in spans}
-            row = ranged_row(request.model, symbol, request.dims)
+            row = ranged_row(request.model, symbol, request.dims, request.inputs)
             first.book.repository.put_workloads([row])
             rows = [selector_row(interval, configs[interval.high]) for interval in intervals]
             Selectors(first.book.repository.database).publish(

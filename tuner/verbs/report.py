@@ -16,6 +16,7 @@ from tilewright.compiler_core.ir.graph_json import graph_from_json
 from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.lowering.pipeline import Plan, compile_graph, default_schedule, plan_graph
 from tilewright.compiler_core.lowering.program import Program
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.target_model.file import load_target, parse_target
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.cost_model.analytic import KernelModel
@@ -61,6 +62,7 @@ def report_on(
     *,
     objective: str = "latency",
     dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
 ) -> RunReport:
     """The report of an ONNX file on a target, or of a run by its uid."""
@@ -68,7 +70,7 @@ def report_on(
     try:
         repository = Repository(opened)
         if Path(subject).suffix == ".onnx" or Path(subject).is_file():
-            return _of_model(repository, Path(subject), target, Objective(objective), dims)
+            return _of_model(repository, Path(subject), target, Objective(objective), dims, inputs)
         return _of_run(repository, str(subject))
     finally:
         opened.close()
@@ -80,12 +82,13 @@ def _of_model(
     target: str | Path | None,
     objective: Objective,
     dims: Mapping[str, int] | None,
+    inputs: Mapping[str, Given] | None,
 ) -> RunReport:
     from tilewright.compiler_core.onnx_import.sizes import import_bound
 
     if target is None:
         raise UsageError("a report of a model needs --target; a report of a run knows its own")
-    model = import_bound(path, dims)
+    model = import_bound(path, dims, inputs)
     network = numbered(model.graph)
     own = {op: number for number, op in enumerate(network.ops)}
     called = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from threadpoolctl import threadpool_limits
 
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.network.events import Listener
 from tilewright.tuner.request import LOCAL_WORKERS, Hooks, PoolChoice, TuneRequest, objectives_of
@@ -23,6 +24,7 @@ def tune(
     time_limit_s: float | None = None,
     objective: str = "latency",
     dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Given] | None = None,
     sampler: str | None = None,
     seed: int = 0,
     database: str | Path = "tilewright.db",
@@ -54,6 +56,7 @@ def tune(
         asynchronous,
         PoolChoice(workers, ray),
         database,
+        inputs=inputs or {},
     )
     with _watched(on_event) as listener:
         return run(request, Hooks(listener))
@@ -71,6 +74,7 @@ def tune_range(
     time_limit_s: float | None = None,
     objective: str = "latency",
     dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Given] | None = None,
     sampler: str | None = None,
     seed: int = 0,
     database: str | Path = "tilewright.db",
@@ -95,6 +99,7 @@ def tune_range(
         pool=PoolChoice(workers, ray),
         database=database,
         ranges={symbol: (low, high)},
+        inputs=inputs or {},
     )
     with _watched(on_event) as listener:
         return run_range(request, Hooks(listener))

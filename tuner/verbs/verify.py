@@ -15,6 +15,7 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.reference import named_values
 from tilewright.compiler_core.target_model.precision import described, precision_of
 from tilewright.tuner.answer.check import draw_feeds
@@ -95,6 +96,7 @@ def verify(
     target: str | Path,
     *,
     dims: Mapping[str, int] | None = None,
+    inputs: Mapping[str, Given] | None = None,
     objective: str = "latency",
     seed: int = 0,
     database: str | Path = "tilewright.db",
@@ -108,20 +110,20 @@ def verify(
     """
     if dtype not in (MODEL, TARGET):
         raise UsageError(f"--dtype {dtype!r} is unknown; choose model or target")
-    compiled = compile_known(model, target, objective=objective, dims=dims, database=database)
+    compiled = compile_known(model, target, objective=objective, dims=dims, inputs=inputs, database=database)
     session, graph = compiled.session, compiled.graph
     require_sound(graph, compiled.program, session.target)
     feeds = draw_feeds(session.model, seed)
-    inputs = {value: feeds[name] for name, value in session.model.inputs}
+    arrays = {value: feeds[name] for name, value in session.model.inputs}
     names = named_values(session.model)
     outputs = tuple(name for name, _ in session.model.outputs)
     verdict = Verdict(session.model.name, session.target.name, (), outputs=outputs)
     if dtype == TARGET:
         return replace(
-            verdict, dtype=described(session.target), values=_in_targets_dtypes(compiled, inputs, names)
+            verdict, dtype=described(session.target), values=_in_targets_dtypes(compiled, arrays, names)
         )
     meant = judge_model(session.model, feeds, graph.rewrites)
-    judged = judge_program(graph, compiled.program, inputs, exact=True)
+    judged = judge_program(graph, compiled.program, arrays, exact=True)
     found = _Found(graph, {value: name for name, value in names.items()})
     for each in judged:
         found.add(each.value, each.judgement, "the program has", each.moved)
