@@ -19,7 +19,6 @@ from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.outline import BufferOutline, Outline, outline
 from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, Step
 from tilewright.compiler_core.lowering.regions import Regions
-from tilewright.compiler_core.lowering.turns import handovers_of
 from tilewright.compiler_core.lowering.widths import BufferKey
 from tilewright.compiler_core.target_model.product import product_axes
 from tilewright.compiler_core.target_model.target import Target
@@ -102,15 +101,10 @@ class KernelResources:
         nest = np.array(nests, dtype=np.int64).reshape(len(nests), len(loops))
         return Nests(rank=np.argsort(nest, axis=1), loop=nest)
 
-    @cached_property
-    def handovers(self) -> tuple[int, ...]:
-        """Per op, how often work is handed from unit to unit before it."""
-        return handovers_of(self.regions.graph, self.target)
-
     def demand(self, rows: Rows) -> Demand:
         """What each row [n, knobs] asks for."""
         steps, terms, machine = self._written
-        parts = np.zeros((max(self.handovers) // 2 + 1, 2, len(rows)), dtype=np.int64)
+        parts = np.zeros((max(self.layout.handovers) // 2 + 1, 2, len(rows)), dtype=np.int64)
         layout = self.layout
         rows = np.ascontiguousarray(rows, dtype=np.int32)
         asked = demands(rows, layout.tables, layout.boxes, self._nests, steps, terms, machine, parts)
@@ -251,7 +245,7 @@ class _Writing:
             near = self._dma(self.resources.tables[Level.DRAM, Action.LOAD])
             return {**row, "kind": row_demand.GATHER, "near": near}
         kind = row_demand.CONTRACTION if op.row.contraction else row_demand.POINTS
-        return {**row, "kind": kind, "handover": self.resources.handovers[step.op]}
+        return {**row, "kind": kind, "handover": self.resources.layout.handovers[step.op]}
 
     def _axes(self, at: int, op: Op) -> "list[_Term]":
         """The axes of an op's domain: those of its result, a loop of the kernel, or the whole axis."""

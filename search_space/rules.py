@@ -16,7 +16,7 @@ from tilewright.compiler_core.ir.ops import AxisKind
 from tilewright.compiler_core.lowering.outline import SlotKnob
 from tilewright.compiler_core.lowering.regions import NO_ANCHOR, Regions
 from tilewright.compiler_core.lowering.tile import granule_of, loop_sizes
-from tilewright.compiler_core.lowering.turns import turns_of
+from tilewright.compiler_core.lowering.turns import handovers_of
 from tilewright.compiler_core.lowering.widths import BufferKey, Widths
 from tilewright.compiler_core.target_model.target import SimdUnit, Target
 from tilewright.search_space.blocking import NAMES, blocking_knobs
@@ -93,9 +93,14 @@ class KnobLayout:
         yield Knob("cores", core_counts(self.target.cores)), "cores"
 
     @cached_property
+    def handovers(self) -> tuple[int, ...]:
+        """Per op, how often work is handed from unit to unit before it."""
+        return handovers_of(self.regions.graph, self.target)
+
+    @property
     def turns(self) -> tuple[int, ...]:
         """The turn of every op on the units; with one turn there is nothing to overlap."""
-        return turns_of(self.regions.graph, self.target)
+        return tuple([passed // 2 for passed in self.handovers])
 
     @cached_property
     def orders(self) -> tuple[tuple[int, ...], ...]:

@@ -20,12 +20,16 @@ WHOLE = 1 << 14
 
 @dataclass(frozen=True)
 class Effort:
-    """Random rows drawn (in so many attempts), how many of the best are climbed from, and how often."""
+    """Random rows drawn (in so many attempts), how many of the best are climbed from, and how often.
+
+    One that `settles` ends with a round that changes none of the best: all their neighbours were seen.
+    """
 
     drawn: int = 4096
     attempts: int = 64
     climbed: int = 64
     rounds: int = 6
+    settles: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,8 +69,12 @@ def best_drafts(
     if not len(rows):
         return rows
     kept = max(count, effort.climbed)
+    before = rows[:0]
     for _ in range(effort.rounds):
         rows = rows[np.argsort(draft_log(rows), kind="stable")[:kept]]
+        if effort.settles and np.array_equal(rows, before):
+            break
+        before = rows
         near = [neighbours(space, row) for row in rows[: effort.climbed]]
         rows = distinct(np.concatenate([rows, *near, mutate(space, rows, rng)]))
     return rows[np.argsort(draft_log(rows), kind="stable")[:count]]
