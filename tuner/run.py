@@ -76,6 +76,8 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
             pool.start()
             session.book.pool = pool
             search, reason = _search(session, pool, request, spent, factory, hooks.cancelled)
+            for each in (search.plan, session.planner.start):  # what was merged may not pay as a whole
+                search.put_together(each)
             plans = choose_kernels(session, search, pool)
             if session.objectives or not session.objective.row.adds_up:
                 measure_mixtures(session, search, pool)

@@ -12,7 +12,7 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import AxisKind, Unit
 from tilewright.compiler_core.ir.workload import Level, stored_values
-from tilewright.compiler_core.lowering.pipeline import LLB_SHARE
+from tilewright.compiler_core.lowering.pipeline import LLB_SHARE, Plan
 from tilewright.compiler_core.lowering.placement import lifetimes, live_bytes, place_values, stored_bytes
 from tilewright.compiler_core.order.flat import flatten
 from tilewright.compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph, KernelTensor, peak_of
@@ -59,6 +59,14 @@ def crossing_of(graph: Graph, groups: Sequence[Group], target: Target | None = N
         for group, operands, results in zip(groups, reads, stored, strict=True)
     )
     return Crossing(KernelGraph("network", len(groups), tensors, in_place), tuple(producer))
+
+
+def between_kernels(plan: Plan, target: Target) -> KernelGraph:
+    """The kernels of a plan, and of what crosses them the values that lie in the LLB."""
+    crossing = crossing_of(plan.graph, plan.groups, target)
+    pairs = zip(crossing.kernels.tensors, crossing.values, strict=True)
+    kept = tuple(tensor for tensor, value in pairs if plan.levels.get(value) is Level.LLB)
+    return replace(crossing.kernels, tensors=kept)
 
 
 def weight_bytes(graph: Graph, groups: Sequence[Group], target: Target) -> tuple[int, ...]:

@@ -9,6 +9,8 @@ import pytest
 from tests.onnx_models import saved, small_cnn
 from tilewright.api.cli.main import main
 from tilewright.db.storage.session import open_database
+from tilewright.measure.objectives import Objective
+from tilewright.measure.results import Measurement, Status
 from tilewright.tuner.verbs.lookup import lookup
 from tilewright.tuner.verbs.profile import profile
 from tilewright.tuner.verbs.report import report_on
@@ -93,6 +95,33 @@ def test_the_parts_of_a_gap_are_not_negative_and_add_up(model: Path, tmp_path: P
         assert min(parts) >= 0.0
         apart = answer["guess"]["latency_us"] - answer["bound"]["latency_us"]
         assert sum(parts) == pytest.approx(apart)
+
+
+@pytest.mark.parametrize("objective", sorted(set(Objective) - {Objective.LATENCY}))
+def test_every_objective_ends_verified_between_its_bound_and_its_default(
+    model: Path, tmp_path: Path, objective: Objective
+) -> None:
+    answer = asked(model, tmp_path / "any.db", "--trials", "16", "--objective", objective)
+    assert answer["verification"] == "value-exact"
+    bound, tuned, default = (
+        objective.of(
+            Measurement(
+                Status.OK,
+                answer[name]["latency_us"],
+                energy_uj=answer[name]["energy_uj"],
+                peak_bytes=answer[name]["peak_bytes"],
+            )
+        )
+        for name in ("bound", "tuned", "default")
+    )
+    assert bound is not None
+    assert tuned is not None
+    assert default is not None
+    assert bound <= tuned <= default
+    assert answer["gap"]["ratio"] == pytest.approx(tuned / bound)
+    if objective is not Objective.MEMORY:
+        told = report_on(model, TARGET, objective=objective, database=tmp_path / "any.db").result
+        assert told["gap"]["ratio"] == pytest.approx(answer["gap"]["ratio"])
 
 
 def test_compile_says_what_is_guessed_and_refuses_what_is_required(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tilewright.compiler_core.errors import DeviceError
-from tilewright.compiler_core.lowering.kernel_order import crossing_of, in_order, least_peak
+from tilewright.compiler_core.lowering.kernel_order import between_kernels, in_order, least_peak
 from tilewright.compiler_core.lowering.pipeline import Plan, plan_groups
 from tilewright.db.records import TrialRow
 from tilewright.measure.farm.pool import Pool
@@ -124,7 +124,7 @@ def _plans(session: Session, search: NetworkSearch) -> list[Plan]:
     plans = [*search.plans, session.planner.base]
     if Objective.MEMORY in (session.objectives or (session.objective,)):
         for plan in tuple(plans):
-            order = least_peak(crossing_of(plan.graph, plan.groups, target).kernels).order
+            order = least_peak(between_kernels(plan, target)).order
             groups = in_order(plan.groups, order)
             plans.append(plan_groups(plan.graph, groups, target, known, plan.layouts))
     return list({(plan.groups, tuple(plan.graph.rewrites.items())): plan for plan in plans}.values())

@@ -11,8 +11,8 @@ from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.session import Session
 
 
-def explain_gap(session: Session, tuned: Figures) -> Gap:
-    """Split what the latency of `tuned` is above the network's bound into its causes.
+def explain_gap(session: Session, tuned: Figures, bound: Figures) -> Gap:
+    """Split what the latency of `tuned` is above its `bound` into its causes.
 
     A ladder from the bound to the latency, each rung no lower than the one before and none above the latency:
 
@@ -34,12 +34,12 @@ def explain_gap(session: Session, tuned: Figures) -> Gap:
     launch = min(max(0, launches - 1) * launch_us, left_us)
     padding = min(computed_us - inside_us, left_us - launch)
     bandwidth = min(max(0.0, busiest_us - computed_us), left_us - launch - padding)
-    return Gap(_ratio(session, tuned), launch, padding, bandwidth, left_us - launch - padding - bandwidth)
+    ratio = ratio_of(tuned.number_of(session.objective), bound.number_of(session.objective))
+    return Gap(ratio, launch, padding, bandwidth, left_us - launch - padding - bandwidth)
 
 
-def _ratio(session: Session, tuned: Figures) -> float | None:
+def ratio_of(number: float | None, bound: float | None) -> float | None:
     """The objective over its bound; 1 where nothing runs, None where no bound is known."""
-    number, bound = tuned.number_of(session.objective), session.bound_of(session.objective)
     if bound is None or number is None:
         return None
     return number / bound if bound else 1.0

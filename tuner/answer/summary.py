@@ -1,5 +1,6 @@
 """The Report of a session that has come to its end."""
 
+from tilewright.compiler_core.lowering.kernel_order import between_kernels, least_peak
 from tilewright.compiler_core.onnx_import.host_work import host_work
 from tilewright.measure.objectives import Objective
 from tilewright.tuner.answer.gap import explain_gap
@@ -26,7 +27,7 @@ def summarise(
     front: tuple[FrontPoint, ...] = (),
 ) -> Report:
     """Everything `tune run` answers, from the choices and the network's figures."""
-    target = session.target
+    target, bound = session.target, bound_of_answer(session)
     kernels = tuple(_kernel(session, task) for task in session.tasks)
     return Report(
         model=session.model.name,
@@ -36,8 +37,8 @@ def summarise(
         objective=",".join(session.objectives or (session.objective,)),
         default=outcome.default,
         tuned=outcome.tuned,
-        bound=Figures(session.bound_us, session.bound_us * target.cycles_per_us),
-        gap=explain_gap(session, outcome.tuned),
+        bound=bound,
+        gap=explain_gap(session, outcome.tuned, bound),
         sum_of_kernels_us=session.sum_us,
         trials=sum(session.spent.values()),
         cache_hits=sum(kernel.source == "database" for kernel in kernels),
@@ -55,6 +56,18 @@ def summarise(
         front=front,
         dropped=tuple(session.dropped),
     )
+
+
+def bound_of_answer(session: Session) -> Figures:
+    """Numbers that no schedule of the network beats; of the memory one that no order of its kernels beats.
+
+    The last where the memory was asked for: it takes a proof (compiler_core/order/solve.py).
+    """
+    least_bytes = None
+    if Objective.MEMORY in (session.objectives or (session.objective,)):
+        least_bytes = least_peak(between_kernels(session.plan, session.target)).bound_bytes
+    cycles = session.bound_us * session.target.cycles_per_us
+    return Figures(session.bound_us, cycles, session.bound_uj, least_bytes)
 
 
 def _kernel(session: Session, task: KernelTask) -> KernelReport:
@@ -107,13 +120,17 @@ def _rewrites(session: Session) -> tuple[RewriteReport, ...]:
 def _why_apart(session: Session, boundary: Boundary) -> str:
     if boundary.whole is None or boundary.whole_us is None:
         return f"{boundary.consumer}: {boundary.reason}"
-    measured = session.planner.is_measured(boundary.whole)
-    how = "measured" if measured else "expected"
+    measured, groups = session.planner.is_measured, session.plan.groups
+    parts_are = all(measured(groups[at]) for at in (boundary.producer, boundary.consumer))
+    how_whole, how_parts = (
+        "measured" if known else "expected" for known in (measured(boundary.whole), parts_are)
+    )
     objective = session.settings.objectives[0]
     priced = objective.row.adds_up and session.planner.prices.measured
     unit = (objective if priced else Objective.LATENCY).row.unit
     whole, parts = f"{boundary.whole_us:.2f} {unit}", f"{boundary.parts_us:.2f} {unit}"
-    return f"{boundary.consumer}: {how} {whole} together, {parts} apart"
+    together, apart = f"{how_whole} {whole} together", f"{how_parts} {parts} apart"
+    return f"{boundary.consumer}: {together}, {apart if how_whole != how_parts else f'{parts} apart'}"
 
 
 def _timed_as(session: Session) -> str:

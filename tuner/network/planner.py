@@ -1,11 +1,11 @@
 """The plan of a network: which ops run together, in which form and order; chosen anew as prices change."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
 
 from tilewright.compiler_core.ir.layouts import Layout
-from tilewright.compiler_core.ir.workload import Level
+from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.kernel_order import spilled_bytes
 from tilewright.compiler_core.lowering.pipeline import Plan, plan_graph, plan_groups
 from tilewright.compiler_core.lowering.regions import Regions
@@ -154,6 +154,22 @@ class Planner:
     def analysed(self) -> Mapping[str, Regions]:
         """What is known about the kernels that plans had so far, for others made of them."""
         return {digest: task.regions for digest, task in self.tasks.items()}
+
+    def merged_kernels(self) -> Iterator[tuple[KernelTask, tuple[KernelTask, ...]]]:
+        """Kernels of the present plan that took several of the -O0 plan's in, and these as they would be."""
+        start = self.start
+        levels = self._levels(start)
+        for group, kernel in zip(self.plan.groups, self.plan.kernels, strict=True):
+            inner = [each for each in start.groups if set(each) <= set(group)]
+            if kernel is None or len(inner) < 2 or set().union(*inner) != set(group):
+                continue
+            parts = (self.prices.workload(start.graph, each, levels, self.layouts) for each in inner)
+            yield self._task(kernel.workload), tuple(map(self._task, parts))
+
+    def _task(self, workload: Workload) -> KernelTask:
+        if workload.digest not in self.tasks:
+            self.tasks[workload.digest] = KernelTask(Regions(workload), self.target)
+        return self.tasks[workload.digest]
 
     def tasks_of(self, plan: Plan) -> tuple[KernelTask, ...]:
         """A task per distinct kernel of `plan`, in order of first use; the same objects at every call."""

@@ -20,6 +20,7 @@ from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory
 from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, stop_reason
 from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.challenges import contests
 from tilewright.tuner.network.events import Listener, Measured, Phase
 from tilewright.tuner.network.planner import Planner
 from tilewright.tuner.network.prices import Reading
@@ -29,7 +30,9 @@ Commit = Callable[[KernelTask, Sequence[Trial]], None]
 Known = Callable[[Sequence[KernelTask]], Mapping[str, tuple[Config, float]]]
 REPLANS = (0.25, 0.5, 0.75)
 """Shares of the budget after which the network is planned anew."""
-LOOKS = (0.0625, 0.125, *REPLANS, 1.0)
+CONTESTED = 0.125
+"""Share of the budget that the parts of contested fusions may take before the network is planned anew."""
+LOOKS = (0.0625, 0.125, *REPLANS)
 """Shares of the budget after which the network is measured as a whole, from one full batch on."""
 _REGRET = 0.02
 
@@ -142,6 +145,8 @@ class NetworkSearch:
         looks = {int(share * budget) for share in LOOKS} if whole is not None else set()
         self._looks = sorted(trials for trials in looks if trials >= settings.batch)
         self._known_configs: dict[str, Config] = {}
+        self._budget = budget
+        self._contested: list[str] = []
         first = planner.replan()
         for plan in (planner.plain, first):
             if plan is not None:
@@ -163,8 +168,7 @@ class NetworkSearch:
             for digest, trials in by_kernel.items():
                 self.searches[digest].kernel.resume(trials)
             earlier = earlier[len(batch) :]
-            self._look_when_due()
-            self._replan_when_due()
+            self._pause_when_due()
 
     @property
     def trials(self) -> int:
@@ -237,9 +241,9 @@ class NetworkSearch:
         search.kernel.tell(trials)
         search.open = True
         self._close_if_converged(search, rule)
-        self._look_when_due()
+        replanned = self._pause_when_due()
         listener(self._event(batch, rule, measured_s))
-        if self._replan_when_due():
+        if replanned:
             listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))
 
     def close_converged(self, rule: StopRule) -> None:
@@ -313,24 +317,47 @@ class NetworkSearch:
             return None
         digest = search.task.digest
         gain_us = self._expected_us(digest) - expected_us
-        return self.sum_us(self.plan) - self.plan.counts[digest] * gain_us
+        return self.sum_us(self.plan) - self.plan.counts.get(digest, 0) * gain_us
 
     def _until_replan(self, most: int) -> int:
         """Trials that may be asked for before the network is planned anew or looked at, at most `most`."""
         return min([most, *(due[0] - self.trials for due in (self._replans, self._looks) if due)])
 
-    def _look_when_due(self) -> None:
-        """Measure the network as the search has it so far, where enough was measured since."""
-        due = [share for share in self._looks if share <= self.trials]
-        self._looks = self._looks[len(due) :]
-        if due and self._whole is not None:
-            self._whole.put_together(self.plan, {digest: self._so_far(digest) for digest in self.plan.counts})
+    def _pause_when_due(self) -> bool:
+        """Look, plan anew and contest where enough was measured since; whether the plan changed."""
+        looks = [trials for trials in self._looks if trials <= self.trials]
+        self._looks = self._looks[len(looks) :]
+        if looks:
+            self.put_together(self.plan)
+        before = len(self._replans)
+        changed = self._replan_when_due()
+        if looks or len(self._replans) < before:
+            self._contest()
+        return changed
 
-    def _so_far(self, digest: str) -> Config:
+    def put_together(self, plan: Plan) -> None:
+        """Measure a plan of the network as a whole, with the best of each kernel so far."""
+        if self._whole is not None:
+            tasks = self._planner.tasks_of(plan)
+            self._whole.put_together(plan, {task.digest: self._so_far(task) for task in tasks})
+
+    def _contest(self) -> None:
+        """Give the parts of contested fusions the next batches, as far as their share of the budget goes."""
+        measured_us = {digest: us for digest, search in self.searches.items() if (us := search.best_us)}
+        left = int(CONTESTED * self._budget)
+        for contest in contests(self._planner, measured_us):
+            left -= self.settings.first_batch * len(contest.parts)
+            if left < 0:
+                return
+            self._open(contest.parts)
+            self._contested += [part.digest for part in contest.parts]
+
+    def _so_far(self, task: KernelTask) -> Config:
         """The Config that a kernel would run with if the search ended now."""
+        digest = task.digest
         ranked, known = self.ranked(digest), self._known_configs.get(digest)
         if not ranked:
-            return known or self._planner.prices.default(self.searches[digest].task)
+            return known or self._planner.prices.priced(task.workload).guess or task.default
         search = self.searches[digest]
         measured_us = ranked[0][1].latency_us
         if known is not None and search.known_us is not None and measured_us is not None:
@@ -374,7 +401,12 @@ class NetworkSearch:
         if self.plans and plan is self.plan:
             return False
         self.plans.append(plan)
-        fresh = [task for task in self._planner.tasks_of(plan) if task.digest not in self.searches]
+        self._open(self._planner.tasks_of(plan))
+        return True
+
+    def _open(self, tasks: Sequence[KernelTask]) -> None:
+        """Open a search for every task that has none."""
+        fresh = [task for task in tasks if task.digest not in self.searches]
         known = self._known(fresh)
         for task in fresh:
             config, us = known.get(task.digest, (None, None))
@@ -383,13 +415,15 @@ class NetworkSearch:
             seeds = (config,) if config is not None else ()
             kernel = KernelSearch(task.problem(seeds), self._run, self._model, self.settings, self._sampler)
             self.searches[task.digest] = _Search(task, kernel, us)
-        return True
 
     def _standings(self) -> list[tuple[_Search, Standing]]:
         searches = [self.searches[digest] for digest in self.plan.counts]
         return [(search, search.standing(self.plan.counts[search.task.digest])) for search in searches]
 
     def _next(self) -> _Search | None:
+        for digest in self._contested:
+            if self.searches[digest].open and not self.searches[digest].kernel.trials:
+                return self.searches[digest]
         standings = self._standings()
         at = self._choose([standing for _, standing in standings])
         return None if at is None else standings[at][0]

@@ -25,6 +25,7 @@ from tilewright.db.storage.session import open_database
 from tilewright.measure.device import built_in_info
 from tilewright.measure.host.file import ensure_host
 from tilewright.measure.objectives import Objective, read_objective
+from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import (
     Numbered,
@@ -173,16 +174,10 @@ class Session:
     def bound_of(self, objective: Objective) -> float | None:
         """A number of an objective that no schedule of the network beats, in its unit; None where unknown.
 
-        What lies between kernels depends on which there are: the bound of the memory is that of the answer's.
+        How much lies between kernels follows from which there are: no bound of it holds for all schedules.
         """
-        match objective:
-            case Objective.LATENCY:
-                return self.bound_us
-            case Objective.ENERGY:
-                return self.bound_uj
-            case Objective.EDP:
-                return self.bound_uj * self.bound_us
-        return None
+        bound = Measurement(Status.OK, self.bound_us, energy_uj=self.bound_uj) if self.bound_us else None
+        return None if bound is None else objective.of(bound)
 
     @cached_property
     def bound_uj(self) -> float:

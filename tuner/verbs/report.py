@@ -20,6 +20,7 @@ from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.target_model.file import load_target, parse_target
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.cost_model.analytic import KernelModel
+from tilewright.cost_model.energy import network_bound_uj
 from tilewright.cost_model.network_bound import network_bound_cycles
 from tilewright.db.records import (
     Best,
@@ -35,6 +36,8 @@ from tilewright.measure.objectives import Objective
 from tilewright.search_space.network import NetworkTask, network_schedule, numbered
 from tilewright.search_space.rules import KnobLayout
 from tilewright.tuner.answer.front import front_of_trials, objectives_of
+from tilewright.tuner.answer.gap import ratio_of
+from tilewright.tuner.answer.report import Figures
 from tilewright.tuner.verbs.pictures import draw
 
 LATEST = 1_000
@@ -132,6 +135,7 @@ def _told(
     bests = repository.best_many(list(counts), chip.digest, toolchain, objective)
     kernels = _kernels(plan, chip, counts, bests, trials)
     bound_us = network_bound_cycles(network.graph, chip) / chip.cycles_per_us
+    bound = Figures(bound_us, 0.0, network_bound_uj(network.graph, chip, bound_us))
     default = repository.default(Key(network.digest, chip.digest, toolchain, objective))
     default_us = None if default is None else default.latency_us
     tuned_us = None if best is None else best.latency_us
@@ -144,9 +148,9 @@ def _told(
             "energy_uj": None if best is None else best.energy_uj,
             "peak_bytes": None if best is None else best.peak_bytes,
         },
-        "bound": {"latency_us": bound_us},
+        "bound": {"latency_us": bound.latency_us, "energy_uj": bound.energy_uj},
         "speedup": default_us / tuned_us if default_us and tuned_us else None,
-        "gap": {"ratio": tuned_us / bound_us if tuned_us and bound_us else None},
+        "gap": {"ratio": None if best is None else _ratio(best, bound, objective)},
         "rewrites": [
             {"value": plan.graph.name_of(op.result), "op": op.kind, "form": str(rewrite), "why": ""}
             for op, rewrite in ((network.graph.ops[at], each) for at, each in plan.graph.rewrites.items())
@@ -165,9 +169,12 @@ def _told(
     if run is not None and (objectives := objectives_of(run.asked.settings)):
         result["objective"] = ",".join(objectives)
         result["front"] = [point.to_json() for point in front_of_trials(trials, network.digest, objectives)]
-    bound = bound_us if objective is Objective.LATENCY else None
-    points = _convergence(trials, network.digest, objective, bound)
+    points = _convergence(trials, network.digest, objective, bound.number_of(objective))
     return RunReport(title, run, str(objective), result, points, draw(program, plan, chip))
+
+
+def _ratio(best: Best, bound: Figures, objective: Objective) -> float | None:
+    return ratio_of(Figures.of_best(best).number_of(objective), bound.number_of(objective))
 
 
 def _toolchain(run: RunRow | None) -> str:
