@@ -1,4 +1,4 @@
-"""The law of the house on fused operators: compiled, what the importer made of them computes what it means."""
+"""The law of the house on fused operators: what the importer makes of them, compiled, computes its meaning."""
 
 import tempfile
 from pathlib import Path
