@@ -1,4 +1,4 @@
-"""The law of the house on fused operators: what the importer makes of them, compiled, computes its meaning."""
+"""The law of the house on fused operators: what the importer makes of them computes its meaning."""
 
 import tempfile
 from pathlib import Path
