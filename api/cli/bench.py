@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tilewright.api.cli.options import JsonFile, Seed, write_json
+from tilewright.api.cli.options import JsonFile, RangedDims, Seed, read_ranges, write_json
 from tilewright.api.cli.verbs import verb_app
+from tilewright.compiler_core.errors import UsageError
 
 app = verb_app()
 Quick = Annotated[bool, typer.Option("--quick", help="A minute's worth.")]
@@ -221,6 +222,46 @@ def answers(
             seeds=seeds,
             seed=seed,
             quick=quick,
+            journal=journal,
+        ),
+        json_file,
+    )
+
+
+@app.command()
+def ranges(
+    model: Annotated[Path, typer.Argument(help="An ONNX file.", exists=True)],
+    dim: RangedDims,
+    target: Annotated[str, typer.Option(help="A preset.")] = "ascend910",
+    trials: Annotated[int, typer.Option(min=1, help="Of the range.")] = 512,
+    alone: Annotated[int, typer.Option(min=1, help="Trials of a size that is tuned alone.")] = 512,
+    sizes: Annotated[int, typer.Option(min=1, help="Sizes that are tuned alone.")] = 24,
+    looked_up: Annotated[int | None, typer.Option(help="Other sizes looked up; all by default.")] = None,
+    quick: Quick = False,
+    seed: Seed = 0,
+    journal: RowsKept = None,
+    json_file: JsonFile = None,
+) -> int:
+    """What a tuned range of MODEL answers at sizes that were not tuned, beside each of them tuned alone."""
+    from benchmarks.ranges import bench_ranges
+
+    dims, ranged = read_ranges(dim)
+    if not ranged:
+        raise UsageError("give one dim a range, as in --dim seq=1..512")
+    ((symbol, (low, high)),) = ranged.items()
+    if quick:
+        trials, alone, sizes, looked_up = 48, 32, 4, 16
+    return _report(
+        lambda: bench_ranges(
+            model,
+            target,
+            dims,
+            (symbol, low, high),
+            trials=trials,
+            alone=alone,
+            sizes=sizes,
+            looked_up=looked_up,
+            seed=seed,
             journal=journal,
         ),
         json_file,
