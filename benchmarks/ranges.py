@@ -39,8 +39,8 @@ def bench_ranges(
     seed: int = 0,
     journal: Path | None = None,
 ) -> dict[str, Any]:
-    """Tune `ranged` (a dim, its least and its largest size) with `trials`, and `sizes` of its other sizes with
-    `alone` each. Of the rest `looked_up` are looked up, without it all.
+    """Tune `ranged` (a dim, its least and its largest size) with `trials`, and `sizes` of its other sizes
+    with `alone` each. Of the rest `looked_up` are looked up, without it all.
     """
     symbol, low, high = ranged
     legal = sizes_in_range(model, dims, symbol, low, high)

@@ -66,7 +66,7 @@ def _model(
         model = import_model(path, {**dims, **least}, inputs)
     except (ModelError, UsageError) as error:
         return {"error": str(error).replace(repr(str(path)), "the model")}
-    return {"ops": len(model.graph.ops), "symbols": sorted(model.graph.symbols)}
+    return {"ops": len(model.graph.ops), "symbols": sorted(model.graph.symbols - model.decided)}
 
 
 def _target(text: str) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from tilewright.compiler_core.checking.judge_meaning import Meant, Told, judge_meaning
 from tilewright.compiler_core.ir.graph import Rewrites
 from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.onnx_import.feeds import contradiction
 from tilewright.compiler_core.onnx_import.importer import ImportedModel
 from tilewright.compiler_core.onnx_import.reference import RefusedError, named_values, reference_walk
 
@@ -14,7 +15,8 @@ from tilewright.compiler_core.onnx_import.reference import RefusedError, named_v
 class ModelJudged:
     """What was compared of a model, by value of its Graph, in the order of its nodes.
 
-    `untold` says why the rest was not: the node that nobody else runs. Empty when all was.
+    `untold` says why the rest was not: the node that nobody else runs, or an extent that is bound to another
+    size than the inputs make. Empty when all was.
     """
 
     meant: tuple[Meant, ...]
@@ -49,6 +51,9 @@ class _Teller:
 
     def told(self) -> Iterator[Told]:
         """Values by the reference, as far as it gets."""
+        self.untold = contradiction(self.model, self.feeds)
+        if self.untold:
+            return
         wanted = {name: self.model.graph.values[value].dtype.numpy for name, value in self.names.items()}
         try:
             for each in reference_walk(self.model.path, wanted, self.feeds):

@@ -61,10 +61,19 @@ class Op:
         return tuple(known(extent, f"an axis of {self.kind}") for extent in self.domain)
 
     @property
+    def turns(self) -> Dim:
+        """How often a loop's body runs, at most where a condition ends it: its axis that is not parallel.
+
+        A loop inside another one that a condition ends has none: every step of the other tells it anew.
+        """
+        extents = zip(self.domain, self.axis_kinds, strict=True)
+        most = int(dict(self.attributes).get("most_steps", 0))
+        return next((extent for extent, kind in extents if kind is not AxisKind.PARALLEL), most)
+
+    @property
     def steps(self) -> int:
-        """How often a loop's body runs: the extent of its axis that is not parallel."""
-        extents = zip(self.extents, self.axis_kinds, strict=True)
-        return next(extent for extent, kind in extents if kind is not AxisKind.PARALLEL)
+        """`turns` as an integer; ModelError while a symbol is unbound."""
+        return known(self.turns, "how often a loop runs")
 
     @cached_property
     def symbols(self) -> frozenset[str]:
@@ -162,8 +171,9 @@ class Graph:
 
     @cached_property
     def symbols(self) -> frozenset[str]:
-        """Names of the extents that are still unbound."""
-        return symbols_in(dim for value in self.values for dim in value.shape)
+        """Names of the extents that are still unbound, and of how often loops turn."""
+        turns = [op.turns for op in self.ops if op.body is not None]
+        return symbols_in([*(dim for value in self.values for dim in value.shape), *turns])
 
     def shape(self, value: int) -> tuple[int, ...]:
         """The shape of a value as integers; ModelError while a symbol is unbound."""

@@ -5,7 +5,7 @@ the op's index maps and nothing else.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,12 +138,7 @@ def evaluate(
     accumulator = result.dtype.accumulator.numpy
     args: list[Array] = []
     if row.unit is Unit.HOST:
-        made = on_host(op, [held.elements for held in operands], result)
-        if made.shape != op.extents[:rank]:
-            raise ModelError(
-                f"the inputs make a result of shape {list(made.shape)}, bound to {list(op.extents[:rank])};"
-                " give --dim the extents that they make"
-            )
+        made = fitted(on_host(op, [held.elements for held in operands], result), op.extents[:rank])
         return made[tuple(slice(low, high) for low, high in box[:rank])]
     if row.contraction:
         total = _contract_by_blocks(op, box, operands, accumulator)
@@ -174,65 +169,105 @@ def evaluate(
 _NOTHING = np.zeros(())
 
 
+def fitted(made: Array, extents: Sequence[int]) -> Array:
+    """What a host op makes in the extents that it is bound to: more is cut off, what is missing is zero.
+
+    7 boxes in an extent of 5   ->   the first 5;   3 boxes   ->   these, and 2 rows of zeros
+    """
+    if made.shape == tuple(extents):
+        return made
+    if made.ndim != len(extents):
+        raise ModelError(f"the inputs make a result of shape {list(made.shape)}, not of {list(extents)}")
+    full = np.zeros(tuple(extents), made.dtype)
+    kept = tuple(slice(0, min(one, other)) for one, other in zip(made.shape, extents, strict=True))
+    full[kept] = made[kept]
+    return full
+
+
 def on_host(op: Op, operands: Sequence[Array], result: TensorType) -> Array:
     """The whole result of an op of the host, whatever its shape turns out to be."""
-    made = op.row.body(operands, dict(op.attributes)) if op.body is None else _looped(op, op.body, operands)
-    return np.asarray(made, dtype=result.dtype.numpy)
+    if op.body is None:
+        return np.asarray(op.row.body(operands, dict(op.attributes)), dtype=result.dtype.numpy)
+    return np.asarray(_looped(op, op.body, operands)[0], dtype=result.dtype.numpy)
 
 
-def _looped(op: Op, body: Graph, operands: Sequence[Array]) -> Array:
-    """The output of a loop: its body step by step, until its steps or its condition end (loops.py)."""
+def _looped(op: Op, body: Graph, operands: Sequence[Array]) -> tuple[Array, int]:
+    """The output of a loop: its body step by step, until its steps or its condition end (loops.py); how many
+    steps that took.
+    """
     attributes = dict(op.attributes)
     carried, scanned, output = (int(attributes[name]) for name in ("carried", "scanned", "output"))
     conditional = int(attributes["conditional"])
     state = list(operands[:carried])
     sequences, invariant = operands[carried : carried + scanned], operands[carried + scanned :]
-    most = int(attributes["most_steps"]) if conditional else op.steps
+    without_end = int(attributes["most_steps"])
+    most = op.turns if isinstance(op.turns, int) else without_end
     collected: list[Array] = []
+    done = 0
     for step in range(most):
         if conditional and not state[0].item():
             break
+        done += 1
         results = _step(body, [*state, *(s[step] for s in sequences), *invariant])
         state = results[:carried]
         if output >= carried:
             collected.append(results[output])
+    if conditional and most == without_end and state[0].item():
+        raise ModelError(f"on these inputs a loop does not end within {most} turns; bind how many it takes")
     if output < carried:
-        return state[output]
+        return state[output], done
     if len({element.shape for element in collected}) > 1:
         raise ModelError("what a loop collects changes its shape from step to step")
     if not collected:
         inner = [extent if isinstance(extent, int) else 0 for extent in op.domain[1:]]
-        return np.zeros((0, *inner), body.values[body.outputs[output]].dtype.numpy)
-    return np.stack(collected)
+        return np.zeros((0, *inner), body.values[body.outputs[output]].dtype.numpy), done
+    return np.stack(collected), done
 
 
 def _step(body: Graph, inputs: Sequence[Array]) -> list[Array]:
     """The outputs of one step. Extents that only the step can tell are those of the arrays that are there."""
-    made = dict(zip(body.inputs, inputs, strict=True))
     sizes = told_sizes(body, [array.shape for array in inputs])
+    made = run_open(body, dict(zip(body.inputs, inputs, strict=True)), sizes)
+    for left, right in body.constraints:
+        if bind(left, sizes) != bind(right, sizes):
+            raise ModelError(f"a step of a loop needs {left} to equal {right}, and has {sizes}")
+    return [made(value) for value in body.outputs]
+
+
+def run_open(
+    graph: Graph, made: dict[int, Array], sizes: dict[str, int], needed: Collection[int] | None = None
+) -> Callable[[int], Array]:
+    """Run a graph of which data decide some extents on the host ops that they come from.
+
+    `made` has the inputs, and fills with what ops make; `sizes` fills with the extents that turn up. Without
+    `needed` (results) every op is run. What comes back gives any value, constants too.
+    """
 
     def known(value: int) -> Array:
-        if value not in made:  # a constant that depends on extents of the step
-            constants = body.constants
+        if value not in made:  # a constant, which may depend on extents
+            constants = graph.constants
             made[value] = (
                 constants.bound_to(sizes) if isinstance(constants, SymbolicConstants) else constants
             )[value]
         return made[value]
 
-    for op in body.ops:
+    for op in graph.ops:
+        if needed is not None and op.result not in needed:
+            continue
         operands = [known(access.value) for access in op.operands]
-        if op.row.unit is Unit.HOST:
-            array = on_host(op.bound_to(sizes), operands, body.values[op.result])
-            sizes |= sizes_in(body.values[op.result].shape, array.shape)
+        result = graph.values[op.result]
+        bound = op.bound_to(sizes) if op.symbols or op.body is not None else op
+        if bound.body is not None:
+            array, turns = _looped(bound, bound.body, operands)
+            sizes |= sizes_in((*result.shape, op.turns), (*array.shape, turns))
+        elif op.row.unit is Unit.HOST:
+            array = on_host(bound, operands, result)
+            sizes |= sizes_in(result.shape, array.shape)
         else:
-            bound = op.bound_to(sizes) if body.symbols else op
             held = [Held(array, (0,) * array.ndim, array.shape) for array in operands]
-            array = evaluate(bound, [(0, extent) for extent in bound.extents], held, body.values[op.result])
+            array = evaluate(bound, [(0, extent) for extent in bound.extents], held, result)
         made[op.result] = array
-    for left, right in body.constraints:
-        if bind(left, sizes) != bind(right, sizes):
-            raise ModelError(f"a step of a loop needs {left} to equal {right}, and has {sizes}")
-    return [known(value) for value in body.outputs]
+    return known
 
 
 MOST_UNFOLDED = 1 << 26

@@ -7,7 +7,7 @@ from pathlib import Path
 import onnx
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.dims import Shape, bind
+from tilewright.compiler_core.ir.dims import Shape, bind, symbol
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.meaning.constants import Constants, run
@@ -40,6 +40,8 @@ class ImportedModel:
     `inputs` and `outputs` pair the model's names with values of `graph`, in the model's order; an output may
     be an input or a constant. `host_ops` lists what runs on the host. `given` are the inputs that were bound
     to a value, constants of `graph`; `presumed` is what other inputs hold in a run of these extents.
+    `dims` are the sizes that dims were bound to. `decided` are symbols of `graph` that only a run tells;
+    `told` has those that were bound, `drawn` those of them that drawn inputs told (feeds.py).
     """
 
     name: str
@@ -50,6 +52,10 @@ class ImportedModel:
     path: Path
     given: Mapping[str, Array] = field(default_factory=dict)
     presumed: Mapping[str, Array] = field(default_factory=dict)
+    dims: Mapping[str, int] = field(default_factory=dict)
+    decided: frozenset[str] = frozenset()
+    told: Mapping[str, int] = field(default_factory=dict)
+    drawn: Mapping[str, int] = field(default_factory=dict)
 
 
 def import_model(
@@ -77,9 +83,14 @@ def one_line(text: str) -> str:
     return shown if len(text) <= MAX_MESSAGE else shown + "..."
 
 
-def _import(path: Path, dims: Mapping[str, int], given: Mapping[str, Given]) -> ImportedModel:
+def _import(
+    path: Path,
+    dims: Mapping[str, int],
+    given: Mapping[str, Given],
+    called: Mapping[str, str] | None = None,
+) -> ImportedModel:
     model = load_model(path)
-    context = Context(Builder(), ExternalData(path.parent))
+    context = Context(Builder(), ExternalData(path.parent), called=called or {})
     frame = graph_frame(model.graph, opset_versions(model), None)
     _define_constants(model.graph, context, frame.scope)
     infos = [info for info in model.graph.input if info.name not in frame.scope]
@@ -105,15 +116,38 @@ def _import(path: Path, dims: Mapping[str, int], given: Mapping[str, Given]) -> 
         walk.run(frame)
     except ModelError as error:
         raise _with_open_dims(error, sorted(names.used - dims.keys())) from error
-    unknown = sorted(set(dims) - context.taken)
+    if called is None and (better := _named_by_outputs(model.graph.output, frame.scope, context)):
+        return _import(path, dims, given, better)
+    names_of_dims = names.used | context.decided
+    unknown = sorted(set(dims) - names_of_dims)
     if unknown:
         raise ModelError(
             f"the model has no dimension called {unknown[0]!r};"
-            f" it has {', '.join(sorted(context.taken)) or 'none'}"
+            f" it has {', '.join(sorted(names_of_dims)) or 'none'}"
         )
     outputs = _outputs(model.graph.output, frame.scope, context.builder)
     told_by_runs = {name: extent for name, extent in dims.items() if name not in names.used}
-    return replace(_imported(path, context, outputs, told_by_runs), given=bound)
+    made = _imported(path, context, outputs, told_by_runs)
+    decided = made.graph.symbols & context.decided
+    return replace(made, given=bound, dims=dims, decided=decided, told=told_by_runs)
+
+
+def _named_by_outputs(
+    infos: Sequence[onnx.ValueInfoProto], scope: Mapping[str, Value], context: Context
+) -> dict[str, str]:
+    """What the model itself calls extents that only a run tells, where an output of it has them."""
+    called: dict[str, str] = {}
+    for info in infos:
+        made = scope.get(info.name)
+        declared = [dim.dim_param for dim in info.type.tensor_type.shape.dim]
+        if not isinstance(made, Tensor) or made.rank != len(declared):
+            continue
+        for name, extent in zip(declared, made.shape, strict=True):
+            own = next((each for each in context.decided if extent == symbol(each)), None)
+            free = name not in context.taken and name not in called.values()
+            if own is not None and own not in called and free and name.isidentifier():
+                called[own] = name
+    return called
 
 
 def _with_open_dims(error: ModelError, open_dims: Sequence[str]) -> ModelError:

@@ -24,6 +24,7 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import CoreRange
 from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.compiler_core.meaning.tolerance import epsilon
+from tilewright.compiler_core.onnx_import.feeds import draw_feeds
 from tilewright.compiler_core.onnx_import.importer import ImportedModel
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.records import Verification
@@ -196,16 +197,3 @@ def _misread(session: Session, rewrites: Rewrites) -> str:
 def _presumed(model: ImportedModel) -> dict[int, Array]:
     """What inputs hold in a run of these extents, by value of the graph."""
     return {value: model.presumed[name] for name, value in model.inputs if name in model.presumed}
-
-
-def draw_feeds(model: ImportedModel, seed: int) -> dict[str, Array]:
-    """Seeded arrays for the inputs by name: the value that one was bound to, what a run of these extents
-    presumes, else normal floats, zeros and ones of anything else.
-    """
-    rng = np.random.default_rng(seed)
-    feeds: dict[str, Array] = {}
-    for name, value in model.inputs:
-        kind, shape = model.graph.values[value].dtype, model.graph.shape(value)
-        drawn = rng.standard_normal(shape) if kind.is_float else rng.integers(0, 2, shape)
-        feeds[name] = model.presumed.get(name, drawn).astype(kind.numpy)
-    return {**feeds, **model.given}

@@ -262,9 +262,9 @@ def open_session(
     if toolchain is not None:
         info = replace(info, toolchain=toolchain)
     book = Book(repository, network.task, chip, target_text(target), info, sought, job=job, guard=guard)
-    listener(
-        Phase("import", f"{imported.name}: {len(base.groups)} kernels, {imported.graph.macs / 1e9:.2f} GMAC")
-    )
+    said = f"{imported.name}: {len(base.groups)} kernels, {imported.graph.macs / 1e9:.2f} GMAC"
+    drawn = ", ".join(f"{name} = {size}" for name, size in imported.drawn.items())
+    listener(Phase("import", f"{said}; {drawn} in a run on drawn inputs" if drawn else said))
     planner = Planner(base, chip, Prices(chip, seed))
     settings = SearchSettings((sought.row.of_kernels,))
     session = Session(imported, chip, planner, network, book, seed, settings, listener)

@@ -16,9 +16,9 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
+from tilewright.compiler_core.onnx_import.feeds import draw_feeds
 from tilewright.compiler_core.onnx_import.reference import named_values
 from tilewright.compiler_core.target_model.precision import described, precision_of
-from tilewright.tuner.answer.check import draw_feeds
 from tilewright.tuner.verbs.lookup import Compiled, compile_known
 
 MODEL, TARGET = "model", "target"

@@ -1,6 +1,6 @@
 """What a builder of one op may use besides its inputs, and the shape of such a builder."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
@@ -40,9 +40,10 @@ class Context:
     """The Graph under construction and the facts around the node at hand.
 
     `reads` says how many readers a value of the current graph has, graph outputs included. `loops` is what of
-    loops runs on the host unless they are written out. `open_loops` is how many bodies the node
-    lies in, `local` the symbols that only a step of a loop tells. `inputs` has the model's inputs' names,
-    `presumed` what some of them hold in a run that the file's shapes describe.
+    loops runs on the host unless they are written out. `open_loops` is how many bodies the node lies in,
+    `local` the symbols that only a step of a loop tells, `decided` those that only a run tells, under the
+    names that `called` has for them where it has any. `inputs` has the model's inputs' names, `presumed` what
+    some of them hold in a run that the file's shapes describe.
     """
 
     builder: Builder
@@ -53,6 +54,8 @@ class Context:
     open_loops: int = 0
     local: list[str] = field(default_factory=list)
     taken: set[str] = field(default_factory=set)
+    decided: set[str] = field(default_factory=set)
+    called: Mapping[str, str] = field(default_factory=dict)
     inputs: dict[int, str] = field(default_factory=dict)
     presumed: dict[str, Tensor] = field(default_factory=dict)
 
@@ -96,17 +99,22 @@ class Context:
         """The error that `what` must be known, and which inputs to bind."""
         return DataDecidesError(self.undecided(tensor, what))
 
-    def fresh(self, node: Node, at: str) -> SymDim:
-        """A new named symbol for an extent that only running the node can tell; a local one in a loop."""
+    def fresh(self, node: Node, at: str, output: str = "") -> SymDim:
+        """A new named symbol for an extent that only running the node can tell; a local one in a loop.
+
+        It is named after the `output` of the node that has it, or after the node.
+        """
         if self.open_loops:
             return self.fresh_local()
-        base = f"{node.name}_{at}"
+        base = f"{output or node.name}_{at}"
         name, count = base, 1
         while name in self.taken:
             count += 1
             name = f"{base}_{count}"
         self.taken.add(name)
-        return symbol(name)
+        shown = self.called.get(name, name)
+        self.decided.add(shown)
+        return symbol(shown)
 
     def fresh_local(self) -> SymDim:
         """A new symbol for an extent that each step of a loop tells anew; its name is no node's."""

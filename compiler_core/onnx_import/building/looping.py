@@ -17,8 +17,8 @@ from tilewright.compiler_core.transforms.simplify import simplify
 
 Place: TypeAlias = tuple[int, int]
 """A dim of the state: which one, counted from the last (-1), and which of its dims."""
-MOST_TURNS = 1 << 31
-"""Turns after which a Loop that data should end is cut off."""
+MOST_TURNS = 1 << 12
+"""Turns within which a Loop that data end has to end, where it is not bound to fewer."""
 
 
 class Outside(NamedTuple):
@@ -113,6 +113,7 @@ class Loop:
             "conditional": int(conditional),
             "most_steps": MOST_TURNS if conditional else 0,
         }
+        told_anew = conditional and self.context.open_loops > 0
         results = []
         for output, inner in enumerate((*after, *collected)):
             final = output < len(self.state)
@@ -124,11 +125,11 @@ class Loop:
             kinds = [AxisKind.PARALLEL] * len(inner.shape)
             op = Op(
                 "loop",
-                (*shape, *[steps] * (final and not conditional)),
+                (*shape, *[steps] * (final and not told_anew)),
                 (
                     *[AxisKind.SCAN] * (not final),
                     *kinds,
-                    *[AxisKind.REDUCTION] * (final and not conditional),
+                    *[AxisKind.REDUCTION] * (final and not told_anew),
                 ),
                 accesses,
                 result.value,

@@ -1,5 +1,6 @@
 """If: a branch that is known is entered; where data decide, both are computed and one result is chosen."""
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from tilewright.compiler_core.errors import ModelError
@@ -44,10 +45,14 @@ def enter_if(walk: "Walk", frame: Frame, node: Node, inputs: Values) -> None:
         other = walk.enter_graph(frame, branches[1])
 
         def else_done() -> None:
-            pairs = zip(branches[0].output, branches[1].output, strict=True)
+            triples = zip(node.outputs, branches[0].output, branches[1].output, strict=True)
             results = [
-                _chosen(walk.context, node, condition, chosen.lookup(left.name), other.lookup(right.name))
-                for left, right in pairs
+                _chosen(
+                    _Choice(walk.context, node, condition, name),
+                    chosen.lookup(left.name),
+                    other.lookup(right.name),
+                )
+                for name, left, right in triples
             ]
             walk.results(frame, node, results)
 
@@ -56,30 +61,45 @@ def enter_if(walk: "Walk", frame: Frame, node: Node, inputs: Values) -> None:
     chosen.finish = then_done
 
 
-def _chosen(context: Context, node: Node, condition: Tensor, one: Value, two: Value) -> Value:
+@dataclass(frozen=True, eq=False)
+class _Choice:
+    """One output of an If whose condition data decide."""
+
+    context: Context
+    node: Node
+    condition: Tensor
+    output: str
+
+    @property
+    def undecided(self) -> str:
+        """That the condition is not known, and what to bind."""
+        return self.context.undecided(self.condition, "the condition")
+
+
+def _chosen(choice: _Choice, one: Value, two: Value) -> Value:
     """The result of one branch or the other, as the condition will say."""
     if not same_structure(one, two):
         raise ModelError(
             "the branches of an If give a tensor and something else, or sequences of different lengths,"
-            f" and {context.undecided(condition, 'the condition')}"
+            f" and {choice.undecided}"
         )
     pairs = zip(leaves([one]), leaves([two]), strict=True)
-    (made,) = with_leaves([one], [_selected(context, node, condition, left, right) for left, right in pairs])
+    (made,) = with_leaves([one], [_selected(choice, left, right) for left, right in pairs])
     return made
 
 
-def _selected(context: Context, node: Node, condition: Tensor, one: Tensor, two: Tensor) -> Tensor:
-    builder = context.builder
+def _selected(choice: _Choice, one: Tensor, two: Tensor) -> Tensor:
+    context, builder = choice.context, choice.context.builder
     if one.rank != two.rank or one.dtype is not two.dtype:
         raise ModelError(
             f"the branches of an If give {one.type} and {two.type}, which differ in rank or type, and"
-            f" {context.undecided(condition, 'the condition')}"
+            f" {choice.undecided}"
         )
     if one.shape == two.shape:
-        scalar = builder.reshape(condition, ())
+        scalar = builder.reshape(choice.condition, ())
         return builder.elementwise("where", scalar, one, two, dtype=one.dtype)
     shape = tuple(
-        a if a == b else context.fresh(node, f"dim{dim}")
+        a if a == b else context.fresh(choice.node, f"dim_{dim}", choice.output)
         for dim, (a, b) in enumerate(zip(one.shape, two.shape, strict=True))
     )
-    return context.host(node, "choose", [condition, one, two], [(shape, one.dtype)])[0]
+    return context.host(choice.node, "choose", [choice.condition, one, two], [(shape, one.dtype)])[0]

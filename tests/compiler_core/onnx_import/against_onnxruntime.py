@@ -1,7 +1,7 @@
 """Import, interpret, run the same file in onnxruntime, compare every value that has a name in both."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
 
@@ -12,6 +12,7 @@ import onnxruntime
 from tests.onnx_models import Array
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.meaning.evaluate import Held, evaluate
+from tilewright.compiler_core.onnx_import.feeds import extents_decided
 from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
 
 PLAIN = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
@@ -96,6 +97,9 @@ def differences(
     """
     imported = import_model(path)
     graph = imported.graph.bound_to({**bindings(imported, feeds), **dims})
+    if graph.symbols:
+        open_model = replace(imported, graph=graph, decided=graph.symbols)
+        graph = graph.bound_to(extents_decided(open_model, feeds))
     values = named_values(imported, made)
     wanted = run_onnxruntime(made, list(values), feeds, PLAIN)
     inputs = {value: feeds[name] for name, value in imported.inputs}

@@ -15,6 +15,7 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.graph_json import graph_from_json, graph_to_json
 from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.compiler_core.meaning.loops import written_out
+from tilewright.compiler_core.onnx_import.feeds import extents_decided
 from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
 
 FEEDS = {"x": np.abs(reals(1, 3)), "n": np.ones(5, np.float32)}
@@ -86,11 +87,17 @@ def test_a_loop_may_carry_what_grows(case: str, tmp_path: Path) -> None:
     assert graph_to_json(graph_from_json(graph_to_json(bound))) == graph_to_json(bound)
 
 
-def test_an_extent_that_the_run_does_not_make_is_refused(tmp_path: Path) -> None:
-    imported = import_model(saved(_network(CASES["ended by data"][0]), tmp_path))
-    wrong = imported.graph.bound_to({"length": 5, "y_turns": 99})
-    with pytest.raises(ModelError, match="give --dim the extents that they make"):
-        _interpreted(imported, wrong)
+@pytest.mark.parametrize("turns", [2, 99])
+def test_turns_bound_to_others_end_the_loop_or_are_filled_with_zeros(turns: int, tmp_path: Path) -> None:
+    made = _network(CASES["ended by data"][0])
+    imported = import_model(saved(made, tmp_path), {"length": 5})
+    own = run_onnxruntime(made, ["z"], FEEDS, PLAIN)["z"]
+    assert extents_decided(imported, FEEDS) == {"y_turns": len(own)}
+    other = _interpreted(imported, imported.graph.bound_to({"y_turns": turns}))["z"]
+    both = min(turns, len(own))
+    np.testing.assert_allclose(other[:both], own[:both], rtol=1e-6)
+    assert len(other) == turns
+    assert not other[both:].any()
 
 
 def test_what_is_collected_must_not_grow(tmp_path: Path) -> None:
