@@ -187,20 +187,23 @@ def _told(context: Context, total: Tensor, otherwise: Dim) -> Dim:
 def _before(context: Context, first: bool | None, ends: Count, lengths: tuple[Dim, Dim]) -> Count:
     """Tokens before those of this call, from the lengths of the queries and of the whole."""
     builder = context.builder
-    queries, total = lengths
     if first:
         return 0
     if not isinstance(ends, Tensor):
-        return ends - queries
-    behind = builder.elementwise("sub", ends, builder.count([queries], DType.I64))
+        return ends - lengths[0]
+    behind = builder.elementwise("sub", ends, builder.count([lengths[0]], DType.I64))
     rest = builder.elementwise("maximum", behind, builder.scalar(0, DType.I64))
     if first is False:
         return rest
-    pair = builder.extents([queries, total], (2,))
-    later = builder.derived_table(
-        (), DType.I64, [pair], lambda extents, sources: np.asarray(sources[0][0] != sources[0][1])
+    return builder.elementwise("where", _is_later(context, lengths), rest, builder.scalar(0, DType.I64))
+
+
+def _is_later(context: Context, lengths: tuple[Dim, Dim]) -> Tensor:
+    """A constant: whether the queries are not the whole sequence, known once the dims are."""
+    pair = context.builder.extents(lengths, (2,))
+    return context.builder.derived_table(
+        (), DType.BOOL, [pair], lambda extents, sources: np.asarray(sources[0][0] != sources[0][1])
     )
-    return builder.elementwise("mul", rest, later)
 
 
 def _turned(
@@ -209,25 +212,36 @@ def _turned(
     """Queries and keys turned by the angles of their positions: those given, else those behind the past."""
     builder = context.builder
     tables = [required(inputs, at) for at in (7, 8)]
-    given = optional(inputs, 9)
-    if given is not None and tokens.first:
-        # Of a first prompt the one position given is that of the first token.
-        start = builder.reshape(
-            slice_view(builder, builder.reshape(given, (product_of(given.shape),)), 0, 0, 1), (1, 1)
-        )
-        given = builder.elementwise("add", steps(context, tokens.queries), start)
-    elif given is None and isinstance(tokens.before, Tensor):
-        rows = builder.reshape(tokens.before, (tokens.before.shape[0], 1))
-        given = builder.elementwise("add", steps(context, tokens.queries), rows)
-    if given is None and not isinstance(tokens.before, Tensor):
-        rows_of = [slice_view(builder, table, 0, tokens.before, tokens.queries) for table in tables]
+    positions = _positions(context, optional(inputs, 9), tokens)
+    if isinstance(positions, Tensor):
+        cosines, sines = (gather(builder, table, positions, 0) for table in tables)
+    else:
+        rows_of = [slice_view(builder, table, 0, positions, tokens.queries) for table in tables]
         cosines, sines = (builder.reshape(rows, (1, *rows.shape)) for rows in rows_of)
-    elif given is not None:
-        cosines, sines = (gather(builder, table, given, 0) for table in tables)
     width = 2 * known(tables[0].shape[1], "the width of the rotary tables")
     interleaved = bool(node.integer("rotary_interleaved", 0))
     q, k = (rotated(builder, part, cosines, sines, width, interleaved=interleaved) for part in parts)
     return q, k
+
+
+def _positions(context: Context, given: Tensor | None, tokens: _Tokens) -> Dim | Tensor:
+    """The positions [batch or 1, queries] of the queries; of a row without gaps its first one."""
+    builder = context.builder
+    if given is None:
+        if not isinstance(tokens.before, Tensor):
+            return tokens.before
+        starts = builder.reshape(tokens.before, (tokens.before.shape[0], 1))
+        return builder.elementwise("add", steps(context, tokens.queries), starts)
+    if tokens.first is False:
+        return given
+    # Of a first prompt the one position given is that of the first token.
+    flat = builder.reshape(given, (product_of(given.shape),))
+    start = builder.reshape(slice_view(builder, flat, 0, 0, 1), (1, 1))
+    counted = builder.elementwise("add", steps(context, tokens.queries), start)
+    if tokens.first:
+        return counted
+    later = _is_later(context, (tokens.queries, tokens.total))
+    return builder.elementwise("where", later, given, counted)
 
 
 def _cached(context: Context, past: Tensor | None, new: Tensor, tokens: _Tokens) -> Tensor:
