@@ -13,6 +13,7 @@ from tilewright.api.cli.options import (
     Model,
     Objective,
     TargetName,
+    Toolchain,
     files_of,
     read_dims,
     read_inputs,
@@ -37,6 +38,7 @@ def compile_model(
         str | None,
         typer.Option(help="measured: every kernel is; verified: the network as a whole is. Else exit 3."),
     ] = None,
+    toolchain: Toolchain = None,
     database: Database = DEFAULT_DATABASE,
 ) -> int:
     """Write the Program of MODEL as the database knows it; the share of guesses is said first."""
@@ -50,7 +52,13 @@ def compile_model(
     if require is not None and require not in set(Require):
         raise UsageError(f"--require {require!r} is unknown; choose from {', '.join(Require)}")
     compiled = compile_known(
-        model, target, objective=objective, dims=read_dims(dim), inputs=read_inputs(given), database=database
+        model,
+        target,
+        objective=objective,
+        dims=read_dims(dim),
+        inputs=read_inputs(given),
+        database=database,
+        toolchain=toolchain,
     )
     lacking = "" if require is None else compiled.lacks(Require(require))
     if lacking:

@@ -13,6 +13,7 @@ from tilewright.api.cli.options import (
     Model,
     Objective,
     TargetName,
+    Toolchain,
     files_of,
     read_dims,
     read_inputs,
@@ -34,6 +35,7 @@ def lookup(
     objective: Objective = "latency",
     dim: Dims = None,
     given: Inputs = None,
+    toolchain: Toolchain = None,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> int:
@@ -43,7 +45,13 @@ def lookup(
     from tilewright.tuner.verbs.lookup import lookup as lookup_network
 
     answer = lookup_network(
-        model, target, objective=objective, dims=read_dims(dim), inputs=read_inputs(given), database=database
+        model,
+        target,
+        objective=objective,
+        dims=read_dims(dim),
+        inputs=read_inputs(given),
+        database=database,
+        toolchain=toolchain,
     )
     if json_file is not None:
         write_json(asdict(answer), json_file, files_of(model, target, database))

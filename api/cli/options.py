@@ -20,6 +20,12 @@ RunObjective = Annotated[
         help="latency, energy, memory or edp; several, as latency,energy,peak_bytes, give a front.",
     ),
 ]
+Toolchain = Annotated[
+    str | None,
+    typer.Option(
+        help="Whose records answer: what the measuring device says of itself, else the target's own."
+    ),
+]
 Dims = Annotated[
     list[str] | None, typer.Option("--dim", help="A value for a symbolic dim, as batch=1; repeatable.")
 ]

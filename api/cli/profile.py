@@ -13,6 +13,7 @@ from tilewright.api.cli.options import (
     Model,
     Objective,
     TargetName,
+    Toolchain,
     files_of,
     read_dims,
     read_inputs,
@@ -31,6 +32,7 @@ def profile_model(
     objective: Objective = "latency",
     dim: Dims = None,
     given: Inputs = None,
+    toolchain: Toolchain = None,
     database: Database = DEFAULT_DATABASE,
 ) -> None:
     """Trace MODEL as the database knows it: a track an engine, kernels, tiles, bytes, stalls and why."""
@@ -40,7 +42,13 @@ def profile_model(
     from tilewright.tuner.verbs.profile import profile
 
     made = profile(
-        model, target, objective=objective, dims=read_dims(dim), inputs=read_inputs(given), database=database
+        model,
+        target,
+        objective=objective,
+        dims=read_dims(dim),
+        inputs=read_inputs(given),
+        database=database,
+        toolchain=toolchain,
     )
     trace = made.trace()
     texts = {output: json.dumps(trace, allow_nan=False)}

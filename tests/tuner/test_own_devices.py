@@ -135,3 +135,7 @@ def test_two_devices_of_one_target_answer_each_for_itself(tmp_path: Path) -> Non
         rows = [row.asked for row in Repository(opened).runs() if row.asked.toolchain == toolchain]
         opened.close()
         assert [row.protocol for row in rows] == [protocol]
+        files = ["-o", str(tmp_path / "program.json"), "--db", str(database)]
+        asked = ["compile", str(model), "--target", "ascend310", "--require", "verified", *files]
+        assert main([*asked, "--toolchain", toolchain]) == 0
+    assert main([*asked, "--toolchain", "of nobody"]) == 3

@@ -68,12 +68,16 @@ def lookup(
     dims: Mapping[str, int] | None = None,
     inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
+    toolchain: str | None = None,
 ) -> NetworkAnswer:
     """`tune lookup`: hit or miss per kernel of a network, and why a miss. Writes nothing.
 
     A network that the database knows as a whole is told by its own groups, any other by its cheapest cover.
+    Records of `toolchain` answer: that of the device that measured.
     """
-    with open_session(model, target, objective, dims, 0, database, read_only=True, inputs=inputs) as session:
+    with open_session(
+        model, target, objective, dims, 0, database, toolchain=toolchain, read_only=True, inputs=inputs
+    ) as session:
         best = session.book.known_network()
         of_range = selected(session, model, dims, inputs) if best is None else None
         answer = best or of_range
@@ -174,13 +178,16 @@ def compile_known(
     dims: Mapping[str, int] | None = None,
     inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
+    toolchain: str | None = None,
 ) -> Compiled:
     """`tune compile`: the Program from the database.
 
     The network's own best first, then what a tuned range of sizes says, else kernel by kernel. Kernels the
-    database does not know run as the draft guesses best, and are marked so.
+    database does not know run as the draft guesses best, and are marked so. `toolchain` is as in `lookup`.
     """
-    session = open_session(model, target, objective, dims, 0, database, read_only=True, inputs=inputs)
+    session = open_session(
+        model, target, objective, dims, 0, database, toolchain=toolchain, read_only=True, inputs=inputs
+    )
     best = session.book.known_network()
     of_range = selected(session, model, dims, inputs) if best is None else None
     answer = best or of_range

@@ -73,11 +73,14 @@ def profile(
     dims: Mapping[str, int] | None = None,
     inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
+    toolchain: str | None = None,
 ) -> Profile:
     """Compile a network from the database (-O0 where there is no such file) and time it on the simulator."""
     if "://" not in str(database) and not Path(database).exists():
         return _default_profile(model, target, dims, inputs)
-    compiled = compile_known(model, target, objective=objective, dims=dims, inputs=inputs, database=database)
+    compiled = compile_known(
+        model, target, objective=objective, dims=dims, inputs=inputs, database=database, toolchain=toolchain
+    )
     session, graph = compiled.session, compiled.graph
     chip = session.target
     timing = simulate_program(compiled.program, graph, chip)
