@@ -9,6 +9,7 @@ import numpy as np
 from tilewright.compiler_core.codegen.nest import KernelNest
 from tilewright.compiler_core.codegen.places import Place
 from tilewright.compiler_core.codegen.run import NativeKernel
+from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
@@ -28,12 +29,28 @@ class Call:
 
 
 @dataclass(frozen=True)
-class Job:
-    """Calls in order, what their buffers hold at first (None: nothing yet), and the outputs to look at."""
+class Contents:
+    """A buffer: its size in bytes, and what it holds at first (None: nothing yet). `array` is arranged when asked."""
 
+    size: int
+    place: Place
+    array: Array | None
+
+    def data(self) -> bytes:
+        """The elements as they lie in the buffer."""
+        return b"" if self.array is None else self.place.arranged(self.array).tobytes()
+
+
+@dataclass(frozen=True)
+class Job:
+    """Calls in order, their buffers by name, and the outputs to look at: how they lie, which value they are.
+
+    Names tell apart what is arranged in another way, so that a buffer may stay for the next job of its task.
+    """
+
+    task: str
     calls: tuple[Call, ...]
-    contents: Mapping[str, Array | None]
-    bytes_of: Mapping[str, int]
+    buffers: Mapping[str, Contents]
     outputs: Mapping[str, tuple[Place, int]]
 
 
@@ -91,16 +108,24 @@ def _data(graph: Graph, value: int, rng: np.random.Generator, *, exact: bool) ->
     return np.asarray(rng.uniform(0.5, 1.5, shape), dtype=dtype.numpy)
 
 
+def buffer_name(value: int, place: Place, *, arranged: bool) -> str:
+    """The name of a value's buffer."""
+    return f"{value}-{digest_of(str(place.pieces))[:12]}" if arranged else str(value)
+
+
 def kernel_job(kernel: NativeKernel, expected: Expected) -> Job:
     """One kernel by itself."""
     nest: KernelNest = kernel.nest
-    names = {value: f"v{value}" for value in nest.outer}
+    names = {
+        value: buffer_name(value, place, arranged=value in nest.arranged)
+        for value, place in nest.outer.items()
+    }
     return Job(
+        nest.regions.workload.digest,
         (Call(kernel, tuple((names[value], 0) for value in nest.outer)),),
         {
-            names[value]: place.arranged(expected.inputs[value]) if value in expected.inputs else None
+            names[value]: Contents(place.bytes, place, expected.inputs.get(value))
             for value, place in nest.outer.items()
         },
-        {names[value]: place.bytes for value, place in nest.outer.items()},
         {names[value]: (nest.outer[value], value) for value in nest.graph.outputs},
     )

@@ -8,12 +8,11 @@ from tilewright.compiler_core.codegen.places import Place, laid_out
 from tilewright.compiler_core.codegen.run import NativeKernel
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.layouts import Layout
-from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.ir.workload import Kernel
 from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.measure.host.jobs import Call, Expected, Job
+from tilewright.measure.host.jobs import Call, Contents, Expected, Job, buffer_name
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask, kernel_configs, network_schedule
 
@@ -29,8 +28,7 @@ def network_job(
     plan, schedule = network_schedule(task, config, target)
     configs = kernel_configs(config, plan)
     kernels = {digest: compiled(regions, configs[digest]) for digest, regions in plan.regions.items()}
-    contents: dict[str, Array | None] = {}
-    bytes_of: dict[str, int] = {}
+    buffers: dict[str, Contents] = {}
     calls: list[Call] = []
     for stage in schedule.stages:
         for placed in stage:
@@ -41,25 +39,28 @@ def network_job(
             operands = []
             for value, place in native.nest.outer.items():
                 name, whole = _buffer(plan, kernel, value, place, native)
-                if name not in bytes_of:
-                    given = expected.inputs.get(kernel.values[value])
-                    bytes_of[name] = whole.bytes
-                    contents[name] = None if given is None else whole.arranged(given)
+                given = expected.inputs.get(kernel.values[value])
+                buffers.setdefault(name, Contents(whole.bytes, whole, given))
                 operands.append((name, _begins(kernel, value, whole)))
             calls.append(Call(native, tuple(operands)))
     outputs = {
-        f"v{value}": (_place(plan, value), value) for value in plan.graph.outputs if f"v{value}" in bytes_of
+        name: (_place(plan, value), value)
+        for value in plan.graph.outputs
+        if value in expected.outputs and (name := _name(plan, value)) in buffers
     }
-    known = {name: entry for name, entry in outputs.items() if entry[1] in expected.outputs}
-    return Job(tuple(calls), contents, bytes_of, known)
+    return Job(task.digest, tuple(calls), buffers, outputs)
+
+
+def _name(plan: Plan, value: int) -> str:
+    return buffer_name(value, _place(plan, value), arranged=value in plan.layouts)
 
 
 def _buffer(plan: Plan, kernel: Kernel, value: int, place: Place, native: NativeKernel) -> tuple[str, Place]:
     """The name of the buffer behind an operand, and how the whole value lies in it."""
     whole = kernel.values[value]
     if value in native.nest.arranged:
-        return f"c{whole}-{kernel.workload.digest[:12]}", place
-    return f"v{whole}", _place(plan, whole)
+        return buffer_name(whole, place, arranged=True), place
+    return _name(plan, whole), _place(plan, whole)
 
 
 def _place(plan: Plan, value: int) -> Place:
