@@ -30,7 +30,7 @@ class Call:
 
 @dataclass(frozen=True)
 class Contents:
-    """A buffer: its size in bytes, and what it holds at first (None: nothing yet). `array` is arranged when asked."""
+    """A buffer: its size in bytes, how its elements lie, and what it holds at first (None: nothing yet)."""
 
     size: int
     place: Place
