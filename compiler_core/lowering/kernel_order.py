@@ -98,10 +98,8 @@ def order_groups(graph: Graph, groups: Sequence[Group], target: Target) -> tuple
         return given
     kernels = crossing_of(graph, given, target).kernels
     budget = TrafficBudget(schedules=16, moves=min(_MOVES, _KERNELS_MOVED // kernels.kernels))
-    orders = (
-        least_traffic(kernels, capacity_bytes, budget).order,
-        solve_peak(kernels, PeakBudget(search_states=2_000)).order,
-    )
+    least = solve_peak(kernels, PeakBudget(search_states=2_000)).order
+    orders = (least_traffic(kernels, capacity_bytes, budget, known=(least,)).order, least)
     candidates = (given, *(in_order(given, order) for order in orders))
     return min(candidates, key=lambda each: spilled_bytes(graph, each, target))
 

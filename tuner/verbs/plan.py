@@ -154,7 +154,7 @@ def _limited(
     kernels: KernelGraph, weights: Sequence[int], proof: PeakPlan, capacity_bytes: int
 ) -> LimitedTraffic:
     budget = TrafficBudget(moves=min(_MOVES, _KERNELS_MOVED // max(1, kernels.kernels)))
-    least = least_traffic(kernels, capacity_bytes, budget)
+    least = least_traffic(kernels, capacity_bytes, budget, known=(proof.order,))
     solved = traffic_of(kernels, proof.order, capacity_bytes)
     resident = traffic_of(kernels, least.order, capacity_bytes, least.streamed).resident_bytes
     fetched = zip(resident[:-1], least.order[1:], strict=True)

@@ -6,7 +6,7 @@ results not yet needed, or a tensor is barred from the buffer or let in again; a
 sometimes kept (simulated annealing, Kirkpatrick 1983). The answer is never worse than the given order.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -56,20 +56,31 @@ class TrafficPlan:
 
 
 def least_traffic(
-    graph: KernelGraph, capacity_bytes: int, budget: TrafficBudget = TrafficBudget(), seed: int = 0
+    graph: KernelGraph,
+    capacity_bytes: int,
+    budget: TrafficBudget = TrafficBudget(),
+    seed: int = 0,
+    known: Sequence[Sequence[int]] = (),
 ) -> TrafficPlan:
-    """The order of least traffic found within `budget`; the given one where none is better."""
+    """The order of least traffic found within `budget`; the given one where none is better.
+
+    Orders `known` from elsewhere are starts as the given one is: the answer is no worse than any of them.
+    """
     arrays, given = traffic_graph(graph), np.arange(graph.kernels)
     none = np.zeros(len(graph.tensors), dtype=np.int8)
     given_bytes = traffic_bytes(arrays, given, none, capacity_bytes)
     enough = compulsory_bytes(graph)
     found = [(given_bytes, 0, given, none)]
+    for order in known:
+        start = np.array(order, dtype=given.dtype)
+        found.append((traffic_bytes(arrays, start, none, capacity_bytes), len(found), start, none))
+    always = list(found)
     generator = np.random.default_rng(seed)
     for order in _schedules(arrays.flat, budget.schedules, generator):
         if min(found)[0] == enough:
             break
         found.append((traffic_bytes(arrays, order, none, capacity_bytes), len(found), order, none))
-    starts = list({each[1]: each for each in [*sorted(found)[: _RESTARTS - 1], found[0]]}.values())
+    starts = list({each[1]: each for each in [*sorted(found)[: _RESTARTS - 1], *always]}.values())
     for _, _, order, _ in starts:
         if min(found)[0] > enough:
             draws = generator.random((budget.moves // len(starts), 5))

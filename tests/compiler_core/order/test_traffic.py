@@ -138,6 +138,22 @@ def test_search_is_never_worse_than_the_given_order_and_says_what_it_found() -> 
     assert gained > 0
 
 
+def test_search_is_never_worse_than_an_order_known_from_elsewhere() -> None:
+    """Without moves of its own, the best of the orders it knows is the answer."""
+    budget = TrafficBudget(schedules=0, moves=0)
+    better = 0
+    for seed in range(12):
+        graph = random_graph(seed, max_kernels=12)
+        capacity = peak_of(graph, range(graph.kernels)) // 3
+        known = [least_traffic(graph, capacity, TrafficBudget(moves=300), each).order for each in range(3)]
+        alone = least_traffic(graph, capacity, budget)
+        plan = least_traffic(graph, capacity, budget, known=known)
+        least = min(traffic_of(graph, order, capacity).total_bytes for order in known)
+        assert plan.total_bytes <= min(least, alone.total_bytes)
+        better += plan.total_bytes < alone.total_bytes
+    assert better
+
+
 def test_search_repeats() -> None:
     graph = random_wiring(3, kernels=16)
     capacity = peak_of(graph, range(graph.kernels)) // 2
