@@ -71,19 +71,20 @@ def least_traffic(
     given_bytes = traffic_bytes(arrays, given, none, capacity_bytes)
     enough = compulsory_bytes(graph)
     found = [(given_bytes, 0, given, none)]
-    for order in known:
-        start = np.array(order, dtype=given.dtype)
-        found.append((traffic_bytes(arrays, start, none, capacity_bytes), len(found), start, none))
-    always = list(found)
     generator = np.random.default_rng(seed)
     for order in _schedules(arrays.flat, budget.schedules, generator):
         if min(found)[0] == enough:
             break
         found.append((traffic_bytes(arrays, order, none, capacity_bytes), len(found), order, none))
-    starts = list({each[1]: each for each in [*sorted(found)[: _RESTARTS - 1], *always]}.values())
+    starts = list({each[1]: each for each in [*sorted(found)[: _RESTARTS - 1], found[0]]}.values())
+    moves = budget.moves // len(starts)
+    for each in known:
+        start = np.array(each, dtype=given.dtype)
+        starts.append((traffic_bytes(arrays, start, none, capacity_bytes), len(found), start, none))
+        found.append(starts[-1])
     for _, _, order, _ in starts:
         if min(found)[0] > enough:
-            draws = generator.random((budget.moves // len(starts), 5))
+            draws = generator.random((moves, 5))
             order, streamed = _improve(arrays, order, capacity_bytes, enough, draws)
             found.append(
                 (traffic_bytes(arrays, order, streamed, capacity_bytes), len(found), order, streamed)
