@@ -107,12 +107,30 @@ def _fused_matmul(draw: Draw) -> Case:
     return chosen.case()
 
 
+def _quantized_where(draw: Draw) -> Case:
+    kinds: list[Any] = [np.uint8, np.int8]
+    kind = draw.one_of(kinds)
+    low, high = int(np.iinfo(kind).min), int(np.iinfo(kind).max)
+    shape = tuple(draw.size(1, 5) for _ in range(draw.size(1, 3)))
+    chosen = Operator("QLinearWhere")
+    given = [tuple(draw.one_of([extent, extent, 1]) for extent in shape) for _ in range(3)]
+    chosen.feed(draw.integers(0, 1, given[0], np.bool_))
+    for at in (1, 2):
+        chosen.feed(draw.integers(low, high, given[at], kind))
+        chosen.hold(draw.positive(low=0.01, high=0.05))
+        chosen.hold(draw.integers(low // 2, high // 2, (), kind))
+    chosen.hold(draw.positive(low=0.01, high=0.05))
+    chosen.hold(draw.integers(low // 2, high // 2, (), kind))
+    return chosen.case(steps=1)
+
+
 FUSED: Mapping[str, Family] = {
     "BiasGelu": _activation("BiasGelu", bias="always"),
     "FastGelu": _activation("FastGelu", bias="maybe"),
     "FusedMatMul": _fused_matmul,
     "Gelu": _activation("Gelu", bias="never"),
     "MRotaryEmbedding": _multimodal_rotary,
+    "QLinearWhere": _quantized_where,
     "QuickGelu": _activation("QuickGelu", bias="never"),
     "RotaryEmbedding": _rotary,
     "RotaryEmbedding of the standard": _standard_rotary,

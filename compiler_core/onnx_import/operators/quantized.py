@@ -363,6 +363,17 @@ def _qlinear_concat(context: Context, node: Node, inputs: Inputs) -> Tensor:
     return quantize(context, joined, required(inputs, 0), required(inputs, 1), 1)
 
 
+def _qlinear_where(context: Context, node: Node, inputs: Inputs) -> Tensor:
+    """com.microsoft QLinearWhere: a condition, two tensors with scale and zero point, those of the result."""
+    condition = required(inputs, 0)
+    x, y = (
+        dequantize(context, required(inputs, at), required(inputs, at + 1), required(inputs, at + 2), 1)
+        for at in (1, 4)
+    )
+    chosen = context.builder.elementwise("where", condition, x, y)
+    return quantize(context, chosen, required(inputs, 7), required(inputs, 8), 1)
+
+
 QUANTIZED: Mapping[str, Build] = {
     "ConvInteger": _conv_integer,
     "DequantizeLinear": _dequantize_linear,
@@ -386,5 +397,6 @@ QUANTIZED_MICROSOFT: Mapping[str, Build] = {
     "QLinearMul": through_reals(2, _row("mul")),
     "QLinearSigmoid": through_reals(1, _row("sigmoid")),
     "QLinearSoftmax": through_reals(1, _softmax),
+    "QLinearWhere": _qlinear_where,
     "QuantizeLinear": _quantize_linear,
 }
