@@ -164,17 +164,16 @@ class _Merging:
     def _detour(self, edge: Edge) -> bool:
         """Whether a way leads through other groups: merged, these and the union would need each other.
 
-        Ops are in data order: a group that begins behind the consumer's last op leads nowhere near it.
+        The order of ops rules none of them out: a way may enter a group behind where it leaves it.
         """
         producer, consumer = edge
-        last = self.groups[consumer][-1]
         pending = [reader for reader in self.readers[producer] if reader != consumer]
         seen = set(pending)
         while pending:
             for reader in self.readers[pending.pop()]:
                 if reader == consumer:
                     return True
-                if reader not in seen and self.groups[reader][0] < last:
+                if reader not in seen:
                     seen.add(reader)
                     pending.append(reader)
         return False
