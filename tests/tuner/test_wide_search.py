@@ -8,7 +8,6 @@ import pytest
 from tests.onnx_models import saved, two_parts
 from tilewright.measure.device import Task
 from tilewright.measure.farm.pool import Answer, SerialPool
-from tilewright.measure.faults import FaultPlan
 from tilewright.measure.simulator.worker import simulated_device
 from tilewright.search_space.knobs import Config
 from tilewright.tuner import run as run_module
@@ -46,7 +45,7 @@ def test_kernels_are_searched_side_by_side_and_the_budget_is_exact(
 ) -> None:
     pools: list[Reversed] = []
 
-    def pool_of(name: str, target_text: str, workers: int, ray: str, lab: FaultPlan | None) -> Reversed:
+    def pool_of(name: str, target_text: str, *rest: object) -> Reversed:
         pools.append(Reversed(target_text))
         return pools[-1]
 
@@ -76,7 +75,7 @@ def test_a_cancelled_search_keeps_what_was_under_way(tmp_path: Path, monkeypatch
     pools: list[Reversed] = []
     heard: list[Event] = []
 
-    def pool_of(name: str, target_text: str, workers: int, ray: str, lab: FaultPlan | None) -> Reversed:
+    def pool_of(name: str, target_text: str, *rest: object) -> Reversed:
         pools.append(Reversed(target_text))
         return pools[-1]
 

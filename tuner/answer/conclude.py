@@ -8,6 +8,7 @@ from tilewright.compiler_core.errors import CheckError, DeviceError, ModelError,
 from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.db.records import Best, Verification
 from tilewright.measure.farm.pool import CONFIRMATIONS, Pool
+from tilewright.measure.objectives import values_of
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.check import KernelCheck, check_network
@@ -161,11 +162,13 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
     of_default, *_ = session.book.measure_whole(configs, pool, session.bound_us)
     wholes = session.book.wholes
     values = {
+        # Of equals what is better in a front's other objectives, then the faster, then a checked one.
         config: (
             value,
+            values_of(measured, session.objectives) or (),
             measured.latency_us,
             config not in configs,
-        )  # of equals the faster, then a checked one
+        )
         for config, measured in wholes.items()
         if (value := session.objective.of(measured)) is not None
     }
