@@ -70,6 +70,8 @@ def compile_model(
         typer.echo(
             f"guesses: {guessed} of {calls} kernels ({guessed / calls:.0%}), neither measured nor verified"
         )
+    if compiled.selected is not None:
+        typer.echo(f"range: {compiled.selected}")
     write_json(program_to_json(compiled.program, graph.names), str(output), files_of(model, target, database))
     sources = Counter(compiled.sources.values())
     typer.echo(f"{output}: {len(compiled.program.stages)} stages; kernels from {dict(sources)}")

@@ -60,12 +60,7 @@ def lookup(
         found = f"hit {whole:.2f} us" if whole is not None else "miss" if answer.kernels else "no kernels"
         typer.echo(f"network  {found}  {answer.graph_digest[:16]}")
         if answer.selected is not None:
-            interval = answer.selected.interval
-            typer.echo(
-                f"range    {answer.selected.symbol} {interval.low}..{interval.high}: as "
-                f"{interval.origin}, regret {interval.measured_regret:.1%} measured, "
-                f"{interval.predicted_regret:.1%} predicted"
-            )
+            typer.echo(f"range    {answer.selected}")
         for kernel in answer.kernels:
             ops = " + ".join(kernel.ops)
             found = f"{kernel.match:<16}{kernel.latency_us:10.2f} us"

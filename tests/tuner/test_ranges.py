@@ -1,7 +1,10 @@
 """A range of sizes: a few are tuned, and every size inside is answered with its regret."""
 
+import json
+from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.onnx_models import model, node, reals, saved, value
@@ -9,6 +12,10 @@ from tilewright.api.cli.main import main
 from tilewright.api.cli.options import read_ranges
 from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
+from tilewright.db.browse import Browse, Viewer
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import open_database
 from tilewright.tuner.answer.sizes import representatives
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.ranges import RangeReport
@@ -94,6 +101,76 @@ def test_the_command_line_says_the_regret(
     assert "predicted" in capsys.readouterr().out
     assert main(["verify", *given, "--dtype", "target"]) == 0
     assert "floats stored as f16" in capsys.readouterr().out
+
+
+def test_what_the_range_measured_between_is_recorded(tuned: tuple[Path, Path, RangeReport]) -> None:
+    _, database, found = tuned
+    opened = open_database(database)
+    runs, _ = Browse(opened).runs(Viewer(None, operator=True), limit=500)
+    surveys = [run for run in runs if run.asked.trials_budget == 0]
+    assert surveys
+    assert all(json.loads(run.asked.settings) == {"range": "rows"} for run in surveys)
+    assert all(run.stop_reason == "range" for run in surveys)
+    assert sum(len(Repository(opened).trials_of_run(run.uid)) for run in surveys) > len(found.sizes)
+    opened.close()
+
+
+def appended(folder: Path) -> Path:
+    """A product over a cache with one row more: with an empty cache it is the prefill."""
+    nodes = [
+        node("MatMul", "x a", "new"),
+        node("Concat", "past new", "cache", axis=0),
+        node("Transpose", "cache", "t", perm=[1, 0]),
+        node("MatMul", "x t", "scores"),
+        node("Softmax", "scores", "shares"),
+        node("MatMul", "shares cache", "y"),
+    ]
+    inputs = [value("x", [1, 24]), value("past", ["past", 24])]
+    return saved(model(nodes, inputs, ["y", "cache"], {"a": reals(1, 24, 24)}), folder)
+
+
+def first_rows(folder: Path) -> Path:
+    """At most 5 of the largest elements of each column: imported only with the rows bound."""
+    nodes = [
+        node("Shape", "x", "shape"),
+        node("Gather", "shape at", "rows"),
+        node("Concat", "rows most", "both", axis=0),
+        node("ReduceMin", "both", "k", keepdims=1),
+        node("TopK", "x k", "values places", axis=0),
+        node("MatMul", "values w", "y"),
+    ]
+    constants = {"at": np.array([0]), "most": np.array([5]), "w": reals(2, 8, 8)}
+    return saved(model(nodes, [value("x", ["rows", 8])], ["y"], constants), folder)
+
+
+@pytest.mark.parametrize(("network", "symbol"), [(appended, "past"), (first_rows, "rows")])
+def test_a_range_begins_at_zero_and_needs_no_open_dim(
+    network: Callable[[Path], Path], symbol: str, tmp_path: Path
+) -> None:
+    path, database = network(tmp_path), tmp_path / "range.db"
+    found = tune_range(path, "ascend310", symbol, 0, 40, trials=20, database=database, ray="none")
+    assert found.sizes[:2] == (0, 1)
+    assert (found.intervals[0].low, found.intervals[-1].high) == (0, 40)
+    for size in (0, 1, 3, 40):
+        asked = {symbol: size}
+        assert lookup(path, "ascend310", dims=asked, database=database).complete
+        assert verify(path, "ascend310", dims=asked, database=database).ok
+
+
+def test_sizes_that_the_model_cannot_have_are_left_out(tmp_path: Path) -> None:
+    """Halved and doubled again beside itself: even sizes only."""
+    nodes = [
+        node("MaxPool", "x", "half", kernel_shape=[2], strides=[2]),
+        node("Resize", "half _ scales", "back", mode="nearest"),
+        node("Add", "x back", "y"),
+    ]
+    constants = {"scales": np.array([1, 1, 2], np.float32)}
+    path = saved(model(nodes, [value("x", [1, 4, "width"])], ["y"], constants), tmp_path)
+    assert list(sizes_in_range(path, {}, "width", 3, 9)) == [4, 6, 8]
+    found = tune_range(path, "ascend310", "width", 3, 9, trials=12, database=tmp_path / "r.db", ray="none")
+    assert set(found.sizes) <= {4, 6, 8}
+    for width in (4, 6, 8):
+        assert lookup(path, "ascend310", dims={"width": width}, database=tmp_path / "r.db").complete
 
 
 def test_dims_are_read() -> None:

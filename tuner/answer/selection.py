@@ -56,6 +56,14 @@ class Selected:
     config: Config
     split: int = 0
 
+    def __str__(self) -> str:
+        one = self.interval
+        parts = f"; {self.split} kernels in parts, which fit no more" if self.split else ""
+        return (
+            f"{self.symbol} {one.low}..{one.high}: as {one.origin}, "
+            f"regret {one.measured_regret:.1%} measured, {one.predicted_regret:.1%} predicted{parts}"
+        )
+
 
 def ranged_row(
     model: Path, symbol: str, others: Mapping[str, int], inputs: Mapping[str, Given] | None = None

@@ -193,6 +193,11 @@ class Book:
         return own if self.guard is None else both(own, self.guard)
 
     @property
+    def is_open(self) -> bool:
+        """Whether a run is open to record into."""
+        return self._lease is not None
+
+    @property
     def uid(self) -> str:
         """The run's name."""
         return self._open_lease.run.uid

@@ -130,13 +130,14 @@ class Compiled:
     """A Program of `graph`, the session it was made in, and per workload digest where its Config came from.
 
     Sources are `network` (the whole is known, with its `verification`), `range` (a selector answers),
-    `database` (measured as it is), `other-placement`, `guessed`.
+    `database` (measured as it is), `other-placement`, `guessed`. `selected` is what the selector says.
     """
 
     session: Session
     program: Program
     sources: Mapping[str, str]
     verification: Verification = Verification.NONE
+    selected: Selected | None = None
 
     @property
     def graph(self) -> Graph:
@@ -201,4 +202,4 @@ def compile_known(
     if answer is not None:
         sources = dict.fromkeys(sources, "network" if best is not None else "range")
     verification = Verification.NONE if best is None else best.verification
-    return Compiled(session, program, sources, verification)
+    return Compiled(session, program, sources, verification, of_range)

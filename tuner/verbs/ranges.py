@@ -6,7 +6,8 @@ predicted one adds what a search finds beyond a carried Config: the worst, over 
 tuned there with its tiles made anew.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from math import inf, isfinite
@@ -15,6 +16,7 @@ from typing import Any
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
 from tilewright.db.answering.selectors import Selectors
+from tilewright.db.service.run_leases import RunLease
 from tilewright.measure.farm.pool import Pool
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.guess import best_guess
@@ -104,7 +106,7 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
             name, text = first.target.name, first.book.target_text
             with simulated_pool(name, text, where.workers, where.ray) as pool:
                 pool.start()
-                spans, loss = _surveyed(_Survey(opened, pool, legal), sizes, hooks)
+                spans, loss = _surveyed(_Survey(opened, pool, legal, symbol), sizes, hooks)
             intervals = intervals_of(spans, loss)
             configs = {span.high: span.anchor.config for span in spans}
             row = ranged_row(request.model, symbol, request.dims, request.inputs)
@@ -152,11 +154,12 @@ def _surveyed(survey: "_Survey", sizes: tuple[int, ...], hooks: Hooks) -> tuple[
 
 @dataclass
 class _Survey:
-    """The sizes of one range as tuner/answer/intervals.py asks for them."""
+    """The sizes of one range as tuner/answer/intervals.py asks for them; what is measured is recorded."""
 
     opened: Callable[[int], Session]
     pool: Pool
     sizes: Sequence[int]
+    symbol: str
     plans_left: int = MOST_PLANS
 
     def tuned(self, size: int) -> Anchor:
@@ -169,7 +172,7 @@ class _Survey:
     def carried(self, size: int, anchors: tuple[Anchor, ...]) -> list[float]:
         """See Survey."""
         costs = []
-        with self.opened(size) as session:
+        with self._recording(size) as session:
             for anchor in anchors:
                 try:
                     costs.append(self._cost(session, carried(anchor.config, session).config))
@@ -182,7 +185,7 @@ class _Survey:
         if self.plans_left == 0:
             return None
         self.plans_left -= 1
-        with self.opened(size) as session:
+        with self._recording(size) as session:
             session.planner.replan()
             for task in session.tasks:
                 session.choices[task.digest] = best_guess(session, task)
@@ -190,8 +193,28 @@ class _Survey:
             found = Anchor(size, portable(session, session.tuned_config), cost, size, planned=True)
             return found if isfinite(cost) else None
 
+    @contextmanager
+    def _recording(self, size: int) -> Iterator[Session]:
+        """A session of one size, with a run of no budget for what is measured of it.
+
+        Nothing is recorded while another run of that size is under way.
+        """
+        with self.opened(size) as session:
+            book = session.book
+            taken = book.open(session.model.name, session.seed, 0, {"range": self.symbol}, book.ended())
+            if not isinstance(taken, RunLease):
+                yield session
+                return
+            with book.held():
+                book.earlier()
+                yield session
+            book.close("range", {}, None)
+
     def _cost(self, session: Session, config: Config) -> float:
         """What a Config of a session's network costs on the device; infinite where it does not run."""
-        (measured,) = self.pool.measure(session.network.task, [config], floor_us=session.bound_us)
+        if session.book.is_open:
+            (measured,) = session.book.measure_whole([config], self.pool, session.bound_us)
+        else:
+            (measured,) = self.pool.measure(session.network.task, [config], floor_us=session.bound_us)
         value = session.objective.of(measured)
         return inf if value is None else value
