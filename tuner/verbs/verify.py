@@ -129,9 +129,8 @@ def verify(
         found.add(each.value, each.judgement, "the program has", each.moved)
     for one in meant.meant:
         found.add(one.value, one.judgement, "the network as imported has")
-    return replace(
-        verdict, values=found.values(), compared=len({m.value for m in meant.meant}), untold=meant.untold
-    )
+    compared = len({one.value for one in meant.meant} & found.told.keys())
+    return replace(verdict, values=found.values(), compared=compared, untold=meant.untold)
 
 
 class _Found:
@@ -157,10 +156,14 @@ class _Found:
             before = replace(before, ok=judgement.ok, share=min(judgement.share, MOST), why=why)
         self._of[value] = replace(before, caught=min(max(before.caught, judgement.caught), MOST))
 
+    @property
+    def told(self) -> Mapping[int, Deviation]:
+        """Values that the model names, and what is wrong."""
+        return {value: each for value, each in self._of.items() if value in self._names or not each.ok}
+
     def values(self) -> tuple[Deviation, ...]:
-        """Those that the model names, and what is wrong, in the order of the network."""
-        told = [each for value, each in self._of.items() if value in self._names or not each.ok]
-        return tuple(sorted(told, key=lambda each: (each.position, each.name)))
+        """Those told, in the order of the network."""
+        return tuple(sorted(self.told.values(), key=lambda each: (each.position, each.name)))
 
 
 def _in_targets_dtypes(
