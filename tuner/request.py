@@ -94,10 +94,6 @@ class TuneRequest:
         if self.front:
             named = objectives_text(self.objectives)
             raise UsageError(f"--objective {named} asks for a front; a range takes one objective")
-        if self.device is not None:
-            raise UsageError("--device measures one size at a time; give --dim a size, not a range")
-        if self.lab is not None:
-            raise UsageError("--lab takes one size at a time; give --dim a size, not a range")
         if self.budget == 0:
             raise UsageError(f"{asked} needs measurements; give -O 2 or --trials")
 

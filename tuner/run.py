@@ -72,7 +72,7 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
             return _unmeasured(session, request, start)
         if request.level == 3:
             session.planner.studied = STUDIED
-        with session.book.held(), _pool_of(request, session, own, plan) as pool:
+        with session.book.held(), pool_of(request, session, own, plan) as pool:
             pool.start()
             session.book.pool = pool
             search, reason = _search(session, pool, request, spent, factory, hooks.cancelled)
@@ -101,7 +101,8 @@ def _unmeasured(session: Session, request: TuneRequest, start: float) -> Report:
     return summarise(session, guess_network(session), reason, time.monotonic() - start)
 
 
-def _pool_of(request: TuneRequest, session: Session, own: Device | None, lab: FaultPlan | None) -> Pool:
+def pool_of(request: TuneRequest, session: Session, own: Device | None, lab: FaultPlan | None) -> Pool:
+    """The devices that a request asks for: the user's `own`, or those of its pool, under a lab's faults."""
     if own is not None:
         return own_pool(own, lab)
     chip = session.target

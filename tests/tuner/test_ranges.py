@@ -173,6 +173,21 @@ def test_sizes_that_the_model_cannot_have_are_left_out(tmp_path: Path) -> None:
         assert lookup(path, "ascend310", dims={"width": width}, database=tmp_path / "r.db").complete
 
 
+def test_a_range_is_tuned_on_a_device_of_the_users_own(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, database = two_products(tmp_path), tmp_path / "own.db"
+    given = [str(path), "--target", "ascend310", "--db", str(database)]
+    board = ["--device", "examples.own_device:open_board"]
+    assert main(["run", *given, *board, "--trials", "6", "--dim", "rows=4..9", "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)["intervals"]
+    sized = ["-o", str(tmp_path / "program.json"), "--dim", "rows=6"]
+    assert main(["compile", *given, *sized, "--toolchain", "board-sdk-1.0"]) == 0
+    assert "range: rows " in capsys.readouterr().out
+    assert main(["compile", *given, *sized]) == 0
+    assert "range: " not in capsys.readouterr().out
+
+
 def test_dims_are_read() -> None:
     assert read_ranges(["batch=2", "seq=1..64"]) == ({"batch": 2}, {"seq": (1, 64)})
     assert read_ranges(["past=0", "seq=0..4"]) == ({"past": 0}, {"seq": (0, 4)})

@@ -15,9 +15,11 @@ from typing import Any
 
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
+from tilewright.compiler_core.target_model.file import load_target
 from tilewright.db.answering.selectors import Selectors
 from tilewright.db.service.run_leases import RunLease
 from tilewright.measure.farm.pool import Pool
+from tilewright.measure.lab import read_lab
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.guess import best_guess
 from tilewright.tuner.answer.intervals import Anchor, Span, intervals_of, spans_between
@@ -25,11 +27,11 @@ from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.selection import Interval, ranged_row, selector_row
 from tilewright.tuner.answer.sizes import representatives
 from tilewright.tuner.answer.transfer import carried, portable
-from tilewright.tuner.devices import one_start, simulated_pool
+from tilewright.tuner.devices import info_of, one_start, own_device
 from tilewright.tuner.network.events import Phase
 from tilewright.tuner.network.session import Session, open_session
 from tilewright.tuner.request import Hooks, TuneRequest
-from tilewright.tuner.run import NO_HOOKS, run
+from tilewright.tuner.run import NO_HOOKS, pool_of, run
 
 MOST_PLANS = 8
 """Plans made for sizes of a range that are not tuned."""
@@ -85,26 +87,30 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
             ranges={},
         )
 
+    own = own_device(request.device, load_target(request.target).digest) if request.device else None
+    lab = read_lab(request.lab) if request.lab else None
+
     def opened(size: int) -> Session:
         asked = at(size)
-        return open_session(
+        session = open_session(
             asked.model,
             asked.target,
             asked.objective,
             asked.dims,
             asked.seed,
             asked.database,
+            guard=hooks.guard,
             inputs=asked.inputs,
         )
+        session.book.device = info_of(session.target, own, lab)
+        return session
 
-    where = request.pool
-    with one_start(where.ray):
+    with one_start(request.pool.ray):
         reports = _tuned(at, sizes, hooks)
         sizes = sizes[: len(reports)]
         hooks.on_event(Phase("range", f"measuring {symbol} at sizes between {', '.join(map(str, sizes))}"))
         with opened(sizes[0]) as first:
-            name, text = first.target.name, first.book.target_text
-            with simulated_pool(name, text, where.workers, where.ray) as pool:
+            with pool_of(request, first, own, lab) as pool:
                 pool.start()
                 spans, loss = _surveyed(_Survey(opened, pool, legal, symbol), sizes, hooks)
             intervals = intervals_of(spans, loss)

@@ -80,6 +80,8 @@ def tune_range(
     database: str | Path = "tilewright.db",
     workers: int = LOCAL_WORKERS,
     ray: str = "local",
+    device: str | None = None,
+    lab: str | None = None,
     on_event: Listener | None = None,
 ) -> RangeReport:
     """Tune a network for all sizes `low` to `high` of the dim `symbol`; the budget is for the whole range.
@@ -96,6 +98,8 @@ def tune_range(
         dims or {},
         sampler,
         seed,
+        device,
+        lab,
         pool=PoolChoice(workers, ray),
         database=database,
         ranges={symbol: (low, high)},
