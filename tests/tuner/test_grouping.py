@@ -47,6 +47,32 @@ def test_any_prices_give_a_schedule_that_costs_no_more(data: Any) -> None:
             assert boundary.whole_us >= boundary.parts_us
 
 
+@pytest.mark.parametrize("seed", range(8))
+def test_random_wiring_merges_without_a_cycle(seed: int, tmp_path: Path) -> None:
+    """Networks wired at random have many ways around every edge: none may become a cycle of groups."""
+    rng = np.random.default_rng(seed)
+    nodes = []
+    for at in range(60):
+        near = ["x", *(f"v{earlier}" for earlier in range(at))][-30:]
+        read = rng.choice(near, size=min(len(near), int(rng.integers(1, 4))), replace=False)
+        nodes.append(node("Sum", " ".join(read), f"s{at}"))
+        nodes.append(node("Relu", f"s{at}", f"r{at}"))
+        nodes.append(node("MatMul", f"r{at} w", f"v{at}"))
+    used = {name for each in nodes for name in each.input}
+    outputs = [f"v{at}" for at in range(60) if f"v{at}" not in used]
+    graph = imported(model(nodes, [value("x", [4, 8])], outputs, {"w": reals(1, 8, 8)}), tmp_path)
+    groups = group_greedily(graph, FusionPolicy(epilogues=False))
+    drawn: dict[Group, float] = dict.fromkeys(groups, 1.0)
+
+    def price(group: Group) -> float:
+        return drawn.setdefault(group, float(rng.choice([0.2, 0.5, 1.0, 2.0, np.inf])))
+
+    merged = merge_while_it_pays(graph, groups, price)
+    assert len(merged.groups) < len(groups)
+    assert merged.price_us < len(groups)
+    assert in_data_order(graph, merged.groups) == merged.groups
+
+
 @given(st.data())
 def test_a_floor_saves_prices_and_changes_no_group(data: Any) -> None:
     graph, _ = data.draw(graphs())
