@@ -7,6 +7,8 @@ from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 
+FORMAT = "2"
+"""Of what a kept file says; one of another format is measured anew."""
 HOST = "host"
 """The name of the target that is this CPU."""
 
@@ -51,4 +53,4 @@ def caches() -> list[tuple[int, int]]:
 def host_file() -> Path:
     """Where the target file of this CPU is kept."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(home) / "tilewright" / f"host-{_short(identity())}.toml"
+    return Path(home) / "tilewright" / f"host-{FORMAT}-{_short(identity())}.toml"

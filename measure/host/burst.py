@@ -9,8 +9,10 @@ from tilewright.compiler_core.codegen.nest import Machine
 CHAINS = 12
 """Multiply-adds under way at the same time: more than latency times ports of any CPU."""
 UNROLLED = 4
-HEADROOM = 1.05
-"""A target file names a clock so much above the one that was seen: samples scatter, and bounds must hold."""
+HEADROOM = 1.25
+"""A target file names a clock so much above the one that was seen. Bounds must hold for every sample: beside a
+busy neighbour bursts were up to 13 % slower than the kernel between them.
+"""
 HEAD = "define void @repeat(ptr %operands, ptr %scratch, i64 %first, i64 %last, i64 %times)"
 
 
