@@ -10,8 +10,9 @@ CHAINS = 12
 """Multiply-adds under way at the same time: more than latency times ports of any CPU."""
 UNROLLED = 4
 HEADROOM = 1.25
-"""A target file names a clock so much above the one that was seen. Bounds must hold for every sample: beside a
-busy neighbour bursts were up to 13 % slower than the kernel between them.
+"""A target file names a clock so much above the one that was seen: bounds must hold for every sample.
+
+Beside a busy neighbour bursts were up to 13 % slower than the kernel between them.
 """
 HEAD = "define void @repeat(ptr %operands, ptr %scratch, i64 %first, i64 %last, i64 %times)"
 
