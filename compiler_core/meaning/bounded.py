@@ -21,7 +21,7 @@ import numpy as np
 
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Op
-from tilewright.compiler_core.ir.index_map import Access, clamped_interval
+from tilewright.compiler_core.ir.index_map import Access, clamped_interval, unclamped_interval
 from tilewright.compiler_core.ir.ops import PROD, SUM, Array, AxisKind, Unit
 from tilewright.compiler_core.meaning.evaluate import Box, Held, evaluate
 from tilewright.compiler_core.meaning.tolerance import (
@@ -40,6 +40,8 @@ INEXACT = 4.0
 """Epsilons by which the operands of a rounded step may move besides their slack: a quotient before it."""
 BLOCK = 1 << 21
 """Elements of a result that are worked on at once."""
+READ = 1 << 24
+"""Elements of one operand that are read at once, where the results can be cut so that fewer are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,10 +56,48 @@ class Bounded:
 
 
 def blocks(op: Op) -> Iterator[Box]:
-    """The domain of `op` in boxes of at most BLOCK results, as far as it can be cut: reductions whole."""
+    """The domain of `op` in boxes of at most BLOCK results, as far as it can be cut: reductions whole.
+
+    They are cut further where a box reads more than READ elements of an operand and half of it reads fewer.
+    """
     box = [(0, extent) for extent in op.extents]
     cut = [at for at in op.result_axes if op.axis_kinds[at] is AxisKind.PARALLEL]
-    yield from _halved(box, cut if op.row.unit is not Unit.HOST else [], op.rank)
+    if op.row.unit is Unit.HOST:
+        yield box
+        return
+    for part in _halved(box, cut, op.rank):
+        yield from _reading_less(op, list(part), cut)
+
+
+def _reading_less(op: Op, box: list[tuple[int, int]], axes: Sequence[int]) -> Iterator[Box]:
+    reads = _most_read(op, box)
+    if reads > READ:
+        halves = [_halves(box, axis) for axis in axes if box[axis][1] - box[axis][0] > 1]
+        first, second = min(halves, key=lambda pair: _most_read(op, pair[0]), default=(box, box))
+        if 2 * _most_read(op, first) <= reads + READ // 8:
+            yield from _reading_less(op, first, axes)
+            yield from _reading_less(op, second, axes)
+            return
+    yield box
+
+
+def _halves(box: list[tuple[int, int]], axis: int) -> tuple[list[tuple[int, int]], list[tuple[int, int]]]:
+    low, high = box[axis]
+    middle = (low + high) // 2
+    first, second = ([*box[:axis], half, *box[axis + 1 :]] for half in ((low, middle), (middle, high)))
+    return first, second
+
+
+def _most_read(op: Op, box: Box) -> int:
+    """Elements of the operand of which a box reads most, of those it does not read by data."""
+    return max((_read(access, box) for access in op.operands), default=0)
+
+
+def _read(access: Access, box: Box) -> int:
+    if not all(expr.is_affine for expr in access.exprs):
+        return 0
+    reach = [unclamped_interval(expr, list(box), 0) for expr in access.exprs]
+    return math.prod(max(0, int(high) - int(low)) for low, high in reach)
 
 
 def boxes(shape: Sequence[int]) -> Iterator[Box]:
@@ -71,10 +111,8 @@ def _halved(box: list[tuple[int, int]], axes: Sequence[int], rank: int) -> Itera
     if longest < 0 or sizes[longest] < 2 or math.prod(sizes) <= BLOCK:
         yield box
         return
-    low, high = box[longest]
-    middle = (low + high) // 2
-    for half in ((low, middle), (middle, high)):
-        yield from _halved([*box[:longest], half, *box[longest + 1 :]], axes, rank)
+    for half in _halves(box, longest):
+        yield from _halved(half, axes, rank)
 
 
 def place_of(op: Op, box: Box) -> tuple[slice, ...]:

@@ -116,8 +116,16 @@ def _order(recipe: Recipe) -> tuple[list[Recipe], dict[int, int]]:
     return order, readers
 
 
+MOST_KEPT_BYTES = 1 << 29
+"""Bytes of constants that are kept once they are computed; what is beyond is computed at every look."""
+
+
 class Constants(Mapping[int, Array]):
-    """Constants of a Graph by value: computed at the first look, then kept."""
+    """Constants of a Graph by value: computed at the first look, then kept, up to MOST_KEPT_BYTES of them.
+
+    Weights in files beside the model are mapped, so that looking again costs little; larger than all that is
+    kept they need no room but while somebody looks.
+    """
 
     def __init__(
         self,
@@ -128,11 +136,16 @@ class Constants(Mapping[int, Array]):
         self._recipes = dict(recipes)
         self._symbols = dict(symbols or {})
         self._made = dict(made or {})
+        self._room = MOST_KEPT_BYTES - sum(array.nbytes for array in self._made.values())
 
     def __getitem__(self, value: int) -> Array:
-        if value not in self._made:
-            self._made[value] = np.asarray(run(self._recipes[value], self._symbols))
-        return self._made[value]
+        if value in self._made:
+            return self._made[value]
+        array = np.asarray(run(self._recipes[value], self._symbols))
+        if array.nbytes <= self._room:
+            self._made[value] = array
+            self._room -= array.nbytes
+        return array
 
     def __contains__(self, value: object) -> bool:
         return value in self._recipes

@@ -9,11 +9,13 @@ from tilewright.compiler_core.meaning.evaluate import Held, evaluate
 
 
 def interpret(graph: Graph, inputs: Mapping[int, Array]) -> dict[int, Array]:
-    """Every value of `graph`, from arrays for its inputs (value -> array of the declared shape).
+    """Every value of `graph` that an op makes, its inputs, and the constants that it gives.
+
+    `inputs` are arrays of the declared shapes, by value.
 
     Raises ModelError when an input is missing or has another shape.
     """
-    known: dict[int, Array] = dict(graph.constants)
+    known: dict[int, Array] = {}
     for value in graph.inputs:
         if value not in inputs:
             raise ModelError(
@@ -26,10 +28,12 @@ def interpret(graph: Graph, inputs: Mapping[int, Array]) -> dict[int, Array]:
             )
         known[value] = inputs[value].astype(graph.values[value].dtype.numpy, copy=False)
     for op in graph.ops:
-        operands = [_whole(known[access.value]) for access in op.operands]
+        read = [access.value for access in op.operands]
+        operands = [_whole(known[v] if v in known else graph.constants[v]) for v in read]
         box = [(0, extent) for extent in op.extents]
         known[op.result] = evaluate(op, box, operands, graph.values[op.result])
-    return known
+    given = [value for value in graph.outputs if value not in known and value in graph.constants]
+    return {**{value: graph.constants[value] for value in given}, **known}
 
 
 def _whole(array: Array) -> Held:

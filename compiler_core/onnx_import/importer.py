@@ -90,7 +90,7 @@ def _import(
     called: Mapping[str, str] | None = None,
 ) -> ImportedModel:
     model = load_model(path)
-    context = Context(Builder(), ExternalData(path.parent), called=called or {})
+    context = Context(Builder(), ExternalData(path), called=called or {})
     frame = graph_frame(model.graph, opset_versions(model), None)
     _define_constants(model.graph, context, frame.scope)
     infos = [info for info in model.graph.input if info.name not in frame.scope]

@@ -5,8 +5,8 @@ What neither can run in float64 is run by onnxruntime in the model's own dtype, 
 depends on no input of the model is a constant: it is what the model's own dtype makes it.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
+from dataclasses import dataclass, field
 from itertools import count, takewhile
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -18,6 +18,8 @@ from onnx.reference import ReferenceEvaluator
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.onnx_import.building.external import ExternalData
+from tilewright.compiler_core.onnx_import.building.tensor_data import reader_of
 from tilewright.compiler_core.onnx_import.importer import ImportedModel, one_line
 from tilewright.compiler_core.onnx_import.load import load_model
 from tilewright.compiler_core.onnx_import.widening import read_by, widened_function, widened_node
@@ -64,8 +66,8 @@ def reference_walk(
     value that is yielded may be replaced by sending another array in. RefusedError at the first node that
     nobody runs.
     """
-    model = onnx.load(path)
-    walk = _Walk(model, dict(wanted))
+    model = load_model(path)
+    walk = _Walk(model, ExternalData(path), dict(wanted))
     walk.feed([info.name for info in model.graph.input], feeds)
     nodes = list(model.graph.node)
     last = {name: at for at, node in enumerate(nodes) for name in read_by(node)}
@@ -78,18 +80,49 @@ def reference_walk(
                 walk.forget(name)
 
 
+@dataclass(frozen=True)
+class _Constants(MutableMapping[str, Any]):
+    """Constants by name: those computed so far, and weights, which are read when somebody looks."""
+
+    made: dict[str, Any] = field(default_factory=dict)
+    weights: dict[str, Callable[[], Array]] = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Any:
+        return self.made[name] if name in self.made else self.weights[name]()
+
+    def __setitem__(self, name: str, value: Any) -> None:
+        self.made[name] = value
+
+    def __delitem__(self, name: str) -> None:
+        if name not in self.made and name not in self.weights:
+            raise KeyError(name)
+        self.made.pop(name, None)
+        self.weights.pop(name, None)
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.made or name in self.weights
+
+    def __iter__(self) -> Iterator[str]:
+        return iter({**self.made, **self.weights})
+
+    def __len__(self) -> int:
+        return len({**self.made, **self.weights})
+
+
 class _Walk:
     """Values so far: float64 and exact ones in `values`, constants as the model has them in `constants`."""
 
-    def __init__(self, model: onnx.ModelProto, kinds: dict[str, np.dtype[Any]]) -> None:
+    def __init__(
+        self, model: onnx.ModelProto, external: ExternalData, kinds: dict[str, np.dtype[Any]]
+    ) -> None:
         self._narrow = _Runner(model)
         self._wide = _Runner(model, wide=True)
         self._kinds = kinds
         self.values: dict[str, Any] = {}
         self.rounded: set[str] = set()
-        self.constants: dict[str, Any] = {}
+        self.constants = _Constants()
         for tensor in model.graph.initializer:
-            self.constants[tensor.name] = numpy_helper.to_array(tensor)
+            _, _, self.constants.weights[tensor.name] = reader_of(tensor, external)
         for sparse in model.graph.sparse_initializer:
             self.constants[sparse.values.name] = _dense(sparse)
 
@@ -112,7 +145,7 @@ class _Walk:
         if constant:
             operands = {name: self.constants[name] for name in read}
             made = self._narrow.by_standard(node, operands) or self._narrow.by_runtime(node, operands)
-            self.constants |= made or self._refuse(node)
+            self.constants.update(made or self._refuse(node))
             return names
         operands = {name: self._operand(name) for name in read}
         made = self._wide.by_runtime(node, operands)

@@ -52,17 +52,20 @@ def _saturated(elements: Array, kind: np.dtype[Any]) -> Array:
 
 
 def precision_of(graph: Graph, target: Target, known: Mapping[int, Array]) -> Precision:
-    """How `target` holds the values of `graph`; `known` are all of them in the model's dtype."""
+    """How `target` holds the values of `graph`; `known` are all in the model's dtype, constants aside."""
     stored_as: dict[int, DType] = {}
     summed_in: dict[int, DType] = {}
     step: dict[int, float] = {}
     for value, kind in enumerate(graph.values):
         stored = target.storage_dtype(kind.dtype)
-        if not kind.dtype.is_float or stored is kind.dtype or value not in known:
+        if not kind.dtype.is_float or stored is kind.dtype:
+            continue
+        if value not in known and value not in graph.constants:
             continue
         stored_as[value], summed_in[value] = stored, target.accumulator_dtype(stored)
         if not stored.is_float:
-            largest = float(np.abs(known[value]).max(initial=0.0, where=np.isfinite(known[value])))
+            elements = known[value] if value in known else graph.constants[value]
+            largest = float(np.abs(elements).max(initial=0.0, where=np.isfinite(elements)))
             step[value] = max(largest, 1e-30) / stored.limits[1]
     return Precision(stored_as, summed_in, step)
 

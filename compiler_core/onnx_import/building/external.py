@@ -1,21 +1,37 @@
-"""Tensor data beside the model: regular files inside the model's own folder and nothing else."""
+"""Tensor data beside the model: stretches of regular files in the model's own folders, mapped when read.
 
+A file counts as beside the model when it lies in the folder that the model was opened in, or, through links,
+in the tree of the folder where the model's own file really lies. Hubs keep models so:
+
+    snapshots/REV/model.onnx        a link to    blobs/5d1c...
+    snapshots/REV/model.onnx_data   a link to    blobs/90ab...
+"""
+
+import mmap
 import os
 import stat
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
 
+import numpy as np
 import onnx
 
 from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.building.node import printable
+
+LEAST_MAPPED = 1 << 20
+"""Bytes from which on a stretch is mapped instead of read."""
 
 
 class ExternalData:
-    """Reads stretches of files in `folder`. Links, absolute paths, `..`, devices and pipes are refused."""
+    """Finds stretches of files beside `model`. Absolute paths, `..`, devices and pipes are refused, and links
+    that lead out of the tree of the folder in which the model's own file really lies.
+    """
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, model: Path) -> None:
+        self._folder = model.parent
+        self._tree = Path(os.path.realpath(model)).parent
 
     def stretch(self, tensor: onnx.TensorProto, nbytes: int) -> tuple[Path, int]:
         """The checked file and offset of a tensor of `nbytes` bytes; ModelError naming file and tensor."""
@@ -41,33 +57,54 @@ class ExternalData:
             raise ModelError(f"{what}: external location {shown} is not a relative path")
         if ".." in relative.parts:
             raise ModelError(f"{what}: external location {shown} leaves the model's folder")
-        path = self._folder
+        path, linked = self._folder, False
         try:
             for part in relative.parts:
                 path = path / part
-                if stat.S_ISLNK(path.lstat().st_mode):
-                    raise ModelError(f"{what}: external file {shown} goes through a symbolic link")
+                linked = linked or stat.S_ISLNK(path.lstat().st_mode)
+            if linked:
+                path = Path(os.path.realpath(path))
+                if not path.is_relative_to(self._tree):
+                    raise ModelError(
+                        f"{what}: external file {shown} goes through a symbolic link out of the folder that"
+                        " holds the model"
+                    )
             if not stat.S_ISREG(path.lstat().st_mode):
                 raise ModelError(f"{what}: external file {shown} is not a regular file")
         except OSError as error:
-            raise ModelError(f"{what}: external file {shown} cannot be read ({error.strerror})") from error
+            raise ModelError(
+                f"{what}: external file {shown} cannot be read ({error.strerror}); a model that keeps its"
+                " weights beside it needs those files in its folder"
+            ) from error
         return path
 
 
-def read_stretch(path: Path, offset: int, nbytes: int) -> bytes:
-    """`nbytes` bytes of a file that was checked before; a link put there since is refused."""
+def read_stretch(path: Path, offset: int, nbytes: int) -> Array:
+    """`nbytes` bytes of a file that was checked before, as u8; a link put there since is refused.
+
+    Large ones are mapped: their pages come with use and go with the array.
+    """
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
         with os.fdopen(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            state = os.fstat(file.fileno())
+            if not stat.S_ISREG(state.st_mode):
                 raise ModelError(f"external file {printable(path.name)} is not a regular file")
+            if state.st_size < offset + nbytes:
+                raise ModelError(f"external file {printable(path.name)} became shorter than the model says")
+            if nbytes >= LEAST_MAPPED:
+                ahead = offset % mmap.ALLOCATIONGRANULARITY
+                whole = mmap.mmap(
+                    file.fileno(), nbytes + ahead, access=mmap.ACCESS_READ, offset=offset - ahead
+                )
+                return np.frombuffer(whole, np.uint8, nbytes, ahead)
             file.seek(offset)
             data = file.read(nbytes)
     except OSError as error:
         raise ModelError(f"external file {printable(path.name)} cannot be read ({error.strerror})") from error
     if len(data) != nbytes:
         raise ModelError(f"external file {printable(path.name)} became shorter than the model says")
-    return data
+    return np.frombuffer(data, np.uint8)
 
 
 def _integer(text: str, key: str, what: str) -> int:

@@ -1,6 +1,6 @@
 """TensorProto to constants: sizes are checked when the model is read, elements are decoded when looked at."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -65,6 +65,18 @@ def element_type(data_type: int, what: str) -> DType:
 
 def constant_from(proto: TensorProto, builder: Builder, external: ExternalData) -> Tensor:
     """The constant a TensorProto holds; ModelError where its type, dims and data do not fit together."""
+    dtype, shape, read = reader_of(proto, external)
+    count = int(np.prod(shape, dtype=object))
+    return builder.lazy_constant(shape, dtype, Recipe(lambda sources, symbols: read(), work=count))
+
+
+def reader_of(
+    proto: TensorProto, external: ExternalData
+) -> tuple[DType, tuple[int, ...], Callable[[], Array]]:
+    """Type and shape of what a TensorProto holds, checked, and what reads its elements when they are wanted.
+
+    ModelError where its type, dims and data do not fit together.
+    """
     what = f"tensor {printable(proto.name)}"
     dtype = element_type(proto.data_type, what)
     shape = tuple(proto.dims)
@@ -78,19 +90,20 @@ def constant_from(proto: TensorProto, builder: Builder, external: ExternalData) 
         path, offset = external.stretch(proto, nbytes)
         data_type = proto.data_type
 
-        def compute(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
+        def read() -> Array:
             data = read_stretch(path, offset, nbytes)
             if dtype.bits < 8:
-                return numpy_helper.to_array(TensorProto(data_type=data_type, dims=shape, raw_data=data))
-            return np.frombuffer(data, dtype=dtype.numpy).reshape(shape)
+                packed = TensorProto(data_type=data_type, dims=shape, raw_data=data.tobytes())
+                return numpy_helper.to_array(packed)
+            return data.view(dtype.numpy).reshape(shape)
 
     else:
         _check_held(proto, what, count, nbytes, dtype)
 
-        def compute(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
+        def read() -> Array:
             return numpy_helper.to_array(proto).astype(dtype.numpy, copy=False)
 
-    return builder.lazy_constant(shape, dtype, Recipe(compute, work=count))
+    return dtype, shape, read
 
 
 def _check_held(proto: TensorProto, what: str, count: int, nbytes: int, dtype: DType) -> None:
