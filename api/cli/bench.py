@@ -59,6 +59,14 @@ def host(
 
 
 @app.command()
+def operators(quick: Quick = False, json_file: JsonFile = None) -> int:
+    """Every operator on the cases that the ONNX standard has for it: the numbers it says must come out."""
+    from benchmarks.operators.standard_cases import bench_operators
+
+    return _report(lambda: bench_operators(quick=quick), json_file)
+
+
+@app.command()
 def order(reference: Reference, quick: Quick = False, json_file: JsonFile = None) -> int:
     """Peak memory, proof and arena of the graphs under REFERENCE/order and of synthetic ones."""
     from benchmarks.order import bench_order
