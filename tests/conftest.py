@@ -1,10 +1,13 @@
-"""What every test can count on: reproducible Hypothesis, and golden files with an update flag."""
+"""What every test can count on: reproducible Hypothesis, golden files, one BLAS thread."""
 
+import os
 from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 
 import pytest
 from hypothesis import settings
+from threadpoolctl import threadpool_limits
 
 GOLDEN = Path(__file__).parent / "golden"
 
@@ -12,6 +15,12 @@ GOLDEN = Path(__file__).parent / "golden"
 settings.register_profile("ci", derandomize=True, deadline=None, database=None, print_blob=True)
 settings.register_profile("fuzz", max_examples=50_000, deadline=None, print_blob=True)
 settings.load_profile("ci")
+
+# The matrices here are small. Beside other work a second BLAS thread waits in a loop for a core: a test of 2 s
+# took 104 s. The variable is for processes that tests start, the limit for this one.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+import_module("numpy")
+threadpool_limits(1, "blas")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
