@@ -16,8 +16,8 @@ settings.register_profile("ci", derandomize=True, deadline=None, database=None, 
 settings.register_profile("fuzz", max_examples=50_000, deadline=None, print_blob=True)
 settings.load_profile("ci")
 
-# The matrices here are small. Beside other work a second BLAS thread waits in a loop for a core: a test of 2 s
-# took 104 s. The variable is for processes that tests start, the limit for this one.
+# The matrices here are small. Beside other work a second BLAS thread waits in a loop for a core, and a test
+# of 2 s took 104 s. The variable is for processes that tests start, the limit for this one.
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 import_module("numpy")
 threadpool_limits(1, "blas")

@@ -106,8 +106,9 @@ def read_inputs(texts: list[str] | None) -> dict[str, Any]:
                 f"--input {text[:60]!r} is not NAME=VALUE with a number, true, false or a list, as in"
                 " --input rate=16000 or --input sizes=[1,3,8,8]"
             )
-        if inputs.setdefault(name, given) != given:
+        if name in inputs and repr(inputs[name]) != repr(given):
             raise UsageError(f"--input {name} is given twice, as {inputs[name]} and {given}")
+        inputs[name] = given
     return inputs
 
 
