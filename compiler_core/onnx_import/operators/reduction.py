@@ -21,11 +21,12 @@ from tilewright.compiler_core.onnx_import.building.node import Node
 
 
 def mean(context: Context, x: Tensor, dims: Sequence[int], *, keep: bool) -> Tensor:
-    """Arithmetic mean over `dims`."""
+    """Arithmetic mean over `dims`; of nothing, which the standard leaves open, 0 as in onnxruntime."""
     builder = context.builder
     total = builder.reduce("sum", x, dims, keep=keep)
+    extents = [x.shape[d] for d in dims]
     return builder.elementwise(
-        "div", total, builder.count([x.shape[d] for d in dims], x.dtype), dtype=x.dtype
+        "div", total, builder.count([] if 0 in extents else extents, x.dtype), dtype=x.dtype
     )
 
 
