@@ -27,7 +27,7 @@ class Settings:
     host: str = _setting("127.0.0.1", "address to listen on; beyond loopback an API key has to exist")
     port: int = _setting(8757, "port to listen on")
     workers: int = _setting(2, "measuring workers of a runner's own Ray")
-    ray: str = _setting("local", "`local`, or HOST:PORT of a Ray cluster")
+    ray: str = _setting("local", "`local`, HOST:PORT of a Ray cluster, or `none`: in the runner itself")
     lease_s: float = _setting(8.0, "how long a job stays with a runner that is not heard of")
     max_upload_mb: int = _setting(512, "largest model file")
     max_uploads: int = _setting(16, "uploads at the same time; more wait, then are told to come back")

@@ -15,6 +15,7 @@ from tilewright.measure.farm.pool import Pool, SerialPool
 from tilewright.measure.farm.standby import StandbyPool
 from tilewright.measure.faults import FaultPlan
 from tilewright.measure.lab import lab_here, plan_text, toolchain_of
+from tilewright.measure.own_device import OwnDevice
 
 SERIAL = "none"
 """The `ray` address that means: measure in this process."""
@@ -126,7 +127,11 @@ def load_device(reference: str) -> Device:
         raise UsageError(f"--device {reference}: module {module} has no {factory!r}") from None
     if not callable(made):
         raise UsageError(f"--device {reference}: {factory} is no function that makes a device")
-    device: Device = made()
+    try:
+        device: Device = made()
+    except Exception as error:
+        said = f"{type(error).__name__}: {error}"
+        raise UsageError(f"--device {reference}: {factory}() raised {said}") from error
     if not all(callable(getattr(device, method, None)) for method in ("describe", "measure")):
         raise UsageError(f"--device {reference}: what it makes lacks describe() or measure(task, configs)")
     if not isinstance(device.describe(), DeviceInfo):
@@ -152,7 +157,7 @@ def own_device(reference: str, target_digest: str) -> Device:
 
 def own_pool(device: Device, lab: FaultPlan | None = None) -> Pool:
     """A user's device, in this process."""
-    return SerialPool(_under(device, lab))
+    return SerialPool(_under(OwnDevice(device), lab))
 
 
 def info_of(target: Target, device: Device | None, lab: FaultPlan | None) -> DeviceInfo:

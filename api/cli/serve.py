@@ -19,7 +19,7 @@ def serve(
     database: Annotated[str | None, typer.Option("--db", help="SQLite file, or postgresql://...")] = None,
     runner: Annotated[bool, typer.Option(help="Also work on jobs, in a process beside the server.")] = True,
     workers: Annotated[int | None, typer.Option(min=1, help="Measuring workers of the runner's Ray.")] = None,
-    ray: Annotated[str | None, typer.Option(help="local, or HOST:PORT of a Ray cluster.")] = None,
+    ray: Annotated[str | None, typer.Option(help="local, HOST:PORT of a Ray cluster, or none.")] = None,
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; docs/service.md.")] = None,
 ) -> int:
     """Serve jobs, lookups and the dashboard; nothing has to be configured."""

@@ -57,11 +57,18 @@ def list_presets(as_json: AsJson = False) -> None:
 
 
 @app.command()
-def show(target: Name, as_json: AsJson = False) -> None:
-    """Print every number of a target, and whether it was published or assumed."""
-    from tilewright.compiler_core.target_model.file import load_target
+def show(
+    target: Name,
+    as_json: AsJson = False,
+    toml: Annotated[bool, typer.Option("--toml", help="The file itself, to be edited.")] = False,
+) -> None:
+    """Print every number of a target, and whether it was published or assumed; --toml prints its file."""
+    from tilewright.compiler_core.target_model.file import load_target, target_text
     from tilewright.compiler_core.target_model.target import numbers_of
 
+    if toml:
+        typer.echo(target_text(target), nl=False)
+        return
     loaded = load_target(target)
     numbers = {key: value for key, value in numbers_of(loaded) if not key.startswith("assumed.")}
     if as_json:

@@ -88,6 +88,34 @@ def test_what_is_no_device_is_refused(reference: str, reason: str) -> None:
         load_device(reference)
 
 
+def test_what_a_device_raises_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "unplugged.py").write_text(
+        """
+from examples.own_device import open_board
+
+class Board:
+    def __init__(self):
+        self.describe = open_board().describe
+
+    def measure(self, task, configs):
+        raise OSError("usb gone")
+
+def broken():
+    raise RuntimeError("no board on the bus")
+"""
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    model = saved(small_cnn(), tmp_path)
+    asked = ["run", str(model), "--target", "ascend310", "--trials", "4", "--db", str(tmp_path / "t.db")]
+    assert main([*asked, "--device", "unplugged:broken"]) == 2
+    assert "raised RuntimeError: no board on the bus" in capsys.readouterr().err
+    assert main([*asked, "--device", "unplugged:Board"]) == 1
+    told = capsys.readouterr().err.splitlines()[-1]
+    assert "usb gone" in told
+
+
 def test_a_device_for_another_target_is_refused() -> None:
     with pytest.raises(UsageError, match="this run is for"):
         own_device(EXAMPLE, load_target("gemmini16").digest)

@@ -1,0 +1,31 @@
+"""A user's own device, whose code may raise anything: what it raises is a failed trial with its reason."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from tilewright.measure.device import Device, DeviceInfo, Task
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.search_space.knobs import Config
+
+
+class OwnDevice:
+    """`device` as it is, but for exceptions of `measure`: every Config of the call has failed then."""
+
+    def __init__(self, device: Device) -> None:
+        self._device = device
+
+    def __getattr__(self, name: str) -> Any:
+        """What else the device can do."""
+        return getattr(self._device, name)
+
+    def describe(self) -> DeviceInfo:
+        """Who measures."""
+        return self._device.describe()
+
+    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+        """One Measurement per Config, whatever the device raises."""
+        try:
+            return self._device.measure(task, configs)
+        except Exception as error:  # noqa: BLE001 - somebody else's code may raise anything
+            reason = f"the device raised {type(error).__name__}: {error}"
+            return [failure(Status.FAILED, reason) for _ in configs]
