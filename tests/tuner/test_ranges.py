@@ -10,6 +10,7 @@ import pytest
 from tests.onnx_models import model, node, reals, saved, value
 from tilewright.api.cli.main import main
 from tilewright.api.cli.options import read_ranges
+from tilewright.api.html_report import report
 from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
@@ -82,6 +83,16 @@ def test_every_size_inside_is_answered(rows: int, tuned: tuple[Path, Path, Range
     assert set(compiled.sources.values()) == {"range"}
     assert verify_program(compiled.session.graph, compiled.program, compiled.session.target) == []
     assert verify(path, "ascend310", dims={"rows": rows}, database=database).ok
+
+
+def test_a_report_of_any_size_tells_the_search_or_the_range(tuned: tuple[Path, Path, RangeReport]) -> None:
+    path, database, found = tuned
+    at = found.sizes[1]
+    told = report(path, "ascend310", dims={"rows": at}, database=database)
+    assert "convergence" in told.drawings
+    told = report(path, "ascend310", dims={"rows": 37}, database=database)
+    assert "as tuned at" in told.html
+    assert "timeline" in told.drawings
 
 
 def test_sizes_outside_are_not(tuned: tuple[Path, Path, RangeReport]) -> None:

@@ -38,6 +38,7 @@ from tilewright.search_space.rules import KnobLayout
 from tilewright.tuner.answer.front import front_of_trials, objectives_of
 from tilewright.tuner.answer.gap import ratio_of
 from tilewright.tuner.answer.report import Figures
+from tilewright.tuner.verbs.lookup import Compiled, compile_known
 from tilewright.tuner.verbs.pictures import draw
 
 LATEST = 1_000
@@ -73,10 +74,27 @@ def report_on(
     try:
         repository = Repository(opened)
         if Path(subject).suffix == ".onnx" or Path(subject).is_file():
-            return _of_model(repository, Path(subject), target, Objective(objective), dims, inputs)
+            told = _of_model(repository, Path(subject), target, Objective(objective), dims, inputs)
+            if target is None or not dims or told.result["tuned"]["latency_us"] is not None:
+                return told
+            return _with_range(
+                told,
+                compile_known(
+                    subject, target, objective=objective, dims=dims, inputs=inputs, database=database
+                ),
+            )
         return _of_run(repository, str(subject))
     finally:
         opened.close()
+
+
+def _with_range(told: RunReport, compiled: Compiled) -> RunReport:
+    """The report of a network that was not tuned at its sizes, with what the selector of a range says."""
+    compiled.session.book.repository.database.close()
+    if compiled.selected is None:
+        return told
+    drawn = draw(compiled.program, compiled.session.plan, compiled.session.target)
+    return replace(told, result={**told.result, "range": str(compiled.selected)}, pictures=drawn)
 
 
 def _of_model(
@@ -186,9 +204,10 @@ def _toolchain(run: RunRow | None) -> str:
 def _latest_run(
     repository: Repository, model_digest: str, target_digest: str, objective: Objective
 ) -> RunRow | None:
+    """The last one that had a budget: beside such, a range measures sizes without any."""
     for run in repository.runs(LATEST):
         asked = run.asked
-        if (asked.model_digest, asked.target_digest, asked.objective) == (
+        if asked.trials_budget and (asked.model_digest, asked.target_digest, asked.objective) == (
             model_digest,
             target_digest,
             objective,
