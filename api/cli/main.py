@@ -50,6 +50,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(f"tune: {error}", exit_code=1)
     except KeyboardInterrupt:
         answer = INTERRUPTED
+    except MemoryError as error:
+        return complain(f"tune: this needs more memory than there is: {error}", exit_code=2)
     except typer.Abort:
         return complain("tune: no answer on standard input", exit_code=2)
     if answer == INTERRUPTED:  # typer's own answer to Ctrl-C, too
