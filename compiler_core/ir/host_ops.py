@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.host_recurrences import gru, lstm, rnn
 
 Array = npt.NDArray[Any]
@@ -17,8 +18,13 @@ Meaning = Callable[[Sequence[Array], Mapping[str, Any]], Sequence[Array]]
 
 
 def run(function: str, args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
-    """All results of host op `function`; KeyError for a name that is not in MEANINGS."""
-    return MEANINGS[function](args, attributes)
+    """All results of host op `function`; ModelError where operands do not fit, KeyError for another name."""
+    meaning = MEANINGS[function]
+    try:
+        return meaning(args, attributes)
+    except (IndexError, OverflowError, ValueError, ZeroDivisionError) as error:
+        said = f"operator {function!r} on the host refuses the data that it reads: {error}"
+        raise ModelError(f"{said}; give its inputs values with --input or --dim") from error
 
 
 def _all_inputs(args: Sequence[Array], attributes: Mapping[str, Any]) -> list[Array | None]:

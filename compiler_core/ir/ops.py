@@ -97,6 +97,18 @@ def _binary(function: Callable[[Array, Array], Array]) -> Body:
     return lambda args, attributes: function(args[0], args[1])
 
 
+def _power(args: Sequence[Array], attributes: Attributes) -> Array:
+    """Powers; those of integers to negative ones, which numpy refuses, are 1 / x cut to an integer."""
+    x, y = args[0], args[1]
+    if x.dtype.kind != "i" or not (y < 0).any():
+        return np.power(x, y)
+    with np.errstate(all="ignore"):
+        # Infinity becomes the least integer, as processors convert it and onnxruntime has it.
+        others = np.where(x == 0, np.iinfo(x.dtype).min, 0)
+        inverse = np.where(np.abs(x) == 1, np.where(y % 2 == 0, 1, x), others)
+    return np.where(y < 0, inverse, np.power(x, np.maximum(y, 0))).astype(x.dtype)
+
+
 def _same(args: Sequence[Array], attributes: Attributes) -> Array:
     return args[0]
 
@@ -294,7 +306,7 @@ OPS: dict[str, OpRow] = {
     "acosh": _transcendental(np.arccosh, 12),
     "atanh": _transcendental(np.arctanh, 12),
     "softplus": _transcendental(lambda x: np.logaddexp(x, x.dtype.type(0)), 16),
-    "pow": OpRow(Unit.VECTOR, _binary(np.power), 2, lane_ops=16, exact=False),
+    "pow": OpRow(Unit.VECTOR, _power, 2, lane_ops=16, exact=False),
     "elu": OpRow(Unit.VECTOR, _elu, 1, lane_ops=10, exact=False),
     "hard_sigmoid": OpRow(Unit.VECTOR, _hard_sigmoid, 1, lane_ops=3, exact=False),
     "hard_swish": OpRow(Unit.VECTOR, _unary(_hard_swish), 1, lane_ops=4, exact=False),
