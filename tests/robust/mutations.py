@@ -9,7 +9,8 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, TensorProto,
 
 Mutation: TypeAlias = Callable[[ModelProto, Random], None]
 
-NUMBERS = (-(1 << 63), -(1 << 31), -2, -1, 0, 1, 2, 3, 7, 1 << 16, 1 << 31, 1 << 40, (1 << 63) - 1)
+HUGE = (1 << 31, 1 << 40, (1 << 63) - 1)
+NUMBERS = (*(-number for number in HUGE), -2, -1, 0, 1, 2, 3, 7, 1 << 16, *HUGE)
 REALS = (float("nan"), float("inf"), float("-inf"), 0.0, -1.0, 1e-30, 1e30)
 TYPES = tuple(TensorProto.DataType.values())
 
