@@ -7,11 +7,15 @@ them: each element that it reads serves at most as many outputs as any other, or
 """
 
 from collections.abc import Mapping, Sequence
+from math import prod
 
 import numpy as np
 
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import Access, IndexExpr
+
+MOST_LISTED = 1 << 20
+"""Points of a box whose indices are listed one by one."""
 
 
 def needed_shares(graph: Graph) -> Mapping[int, float]:
@@ -37,15 +41,17 @@ def touched_elements(graph: Graph, op: Op, access: Access) -> int:
     ]
     axes = [axis for expr in access.exprs for axis in expr.axes]
     shared = len(axes) != len(set(axes))
-    return max(counts, default=1) if shared else int(np.prod(counts, dtype=np.int64))
+    return max(counts, default=1) if shared else prod(counts)
 
 
 def _distinct(expr: IndexExpr, extents: Sequence[int], limit: int) -> int:
-    """How many indices inside [0, limit) an expression takes."""
+    """How many indices inside [0, limit) an expression takes; at least so many where its box is too large."""
     if expr.source >= 0:
         return min(1, limit)
     if expr.projected_axis is not None:
         return min(extents[expr.projected_axis], limit)
+    if prod(max(1, extents[axis]) for axis, _ in expr.terms) > MOST_LISTED:
+        return reached(expr, extents, limit)
     index = np.array([int(str(expr.offset))], dtype=np.int64)
     for axis, coefficient in expr.terms:
         along = np.arange(extents[axis], dtype=np.int64) * int(str(coefficient))
@@ -54,3 +60,28 @@ def _distinct(expr: IndexExpr, extents: Sequence[int], limit: int) -> int:
     modulus = int(str(expr.modulus))
     index = index % modulus if modulus else index
     return len(np.unique(index[(index >= 0) & (index < limit)]))
+
+
+def reached(expr: IndexExpr, extents: Sequence[int], limit: int) -> int:
+    """A number of indices inside [0, limit) that an affine expression takes at least, without a list of them.
+
+    Axes by stride: while no stride is longer than what the shorter ones fill, they fill a run without a gap.
+    One axis of a longer stride repeats the run; further ones stand at their first point.
+    """
+    divisor, modulus = int(str(expr.divisor)), int(str(expr.modulus))
+    low, run, stride, times = int(str(expr.offset)), 1, 0, 1
+    for coefficient, axis in sorted(((int(str(c)), a) for a, c in expr.terms), key=lambda term: abs(term[0])):
+        steps = extents[axis] - 1
+        if steps < 0:
+            return 0
+        if abs(coefficient) <= run and not stride:
+            low, run = low + min(0, coefficient * steps), run + abs(coefficient) * steps
+        elif not stride and divisor == 1 and not modulus:
+            low, stride, times = low + min(0, coefficient * steps), abs(coefficient), steps + 1
+    if modulus:
+        within = min((low + run - 1) // divisor - low // divisor + 1, modulus)
+        return max(0, within - max(0, modulus - limit))
+    if stride:
+        first, last = max(0, -(low // stride)), min(times - 1, (limit - run - low) // stride)
+        return max(0, last - first + 1) * run
+    return max(0, min(limit, (low + run - 1) // divisor + 1) - max(0, low // divisor))

@@ -22,22 +22,25 @@ MOST_COUNTS = 4096
 """Numbers of tiles that a size is sought for; a loop of more tiles takes a multiple of the granule."""
 MOST_TILES = 1 << 20
 """Tiles of one loop: every one of them is an entry in the tables of a lowered kernel."""
+MOST_TOGETHER = 1 << 22
+"""Tiles of all loops that one dim moves with: the same of a table of that dim."""
 
 
-def useful_sizes(extent: int, granule: int) -> tuple[int, ...]:
+def useful_sizes(extent: int, granule: int, most_tiles: int = MOST_TILES) -> tuple[int, ...]:
     """Tile sizes of an axis that differ in effect, ascending.
 
     A size matters when it changes the number of tiles (the smallest size for each count: all others only pad
     the last tile) or fills a unit of `granule`. Where that leaves more than MOST_SIZES, small counts and
-    multiples of the granule are kept, then evenly spread ones. No size makes more than MOST_TILES tiles.
+    multiples of the granule are kept, then evenly spread ones. No size makes more than `most_tiles` tiles.
 
         56, granule 16  ->  1 2 3 4 5 6 7 8 10 12 14 16 19 28 32 48 56
     """
     if extent <= 1:
         return (1,)
-    least = -(-extent // MOST_TILES)
-    counts = {-(-extent // tiles) for tiles in range(1, min(extent, MOST_COUNTS) + 1)} | {least}
-    filled = range(granule, extent, granule)  # listed only where short: an extent may be 2**40
+    least = -(-extent // most_tiles)
+    counts = {-(-extent // tiles) for tiles in range(1, min(extent, MOST_COUNTS, most_tiles) + 1)} | {least}
+    first = -(-least // granule) * granule
+    filled = range(first, extent, granule)  # listed only where short: an extent may be 2**40
     sizes = sorted(counts.union(filled[: MOST_SIZES + 1]))
     if len(sizes) <= MOST_SIZES:
         return tuple(sizes)
@@ -65,7 +68,25 @@ def granule_of(target: Target) -> int:
 
 def loop_sizes(regions: Regions, target: Target) -> tuple[tuple[int, ...], ...]:
     """The useful sizes of every loop of a kernel, ascending."""
-    return tuple(useful_sizes(loop.extent, granule_of(target)) for loop in regions.loops)
+    granule, most = granule_of(target), _most_tiles(regions)
+    return tuple(
+        useful_sizes(loop.extent, granule, tiles) for loop, tiles in zip(regions.loops, most, strict=True)
+    )
+
+
+def _most_tiles(regions: Regions) -> list[int]:
+    """Per loop, how many tiles it may have: of loops that one dim moves with, short ones are cut freely."""
+    together = {moves for op in regions.moves for moves in op if len(moves) > 1}
+    for value in regions.graph.inputs:
+        for dim in range(regions.rank_of(value)):
+            together |= {frozenset(regions.buffer_moves(value, dim, early)) for early in (True, False)}
+    most = [MOST_TILES] * len(regions.loops)
+    for moves in together:
+        left = MOST_TOGETHER
+        for loop in sorted(moves, key=lambda at: regions.loops[at].extent):
+            most[loop] = min(most[loop], max(1, left))
+            left //= max(1, min(regions.loops[loop].extent, left))
+    return most
 
 
 def default_tiling(regions: Regions, target: Target, widths: Widths | None = None) -> Tiling:

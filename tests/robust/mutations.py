@@ -16,7 +16,7 @@ TYPES = tuple(TensorProto.DataType.values())
 
 
 def mutated(data: bytes, chance: Random) -> bytes:
-    """The file `data` with one to three changes; of its bytes where it does not parse, or one time in four."""
+    """The file `data` with one to three changes; of its bytes where it does not parse, or now and then."""
     model = ModelProto()
     try:
         model.ParseFromString(data)
