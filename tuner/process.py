@@ -1,7 +1,8 @@
-"""Which process this is, and whether another one is still there: what a lease knows of its holder."""
+"""Which process this is, whether another one is still there, and how much memory either may use."""
 
 import os
 import socket
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
@@ -24,6 +25,14 @@ def is_gone(process: str) -> bool:
     except (IndexError, ValueError):
         return False
     return place == _place() != "" and _born(number) != born
+
+
+def memory_bytes() -> int:
+    """The memory of this machine, or of the container that this process is in where that has less."""
+    bounds = [os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")]
+    with suppress(OSError, ValueError):
+        bounds.append(int(Path("/sys/fs/cgroup/memory.max").read_text()))
+    return min(bounds)
 
 
 @cache

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from tilewright.db.service.run_leases import BusyRun, RunLease
 from tilewright.tuner.answer.conclude import recall_network
 from tilewright.tuner.answer.front import recall_front
+from tilewright.tuner.answer.room import require_room
 from tilewright.tuner.network.events import Phase
 from tilewright.tuner.network.session import Session
 from tilewright.tuner.request import TuneRequest
@@ -27,6 +28,7 @@ def take_turn(session: Session, request: TuneRequest, cancelled: Callable[[], bo
         spent = already_spent(session, request)
         if request.level >= 1 and spent >= request.budget and recall_network(session):
             return None
+        require_room(session.graph)
         settings = _settings(session, request)
         taken = book.open(session.model.name, session.seed, missing(request, spent), settings, ended)
         if isinstance(taken, RunLease):

@@ -8,9 +8,9 @@ its result is a box of its parallel axes.
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from math import prod
 from typing import Any, Protocol, TypeAlias, runtime_checkable
 
-import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler_core.errors import ModelError
@@ -181,7 +181,7 @@ class Graph:
 
     def elements(self, value: int) -> int:
         """The number of elements of a value."""
-        return int(np.prod(self.shape(value), dtype=np.int64))
+        return prod(self.shape(value))
 
     def name_of(self, value: int) -> str:
         """The model's name of a value, or %n where it has none."""

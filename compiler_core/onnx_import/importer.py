@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from math import prod
 from pathlib import Path
 
 import onnx
@@ -31,6 +32,10 @@ from tilewright.compiler_core.onnx_import.walk import Walk, graph_frame
 from tilewright.compiler_core.transforms.simplify import simplify
 
 MAX_MESSAGE = 1000
+MOST_ELEMENTS = 1 << 44
+"""Of one value."""
+MOST_POINTS = 1 << 58
+"""Of the domain of one op."""
 
 
 @dataclass(frozen=True)
@@ -191,6 +196,24 @@ def _outputs(
     return tuple(outputs)
 
 
+def _require_countable(graph: Graph) -> None:
+    """ModelError for what is so large that its bytes and cycles would not fit the numbers that count them."""
+    for value, kind in enumerate(graph.values):
+        elements = prod(extent for extent in kind.shape if isinstance(extent, int))
+        if elements > MOST_ELEMENTS:
+            raise ModelError(
+                f"value {printable(graph.name_of(value))} has {elements} elements, above the limit of"
+                f" {MOST_ELEMENTS}"
+            )
+    for op in graph.ops:
+        points = prod(extent for extent in op.domain if isinstance(extent, int))
+        if points > MOST_POINTS:
+            raise ModelError(
+                f"what computes {printable(graph.name_of(op.result))} ({op.kind}) has {points} points, above"
+                f" the limit of {MOST_POINTS}"
+            )
+
+
 def _simplified(graph: Graph) -> tuple[Graph, Mapping[int, int]]:
     """Simplified, loops of known length written out and simplified again, and where values went."""
     simple, places = simplify(graph)
@@ -218,7 +241,9 @@ def _imported(
         names=builder.names,
         constraints=tuple(dict.fromkeys(builder.constraints)),
     )
-    simple, renumbered = _simplified(graph.bound_to(dims) if dims else graph)
+    bound = graph.bound_to(dims) if dims else graph
+    _require_countable(bound)
+    simple, renumbered = _simplified(bound)
     host_ops = []
     stays = {op.result for op in simple.ops if stays_a_loop(op)}
     for op in (*context.host_ops, *context.loops):

@@ -17,7 +17,13 @@ from tilewright.compiler_core.ir.ops import AxisKind
 from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.pipeline import plan_graph, plan_groups
 from tilewright.compiler_core.lowering.regions import Regions
-from tilewright.compiler_core.lowering.tile import MOST_SIZES, default_tiling, loop_sizes, useful_sizes
+from tilewright.compiler_core.lowering.tile import (
+    MOST_SIZES,
+    MOST_TILES,
+    default_tiling,
+    loop_sizes,
+    useful_sizes,
+)
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.compiler_core.transforms.fuse import FusionPolicy, group_greedily
 
@@ -36,6 +42,19 @@ def test_sizes_ascend_from_one_to_the_extent_and_each_has_an_effect(extent: int,
     for size in sizes[1:]:
         fewer_tiles = -(-extent // size) < -(-extent // (size - 1))
         assert fewer_tiles or size % granule == 0
+
+
+@given(
+    extent=st.integers(1, 1 << 44),
+    granule=st.sampled_from([1, 4, 16, 128]),
+    most_tiles=st.sampled_from([1, 3, 1000, MOST_TILES]),
+)
+def test_no_size_makes_too_many_tiles(extent: int, granule: int, most_tiles: int) -> None:
+    sizes = useful_sizes(extent, granule, most_tiles)
+    assert list(sizes) == sorted(set(sizes))
+    assert sizes[-1] == extent
+    assert -(-extent // sizes[0]) <= most_tiles
+    assert len(sizes) <= MOST_SIZES + 2
 
 
 @given(st.data())

@@ -16,7 +16,7 @@ from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import list_targets, load_target
 from tilewright.cost_model.analytic import KernelModel, LeastWork, kernel_bound_cycles, touched_bytes
-from tilewright.cost_model.needed import needed_shares
+from tilewright.cost_model.needed import needed_shares, reached
 from tilewright.cost_model.two_units import least_busier
 from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.search_space.knobs import Rows
@@ -215,3 +215,29 @@ def test_what_nobody_needs_is_no_work() -> None:
     assert touched_bytes(graph, 0, target, needed_shares(graph)) == 12 * 2
     alone = Graph(types[:2], (relu,), (0,), (1,))
     assert needed_shares(alone) == {0: 1.0, 1: 1.0}
+
+
+@given(
+    st.lists(st.tuples(st.integers(0, 7), st.sampled_from([1, 2, 3, 7, 12, -1, -4])), min_size=1, max_size=3),
+    st.integers(-6, 6),
+    st.sampled_from([1, 2, 3]),
+    st.sampled_from([0, 3, 5]),
+    st.integers(0, 30),
+)
+def test_what_an_index_reaches_is_counted_without_a_list(
+    axes: list[tuple[int, int]], offset: int, divisor: int, modulus: int, limit: int
+) -> None:
+    """Never more than there are, and exactly as many where nothing is left out between them."""
+    extents = [extent for extent, _ in axes]
+    terms = [(axis, coefficient) for axis, (_, coefficient) in enumerate(axes)]
+    expr = affine(*terms, offset=offset, divisor=divisor, modulus=modulus)
+    found = {offset}
+    for axis, coefficient in terms:
+        found = {index + coefficient * step for index in found for step in range(extents[axis])}
+    solid = not found or len(found) == max(found) - min(found) + 1
+    found = {index // divisor for index in found}
+    found = {index % modulus for index in found} if modulus else found
+    inside = sum(0 <= index < limit for index in found)
+    reached_without = reached(expr, extents, limit)
+    assert 0 <= reached_without <= inside
+    assert reached_without == inside or not solid or modulus

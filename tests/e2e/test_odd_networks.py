@@ -1,5 +1,7 @@
 """Networks that leave little or nothing to do are answered by every verb, never with a traceback."""
 
+import resource
+import sqlite3
 from pathlib import Path
 
 import numpy as np
@@ -43,8 +45,35 @@ def test_every_verb_has_an_answer(kind: str, tmp_path: Path, capsys: pytest.Capt
     assert main(["plan", path, *asked]) == 0
 
 
-@pytest.mark.parametrize("exponent", [31, 33])
-@pytest.mark.parametrize("op_type", ["Relu", "ReduceMax"])
-def test_long_axes_are_planned_in_bounded_memory(exponent: int, op_type: str, tmp_path: Path) -> None:
-    path = str(saved(model([node(op_type, "x", "y")], [value("x", [1 << exponent])], ["y"]), tmp_path))
-    assert main(["run", path, "--target", "ascend910", "-O0", "--db", str(tmp_path / "tuning.db")]) == 0
+LONG = 1 << 33
+SHAPED = [value("x", [1, 3, LONG])]
+LONG_AXES = {
+    "elementwise": model([node("Relu", "x", "y")], [value("x", [LONG])], ["y"]),
+    "a sum of all": model([node("ReduceSum", "x", "y", keepdims=0)], [value("x", [LONG])], ["y"]),
+    "a concat": model([node("Concat", "x x", "y", axis=0)], [value("x", [LONG])], ["y"]),
+    "a window": model([node("MaxPool", "x", "y", kernel_shape=[3], strides=[2])], SHAPED, ["y"]),
+    "a long window": model(
+        [node("MaxPool", "x", "y", kernel_shape=[2**31 - 1], pads=[0, 2**31 - 2])],
+        [value("x", [1, 3, 64])],
+        ["y"],
+    ),
+    "a view of two": model([node("Flatten", "x", "y", axis=0)], [value("x", [1 << 16, 1 << 17])], ["y"]),
+}
+
+
+@pytest.mark.parametrize("kind", LONG_AXES)
+def test_long_axes_are_planned_in_bounded_memory_and_refused_before_a_check(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, database = str(saved(LONG_AXES[kind], tmp_path)), str(tmp_path / "tuning.db")
+    asked = ["run", path, "--target", "ascend910", "--db", database, "--ray", "none"]
+    limits = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (8 << 30, limits[1]))
+    try:
+        assert main([*asked, "-O0"]) == 0
+        assert main([*asked, "--trials", "2"]) == 2
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, limits)
+    assert "bind smaller sizes" in capsys.readouterr().err
+    with sqlite3.connect(f"file:{database}?mode=ro", uri=True) as connection:
+        assert list(connection.execute("select count(*) from run")) == [(0,)]

@@ -69,10 +69,18 @@ class KernelTask:
         return KernelModel(self.layout, self.workload)
 
     @property
+    def described(self) -> str:
+        """The kernel for people: its ops, what its root makes, its digest."""
+        graph = self.regions.graph
+        ops = " + ".join(op.kind for op in graph.ops[:8]) + (" + ..." if len(graph.ops) > 8 else "")
+        made = graph.values[graph.ops[-1].result]
+        return f"kernel {self.digest[:16]} ({ops}, which makes {made})"
+
+    @property
     def default(self) -> Config:
         """The -O0 Config; ConfigError where the default rule finds nothing that fits."""
         if self.ruled is None:
-            raise ConfigError(f"no default tile of kernel {self.digest[:16]} fits {self.target.name}")
+            raise ConfigError(f"no default tile of {self.described} fits {self.target.name}")
         return self.ruled
 
     @cached_property

@@ -19,6 +19,7 @@ from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.feeds import draw_feeds
 from tilewright.compiler_core.onnx_import.reference import named_values
 from tilewright.compiler_core.target_model.precision import described, precision_of
+from tilewright.tuner.answer.room import require_room
 from tilewright.tuner.verbs.lookup import Compiled, compile_known
 
 MODEL, TARGET = "model", "target"
@@ -113,6 +114,7 @@ def verify(
     compiled = compile_known(model, target, objective=objective, dims=dims, inputs=inputs, database=database)
     session, graph = compiled.session, compiled.graph
     require_sound(graph, compiled.program, session.target)
+    require_room(graph)
     feeds = draw_feeds(session.model, seed)
     arrays = {value: feeds[name] for name, value in session.model.inputs}
     names = named_values(session.model)
