@@ -68,6 +68,7 @@ class Host:
     ) -> "subprocess.Popen[str]":
         """Run a command on this host, with nothing of our own Ray settings in its environment."""
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
+        inherited["PYTHONPATH"] = str(ROOT)  # a host's process starts in /, where `benchmarks` is not found
         process = subprocess.Popen(
             ["nsenter", "-t", str(self.keeper), "-n", "-p", "-m", "-u", "--", *command],
             env=inherited | environment,
