@@ -95,7 +95,8 @@ def spans_between(survey: Survey, below: Anchor, above: Anchor, halvings: int = 
 def intervals_of(spans: Sequence[Span], loss: float) -> tuple[Interval, ...]:
     """The spans as a selector has them, neighbours with one Config joined; those where nothing runs left out.
 
-    `loss` is what a search finds beyond what was seen at sizes that were not searched.
+    `loss` is what a search finds beyond what was seen at sizes that were not searched. There no regret below
+    TOLERANCE is predicted: nothing was looked for that is better by less.
     """
     joined: list[Span] = []
     for span in (each for each in spans if isfinite(each.regret)):
@@ -110,11 +111,16 @@ def intervals_of(spans: Sequence[Span], loss: float) -> tuple[Interval, ...]:
             span.high,
             span.anchor.made_at,
             span.regret,
-            0.0 if span.low == span.anchor.size == span.high else (1 + span.regret) * (1 + loss) - 1,
+            0.0 if _is_searched(span) else (1 + max(span.regret, TOLERANCE)) * (1 + loss) - 1,
             span.anchor.planned,
         )
         for span in joined
     )
+
+
+def _is_searched(span: Span) -> bool:
+    """Whether a span is one size that was tuned."""
+    return span.low == span.high == span.anchor.made_at and not span.anchor.planned
 
 
 def _regret(cost: float, least: float) -> float:

@@ -3,7 +3,7 @@
 What was tuned is carried to sizes between and measured there (tuner/answer/intervals.py), at both ends of
 every interval of the selector and inside it. An interval's measured regret is the worst seen there. The
 predicted one adds what a search finds beyond a carried Config: the worst, over the tuned sizes, of what was
-tuned there with its tiles made anew.
+tuned there with its tiles made anew, and of what a longer search is expected to find there.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -113,7 +113,7 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
             with pool_of(request, first, own, lab) as pool:
                 pool.start()
                 spans, loss = _surveyed(_Survey(opened, pool, legal, symbol), sizes, hooks)
-            intervals = intervals_of(spans, loss)
+            intervals = intervals_of(spans, (1 + loss) * (1 + _still_to_find(reports)) - 1)
             configs = {span.high: span.anchor.config for span in spans}
             row = ranged_row(request.model, symbol, request.dims, request.inputs)
             first.book.repository.put_workloads([row])
@@ -142,6 +142,12 @@ def _tuned(at: Callable[[int], TuneRequest], sizes: Sequence[int], hooks: Hooks)
         if hooks.cancelled():
             break
     return tuple(reports)
+
+
+def _still_to_find(reports: Sequence[Report]) -> float:
+    """The largest share that a longer search is expected to find at a tuned size, where one can say."""
+    told = [report.regret_estimate for report in reports if report.regret_estimate is not None]
+    return max((regret for regret in told if isfinite(regret)), default=0.0)
 
 
 def _surveyed(survey: "_Survey", sizes: tuple[int, ...], hooks: Hooks) -> tuple[list[Span], float]:
