@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.grid_sample import grid_sample
 from tilewright.compiler_core.ir.host_recurrences import gru, lstm, rnn
 
 Array = npt.NDArray[Any]
@@ -239,6 +240,7 @@ MEANINGS: dict[str, Meaning] = {
     "compress": _compress,
     "determinant": _determinant,
     "expand": _expand,
+    "grid_sample": grid_sample,
     "gru": _with_absent(gru),
     "lstm": _with_absent(lstm),
     "non_max_suppression": _with_absent(_non_max_suppression),

@@ -25,7 +25,7 @@ from tilewright.compiler_core.onnx_import.importer import ImportedModel, one_lin
 from tilewright.compiler_core.onnx_import.load import load_model
 from tilewright.compiler_core.onnx_import.widening import read_by, widened_function, widened_node
 
-SLOW = ("AveragePool", "Col2Im", "ConvTranspose", "LpPool", "MaxPool", "RoiAlign")
+SLOW = ("AveragePool", "Col2Im", "ConvTranspose", "GridSample", "LpPool", "MaxPool", "RoiAlign")
 """Operators that the reference evaluator runs element by element in Python."""
 SLOW_ELEMENTS = 1 << 16
 """Elements of an operand above which those are run by onnxruntime in the model's dtype instead."""
@@ -112,6 +112,24 @@ class _Constants(MutableMapping[str, Any]):
         return len({**self.made, **self.weights})
 
 
+RECURRENT = ("GRU", "LSTM", "RNN")
+LENGTHS = 4
+"""Which input of those holds the lengths of rows."""
+OVER_ROWS, OF_ONE_AXIS = ("Hardmax", "LogSoftmax", "Softmax"), 13
+"""Operators that took all axes from one on, until that opset."""
+
+
+def is_misread(node: NodeProto, version: int) -> bool:
+    """Whether the reference evaluator is known to mean something else by a node than the standard's text."""
+    if node.op_type in RECURRENT:
+        return bool(node.input[LENGTHS : LENGTHS + 1] and node.input[LENGTHS]) or any(
+            attribute.name == "clip" for attribute in node.attribute
+        )
+    if node.op_type == "GridSample":
+        return any(attribute.s in (b"cubic", b"bicubic") for attribute in node.attribute)
+    return node.op_type == "LRN" or (node.op_type in OVER_ROWS and version < OF_ONE_AXIS)
+
+
 class _Walk:
     """Values so far: float64 and exact ones in `values`, constants as the model has them in `constants`."""
 
@@ -121,6 +139,7 @@ class _Walk:
         self._narrow = _Runner(model)
         self._wide = _Runner(model, wide=True)
         self._kinds = kinds
+        self._version = max((each.version for each in model.opset_import if not each.domain), default=0)
         self.values: dict[str, Any] = {}
         self.rounded: set[str] = set()
         self.constants = _Constants()
@@ -154,7 +173,7 @@ class _Walk:
         made = self._wide.by_runtime(node, operands)
         if made is None:
             narrow = self._narrow.by_runtime(node, {n: self._as_model(n, a) for n, a in operands.items()})
-            if not _is_slow(node, operands):
+            if not _is_slow(node, operands) and not is_misread(node, self._version):
                 made = _by_image(node, operands, self._wide.by_standard)
             # Where the standard's evaluator and onnxruntime differ, onnxruntime is what users run.
             if made is None or (narrow is not None and not _alike(made, narrow)):

@@ -1,4 +1,4 @@
-"""AffineGrid: positions of an image under an affine map, a product with constant coordinates."""
+"""AffineGrid, a product with constant coordinates: places of an image. GridSample: what is there."""
 
 from collections.abc import Mapping, Sequence
 
@@ -6,6 +6,7 @@ import numpy as np
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim, known
+from tilewright.compiler_core.ir.grid_sample import CUBIC, LINEAR, NEAREST
 from tilewright.compiler_core.ir.index_map import affine, axis_index
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
@@ -44,4 +45,37 @@ def _places(spatial: Sequence[int], corners: bool) -> Array:
     return np.stack([*reversed(grids), np.ones(tuple(spatial))], axis=-1)
 
 
-GRIDS: Mapping[str, Build] = {"AffineGrid": _affine_grid}
+MODES = {"bilinear": "linear", "bicubic": "cubic"}
+"""As they were called before opset 20."""
+PADDINGS = ("zeros", "border", "reflection")
+
+
+def _grid_sample(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    x, grid, builder = required(inputs, 0), required(inputs, 1), context.builder
+    told, padding = node.text("mode", "linear"), node.text("padding_mode", "zeros")
+    mode = MODES.get(told, told)
+    if mode not in (LINEAR, CUBIC, NEAREST) or padding not in PADDINGS:
+        raise ModelError(f"mode {told!r} with padding {padding!r} is not supported")
+    if x.rank < 3 or grid.rank != x.rank:
+        raise ModelError(
+            f"the input has rank {x.rank}, the grid {grid.rank}; both must have the same, at least 3"
+        )
+    if not grid.dtype.is_float:
+        raise ModelError(f"the grid is {grid.dtype.value}, not a float")
+    builder.equal(x.shape[0], grid.shape[0], "the batch of the input and of the grid")
+    builder.equal(
+        known(grid.shape[-1], "the last extent of the grid"), x.rank - 2, "a place and spatial dims"
+    )
+    shape = (*x.shape[:2], *grid.shape[1:-1])
+    return context.host(
+        node,
+        "grid_sample",
+        [x, grid],
+        [(shape, x.dtype)],
+        mode=mode,
+        padding=padding,
+        align_corners=node.integer("align_corners", 0),
+    )
+
+
+GRIDS: Mapping[str, Build] = {"AffineGrid": _affine_grid, "GridSample": _grid_sample}

@@ -35,8 +35,28 @@ def test_grid_sample_by_its_names_before_opset_20(tmp_path: Path) -> None:
     assert differences(saved(made, tmp_path), made, feeds)[0].error <= 1e-5
 
 
-def test_operands_of_types_that_an_operator_does_not_take_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("padding", ["zeros", "border", "reflection"])
+@pytest.mark.parametrize("mode", ["linear", "nearest", "cubic"])
+def test_grid_sample_in_every_mode(tmp_path: Path, mode: str, padding: str) -> None:
+    """A cubic reads padding element by element, as onnxruntime and PyTorch have it."""
+    inputs = [value("x", [2, 3, 4, 5]), value("grid", [2, 6, 7, 2])]
+    made = model(
+        [node("GridSample", "x grid", "y", mode=mode, padding_mode=padding)], inputs, ["y"], {}, opset=20
+    )
+    feeds = {"x": reals(1, 2, 3, 4, 5), "grid": 1.7 * np.tanh(reals(2, 2, 6, 7, 2))}
+    assert differences(saved(made, tmp_path), made, feeds)[0].error <= 1e-5
+
+
+def test_a_grid_of_integers_is_refused(tmp_path: Path) -> None:
     inputs = [value("x", [1, 2, 5, 5]), value("grid", [1, 3, 3, 2], onnx.TensorProto.INT8)]
     made = model([node("GridSample", "x grid", "y")], inputs, ["y"], {})
-    with pytest.raises(ModelError, match=r"\(GridSample\): its operands do not fit: grid"):
+    with pytest.raises(ModelError, match=r"\(GridSample\): the grid is i8, not a float"):
+        import_model(saved(made, tmp_path))
+
+
+def test_operands_of_types_that_an_operator_does_not_take_are_refused(tmp_path: Path) -> None:
+    whole = onnx.TensorProto.INT64
+    inputs = [value("x", [1, 2, 5, 5]), value("rois", [3, 4], whole), value("batch", [3], whole)]
+    made = model([node("RoiAlign", "x rois batch", "y")], inputs, ["y"], {})
+    with pytest.raises(ModelError, match=r"\(RoiAlign\): its operands do not fit: rois"):
         import_model(saved(made, tmp_path))
