@@ -65,15 +65,23 @@ def reads_of(nodes: Iterable[onnx.NodeProto], results: Iterable[str]) -> dict[st
 
 
 def captured(node: onnx.NodeProto) -> list[str]:
-    """Every name that the subgraphs of a node read (their own values among them)."""
+    """Every name that the subgraphs of a node read and do not make themselves.
+
+    Exporters of merged decoders call the results of both branches what they call those of their If.
+    """
     names: list[str] = []
-    waiting = [a.g for a in node.attribute if a.HasField("g")]
+    waiting = [(a.g, frozenset[str]()) for a in node.attribute if a.HasField("g")]
     while waiting:
-        graph = waiting.pop()
-        names.extend(output.name for output in graph.output)
+        graph, around = waiting.pop()
+        made = around.union(
+            (each.name for each in (*graph.input, *graph.initializer)),
+            (each.values.name for each in graph.sparse_initializer),
+            (name for each in graph.node for name in each.output),
+        )
+        names.extend(output.name for output in graph.output if output.name not in made)
         for inner in graph.node:
-            names.extend(inner.input)
-            waiting.extend(a.g for a in inner.attribute if a.HasField("g"))
+            names.extend(name for name in inner.input if name not in made)
+            waiting.extend((a.g, made) for a in inner.attribute if a.HasField("g"))
     return names
 
 

@@ -88,14 +88,15 @@ def differences(
     *,
     value_by_value: bool = False,
     dims: Mapping[str, int] = MappingProxyType({}),
+    given: Mapping[str, Array] = MappingProxyType({}),
 ) -> list[Difference]:
     """Differences of all common values from unoptimized onnxruntime, worst first.
 
     Float errors are counted beyond five times what onnxruntime itself moves between its optimization levels.
     With `value_by_value` each op starts from onnxruntime's operands, so errors do not add up. `dims` are
-    extents that a run tells.
+    extents that a run tells, `given` values of inputs that are bound.
     """
-    imported = import_model(path)
+    imported = import_model(path, inputs=given)
     graph = imported.graph.bound_to({**bindings(imported, feeds), **dims})
     if graph.symbols:
         open_model = replace(imported, graph=graph, decided=graph.symbols)
