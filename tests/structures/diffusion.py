@@ -1,6 +1,7 @@
 """Blocks of a diffusion U-Net: a time, residual convolutions, attention to a text, down and up again."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -39,7 +40,7 @@ class Unet:
         y = self._residual(net, up, step, 3 * c, c)
         return net.model([self._conv(net, self._silu(net, self._group_norm(net, y, c)), c, 4)])
 
-    def _conv(self, net: Network, x: str, wide: int, out: int, side: int = 3, **attributes: object) -> str:
+    def _conv(self, net: Network, x: str, wide: int, out: int, side: int = 3, **attributes: Any) -> str:
         kernel = net.weight(out, wide, side, side, scale=1 / np.sqrt(wide * side * side))
         pads = [side // 2] * 4
         return net.add("Conv", x, kernel, net.weight(out), kernel_shape=[side, side], pads=pads, **attributes)

@@ -1,6 +1,7 @@
 """A Mamba block: a causal convolution, steps that tokens themselves choose, a state scanned along them."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import onnx
@@ -90,7 +91,7 @@ class Mamba:
         if self.form == SCAN:
             rows = [helper.make_tensor_value_info(name, 1, None) for name in ("kept", "fed")]
             body = helper.make_graph(step, "step", [state, *rows], after)
-            axes = {"scan_input_axes": [1, 1], "scan_output_axes": [1]}
+            axes: dict[str, Any] = {"scan_input_axes": [1, 1], "scan_output_axes": [1]}
             made = net.several("Scan", start, kept, fed, outputs=2, body=body, num_scan_inputs=2, **axes)
             return made[1]
         turn = helper.make_tensor_value_info("turn", onnx.TensorProto.INT64, [])
