@@ -31,7 +31,8 @@ def grid_sample(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequenc
         rows = np.arange(data.shape[0]).reshape(-1, *[1] * len(extents))
         for chosen in product(*taps):
             weight = math.prod((weights for _, weights in chosen), start=np.float64(1))
-            picked = data[(rows, slice(None), *(places for places, _ in chosen))]
+            where: tuple[Any, ...] = (rows, slice(None), *(places for places, _ in chosen))
+            picked = data[where]
             made += picked.astype(np.float64) * np.asarray(weight)[..., None]
     return [np.moveaxis(made, -1, 1).astype(data.dtype)]
 
