@@ -40,17 +40,26 @@ def _max_pool(context: Context, node: Node, inputs: Inputs) -> Sequence[Tensor]:
     return [y, _max_positions(context, node, x, y, window)]
 
 
+MOST_POSITIONS = 1 << 31
+"""Elements of an array whose positions are told by columns."""
+
+
 def _max_positions(context: Context, node: Node, x: Tensor, y: Tensor, window: Window) -> Tensor:
-    """Flat index of the first maximum of each window: the least position whose element equals it."""
+    """Flat index of the first maximum of each window: the least position whose element equals it.
+
+    The first is that of rows, also where the index is one of columns: then a position holds both.
+    """
     builder = context.builder
     column_major = node.integer("storage_order", 0) == 1
     spatial = len(window.outputs)
 
     def flat(extents: tuple[int, ...]) -> Array:
         numbers = np.arange(int(np.prod(extents[2:], dtype=np.int64)))
-        plane = numbers.reshape(extents[2:], order="F" if column_major else "C")
+        rows = numbers.reshape(extents[2:])
+        columns = numbers.reshape(extents[2:], order="F")
         base = np.arange(extents[0] * extents[1]).reshape(extents[0], extents[1], *[1] * spatial)
-        return np.asarray(base * numbers.size + plane)
+        told = base * numbers.size + (columns if column_major else rows)
+        return np.asarray(rows * MOST_POSITIONS + told if column_major else told)
 
     positions = builder.table(x.shape, DType.I64, flat)
     exprs = [axis_index(0), axis_index(1), *window.exprs(2, 2 + spatial)]
@@ -61,7 +70,8 @@ def _max_positions(context: Context, node: Node, x: Tensor, y: Tensor, window: W
     equal = builder.elementwise("equal", read_x, largest, dtype=DType.BOOL)
     never = builder.scalar(np.iinfo(np.int64).max, DType.I64)
     candidates = builder.elementwise("where", equal, read_position, never)
-    return builder.reduce("min", candidates, range(2 + spatial, 2 + 2 * spatial), keep=False)
+    first = builder.reduce("min", candidates, range(2 + spatial, 2 + 2 * spatial), keep=False)
+    return builder.with_number("mod", first, MOST_POSITIONS) if column_major else first
 
 
 def _average_pool(context: Context, node: Node, inputs: Inputs) -> Tensor:

@@ -125,6 +125,9 @@ def _transposed_extents(
         if wanted is not None or auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             output = wanted[-count:][at] if wanted is not None else size * stride
             total = full - output
+            if wanted is not None and isinstance(total, int):
+                # What is asked for beyond the products lies at the end, as zeros.
+                total = max(0, total)
             smaller = floordiv(total, 2)
             begin = smaller if auto_pad == "SAME_UPPER" else total - smaller
         else:
