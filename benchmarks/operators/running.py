@@ -1,6 +1,6 @@
 """Networks of a few operators run as they are: extents that data decide are those that come out."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import bind, sizes_in
@@ -9,8 +9,13 @@ from tilewright.compiler_core.ir.ops import Array, Unit
 from tilewright.compiler_core.meaning.evaluate import Held, evaluate, on_host
 
 
-def run_open(graph: Graph, inputs: Mapping[int, Array]) -> dict[int, Array]:
-    """Values of `graph` from arrays for its inputs; ModelError where extents turn out not to fit."""
+def run_open(
+    graph: Graph, inputs: Mapping[int, Array], after: Callable[[Array], Array] = lambda made: made
+) -> dict[int, Array]:
+    """Values of `graph` from arrays for its inputs; ModelError where extents turn out not to fit.
+
+    `after` is done to what each op makes.
+    """
     sizes: dict[str, int] = {}
     for value, array in inputs.items():
         sizes |= sizes_in(graph.values[value].shape, array.shape)
@@ -35,7 +40,7 @@ def run_open(graph: Graph, inputs: Mapping[int, Array]) -> dict[int, Array]:
             held = [Held(array, (0,) * array.ndim, array.shape) for array in operands]
             box = [(0, extent) for extent in bound.extents]
             array = evaluate(bound, box, held, graph.values[op.result])
-        made[op.result] = array
+        made[op.result] = after(array)
     for left, right in graph.constraints:
         one, other = bind(left, sizes), bind(right, sizes)
         if isinstance(one, int) and isinstance(other, int) and one != other:

@@ -184,8 +184,12 @@ def _slice(args: Sequence[Array | None], attributes: Mapping[str, Any]) -> Seque
     for at, (start, end) in enumerate(zip(starts, ends, strict=True)):
         axis = (axes[at] if axes else at) % x.ndim
         step = steps[at] if steps else 1
-        past_front = step < 0 and end < -x.shape[axis]
-        cut[axis] = slice(start, None if past_front else end, step)
+        extent = x.shape[axis]
+        # Clamped as ONNX says: unlike numpy, a start in front of the first element is that element.
+        low, high = (0, extent) if step > 0 else (0, extent - 1)
+        first = min(max(start + extent if start < 0 else start, low), high)
+        last = min(max(end + extent if end < 0 else end, low if step > 0 else -1), high)
+        cut[axis] = slice(first, None if last < 0 else last, step) if extent else slice(None)
     return [x[tuple(cut)]]
 
 

@@ -129,6 +129,11 @@ def is_misread(node: NodeProto, version: int) -> bool:
         return any(attribute.s in (b"cubic", b"bicubic") for attribute in node.attribute)
     if node.op_type == "ConvTranspose":
         return len(node.input) > 2 and any(a.name == "group" and a.i > 1 for a in node.attribute)
+    if node.op_type == "LpPool":
+        told = {attribute.name for attribute in node.attribute}
+        return "ceil_mode" in told or {"auto_pad", "dilations"} <= told
+    if node.op_type == "MaxPool" and len(node.output) > 1:
+        return True
     if node.op_type == "MaxPool":
         return any(attribute.s == b"SAME_LOWER" for attribute in node.attribute)
     return node.op_type == "LRN" or (node.op_type in OVER_ROWS and version < OF_ONE_AXIS)

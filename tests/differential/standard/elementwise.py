@@ -206,9 +206,11 @@ def _cast(net: Net) -> None:
 
 
 def _dropout(net: Net) -> None:
+    chained = net.given is not None
     x = net.first("Dropout")
     if net.opset < 12:
-        net.add("Dropout", [x], outputs=net.draw.size(1, 2), ratio=0.3)
+        # onnxruntime's mask of what was dropped says nothing there.
+        net.add("Dropout", [x], outputs=1 if chained else net.draw.size(1, 2), ratio=0.3)
         return
     ratio = net.hold(np.float32(0.3)) if net.draw.flag() else None
     trains = net.hold(np.array(False)) if net.draw.flag() else None

@@ -6,7 +6,7 @@ the other decides. Where they differ, the importer must agree with one of them; 
 
 import tempfile
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -31,10 +31,10 @@ DOUBLE = 5e-7
 """What f64 may be off by: attributes are given in f32, and some kernels of peers compute in it."""
 SMALLEST = 1e-2
 """The magnitude below which a value is judged as if it had that one: what is left where terms cancel."""
-ROUNDED_FEEDS = 4
-"""Times that inputs are rounded anew to see whether results are numbers at all."""
-ROUNDING = 1e-6
-"""Of those roundings, relative."""
+TIMES_ROUNDED = 4
+"""Times that all values are rounded anew, to see whether results are numbers at all."""
+ROUNDING = 2.0
+"""Of those roundings, times what an op may be off by."""
 ROUNDINGS = 16.0
 """Times what one op may be off by, of a value's largest magnitude: a few ops, and libraries of their own."""
 
@@ -95,17 +95,19 @@ def _is_undefined(case: Case, agreeing: bool) -> bool:
 
 
 def _is_unstable(case: Case, own: Mapping[str, Array]) -> bool:
-    """Whether a rounding of what comes in moves the results as far as an objection does."""
+    """Whether one rounding more of every value moves the results further than the case allows."""
     chance = np.random.default_rng(0)
-    for _ in range(ROUNDED_FEEDS):
-        feeds = {
-            name: (array * (1 + ROUNDING * chance.standard_normal(array.shape))).astype(array.dtype)
-            if array.dtype in (np.float32, np.float64)
-            else array
-            for name, array in case.feeds.items()
-        }
+
+    def rounded(made: Array) -> Array:
+        kind = dtype_of(made.dtype)
+        if not is_rounded(kind):
+            return made
+        by = ROUNDING * relative_tolerance(kind) * chance.standard_normal(made.shape)
+        return (made.astype(np.float64) * (1 + by)).astype(made.dtype)
+
+    for _ in range(TIMES_ROUNDED):
         try:
-            moved = _own(replace(case, feeds=feeds))
+            moved = _run(replace(case, feeds={n: rounded(a) for n, a in case.feeds.items()}), rounded)[1]
         except ModelError:
             return False
         if difference(moved, own, case):
@@ -133,10 +135,13 @@ def _reference(case: Case, names: list[str]) -> dict[str, Array] | None:
     except Exception:  # noqa: BLE001 - the reference's errors have no common base
         return None
     arrays = {name: np.asarray(value) for name, value in zip(names, made, strict=True)}
-    # The reference forgets the type of some sums.
-    told = {info.name: info.type.tensor_type.elem_type for info in _inferred(judged.model)}
+    # The reference forgets the type of some sums, and the rank of some windows.
+    told = {info.name: info.type.tensor_type for info in _inferred(judged.model)}
     for name, array in arrays.items():
-        if told.get(name) and helper.tensor_dtype_to_np_dtype(told[name]) != array.dtype:
+        kind = told[name]
+        if kind.elem_type and helper.tensor_dtype_to_np_dtype(kind.elem_type) != array.dtype:
+            return None
+        if kind.HasField("shape") and len(kind.shape.dim) != array.ndim:
             return None
     return arrays
 
@@ -162,11 +167,14 @@ def _values(case: Case) -> tuple[list[Array], list[Array]]:
     return list(made.values()), list(outputs.values())
 
 
-def _run(case: Case) -> tuple[dict[int, Array], dict[str, Array]]:
+def _run(
+    case: Case, after: Callable[[Array], Array] = lambda made: made
+) -> tuple[dict[int, Array], dict[str, Array]]:
     with warnings.catch_warnings(), np.errstate(all="ignore"):
         warnings.simplefilter("ignore")
         imported = _imported(case)
-        made = run_open(imported.graph, {value: case.feeds[name] for name, value in imported.inputs})
+        feeds = {value: case.feeds[name] for name, value in imported.inputs}
+        made = run_open(imported.graph, feeds, after)
     return made, {name: made[value] for name, value in imported.outputs}
 
 
