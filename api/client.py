@@ -103,10 +103,13 @@ class Client:
         *,
         workload: str | None = None,
         model: str | None = None,
+        dim: str | None = None,
         objective: str = "latency",
+        toolchain: str | None = None,
     ) -> Lookup:
-        """The best record of a kernel or a network."""
-        asked = {"target": target, "workload": workload, "model": model, "objective": objective}
+        """The best record of a kernel or a network, or what a range answers at a size, as `dim="seq=77"`."""
+        asked = {"target": target, "workload": workload, "model": model, "dim": dim}
+        asked |= {"objective": objective, "toolchain": toolchain}
         given = {name: value for name, value in asked.items() if value is not None}
         return Lookup.model_validate(self._ask("GET", "/v1/lookup", params=given).json())
 

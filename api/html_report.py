@@ -36,13 +36,23 @@ def report(
     dims: Mapping[str, int] | None = None,
     inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
+    toolchain: str | None = None,
 ) -> HtmlReport:
     """The report of an ONNX file on `target`, or of a run by its uid, from the database alone.
 
+    Of a file what the device of `toolchain` measured, as in `tune lookup`; a run knows its own.
     Convergence, roofline, timeline, memory map, kernels, and what was fused. InputError where the file, the
     run or the database cannot be used.
     """
-    told = report_on(subject, target, objective=objective, dims=dims, inputs=inputs, database=database)
+    told = report_on(
+        subject,
+        target,
+        objective=objective,
+        dims=dims,
+        inputs=inputs,
+        database=database,
+        toolchain=toolchain,
+    )
     assert told.pictures["version"] == PICTURES_VERSION
     tale = Tale(points_of(told.points), told.result, told.pictures, why(str(told.result["stop_reason"])))
     return HtmlReport(told.title, tale.drawable, one_file(told.title, tale))

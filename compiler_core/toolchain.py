@@ -11,3 +11,8 @@ NATIVE = "1"
 def native_toolchain() -> str:
     """What makes machine code: our generator, and the LLVM behind it."""
     return f"native-{NATIVE}-llvmlite-{version('llvmlite')}"
+
+
+def built_in_toolchains() -> tuple[str, ...]:
+    """Today's of the devices that need no name: the simulated accelerators and the host."""
+    return TOOLCHAIN, native_toolchain()

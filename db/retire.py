@@ -13,11 +13,12 @@ from tilewright.measure.objectives import Objective
 
 
 def hide_stale(database: Database, toolchain: str, target_digest: str | None = None) -> list[str]:
-    """Hides the finished runs of other toolchains that `toolchain` has answered for; their uids.
+    """Hides the finished runs of a device's other toolchains that `toolchain` has answered for; their uids.
 
-    A run is hidden when each workload that it searched has a best under the same target and objective and
-    the current toolchain: so nothing is hidden that is still the only prior there is. Hidden runs are left
-    out of priors, of counts, of exports and of what best is derived from.
+    Devices are those that have measured under `toolchain`: no simulator answers for a board. A run is hidden
+    when each workload that it searched has a best under the same target and objective and the current
+    toolchain: so nothing is hidden that is still the only prior there is. Hidden runs are left out of priors,
+    of counts, of exports and of what best is derived from.
     """
     answered = exists().where(
         best.c.workload_digest == workload.c.digest,
@@ -31,8 +32,10 @@ def hide_stale(database: Database, toolchain: str, target_digest: str | None = N
         trial.c.purpose != Purpose.CANARY,
         ~answered,
     )
+    current = run.alias()
     stale = select(run.c.id, run.c.uid).where(
         run.c.toolchain != toolchain,
+        run.c.device.in_(select(current.c.device).where(current.c.toolchain == toolchain)),
         run.c.finished_at_s.is_not(None),
         run.c.hidden_at_s.is_(None),
         ~unanswered,

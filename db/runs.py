@@ -201,6 +201,25 @@ class Runs:
         question = select(target).order_by(target.c.name, target.c.digest)
         return [TargetRow(row.digest, row.name, row.text) for row in self.database.ask(question)]
 
+    def target(self, digest: str) -> TargetRow | None:
+        """One target; None where it was never put."""
+        rows = self.database.ask(select(target).where(target.c.digest == digest))
+        return next((TargetRow(row.digest, row.name, row.text) for row in rows), None)
+
+    def toolchains(self, target_digest: str) -> list[str]:
+        """Those of the runs on a target that are not hidden, in order."""
+        question = select(run.c.toolchain).where(
+            run.c.target_digest == target_digest, run.c.hidden_at_s.is_(None)
+        )
+        return sorted({row.toolchain for row in self.database.ask(question.distinct())})
+
+    def whole_digests(self, beginning: str) -> list[str]:
+        """Digests of workloads that begin so; two of them where there are more."""
+        question = select(workload.c.digest).where(
+            workload.c.digest.between(beginning.ljust(64, "0"), beginning.ljust(64, "f"))
+        )
+        return [row.digest for row in self.database.ask(question.order_by(workload.c.digest).limit(2))]
+
     def _prior_trials(
         self, conditions: Sequence[Any], target_digest: str | None, toolchain: str | None
     ) -> list[TrialRow]:

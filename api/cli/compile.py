@@ -36,7 +36,10 @@ def compile_model(
     given: Inputs = None,
     require: Annotated[
         str | None,
-        typer.Option(help="measured: every kernel is; verified: the network as a whole is. Else exit 3."),
+        typer.Option(
+            help="answered: no guesses, ranges answer; measured: every kernel at this size; verified: the "
+            "network as a whole. Else exit 3."
+        ),
     ] = None,
     toolchain: Toolchain = None,
     database: Database = DEFAULT_DATABASE,

@@ -143,11 +143,14 @@ def verify(
 def gc(
     database: Database = DEFAULT_DATABASE,
     target: Annotated[str | None, typer.Option(help="Only runs for this preset or TOML file.")] = None,
+    toolchain: Annotated[
+        str | None, typer.Option(help="Today's of a device of your own; else those of the built-in ones.")
+    ] = None,
     show: Annotated[list[str] | None, typer.Option(help="Show this hidden run again; repeatable.")] = None,
 ) -> None:
-    """Hide runs of older toolchains that today's has answered for; nothing is ever deleted."""
+    """Hide runs of a device's older toolchains that today's has answered for; nothing is ever deleted."""
     from tilewright.compiler_core.target_model.file import load_target
-    from tilewright.compiler_core.toolchain import TOOLCHAIN
+    from tilewright.compiler_core.toolchain import built_in_toolchains
     from tilewright.db.retire import hide_stale, show_again
     from tilewright.db.storage.session import open_database
 
@@ -157,7 +160,8 @@ def gc(
         typer.echo(f"{len(show)} runs shown again")
         return
     digest = None if target is None else load_target(target).digest
-    hidden = hide_stale(opened, TOOLCHAIN, digest)
+    today = built_in_toolchains() if toolchain is None else (toolchain,)
+    hidden = [uid for each in today for uid in hide_stale(opened, each, digest)]
     typer.echo("\n".join([*hidden, f"{len(hidden)} runs hidden"]))
 
 

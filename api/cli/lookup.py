@@ -22,7 +22,7 @@ from tilewright.api.cli.options import (
 from tilewright.api.cli.verbs import verb_app
 
 if TYPE_CHECKING:
-    from tilewright.tuner.verbs.lookup import KernelAnswer
+    from tilewright.tuner.verbs.lookup import KernelAnswer, NetworkAnswer
 
 app = verb_app()
 MISSED = 3
@@ -56,9 +56,7 @@ def lookup(
     if json_file is not None:
         write_json(asdict(answer), json_file, files_of(model, target, database))
     if json_file != "-":
-        whole = answer.network_latency_us
-        found = f"hit {whole:.2f} us" if whole is not None else "miss" if answer.kernels else "no kernels"
-        typer.echo(f"network  {found}  {answer.graph_digest[:16]}")
+        typer.echo(f"network  {_whole(answer)}  {answer.graph_digest[:16]}")
         if answer.selected is not None:
             typer.echo(f"range    {answer.selected}")
         for kernel in answer.kernels:
@@ -68,6 +66,14 @@ def lookup(
             if not kernel.hit:
                 typer.echo(f"{'':22}miss  {kernel.reason}{_prediction(kernel)}")
     return 0 if answer.complete else MISSED
+
+
+def _whole(answer: "NetworkAnswer") -> str:
+    if answer.network_latency_us is not None:
+        return f"hit {answer.network_latency_us:.2f} us"
+    if answer.selected is not None:
+        return "answered by a range"
+    return "miss" if answer.kernels else "no kernels"
 
 
 def _prediction(kernel: "KernelAnswer") -> str:

@@ -11,6 +11,7 @@ from tilewright.api.cli.options import (
     Dims,
     Inputs,
     Objective,
+    Toolchain,
     files_of,
     read_dims,
     read_inputs,
@@ -28,6 +29,7 @@ def report(
     objective: Objective = "latency",
     dim: Dims = None,
     given: Inputs = None,
+    toolchain: Toolchain = None,
     database: Database = DEFAULT_DATABASE,
 ) -> None:
     """Write convergence, roofline, timeline, memory map, kernels and what was fused as one HTML file."""
@@ -41,6 +43,7 @@ def report(
         dims=read_dims(dim),
         inputs=read_inputs(given),
         database=database,
+        toolchain=toolchain,
     )
     refuse_inputs(output, files_of(subject, target, database))
     made.save(output)

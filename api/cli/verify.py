@@ -16,6 +16,7 @@ from tilewright.api.cli.options import (
     RangedDims,
     Seed,
     TargetName,
+    Toolchain,
     files_of,
     read_inputs,
     read_ranges,
@@ -44,6 +45,7 @@ def verify(
     dim: RangedDims = None,
     given: Inputs = None,
     seed: Seed = 0,
+    toolchain: Toolchain = None,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:
@@ -67,6 +69,7 @@ def verify(
         target,
         inputs=inputs,
         objective=objective,
+        toolchain=toolchain,
         seed=seed,
         database=database,
         dtype=dtype,

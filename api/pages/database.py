@@ -11,7 +11,7 @@ from tilewright.api.guards.auth import Principal
 from tilewright.api.pages.render import page
 from tilewright.api.routes.jobs import Caller, Cursor, Serving
 from tilewright.api.service import Service
-from tilewright.compiler_core.toolchain import TOOLCHAIN
+from tilewright.compiler_core.toolchain import built_in_toolchains
 from tilewright.db.browse import RecordRow, Wanted
 from tilewright.db.records import Best, Purpose
 from tilewright.db.service.accounts import Coverage
@@ -107,10 +107,12 @@ def _coverage(
     rows = list(repository.workloads(kernels).values())
     found = []
     for target in repository.targets():
-        coverage = repository.coverage(rows, target.digest, TOOLCHAIN)
-        if coverage.measured or coverage.other_placement:
-            bests = repository.best_many([row.digest for row in rows], target.digest, TOOLCHAIN)
-            found.append((target.name, coverage, bests))
+        for toolchain in repository.toolchains(target.digest):
+            coverage = repository.coverage(rows, target.digest, toolchain)
+            if coverage.measured or coverage.other_placement:
+                bests = repository.best_many([row.digest for row in rows], target.digest, toolchain)
+                own = "" if toolchain in built_in_toolchains() else f", toolchain {toolchain}"
+                found.append((f"{target.name}{own}", coverage, bests))
     return found
 
 

@@ -1,5 +1,6 @@
 """/v1/lookup: what a compiler asks at compile time."""
 
+from functools import lru_cache
 from typing import Annotated
 
 from fastapi import APIRouter, Query
@@ -9,16 +10,37 @@ from tilewright.api.guards.access import Need, access
 from tilewright.api.observability import metrics
 from tilewright.api.problems import documented
 from tilewright.api.routes.jobs import Serving
-from tilewright.api.schemas.records import Lookup
+from tilewright.api.schemas.records import Lookup, RangeRecord
+from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.answering.lookup import Hit, lookup
-from tilewright.db.records import WorkloadKind, WorkloadRow
+from tilewright.db.answering.selectors import Selectors
+from tilewright.db.records import Key, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
+from tilewright.measure.device import built_in_info
 from tilewright.measure.objectives import Objective
+from tilewright.tuner.answer.selection import interval_of
 from tilewright.tuner.jobs.request import target_of
 
 router = APIRouter(tags=["database"])
+FULL = 64
 Digest = Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", examples=["1f0e" * 16])]
+Beginning = Annotated[
+    str | None,
+    Query(
+        pattern="^[0-9a-f]{8,64}$",
+        examples=["1f0e" * 16],
+        description="64 hexadecimal digits, or the first of them, from 8 on, where no other digest has these",
+    ),
+]
+Dim = Annotated[
+    str | None,
+    Query(
+        pattern=r"^[^=\x00]{1,100}=[0-9]{1,18}$",
+        examples=["seq=77"],
+        description="A size inside a tuned range of `model`, the digest that the range is kept under",
+    ),
+]
 
 
 @router.get(
@@ -29,29 +51,81 @@ Digest = Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", examples=["1f0e" 
 async def look_up(
     service: Serving,
     target: Annotated[str, Query(max_length=200, description="A preset, or a target's digest")],
-    workload: Digest = None,
-    model: Digest = None,
+    workload: Beginning = None,
+    model: Beginning = None,
+    dim: Dim = None,
     objective: Objective = Objective.LATENCY,
+    toolchain: Annotated[
+        str | None,
+        Query(
+            pattern=r"^[^\x00]{1,100}$",
+            description="What the measuring device says of itself, else the target's own",
+        ),
+    ] = None,
 ) -> Lookup:
-    """The best record of a kernel (`workload`) or of a whole network (`model`, its graph digest)."""
+    """The best record of a kernel (`workload`) or of a whole network (`model`, its graph digest), or what a
+    tuned range of a network answers at a size (`dim`).
+    """
     digest = workload or model
     if digest is None or (workload and model):
         raise HTTPException(422, "give one of workload= and model=")
-    if len(target) == 64 and set(target) <= set("0123456789abcdef"):
-        target_digest = target
-    else:
-        target_digest = target_of(target).digest
-    found = await service.threads(_look_up, service.repository, digest, target_digest, objective)
+    if dim and not model:
+        raise HTTPException(422, "dim= is a size of a range that a network was tuned over; give model= too")
+    found = await service.threads(_look_up, service.repository, digest, target, toolchain, objective, dim)
     metrics.LOOKUPS.labels("hit" if found.hit else "miss").inc()
     return found
 
 
-def _look_up(repository: Repository, digest: str, target_digest: str, objective: Objective) -> Lookup:
-    asked = WorkloadRow(digest, digest, WorkloadKind.KERNEL)
-    answer = lookup(repository, asked, target_digest, TOOLCHAIN, objective, explain=False)
+def _look_up(
+    repository: Repository,
+    beginning: str,
+    target: str,
+    toolchain: str | None,
+    objective: Objective,
+    dim: str | None,
+) -> Lookup:
+    target_digest, own_toolchain = _measured_for(repository, target)
+    digest = _whole_digest(repository, beginning)
+    if digest is None:
+        return Lookup(hit=False, reason=f"no digest begins with {beginning}; tune it first")
+    key = Key(digest, target_digest, toolchain or own_toolchain, objective)
+    if dim is not None:
+        return _in_range(repository, key, *dim.split("="))
+    context = (key.target_digest, key.toolchain, key.objective)
+    answer = lookup(repository, WorkloadRow(digest, digest, WorkloadKind.KERNEL), *context, explain=False)
     if isinstance(answer, Hit):
         return Lookup.of(answer)
     known = repository.workloads([digest]).get(digest)
-    return Lookup.of(
-        answer if known is None else lookup(repository, known, target_digest, TOOLCHAIN, objective)
-    )
+    return Lookup.of(answer if known is None else lookup(repository, known, *context))
+
+
+def _in_range(repository: Repository, key: Key, symbol: str, size: str) -> Lookup:
+    for row in Selectors(repository.database).intervals(key, symbol):
+        if row.low <= int(size) <= row.high:
+            return Lookup(hit=True, range=RangeRecord.of(symbol, interval_of(row), row.config))
+    return Lookup(hit=False, reason=f"no range of {symbol} was tuned that holds {size}; tune it first")
+
+
+def _measured_for(repository: Repository, target: str) -> tuple[str, str]:
+    """The digest of a target, by name or already one, and the toolchain of the device that it has itself."""
+    if len(target) != FULL or not set(target) <= set("0123456789abcdef"):
+        chip = target_of(target)
+        return chip.digest, built_in_info(chip).toolchain
+    known = repository.target(target)
+    return target, TOOLCHAIN if known is None else _toolchain_of(known.text)
+
+
+@lru_cache(maxsize=256)
+def _toolchain_of(target_text: str) -> str:
+    chip, _ = parse_target(target_text)
+    return TOOLCHAIN if chip is None else built_in_info(chip).toolchain
+
+
+def _whole_digest(repository: Repository, beginning: str) -> str | None:
+    """The one digest that begins so; None where none does."""
+    if len(beginning) == FULL:
+        return beginning
+    whole = repository.whole_digests(beginning)
+    if len(whole) > 1:
+        raise HTTPException(422, f"several digests begin with {beginning}; give more of it")
+    return whole[0] if whole else None

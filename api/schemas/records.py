@@ -1,7 +1,8 @@
 """Lookups, records, runs, targets and workers on the wire."""
 
+from dataclasses import asdict
 from datetime import datetime
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from pydantic import BaseModel, Field
 
@@ -14,6 +15,10 @@ from tilewright.db.records import Best, Purpose, RunRow, Verification
 from tilewright.db.service.workers import WorkerRow, WorkerState
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
+from tilewright.search_space.knobs import Config
+
+if TYPE_CHECKING:
+    from tilewright.tuner.answer.selection import Interval
 
 DIGEST = "1f0e" * 16
 
@@ -51,11 +56,36 @@ class BestRecord(BaseModel):
         )
 
 
+class RangeRecord(BaseModel):
+    """What a tuned range answers at one size of its dim, without a measurement of that very size.
+
+    `config` names the network's groups and how each kernel was tuned there, not yet tiled for the size:
+    `tune compile --dim` does that. Regrets are fractions (0.02 = 2 %) of the best latency.
+    """
+
+    dim: str = Field(examples=["seq"])
+    low: int = Field(examples=[65])
+    high: int = Field(examples=[108])
+    tuned_at: int = Field(examples=[108])
+    planned: bool
+    measured_regret: float = Field(examples=[0.004])
+    predicted_regret: float = Field(examples=[0.03])
+    config: dict[str, Any]
+
+    @classmethod
+    def of(cls, dim: str, interval: "Interval", config: Config) -> Self:
+        """From the database."""
+        return cls(dim=dim, **asdict(interval), config=dict(config.items))
+
+
 class Lookup(BaseModel):
-    """What the database knows of a workload or network: a hit with its record, or a miss and why."""
+    """What the database knows of a workload or network: a hit with its record, or with what a tuned range
+    answers, or a miss and why.
+    """
 
     hit: bool
     best: BestRecord | None = None
+    range: RangeRecord | None = None
     reason: str = Field(default="", examples=["no record has this key; tune it first"])
 
     @classmethod

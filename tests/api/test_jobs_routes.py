@@ -2,6 +2,7 @@
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict
 from typing import Any
 
 import httpx
@@ -253,6 +254,11 @@ def test_lookup_answers_and_misses(client: httpx.Client, database: Database) -> 
     hit = client.get("/v1/lookup", params={"workload": row.digest, "target": "ascend910"}).json()
     assert (hit["hit"], hit["best"]["latency_us"]) == (True, 11.0)
     assert client.get("/v1/lookup", params={"workload": row.digest, "target": target}).json() == hit
+    assert client.get("/v1/lookup", params={"workload": row.digest[:8], "target": target}).json() == hit
+    other = {"workload": row.digest, "target": "ascend910", "toolchain": "board-1"}
+    assert not client.get("/v1/lookup", params=other).json()["hit"]
+    none = client.get("/v1/lookup", params={"workload": "0123456789", "target": target}).json()
+    assert "begins with 0123456789" in none["reason"]
     miss = client.get(
         "/v1/lookup", params={"workload": row.digest, "target": "ascend910", "objective": "energy"}
     ).json()
@@ -260,3 +266,33 @@ def test_lookup_answers_and_misses(client: httpx.Client, database: Database) -> 
     assert "objective" in miss["reason"]
     assert client.get("/v1/lookup", params={"target": "ascend910"}).status_code == 422
     assert client.get("/v1/lookup", params={"workload": row.digest, "target": "no"}).status_code == 422
+
+
+def test_lookup_answers_a_size_inside_a_range(client: httpx.Client, database: Database) -> None:
+    from tests.db import samples
+    from tilewright.compiler_core.toolchain import TOOLCHAIN
+    from tilewright.db.answering.selectors import Selectors
+    from tilewright.db.records import Key, TargetRow
+    from tilewright.db.repository import Repository
+    from tilewright.search_space.knobs import Config
+    from tilewright.tuner.answer.selection import Interval, selector_row
+
+    target = client.get("/v1/targets/ascend910").json()["digest"]
+    repository, row = Repository(database), samples.workload()
+    repository.put_target(TargetRow(target, "ascend910", ""))
+    repository.put_workloads([row])
+    interval = Interval(65, 108, 108, 0.01, 0.03)
+    Selectors(database).publish(
+        Key(row.digest, target, TOOLCHAIN), "seq", [selector_row(interval, Config((("groups", "0 1"),)))]
+    )
+    asked = {"model": row.digest[:12], "target": "ascend910", "dim": "seq=77"}
+    found = client.get("/v1/lookup", params=asked).json()
+    assert found["hit"]
+    assert found["best"] is None
+    assert found["range"].pop("config")["groups"] == "0 1"
+    assert found["range"] == {"dim": "seq", **asdict(interval)}
+    for dim in ("seq=109", "rows=77"):
+        missed = client.get("/v1/lookup", params={**asked, "dim": dim}).json()
+        assert not missed["hit"]
+        assert "tune it first" in missed["reason"]
+    assert client.get("/v1/lookup", params={**asked, "dim": "seq"}).status_code == 422

@@ -18,13 +18,16 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.repository import Repository
+from tilewright.db.retire import hide_stale
 from tilewright.db.storage.session import open_database
 from tilewright.measure.device import Device, Task
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.moves import sample
 from tilewright.tuner.devices import load_device, own_device
 from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.verbs.report import report_on
 from tilewright.tuner.verbs.tune import tune
+from tilewright.tuner.verbs.verify import verify
 
 EXAMPLE = "examples.own_device:open_board"
 T1 = {
@@ -166,4 +169,12 @@ def test_two_devices_of_one_target_answer_each_for_itself(tmp_path: Path) -> Non
         files = ["-o", str(tmp_path / "program.json"), "--db", str(database)]
         asked = ["compile", str(model), "--target", "ascend310", "--require", "verified", *files]
         assert main([*asked, "--toolchain", toolchain]) == 0
+        told = report_on(model, "ascend310", database=database, toolchain=toolchain)
+        assert told.run is not None
+        assert told.run.asked.toolchain == toolchain
+        assert verify(model, "ascend310", database=database, toolchain=toolchain).ok
+    assert report_on(model, "ascend310", database=database).result["tuned"]["latency_us"] is not None
     assert main([*asked, "--toolchain", "of nobody"]) == 3
+    opened = open_database(database)
+    assert hide_stale(opened, TOOLCHAIN) == [], "no simulator answers for a board"
+    opened.close()

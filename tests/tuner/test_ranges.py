@@ -109,7 +109,16 @@ def test_the_command_line_says_the_regret(
     path, database, _ = tuned
     given = [str(path), "--target", "ascend310", "--db", str(database), "--dim", "rows=37"]
     assert main(["lookup", *given]) == 0
-    assert "predicted" in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert "answered by a range" in said
+    assert "predicted" in said
+    assert "miss" not in said
+    out = str(database.parent / "program.json")
+    for require, code in (("answered", 0), ("measured", 3), ("verified", 3)):
+        assert main(["compile", *given, "-o", out, "--require", require]) == code
+        told = capsys.readouterr()
+        assert "guess" not in told.out
+        assert ("was not measured itself" in told.err) == (code == 3)
     assert main(["verify", *given, "--dtype", "target"]) == 0
     assert "floats stored as f16" in capsys.readouterr().out
 

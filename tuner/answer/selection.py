@@ -48,12 +48,14 @@ class Interval:
 class Selected:
     """What a selector answers at one size: the network's Config there, and the interval it comes from.
 
-    `split` counts the groups that no tile fits at this size, so that they run in parts.
+    `digest` is what the selector is kept under, `split` counts the groups that no tile fits at this size, so
+    that they run in parts.
     """
 
     symbol: str
     interval: Interval
     config: Config
+    digest: str
     split: int = 0
 
     def __str__(self) -> str:
@@ -111,9 +113,8 @@ def selected(
         if symbol not in ranged:
             continue
         others = {name: value for name, value in (dims or {}).items() if name != symbol}
-        rows = selectors.intervals(
-            session.book.key(ranged_row(Path(model), symbol, others, inputs).digest), symbol
-        )
+        digest = ranged_row(Path(model), symbol, others, inputs).digest
+        rows = selectors.intervals(session.book.key(digest), symbol)
         if not any(row.low <= size <= row.high for row in rows):
             continue
         for row in sorted(rows, key=lambda row: (_distance(row, size), row.low)):
@@ -121,7 +122,7 @@ def selected(
                 found = carried(row.config, session)
             except ConfigError:
                 continue
-            return Selected(symbol, _interval(row), found.config, found.split)
+            return Selected(symbol, interval_of(row), found.config, digest, found.split)
     return None
 
 
@@ -138,7 +139,8 @@ def selector_row(interval: Interval, config: Config) -> SelectorRow:
     )
 
 
-def _interval(row: SelectorRow) -> Interval:
+def interval_of(row: SelectorRow) -> Interval:
+    """An interval as the database keeps it; inverse of `selector_row`."""
     origin = dict(row.config.items)
     return Interval(
         row.low,

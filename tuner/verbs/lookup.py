@@ -20,7 +20,8 @@ from tilewright.tuner.network.session import Session, open_session
 
 @dataclass(frozen=True)
 class KernelAnswer:
-    """One distinct kernel. `match` is exact (measured as it is), other-placement, or guessed: a miss.
+    """One distinct kernel. `match` is exact (measured as it is), range (what was tuned at another size of the
+    network, tiled for this one; the latency is the draft's), other-placement, or guessed: a miss.
 
     A miss has its `reason`, the latency of the draft's best guess, and what the nearest record predicts: its
     latency scaled by the two bounds, and how far above its own bound that is (`nearest_regret`, 0.5 = 50 %).
@@ -54,9 +55,9 @@ class NetworkAnswer:
 
     @property
     def complete(self) -> bool:
-        """Whether the database answers: for every kernel exactly, or by a range that holds the sizes."""
-        return self.selected is not None or all(
-            kernel.hit and kernel.match == "exact" for kernel in self.kernels
+        """Whether the database answers: for the whole, for every kernel exactly, or by a range of sizes."""
+        return self.network_latency_us is not None or all(
+            kernel.hit and kernel.match in ("exact", "range") for kernel in self.kernels
         )
 
 
@@ -86,18 +87,25 @@ def lookup(
         else:
             session.adopt(answer.config)
             answers = ask_exactly(session)
+        told = [
+            _answer(session, each, task, of_range) for each, task in zip(answers, session.tasks, strict=True)
+        ]
         return NetworkAnswer(
             session.model.name,
             session.network.task.digest,
             session.target.name,
             None if best is None else best.latency_us,
-            tuple(_answer(session, each, task) for each, task in zip(answers, session.tasks, strict=True)),
+            tuple(told),
             of_range,
         )
 
 
-def _answer(session: Session, answer: Answer, task: KernelTask) -> KernelAnswer:
+def _answer(session: Session, answer: Answer, task: KernelTask, of_range: Selected | None) -> KernelAnswer:
     count, ops = session.plan.counts[task.digest], tuple(op.kind for op in task.regions.graph.ops)
+    if of_range is not None and session.choices[task.digest].source != "database":
+        choice = session.choices[task.digest]
+        carried = dict(choice.config.items)
+        return KernelAnswer(task.digest, ops, count, True, "range", choice.latency_us, "", carried)
     if isinstance(answer, Hit):
         best = answer.best
         match, config = str(answer.match), dict(best.config.items)
@@ -146,29 +154,34 @@ class Compiled:
 
     @property
     def guesses(self) -> Mapping[str, int]:
-        """Calls of the kernels that no measurement stands behind as they are, by workload digest."""
+        """Calls of the kernels that no answer of the database stands behind, by workload digest."""
         counts = self.session.plan.counts
-        return {digest: counts[digest] for digest, source in self.sources.items() if source not in MEASURED}
+        return {digest: counts[digest] for digest, source in self.sources.items() if source not in ANSWERED}
 
     def lacks(self, required: "Require") -> str:
         """What is missing of what is required; empty when nothing is."""
         calls, guessed = sum(self.session.plan.counts.values()), sum(self.guesses.values())
         if guessed:
             return f"{guessed} of {calls} kernels are guesses"
+        if required is not Require.ANSWERED and self.selected is not None:
+            return f"this size was not measured itself; a range answers it ({self.selected})"
         if required is Require.VERIFIED and self.verification is Verification.NONE:
             return "the network as a whole was not measured and verified"
         return ""
 
 
 class Require(StrEnum):
-    """What a Program must have behind it: a measurement of every kernel, or of the whole, verified."""
+    """What a Program must have behind it, each with all before it: an answer to every kernel (perhaps that of
+    a range of sizes), a measurement of every kernel at this size, one of the network as a whole, verified.
+    """
 
+    ANSWERED = "answered"
     MEASURED = "measured"
     VERIFIED = "verified"
 
 
-MEASURED = ("network", "database")
-"""Sources of Configs that were measured in the place where they are used."""
+ANSWERED = ("network", "range", "database")
+"""Sources of Configs that were measured where they are used, or at other sizes of a range around it."""
 
 
 def compile_known(

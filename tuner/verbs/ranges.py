@@ -39,9 +39,12 @@ MOST_PLANS = 8
 
 @dataclass(frozen=True)
 class RangeReport:
-    """The answer of a run over a range: a report per tuned size, and the intervals of the selector."""
+    """The answer of a run over a range: a report per tuned size, and the intervals of the selector, which is
+    kept under `graph_digest`, that of the network with its dim open.
+    """
 
     model: str
+    graph_digest: str
     target: str
     objective: str
     symbol: str
@@ -123,6 +126,7 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
             )
     return RangeReport(
         reports[0].model,
+        row.digest,
         reports[0].target,
         request.objective,
         symbol,

@@ -32,6 +32,7 @@ from tilewright.db.records import (
 from tilewright.db.repository import Repository
 from tilewright.db.storage.near import parse_json
 from tilewright.db.storage.session import open_database
+from tilewright.measure.device import built_in_info
 from tilewright.measure.objectives import Objective
 from tilewright.search_space.network import NetworkTask, network_schedule, numbered
 from tilewright.search_space.rules import KnobLayout
@@ -68,19 +69,29 @@ def report_on(
     dims: Mapping[str, int] | None = None,
     inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
+    toolchain: str | None = None,
 ) -> RunReport:
-    """The report of an ONNX file on a target, or of a run by its uid."""
+    """The report of an ONNX file on a target, or of a run by its uid.
+
+    Of a file what the device of `toolchain` measured, without one the target's own; a run knows its own.
+    """
     opened = open_database(database, read_only=True)
     try:
         repository = Repository(opened)
         if Path(subject).suffix == ".onnx" or Path(subject).is_file():
-            told = _of_model(repository, Path(subject), target, Objective(objective), dims, inputs)
+            told = _of_model(repository, Path(subject), target, Objective(objective), dims, inputs, toolchain)
             if target is None or not dims or told.result["tuned"]["latency_us"] is not None:
                 return told
             return _with_range(
                 told,
                 compile_known(
-                    subject, target, objective=objective, dims=dims, inputs=inputs, database=database
+                    subject,
+                    target,
+                    objective=objective,
+                    dims=dims,
+                    inputs=inputs,
+                    database=database,
+                    toolchain=toolchain,
                 ),
             )
         return _of_run(repository, str(subject))
@@ -104,6 +115,7 @@ def _of_model(
     objective: Objective,
     dims: Mapping[str, int] | None,
     inputs: Mapping[str, Given] | None,
+    toolchain: str | None,
 ) -> RunReport:
     from tilewright.compiler_core.onnx_import.sizes import import_bound
 
@@ -117,7 +129,10 @@ def _of_model(
         for at, op in enumerate(model.graph.ops)
         if at in own
     }
-    return _told(repository, model.name, network.task, called, load_target(target), objective, None)
+    chip = load_target(target)
+    key = Key(network.task.digest, chip.digest, toolchain or built_in_info(chip).toolchain, objective)
+    run = _latest_run(repository, key)
+    return _told(repository, model.name, network.task, called, chip, key, run)
 
 
 def _of_run(repository: Repository, uid: str) -> RunReport:
@@ -131,7 +146,8 @@ def _of_run(repository: Repository, uid: str) -> RunReport:
     if chip is None:
         raise RecordError(f"the target of run {uid!r} cannot be read any more: {mistakes[0]}")
     network = NetworkTask(graph_from_json(parse_json(body.body, f"network {digest[:12]}")))
-    return _told(repository, f"network {digest[:12]}", network, {}, chip, run.asked.objective, run)
+    key = Key(network.digest, chip.digest, run.asked.toolchain, run.asked.objective)
+    return _told(repository, f"network {digest[:12]}", network, {}, chip, key, run)
 
 
 def _told(
@@ -140,21 +156,19 @@ def _told(
     network: NetworkTask,
     names: Mapping[int, str],
     chip: Target,
-    objective: Objective,
+    key: Key,
     run: RunRow | None,
 ) -> RunReport:
-    if run is None:
-        run = _latest_run(repository, network.digest, chip.digest, objective)
-    toolchain = _toolchain(run)
-    best = repository.best(Key(network.digest, chip.digest, toolchain, objective))
+    objective = key.objective
+    best = repository.best(key)
     plan, program = _program(replace(network.graph, names=names), network, best, chip)
     trials = [] if run is None else repository.trials_of_run(run.uid)
     counts = Counter(kernel.workload.digest for kernel in plan.kernels if kernel is not None)
-    bests = repository.best_many(list(counts), chip.digest, toolchain, objective)
+    bests = repository.best_many(list(counts), chip.digest, key.toolchain, objective)
     kernels = _kernels(plan, chip, counts, bests, trials)
     bound_us = network_bound_cycles(network.graph, chip) / chip.cycles_per_us
     bound = Figures(bound_us, 0.0, network_bound_uj(network.graph, chip, bound_us))
-    default = repository.default(Key(network.digest, chip.digest, toolchain, objective))
+    default = repository.default(key)
     default_us = None if default is None else default.latency_us
     tuned_us = None if best is None else best.latency_us
     result: dict[str, Any] = {
@@ -195,23 +209,16 @@ def _ratio(best: Best, bound: Figures, objective: Objective) -> float | None:
     return ratio_of(Figures.of_best(best).number_of(objective), bound.number_of(objective))
 
 
-def _toolchain(run: RunRow | None) -> str:
-    from tilewright.compiler_core.toolchain import TOOLCHAIN
-
-    return TOOLCHAIN if run is None else run.asked.toolchain
-
-
-def _latest_run(
-    repository: Repository, model_digest: str, target_digest: str, objective: Objective
-) -> RunRow | None:
+def _latest_run(repository: Repository, key: Key) -> RunRow | None:
     """The last one that had a budget: beside such, a range measures sizes without any."""
     for run in repository.runs(LATEST):
         asked = run.asked
-        if asked.trials_budget and (asked.model_digest, asked.target_digest, asked.objective) == (
-            model_digest,
-            target_digest,
-            objective,
-        ):
+        if asked.trials_budget and (
+            asked.model_digest,
+            asked.target_digest,
+            asked.toolchain,
+            asked.objective,
+        ) == (key.workload_digest, key.target_digest, key.toolchain, key.objective):
             return run
     return None
 

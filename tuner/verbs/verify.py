@@ -102,16 +102,26 @@ def verify(
     seed: int = 0,
     database: str | Path = "tilewright.db",
     dtype: str = MODEL,
+    toolchain: str | None = None,
 ) -> Verdict:
     """Run the best known Program of a network on seeded random inputs, and judge all that it computes.
 
     Judged is every op of every kernel from the operands that it had, and the network as imported against
     the model's file, both against float64 (checking/judge.py). With `dtype` "target" every value is rounded
-    as the target stores it, sums as it keeps them, and the error is told, not judged.
+    as the target stores it, sums as it keeps them, and the error is told, not judged. `toolchain` is as in
+    `lookup`.
     """
     if dtype not in (MODEL, TARGET):
         raise UsageError(f"--dtype {dtype!r} is unknown; choose model or target")
-    compiled = compile_known(model, target, objective=objective, dims=dims, inputs=inputs, database=database)
+    compiled = compile_known(
+        model,
+        target,
+        objective=objective,
+        dims=dims,
+        inputs=inputs,
+        database=database,
+        toolchain=toolchain,
+    )
     session, graph = compiled.session, compiled.graph
     require_sound(graph, compiled.program, session.target)
     require_room(graph)
