@@ -194,25 +194,40 @@ class Arithmetic:
         """A <= b."""
         return self._compare("ole", "le", a, b)
 
+    def unordered(self, a: Lane, b: Lane) -> Lane:
+        """Whether a or b is NaN; floats."""
+        return self._compare("uno", "", a, b)
+
+    def any_lane(self, test: Lane) -> Lane:
+        """Whether a test holds in any lane."""
+        if test.lanes == 1:
+            return test
+        bits = self.writer.let(f"bitcast {test.typed} to i{test.lanes}")
+        return Lane(self.writer.let(f"icmp ne i{test.lanes} {bits}, 0"), "i1", 1, signed=False)
+
     def is_nan(self, a: Lane) -> Lane:
         """Whether a is not a number."""
         return self.not_equal(a, a) if a.is_float else self._compare("", "ne", a, a)
 
     def maximum(self, a: Lane, b: Lane) -> Lane:
         """The greater; NaN where either is NaN."""
-        return self._extreme(a, b, "ogt", "gt")
+        return self._extreme(a, b, above=True)
 
     def minimum(self, a: Lane, b: Lane) -> Lane:
         """The lesser; NaN where either is NaN."""
-        return self._extreme(a, b, "olt", "lt")
+        return self._extreme(a, b, above=False)
 
-    def _extreme(self, a: Lane, b: Lane, floating: str, integer: str) -> Lane:
+    def beyond(self, a: Lane, b: Lane, *, above: bool) -> Lane:
+        """B where it is greater (`above`) or less than a, else a: also where b is NaN. One instruction."""
+        return self.select(self._compare("ogt" if above else "olt", "gt" if above else "lt", b, a), b, a)
+
+    def _extreme(self, a: Lane, b: Lane, *, above: bool) -> Lane:
         if a.kind == "i1":
-            return self._two("", "or" if integer == "gt" else "and", a, b)
+            return self._two("", "or" if above else "and", a, b)
         if _is_number(a):
             a, b = b, a
         # With the number first, one instruction keeps a NaN of the second.
-        best = self.select(self._compare(floating, integer, b, a), b, a)
+        best = self.beyond(a, b, above=above)
         if not a.is_float or _is_number(b):
             return best
         return self.select(self.is_nan(b), b, best)
@@ -309,18 +324,28 @@ class Arithmetic:
 
     def turned(self, rows: list[Lane]) -> list[Lane]:
         """The transpose of as many rows as there are lanes: single lanes change places, then pairs, fours."""
-        lanes = len(rows)
         rows = list(rows)
         step = 1
-        while step < lanes:
-            low = [lane if not lane & step else lanes + (lane ^ step) for lane in range(lanes)]
-            high = [lane | step if not lane & step else lanes + lane for lane in range(lanes)]
-            for at in range(lanes):
+        while step < len(rows):
+            for at in range(len(rows)):
                 if not at & step:
-                    pair = rows[at], rows[at | step]
-                    rows[at], rows[at | step] = self._mixed(*pair, low), self._mixed(*pair, high)
+                    rows[at], rows[at | step] = self.exchanged(rows[at], rows[at | step], step)
             step *= 2
         return rows
+
+    def exchanged(self, a: Lane, b: Lane, step: int) -> tuple[Lane, Lane]:
+        """Lanes with the bit `step` of a, and those without it of b, change places: a0 b0 .., a1 b1 .."""
+        lanes = range(a.lanes)
+        low = [lane if not lane & step else a.lanes + (lane ^ step) for lane in lanes]
+        high = [lane | step if not lane & step else a.lanes + lane for lane in lanes]
+        return self._mixed(a, b, low), self._mixed(a, b, high)
+
+    def separate(self, x: Lane) -> list[Lane]:
+        """Every lane by itself."""
+        if x.lanes == 1:
+            return [x]
+        texts = [self.writer.let(f"extractelement {x.typed}, i64 {at}") for at in range(x.lanes)]
+        return [Lane(text, x.kind, 1, x.signed) for text in texts]
 
     def _mixed(self, a: Lane, b: Lane, places: list[int]) -> Lane:
         """Lanes of a (below their number) and of b."""

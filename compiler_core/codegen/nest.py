@@ -7,7 +7,7 @@ from math import prod
 
 from tilewright.compiler_core.codegen.arithmetic import BITS, kind_of
 from tilewright.compiler_core.codegen.places import Place, blocked, laid_out, row_major
-from tilewright.compiler_core.codegen.stages import Stage, folds, stages_of
+from tilewright.compiler_core.codegen.stages import Stage, folds, joined, stages_of
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.ops import AxisKind
@@ -96,9 +96,10 @@ class KernelNest:
     def inner(self) -> Mapping[int, Place]:
         """Where values that stay inside lie in the scratch memory, one tile of each."""
         return {
-            self.graph.ops[stage.root].result: self._tile_of(stage.root)
+            self.graph.ops[at].result: self._tile_of(at)
             for stage in self.stages
-            if self.graph.ops[stage.root].result not in self.graph.outputs
+            for at in stage.filled
+            if self.graph.ops[at].result not in self.graph.outputs
         }
 
     def _tile_of(self, at: int) -> Place:
@@ -154,7 +155,7 @@ def nest_of(
 
     ConfigError where a blocking names axes that are not there.
     """
-    stages = stages_of(regions)
+    stages = joined(stages_of(regions), regions.graph, program)
     for value in range(len(regions.graph.values)):
         if regions.graph.elements(value) >= MOST_ELEMENTS:
             raise ConfigError(
@@ -235,11 +236,9 @@ def default_blocking(nest: KernelNest, stage: Stage) -> Blocking:
             if axis in op.reduction_axes:
                 return -1.0, axis  # sums across lanes are dear, and constants lie as they are wanted
             steps = [step and 1 if free else step for step, free in zip(steps, free_order, strict=True)]
-        together = (
-            sum(step == 1 for step in steps[:-1])
-            + 0.9 * (steps[-1] == 1)
-            + 0.4 * sum(step == 0 for step in steps)
-        )
+        gains = [1.0 if step == 1 else 0.4 if step == 0 else 0.0 for step in steps]
+        gains[-1] *= 0.9 if steps[-1] == 1 else 1.0
+        together = sum(gain * weight for gain, weight in zip(gains, weights, strict=True))
         short = min(1.0, op.extents[axis] / nest.lanes)
         return together * short, axis
 
@@ -248,6 +247,7 @@ def default_blocking(nest: KernelNest, stage: Stage) -> Blocking:
         for access in op.operands
     ]
     free_order = [*constants, *[False] * len(reads)][: len(reads)]
+    weights = [1.0 if op.row.contraction else _share_read(op, strides) for strides in reads]
     if not usable:
         return Blocking(NO_AXIS, 1, (), tuple(op.result_axes), tuple(op.reduction_axes))
     vector = max(usable, key=worth)
@@ -270,6 +270,12 @@ def default_blocking(nest: KernelNest, stage: Stage) -> Blocking:
     inner = [a for a in folded if a != vector]
     unroll = tuple((a, min(4, op.extents[a])) for a in inner[-1:] if op.extents[a] > 1)
     return Blocking(vector, vectors, rows, order, folded, unroll)
+
+
+def _share_read(op: Op, strides: Mapping[int, int | None]) -> float:
+    """How many elements an operand has a point of the op: what is read again and again lies near anyway."""
+    again = [extent for axis, extent in enumerate(op.extents) if strides.get(axis, 0) == 0]
+    return 1.0 / max(1, prod(again))
 
 
 def _reuses(reads: list[dict[int, int | None]], axis: int, vector: int) -> int:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
+from math import nan
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,7 @@ class StageWriter(Values):
         self.bordered = self._bordered()
         self.scan = NO_AXIS
         self.sums: Memory | None = None
+        self.across = self.blocking.vector in self.core.reduction_axes
 
     def _bordered(self) -> frozenset[int]:
         """Axes along which the core reads padding at the ends."""
@@ -312,23 +314,34 @@ class StageWriter(Values):
         start = reducer.start_for(np.dtype(dtype.numpy))
         identity = self.math.constant(kind, float(start) if kind in ("float", "double") else int(start))
         identity = Lane(identity.text, kind, 1, signed)
-        across = self.blocking.vector in self.core.reduction_axes
         lanes = self.nest.lanes if self.blocking.vector != NO_AXIS else 1
-        copies = self.blocking.vectors if across else 1
-        fresh = [self.math.spread(identity, lanes)] * (len(points) * copies)
-        begun = fresh if across else self._begun(points, fresh)
+        fresh = self.math.spread(identity, lanes)
+        if self.across:
+            return self._folded_across(points, identity, fresh)
+        begun = self._begun(points, [fresh] * len(points))
+        return self._fold_over(self.blocking.folded, points, begun)
+
+    def _folded_across(self, points: list[dict[int, int]], identity: Lane, fresh: Lane) -> list[Lane]:
+        """Vectors of totals, then their lanes. Behind the totals of extremes lies whether NaN came by."""
+        reducer, copies = self.core.row.reducer, self.blocking.vectors
+        assert reducer is not None, "a fold has a reducer"
+        begun = [fresh] * (len(points) * copies)
+        if reducer.name in ("max", "min") and fresh.is_float:
+            begun += [self.math.spread(Lane("false", "i1", 1, signed=False), fresh.lanes)] * len(points)
         totals = self._fold_over(self.blocking.folded, points, begun)
-        if not across:
-            return totals
-        whole = []
+        rows = []
         for at in range(len(points)):
-            mine = totals[at * copies : (at + 1) * copies]
-            total = mine[0]
-            for other in mine[1:]:
-                total = self.math.folded(reducer.name, total, other)
-            whole.append(self.math.across(reducer.name, total))
+            total, *others = totals[at * copies : (at + 1) * copies]
+            for other in others:
+                total = self.math.folded_numbers(reducer.name, total, other)
+            rows.append(total)
+        made = self.math.across(reducer.name, rows)
+        for at, seen in enumerate(totals[len(points) * copies :]):
+            made[at] = self.math.select(self.math.any_lane(seen), self.math.like(made[at], nan), made[at])
+        if self.sums is None:
+            return made
         carried = self._begun(points, [identity] * len(points))
-        return [self.math.folded(reducer.name, c, w) for c, w in zip(carried, whole, strict=True)]
+        return [self.math.folded(reducer.name, c, w) for c, w in zip(carried, made, strict=True)]
 
     def _begun(self, points: list[dict[int, int]], fresh: list[Lane]) -> list[Lane]:
         """What totals begin with: the identity, or what the step before left."""
@@ -466,19 +479,43 @@ class StageWriter(Values):
 
     def _fold_once(self, points: list[dict[int, int]], totals: list[Lane]) -> list[Lane]:
         """One more term of every total."""
-        reducer = self.core.row.reducer
-        assert reducer is not None, "a fold has a reducer"
-        across = self.blocking.vector in self.core.reduction_axes
-        copies = self.blocking.vectors if across else 1
+        if self.across:
+            return self._fold_once_across(points, totals)
         made = list(totals)
-        for at in self._sequence(points) if not across else range(len(totals)):
-            point = dict(points[at // copies])
-            if across:
-                point[self.blocking.vector] = at % copies * self.nest.lanes
-                if self.memory.tail is not None and self._past(at % copies):
-                    continue
-            made[at] = self._term(self._at(point), reducer.name, totals[at], masked=across)
+        for at in self._sequence(points):
+            factors = self._factors(self._at(points[at]), totals[at])
+            made[at] = self._with_term(totals[at], factors, plain=False)
         return made
+
+    def _fold_once_across(self, points: list[dict[int, int]], totals: list[Lane]) -> list[Lane]:
+        """A vector of terms for every total; those behind the tail change nothing."""
+        copies = self.blocking.vectors
+        made = list(totals)
+        for at, point in enumerate(points):
+            seen = len(points) * copies + at
+            pairs: list[Lane] = []
+            for copy in range(copies):
+                if self.memory.tail is not None and self._past(copy):
+                    continue
+                number = at * copies + copy
+                index = self._at({**point, self.blocking.vector: copy * self.nest.lanes})
+                factors = self._factors(index, totals[number])
+                following = self._with_term(totals[number], factors, plain=seen < len(totals))
+                made[number] = self._counted(following, totals[number])
+                pairs.append(self._counted(factors[0], totals[number]))
+            if seen < len(totals):
+                # One test says of two terms whether either is NaN.
+                for first in range(0, len(pairs), 2):
+                    test = self.math.unordered(*(pairs[first : first + 2] * 2)[:2])
+                    made[seen] = self.math.either(made[seen], test)
+        return made
+
+    def _counted(self, following: Lane, total: Lane) -> Lane:
+        """The new total in lanes that count, else the old one."""
+        if self.memory.tail is None:
+            return following
+        test = Lane(self.memory.mask((), tail=True), "i1", self.nest.lanes)
+        return self.math.select(test, following, total)
 
     def _sequence(self, points: list[dict[int, int]]) -> list[int]:
         """Points of a block in the order that keeps the fewest operands in registers.
@@ -502,16 +539,21 @@ class StageWriter(Values):
         """Whether a vector lies wholly behind a tail that is known."""
         return isinstance(self.memory.tail, int) and vector * self.nest.lanes >= self.memory.tail
 
-    def _term(self, index: list[Affine], reducer: str, total: Lane, *, masked: bool) -> Lane:
+    def _factors(self, index: list[Affine], total: Lane) -> list[Lane]:
+        """What a point adds to its fold: the two factors of a contraction, else one term."""
         op = self.core
         args = self._operands(op, index, ())
-        if op.row.contraction:
-            left, right = (self.math.converted(arg, total.kind, total.signed) for arg in args)
-            following = self.math.fma(left, right, total)
-        else:
-            point = self.math.body(op, args)
-            following = self.math.folded(reducer, total, self.math.converted(point, total.kind, total.signed))
-        if masked and self.memory.tail is not None:
-            test = Lane(self.memory.mask((), tail=True), "i1", self.nest.lanes)
-            following = self.math.select(test, self.math.spread(following, total.lanes), total)
-        return self.math.spread(following, total.lanes)
+        made = args if op.row.contraction else [self.math.body(op, args)]
+        return [
+            self.math.spread(self.math.converted(each, total.kind, total.signed), total.lanes)
+            for each in made
+        ]
+
+    def _with_term(self, total: Lane, factors: list[Lane], *, plain: bool) -> Lane:
+        """One more term of a total; `plain`: NaN are seen elsewhere."""
+        reducer = self.core.row.reducer
+        assert reducer is not None, "a fold has a reducer"
+        if self.core.row.contraction:
+            return self.math.fma(*factors, total)
+        fold = self.math.folded_numbers if plain else self.math.folded
+        return fold(reducer.name, total, factors[0])

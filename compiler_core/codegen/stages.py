@@ -4,13 +4,19 @@ A stage fills one value. It has at most one fold, its core. What comes before th
 what comes after it up to the stage's root, is worked out in registers.
 
     conv -> bias -> relu             one stage, its core the product
-    softmax                          max | exp(x - max) | sum | quotient
+    softmax                          max | exp(x - max), sum | quotient
+
+Point by point work whose first reader is a fold is done inside that fold, its value stored on the way.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.ops import AxisKind
+from tilewright.compiler_core.lowering.program import KernelProgram
 from tilewright.compiler_core.lowering.regions import Regions
 
 KEPT_LANE_OPS = 3
@@ -22,13 +28,19 @@ class Stage:
     """`root` is the op whose value is filled, `core` the fold it ends (or the root itself, without a fold).
 
     `axes[d]` is the axis of the core that result dim d of the root runs over. A late stage runs once after
-    the last step of the anchor's reduction.
+    the last step of the anchor's reduction. `passing` are ops whose values are stored on the way.
     """
 
     root: int
     core: int
     axes: tuple[int, ...]
     late: bool
+    passing: tuple[int, ...] = ()
+
+    @property
+    def filled(self) -> tuple[int, ...]:
+        """All ops whose values it stores."""
+        return (*self.passing, self.root)
 
 
 def folds(op: Op) -> bool:
@@ -61,6 +73,60 @@ def stages_of(regions: Regions) -> tuple[Stage, ...]:
         for root, (core, axes) in sorted(by_root.items())
     ]
     return tuple(sorted(made, key=lambda stage: stage.late))
+
+
+def joined(stages: Sequence[Stage], graph: Graph, program: KernelProgram) -> tuple[Stage, ...]:
+    """Stages without a fold become part of the fold that reads them first, if both cover the same points."""
+    made = list(stages)
+    at = 0
+    while at < len(made):
+        first = made[at]
+        reader = next((n for n in range(at + 1, len(made)) if _reads(made[n], first, graph)), None)
+        if reader is not None and _passes(first, made[reader], graph, program):
+            second = made[reader]
+            made[reader] = replace(second, passing=(*first.passing, first.root, *second.passing))
+            del made[at]
+        else:
+            at += 1
+    return tuple(made)
+
+
+def _reads(stage: Stage, other: Stage, graph: Graph) -> bool:
+    """Whether what a stage does reads a value that another fills."""
+    inside, found = {*stage.filled, stage.core}, list({*stage.filled, stage.core})
+    values = {graph.ops[at].result for at in other.filled}
+    while found:
+        for access in graph.ops[found.pop()].operands:
+            if access.value in values:
+                return True
+            maker = graph.producer.get(access.value)
+            if maker is not None and maker not in inside:
+                inside.add(maker)
+                found.append(maker)
+    return False
+
+
+def _passes(first: Stage, second: Stage, graph: Graph, program: KernelProgram) -> bool:
+    """Whether the fold of `second` reads every point of `first`, which has no fold, once and in place."""
+    core, op = graph.ops[second.core], graph.ops[first.root]
+    reads = [access for access in core.operands if access.value == op.result]
+    if folds(op) or not folds(core) or first.late != second.late or len(reads) != 1:
+        return False
+    if AxisKind.SCAN in core.axis_kinds or reads[0].is_data_dependent or len(core.operands) != 1:
+        return False
+    axes = [expr.projected_axis for expr in reads[0].exprs]
+    known = [axis for axis in axes if axis is not None]
+    others = [extent for axis, extent in enumerate(core.extents) if axis not in known]
+    if len(known) != op.rank or len(set(known)) != op.rank or any(extent != 1 for extent in others):
+        return False
+    pairs = zip(
+        program.domains[first.root], [program.domains[second.core][axis] for axis in known], strict=True
+    )
+    return all(
+        np.array_equal(*np.broadcast_arrays(a, b))
+        for mine, its in pairs
+        for a, b in zip(mine, its, strict=True)
+    )
 
 
 def _held(graph: Graph, by_root: dict[int, tuple[int, tuple[int, ...]]]) -> set[int]:

@@ -14,22 +14,24 @@ Strides = dict[int, "int | None"]
 
 
 def strides_of(nest: KernelNest, stage: Stage) -> list[Strides]:
-    """One entry a read of memory, the last for what the stage fills."""
+    """One entry a read of memory, or a value stored on the way, the last for what the stage fills."""
     op = nest.graph.ops[stage.core]
     axes: list[Affine | None] = [
         of(Variable(f"a{axis:03d}", 1, 0, max(0, extent - 1))) for axis, extent in enumerate(op.extents)
     ]
     found: list[Strides] = []
-    kept = {nest.graph.ops[each.root].result for each in nest.stages}
+    kept = {nest.graph.ops[at].result for each in nest.stages for at in each.filled}
 
     def read(access: Access, at: Sequence[Affine | None]) -> None:
         index = [composed(expr, at) for expr in access.exprs]
         maker = nest.graph.producer.get(access.value)
         if maker == stage.core:
             return
-        if maker is None or (access.value in kept and maker != stage.root):
+        if maker is None or (access.value in kept and maker not in stage.filled):
             found.append(_strides(_place(nest, access.value), index, len(op.domain)))
             return
+        if maker in stage.passing:
+            found.append(_strides(_place(nest, access.value), index, len(op.domain)))
         for operand in nest.graph.ops[maker].operands:
             read(operand, index + [None] * len(nest.graph.ops[maker].domain))
 

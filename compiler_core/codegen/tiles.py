@@ -30,9 +30,10 @@ class Position:
         self.memories = {value: Memory(at, nest.outer[value], {}) for value, at in pointers.items()}
         inner, _, _ = nest.scratch
         for stage in nest.stages:
-            value = nest.graph.ops[stage.root].result
-            if value in nest.inner:
-                self.memories[value] = self._scratch(inner[value], stage.root, nest.inner[value])
+            for at in stage.filled:
+                value = nest.graph.ops[at].result
+                if value in nest.inner:
+                    self.memories[value] = self._scratch(inner[value], at, nest.inner[value])
 
     def _scratch(self, offset: int, at: int, place: Place) -> Memory:
         pointer = self.writer.let(f"getelementptr i8, ptr %scratch, i64 {offset}")

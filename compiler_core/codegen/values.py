@@ -32,7 +32,7 @@ class Values:
         self.math = Expressions(self.writer)
         self.math.scales = "+avx512f" in nest.machine.features and nest.machine.vector_bits == 512
         self.memory = Addressing(self.math, nest.lanes)
-        self.kept = {nest.graph.ops[each.root].result for each in nest.stages}
+        self.kept = {nest.graph.ops[at].result for each in nest.stages for at in each.filled}
         self.held: Lane | None = None
         self.assumed: list[Inside] = []
 
@@ -65,9 +65,11 @@ class Values:
         maker = graph.producer.get(access.value)
         if maker == self.stage.core and self.held is not None:
             return self.held
-        if maker is None or (access.value in self.kept and maker != self.stage.root):
+        if maker is None or (access.value in self.kept and maker not in self.stage.filled):
             return self.memory.load(self.kernel.memories[access.value], index, (*conditions, *own), pad)
         made = self._worked_out(maker, index, (*conditions, *own))
+        if maker in self.stage.passing:
+            self.memory.store(self.kernel.memories[access.value], index, made)
         return self._padded(made, own, pad)
 
     def _pad(self, access: Access) -> float:

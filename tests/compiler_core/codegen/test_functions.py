@@ -42,7 +42,7 @@ CASES: dict[str, tuple[float, float, float, Callable[[Array], Any]]] = {
     "log": (1e-38, 1e38, 1.0, np.log),
     "tanh": (-10.0, 10.0, 3.0, np.tanh),
     "erf": (-5.0, 5.0, 2.0, special.erf),
-    "sigmoid": (-80.0, 30.0, 2.5, special.expit),
+    "sigmoid": (-80.0, 30.0, 3.0, special.expit),
     "sin": (-1000.0, 1000.0, 1.0, np.sin),
     "cos": (-1000.0, 1000.0, 1.0, np.cos),
     "tan": (-100.0, 100.0, 1.0, np.tan),
