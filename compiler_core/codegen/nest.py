@@ -180,16 +180,19 @@ def _arranged(nest: KernelNest, stage: Stage, blocking: Blocking) -> dict[int, P
         return {}
     found: dict[int, Place] = {}
     for access in op.operands:
-        axes = [expr.projected_axis for expr in access.exprs]
+        shape, dtype = nest.graph.shape(access.value), nest.graph.values[access.value].dtype
+        axes = [
+            NO_AXIS if extent == 1 else expr.projected_axis
+            for expr, extent in zip(access.exprs, shape, strict=True)
+        ]
         is_weight = access.value in nest.graph.inputs and workload.level_of(access.value) is Level.CONSTANT
         alone = nest.graph.readers[access.value] == (stage.core,) and axes.count(blocking.vector) == 1
         if not is_weight or not alone or None in axes:
             continue
-        ranks = {axis: at for at, axis in enumerate((*blocking.order, *blocking.folded))}
+        ranks = {axis: at for at, axis in enumerate((NO_AXIS, *blocking.order, *blocking.folded))}
         order = sorted(range(len(axes)), key=lambda dim: ranks[axes[dim] or 0])
         dim = axes.index(blocking.vector)
         cut = [n for n in (blocking.vectors, 1) if _whole_blocks(nest, stage, blocking.vector, n)]
-        shape, dtype = nest.graph.shape(access.value), nest.graph.values[access.value].dtype
         if cut:
             found[access.value] = blocked(dtype, shape, order, dim, cut[0] * nest.lanes)
         else:
