@@ -554,6 +554,7 @@ class StageWriter(Values):
         reducer = self.core.row.reducer
         assert reducer is not None, "a fold has a reducer"
         if self.core.row.contraction:
-            return self.math.fma(*factors, total)
+            left, right = factors
+            return self.math.fma(left, right, total)
         fold = self.math.folded_numbers if plain else self.math.folded
         return fold(reducer.name, total, factors[0])

@@ -17,7 +17,7 @@ import numpy as np
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.ops import AxisKind
 from tilewright.compiler_core.lowering.program import KernelProgram
-from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.regions import Regions, Span
 
 KEPT_LANE_OPS = 3
 """Working a value out again costs more than memory for it from so many lane operations a point on."""
@@ -119,14 +119,13 @@ def _passes(first: Stage, second: Stage, graph: Graph, program: KernelProgram) -
     others = [extent for axis, extent in enumerate(core.extents) if axis not in known]
     if len(known) != op.rank or len(set(known)) != op.rank or any(extent != 1 for extent in others):
         return False
-    pairs = zip(
-        program.domains[first.root], [program.domains[second.core][axis] for axis in known], strict=True
-    )
-    return all(
-        np.array_equal(*np.broadcast_arrays(a, b))
-        for mine, its in pairs
-        for a, b in zip(mine, its, strict=True)
-    )
+    its = [program.domains[second.core][axis] for axis in known]
+    return all(_same_span(a, b) for a, b in zip(program.domains[first.root], its, strict=True))
+
+
+def _same_span(a: Span, b: Span) -> bool:
+    """Whether two intervals are the same in every tile."""
+    return all(bool(np.all(x == y)) for x, y in zip(a, b, strict=True))
 
 
 def _held(graph: Graph, by_root: dict[int, tuple[int, tuple[int, ...]]]) -> set[int]:
