@@ -43,6 +43,12 @@ def extents_decided(model: ImportedModel, feeds: Mapping[str, Array]) -> dict[st
     return {name: sizes[name] for name in sorted(model.decided)}
 
 
+def deciding_inputs(model: ImportedModel) -> tuple[str, ...]:
+    """The names of the inputs that extents which only data decide follow from."""
+    needed = _needed(model.graph, model.decided)
+    return tuple(name for name, value in model.inputs if value in needed)
+
+
 def contradiction(model: ImportedModel, feeds: Mapping[str, Array]) -> str:
     """How extents that only data decide differ in a run on `feeds` from what they are bound to; or nothing.
 

@@ -10,7 +10,7 @@ from tilewright.compiler_core.errors import ModelError, UsageError
 from tilewright.compiler_core.ir.dims import at_sizes, symbols_in
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
-from tilewright.compiler_core.onnx_import.feeds import draw_feeds, extents_decided
+from tilewright.compiler_core.onnx_import.feeds import deciding_inputs, draw_feeds, extents_decided
 from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
 
 MOST_SIZES = 1 << 20
@@ -25,7 +25,7 @@ def import_bound(
     """The network of an ONNX file with a size for every dim, and the values of `inputs` bound.
 
     Sizes that only data decide and `dims` leaves out are those of a run on inputs that are drawn, always the
-    same. UsageError names the dims that have no size otherwise.
+    same; what decides them is `presumed`. UsageError names the dims that have no size otherwise.
     """
     imported = import_model(Path(model), dims, inputs)
     if missing := sorted(imported.graph.symbols - imported.decided):
@@ -35,8 +35,11 @@ def import_bound(
         )
     if not imported.decided:
         return imported
-    drawn = extents_decided(imported, draw_feeds(imported, DRAWN))
-    return replace(import_model(Path(model), {**(dims or {}), **drawn}, inputs), drawn=drawn)
+    feeds = draw_feeds(imported, DRAWN)
+    drawn = extents_decided(imported, feeds)
+    bound = import_model(Path(model), {**(dims or {}), **drawn}, inputs)
+    held = {name: feeds[name] for name in deciding_inputs(imported)}
+    return replace(bound, drawn=drawn, presumed={**held, **bound.presumed})
 
 
 def sizes_in_range(

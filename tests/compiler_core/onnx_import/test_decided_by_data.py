@@ -15,6 +15,7 @@ from tilewright.compiler_core.onnx_import.feeds import contradiction, draw_feeds
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.compiler_core.onnx_import.sizes import import_bound, sizes_in_range
 from tilewright.db.storage.session import open_database
+from tilewright.tuner.verbs.tune import tune
 from tilewright.tuner.verbs.verify import verify
 
 
@@ -75,6 +76,19 @@ def test_it_is_taken_from_the_inputs_that_are_drawn(tmp_path: Path) -> None:
     assert bound.graph.shape(bound.outputs[0][1]) == (rows, 4)
     assert not contradiction(bound, draw_feeds(bound, 0))
     assert judge_model(bound, draw_feeds(bound, 0)).untold == ""
+
+
+def test_every_check_runs_on_the_inputs_that_decided(tmp_path: Path) -> None:
+    """A step of 0 that another seed draws would have no extent at all."""
+    ends = [value(name, [], TensorProto.INT64) for name in ("start", "limit", "step")]
+    made = model([node("Range", "start limit step", "y")], ends, [])
+    made.graph.output.append(value("y", ["q"], TensorProto.INT64))
+    path, database = saved(made, tmp_path), tmp_path / "known.db"
+    bound = import_bound(path, None)
+    assert bound.presumed.keys() == {"start", "limit", "step"}
+    for seed in range(5):
+        assert not contradiction(bound, draw_feeds(bound, seed))
+    assert tune(path, "ascend310", trials=4, ray="none", database=database).verification == "value-exact"
 
 
 @pytest.mark.parametrize("found", [0, 2, 12])
