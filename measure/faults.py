@@ -17,6 +17,7 @@ import numpy.typing as npt
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import UsageError
 from tilewright.measure.device import Device, DeviceInfo, Task
+from tilewright.measure.repeated import measured as measured_by
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 
@@ -52,7 +53,7 @@ class FaultPlan:
     double_reply: float = 0.0
     # The answer is wrong. These stick to a candidate, whoever measures it.
     wrong_output: float = 0.0  # other numbers, at the right time
-    wrong_time: float = 0.0  # the right numbers, `wrong_time_factor` times as fast as is true
+    wrong_time: float = 0.0  # the right numbers, `wrong_time_factor` times as fast; so many runs of one
     wrong_time_factor: float = 3.0
     poison: float = 0.0  # the process ends, every time
 
@@ -199,7 +200,7 @@ class FaultyDevice:
             effects.crash()
             return failure(Status.LOST, "crashed while measuring")
         effects.wait(pace_s)
-        measured = self._device.measure(task, [config])[0]
+        measured = measured_by(self._device, task, [config])[0]
         if plan.happens("hang", *key) or plan.happens("lost_reply", *key):
             effects.hang()
             return failure(Status.LOST, "never answered")

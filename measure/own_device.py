@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from tilewright.measure.device import Device, DeviceInfo, Task
+from tilewright.measure.repeated import Repeated, measured
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 
@@ -22,10 +23,14 @@ class OwnDevice:
         """Who measures."""
         return self._device.describe()
 
+    def measure_repeated(self, task: Task, configs: Sequence[Config], times: int) -> list[Measurement]:
+        """The same of `times` runs in a row, where the device can do that, else of one."""
+        return self.measure(Repeated(task, times), configs)
+
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
         """One Measurement per Config, whatever the device raises."""
         try:
-            return self._device.measure(task, configs)
+            return measured(self._device, task, configs)
         except Exception as error:  # noqa: BLE001 - somebody else's code may raise anything
             reason = f"the device raised {type(error).__name__}: {error}"
             return [failure(Status.FAILED, reason) for _ in configs]

@@ -12,6 +12,7 @@ from functools import partial
 
 from tilewright.measure.device import Device
 from tilewright.measure.farm.pool import Pool
+from tilewright.measure.farm.witnesses import WitnessedPool
 from tilewright.measure.faults import FaultPlan
 from tilewright.measure.lab import read_lab
 from tilewright.measure.objectives import Objective
@@ -102,16 +103,20 @@ def _unmeasured(session: Session, request: TuneRequest, start: float) -> Report:
 
 
 def pool_of(request: TuneRequest, session: Session, own: Device | None, lab: FaultPlan | None) -> Pool:
-    """The devices that a request asks for: the user's `own`, or those of its pool, under a lab's faults."""
-    if own is not None:
-        return own_pool(own, lab)
+    """The devices that a request asks for: the user's `own`, or those of its pool, under a lab's faults.
+
+    The clock of either is checked before a reading counts (measure/farm/witnesses.py).
+    """
     chip = session.target
     where = request.pool
 
     def say(line: str) -> None:
         session.listener(Phase("measure", line))
 
-    return simulated_pool(chip.name, session.book.target_text, where.workers, where.ray, lab, say)
+    if own is not None:
+        return WitnessedPool(own_pool(own, lab), say)
+    pool = simulated_pool(chip.name, session.book.target_text, where.workers, where.ray, lab, say)
+    return pool if lab is None else WitnessedPool(pool, say)
 
 
 def _search(

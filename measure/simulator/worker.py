@@ -13,6 +13,7 @@ from tilewright.compiler_core.ir.graph_json import (
 from tilewright.compiler_core.ir.workload import Workload
 from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.measure.device import Task
+from tilewright.measure.repeated import Repeated
 from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.search_space.network import NetworkTask
 
@@ -26,7 +27,9 @@ def simulated_device(target_text: str) -> SimulatedDevice:
 
 
 def task_to_text(task: Task) -> str:
-    """A kernel or a network as JSON; DeviceError for anything else."""
+    """A kernel or a network, or several runs of one, as JSON; DeviceError for anything else."""
+    if isinstance(task, Repeated):
+        return canonical_json({"times": task.times, "of": task_to_text(task.task)})
     if isinstance(task, Workload):
         return canonical_json({"workload": workload_to_json(task)})
     if isinstance(task, NetworkTask):
@@ -37,6 +40,8 @@ def task_to_text(task: Task) -> str:
 def task_from_text(text: str) -> Task:
     """Inverse of `task_to_text`."""
     form = json.loads(text)
+    if "times" in form:
+        return Repeated(task_from_text(form["of"]), form["times"])
     if "workload" in form:
         return workload_from_json(form["workload"])
     return NetworkTask(graph_from_json(form["network"]))

@@ -1,8 +1,7 @@
 """The end of a run: check the best Configs, confirm them, publish them, and measure the whole network."""
 
-from collections.abc import Iterator, Sequence
-from math import inf
-from statistics import median
+from collections.abc import Iterator
+from functools import partial
 
 from tilewright.compiler_core.errors import CheckError, DeviceError, ModelError, VerifyError
 from tilewright.compiler_core.lowering.pipeline import Plan
@@ -12,7 +11,7 @@ from tilewright.measure.objectives import values_of
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.check import KernelCheck, check_network
-from tilewright.tuner.answer.finalists import Value, settle
+from tilewright.tuner.answer.finalists import Value, in_order, median_of, settle
 from tilewright.tuner.answer.report import Figures, Outcome
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.search import NetworkSearch
@@ -140,13 +139,6 @@ def _readings(
     yield from found.items()
 
 
-def median_of(readings: Sequence[Measurement], value: Value) -> float:
-    """The median of what was read; infinite where a reading failed or does not tell."""
-    values = [value(measured) for measured in readings]
-    told = [number for number in values if number is not None]
-    return median(told) if told and len(told) == len(values) else inf
-
-
 def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome:
     """Measure the default, the plans as tuned and what was known whole; publish the best.
 
@@ -165,18 +157,15 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
         # Of equals what is better in a front's other objectives, then the faster, then a checked one.
         config: (
             value,
-            values_of(measured, session.objectives) or (),
-            measured.latency_us,
-            config not in configs,
+            (values_of(measured, session.objectives) or (), measured.latency_us, config not in configs),
         )
         for config, measured in wholes.items()
         if (value := session.objective.of(measured)) is not None
     }
-    ranked = sorted(values, key=lambda config: values[config])
     readings = pool.confirm(task, default)
     bar, recorded = median_of(readings, session.objective.of), False
-    for config in ranked:
-        confirmations = readings if config == default else pool.confirm(task, config)
+    confirmed = partial(pool.confirm, task)
+    for config, confirmations in in_order(values, confirmed, session.objective.of, {default: readings}):
         if median_of(confirmations, session.objective.of) > bar:
             continue
         verification = sound_network(session, config)
@@ -189,7 +178,7 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
         if best is not None:
             session.adopt(best.config)
             return _outcome(session, best)
-    if not ranked or not session.dropped:
+    if not values or not session.dropped:
         why = of_default.reason or f"the device does not tell the {session.objective}"
         raise DeviceError(f"no schedule of {session.model.name} could be measured, nor its default: {why}")
     raise VerifyError(

@@ -5,8 +5,12 @@ judged by the median of fresh readings alone. All are read in turns, so that a d
 every round those that are clearly slower leave.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
+from math import inf
+from statistics import median
+from typing import Any
 
 import numpy as np
 
@@ -74,6 +78,38 @@ def settle(
         if len(standing) == 1 and 2.0 * error <= chosen.accuracy:
             break
     return [*_ranked(standing), *gone[::-1]]
+
+
+def in_order(
+    values: Mapping[Config, tuple[float, Any]],
+    confirm: Callable[[Config], list[Measurement]],
+    value: Value,
+    known: Mapping[Config, list[Measurement]],
+) -> Iterator[tuple[Config, list[Measurement]]]:
+    """Configs and their confirmations, lowest first, by what they confirm at once that is known.
+
+    `values` are what they were read at and what decides between equals. A Config is confirmed when it is the
+    lowest left, and comes out if it still is; `known` are confirmations of before.
+    """
+    confirmed: dict[Config, list[Measurement]] = {}
+    heap = [(*entry, at, config) for at, (config, entry) in enumerate(values.items())]
+    heapify(heap)
+    while heap:
+        read, rest, at, config = heappop(heap)
+        if config not in confirmed:
+            confirmed[config] = known[config] if config in known else confirm(config)
+            now = median_of(confirmed[config], value)
+            if heap and now > max(read, heap[0][0]):
+                heappush(heap, (now, rest, at, config))
+                continue
+        yield config, confirmed[config]
+
+
+def median_of(readings: Sequence[Measurement], value: Value) -> float:
+    """The median of what was read; infinite where a reading failed or does not tell."""
+    values = [value(measured) for measured in readings]
+    told = [number for number in values if number is not None]
+    return median(told) if told and len(told) == len(values) else inf
 
 
 def _read(one: Finalist, confirm: Confirm, value: Value, times: int) -> Finalist | None:

@@ -1,0 +1,186 @@
+"""A pool whose clock is checked before a time counts: a device may tell a wrong time for right numbers.
+
+A reading that would be the lowest of its task, or that is below the proven bound, is not taken at its word:
+the same Config runs two times in a row, then three times, and so on. Work that is read as too short alone
+takes its true time in most of these. A reading stands unless two of them agree on more than AGREE times as
+much; then it is read once more, and where it says the same again, the longer reading is what the candidate
+takes, now and whenever it is confirmed. No model has a say in this, and no candidate is lost: one that
+surprises stays the best. The more wrong times a device has told, the more runs have to agree with a short
+one, and of one that tells many every reading is checked.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from math import ceil, log
+from types import TracebackType
+from typing import Self
+
+from tilewright.measure.device import DeviceInfo, Task
+from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, Pool, WorkerState
+from tilewright.measure.repeated import Repeated
+from tilewright.measure.results import Measurement, Status
+from tilewright.search_space.knobs import Config
+
+AGREE = 1.5
+"""Two readings within this factor agree: a spell of throttling and caches that are warm lie within it."""
+FEWEST, MOST = 2, 8
+"""How many repeated runs are read before a reading stands."""
+RISK = 1e-3
+"""How likely a wrong time may stand, as often as the device has told wrong ones so far."""
+_Key = tuple[str, str]
+
+
+class WitnessedPool:
+    """`pool` with its lowest readings checked. See Pool for what the methods promise.
+
+    `say` is told of the first wrong time, and at the end how many there were.
+    """
+
+    def __init__(self, pool: Pool, say: Callable[[str], None] = lambda line: None) -> None:
+        self._pool = pool
+        self._say = say
+        self._least_us: dict[str, float] = {}
+        self._stands_for: dict[_Key, Task] = {}
+        self._witnesses: dict[_Key, int] = {}
+        self._asked: dict[int, tuple[Task, Config, float]] = {}
+        self._heard = 0
+        self._wrong = 0
+
+    def start(self) -> None:
+        """See Pool."""
+        self._pool.start()
+
+    def info(self) -> DeviceInfo:
+        """See Pool. What is checked is not known to repeat itself."""
+        return replace(self._pool.info(), deterministic=False)
+
+    def measure(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[Measurement]:
+        """See Pool."""
+        told = self._pool.measure(task, configs, floor_us=floor_us)
+        return [self._judged(task, *pair, floor_us) for pair in zip(configs, told, strict=True)]
+
+    def confirm(self, task: Task, config: Config, times: int = CONFIRMATIONS) -> list[Measurement]:
+        """See Pool. Reads what is known to tell the truth about the Config, which is checked before."""
+        key = task.digest, config.digest
+        if key not in self._stands_for and self._witnesses.get(key, 0) < self._needed:
+            (told,) = self._pool.confirm(task, config, 1)
+            self._checked(task, config, told, 0.0)
+        return self._pool.confirm(self._stands_for.get(key, task), config, times)
+
+    def submit(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[int]:
+        """See Pool."""
+        tickets = self._pool.submit(task, configs, floor_us=floor_us)
+        self._asked |= {ticket: (task, each, floor_us) for ticket, each in zip(tickets, configs, strict=True)}
+        return tickets
+
+    def collect(self, timeout_s: float | None = None) -> list[Answer]:
+        """See Pool."""
+        answers = []
+        for answer in self._pool.collect(timeout_s):
+            task, config, floor_us = self._asked.pop(answer.ticket)
+            judged = self._judged(task, config, answer.measurement, floor_us)
+            answers.append(Answer(answer.ticket, judged))
+        return answers
+
+    def wanted(self) -> int:
+        """See Pool."""
+        return self._pool.wanted()
+
+    def outstanding(self) -> int:
+        """See Pool."""
+        return self._pool.outstanding()
+
+    def workers(self) -> list[WorkerState]:
+        """See Pool."""
+        return self._pool.workers()
+
+    def news(self) -> list[WorkerState]:
+        """See Pool."""
+        return self._pool.news()
+
+    def close(self) -> None:
+        """See Pool."""
+        if self._wrong > 1:
+            self._say(f"{self._wrong} of {self._heard} times that were checked were too short")
+        self._wrong = 0
+        self._pool.close()
+
+    def __enter__(self) -> Self:
+        self._pool.__enter__()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+        self._pool.__exit__(kind, error, trace)
+
+    @property
+    def _needed(self) -> int:
+        """How many repeated runs have to be read before a reading stands."""
+        share = (self._wrong + 0.1) / (self._heard + 1.0)
+        return min(MOST, max(FEWEST, ceil(log(RISK) / log(share)))) if share < 1.0 else MOST
+
+    def _judged(self, task: Task, config: Config, told: Measurement, floor_us: float) -> Measurement:
+        """A reading as it counts: checked where it would be the lowest of its task, or is impossible.
+
+        Of a device that tells wrong times every reading is checked: the search learns from all.
+        """
+        least_us = self._least_us.get(task.digest)
+        lowest = told.latency_us is not None and (least_us is None or told.latency_us < least_us)
+        if lowest or told.status is Status.WRONG or self._needed > FEWEST:
+            told = self._checked(task, config, told, floor_us)
+        if told.latency_us is not None:
+            self._least_us[task.digest] = min(told.latency_us, least_us or told.latency_us)
+        return told
+
+    def _checked(self, task: Task, config: Config, told: Measurement, floor_us: float) -> Measurement:
+        """`told`, or what two repeated runs agree on where that is longer."""
+        if told.status not in (Status.OK, Status.WRONG):
+            return told
+        key = task.digest, config.digest
+        longer: list[tuple[Repeated, Measurement]] = []
+        read = failed = 0
+        impossible = told.latency_us is None
+        while read < (MOST if longer or impossible else self._needed) and failed < FEWEST:
+            run = Repeated(task, read + 2)
+            (heard,) = self._pool.measure(run, [config], floor_us=floor_us)
+            read += 1
+            if heard.latency_us is None:
+                failed += heard.status is not Status.WRONG
+            elif _exceeds(heard, told):
+                agreeing = [each for each in longer if _agree(each[1], heard)]
+                longer.append((run, heard))
+                if agreeing:
+                    return self._contradicted(key, config, told, agreeing[0])
+        self._heard += not impossible
+        self._witnesses[key] = read
+        return told
+
+    def _contradicted(
+        self, key: _Key, config: Config, told: Measurement, witness: tuple[Repeated, Measurement]
+    ) -> Measurement:
+        """What a Config takes whose reading is much shorter than two repeated runs say."""
+        run, longer = witness
+        (again,) = self._pool.confirm(run.task, config, 1)
+        if again.latency_us is not None and not _exceeds(longer, again):
+            return again  # the first reading was an outlier, or this is a slow spell
+        self._heard += 1
+        self._wrong += 1
+        self._stands_for[key] = run
+        said = f"read as {told.latency_us:.4g} us" if told.latency_us is not None else told.reason
+        why = f"{said}; {run.times} runs in a row take {longer.latency_us:.4g} us each, as do more"
+        if self._wrong == 1:
+            self._say(f"the clock is checked more closely: config {config.digest[:12]} was {why}")
+        return replace(longer, reason=why)
+
+
+def _exceeds(longer: Measurement, told: Measurement) -> bool:
+    """Whether a reading is longer than another by more than agreeing readings are, or than none at all."""
+    if longer.latency_us is None:
+        return False
+    return told.latency_us is None or longer.latency_us > AGREE * told.latency_us
+
+
+def _agree(one: Measurement, other: Measurement) -> bool:
+    return not _exceeds(one, other) and not _exceeds(other, one)

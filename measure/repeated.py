@@ -1,0 +1,48 @@
+"""The same work several times in a row between two readings of the clock: how a clock is checked.
+
+What makes a time too short for one candidate, as a counter that wraps or a launch that nobody waits for,
+does so otherwise for two or three runs in a row. `Repeated` is that work as a task; its latency is that of
+one run.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
+
+from tilewright.compiler_core.digest import digest_of
+from tilewright.measure.device import Device, Task
+from tilewright.measure.results import Measurement
+from tilewright.search_space.knobs import Config
+
+
+@dataclass(frozen=True)
+class Repeated:
+    """`task`, `times` in a row."""
+
+    task: Task
+    times: int
+
+    @cached_property
+    def digest(self) -> str:
+        """64 hex characters."""
+        return digest_of(["repeated", self.task.digest, self.times])
+
+
+class RepeatingDevice(Device, Protocol):
+    """A Device that can run the same Config several times between two readings of its clock."""
+
+    def measure_repeated(self, task: Task, configs: Sequence[Config], times: int) -> list[Measurement]:
+        """One Measurement per Config, whose latency is that of one run of `times`."""
+        ...
+
+
+def measured(device: Device, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+    """What a device says of a task; of a repeated one, where it cannot repeat, its reading of one run."""
+    if not isinstance(task, Repeated):
+        return device.measure(task, configs)
+    repeat = getattr(device, "measure_repeated", None)
+    if not callable(repeat):
+        return device.measure(task.task, configs)
+    answers: list[Measurement] = repeat(task.task, configs, task.times)
+    return answers
