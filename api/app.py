@@ -18,6 +18,8 @@ from tilewright.api.observability.observe import Observe
 from tilewright.api.pages import assets, database, door
 from tilewright.api.pages import jobs as job_pages
 from tilewright.api.routes import events, health, jobs, lookup, machines, operation, records, results
+from tilewright.api.sandbox.readers import SpecError
+from tilewright.api.schemas.jobs import LONGEST_SPEC
 from tilewright.api.schemas.openapi import schema_of
 from tilewright.api.service import Service
 from tilewright.api.settings import Settings
@@ -40,6 +42,8 @@ ROUTERS: tuple[APIRouter, ...] = (
     door.router,
     assets.router,
 )
+MOST_FIELDS, LONGEST_FIELD_BYTES = 16, 4 * LONGEST_SPEC
+"""Of a form: its fields stay in memory, and its body may be as large as a model."""
 DESCRIPTION = "Tune neural networks for AI accelerators, and look up what has been tuned before."
 
 
@@ -66,12 +70,14 @@ def create_app(settings: Settings, database: OpenDatabase | None = None) -> Fast
         redoc_url=None,
         openapi_url=None,
         separate_input_output_schemas=False,
+        form_limits={"max_fields": MOST_FIELDS, "max_files": 1, "max_part_size": LONGEST_FIELD_BYTES},
     )
     app.state.service = service
     for router in (*ROUTERS, _schema_router(app)):
         app.include_router(router)
     app.add_exception_handler(HTTPException, problems.on_http)
     app.add_exception_handler(RequestValidationError, problems.on_invalid)
+    app.add_exception_handler(SpecError, problems.on_spec)
     app.add_exception_handler(InputError, problems.on_input)
     table = AccessTable(routes_of(app))
     app.add_middleware(Gate, settings=settings, door=door, table=table, threads=threads)

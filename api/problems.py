@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
@@ -14,11 +14,14 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from tilewright.api.pages.render import page, wants_page
+from tilewright.api.sandbox.readers import SpecError
 from tilewright.compiler_core.errors import InputError, RecordError
+from tilewright.db.service.quotas import QuotaError
 from tilewright.db.storage.session import DatabaseDownError
 
 MEDIA_TYPE = "application/problem+json"
 RETRY_AFTER_S = 5
+QUOTA_RETRY_S = 60
 log = logging.getLogger("tilewright.api")
 WHEN: Mapping[int, str] = {
     400: "The request cannot be read.",
@@ -30,7 +33,7 @@ WHEN: Mapping[int, str] = {
     413: "The body is larger than allowed.",
     415: "The body is not of a type that is read here.",
     422: "The request was read, and something in it is wrong.",
-    429: "Too many requests or uploads; Retry-After says when to come back.",
+    429: "Too many requests or uploads, or more than the quota; Retry-After says when to come back.",
     503: "The database does not answer; Retry-After says when to come back.",
 }
 
@@ -129,10 +132,19 @@ async def on_http(request: Request, error: Exception) -> Response:
 async def on_invalid(request: Request, error: Exception) -> Response:
     """A request that does not fit the schema."""
     assert isinstance(error, RequestValidationError)
-    faults = [
-        Fault(where=".".join(str(part) for part in each["loc"]), why=str(each["msg"]))
-        for each in error.errors()[:20]
-    ]
+    return _faulty(
+        request, [(".".join(str(part) for part in each["loc"]), str(each["msg"])) for each in error.errors()]
+    )
+
+
+async def on_spec(request: Request, error: Exception) -> Response:
+    """A job's spec that does not fit the schema."""
+    assert isinstance(error, SpecError)
+    return _faulty(request, [(f"body.spec.{where}".rstrip("."), why) for where, why in error.faults])
+
+
+def _faulty(request: Request, wrong: Sequence[tuple[str, str]]) -> Response:
+    faults = [Fault(where=where, why=why) for where, why in wrong[:20]]
     detail = f"{faults[0].where}: {faults[0].why}" if faults else ""
     if wants_page(request):
         return _page(request, 422, detail)
@@ -145,6 +157,8 @@ async def on_input(request: Request, error: Exception) -> Response:
     request_id = request_id_of(request)
     if isinstance(error, DatabaseDownError):
         return problem(503, "", request_id, headers={"Retry-After": str(RETRY_AFTER_S)})
+    if isinstance(error, QuotaError):
+        return problem(429, str(error), request_id, headers={"Retry-After": str(QUOTA_RETRY_S)})
     if isinstance(error, RecordError) and error.__cause__ is not None:
         return await on_bug(request, error)
     return problem(422, str(error), request_id)

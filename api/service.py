@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from tilewright.api.guards.auth import Door, Principal
 from tilewright.api.guards.limits import Places
-from tilewright.api.sandbox.readers import Readers
+from tilewright.api.sandbox.readers import Readers, ReadSpec
 from tilewright.api.schemas.jobs import JobSpec
 from tilewright.api.settings import Settings
 from tilewright.api.threads import Threads
@@ -19,12 +19,14 @@ from tilewright.db.browse import Browse
 from tilewright.db.records import plain_name
 from tilewright.db.repository import Repository
 from tilewright.db.service.audit import Audit
-from tilewright.db.service.job_rows import JobRow
+from tilewright.db.service.job_rows import About, JobRow
 from tilewright.db.service.jobs import Jobs
+from tilewright.db.service.quotas import Quota
 from tilewright.db.service.uploads import Uploads, digest_of_file
 from tilewright.db.service.workers import Workers
 from tilewright.db.storage.session import Database
-from tilewright.tuner.jobs.request import is_text, request_to_json, target_of
+from tilewright.tuner.jobs.request import request_to_json
+from tilewright.tuner.request import objectives_text
 
 
 class Service:
@@ -43,21 +45,27 @@ class Service:
         self.audit = Audit(database)
         self.readers = Readers(settings, threads)
         self.streams = Places(settings.max_streams, patience_s=0.0)
+        self.quota = Quota(
+            settings.quota_jobs,
+            settings.quota_trials,
+            settings.quota_models_mb << 20,
+            settings.quota_priority,
+        )
         self.closing = False
         """Set when the server is told to stop, so that endless answers end."""
 
     async def submit(self, asked: "Submission", principal: Principal, address: str) -> tuple[JobRow, bool]:
         """Queues a job once everything about it is known to be good; (the job, whether it is new)."""
         request = asked.spec.request(asked.model_name)
-        target = asked.spec.target
-        name = await self.readers.target(target) if is_text(target) else target_of(target).name
+        goal = objectives_text(request.objectives)
+        about = About(asked.model_name, asked.target_name, goal, request.budget)
         file = asked.model
         digest = await self.threads(digest_of_file, file)
         named = [*request.dims, *request.ranges, *request.inputs]
         known = await self.threads(self.uploads.symbols, digest)
         if named or known is None or known:
             require_sizes((await self.readers.model(digest, file, request)).symbols)
-            await self.threads(self.uploads.put_model, file, named)
+            await self.threads(self.uploads.put_model, file, named, (principal.tenant, self.quota))
         job, new = await self.threads(
             self.jobs.submit,
             principal.tenant,
@@ -65,9 +73,11 @@ class Service:
             digest,
             asked.idempotency_key,
             asked.spec.priority,
+            about,
+            self.quota,
         )
         if new:
-            subject = f"{job.uid} {asked.model_name} for {name}"
+            subject = f"{job.uid} {asked.model_name} for {asked.target_name}"
             await self.record(principal, "submit", subject, address)
         return job, new
 
@@ -98,14 +108,15 @@ class Submission:
     model: BinaryIO
     model_name: str
     spec: JobSpec
+    target_name: str
     idempotency_key: str | None = None
 
     @classmethod
-    def of(cls, model: UploadFile, spec: JobSpec, idempotency_key: str | None = None) -> "Submission":
+    def of(cls, model: UploadFile, read: ReadSpec, idempotency_key: str | None = None) -> "Submission":
         """From an upload; the file's name is kept as far as it is a plain one."""
         stem = PurePath(model.filename or "model").stem
         name = plain_name(stem).replace("/", "_").replace(":", "_")[:100] or "model"
-        return cls(model.file, name, spec, idempotency_key)
+        return cls(model.file, name, read.spec, read.target_name, idempotency_key)
 
 
 def require_sizes(missing: Sequence[str]) -> None:

@@ -6,9 +6,10 @@ imported) belongs to the operator of the database.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import Select, func, literal, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from tilewright.compiler_core.errors import RecordError
@@ -20,6 +21,8 @@ from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
 LARGEST_PAGE = 500
+PAGE_BYTES = 1 << 20
+A_ROW_BYTES = 200
 
 
 @dataclass(frozen=True)
@@ -66,7 +69,8 @@ class Browse:
         question = select(run).where(_visible(viewer)).order_by(run.c.id.desc())
         if job_uid is not None:
             question = question.where(run.c.job == job_uid)
-        rows, following = self._page(question, run.c.id, cursor, limit)
+        length = _length(run.c.settings, run.c.versions, run.c.stop_reason)
+        rows, following = self._page(question, run.c.id, length, cursor, limit)
         return [to_run(row) for row in rows], following
 
     def run(self, viewer: Viewer, uid: str) -> RunRow | None:
@@ -91,7 +95,8 @@ class Browse:
             if value is not None:
                 conditions.append(column == value)
         question = _records.where(*conditions).order_by(trial.c.id.desc())
-        rows, following = self._page(question, trial.c.id, cursor, limit)
+        length = _length(trial.c.config, trial.c.reason, trial.c.samples_us)
+        rows, following = self._page(question, trial.c.id, length, cursor, limit)
         return [_to_record(row) for row in rows], following
 
     def record(self, viewer: Viewer, record_id: int) -> RecordRow | None:
@@ -129,15 +134,28 @@ class Browse:
         return {row.status: row.trials for row in self.database.ask(question)}
 
     def _page(
-        self, question: Select[Any], number: ColumnElement[int], cursor: str | None, limit: int
+        self,
+        question: Select[Any],
+        number: ColumnElement[int],
+        length: ColumnElement[int],
+        cursor: str | None,
+        limit: int,
     ) -> tuple[Sequence[Any], str | None]:
+        """At most `limit` rows and, but for the first, PAGE_BYTES of what may be long in them."""
         limit = max(1, min(limit, LARGEST_PAGE))
         if cursor is not None:
             if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
                 raise RecordError(f"cursor {cursor[:40]!r} is not one that a page gave")
             question = question.where(number < int(cursor))
-        rows = self.database.ask(question.add_columns(number.label("row_number")).limit(limit + 1))
-        return rows[:limit], str(rows[limit - 1].row_number) if len(rows) > limit else None
+        ahead = question.with_only_columns(number.label("row_number"), length.label("length"))
+        found = self.database.ask(ahead.limit(limit + 1))
+        fitting = [sum_ <= PAGE_BYTES for sum_ in accumulate(row.length for row in found[:limit])].count(True)
+        kept = max(fitting, min(1, len(found)))
+        if kept == 0:
+            return (), None
+        first, last = found[0].row_number, found[kept - 1].row_number
+        rows = self.database.ask(question.where(number <= first, number >= last))
+        return rows, str(last) if len(found) > kept else None
 
 
 _records: Select[Any] = (
@@ -149,6 +167,14 @@ _records: Select[Any] = (
     .outerjoin(model, model.c.digest == run.c.model_digest)
     .join(target, target.c.digest == run.c.target_digest)
 )
+
+
+def _length(*texts: ColumnElement[str]) -> ColumnElement[int]:
+    """Signs of these texts together, and a little for the rest of the row."""
+    total: ColumnElement[int] = literal(A_ROW_BYTES)
+    for text in texts:
+        total = total + func.length(text)
+    return total
 
 
 def _visible(viewer: Viewer) -> ColumnElement[bool]:

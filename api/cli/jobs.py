@@ -27,8 +27,7 @@ def jobs(
         return
     typer.echo(f"{'job':<32} {'state':<10} {'model':<24} {'target':<16} {'created':<19}")
     for job in page.jobs:
-        target = job.spec.target if "\n" not in job.spec.target else "own target"
         typer.echo(
-            f"{job.id:<32} {job.state:<10} {job.model_name:<24.24} {target:<16.16} "
+            f"{job.id:<32} {job.state:<10} {job.model_name:<24.24} {job.target:<16.16} "
             f"{job.created_at:%Y-%m-%d %H:%M:%S} {job.error}".rstrip()
         )

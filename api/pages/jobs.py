@@ -6,7 +6,6 @@ from typing import Annotated, Any, get_args
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
-from pydantic import ValidationError
 
 from tilewright.api.guards.access import Need, access
 from tilewright.api.pages.drawings import DRAWINGS
@@ -14,17 +13,18 @@ from tilewright.api.pages.one_file import one_file
 from tilewright.api.pages.render import page
 from tilewright.api.routes.jobs import Caller, Cursor, JobId, Serving
 from tilewright.api.routes.results import story_of
-from tilewright.api.schemas.jobs import Asked, JobSpec
+from tilewright.api.schemas.jobs import LONGEST_SPEC, Asked
 from tilewright.api.service import Submission, address_of
 from tilewright.compiler_core.errors import InputError, UsageError
 from tilewright.compiler_core.target_model.file import list_targets
 from tilewright.db.service.job_rows import ENDED, JobState
 from tilewright.db.storage.session import DatabaseDownError
-from tilewright.tuner.jobs.request import read_request
 
 router = APIRouter(include_in_schema=False)
 ROWS = 50
 SHOWN_EVENTS = 200
+Short = Annotated[str, Form(max_length=200)]
+Long = Annotated[str, Form(max_length=LONGEST_SPEC)]
 
 
 @router.get("/", openapi_extra=access(Need.READ, page=True))
@@ -38,9 +38,14 @@ async def jobs_page(
     """Jobs, newest first."""
     wanted = JobState(state) if state in set(JobState) else None
     found = await service.threads(service.jobs.list, caller.tenant, wanted, cursor, ROWS)
-    rows = [(job, read_request(job.spec)) for job in found.jobs]
     return page(
-        request, "jobs.html", rows=rows, state=wanted, states=list(JobState), cursor=cursor, next=found.cursor
+        request,
+        "jobs.html",
+        jobs=found.jobs,
+        state=wanted,
+        states=list(JobState),
+        cursor=cursor,
+        next=found.cursor,
     )
 
 
@@ -82,16 +87,16 @@ async def submit_form(
     service: Serving,
     caller: Caller,
     model: Annotated[UploadFile, File()],
-    target: Annotated[str, Form()],
-    own_target: Annotated[str, Form()] = "",
-    level: Annotated[str, Form()] = "2",
-    trials: Annotated[str, Form()] = "",
-    time_limit_s: Annotated[str, Form()] = "",
-    objective: Annotated[str, Form()] = "latency",
-    dims: Annotated[str, Form()] = "",
-    inputs: Annotated[str, Form()] = "",
-    seed: Annotated[str, Form()] = "0",
-    priority: Annotated[str, Form()] = "0",
+    target: Short,
+    own_target: Long = "",
+    level: Short = "2",
+    trials: Short = "",
+    time_limit_s: Short = "",
+    objective: Short = "latency",
+    dims: Long = "",
+    inputs: Long = "",
+    seed: Short = "0",
+    priority: Short = "0",
 ) -> Response:
     """Takes the form; the same job as over REST."""
     given = {
@@ -104,11 +109,10 @@ async def submit_form(
         "priority": priority,
     }
     try:
-        spec = JobSpec.model_validate({**given, "dims": _dims(dims), "inputs": _inputs(inputs)})
+        spec = await service.readers.spec(
+            json.dumps({**given, "dims": _dims(dims), "inputs": _inputs(inputs)})
+        )
         job, _ = await service.submit(Submission.of(model, spec), caller, address_of(request))
-    except ValidationError as error:
-        first = error.errors()[0]
-        return _form(request, f"{'.'.join(map(str, first['loc']))}: {first['msg']}")
     except DatabaseDownError:
         raise
     except InputError as error:

@@ -3,12 +3,11 @@
 from typing import Annotated
 
 from fastapi import APIRouter, Depends, File, Form, Header, Path, Query, Request, Response, UploadFile
-from pydantic import Json
 
 from tilewright.api.guards.access import Need, access
 from tilewright.api.guards.auth import Principal, principal_of
 from tilewright.api.problems import documented
-from tilewright.api.schemas.jobs import Job, JobPage, JobSpec
+from tilewright.api.schemas.jobs import LONGEST_SPEC, Job, JobPage, JobSummary
 from tilewright.api.service import Service, Submission, address_of, service_of
 from tilewright.db.service.job_rows import JobState
 
@@ -47,11 +46,12 @@ async def submit_job(
     service: Serving,
     caller: Caller,
     model: Annotated[UploadFile, File(description="An ONNX file, complete in itself")],
-    spec: Annotated[Json[JobSpec], Form(description="A JobSpec as JSON text")],
+    spec: Annotated[str, Form(max_length=LONGEST_SPEC, description="A JobSpec as JSON text")],
     key: IdempotencyKey = None,
 ) -> Job:
     """Queue a tuning job. The model is read before this answers; a bad one is refused in one line."""
-    job, new = await service.submit(Submission.of(model, spec, key), caller, address_of(request))
+    submission = Submission.of(model, await service.readers.spec(spec), key)
+    job, new = await service.submit(submission, caller, address_of(request))
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/jobs/{job.uid}"
     return Job.of(job)
@@ -69,9 +69,9 @@ async def list_jobs(
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> JobPage:
-    """Your jobs, newest first, page by page."""
+    """Your jobs in short, newest first, page by page."""
     page = await service.threads(service.jobs.list, caller.tenant, state, cursor, limit)
-    return JobPage(jobs=[Job.of(row) for row in page.jobs], next=page.cursor)
+    return JobPage(jobs=[JobSummary.of(line) for line in page.jobs], next=page.cursor)
 
 
 @router.get(

@@ -6,6 +6,8 @@ from pathlib import Path
 from typing import Any
 
 LONGEST_ERROR = 600
+LONGEST_PLACE = 200
+MOST_FAULTS = 20
 MOST_SYMBOLS, LONGEST_SYMBOL = 256, 200
 
 
@@ -14,8 +16,8 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
     match question:
         case {"kind": "model", "path": str(path), **sizes}:
             return _model(Path(path), sizes.get("dims", {}), sizes.get("ranges", {}), sizes.get("inputs", {}))
-        case {"kind": "target", "text": str(text)}:
-            return _target(text)
+        case {"kind": "spec", "text": str(text)}:
+            return _spec(text)
     return {"error": "the question is of no known kind"}
 
 
@@ -31,6 +33,8 @@ def bounded(said: Any) -> dict[str, Any]:
             not rest and ops >= 0 and len(symbols) <= MOST_SYMBOLS and all(map(_is_symbol, symbols))
         ):
             return {"ops": ops, "symbols": symbols}
+        case {"faults": list(faults), **rest} if not rest and 0 < len(faults) <= MOST_FAULTS:
+            return {"faults": [_fault(each) for each in faults]}
         case {"name": str(name), **rest} if not rest:
             return {"name": plain(name, LONGEST_SYMBOL)}
     raise ValueError("the answer has no known shape")
@@ -45,6 +49,13 @@ def plain(text: str, most: int) -> str:
 
 def _prints(sign: str) -> bool:
     return sign.isprintable() and unicodedata.category(sign) not in ("Cf", "Co", "Cn")
+
+
+def _fault(said: Any) -> tuple[str, str]:
+    match said:
+        case [str(where), str(why)]:
+            return plain(where, LONGEST_PLACE), plain(why, LONGEST_ERROR)
+    raise ValueError("the answer has no known shape")
 
 
 def _is_symbol(name: Any) -> bool:
@@ -69,11 +80,18 @@ def _model(
     return {"ops": len(model.graph.ops), "symbols": sorted(model.graph.symbols - model.decided)}
 
 
-def _target(text: str) -> dict[str, Any]:
+def _spec(text: str) -> dict[str, Any]:
+    """Name of the target that a JobSpec asks for; or what is wrong with it, by place."""
+    from pydantic import ValidationError
+
+    from tilewright.api.schemas.jobs import JobSpec
     from tilewright.compiler_core.errors import TargetError
-    from tilewright.compiler_core.target_model.file import target_from_text
+    from tilewright.tuner.jobs.request import target_of
 
     try:
-        return {"name": target_from_text(text).name}
+        return {"name": target_of(JobSpec.model_validate_json(text).target).name}
     except TargetError as error:
         return {"error": str(error)}
+    except ValidationError as error:
+        faults = error.errors(include_url=False, include_context=False, include_input=False)[:MOST_FAULTS]
+        return {"faults": [[".".join(map(str, each["loc"])), each["msg"]] for each in faults]}

@@ -81,8 +81,8 @@ def _until_end(pipe: int, until: float) -> bytes | None:
 
 def main(memory_mb: int, seconds: int) -> None:
     """Import the code first; then answer until standard input ends."""
-    import tilewright.compiler_core.onnx_import.importer
-    import tilewright.compiler_core.target_model.file  # noqa: F401 - every fork starts with both loaded
+    import tilewright.api.schemas.jobs
+    import tilewright.compiler_core.onnx_import.importer  # noqa: F401 - every fork starts with both loaded
 
     hide_memory()
     while line := sys.stdin.readline():

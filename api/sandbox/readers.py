@@ -1,4 +1,4 @@
-"""Whether what somebody sent is a model, or a target: asked of processes that have nothing to lose."""
+"""Whether what somebody sent is a model, or a job's spec: asked of processes that have nothing to lose."""
 
 import asyncio
 import json
@@ -6,15 +6,16 @@ import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from tilewright.api.sandbox.reader import LONGEST_ANSWER
+from tilewright.api.schemas.jobs import JobSpec
 from tilewright.api.settings import Settings
 from tilewright.api.threads import Threads
-from tilewright.compiler_core.errors import ModelError, TargetError
+from tilewright.compiler_core.errors import InputError, ModelError, TargetError
 from tilewright.tuner.request import TuneRequest
 
 ROOT = Path(__file__).parents[3]
@@ -28,6 +29,22 @@ class ModelFacts:
 
     ops: int
     symbols: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class ReadSpec:
+    """A spec that a child has read, with the name of its target."""
+
+    spec: JobSpec
+    target_name: str
+
+
+class SpecError(InputError):
+    """A spec has faults: pairs of where, and why."""
+
+    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
+        super().__init__("; ".join(f"{where}: {why}" for where, why in faults[:1]))
+        self.faults = faults
 
 
 class Readers:
@@ -63,13 +80,18 @@ class Readers:
         while self._idle:
             await self._idle.pop().end()
 
-    async def target(self, text: str) -> str:
-        """The name of the target that a TOML text describes; TargetError, one line, for any other text."""
+    async def spec(self, text: str) -> "ReadSpec":
+        """The JobSpec in a JSON text, and its target's name. SpecError or TargetError for any other text.
+
+        This process reads only what a child has read before, within its limits, and found good.
+        """
         async with self._places:
-            said = await self._ask({"kind": "target", "text": text})
+            said = await self._ask({"kind": "spec", "text": text})
+        if "faults" in said:
+            raise SpecError(said["faults"])
         if "name" in said:
-            return str(said["name"])
-        raise TargetError(self._complaint(said, "the target's text"))
+            return ReadSpec(JobSpec.model_validate_json(text), str(said["name"]))
+        raise TargetError(self._complaint(said, "the spec"))
 
     async def _model(self, file: BinaryIO, question: Mapping[str, Any]) -> ModelFacts:
         async with self._places:

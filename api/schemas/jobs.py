@@ -8,13 +8,15 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
-from tilewright.db.service.job_rows import JobEvent, JobRow, JobState
+from tilewright.db.service.job_rows import JobEvent, JobLine, JobRow, JobState
 from tilewright.tuner.jobs.request import KEPT, read_request
 from tilewright.tuner.request import TuneRequest, objectives_of, objectives_text
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
 DimName = Annotated[str, Field(min_length=1, max_length=100)]
 MOST_NUMBERS, MOST_NESTED = 65_536, 8
+LONGEST_SPEC = 256 * 1024
+"""Signs of a JobSpec as JSON: the longest text of a target twice over, and as much for inputs."""
 DimSize = Annotated[int, Field(ge=0, le=2**31 - 1)]
 
 
@@ -144,6 +146,18 @@ class Links(BaseModel):
     report: str = Field(examples=["/v1/jobs/3f2a/report"])
     page: str = Field(examples=["/jobs/3f2a"])
 
+    @classmethod
+    def of(cls, uid: str) -> Self:
+        """Of the job with that number."""
+        path = f"/v1/jobs/{uid}"
+        return cls(
+            self=path,
+            events=f"{path}/events",
+            result=f"{path}/result",
+            report=f"{path}/report",
+            page=f"/jobs/{uid}",
+        )
+
 
 class Job(BaseModel):
     """A job and where it is."""
@@ -166,7 +180,6 @@ class Job(BaseModel):
     def of(cls, row: JobRow) -> Self:
         """From the database."""
         request = read_request(row.spec)
-        path = f"/v1/jobs/{row.uid}"
         return cls(
             id=row.uid,
             state=row.state,
@@ -178,20 +191,55 @@ class Job(BaseModel):
             error=row.error,
             created_at=moment(row.created_at_s),
             finished_at=None if row.finished_at_s is None else moment(row.finished_at_s),
-            links=Links(
-                self=path,
-                events=f"{path}/events",
-                result=f"{path}/result",
-                report=f"{path}/report",
-                page=f"/jobs/{row.uid}",
-            ),
+            links=Links.of(row.uid),
+        )
+
+
+class JobSummary(BaseModel):
+    """A job in a list: names and digests. `links.self` has the rest."""
+
+    id: str = Field(examples=["3f2a90c1b7de45aa8c3fd6f0a1b2c3d4"])
+    state: JobState
+    model_name: str = Field(examples=["resnet50"])
+    model_sha256: str | None = Field(
+        examples=["9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"]
+    )
+    target: str = Field(description="The target's name, a preset's or one's own", examples=["ascend910"])
+    objective: str = Field(examples=["latency"])
+    priority: int
+    request_digest: str = Field(description="Equal for jobs that ask the same of the same model")
+    cancel_requested: bool
+    attempts: int
+    error: str = Field(description="The beginning of why it failed", examples=[""])
+    created_at: datetime
+    finished_at: datetime | None
+    links: Links
+
+    @classmethod
+    def of(cls, line: JobLine) -> Self:
+        """From the database."""
+        return cls(
+            id=line.uid,
+            state=line.state,
+            model_name=line.about.model_name,
+            model_sha256=line.upload_digest,
+            target=line.about.target_name,
+            objective=line.about.objective,
+            priority=line.priority,
+            request_digest=line.request_digest,
+            cancel_requested=line.cancel_requested,
+            attempts=line.attempts,
+            error=line.error,
+            created_at=moment(line.created_at_s),
+            finished_at=None if line.finished_at_s is None else moment(line.finished_at_s),
+            links=Links.of(line.uid),
         )
 
 
 class JobPage(BaseModel):
     """Jobs newest first. `next` is the cursor of the page after this one, absent on the last."""
 
-    jobs: list[Job]
+    jobs: list[JobSummary]
     next: str | None = Field(examples=["41"])
 
 

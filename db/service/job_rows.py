@@ -4,9 +4,14 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, func
+from sqlalchemy.sql.elements import ColumnElement
 
 from tilewright.compiler_core.errors import RecordError
+from tilewright.db.storage.schema import job
+
+LONGEST_LISTED_ERROR = 300
+_LONG = ("tenant", "spec", "result", "error", "runner", "idempotency_key")
 
 
 class KeyReusedError(RecordError):
@@ -46,6 +51,36 @@ class JobRow:
 
 
 @dataclass(frozen=True)
+class About:
+    """What lists and quotas know of a job, all of it short. `trials` is how many it may measure."""
+
+    model_name: str = ""
+    target_name: str = ""
+    objective: str = ""
+    trials: int = 0
+
+
+NOTHING_SAID = About()
+
+
+@dataclass(frozen=True)
+class JobLine:
+    """A job in a list: names and digests, and nothing whose length somebody else decides."""
+
+    uid: str
+    state: JobState
+    about: About
+    request_digest: str
+    upload_digest: str | None
+    priority: int
+    cancel_requested: bool
+    attempts: int
+    error: str
+    created_at_s: float
+    finished_at_s: float | None
+
+
+@dataclass(frozen=True)
 class Lease:
     """The right to work on a job until `until_s`; `token` is what fences out earlier holders."""
 
@@ -68,13 +103,36 @@ class JobEvent:
 class Page:
     """Some jobs, newest first, and the cursor of the next page (None on the last)."""
 
-    jobs: tuple[JobRow, ...]
+    jobs: tuple[JobLine, ...]
     cursor: str | None
 
 
 def to_lease(row: Row[Any]) -> Lease:
     """A row of table job that has just been leased."""
     return Lease(to_job(row), row.lease_token, row.lease_until_s)
+
+
+def columns_of_lines() -> tuple[ColumnElement[Any], ...]:
+    """The columns of table job that `to_line` takes."""
+    whole = [column for column in job.c if column.name not in _LONG]
+    return (*whole, func.substr(job.c.error, 1, LONGEST_LISTED_ERROR).label("error"))
+
+
+def to_line(row: Row[Any]) -> JobLine:
+    """A row of `columns_of_lines`."""
+    return JobLine(
+        uid=row.uid,
+        state=JobState(row.state),
+        about=About(row.model_name, row.target_name, row.objective, row.trials),
+        request_digest=row.request_digest,
+        upload_digest=row.upload_digest,
+        priority=row.priority,
+        cancel_requested=row.cancel_requested,
+        attempts=row.attempts,
+        error=row.error,
+        created_at_s=row.created_at_s,
+        finished_at_s=row.finished_at_s,
+    )
 
 
 def to_job(row: Row[Any]) -> JobRow:

@@ -9,25 +9,31 @@ lease run out, can write nothing more for the job. All times are the database's 
 
 import secrets
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import asdict
 
-from sqlalchemy import Connection, Select, func, insert, or_, select, update
+from sqlalchemy import Connection, func, insert, select, update
 from sqlalchemy.sql.elements import ColumnElement
 
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.service.job_rows import (
     ENDED,
+    NOTHING_SAID,
+    About,
     JobEvent,
     JobRow,
     JobState,
     KeyReusedError,
     Lease,
     Page,
+    columns_of_lines,
     to_job,
     to_lease,
+    to_line,
 )
 from tilewright.db.service.leases import Guard, LeaseLostError, granted, guard_of, latest, prolong, running
+from tilewright.db.service.queue import give_turn, next_job
+from tilewright.db.service.quotas import Quota, require_room
 from tilewright.db.storage.columns import database_clock
 from tilewright.db.storage.near import parse_json
 from tilewright.db.storage.schema import job, job_event
@@ -51,11 +57,13 @@ class Jobs:
         upload_digest: str | None = None,
         idempotency_key: str | None = None,
         priority: int = 0,
+        about: About = NOTHING_SAID,
+        quota: Quota | None = None,
     ) -> tuple[JobRow, bool]:
-        """Queues a job; (the job, whether it is new). The highest priority is leased first.
+        """Queues a job; (the job, whether it is new). Of a tenant's jobs the most urgent is leased first.
 
         The same tenant, idempotency key and request give the first job again; KeyReusedError when the request
-        differs.
+        differs. QuotaError when a new job is more than the tenant's `quota` leaves room for.
         """
         parse_json(spec, "spec of the job")
         request = digest_of([spec, upload_digest, priority])
@@ -70,6 +78,8 @@ class Jobs:
                     )
                 if row is not None:
                     return to_job(row), False
+            if quota is not None:
+                require_room(connection, tenant, quota, about.trials, priority)
             uid = secrets.token_hex(16)
             connection.execute(
                 insert(job),
@@ -82,6 +92,7 @@ class Jobs:
                     "priority": priority,
                     "idempotency_key": idempotency_key,
                     "request_digest": request,
+                    **asdict(about),
                 },
             )
             return to_job(connection.execute(select(job).where(job.c.uid == uid)).one()), True
@@ -98,9 +109,9 @@ class Jobs:
         cursor: str | None = None,
         limit: int = 50,
     ) -> Page:
-        """Jobs newest first. RecordError for a cursor that no page gave."""
+        """Jobs newest first, each as a short line. RecordError for a cursor that no page gave."""
         limit = max(1, min(limit, LARGEST_PAGE))
-        question = select(job).order_by(job.c.id.desc()).limit(limit + 1)
+        question = select(*columns_of_lines()).order_by(job.c.id.desc()).limit(limit + 1)
         if tenant is not None:
             question = question.where(job.c.tenant == tenant)
         if state is not None:
@@ -111,7 +122,7 @@ class Jobs:
             question = question.where(job.c.id < int(cursor))
         rows = self.database.ask(question)
         more = len(rows) > limit
-        return Page(tuple(map(to_job, rows[:limit])), str(rows[limit - 1].id) if more else None)
+        return Page(tuple(map(to_line, rows[:limit])), str(rows[limit - 1].id) if more else None)
 
     def counts(self) -> dict[JobState, int]:
         """How many jobs are in each state."""
@@ -120,20 +131,13 @@ class Jobs:
         return {state: found.get(state, 0) for state in JobState}
 
     def lease(self, runner: str, duration_s: float) -> Lease | None:
-        """The most urgent, then oldest job that waits or whose runner let its lease run out, if there is one.
+        """The next job that waits or whose runner let its lease run out, if there is one: tenants take turns
+        (queue.py), and of a tenant's jobs the most urgent, then the oldest comes first.
 
         A job whose lease ran out MOST_ATTEMPTS times without progress is failed, a cancelled one is ended.
         """
-        expired = (job.c.state == JobState.RUNNING) & (job.c.lease_until_s <= database_clock())
-        oldest: Select[Any] = (
-            select(job)
-            .where(or_(job.c.state == JobState.QUEUED, expired))
-            .order_by(job.c.priority.desc(), job.c.id)
-            .limit(1)
-            .with_for_update(skip_locked=True)
-        )
         with self.database.writing() as connection:
-            while (row := connection.execute(oldest).first()) is not None:
+            while (row := next_job(connection)) is not None:
                 if row.cancel_requested:
                     _end(connection, job.c.id == row.id, JobState.CANCELLED, None, "")
                 elif row.attempts >= MOST_ATTEMPTS:
@@ -142,16 +146,10 @@ class Jobs:
                     )
                     _end(connection, job.c.id == row.id, JobState.FAILED, None, error)
                 else:
-                    connection.execute(
-                        update(job)
-                        .where(job.c.id == row.id)
-                        .values(
-                            state=JobState.RUNNING,
-                            runner=runner,
-                            attempts=job.c.attempts + 1,
-                            **granted(job, duration_s),
-                        )
-                    )
+                    given = {"state": JobState.RUNNING, "runner": runner, "attempts": job.c.attempts + 1}
+                    lease = {**given, **granted(job, duration_s)}
+                    connection.execute(update(job).where(job.c.id == row.id).values(lease))
+                    give_turn(connection, row.tenant)
                     return to_lease(connection.execute(select(job).where(job.c.id == row.id)).one())
         return None
 

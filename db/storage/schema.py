@@ -20,11 +20,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     false,
+    true,
 )
 
 from tilewright.db.storage.columns import Digest, Identity, database_clock
 
-SCHEMA_VERSION = "0007"
+SCHEMA_VERSION = "0008"
 VERSION_TABLE = "tilewright_version"
 
 metadata = MetaData(
@@ -93,6 +94,7 @@ run = Table(
     Column("holder", String(200), nullable=False, server_default=""),
     Column("lease_token", BigInteger, nullable=False, server_default="0"),
     Column("lease_until_s", Double),
+    Column("lease_s", Double),
     CheckConstraint("objective IN ('latency', 'energy', 'memory', 'edp')", name="objective"),
 )
 
@@ -209,6 +211,8 @@ upload = Table(
     Column("digest", Digest, primary_key=True),
     Column("size_bytes", BigInteger, nullable=False),
     Column("symbols", Text),
+    Column("kept", Boolean, nullable=False, server_default=true()),
+    Column("used_at_s", Double, nullable=False, server_default="0"),
 )
 
 upload_part = Table(
@@ -219,6 +223,13 @@ upload_part = Table(
     Column("content", LargeBinary, nullable=False),
 )
 
+tenant = Table(
+    "tenant",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("turn", BigInteger, nullable=False),
+)
+
 job = Table(
     "job",
     metadata,
@@ -227,6 +238,10 @@ job = Table(
     Column("tenant", String(100), nullable=False, index=True),
     Column("state", String(16), nullable=False, index=True),
     Column("spec", Text, nullable=False),
+    Column("model_name", String(100), nullable=False, server_default=""),
+    Column("target_name", String(200), nullable=False, server_default=""),
+    Column("objective", String(100), nullable=False, server_default=""),
+    Column("trials", BigInteger, nullable=False, server_default="0"),
     Column("upload_digest", Digest, ForeignKey("upload.digest")),
     Column("priority", Integer, nullable=False, server_default="0"),
     Column("idempotency_key", String(200)),
@@ -235,6 +250,7 @@ job = Table(
     Column("runner", String(200), nullable=False, default=""),
     Column("lease_token", BigInteger, nullable=False, default=0),
     Column("lease_until_s", Double),
+    Column("lease_s", Double),
     Column("attempts", Integer, nullable=False, default=0),
     Column("result", Text),
     Column("error", Text, nullable=False, default=""),

@@ -160,14 +160,21 @@ def test_a_confined_process_still_imports_a_model(tmp_path: Path) -> None:
             print(json.dumps(answer_apart(question, 2048, 20)))
         """
     )
+    targets = (
+        "name = 1",
+        ".".join("a" * 30_000) + " = 1",
+        "a = " + "[" * 20_000,
+        "a = 1" + "0" * 5_000,
+        "no preset",
+    )
     asked = [
         {"kind": "model", "path": str(path)},
         {"kind": "model", "path": str(tmp_path / "none.onnx")},
-        {"kind": "target", "text": "name = 1"},
-        {"kind": "target", "text": ".".join("a" * 30_000) + " = 1"},
-        {"kind": "target", "text": "a = " + "[" * 20_000},
-        {"kind": "target", "text": "a = 1" + "0" * 5_000},
+        *({"kind": "spec", "text": json.dumps({"target": text})} for text in targets),
         {"kind": "other"},
+        {"kind": "spec", "text": '{"level": 7}'},
+        {"kind": "spec", "text": "[" * 30_000},
+        {"kind": "spec", "text": json.dumps({"target": "ascend910", "inputs": {"x": []}})},
     ]
     done = subprocess.run(
         [sys.executable, "-c", program, json.dumps(asked)],
@@ -177,9 +184,12 @@ def test_a_confined_process_still_imports_a_model(tmp_path: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    model, *errors = map(json.loads, done.stdout.splitlines())
+    model, *errors, level, depth, good = map(json.loads, done.stdout.splitlines())
     assert model["ops"] > 0
     assert all(list(error) == ["error"] for error in errors), errors
+    assert [where for where, _ in level["faults"]] == ["target", "level"]
+    assert "recursion" in depth["faults"][0][1]
+    assert good == {"name": "ascend910"}
     assert "30000 parts" in errors[2]["error"]
 
 
@@ -193,6 +203,10 @@ def test_a_confined_process_still_imports_a_model(tmp_path: Path) -> None:
         {"ops": 1, "symbols": [], "more": 1},
         {"error": "text", "ops": 1},
         {"name": 3},
+        {"faults": []},
+        {"faults": ["level"]},
+        {"faults": [["level", 7]]},
+        {"faults": [["level", "wrong"]] * 21},
     ],
 )
 def test_answers_of_another_shape_are_none(said: Any) -> None:
