@@ -60,9 +60,8 @@ def lookup(
         if answer.selected is not None:
             typer.echo(f"range    {answer.selected}")
         for kernel in answer.kernels:
-            ops = " + ".join(kernel.ops)
             found = f"{kernel.match:<16}{kernel.latency_us:10.2f} us"
-            typer.echo(f"{kernel.count:3d} x {kernel.workload_digest[:16]}  {found}  {ops}")
+            typer.echo(f"{kernel.count:3d} x {kernel.workload_digest[:16]}  {found}  {kernel.name}")
             if not kernel.hit:
                 typer.echo(f"{'':22}miss  {kernel.reason}{_prediction(kernel)}")
     return 0 if answer.complete else MISSED

@@ -8,7 +8,7 @@ from tilewright.api.pages.svg import BLUE, BOTTOM, FAINT, GREEN, LEFT, ORANGE, T
 
 FIGURES = {"latency_us": "us", "energy_uj": "uJ", "peak_bytes": "bytes"}
 MOST_ROWS = 24
-ROW = 18
+ROW, BAR = 34, 13
 
 
 def front(story: Tale) -> str:
@@ -61,7 +61,7 @@ def kernels(story: Tale) -> str:
     height = TOP + BOTTOM + ROW * len(rows)
     drawing = Drawing(
         "Kernels",
-        f"The {len(rows)} kernels with the most time; the first, {' + '.join(slowest['ops'])}, "
+        f"The {len(rows)} kernels with the most time; the first, {kernel_name(slowest)}, "
         f"takes {_total(slowest):.6g} microseconds over {slowest['count']} calls.",
         height,
     )
@@ -69,10 +69,11 @@ def kernels(story: Tale) -> str:
     drawing.axes(x, None, "us, all calls of a kernel", "")
     for number, kernel in enumerate(rows):
         y = TOP + ROW * number
-        says = f"{' + '.join(kernel['ops'])}, {kernel['count']} calls, {_total(kernel):.6g} us"
-        drawing.box(LEFT, y, x(_total(kernel)) - LEFT, ROW - 5, BLUE, says)
-        drawing.box(LEFT, y, x(kernel["bound_us"] * kernel["count"]) - LEFT, ROW - 5, GREEN, says)
-        drawing.text(LEFT - 6, y + 11, kernel["workload_digest"][:8], "end")
+        says = f"{kernel_name(kernel)}, {kernel['count']} calls, {_total(kernel):.6g} us"
+        drawing.box(LEFT, y + 15, x(_total(kernel)) - LEFT, BAR, BLUE, says)
+        drawing.box(LEFT, y + 15, x(kernel["bound_us"] * kernel["count"]) - LEFT, BAR, GREEN, says)
+        drawing.text(LEFT, y + 11, kernel_name(kernel))
+        drawing.text(LEFT - 6, y + 25, f"{kernel['count']} x", "end")
     drawing.legend([(BLUE, "measured"), (GREEN, "bound")])
     return str(drawing)
 
@@ -135,6 +136,11 @@ def memory(story: Tale) -> str:
             left, top, right - left, y(value["offset"]) - top, (BLUE, ORANGE, GREEN)[number % 3], says
         )
     return str(drawing)
+
+
+def kernel_name(kernel: Mapping[str, Any]) -> str:
+    """A kernel's name; results from before names were kept have its ops alone."""
+    return str(kernel.get("name") or " + ".join(kernel["ops"]))
 
 
 DRAWINGS: Mapping[str, Callable[[Tale], str]] = {

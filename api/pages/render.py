@@ -11,6 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 
 from tilewright.api.guards.auth import OPERATOR, Principal
+from tilewright.api.pages.drawings import kernel_name
 from tilewright.tuner.jobs.request import is_preset
 from tilewright.tuner.request import TuneRequest
 
@@ -41,7 +42,8 @@ def _environment() -> Environment:
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
     )
     environment.trim_blocks = environment.lstrip_blocks = True
-    environment.filters |= {"moment": moment, "number": number, "short": short, "target_name": target_name}
+    filters = (moment, number, short, target_name, kernel_name)
+    environment.filters |= {each.__name__: each for each in filters}
     return environment
 
 

@@ -5,7 +5,7 @@ axis, in order; the domain axes behind them are its reduction axes. So an op nee
 its result is a box of its parallel axes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
@@ -17,7 +17,8 @@ from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim, bind, known, symbols_in
 from tilewright.compiler_core.ir.dtypes import TensorType
 from tilewright.compiler_core.ir.index_map import Access
-from tilewright.compiler_core.ir.ops import OPS, AttributeValue, AxisKind, OpRow
+from tilewright.compiler_core.ir.names import Origin, Scopes, name_of_group, scopes_of
+from tilewright.compiler_core.ir.ops import OPS, AttributeValue, AxisKind, OpRow, Unit
 
 
 @dataclass(frozen=True)
@@ -142,8 +143,8 @@ class Graph:
     `constraints` are pairs of symbolic extents that must be equal, because ops of the model demand it.
 
     `constants` maps a value to its array (weights, folded constants). `names` keeps a model's own names for
-    messages and reports; nothing depends on them. `host_ops` says, per op that runs on the host, what the
-    model called it. `rewrites` are those that made this network of the imported one.
+    messages and reports, `origins` the nodes of the model that made a value, the one it is named after first;
+    nothing depends on them. `rewrites` are those that made this network of the imported one.
     """
 
     values: tuple[TensorType, ...]
@@ -152,6 +153,7 @@ class Graph:
     outputs: tuple[int, ...]
     constants: Mapping[int, npt.NDArray[Any]] = field(default_factory=dict)
     names: Mapping[int, str] = field(default_factory=dict)
+    origins: Mapping[int, tuple[Origin, ...]] = field(default_factory=dict)
     constraints: tuple[tuple[Dim, Dim], ...] = ()
     rewrites: Rewrites = field(default_factory=dict)
 
@@ -186,6 +188,24 @@ class Graph:
     def name_of(self, value: int) -> str:
         """The model's name of a value, or %n where it has none."""
         return self.names.get(value, f"%{value}")
+
+    @cached_property
+    def scopes(self) -> Scopes:
+        """The scopes of the model that the ops came from; views, which cost nothing, are left out."""
+        costly = [op for op in self.ops if op.row.unit is not Unit.NONE]
+        return scopes_of(nodes[0] for op in costly if (nodes := self.origins.get(op.result)))
+
+    def nodes_of(self, members: Sequence[int]) -> tuple[Origin, ...]:
+        """The nodes of the model that a group of ops came from, in order."""
+        found = (origin for at in sorted(members) for origin in self.origins.get(self.ops[at].result, ()))
+        return tuple(dict.fromkeys(found))
+
+    def kernel_name(self, members: Sequence[int]) -> str:
+        """What people call the kernel made of a group of ops: one short, printable line ("conv2 + relu")."""
+        ops = [self.ops[at] for at in sorted(members)]
+        costly = [op for op in ops if op.row.unit is not Unit.NONE]
+        told = [((self.origins.get(op.result) or (Origin("", op.kind),))[0], op.kind) for op in costly or ops]
+        return name_of_group(self.scopes, told)
 
     @cached_property
     def macs(self) -> int:

@@ -60,6 +60,28 @@ class Plan:
         return Counter(kernel.workload.digest for kernel in self.kernels if kernel is not None)
 
     @cached_property
+    def names(self) -> tuple[str, ...]:
+        """What people call every group, after the nodes of the model."""
+        return tuple(self.graph.kernel_name(group) for group in self.groups)
+
+    @cached_property
+    def names_of_kernels(self) -> Mapping[str, str]:
+        """The name of each distinct kernel by workload digest: that of the first group that runs it."""
+        return {digest: self.graph.kernel_name(self.groups_of(digest)[0]) for digest in self.counts}
+
+    def groups_of(self, digest: str) -> tuple[Group, ...]:
+        """The groups that run a distinct kernel, in order."""
+        return self._groups_of[digest]
+
+    @cached_property
+    def _groups_of(self) -> Mapping[str, tuple[Group, ...]]:
+        found: dict[str, list[Group]] = {}
+        for group, kernel in zip(self.groups, self.kernels, strict=True):
+            if kernel is not None:
+                found.setdefault(kernel.workload.digest, []).append(group)
+        return {digest: tuple(groups) for digest, groups in found.items()}
+
+    @cached_property
     def stage_of(self) -> tuple[int, ...]:
         """The stage of every group."""
         return tuple(_stage_of(self.stages, len(self.groups)))

@@ -42,7 +42,7 @@ def written_out(graph: Graph, most_steps: int = MOST_STEPS) -> Graph:
         return graph
     writer = _Writer(graph, most_steps)
     ops = tuple(writer.write(graph.ops))
-    return replace(graph, values=tuple(writer.values), ops=ops)
+    return replace(graph, values=tuple(writer.values), ops=ops, origins=writer.origins)
 
 
 def stays_a_loop(op: Op) -> bool:
@@ -87,6 +87,7 @@ class _Writer:
 
     def __init__(self, graph: Graph, most_steps: int) -> None:
         self.values = list(graph.values)
+        self.origins = dict(graph.origins)
         self.most_steps = most_steps
 
     def write(self, ops: Sequence[Op]) -> Iterator[Op]:
@@ -100,7 +101,10 @@ class _Writer:
                 continue
             alike = [other for other in ops if other.body is op.body and other.operands == op.operands]
             done |= {other.result for other in alike}
-            yield from self.write(list(self._steps(op, op.body, alike)))
+            steps = list(self._steps(op, op.body, alike))
+            for step in steps:
+                self.origins.setdefault(step.result, self.origins.get(op.result, ()))
+            yield from self.write(steps)
 
     def _steps(self, op: Op, loop: Graph, alike: Sequence[Op]) -> Iterator[Op]:
         attributes = dict(op.attributes)
@@ -128,6 +132,8 @@ class _Writer:
                 made = finals.pop(inner_op.result, -1)
                 if made < 0:
                     made = self._new(body.values[inner_op.result])
+                    if inner_op.result in body.origins:
+                        self.origins[made] = body.origins[inner_op.result]
                 outer[inner_op.result] = made
                 accesses = tuple(replace(a, value=outer[a.value]) for a in inner_op.operands)
                 yield replace(inner_op, operands=accesses, result=made)

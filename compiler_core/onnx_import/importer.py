@@ -239,6 +239,7 @@ def _imported(
         outputs=tuple(value for _, value in outputs),
         constants=Constants(builder.recipes),
         names=builder.names,
+        origins=builder.origins,
         constraints=tuple(dict.fromkeys(builder.constraints)),
     )
     bound = graph.bound_to(dims) if dims else graph

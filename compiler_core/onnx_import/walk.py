@@ -70,6 +70,7 @@ class Walk:
             proto = next(top.nodes, None)
             if proto is None:
                 self.frames.pop()
+                self.context.builder.nodes = () if top.entered_by is None else (top.entered_by,)
                 with self._blamed(top.label):
                     top.finish()
             else:
@@ -80,6 +81,8 @@ class Walk:
         if frame.depth > MAX_DEPTH:
             raise ModelError(f"functions or subgraphs are nested more than {MAX_DEPTH} deep")
         frame.label = self.label
+        frame.standard = frame.standard or self.frames[-1].standard
+        frame.entered_by = next(iter(self.context.builder.nodes), None)
         self.frames.append(frame)
 
     @contextmanager
@@ -103,6 +106,7 @@ class Walk:
                 raise ModelError(f"functions and branches make more than {MAX_INLINED} nodes when inlined")
         domain = "" if proto.domain == "ai.onnx" else proto.domain
         node = Node(proto, frame.versions.get(domain, 0), frame.call_attributes)
+        self.context.builder.nodes = (frame.origin_of(node),)
         with self._blamed(node.label):
             self._import_node(frame, node)
 
@@ -198,6 +202,7 @@ class Walk:
             calls=frame.calls | {key},
             reads=reads_of(nodes, function.output),
             depth=frame.depth + 1,
+            standard=defaults is not None,
         )
         for name, outer_name in zip(function.input, node.inputs, strict=False):
             if outer_name:

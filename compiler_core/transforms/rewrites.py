@@ -190,7 +190,7 @@ def rewritten(graph: Graph, rewrites: Rewrites) -> Graph:
         return graph
     if graph.rewrites or not all(0 <= at < len(graph.ops) for at in rewrites):
         raise ConfigError(f"rewrites name ops {sorted(rewrites)} of a network of {len(graph.ops)}")
-    values, ops = list(graph.values), []
+    values, ops, origins = list(graph.values), [], dict(graph.origins)
     for at, op in enumerate(graph.ops):
         if at not in rewrites:
             ops.append(op)
@@ -202,7 +202,15 @@ def rewritten(graph: Graph, rewrites: Rewrites) -> Graph:
         added, form = rewrites[at].form(graph, op, len(values))
         values += added
         ops += form
-    return replace(graph, values=tuple(values), ops=tuple(ops), rewrites=dict(sorted(rewrites.items())))
+        if op.result in graph.origins:
+            origins |= dict.fromkeys((made.result for made in form), graph.origins[op.result])
+    return replace(
+        graph,
+        values=tuple(values),
+        ops=tuple(ops),
+        origins=origins,
+        rewrites=dict(sorted(rewrites.items())),
+    )
 
 
 def places(graph: Graph, rewrites: Rewrites) -> tuple[range, ...]:

@@ -198,5 +198,6 @@ def _renumbered(
         outputs=tuple(places[value] for value in graph.outputs),
         constants=Constants({places[value]: recipe for value, recipe in recipes.items() if value in places}),
         names={places[value]: name for value, name in graph.names.items() if value in places},
+        origins={places[value]: nodes for value, nodes in graph.origins.items() if value in places},
     )
     return simple, places

@@ -72,12 +72,12 @@ def slices_of(
         yield Slice("chip", STAGES, f"stage {number}", at, timed.span_cycles, detail=detail)
         for call, span, surroundings in zip(stage, timed.spans, timed.surroundings, strict=True):
             if isinstance(call, HostCall):
-                name = graph.name_of(graph.ops[call.op].result)
+                name = graph.kernel_name([call.op])
                 yield Slice("host", HOST, f"host op {name}", at, timed.span_cycles)
             elif span is not None and surroundings is not None:
                 core = call.cores.first + span.core
                 lane = f"cores {call.cores.first}-{call.cores.first + call.cores.count - 1}"
-                kernel = graph.name_of(call.kernel.values[call.kernel.workload.graph.outputs[0]])
+                kernel = graph.kernel_name(call.kernel.ops)
                 yield Slice(lane, "kernel", kernel, at, span.cycles, detail=_summary(call, core, span))
                 yield from _instructions(
                     call, lane, at, span.core, surroundings, graph, target, most_instructions

@@ -37,7 +37,7 @@ def test_figures_of_a_network_that_gains(tmp_path: Path) -> None:
     assert made.proof.peak_bytes == made.proof.bound_bytes == made.arena.arena_bytes == X + WIDE + NARROW
     assert made.compulsory_bytes == X + 2 * NARROW
     assert made.traffic is None
-    assert sorted(made.steps) == ["concat"] + ["contract"] * 4
+    assert sorted(made.steps) == ["Concat y", "Conv a0", "Conv a1", "Conv b0", "Conv b1"]
 
 
 def test_traffic_at_the_capacity_of_a_target(tmp_path: Path) -> None:

@@ -113,8 +113,8 @@ def _fails(session: Session, task: KernelTask, config: Config, check: KernelChec
     if failed is None:
         return False
     session.book.refuse(task, config, failed)
-    ops = " ".join(op.kind for op in task.regions.graph.ops)
-    what = f"config {config.digest[:12]} of kernel {task.digest[:12]} ({ops})"
+    name = session.plan.names_of_kernels.get(task.digest, task.ops_text)
+    what = f"config {config.digest[:12]} of kernel {task.digest[:12]} ({name})"
     session.dropped.append(Dropped(what, failed.reason))
     return True
 

@@ -80,8 +80,13 @@ class Gap:
 
 @dataclass(frozen=True)
 class KernelReport:
-    """One distinct kernel of the answer. `source` is measured, database, guessed or default."""
+    """One distinct kernel of the answer. `source` is measured, database, guessed or default.
 
+    It is named after the first group that runs it; `nodes` are the nodes of the model in that group.
+    """
+
+    name: str
+    nodes: tuple[str, ...]
     workload_digest: str
     ops: tuple[str, ...]
     count: int
@@ -94,13 +99,16 @@ class KernelReport:
 
 @dataclass(frozen=True)
 class GroupReport:
-    """One kernel of the schedule, in stage order: its ops, and why each neighbour that reads it is not in it.
+    """One kernel of the schedule, in stage order: its name, the nodes of the model that it is made of, its
+    ops, and why each neighbour that reads it is not in it.
 
-    `apart` names the reader by its position and says why: illegal, capacity, or what both take together.
-    Kernels of one `stage` run side by side, this one on `cores` at most. `stores` says where each value that
-    it stores lives, and its layout where that is not the model's order ("llb:0.2.3.1").
+    `apart` names the reader by its position and name and says why: illegal, capacity, or what both take
+    together. Kernels of one `stage` run side by side, this one on `cores` at most. `stores` says where each
+    value that it stores lives, and its layout where that is not the model's order ("llb:0.2.3.1").
     """
 
+    name: str
+    nodes: tuple[str, ...]
     workload_digest: str | None
     ops: tuple[str, ...]
     stage: int
@@ -203,10 +211,8 @@ class Report:
             "sum_of_kernels_us": self.sum_of_kernels_us,
             "trials": self.trials,
             "cache_hits": self.cache_hits,
-            "kernels": [{**vars(kernel), "ops": list(kernel.ops)} for kernel in self.kernels],
-            "groups": [
-                {**vars(group), "ops": list(group.ops), "apart": list(group.apart)} for group in self.groups
-            ],
+            "kernels": [_plain(kernel) for kernel in self.kernels],
+            "groups": [_plain(group) for group in self.groups],
             "rewrites": [vars(rewrite) for rewrite in self.rewrites],
             "host_ops": list(self.host_ops),
             "stop_reason": self.stop_reason,
@@ -217,3 +223,8 @@ class Report:
             "front": [point.to_json() for point in self.front],
             "dropped": [vars(each) for each in self.dropped],
         }
+
+
+def _plain(told: KernelReport | GroupReport) -> dict[str, Any]:
+    """The fields, with lists where tuples are."""
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(told).items()}

@@ -1,7 +1,9 @@
 """The Report of a session that has come to its end."""
 
+from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.kernel_order import between_kernels, least_peak
 from tilewright.compiler_core.onnx_import.host_work import host_work
+from tilewright.compiler_core.transforms.fuse import Group
 from tilewright.measure.objectives import Objective
 from tilewright.tuner.answer.gap import explain_gap
 from tilewright.tuner.answer.report import (
@@ -71,11 +73,13 @@ def bound_of_answer(session: Session) -> Figures:
 
 
 def _kernel(session: Session, task: KernelTask) -> KernelReport:
-    choice = session.choices[task.digest]
+    choice, plan = session.choices[task.digest], session.plan
     return KernelReport(
+        name=plan.names_of_kernels[task.digest],
+        nodes=_nodes(plan.graph, plan.groups_of(task.digest)[0]),
         workload_digest=task.digest,
         ops=tuple(op.kind for op in task.regions.graph.ops),
-        count=session.plan.counts[task.digest],
+        count=plan.counts[task.digest],
         latency_us=choice.latency_us,
         bound_us=task.bound_us,
         trials=session.spent.get(task.digest, 0),
@@ -94,6 +98,8 @@ def _groups(session: Session) -> tuple[GroupReport, ...]:
     cores = {placed.group: placed.cores.count for stage in plan.stages for placed in stage}
     return tuple(
         GroupReport(
+            plan.names[position],
+            _nodes(plan.graph, group),
             None if kernel is None else kernel.workload.digest,
             tuple(plan.graph.ops[at].kind for at in group),
             plan.stage_of[position],
@@ -105,6 +111,10 @@ def _groups(session: Session) -> tuple[GroupReport, ...]:
     )
 
 
+def _nodes(graph: Graph, group: Group) -> tuple[str, ...]:
+    return tuple(node.path or node.op_type for node in graph.nodes_of(group))
+
+
 def _rewrites(session: Session) -> tuple[RewriteReport, ...]:
     """The ops in other forms, with what was expected of these where this run weighed them."""
     graph, better = session.graph, session.planner.better
@@ -113,13 +123,14 @@ def _rewrites(session: Session) -> tuple[RewriteReport, ...]:
         op, found, why = graph.ops[at], better.get(at), ""
         if found is not None and found.rewrite == rewrite:
             why = f"expected {found.form_us:.2f} us so, {found.own_us:.2f} as it was"
-        told.append(RewriteReport(graph.name_of(op.result), op.kind, str(rewrite), why))
+        told.append(RewriteReport(graph.kernel_name([at]), op.kind, str(rewrite), why))
     return tuple(told)
 
 
 def _why_apart(session: Session, boundary: Boundary) -> str:
+    reader = f"{boundary.consumer} {session.plan.names[boundary.consumer]}"
     if boundary.whole is None or boundary.whole_us is None:
-        return f"{boundary.consumer}: {boundary.reason}"
+        return f"{reader}: {boundary.reason}"
     measured, groups = session.planner.is_measured, session.plan.groups
     parts_are = all(measured(groups[at]) for at in (boundary.producer, boundary.consumer))
     how_whole, how_parts = (
@@ -130,7 +141,7 @@ def _why_apart(session: Session, boundary: Boundary) -> str:
     unit = (objective if priced else Objective.LATENCY).row.unit
     whole, parts = f"{boundary.whole_us:.2f} {unit}", f"{boundary.parts_us:.2f} {unit}"
     together, apart = f"{how_whole} {whole} together", f"{how_parts} {parts} apart"
-    return f"{boundary.consumer}: {together}, {apart if how_whole != how_parts else f'{parts} apart'}"
+    return f"{reader}: {together}, {apart if how_whole != how_parts else f'{parts} apart'}"
 
 
 def _timed_as(session: Session) -> str:

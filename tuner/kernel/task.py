@@ -72,9 +72,13 @@ class KernelTask:
     def described(self) -> str:
         """The kernel for people: its ops, what its root makes, its digest."""
         graph = self.regions.graph
-        ops = " + ".join(op.kind for op in graph.ops[:8]) + (" + ..." if len(graph.ops) > 8 else "")
         made = graph.values[graph.ops[-1].result]
-        return f"kernel {self.digest[:16]} ({ops}, which makes {made})"
+        return f"kernel {self.digest[:16]} ({self.ops_text}, which makes {made})"
+
+    @property
+    def ops_text(self) -> str:
+        """Its ops, where the model's names for them are not at hand."""
+        return self.regions.graph.kernel_name(range(len(self.regions.graph.ops)))
 
     @property
     def default(self) -> Config:

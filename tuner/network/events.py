@@ -21,7 +21,9 @@ class Measured:
     no schedule beats, both in `unit`; None where nothing is known. `sum_us` adds up the best kernels of the
     present plan, or what is expected of those not measured, times their counts; `predicted_us` is what that
     sum was expected to be with the best of this batch, before it was measured. `proposed_s` and `measured_s`
-    are what this batch took, for those who watch.
+    are what this batch took, for those who watch. `kernel` names the kernel of the batch and
+    `digest` is its workload's; the plan has `calls` of it, it has had `kernel_trials` so far, and nothing
+    beats its `kernel_bound_us`.
     """
 
     trials: int
@@ -35,6 +37,10 @@ class Measured:
     proposed_s: float
     measured_s: float
     predicted_us: float | None = None
+    digest: str = ""
+    calls: int = 1
+    kernel_trials: int = 0
+    kernel_bound_us: float | None = None
 
 
 Event: TypeAlias = Phase | Measured

@@ -430,12 +430,12 @@ class NetworkSearch:
 
     def _event(self, batch: Batch, rule: StopRule, measured_s: float) -> Measured:
         began_s, asked_s = batch.asked_s
-        kernel = " + ".join(op.kind for op in batch.search.task.regions.graph.ops)
+        task = batch.search.task
         whole = self._whole
         return Measured(
             self.trials,
             rule.max_trials,
-            kernel,
+            self.plan.names_of_kernels.get(task.digest, task.ops_text),
             batch.search.best_us,
             None if whole is None else whole.best,
             None if whole is None else whole.bound,
@@ -444,4 +444,8 @@ class NetworkSearch:
             proposed_s=asked_s - began_s,
             measured_s=measured_s - asked_s,
             predicted_us=batch.predicted_us,
+            digest=task.digest,
+            calls=self.plan.counts.get(task.digest, 0),
+            kernel_trials=len(batch.search.kernel.trials),
+            kernel_bound_us=task.bound_us,
         )

@@ -20,13 +20,16 @@ from tilewright.tuner.network.session import Session, open_session
 
 @dataclass(frozen=True)
 class KernelAnswer:
-    """One distinct kernel. `match` is exact (measured as it is), range (what was tuned at another size of the
-    network, tiled for this one; the latency is the draft's), other-placement, or guessed: a miss.
+    """One distinct kernel, named after nodes of the model.
+
+    `match` is exact (measured as it is), range (what was tuned at another size of the network, tiled for this
+    one; the latency is the draft's), other-placement, or guessed: a miss.
 
     A miss has its `reason`, the latency of the draft's best guess, and what the nearest record predicts: its
     latency scaled by the two bounds, and how far above its own bound that is (`nearest_regret`, 0.5 = 50 %).
     """
 
+    name: str
     workload_digest: str
     ops: tuple[str, ...]
     count: int
@@ -102,17 +105,19 @@ def lookup(
 
 def _answer(session: Session, answer: Answer, task: KernelTask, of_range: Selected | None) -> KernelAnswer:
     count, ops = session.plan.counts[task.digest], tuple(op.kind for op in task.regions.graph.ops)
+    name = session.plan.names_of_kernels[task.digest]
     if of_range is not None and session.choices[task.digest].source != "database":
         choice = session.choices[task.digest]
         carried = dict(choice.config.items)
-        return KernelAnswer(task.digest, ops, count, True, "range", choice.latency_us, "", carried)
+        return KernelAnswer(name, task.digest, ops, count, True, "range", choice.latency_us, "", carried)
     if isinstance(answer, Hit):
         best = answer.best
         match, config = str(answer.match), dict(best.config.items)
-        return KernelAnswer(task.digest, ops, count, True, match, best.latency_us, "", config)
+        return KernelAnswer(name, task.digest, ops, count, True, match, best.latency_us, "", config)
     choice = session.choices[task.digest]
     predicted = _predicted(answer, task)
     return KernelAnswer(
+        name,
         task.digest,
         ops,
         count,

@@ -72,8 +72,8 @@ def _macs(stage: StageTiming) -> int:
 
 def _name(call: KernelCall | HostCall, graph: Graph) -> str:
     if isinstance(call, HostCall):
-        return f"host {graph.ops[call.op].kind}"
-    return " + ".join(op.kind for op in call.kernel.workload.graph.ops)
+        return f"host {graph.kernel_name([call.op])}"
+    return graph.kernel_name(call.kernel.ops)
 
 
 def _values(program: Program, plan: Plan, chip: Target) -> list[dict[str, Any]]:

@@ -5,8 +5,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tilewright.compiler_core.ir.graph import Graph
-from tilewright.compiler_core.ir.workload import is_remade
 from tilewright.compiler_core.lowering.allocate import Arena, allocate
 from tilewright.compiler_core.lowering.kernel_order import crossing_of, in_order, least_peak, weight_bytes
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
@@ -18,7 +16,7 @@ from tilewright.compiler_core.order.traffic.count import compulsory_bytes, traff
 from tilewright.compiler_core.order.traffic.search import TrafficBudget, least_traffic
 from tilewright.compiler_core.order.witness import PeakPlan
 from tilewright.compiler_core.target_model.file import load_target
-from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_greedily
+from tilewright.compiler_core.transforms.fuse import FusionPolicy, group_greedily
 from tilewright.tuner.verbs.memory_map import memory_map
 
 _MOVES, _KERNELS_MOVED = 20_000, 10_000_000
@@ -49,7 +47,7 @@ class MemoryPlan:
     """Memory between the kernels of a network, in its own order and in the solved one.
 
     `proof` has been accepted by compiler_core.order.checker. `names[t]` is the model's name of tensor t,
-    `steps[s]` says which ops run s-th in the solved order. `traffic` is None without a target
+    `steps[s]` names the kernel that runs s-th in the solved order. `traffic` is None without a target
     that has an LLB.
     """
 
@@ -144,7 +142,7 @@ def plan(
         proof=proof,
         arena=allocate(kernels, proof.order),
         names=tuple(graph.name_of(value) for value in crossing.values),
-        steps=tuple(_words(graph, group) for group in in_order(groups, proof.order)),
+        steps=tuple(graph.kernel_name(group) for group in in_order(groups, proof.order)),
         compulsory_bytes=compulsory_bytes(kernels),
         traffic=traffic,
     )
@@ -168,7 +166,3 @@ def _limited(
         prefetched_bytes=sum(min(weights[kernel], capacity_bytes - held) for held, kernel in fetched),
         order=least.order,
     )
-
-
-def _words(graph: Graph, group: Group) -> str:
-    return " + ".join(graph.ops[at].kind for at in group if not is_remade(graph, at))

@@ -19,6 +19,7 @@ from tilewright.compiler_core.lowering.program import Program
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.target_model.file import load_target, parse_target
 from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.transforms.rewrites import rewritten
 from tilewright.cost_model.analytic import KernelModel
 from tilewright.cost_model.energy import network_bound_uj
 from tilewright.cost_model.network_bound import network_bound_cycles
@@ -124,15 +125,20 @@ def _of_model(
     model = import_bound(path, dims, inputs)
     network = numbered(model.graph)
     own = {op: number for number, op in enumerate(network.ops)}
-    called = {
-        network.task.graph.ops[own[at]].result: model.graph.name_of(op.result)
+    there = [
+        (network.task.graph.ops[own[at]].result, op.result)
         for at, op in enumerate(model.graph.ops)
         if at in own
-    }
+    ]
+    named = replace(
+        network.task.graph,
+        names={value: model.graph.name_of(ours) for value, ours in there},
+        origins={value: model.graph.origins.get(ours, ()) for value, ours in there},
+    )
     chip = load_target(target)
     key = Key(network.task.digest, chip.digest, toolchain or built_in_info(chip).toolchain, objective)
     run = _latest_run(repository, key)
-    return _told(repository, model.name, network.task, called, chip, key, run)
+    return _told(repository, model.name, network.task, named, chip, key, run)
 
 
 def _of_run(repository: Repository, uid: str) -> RunReport:
@@ -147,21 +153,22 @@ def _of_run(repository: Repository, uid: str) -> RunReport:
         raise RecordError(f"the target of run {uid!r} cannot be read any more: {mistakes[0]}")
     network = NetworkTask(graph_from_json(parse_json(body.body, f"network {digest[:12]}")))
     key = Key(network.digest, chip.digest, run.asked.toolchain, run.asked.objective)
-    return _told(repository, f"network {digest[:12]}", network, {}, chip, key, run)
+    return _told(repository, f"network {digest[:12]}", network, network.graph, chip, key, run)
 
 
 def _told(
     repository: Repository,
     title: str,
     network: NetworkTask,
-    names: Mapping[int, str],
+    graph: Graph,
     chip: Target,
     key: Key,
     run: RunRow | None,
 ) -> RunReport:
+    """What records say of `network`; `graph` is the same with the model's names where these are known."""
     objective = key.objective
     best = repository.best(key)
-    plan, program = _program(replace(network.graph, names=names), network, best, chip)
+    plan, program = _program(graph, network, best, chip)
     trials = [] if run is None else repository.trials_of_run(run.uid)
     counts = Counter(kernel.workload.digest for kernel in plan.kernels if kernel is not None)
     bests = repository.best_many(list(counts), chip.digest, key.toolchain, objective)
@@ -184,8 +191,8 @@ def _told(
         "speedup": default_us / tuned_us if default_us and tuned_us else None,
         "gap": {"ratio": None if best is None else _ratio(best, bound, objective)},
         "rewrites": [
-            {"value": plan.graph.name_of(op.result), "op": op.kind, "form": str(rewrite), "why": ""}
-            for op, rewrite in ((network.graph.ops[at], each) for at, each in plan.graph.rewrites.items())
+            {"value": graph.kernel_name([at]), "op": graph.ops[at].kind, "form": str(rewrite), "why": ""}
+            for at, rewrite in plan.graph.rewrites.items()
         ],
         "host_ops": [
             {"node": "", "op_type": dict(op.attributes).get("function", "")}
@@ -230,7 +237,7 @@ def _program(graph: Graph, network: NetworkTask, best: Best | None, chip: Target
         schedule = default_schedule(plan, chip)
     else:
         plan, schedule = network_schedule(network, best.config, chip)
-        plan = replace(plan, graph=replace(plan.graph, names=graph.names))
+        plan = replace(plan, graph=rewritten(graph, plan.graph.rewrites))
     return plan, compile_graph(plan.graph, schedule, chip, plan)
 
 
@@ -244,6 +251,7 @@ def _kernels(
     spent = Counter(row.key.workload_digest for row in trials)
     return [
         {
+            "name": plan.names_of_kernels[digest],
             "workload_digest": digest,
             "ops": [op.kind for op in plan.regions[digest].graph.ops],
             "count": count,

@@ -15,6 +15,7 @@ from tilewright.compiler_core.ir.dims import Dim, Shape, bind, product_of, symbo
 from tilewright.compiler_core.ir.dtypes import DType, TensorType, dtype_of
 from tilewright.compiler_core.ir.graph import Op
 from tilewright.compiler_core.ir.index_map import Access, IndexExpr, axis_index, constant_index, reshape_exprs
+from tilewright.compiler_core.ir.names import Origin
 from tilewright.compiler_core.ir.ops import OPS, Array, AxisKind, Unit
 from tilewright.compiler_core.meaning.constants import (
     UNKNOWN_WORK,
@@ -83,12 +84,14 @@ Operand = tuple[Tensor, Sequence[IndexExpr]] | tuple[Tensor, Sequence[IndexExpr]
 
 @dataclass
 class Builder:
-    """Values, ops, constants and names gathered so far."""
+    """Values, ops, constants and names gathered so far; `nodes` are those of the model at hand."""
 
     values: list[TensorType] = field(default_factory=list)
     ops: list[Op] = field(default_factory=list)
     recipes: dict[int, Recipe] = field(default_factory=dict)
     names: dict[int, str] = field(default_factory=dict)
+    origins: dict[int, tuple[Origin, ...]] = field(default_factory=dict)
+    nodes: tuple[Origin, ...] = ()
     constraints: list[tuple[Dim, Dim]] = field(default_factory=list)
     scalars: dict[tuple[float, DType], Tensor] = field(default_factory=dict)
 
@@ -205,8 +208,13 @@ class Builder:
             if OPS[kind].unit is not Unit.NONE:
                 self.recipes[result.value] = result.recipe
                 return result
-        self.ops.append(op)
+        self.append(op)
         return result
+
+    def append(self, op: Op) -> None:
+        """Add an op that the nodes at hand make."""
+        self.ops.append(op)
+        self.origins[op.result] = self.nodes
 
     def elementwise(
         self, kind: str, *tensors: Tensor, dtype: DType | None = None, **attributes: Any

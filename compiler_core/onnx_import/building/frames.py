@@ -13,7 +13,8 @@ import onnx
 from onnx import AttributeProto
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.onnx_import.building.node import printable
+from tilewright.compiler_core.ir.names import MOST_PATH, Origin
+from tilewright.compiler_core.onnx_import.building.node import Node, printable
 from tilewright.compiler_core.onnx_import.building.values import Value
 
 
@@ -22,7 +23,8 @@ class Frame:
     """One list of nodes being imported.
 
     `outer` is the frame whose names are visible too (subgraphs; functions see none). `calls` holds the
-    functions this frame is inside of, so that recursion is found, `label` the node that entered it.
+    functions this frame is inside of, so that recursion is found, `label` and `entered_by` the node that
+    entered it. A `standard` frame defines an operator: what its nodes make comes from the node itself.
     """
 
     nodes: Iterator[onnx.NodeProto]
@@ -36,6 +38,8 @@ class Frame:
     depth: int = 0
     finish: Callable[[], None] = lambda: None
     label: str = ""
+    entered_by: Origin | None = None
+    standard: bool = False
 
     def lookup(self, name: str) -> Value:
         """What a name stands for, here or in an enclosing graph."""
@@ -45,6 +49,12 @@ class Frame:
                 return frame.scope[name]
             frame = frame.outer
         raise ModelError(f"reads {printable(name)}, which nothing in the model produces")
+
+    def origin_of(self, node: Node) -> Origin:
+        """Where what a node of this frame makes comes from."""
+        if self.entered_by is None:
+            return Origin(node.name[-MOST_PATH:], node.op_type)
+        return self.entered_by if self.standard else self.entered_by.within(node.name, node.op_type)
 
     def define(self, name: str, value: Value) -> None:
         """Bind a name once; ModelError on a second definition."""

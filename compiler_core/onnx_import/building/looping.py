@@ -136,7 +136,7 @@ class Loop:
                 tuple(sorted({**attributes, "output": output}.items())),
                 body,
             )
-            builder.ops.append(op)
+            builder.append(op)
             results.append(result)
         self._report(steps, body, tuple(tensor.value for tensor in results))
         return results
@@ -221,6 +221,7 @@ class Loop:
             inputs=tuple(local[value] for value in inputs),
             outputs=tuple(local[value] for value in outputs),
             constants=Constants({local[value]: recipe for value, recipe in stepwise.items()}),
+            origins={local[op.result]: self.context.builder.origins[op.result] for op in ops},
         )
         return replace(simplify(body)[0], constraints=local_pairs)
 

@@ -94,8 +94,10 @@ def _conv(context: Context, node: Node, inputs: Inputs) -> Tensor:
         return dequantized(context, pair, sums, bias, channel_dim=1)
     y = add_bias(builder, contract_window(builder, x, w, groups, window, x.dtype, 0.0), bias)
     if w.recipe is not None and (bias is None or bias.recipe is not None):
+        nodes = builder.nodes
 
         def scaled(scale: Tensor, shift: Tensor) -> Tensor:
+            builder.nodes = nodes + builder.nodes
             weight = builder.elementwise(
                 "mul", w, builder.reshape(scale, (*scale.shape, *[1] * (w.rank - 1)))
             )
