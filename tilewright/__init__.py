@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from tilewright.compiler_core.target_model.file import load_target
     from tilewright.compiler_core.target_model.target import Target
     from tilewright.tuner.answer.report import Report
+    from tilewright.tuner.explain.explain import Explanation, explain
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest
     from tilewright.tuner.run import run
     from tilewright.tuner.verbs.lookup import Compiled, NetworkAnswer, lookup
@@ -48,6 +49,7 @@ __all__ = [
     "Compiled",
     "ConfigError",
     "DeviceError",
+    "Explanation",
     "Hooks",
     "HtmlReport",
     "InputError",
@@ -67,6 +69,7 @@ __all__ = [
     "Verdict",
     "VerifyError",
     "compile",
+    "explain",
     "load_target",
     "lookup",
     "plan",
@@ -84,6 +87,7 @@ _ROOMS = {
     "compiler_core.target_model.file": ("load_target",),
     "compiler_core.target_model.target": ("Target",),
     "tuner.answer.report": ("Report",),
+    "tuner.explain.explain": ("Explanation", "explain"),
     "tuner.request": ("Hooks", "PoolChoice", "TuneRequest"),
     "tuner.run": ("run",),
     "tuner.verbs.lookup": ("Compiled", "NetworkAnswer", "lookup"),

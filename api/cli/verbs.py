@@ -19,6 +19,7 @@ VERBS: dict[str, str] = {
     "run": "Tune a network for a target.",
     "lookup": "What the database knows of a network: hit or miss per kernel, and why a miss.",
     "compile": "The Program of a network from the database, no measuring.",
+    "explain": "Why the answer is as it is: tiles, limits, the runner-up, what is not fused.",
     "plan": "Peak memory of a network in its own and the best kernel order, proven and drawn.",
     "profile": "A Perfetto trace and a picture of the simulated timeline.",
     "report": "A network or a run as one HTML file, from the database alone.",

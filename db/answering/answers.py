@@ -71,6 +71,20 @@ class Answers:
         )
         return to_best(rows[0], key) if rows else None
 
+    def fastest_readings(self, key: Key, limit: int) -> list[TrialRow]:
+        """The successful measurements of a key that took least, at most `limit`, the fastest first."""
+        question = (
+            select_trial.where(
+                *_measures(key),
+                trial.c.status == Status.OK,
+                trial.c.imported.is_(False),
+                run.c.hidden_at_s.is_(None),
+            )
+            .order_by(trial.c.latency_us, trial.c.id)
+            .limit(limit)
+        )
+        return [to_trial(row) for row in self.database.ask(question)]
+
     def best_many(
         self,
         workloads: Sequence[str],

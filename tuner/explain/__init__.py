@@ -1,0 +1,1 @@
+"""Why an answer is as it is: loop nests, what limits a kernel, its runner-up, and what was not fused."""

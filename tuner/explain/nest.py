@@ -1,0 +1,107 @@
+"""A lowered kernel as a loop nest that one can read.
+
+    for d1 in 512 by 64              8 tiles, shared by 8 cores
+      load w [64, 128, 3, 3] f16 from constant, 2 x 147456 bytes
+      for r0 in 128 by 32            4 steps
+        load x [1, 32, 9, 9] f16 from llb, 2 x 5184 bytes
+        conv2 [1, 64, 7, 7] = contract(x, w)    matrix
+      relu [1, 64, 7, 7] = max(conv2)           vector
+      store relu [1, 64, 7, 7] to llb
+
+A line stands in the innermost loop that it moves with: what stands outside a loop is kept while it turns.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from tilewright.compiler_core.ir.names import shortened
+from tilewright.compiler_core.ir.ops import Unit
+from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, Buffer, KernelProgram, Loop, Step
+from tilewright.compiler_core.target_model.target import Target
+
+NameOf = Callable[[int], str]
+MOST_NAME = 28
+INDENT = "  "
+
+
+@dataclass(frozen=True)
+class _Writer:
+    """`name_of` gives what people call a value of the kernel; `loops` turn, outermost first."""
+
+    kernel: KernelProgram
+    target: Target
+    name_of: NameOf
+    loops: tuple[Loop, ...]
+
+    def lines(self, depth: int, steps: list[tuple[int, Step]]) -> Iterator[str]:
+        """What happens inside the first `depth` loops: the steps of this depth around the next loop."""
+        inside = INDENT * depth
+        here = [step for level, step in steps if level == depth]
+        deeper = [(level, step) for level, step in steps if level > depth]
+        if not deeper:
+            yield from (f"{inside}{self.step(step)}" for step in here)
+            return
+        first = steps.index(deeper[0])
+        before = [step for at, (level, step) in enumerate(steps) if level == depth and at < first]
+        yield from (f"{inside}{self.step(step)}" for step in before)
+        yield f"{inside}{self.loop(self.loops[depth])}"
+        yield from self.lines(depth + 1, deeper)
+        yield from (f"{inside}{self.step(step)}" for step in here if step not in before)
+
+    def loop(self, loop: Loop) -> str:
+        """The head of a loop."""
+        rank = self.kernel.workload.graph.ops[-1].rank
+        name = f"d{loop.dim}" if loop.dim < rank else f"r{loop.dim - rank}"
+        turns = f"{loop.count} {'tiles' if loop.parallel else 'steps'}"
+        return f"for {name} in {loop.extent} by {loop.tile}   # {turns}"
+
+    def step(self, step: Step) -> str:
+        """One instruction template."""
+        buffer = self.kernel.buffers[step.buffer]
+        shown, late = self.tile(buffer), "   # one tile behind" if step.lag else ""
+        if step.action is Action.COMPUTE:
+            op = self.kernel.workload.graph.ops[step.op]
+            reads = [
+                self.name(access.value) if read == FROM_MEMORY else self.name(self.kernel.buffers[read].value)
+                for access, read in zip(op.operands, step.reads, strict=False)
+            ]
+            unit = "" if op.row.unit is Unit.NONE else f"   # {op.row.unit}"
+            sums = "+=" if step.op == self.kernel.anchor and op.reduction_axes else "="
+            return f"{shown} {sums} {op.kind}({', '.join(reads)}){unit}{late}"
+        level = self.kernel.workload.level_of(buffer.value)
+        way = "from" if step.action is Action.LOAD else "to"
+        room = f"{buffer.slots} x {buffer.slot_bytes} bytes"
+        return f"{step.action} {shown} {way} {level}   # {room}{late}"
+
+    def tile(self, buffer: Buffer) -> str:
+        """A value with the extents of its largest tile, in the type that the target stores it as."""
+        extents = [int((high - low).max()) for low, high in buffer.region]
+        stored = self.target.storage_dtype(self.kernel.workload.graph.values[buffer.value].dtype)
+        return f"{self.name(buffer.value)}{extents} {stored}"
+
+    def name(self, value: int) -> str:
+        """What people call a value, cut."""
+        return shortened(self.name_of(value), MOST_NAME)
+
+
+def loop_nest(kernel: KernelProgram, target: Target, name_of: NameOf) -> tuple[str, ...]:
+    """The lines of a lowered kernel; `name_of` gives what people call a value of its Workload."""
+    turning = tuple(loop for loop in kernel.loops if loop.count > 1)
+    depth_of = {loop.dim: at + 1 for at, loop in enumerate(turning)}
+    serial = {loop.dim for loop in kernel.reductions}
+    steps = []
+    for step in kernel.steps:
+        moves = [dim for dim in step.moves if dim in depth_of and not (step.late and dim in serial)]
+        depth = max((depth_of[dim] for dim in moves), default=0)
+        if step.late:  # after the last step of the reduction, inside every loop of tiles
+            depth = max([depth, *(at for dim, at in depth_of.items() if dim not in serial)])
+        steps.append((depth, step))
+    shared = (
+        f"{kernel.parallel_tiles} tiles, {_most_tiles(kernel)} at most on each of {kernel.cores} cores; "
+        f"{kernel.l1_bytes} of {target.l1_bytes} bytes of L1"
+    )
+    return (f"# {shared}", *_Writer(kernel, target, name_of, turning).lines(0, steps))
+
+
+def _most_tiles(kernel: KernelProgram) -> int:
+    return max(len(kernel.tiles_of(core)) for core in range(kernel.cores))
