@@ -87,7 +87,9 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
             whole = {session.network.task.digest: request.budget}
             effort = {} if session.objectives else session.spent | whole
             session.book.close(reason, effort, session.regret)
-        return summarise(session, outcome, reason, time.monotonic() - start, front)
+        report = summarise(session, outcome, reason, time.monotonic() - start, front)
+        session.listener(Phase("done", report.standing))
+        return report
 
 
 def _unmeasured(session: Session, request: TuneRequest, start: float) -> Report:
@@ -98,7 +100,7 @@ def _unmeasured(session: Session, request: TuneRequest, start: float) -> Report:
         return summarise(session, known, StopReason.DATABASE, time.monotonic() - start, front)
     settle = cover_or_guess if request.level > 0 else take_defaults
     settle(session)
-    reason = StopReason.CANCELLED if request.budget else StopReason.BUDGET
+    reason = StopReason.CANCELLED if request.budget else StopReason.UNMEASURED
     return summarise(session, guess_network(session), reason, time.monotonic() - start)
 
 

@@ -21,6 +21,7 @@ WHY = {
     "exhausted": "every config of the space was measured",
     "cancelled": "somebody cancelled it",
     "database": "the database knew the answer; nothing was measured",
+    "unmeasured": "nothing was to be measured",
 }
 
 

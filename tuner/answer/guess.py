@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from statistics import median
 
 from tilewright.compiler_core.errors import ConfigError
@@ -23,6 +24,8 @@ from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.prices import draft_us
 from tilewright.tuner.network.session import Choice, Session
 
+GUESSED = ("default", "guessed", "other-placement")
+"""Sources of kernels' Configs that were not measured as they are."""
 SOURCES = {Match.EXACT: "database", Match.OTHER_PLACEMENT: "other-placement"}
 
 
@@ -182,6 +185,7 @@ def guess_network(session: Session) -> Outcome:
     for each in simulated:
         if each.status is not Status.OK:
             raise ConfigError(f"{session.model.name} on {session.target.name}: {each.reason}")
+    _time_guesses(session)
     default, guess = map(Figures.of, simulated)
     known = session.book.default_network()
     return Outcome(
@@ -191,6 +195,17 @@ def guess_network(session: Session) -> Outcome:
         measured=False,
         expected_error=expected_error(session),
     )
+
+
+def _time_guesses(session: Session) -> None:
+    """Give kernels that nothing measured what the simulator makes of them, as the network's figures are."""
+    device = SimulatedDevice(session.target)
+    for task in session.tasks:
+        choice = session.choices[task.digest]
+        if choice.source in GUESSED:
+            (timed,) = device.measure(task.workload, [choice.config])
+            latency_us = choice.latency_us if timed.latency_us is None else timed.latency_us
+            session.choices[task.digest] = replace(choice, latency_us=latency_us)
 
 
 def expected_error(session: Session) -> float | None:

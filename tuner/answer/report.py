@@ -8,6 +8,7 @@ from tilewright.db.records import Best
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
+from tilewright.tuner.network.events import standing
 from tilewright.tuner.network.session import Dropped
 
 
@@ -192,6 +193,14 @@ class Report:
     def speedup(self) -> float:
         """Default over tuned latency; 1 where nothing runs."""
         return self.default.latency_us / self.tuned.latency_us if self.tuned.latency_us else 1.0
+
+    @property
+    def standing(self) -> str:
+        """The last line of a search: what it spent, why it stopped, and what is published."""
+        objective = self.objectives[0]
+        best, bound = self.tuned.number_of(objective), self.bound.number_of(objective)
+        spent = f"{self.trials} trials, stopped by {self.stop_reason}"
+        return f"{spent}; {standing(best, bound, objective.row.unit)}"
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object, as docs/cli.md describes it."""

@@ -15,6 +15,7 @@ class StopReason(StrEnum):
     EXHAUSTED = "exhausted"
     CANCELLED = "cancelled"
     DATABASE = "database"
+    UNMEASURED = "unmeasured"
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,12 @@ class Measured:
     kernel_bound_us: float | None = None
 
 
+def standing(best: float | None, bound: float | None, unit: str) -> str:
+    """The best whole network and its bound, as every line says it."""
+    told = (("best", best), ("bound", bound))
+    return ", ".join(f"{name} {number:.2f} {unit}" for name, number in told if number is not None)
+
+
 Event: TypeAlias = Phase | Measured
 Listener: TypeAlias = Callable[[Event], None]
 

@@ -1,0 +1,143 @@
+"""One job, read through every door: default, answer, bound and gap are one number each."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.api.service import running_runner, running_server, settings_for
+from tests.onnx_models import saved, small_cnn
+from tilewright.api.app import create_app
+from tilewright.api.cli.main import main
+from tilewright.api.client import Client
+from tilewright.api.html_report import report
+from tilewright.api.schemas.jobs import JobSpec
+from tilewright.db.records import Key
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import Database, open_database
+from tilewright.measure.objectives import Objective
+from tilewright.tuner.jobs.work import Tuning
+from tilewright.tuner.request import PoolChoice
+
+TARGET = "ascend310"
+
+
+@dataclass(frozen=True)
+class Doors:
+    """A job that has ended, and the ways to it."""
+
+    model: Path
+    database: Database
+    path: Path
+    url: str
+    job: str
+    objective: Objective
+    result: dict[str, Any]
+
+    @property
+    def answer(self) -> float:
+        return float(self.result["tuned"][self.objective.row.figure])
+
+    @property
+    def default(self) -> float:
+        return float(self.result["default"][self.objective.row.figure])
+
+    @property
+    def bound(self) -> float:
+        return float(self.result["bound"][self.objective.row.figure])
+
+    def get(self, route: str) -> httpx.Response:
+        return httpx.get(self.url + route, trust_env=False).raise_for_status()
+
+    def command(self, verb: str, *options: str) -> list[str]:
+        given = ["--target", TARGET, "--db", str(self.path), "--objective", self.objective]
+        return [verb, str(self.model), *given, *options]
+
+
+@pytest.fixture(scope="module", params=[Objective.LATENCY, Objective.ENERGY])
+def doors(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Doors]:
+    folder = tmp_path_factory.mktemp("doors")
+    model, path = saved(small_cnn(), folder), folder / "tuning.db"
+    database = open_database(path)
+    work = Tuning(str(path), PoolChoice(ray="none"))
+    app = create_app(settings_for(path), database)
+    with running_runner(database, work), running_server(app) as url, Client(url) as client:
+        job = client.submit(model, JobSpec(target=TARGET, trials=32, objective=request.param)).id
+        assert [heard.kind for heard in client.watch(job)]
+        yield Doors(model, database, path, url, job, request.param, client.result(job))
+    database.close()
+
+
+def numbers(name: str, text: str) -> list[float]:
+    """The numbers that stand after a name."""
+    return [float(each.replace(",", "")) for each in re.findall(rf"{name}\D*?([\d,]+\.?\d*)", text)]
+
+
+def test_the_live_line_ends_at_what_is_published(doors: Doors) -> None:
+    with Client(doors.url) as client:
+        heard = list(client.watch(doors.job))
+    measured = [each.body for each in heard if each.kind == "measured"]
+    bests = [body["best"] for body in measured]
+    assert bests == sorted(bests, reverse=True)
+    assert bests[0] <= doors.default
+    assert {body["bound"] for body in measured} == {doors.bound}
+    assert measured[-1]["trials"] == measured[-1]["budget"] == doors.result["trials"]
+    done = [each.body["detail"] for each in heard if each.kind == "phase"][-1]
+    assert numbers("best", done) == [pytest.approx(doors.answer, abs=0.005)]
+    assert numbers("bound", done) == [pytest.approx(doors.bound, abs=0.005)]
+
+
+def test_the_service_tells_them(doors: Doors) -> None:
+    told = doors.get(f"/v1/jobs/{doors.job}/report").json()["result"]
+    for name in ("default", "tuned", "bound", "gap", "trials", "speedup"):
+        assert told[name] == doors.result[name]
+    page = doors.get(f"/jobs/{doors.job}").text
+    for name, figures in (("Default", "default"), ("Tuned", "tuned"), ("Bound", "bound")):
+        shown = numbers(f"<dt>{name}</dt>", page)[-1]
+        assert shown == pytest.approx(doors.result[figures]["latency_us"], rel=1e-5)
+    assert numbers("<dt>Best so far</dt>", page) == [pytest.approx(doors.answer, rel=1e-5)]
+    assert numbers("<dt>Gap: ratio</dt>", page) == [pytest.approx(doors.result["gap"]["ratio"], rel=1e-3)]
+    asked = {"model": doors.result["graph_digest"], "target": TARGET, "objective": doors.objective}
+    found = httpx.get(doors.url + "/v1/lookup", params=asked, trust_env=False).json()["best"]
+    assert found["latency_us"] == doors.result["tuned"]["latency_us"]
+    assert found["energy_uj"] == doors.result["tuned"]["energy_uj"]
+    assert found["bound_us"] == doors.result["bound"]["latency_us"]
+
+
+def test_the_database_holds_them(doors: Doors) -> None:
+    run = Repository(doors.database).runs(1)[0].asked
+    key = Key(doors.result["graph_digest"], run.target_digest, run.toolchain, doors.objective)
+    for row, name in (
+        (Repository(doors.database).best(key), "tuned"),
+        (Repository(doors.database).default(key), "default"),
+    ):
+        assert row is not None
+        assert row.latency_us == doors.result[name]["latency_us"]
+        assert row.energy_uj == doors.result[name]["energy_uj"]
+
+
+def test_the_command_line_prints_them(doors: Doors, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(doors.command("run", "--trials", "32", "--ray", "none")) == 0
+    text = capsys.readouterr().out
+    for name, value in (("default", doors.default), ("tuned", doors.answer), ("bound", doors.bound)):
+        assert pytest.approx(value, abs=0.005) in numbers(rf"\n{name} +", text)
+    assert numbers(r"\ngap +", text) == [pytest.approx(doors.result["gap"]["ratio"], abs=0.005)]
+    assert main(doors.command("lookup")) == 0
+    latency_us = doors.result["tuned"]["latency_us"]
+    assert numbers("network +hit", capsys.readouterr().out) == [pytest.approx(latency_us, abs=0.005)]
+
+
+def test_the_report_tells_them(doors: Doors) -> None:
+    html = report(doors.model, TARGET, objective=doors.objective, database=doors.path).html
+    of_job = doors.get(f"/jobs/{doors.job}/report").text
+    for page in (html, of_job):
+        for name, figures in (("Default", "default"), ("Tuned", "tuned"), ("Bound", "bound")):
+            shown = numbers(f"<dt>{name}</dt>", page)[-1]
+            assert shown == pytest.approx(doors.result[figures]["latency_us"], rel=1e-5)
+        assert numbers("<dt>Gap: ratio</dt>", page)[-1] == pytest.approx(
+            doors.result["gap"]["ratio"], rel=1e-3
+        )
