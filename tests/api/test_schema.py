@@ -1,17 +1,15 @@
-"""Whatever the schema allows is answered as the schema says: schemathesis over every operation."""
+"""Every request that the schema allows gets an answer that the schema describes: schemathesis over every operation.
+
+schemathesis is imported inside the tests, for it takes longer to load than all other tests to collect.
+"""
 
 from collections import Counter
 from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
-import schemathesis
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from schemathesis import Case
-from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import positive_data_acceptance
-from schemathesis.specs.openapi.schemas import OpenApiSchema
 
 from tests.api.fake_work import FakeWork
 from tests.api.service import model_bytes, running_runner, running_server, settings_for
@@ -19,16 +17,21 @@ from tilewright.api.app import create_app
 from tilewright.db.service.api_keys import ApiKeys, Scope
 from tilewright.db.storage.session import Database, open_database
 
+if TYPE_CHECKING:
+    from schemathesis import Case
+    from schemathesis.specs.openapi.schemas import OpenApiSchema
+
 SHORT, LONG = 10, 1_000
-Served = tuple[OpenApiSchema, str, dict[str, str]]
+Served = tuple["OpenApiSchema", str, dict[str, str]]
 # What these ask for by name may not be there: a request that fits the schema may then be refused as 422.
 NAMING = ("/v1/jobs", "/v1/lookup")
-
-schemathesis.openapi.format("binary", st.sampled_from([model_bytes(), model_bytes()[:-1], b""]))
 
 
 @pytest.fixture(scope="module")
 def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
+    import schemathesis
+
+    schemathesis.openapi.format("binary", st.sampled_from([model_bytes(), model_bytes()[:-1], b""]))
     path = tmp_path_factory.mktemp("schema") / "tuning.db"
     database: Database = open_database(path)
     app = create_app(settings_for(path, rate_per_s=1e6, rate_burst=10**6, failures_per_minute=1e6), database)
@@ -39,6 +42,9 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Served]:
 
 
 def check(served: Served, examples: int) -> None:
+    from schemathesis.core.result import Ok
+    from schemathesis.specs.openapi.checks import positive_data_acceptance
+
     schema, url, key = served
     tried = 0
     answers: Counter[int] = Counter()
@@ -54,7 +60,7 @@ def check(served: Served, examples: int) -> None:
             suppress_health_check=list(HealthCheck),
         )
         @given(case=operation.as_strategy())
-        def holds(case: Case[Any]) -> None:
+        def holds(case: "Case[Any]") -> None:
             if case.path.endswith("/events"):
                 case.query = {**(case.query or {}), "follow": "false"}  # the other kind never ends
             excluded: list[Any] = [positive_data_acceptance] if case.path in NAMING else []
