@@ -107,7 +107,7 @@ def write_transformer(path: Path, layers: int) -> int:
         return constant(chance.normal(scale=0.02, size=shape).astype(np.float32))
 
     def put(kind: str, *inputs: str, outputs: int = 1, **attributes: Any) -> Any:
-        made = [f"v{len(nodes)}_{at}" for at in range(outputs)]
+        made = [f"v{len(nodes)}_{position}" for position in range(outputs)]
         nodes.append(helper.make_node(kind, inputs, made, **attributes))
         return made[0] if outputs == 1 else made
 

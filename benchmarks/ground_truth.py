@@ -122,7 +122,7 @@ def _around_best(
     """All one-knob neighbours of the best rows not yet expanded, and as many changed in a few knobs."""
     space, order = arena.problem.space, np.argsort(values, kind="stable")
     keys = row_keys(rows[order[:20_000]])
-    chosen = [at for at, key in zip(order, keys, strict=False) if int(key) not in expanded][:_EXPANDED]
+    chosen = [row for row, key in zip(order, keys, strict=False) if int(key) not in expanded][:_EXPANDED]
     expanded.update(int(key) for key in row_keys(rows[chosen]))
     near = [neighbours(space, row) for row in rows[chosen]]
     elite = rows[order[:256]]

@@ -82,7 +82,7 @@ def bench_lookup(
             "sqlite_file_mb": _at_most(row["file_mb"], 600.0 * count / RECORDS),
             "near_misses_served_or_unexplained": _at_most(row["near_misses_wrong"], 0),
         }
-        digests = [workload_of(at * 7 % (count // RECORDS_A_KEY)).digest for at in range(2_000)]
+        digests = [workload_of(index * 7 % (count // RECORDS_A_KEY)).digest for index in range(2_000)]
         http = over_http(home / "tuning.db", digests, TARGET.digest, 5.0 if quick else 20.0)
         network = network_to_program(seed)
         rows += [http, network]
@@ -142,9 +142,9 @@ def _fill(database: Database, records: int, seed: int) -> Row:
         with database.writing() as connection:
             connection.execute(
                 insert(workload),
-                [{"id": at + 1, **workload_columns(workload_of(at))} for at in range(first, last)],
+                [{"id": index + 1, **workload_columns(workload_of(index))} for index in range(first, last)],
             )
-            rows = [row for at in range(first, last) for row in _trials_of(at, seed)]
+            rows = [row for index in range(first, last) for row in _trials_of(index, seed)]
             connection.execute(insert(trial), rows)
     filled_s = time.perf_counter() - start
     start = time.perf_counter()
@@ -155,7 +155,9 @@ def _fill(database: Database, records: int, seed: int) -> Row:
 def workload_of(number: int, **changes: Any) -> WorkloadRow:
     """A convolution with bias and ReLU, distinct for each number; `changes` replace parts of its body."""
     body = {
-        "axes": [[axis, 1 + (number + at) % 997, "parallel"] for at, axis in enumerate(("n", "h", "w", "o"))]
+        "axes": [
+            [axis, 1 + (number + index) % 997, "parallel"] for index, axis in enumerate(("n", "h", "w", "o"))
+        ]
         + [[axis, 1 + (number // 997) % 1009, "reduction"] for axis in ("i", "r", "s")],
         "maps": [["n", "h*2+r", "w*2+s", "i"], ["o", "r", "s", "i"], ["o"], ["n", "h", "w", "o"]],
         "dtypes": ["float16", "float16", "float32", "float16"],
@@ -173,15 +175,15 @@ def _trials_of(number: int, seed: int) -> Iterator[Row]:
     rng = random.Random(f"{seed} {number}")
     space = hashlib.sha256(f"space {number % 500}".encode()).hexdigest()
     row = workload_of(number)
-    for at in range(RECORDS_A_KEY):
-        confirms = at >= RECORDS_A_KEY - CONFIRMATIONS
+    for index in range(RECORDS_A_KEY):
+        confirms = index >= RECORDS_A_KEY - CONFIRMATIONS
         latency_us = 10.0 * (1.0 + rng.random())
         config = Config(
             (
                 ("tile_h", 7),
                 ("tile_w", 14),
                 ("tile_o", 64),
-                ("split_i", 1 if confirms else 1 + at),
+                ("split_i", 1 if confirms else 1 + index),
                 ("buffers", 2),
                 ("loop_order", "ohw"),
                 ("cores", 32),
@@ -194,11 +196,11 @@ def _trials_of(number: int, seed: int) -> Iterator[Row]:
             latency_cycles=float(int(latency_us * 1000)),
             energy_uj=latency_us * 31.0,
             peak_bytes=rng.randrange(1 << 20),
-            worker=f"worker-{at % 4}",
+            worker=f"worker-{index % 4}",
         )
         one = Trial(
             run="bench",
-            number=number * RECORDS_A_KEY + at,
+            number=number * RECORDS_A_KEY + index,
             workload_digest=row.digest,
             space_digest=space,
             config=config,

@@ -52,7 +52,7 @@ def bench_model(quick: bool = False, seed: int = 0, say: Callable[[str], None] =
 def _samples(count: int, seed: int, quick: bool) -> list[Sample]:
     made = []
     for case in CASES[::3] if quick else CASES:
-        tasks = [("", case.task()), *((f"/{at}", t) for at, t in enumerate(case.sibling_tasks(), 1))]
+        tasks = [("", case.task()), *((f"/{index}", t) for index, t in enumerate(case.sibling_tasks(), 1))]
         made += [_sample(case, task, f"{case.key}{name}", count, seed) for name, task in tasks]
     return made
 
@@ -81,7 +81,7 @@ def _splits(samples: Sequence[Sample]) -> Mapping[str, list[tuple[list[Sample], 
     targets = sorted({each.target for each in samples})
     # A kernel that two cases share must not be taught and held back at once.
     digests = sorted({each.records.task for each in samples})
-    fold_of = {digest: at % FOLDS for at, digest in enumerate(digests)}
+    fold_of = {digest: index % FOLDS for index, digest in enumerate(digests)}
     return {
         "shapes": [
             _split(samples, [fold_of[s.records.task] == fold for s in samples]) for fold in range(FOLDS)

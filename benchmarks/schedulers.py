@@ -11,7 +11,7 @@ ALPHA = 0.2
 def round_robin(standings: Sequence[Standing]) -> int | None:
     """The open task with the fewest trials; ties go to the earlier one."""
     return min(
-        (at for at, standing in enumerate(standings) if standing.open),
+        (index for index, standing in enumerate(standings) if standing.open),
         key=lambda at: (standings[at].trials, at),
         default=None,
     )
@@ -24,8 +24,8 @@ def gradient(standings: Sequence[Standing]) -> int | None:
     after a first batch each (Zheng et al., Ansor, OSDI 2020, section 6.2; alpha 0.2 and window 3 are the
     defaults of TVM's MetaSchedule; its term for similar tasks is off by default there too).
     """
-    open_tasks = [at for at, standing in enumerate(standings) if standing.open]
-    fresh = [at for at in open_tasks if not standings[at].bests_us]
+    open_tasks = [index for index, standing in enumerate(standings) if standing.open]
+    fresh = [index for index in open_tasks if not standings[index].bests_us]
     if fresh:
         return fresh[0]
     return max(open_tasks, key=lambda at: (_gradient(standings[at]), -at), default=None)

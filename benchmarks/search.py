@@ -111,7 +111,7 @@ def run_row(task: Task, method: str, seed: int) -> Row:
     steps = np.flatnonzero(best < np.concatenate([[np.inf], best[:-1]]))
     return key | {
         "trials": len(latencies),
-        "improvements": [[int(at) + 1, float(best[at])] for at in steps],
+        "improvements": [[int(index) + 1, float(best[index])] for index in steps],
         "ms_per_trial": round(spent / max(1, len(latencies)) * 1e3, 3),
     }
 

@@ -28,8 +28,8 @@ def draw_curves(rows: Sequence[Row], folder: Path) -> list[Path]:
         panels = {title: [name for name in names if name in ran] for title, names in forms.items()}
         panels = {title: names for title, names in panels.items() if names} or {"alone": []}
         figure = Figure(figsize=(4.75 * len(panels), 4.5), layout="constrained")
-        for at, (title, names) in enumerate(panels.items(), 1):
-            axes = figure.add_subplot(1, len(panels), at)
+        for index, (title, names) in enumerate(panels.items(), 1):
+            axes = figure.add_subplot(1, len(panels), index)
             _draw(axes, part, [name for name in (OWN, *names) if name in ran])
             axes.set(xscale="log", yscale="log", xlabel="trials", title=f"{kind}, peers {title}")
             axes.set(ylabel="regret, 9 runs in 10 below")
@@ -47,6 +47,6 @@ def _draw(axes: Any, rows: Sequence[Row], names: Sequence[str]) -> None:
     for name in names:
         chosen = [row for row in rows if row["method"] == name]
         trials = np.unique(np.geomspace(1, chosen[0]["budget"], 60).astype(int))
-        regrets = np.array([[regret_at(row, int(at)) for at in trials] for row in chosen])
+        regrets = np.array([[regret_at(row, int(trial)) for trial in trials] for row in chosen])
         curve = np.quantile(regrets, SHARE, axis=0, method="inverted_cdf")
         axes.plot(trials, np.maximum(curve, FLOOR), label=name, lw=3 if name == OWN else 1.2)

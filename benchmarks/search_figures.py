@@ -32,14 +32,14 @@ Floats = npt.NDArray[np.float64]
 
 def regret_at(row: Row, trials: int) -> float:
     """Regret of a run after `trials` of it; infinite before its first success."""
-    best = [us for at, us in row["improvements"] if at <= trials]
+    best = [us for index, us in row["improvements"] if index <= trials]
     return max(0.0, best[-1] / row["optimum_us"] - 1.0) if best else float("inf")
 
 
 def trials_to(row: Row, regret: float) -> int | None:
     """The first trial at which the regret is at most `regret`; None where it never is."""
     limit = row["optimum_us"] * (1.0 + regret) * (1.0 + 1e-12)
-    return next((at for at, us in row["improvements"] if us <= limit), None)
+    return next((trial for trial, us in row["improvements"] if us <= limit), None)
 
 
 def with_best_known(rows: Sequence[Row]) -> list[Row]:
@@ -67,7 +67,7 @@ def ratio_with_interval(own: Mapping[str, Floats], other: Mapping[str, Floats]) 
     rng = np.random.default_rng(0)
 
     def means(table: Mapping[str, Floats], chosen: npt.NDArray[np.int64]) -> float:
-        picked = [table[tasks[at]] for at in chosen]
+        picked = [table[tasks[index]] for index in chosen]
         return float(np.mean([values[rng.integers(0, len(values), len(values))].mean() for values in picked]))
 
     ratios = []
@@ -157,10 +157,10 @@ def _table_figures(rows: Sequence[Row], table: str) -> dict[str, Any]:
     figures = {}
     for method in dict.fromkeys(row["method"] for row in rows):
         part = [row for row in rows if row["method"] == method]
-        for at, budget in enumerate(REPLAY_BUDGETS):
+        for index, budget in enumerate(REPLAY_BUDGETS):
             if budget <= part[0]["budget"]:
                 value = 1.0 + float(np.mean([regret_at(row, budget) for row in part]))
-                goal = BEST_PEERS.get(table, (None,) * 5)[at] if method == OWN else None
+                goal = BEST_PEERS.get(table, (None,) * 5)[index] if method == OWN else None
                 figures[f"{method}/{budget}"] = _figure(value, goal, goal is not None and value <= goal)
         spent = float(np.mean([row["ms_per_trial"] for row in part]))
         goal_ms = MOST_MS if method == OWN else None

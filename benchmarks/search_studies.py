@@ -138,7 +138,9 @@ def overhead_row(arena: Arena, seed: int) -> Row:
         own = time.thread_time() - start - (arena.measuring_s - measuring)
         spent += [own / len(configs) * 1e3] * len(configs)
     marks = {
-        str(at): round(float(np.mean(spent[at - 100 : at])), 3) for at in OVERHEAD_AT if at <= len(spent)
+        str(trial): round(float(np.mean(spent[trial - 100 : trial])), 3)
+        for trial in OVERHEAD_AT
+        if trial <= len(spent)
     }
     return {"trials": len(spent), "ms_at": marks}
 
@@ -166,8 +168,8 @@ def study_figures(rows: Sequence[Row]) -> dict[str, Any]:
         figures["stop/coverage"] = _figure(coverage, 0.95, coverage >= 0.95)
         figures["stop/saved"] = _figure(saved, 0.4, saved >= 0.4)
     for row in by_study["overhead"]:
-        for at, spent in row["ms_at"].items():
-            figures[f"overhead/{row['task']}/ms_at_{at}"] = _figure(spent, 10.0, spent <= 10.0)
+        for trial, spent in row["ms_at"].items():
+            figures[f"overhead/{row['task']}/ms_at_{trial}"] = _figure(spent, 10.0, spent <= 10.0)
     return figures
 
 

@@ -184,7 +184,8 @@ def _ranks(plans: Mapping[str, Plan], target: Target, configs: int, seed: int) -
     for network in RANKED:
         tasks = kernel_tasks(plans[network], target)
         chosen += [
-            (network, tasks[at]) for at in np.linspace(0, len(tasks), KERNELS, endpoint=False).astype(int)
+            (network, tasks[index])
+            for index in np.linspace(0, len(tasks), KERNELS, endpoint=False).astype(int)
         ]
     chips = {
         "nominal": SimulatedDevice(target),

@@ -34,10 +34,10 @@ def bench_spine(model: Path, target_name: str, trials: int, seed: int) -> dict[s
     schedules = [
         network_config(
             plan,
-            {t.digest: t.space.decode(drawn[t.digest][at % len(drawn[t.digest])]) for t in tasks},
+            {t.digest: t.space.decode(drawn[t.digest][index % len(drawn[t.digest])]) for t in tasks},
             network,
         )
-        for at in range(trials)
+        for index in range(trials)
     ]
     random_us = [m.latency_us for m in device.measure(network.task, schedules) if m.latency_us is not None]
     with tempfile.TemporaryDirectory() as folder:
@@ -48,10 +48,10 @@ def bench_spine(model: Path, target_name: str, trials: int, seed: int) -> dict[s
                 trials=trials,
                 seed=seed,
                 sampler=sampler,
-                database=f"{folder}/{at}.db",
+                database=f"{folder}/{index}.db",
                 ray="none",
             )
-            for at, sampler in enumerate((None, "random"))
+            for index, sampler in enumerate((None, "random"))
         )
     default = ours.default.latency_us
     median = float(np.median(random_us))

@@ -165,15 +165,17 @@ def best_cycles(task: KernelTask, trials: int, rng: np.random.Generator) -> int:
     while len(fresh):
         answers = device.measure(task.workload, [space.decode(row) for row in fresh])
         asked = np.concatenate([asked, fresh])
-        known.update({len(known) + at: answer.latency_cycles or np.inf for at, answer in enumerate(answers)})
+        known.update(
+            {len(known) + index: answer.latency_cycles or np.inf for index, answer in enumerate(answers)}
+        )
         fresh = _near_the_best(task, asked, known)[: min(BATCH, trials - len(asked))]
     return int(min(known.values()))
 
 
 def _near_the_best(task: KernelTask, asked: Rows, known: Mapping[int, float]) -> Rows:
     """Rows not asked yet one step from the best row that has any, by draft."""
-    for at in sorted(known, key=lambda at: known[at]):
-        near = distinct(steps(task.space, asked[at]), without=row_keys(asked))
+    for index in sorted(known, key=lambda at: known[at]):
+        near = distinct(steps(task.space, asked[index]), without=row_keys(asked))
         if len(near):
             return _by_draft(task, near)
     return asked[:0]

@@ -54,7 +54,7 @@ def amoebanet_cells(cells: int = 6, channels: int = 36, side: int = 32) -> Kerne
     for _ in range(cells):
         state = [build.kernel(size, older), build.kernel(size, newer)]
         for left, right in ((0, 1), (0, 0), (1, 2), (3, 1), (4, 2)):
-            sides = [build.kernel(size, build.kernel(size, state[at])) for at in (left, right)]
+            sides = [build.kernel(size, build.kernel(size, state[index])) for index in (left, right)]
             state.append(build.kernel(size, *sides, in_place=True))
         older, newer = newer, build.kernel(4 * size, *state[3:])
     return build.graph(f"amoebanet_cells_{cells}", newer)

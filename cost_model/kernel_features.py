@@ -64,8 +64,8 @@ def kernel_features(model: KernelModel) -> FeatureFunction:
         busiest = np.maximum.reduce(engines)
         positions = layout.loop_positions(rows)
         sizes = np.ones((len(rows), len(layout.sizes)))  # a kernel of one point has no loop
-        for at, listed in enumerate(layout.sizes):
-            sizes[:, at] = np.array(listed, dtype=np.float64)[positions[:, at]]
+        for index, listed in enumerate(layout.sizes):
+            sizes[:, index] = np.array(listed, dtype=np.float64)[positions[:, index]]
         columns = [
             _logs(draft),
             *(_logs(engine / draft) for engine in engines),
@@ -105,8 +105,8 @@ def simd_features(draft: SimdDraft) -> FeatureFunction:
         vector, row = told.get(VECTOR, ones), told.get(ROW, ones)
         positions = layout.loop_positions(rows)
         sizes = np.ones((len(rows), len(layout.sizes)))
-        for at, listed in enumerate(layout.sizes):
-            sizes[:, at] = np.array(listed, dtype=np.float64)[positions[:, at]]
+        for index, listed in enumerate(layout.sizes):
+            sizes[:, index] = np.array(listed, dtype=np.float64)[positions[:, index]]
         columns = [
             _logs(total),
             *(_logs(part / total) for part in costs),

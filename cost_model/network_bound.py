@@ -26,7 +26,7 @@ def network_bound_cycles(graph: Graph, target: Target) -> float:
     """A time no schedule of this network in any of its forms beats, in cycles; no launch without a kernel."""
     shares = needed_shares(graph)
     units = tuple(
-        unit for at, op in enumerate(graph.ops) for unit in _least(graph, at, target, shares[op.result])
+        unit for index, op in enumerate(graph.ops) for unit in _least(graph, index, target, shares[op.result])
     )
     work = replace(graph_work(graph, target), units=units)
     launched = any(op.row.unit is not Unit.HOST for op in graph.ops)

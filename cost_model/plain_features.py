@@ -30,15 +30,15 @@ def plain_features(space: Space) -> FeatureFunction:
     """
     tables: list[tuple[int, Features]] = []
     logs: list[tuple[int, Features]] = []
-    for at, knob in enumerate(space.knobs):
+    for index, knob in enumerate(space.knobs):
         if len(knob.values) > 1:
-            tables.append((at, _own_columns(knob)))
+            tables.append((index, _own_columns(knob)))
             if len(knob.values) > 2 and (log := _log2(knob)) is not None:
-                logs.append((at, log))
+                logs.append((index, log))
     pairs = list(combinations(logs[:_MAX_PAIRED_KNOBS], 2))
 
     def features(rows: Rows) -> Features:
-        columns = [table[rows[:, at]] for at, table in tables]
+        columns = [table[rows[:, index]] for index, table in tables]
         for (left, left_log), (right, right_log) in pairs:
             first, second = left_log[rows[:, left]], right_log[rows[:, right]]
             columns.append(np.stack([first + second, first - second], axis=1))

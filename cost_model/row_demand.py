@@ -161,8 +161,8 @@ def _count_tiles(positions: Ints, nest: Ints, tables: RowTables, counts: Ints, t
 def _innermost(step: int, steps: StepTables, counts: Ints, rank: Ints) -> int:
     """The rank of the innermost cut loop that a step moves with; -1 where there is none."""
     innermost = -1
-    for at in range(steps.first_loop[step], steps.first_loop[step + 1]):
-        loop = steps.loop[at]
+    for index in range(steps.first_loop[step], steps.first_loop[step + 1]):
+        loop = steps.loop[index]
         if counts[loop] > 1:
             innermost = max(innermost, rank[loop])
     return innermost

@@ -43,7 +43,7 @@ class Knob:
     @cached_property
     def position(self) -> dict[tuple[str, KnobValue], int]:
         """From a value (with its type, since True == 1) to its position in `values`."""
-        return {_typed(value): at for at, value in enumerate(self.values)}
+        return {_typed(value): index for index, value in enumerate(self.values)}
 
 
 def _typed(value: KnobValue) -> tuple[str, KnobValue]:

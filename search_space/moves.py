@@ -84,7 +84,7 @@ def corners(space: Space, names: Sequence[str]) -> Rows:
     """Feasible rows with each knob of `names` (MOST_TURNED at most) at its first or last value, others at
     their first.
     """
-    columns = [at for at, knob in enumerate(space.knobs) if knob.name in names][:MOST_TURNED]
+    columns = [index for index, knob in enumerate(space.knobs) if knob.name in names][:MOST_TURNED]
     last = np.asarray(space.widths, dtype=np.int32)[columns] - 1
     ends = np.array(list(product((0, 1), repeat=len(columns))), dtype=np.int32)
     rows = np.zeros((len(ends), len(space.knobs)), dtype=np.int32)

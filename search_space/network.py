@@ -66,7 +66,7 @@ class Numbered:
         forms = places(self.task.graph, own)
         more = {op: len(forms[self.number_of[op]]) - 1 for op in rewrites}
         first = [op + sum(added for before, added in more.items() if before < op) for op in self.ops]
-        ops = [at + step for at, form in zip(first, forms, strict=True) for step in range(len(form))]
+        ops = [index + step for index, form in zip(first, forms, strict=True) for step in range(len(form))]
         return Numbered(NetworkTask(rewritten(self.task.graph, own)), tuple(ops))
 
 

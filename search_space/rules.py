@@ -116,13 +116,13 @@ class KnobLayout:
 
     @cached_property
     def _column_of(self) -> dict[str, int]:
-        return {kind: at for at, (_, kind) in enumerate(self._columns)}
+        return {kind: index for index, (_, kind) in enumerate(self._columns)}
 
     @cached_property
     def _blocking_columns(self) -> Mapping[str, npt.NDArray[np.int64]]:
         """The whole numbers that the blocking's knobs stand for, by knob; texts count from 0."""
         return {
-            knob.name: np.array([v if isinstance(v, int) else at for at, v in enumerate(knob.values)])
+            knob.name: np.array([v if isinstance(v, int) else index for index, v in enumerate(knob.values)])
             for knob, kind in self._columns
             if kind in NAMES
         }
@@ -134,8 +134,8 @@ class KnobLayout:
     def loop_positions(self, rows: Rows) -> npt.NDArray[np.int64]:
         """Position of the chosen size in `sizes` of every loop, [n, loops]."""
         positions = np.zeros((len(rows), len(self.sizes)), dtype=np.int64)
-        for at, loop in enumerate(self.tiled_loops):
-            positions[:, loop] = rows[:, at]
+        for index, loop in enumerate(self.tiled_loops):
+            positions[:, loop] = rows[:, index]
         return positions
 
     @cached_property
@@ -200,8 +200,8 @@ class KnobLayout:
         """Every combination of sizes of `loops` as positions and as sizes of all loops, the others whole."""
         sizes = [values[-1] for values in self.sizes]
         for index in np.ndindex(*(len(self.sizes[loop]) for loop in loops)):
-            for loop, at in zip(loops, index, strict=True):
-                sizes[loop] = self.sizes[loop][at]
+            for loop, position in zip(loops, index, strict=True):
+                sizes[loop] = self.sizes[loop][position]
             yield index, tuple(sizes)
 
     def parallel_tiles(self, positions: npt.NDArray[np.int64]) -> Counts:

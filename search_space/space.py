@@ -92,7 +92,7 @@ class Space:
     def decode(self, row: Rows | Sequence[int]) -> Config:
         """The Config at a row int32 [knobs]."""
         return Config(
-            tuple((knob.name, knob.values[int(at)]) for knob, at in zip(self.knobs, row, strict=True))
+            tuple((knob.name, knob.values[int(choice)]) for knob, choice in zip(self.knobs, row, strict=True))
         )
 
     def contains(self, config: Config) -> bool:

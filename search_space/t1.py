@@ -94,7 +94,7 @@ class _Conditions:
     conditions: tuple[Term, ...]
 
     def __call__(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        columns = {knob.name: np.array(knob.values)[rows[:, at]] for at, knob in enumerate(self.knobs)}
+        columns = {knob.name: np.array(knob.values)[rows[:, index]] for index, knob in enumerate(self.knobs)}
         holds = np.ones(len(rows), dtype=np.bool_)
         # `x == 0 or y % x == 0` divides by zero in rows that the first half already settles.
         with np.errstate(all="ignore"):

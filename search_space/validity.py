@@ -163,7 +163,7 @@ class Validity:
                 self._by_cut[code] = self._found(frozenset(d for d in loops if code >> d & 1))
         known = sorted(self._by_cut.items())
         plans = list(dict.fromkeys(plan for _, rules in known for plan in rules.plans))
-        place = {plan: at for at, plan in enumerate(plans)}
+        place = {plan: index for index, plan in enumerate(plans)}
         unused = np.zeros((len(known), len(self.layout.knobs)), dtype=np.bool_)
         for row, (_, rules) in zip(unused, known, strict=True):
             row[list(rules.unused)] = True
@@ -183,7 +183,7 @@ class Validity:
         return self._written
 
     def _rooms(self, plans: list[Outline]) -> Rooms:
-        held = [[plan.buffers[at] for at in storage] for plan in plans for storage in plan.storages]
+        held = [[plan.buffers[index] for index in storage] for plan in plans for storage in plan.storages]
         firsts = [storage[0] for storage in held]
         tenants = [buffer for storage in held for buffer in storage]
         number = self.layout.widths.buffers
@@ -232,11 +232,11 @@ class Validity:
     def _disjoint(self) -> Iterable[WidthTable]:
         """Per dim of a value stored besides the root's: whether tiles are disjoint, by sizes of its loops."""
         regions = self.layout.regions
-        for at, axis in inner_result_axes(regions):
-            moves = regions.axis_moves(at, axis)
+        for op, axis in inner_result_axes(regions):
+            moves = regions.axis_moves(op, axis)
             table = np.empty([len(self.layout.sizes[loop]) for loop in moves], dtype=np.int64)
             for index, sizes in self.layout.combinations(moves):
-                table[index] = disjoint(regions, at, axis, sizes)
+                table[index] = disjoint(regions, op, axis, sizes)
             yield WidthTable(table, moves)
 
     def _block(self) -> Iterable[WidthTable]:

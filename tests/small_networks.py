@@ -36,7 +36,7 @@ class Case:
         """The Program: groups one after the other."""
         plan = plan_groups(self.graph, self.groups, self.target)
         counts = self.cores or (1,) * len(self.groups)
-        stages = tuple((Placed(at, CoreRange(0, count)),) for at, count in enumerate(counts))
+        stages = tuple((Placed(index, CoreRange(0, count)),) for index, count in enumerate(counts))
         return compile_graph(
             self.graph, Schedule(self.groups, stages, self.tilings, plan.levels), self.target
         )

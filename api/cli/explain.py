@@ -75,9 +75,9 @@ def table(kernels: "tuple[Weighed, ...]") -> list[str]:
     """A line a kernel: how long it takes, what that is of all, and what its bound follows from."""
     lines = [f"{'#':>3} {'us':>10} {'calls':>6} {'share':>6} {'bound':>10} {'limited by':<12} kernel"]
     lines += [
-        f"{at:>3} {each.latency_us:>10.2f} {each.calls:>6} {each.share:>6.1%} {each.bound_us:>10.2f} "
+        f"{index:>3} {each.latency_us:>10.2f} {each.calls:>6} {each.share:>6.1%} {each.bound_us:>10.2f} "
         f"{each.limited_by:<12} {each.name}"
-        for at, each in enumerate(kernels)
+        for index, each in enumerate(kernels)
     ]
     return lines
 

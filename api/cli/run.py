@@ -158,10 +158,10 @@ def as_text(report: "Report") -> str:
             "not fused, | that it runs beside others"
         )
         lines += [
-            f"  {at:4d}  {f'| {group.cores} cores: ' if stages[group.stage] > 1 else ''}"
+            f"  {index:4d}  {f'| {group.cores} cores: ' if stages[group.stage] > 1 else ''}"
             f"{group.name}{''.join(f' > {place}' for place in group.stores if ':' in place)}"
             f"{''.join(f' ! {why}' for why in group.apart)}"
-            for at, group in enumerate(report.groups)
+            for index, group in enumerate(report.groups)
         ]
     lines += [f"form       {each.value} as {each.form}   {each.why}" for each in report.rewrites]
     lines += [f"dropped    {each.what}: {each.reason}" for each in report.dropped]

@@ -79,10 +79,10 @@ def verify(
         sizes = sizes_in_range(model, dims, name, *ends, inputs=inputs)
         chosen = [{name: size} for size in representatives(sizes)]
     verdicts = []
-    for at in chosen:
-        for name, size in at.items():
+    for index in chosen:
+        for name, size in index.items():
             typer.echo(f"{name} = {size}", err=json_file == "-")
-        verdicts.append(judged(dims=dims | at))
+        verdicts.append(judged(dims=dims | index))
         if json_file != "-":
             _print(verdicts[-1], values or dtype != "model")
     if json_file is not None:

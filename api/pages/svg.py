@@ -43,7 +43,7 @@ class Scale:
         rough = (self.high - self.low) / 6
         decade = 10.0 ** math.floor(math.log10(rough))
         step = next(decade * factor for factor in (1, 2, 5, 10) if decade * factor >= rough)
-        return [step * at for at in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
+        return [step * index for index in range(math.ceil(self.low / step), math.floor(self.high / step) + 1)]
 
 
 @dataclass
@@ -63,12 +63,12 @@ class Drawing:
     def axes(self, across: Scale, up: Scale | None, across_label: str, up_label: str) -> None:
         """Grid lines, numbers and labels; `up` is None where rows are not numbers."""
         for value in across.ticks:
-            at = across(value)
-            self.marks.append(_line(at, TOP, at, self.floor, FAINT))
-            self.text(at, self.floor + 16, _short(value), "middle")
-        for at, value in [(up(value), value) for value in up.ticks] if up is not None else []:
-            self.marks.append(_line(LEFT, at, WIDTH - RIGHT, at, FAINT))
-            self.text(LEFT - 6, at + 4, _short(value), "end")
+            pixel = across(value)
+            self.marks.append(_line(pixel, TOP, pixel, self.floor, FAINT))
+            self.text(pixel, self.floor + 16, _short(value), "middle")
+        for pixel, value in [(up(value), value) for value in up.ticks] if up is not None else []:
+            self.marks.append(_line(LEFT, pixel, WIDTH - RIGHT, pixel, FAINT))
+            self.text(LEFT - 6, pixel + 4, _short(value), "end")
         self.text((LEFT + WIDTH) / 2, self.height - 6, across_label, "middle")
         self.text(4, 13, up_label, "start")
 

@@ -103,7 +103,7 @@ def judge(case: Any, folder: Path) -> Judged:
 def _tensors(name: str, given: Any) -> dict[str, Array | None]:
     """A value of a case under its name, the elements of a sequence under names of their own."""
     if isinstance(given, list):
-        return {f"{name}[{at}]": np.asarray(element) for at, element in enumerate(given)}
+        return {f"{name}[{index}]": np.asarray(element) for index, element in enumerate(given)}
     if given is None:
         return {name: None}
     return {name: numpy_helper.to_array(given) if isinstance(given, TensorProto) else np.asarray(given)}

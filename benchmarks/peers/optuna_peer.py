@@ -99,7 +99,7 @@ class OptunaPeer:
         self._open = None
 
     def _params(self, row: Rows) -> dict[str, int]:
-        return {knob.name: int(at) for knob, at in zip(self._space.knobs, row, strict=True)}
+        return {knob.name: int(choice) for knob, choice in zip(self._space.knobs, row, strict=True)}
 
 
 def tpe(space: Space, seed: int) -> OptunaPeer:

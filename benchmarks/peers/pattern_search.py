@@ -87,8 +87,8 @@ class PatternSearch:
         if not alive:
             order = np.argsort(np.where(history.ok, history.value_log, np.inf), kind="stable")
             self._copies = [
-                _Copy(history.rows[at], float(history.value_log[at]), self._settings.patience)
-                for at in order[: min(self._settings.copies, int(history.ok.sum()))]
+                _Copy(history.rows[index], float(history.value_log[index]), self._settings.patience)
+                for index in order[: min(self._settings.copies, int(history.ok.sum()))]
             ]
 
     def _neighbours(self, row: Rows) -> Rows:

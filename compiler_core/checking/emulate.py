@@ -282,11 +282,11 @@ class _Core:
             tuple(
                 other
                 for other, theirs in enumerate(buffers)
-                if other != at and theirs.accumulator is mine.accumulator
+                if other != index and theirs.accumulator is mine.accumulator
                 if mine.offset < theirs.offset + theirs.slots * theirs.slot_bytes
                 if theirs.offset < mine.offset + mine.slots * mine.slot_bytes
             )
-            for at, mine in enumerate(buffers)
+            for index, mine in enumerate(buffers)
         )
 
     def _same_bytes(self, one: tuple[int, int], other: tuple[int, int]) -> bool:

@@ -71,13 +71,13 @@ def judge_program(
     kinds = {value: graph.values[value].dtype.numpy for value in graph.inputs}
     given = {value: inputs[value].astype(kind, copy=False) for value, kind in kinds.items()}
     memory = _Memory(graph, program, given, exact=exact)
-    for at, call in enumerate(memory.calls):
+    for index, call in enumerate(memory.calls):
         with np.errstate(all="ignore"):
             if isinstance(call, HostCall):
                 made, judged = _judge_host(graph, call, memory)
             else:
                 made, judged = _judge_kernel(graph, call, memory, rng)
-            yield from memory.step(at, made, judged)
+            yield from memory.step(index, made, judged)
 
 
 class _Memory:
@@ -88,7 +88,9 @@ class _Memory:
     def __init__(self, graph: Graph, program: Program, given: Mapping[int, Array], *, exact: bool) -> None:
         self._graph = graph
         self.calls = [call for stage in program.stages for call in stage]
-        self._last_reader = {value: at for at, call in enumerate(self.calls) for value in _read(graph, call)}
+        self._last_reader = {
+            value: index for index, call in enumerate(self.calls) for value in _read(graph, call)
+        }
         self.known = dict(given)
         self.lying = dict(given)
         self.exact = {value: in_float64(array) for value, array in given.items()} if exact else None

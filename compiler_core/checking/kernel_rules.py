@@ -126,12 +126,12 @@ def _reads_follow_writes(program: KernelProgram, target: Target) -> Iterator[str
 def _reductions_complete(program: KernelProgram, target: Target) -> Iterator[str]:
     """Reduction axes are whole in every tile; the anchor's are cut end to end, anew in every tile."""
     split = any(loop.count > 1 for loop in program.reductions)
-    for at, op in enumerate(program.workload.graph.ops):
+    for index, op in enumerate(program.workload.graph.ops):
         for axis in op.reduction_axes:
-            span = program.domains[at][axis]
-            if at != program.anchor and not (np.all(span[0] == 0) and np.all(span[1] == op.extents[axis])):
-                yield f"op {at} folds only part of its axis {axis}"
-            if at == program.anchor and not _end_to_end(span, op.extents[axis]):
+            span = program.domains[index][axis]
+            if index != program.anchor and not (np.all(span[0] == 0) and np.all(span[1] == op.extents[axis])):
+                yield f"op {index} folds only part of its axis {axis}"
+            if index == program.anchor and not _end_to_end(span, op.extents[axis]):
                 yield f"the anchor does not fold each element of its axis {axis} exactly once"
     tiled = {loop.dim for loop in program.loops if loop.count > 1}
     for step in program.steps:
@@ -165,10 +165,10 @@ def _equal(one: Span, other: Span) -> bool:
 def _scans_carry(program: KernelProgram, target: Target) -> Iterator[str]:
     """A scan that is not the root starts from the first element in every tile."""
     ops = program.workload.graph.ops
-    for at, op in enumerate(ops[:-1]):
+    for index, op in enumerate(ops[:-1]):
         for axis, kind in enumerate(op.axis_kinds):
-            if kind is AxisKind.SCAN and np.any(program.domains[at][axis][0] != 0):
-                yield f"the scan of op {at} starts in the middle without a carry"
+            if kind is AxisKind.SCAN and np.any(program.domains[index][axis][0] != 0):
+                yield f"the scan of op {index} starts in the middle without a carry"
 
 
 KERNEL_RULES: dict[str, KernelRule] = {

@@ -49,7 +49,7 @@ def _parts_outside(graph: Graph, call: KernelCall) -> Iterator[str]:
     for value in local.inputs:
         outer = call.kernel.values[value]
         origin, whole, part = call.kernel.origins.get(value, ()), graph.shape(outer), local.shape(value)
-        inside = all(0 <= at < extent for at, extent in zip(origin, whole, strict=False))
+        inside = all(0 <= index < extent for index, extent in zip(origin, whole, strict=False))
         if not inside or part != (*[1] * len(origin), *whole[len(origin) :]):
             yield f"{graph.name_of(outer)} has shape {list(whole)}, {list(part)} from {list(origin)} is read"
 
@@ -86,8 +86,8 @@ def _llb_is_not_shared(graph: Graph, program: Program, target: Target) -> Iterat
         lives.append(Lifetime(value, size, born.get(value, 0), end))
         if program.offsets[value] < 0 or program.offsets[value] + size > target.llb_bytes:
             yield f"{graph.name_of(value)} ends at {program.offsets[value] + size}, beyond the LLB"
-    for at, one in enumerate(lives):
-        for other in lives[at + 1 :]:
+    for index, one in enumerate(lives):
+        for other in lives[index + 1 :]:
             together = one.born <= other.dies and other.born <= one.dies
             low, high = program.offsets[one.value], program.offsets[other.value]
             if together and low < high + other.size_bytes and high < low + one.size_bytes:

@@ -9,25 +9,25 @@ from tilewright.compiler_core.target_model.target import Target
 
 def fits(program: KernelProgram, target: Target) -> Iterator[str]:
     """All slots lie inside L1 (or the accumulators) and every tile fits its slot."""
-    for at, buffer in enumerate(program.buffers):
+    for index, buffer in enumerate(program.buffers):
         room = target.accumulator_bytes if buffer.accumulator else target.l1_bytes
         end = buffer.offset + buffer.slots * buffer.slot_bytes
         if buffer.offset < 0 or end > room:
-            yield f"buffer {at} lies at {buffer.offset} to {end}, outside {room} bytes"
+            yield f"buffer {index} lies at {buffer.offset} to {end}, outside {room} bytes"
         if buffer.slots < 1:
-            yield f"buffer {at} has no slot"
+            yield f"buffer {index} has no slot"
         size = buffer.element_bytes
         for low, high in buffer.region:
             size *= int((high - low).max())
         if size > buffer.slot_bytes:
-            yield f"buffer {at} needs {size} bytes, its slot has {buffer.slot_bytes}"
+            yield f"buffer {index} needs {size} bytes, its slot has {buffer.slot_bytes}"
     if program.cores > target.cores:
         yield f"{program.cores} cores are asked for, {target.name} has {target.cores}"
 
 
 def room_is_not_shared(program: KernelProgram, target: Target) -> Iterator[str]:
     """Buffers that overlap in L1 are tenants of one storage that are never needed at the same time."""
-    lives = [_life(program, at) for at in range(len(program.buffers))]
+    lives = [_life(program, index) for index in range(len(program.buffers))]
     for one in range(len(program.buffers)):
         for other in range(one + 1, len(program.buffers)):
             a, b = program.buffers[one], program.buffers[other]
@@ -46,16 +46,18 @@ def room_is_not_shared(program: KernelProgram, target: Target) -> Iterator[str]:
 def fillings_are_kept(program: KernelProgram, target: Target) -> Iterator[str]:
     """A step is at most one position behind; what it reads has a slot beside what was filled meanwhile."""
     tiled = {loop.dim for loop in program.loops if loop.count > 1}
-    filler = {step.buffer: at for at, step in enumerate(program.steps) if step.action is not Action.STORE}
-    for at, step in enumerate(program.steps):
+    filler = {
+        step.buffer: index for index, step in enumerate(program.steps) if step.action is not Action.STORE
+    }
+    for index, step in enumerate(program.steps):
         if step.lag not in (0, 1):
-            yield f"step {at} is {step.lag} positions behind, it may be 0 or 1"
+            yield f"step {index} is {step.lag} positions behind, it may be 0 or 1"
         for buffer in (step.buffer, *step.reads) if step.action is not Action.LOAD else ():
             if buffer not in filler or not tiled & set(program.steps[filler[buffer]].moves):
                 continue
-            filled_since = step.lag - program.steps[filler[buffer]].lag - (at < filler[buffer])
+            filled_since = step.lag - program.steps[filler[buffer]].lag - (index < filler[buffer])
             if filled_since >= program.buffers[buffer].slots:
-                yield f"step {at} reads what buffer {buffer} held {filled_since} fillings ago"
+                yield f"step {index} reads what buffer {buffer} held {filled_since} fillings ago"
 
 
 def _overlap(a: Buffer, b: Buffer) -> bool:

@@ -81,6 +81,6 @@ def _moves(bound: Array, loop: Loop) -> bool:
 def _number(loops: list[Loop], place: tuple[int, ...]) -> int:
     """The parallel tile at these positions of the loops, outermost first."""
     number = 0
-    for loop, at in zip(loops, place, strict=True):
-        number = number * loop.count + at
+    for loop, index in zip(loops, place, strict=True):
+        number = number * loop.count + index
     return number

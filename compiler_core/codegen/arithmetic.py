@@ -316,7 +316,7 @@ class Arithmetic:
         half = x.lanes // 2
         parts = []
         for first in (0, half):
-            mask = ", ".join(f"i32 {first + at}" for at in range(half))
+            mask = ", ".join(f"i32 {first + index}" for index in range(half))
             text = self.writer.let(f"shufflevector {x.typed}, {x.type} poison, <{half} x i32> <{mask}>")
             parts.append(Lane(text, x.kind, half, x.signed))
         low, high = parts
@@ -327,9 +327,9 @@ class Arithmetic:
         rows = list(rows)
         step = 1
         while step < len(rows):
-            for at in range(len(rows)):
-                if not at & step:
-                    rows[at], rows[at | step] = self.exchanged(rows[at], rows[at | step], step)
+            for index in range(len(rows)):
+                if not index & step:
+                    rows[index], rows[index | step] = self.exchanged(rows[index], rows[index | step], step)
             step *= 2
         return rows
 
@@ -344,7 +344,7 @@ class Arithmetic:
         """Every lane by itself."""
         if x.lanes == 1:
             return [x]
-        texts = [self.writer.let(f"extractelement {x.typed}, i64 {at}") for at in range(x.lanes)]
+        texts = [self.writer.let(f"extractelement {x.typed}, i64 {index}") for index in range(x.lanes)]
         return [Lane(text, x.kind, 1, x.signed) for text in texts]
 
     def _mixed(self, a: Lane, b: Lane, places: list[int]) -> Lane:

@@ -45,7 +45,7 @@ class _Kernel:
 
     def module(self) -> str:
         outer = list(self.nest.outer)
-        pointers = [f"%p{at}" for at in range(len(outer))]
+        pointers = [f"%p{index}" for index in range(len(outer))]
         self._tile_loops(dict(zip(outer, pointers, strict=True)))
         self.writer.do("ret void")
         arguments = ", ".join(f"ptr noalias {p}" for p in (*pointers, "%scratch"))
@@ -78,10 +78,10 @@ class _Kernel:
 
     def _arguments(self, count: int) -> list[str]:
         lines = []
-        for at in range(count):
-            lines.append(f"  %q{at} = getelementptr ptr, ptr %operands, i64 {at}")
-            lines.append(f"  %p{at} = load ptr, ptr %q{at}, align 8")
-        given = ", ".join([f"ptr noalias %p{at}" for at in range(count)] + ["ptr noalias %scratch"])
+        for index in range(count):
+            lines.append(f"  %q{index} = getelementptr ptr, ptr %operands, i64 {index}")
+            lines.append(f"  %p{index} = load ptr, ptr %q{index}, align 8")
+        given = ", ".join([f"ptr noalias %p{index}" for index in range(count)] + ["ptr noalias %scratch"])
         return [*lines, f"  call void @body({given}, i64 %first, i64 %last)", "  ret void"]
 
     def _tile_loops(self, pointers: Mapping[int, str]) -> None:

@@ -48,21 +48,21 @@ def flat_image(data: bytes) -> Image:
         raise ConfigError("the object is no little-endian ELF64 file")
     machine = struct.unpack_from("<H", data, 18)[0]
     table, count = struct.unpack_from("<Q", data, 40)[0], struct.unpack_from("<H", data, 60)[0]
-    sections = [_section(data, table + 64 * at) for at in range(count)]
+    sections = [_section(data, table + 64 * index) for index in range(count)]
     places: dict[int, int] = {}
     code = bytearray()
-    for at, section in enumerate(sections):
+    for index, section in enumerate(sections):
         if section.flags & ALLOCATED and section.kind in (PROGBITS, NOBITS) and section.size:
             align = max(64, section.align)
             code += b"\0" * (-len(code) % align)
-            places[at] = len(code)
+            places[index] = len(code)
             empty = section.kind == NOBITS
             code += b"\0" * section.size if empty else data[section.offset : section.offset + section.size]
     symbols = _symbols(data, sections)
     for section in sections:
         if section.kind == RELA and section.info in places:
-            for at in range(section.size // 24):
-                where, info, addend = struct.unpack_from("<QQq", data, section.offset + 24 * at)
+            for index in range(section.size // 24):
+                where, info, addend = struct.unpack_from("<QQq", data, section.offset + 24 * index)
                 symbol = symbols[info >> 32]
                 if symbol.section not in places:
                     raise ConfigError(f"the kernel calls {symbol.name or 'something'}, which no image has")
@@ -81,8 +81,8 @@ def _symbols(data: bytes, sections: list[_Section]) -> list[_Symbol]:
     table = next(section for section in sections if section.kind == SYMTAB)
     names = sections[table.link]
     found = []
-    for at in range(table.size // 24):
-        name, _, _, section, value, _ = struct.unpack_from("<IBBHQQ", data, table.offset + 24 * at)
+    for index in range(table.size // 24):
+        name, _, _, section, value, _ = struct.unpack_from("<IBBHQQ", data, table.offset + 24 * index)
         start = names.offset + name
         found.append(_Symbol(data[start : data.index(b"\0", start)].decode(), section, value))
     return found

@@ -164,9 +164,9 @@ class Addressing:
     def outside(self, index: Sequence[Affine], shape: Sequence[int]) -> tuple[Inside, ...]:
         """What must hold for an index to be in range, but for what always does."""
         return tuple(
-            Inside(at, extent)
-            for at, extent in zip(index, shape, strict=True)
-            if not (at.range[0] >= 0 and at.range[1] < extent)
+            Inside(place, extent)
+            for place, extent in zip(index, shape, strict=True)
+            if not (place.range[0] >= 0 and place.range[1] < extent)
         )
 
     def never(self, condition: Inside) -> bool:
@@ -359,7 +359,7 @@ class Addressing:
         if first.varying or first.lane in (0, 1):
             return False
         rows = [self.element(memory, index) for index in indices[1:]]
-        return all(row == first.plus(at + 1) for at, row in enumerate(rows))
+        return all(row == first.plus(index + 1) for index, row in enumerate(rows))
 
     def store_turned(self, memory: Memory, indices: Sequence[Sequence[Affine]], rows: Sequence[Lane]) -> None:
         """Store up to as many rows as there are lanes, turned round: each lane's elements lie together."""
@@ -372,7 +372,7 @@ class Addressing:
             assert isinstance(self.tail, int), "looked at by can_turn"
             counted = self.tail - self.tail_vector * self.lanes
         wide, bools = raw[0].type, f"<{self.lanes} x i1>"
-        mask = ", ".join(f"i1 {int(at < len(rows))}" for at in range(self.lanes))
+        mask = ", ".join(f"i1 {int(index < len(rows))}" for index in range(self.lanes))
         name = f"llvm.masked.store.v{self.lanes}{_kind(raw[0].kind)}.p0"
         for lane, column in enumerate(turned[: max(0, min(self.lanes, counted))]):
             at = replace(first.plus(first.lane * lane), lane=0)

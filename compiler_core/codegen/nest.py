@@ -96,10 +96,10 @@ class KernelNest:
     def inner(self) -> Mapping[int, Place]:
         """Where values that stay inside lie in the scratch memory, one tile of each."""
         return {
-            self.graph.ops[at].result: self._tile_of(at)
+            self.graph.ops[index].result: self._tile_of(index)
             for stage in self.stages
-            for at in stage.filled
-            if self.graph.ops[at].result not in self.graph.outputs
+            for index in stage.filled
+            if self.graph.ops[index].result not in self.graph.outputs
         }
 
     def _tile_of(self, at: int) -> Place:
@@ -189,7 +189,7 @@ def _arranged(nest: KernelNest, stage: Stage, blocking: Blocking) -> dict[int, P
         alone = nest.graph.readers[access.value] == (stage.core,) and axes.count(blocking.vector) == 1
         if not is_weight or not alone or None in axes:
             continue
-        ranks = {axis: at for at, axis in enumerate((NO_AXIS, *blocking.order, *blocking.folded))}
+        ranks = {axis: index for index, axis in enumerate((NO_AXIS, *blocking.order, *blocking.folded))}
         order = sorted(range(len(axes)), key=lambda dim: ranks[axes[dim] or 0])
         dim = axes.index(blocking.vector)
         cut = [n for n in (blocking.vectors, 1) if _whole_blocks(nest, stage, blocking.vector, n)]

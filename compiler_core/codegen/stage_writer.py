@@ -197,7 +197,7 @@ class StageWriter(Values):
         points: list[dict[int, int]] = [{}]
         for axis in self.core.result_axes:
             offsets = range(0, self.counts[axis], self._lanes(axis))
-            points = [{**point, axis: at} for point in points for at in offsets]
+            points = [{**point, axis: offset} for point in points for offset in offsets]
         return points
 
     def _at(self, point: dict[int, int]) -> list[Affine]:
@@ -249,11 +249,11 @@ class StageWriter(Values):
     def _fill(self, points: list[dict[int, int]], totals: Sequence[Lane | None]) -> None:
         """Work out the root at all points and store it, rows turned round where those lie together."""
         turned = self._turned(points)
-        for group in turned or [[at] for at in range(len(points))]:
+        for group in turned or [[position] for position in range(len(points))]:
             made: list[Lane] = []
-            for at in group:
-                index = self._at(points[at])
-                total = totals[at]
+            for position in group:
+                index = self._at(points[position])
+                total = totals[position]
                 self.held = total and self.math.rounded(total, self._core_dtype)
                 if not turned:
                     self._scope(partial(self._finish_point, index))
@@ -262,7 +262,9 @@ class StageWriter(Values):
                 made.append(self._scope(partial(self._root, index)))
                 self.held = None
             if turned:
-                indices = [[self._at(points[at])[axis] for axis in self.stage.axes] for at in group]
+                indices = [
+                    [self._at(points[position])[axis] for axis in self.stage.axes] for position in group
+                ]
                 self.memory.store_turned(self.kernel.memories[self._result], indices, made)
 
     @property
@@ -279,15 +281,17 @@ class StageWriter(Values):
         if vector not in self.core.result_axes or len(rows) != 1 or rows[0] == vector:
             return []
         groups: dict[tuple[tuple[int, int], ...], list[int]] = {}
-        for at, point in enumerate(points):
+        for index, point in enumerate(points):
             others = tuple((axis, offset) for axis, offset in point.items() if axis != rows[0])
-            groups.setdefault(others, []).append(at)
+            groups.setdefault(others, []).append(index)
         found = []
         for group in groups.values():
-            indices = [[self._at(points[at])[axis] for axis in self.stage.axes] for at in group]
+            indices = [[self._at(points[index])[axis] for axis in self.stage.axes] for index in group]
             if not self.memory.can_turn(self.kernel.memories[self._result], indices):
                 return []
-            found += [group[at : at + self.nest.lanes] for at in range(0, len(group), self.nest.lanes)]
+            found += [
+                group[index : index + self.nest.lanes] for index in range(0, len(group), self.nest.lanes)
+            ]
         return found
 
     def _finish_point(self, index: list[Affine]) -> None:
@@ -330,14 +334,16 @@ class StageWriter(Values):
             begun += [self.math.spread(Lane("false", "i1", 1, signed=False), fresh.lanes)] * len(points)
         totals = self._fold_over(self.blocking.folded, points, begun)
         rows = []
-        for at in range(len(points)):
-            total, *others = totals[at * copies : (at + 1) * copies]
+        for index in range(len(points)):
+            total, *others = totals[index * copies : (index + 1) * copies]
             for other in others:
                 total = self.math.folded_numbers(reducer.name, total, other)
             rows.append(total)
         made = self.math.across(reducer.name, rows)
-        for at, seen in enumerate(totals[len(points) * copies :]):
-            made[at] = self.math.select(self.math.any_lane(seen), self.math.like(made[at], nan), made[at])
+        for index, seen in enumerate(totals[len(points) * copies :]):
+            made[index] = self.math.select(
+                self.math.any_lane(seen), self.math.like(made[index], nan), made[index]
+            )
         if self.sums is None:
             return made
         carried = self._begun(points, [identity] * len(points))
@@ -380,8 +386,8 @@ class StageWriter(Values):
             if vector:
                 self.axes[axis], self.counts[axis] = start, count
                 return self._fold_over(others, points, held)
-            for at in range(count):
-                self.axes[axis] = start.plus(at)
+            for index in range(count):
+                self.axes[axis] = start.plus(index)
                 held = self._where_needed(axis, others, points, held)
             return held
 
@@ -482,22 +488,22 @@ class StageWriter(Values):
         if self.across:
             return self._fold_once_across(points, totals)
         made = list(totals)
-        for at in self._sequence(points):
-            factors = self._factors(self._at(points[at]), totals[at])
-            made[at] = self._with_term(totals[at], factors, plain=False)
+        for index in self._sequence(points):
+            factors = self._factors(self._at(points[index]), totals[index])
+            made[index] = self._with_term(totals[index], factors, plain=False)
         return made
 
     def _fold_once_across(self, points: list[dict[int, int]], totals: list[Lane]) -> list[Lane]:
         """A vector of terms for every total; those behind the tail change nothing."""
         copies = self.blocking.vectors
         made = list(totals)
-        for at, point in enumerate(points):
-            seen = len(points) * copies + at
+        for position, point in enumerate(points):
+            seen = len(points) * copies + position
             pairs: list[Lane] = []
             for copy in range(copies):
                 if self.memory.tail is not None and self._past(copy):
                     continue
-                number = at * copies + copy
+                number = position * copies + copy
                 index = self._at({**point, self.blocking.vector: copy * self.nest.lanes})
                 factors = self._factors(index, totals[number])
                 following = self._with_term(totals[number], factors, plain=seen < len(totals))

@@ -51,7 +51,7 @@ def folds(op: Op) -> bool:
 def stages_of(regions: Regions) -> tuple[Stage, ...]:
     """The stages of a kernel in the order of their work: early ones first."""
     graph = regions.graph
-    chains = dict(_chain(graph, at) for at, op in enumerate(graph.ops) if folds(op))
+    chains = dict(_chain(graph, index) for index, op in enumerate(graph.ops) if folds(op))
     by_root: dict[int, tuple[int, tuple[int, ...]]] = {}
     for core, (root, axes) in sorted(chains.items()):
         if root in by_root:
@@ -60,14 +60,14 @@ def stages_of(regions: Regions) -> tuple[Stage, ...]:
         by_root[root] = (core, axes)
     held = _held(graph, by_root)
     costs: dict[int, int] = {}
-    for at, op in enumerate(graph.ops):
+    for index, op in enumerate(graph.ops):
         cost = op.row.lane_ops if op.kind != "move" else 0
         for access in op.operands:
             maker = graph.producer.get(access.value)
             cost += costs.get(maker, 0) if maker is not None else 0
-        if at not in by_root and at not in held and _keeps(graph, at, cost):
-            by_root[at] = (at, tuple(op.result_axes))
-        costs[at] = 0 if at in by_root else cost
+        if index not in by_root and index not in held and _keeps(graph, index, cost):
+            by_root[index] = (index, tuple(op.result_axes))
+        costs[index] = 0 if index in by_root else cost
     made = [
         Stage(root, core, axes, late=core not in regions.early)
         for root, (core, axes) in sorted(by_root.items())
@@ -94,7 +94,7 @@ def joined(stages: Sequence[Stage], graph: Graph, program: KernelProgram) -> tup
 def _reads(stage: Stage, other: Stage, graph: Graph) -> bool:
     """Whether what a stage does reads a value that another fills."""
     inside, found = {*stage.filled, stage.core}, list({*stage.filled, stage.core})
-    values = {graph.ops[at].result for at in other.filled}
+    values = {graph.ops[index].result for index in other.filled}
     while found:
         for access in graph.ops[found.pop()].operands:
             if access.value in values:

@@ -20,7 +20,7 @@ def strides_of(nest: KernelNest, stage: Stage) -> list[Strides]:
         of(Variable(f"a{axis:03d}", 1, 0, max(0, extent - 1))) for axis, extent in enumerate(op.extents)
     ]
     found: list[Strides] = []
-    kept = {nest.graph.ops[at].result for each in nest.stages for at in each.filled}
+    kept = {nest.graph.ops[index].result for each in nest.stages for index in each.filled}
 
     def read(access: Access, at: Sequence[Affine | None]) -> None:
         index = [composed(expr, at) for expr in access.exprs]

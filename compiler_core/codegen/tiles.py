@@ -27,13 +27,13 @@ class Position:
     def enter(self, pointers: Mapping[int, str]) -> None:
         """Set up the memories at the tiles that are current."""
         nest = self.nest
-        self.memories = {value: Memory(at, nest.outer[value], {}) for value, at in pointers.items()}
+        self.memories = {value: Memory(pointer, nest.outer[value], {}) for value, pointer in pointers.items()}
         inner, _, _ = nest.scratch
         for stage in nest.stages:
-            for at in stage.filled:
-                value = nest.graph.ops[at].result
+            for index in stage.filled:
+                value = nest.graph.ops[index].result
                 if value in nest.inner:
-                    self.memories[value] = self._scratch(inner[value], at, nest.inner[value])
+                    self.memories[value] = self._scratch(inner[value], index, nest.inner[value])
 
     def _scratch(self, offset: int, at: int, place: Place) -> Memory:
         pointer = self.writer.let(f"getelementptr i8, ptr %scratch, i64 {offset}")

@@ -32,7 +32,7 @@ class Values:
         self.math = Expressions(self.writer)
         self.math.scales = "+avx512f" in nest.machine.features and nest.machine.vector_bits == 512
         self.memory = Addressing(self.math, nest.lanes)
-        self.kept = {nest.graph.ops[at].result for each in nest.stages for at in each.filled}
+        self.kept = {nest.graph.ops[index].result for each in nest.stages for index in each.filled}
         self.held: Lane | None = None
         self.assumed: list[Inside] = []
 
@@ -40,7 +40,7 @@ class Values:
         """The operands of an op at a point; later ones first, since a data-dependent index lies behind."""
         made: list[Lane] = []
         for access in reversed(op.operands):
-            others = {len(op.operands) - len(made) + at: lane for at, lane in enumerate(made)}
+            others = {len(op.operands) - len(made) + position: lane for position, lane in enumerate(made)}
             made.insert(0, self._read(access, index, conditions, others))
         return made
 

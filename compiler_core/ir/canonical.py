@@ -64,7 +64,7 @@ def number(
     `stored` are values read outside besides the outputs. `marks` say of values what the form leaves out
     (where they live): they decide only between operands that are alike without them.
     """
-    inside = {graph.ops[at].result: at for at in members}
+    inside = {graph.ops[index].result: index for index in members}
     colours = Colours(graph, sorted(members), outputs, stored, marks or {})
     values: dict[int, None] = {}
     ops: list[int] = []

@@ -34,15 +34,16 @@ class Colours:
         self._graph = graph
         self._members = members
         self._forms = {
-            at: [repr(access_form(access)).encode() for access in graph.ops[at].operands] for at in members
+            index: [repr(access_form(access)).encode() for access in graph.ops[index].operands]
+            for index in members
         }
         self._readers: dict[int, list[tuple[int, bytes]]] = {}
-        for at in members:
-            for access, role in zip(graph.ops[at].operands, self._roles(at), strict=True):
-                self._readers.setdefault(access.value, []).append((graph.ops[at].result, role))
+        for index in members:
+            for access, role in zip(graph.ops[index].operands, self._roles(index), strict=True):
+                self._readers.setdefault(access.value, []).append((graph.ops[index].result, role))
         self._colour = {value: _hash(str(graph.values[value])) for value in self._readers}
-        for at in members:
-            op = graph.ops[at]
+        for index in members:
+            op = graph.ops[index]
             step = [] if op.body is None else [(inner.kind, inner.domain) for inner in op.body.ops]
             self._colour[op.result] = _hash(repr((op.kind, op.domain, op.axis_kinds, op.attributes, step)))
         for value in self._colour:
@@ -89,11 +90,11 @@ class Colours:
         return [b"%d " % place + form for place, form in enumerate(self._forms[at])]
 
     def _has_ties(self) -> bool:
-        for at in self._members:
-            op = self._graph.ops[at]
+        for index in self._members:
+            op = self._graph.ops[index]
             if op.row.commutative:
                 seen: dict[bytes, int] = {}
-                for access, form in zip(op.operands, self._forms[at], strict=True):
+                for access, form in zip(op.operands, self._forms[index], strict=True):
                     if seen.setdefault(self._colour[access.value] + form, access.value) != access.value:
                         return True
         return False
@@ -109,21 +110,21 @@ class Colours:
             classes = now
             count = Counter(self._colour.values())
             alike = {value for value, colour in self._colour.items() if count[colour] > 1}
-            members = [at for at in self._members if self._graph.ops[at].result in alike]
+            members = [index for index in self._members if self._graph.ops[index].result in alike]
             self._backward(alike, members)
             self._forward(members)
 
     def _forward(self, members: Sequence[int]) -> None:
-        for at in members:
-            op = self._graph.ops[at]
+        for index in members:
+            op = self._graph.ops[index]
             parts = [
                 self._colour[access.value] + role
-                for access, role in zip(op.operands, self._roles(at), strict=True)
+                for access, role in zip(op.operands, self._roles(index), strict=True)
             ]
             self._colour[op.result] = _hash(self._colour[op.result], *sorted(parts))
 
     def _backward(self, alike: Set[int], members: Sequence[int]) -> None:
-        made = [self._graph.ops[at].result for at in reversed(members)]
+        made = [self._graph.ops[index].result for index in reversed(members)]
         for value in (*made, *sorted(alike - set(made))):
             parts = [self._colour[reader] + role for reader, role in self._readers.get(value, ())]
             self._colour[value] = _hash(self._colour[value], *sorted(parts))

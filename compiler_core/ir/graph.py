@@ -160,15 +160,15 @@ class Graph:
     @cached_property
     def producer(self) -> Mapping[int, int]:
         """From a value to the position of the op that makes it."""
-        return {op.result: at for at, op in enumerate(self.ops)}
+        return {op.result: index for index, op in enumerate(self.ops)}
 
     @cached_property
     def readers(self) -> Mapping[int, tuple[int, ...]]:
         """From a value to the positions of the ops that read it, ascending, each once."""
         readers: dict[int, list[int]] = {}
-        for at, op in enumerate(self.ops):
+        for index, op in enumerate(self.ops):
             for value in dict.fromkeys(access.value for access in op.operands):
-                readers.setdefault(value, []).append(at)
+                readers.setdefault(value, []).append(index)
         return {value: tuple(positions) for value, positions in readers.items()}
 
     @cached_property
@@ -197,12 +197,14 @@ class Graph:
 
     def nodes_of(self, members: Sequence[int]) -> tuple[Origin, ...]:
         """The nodes of the model that a group of ops came from, in order."""
-        found = (origin for at in sorted(members) for origin in self.origins.get(self.ops[at].result, ()))
+        found = (
+            origin for index in sorted(members) for origin in self.origins.get(self.ops[index].result, ())
+        )
         return tuple(dict.fromkeys(found))
 
     def kernel_name(self, members: Sequence[int]) -> str:
         """What people call the kernel made of a group of ops: one short, printable line ("conv2 + relu")."""
-        ops = [self.ops[at] for at in sorted(members)]
+        ops = [self.ops[index] for index in sorted(members)]
         costly = [op for op in ops if op.row.unit is not Unit.NONE]
         told = [((self.origins.get(op.result) or (Origin("", op.kind),))[0], op.kind) for op in costly or ops]
         return name_of_group(self.scopes, told)

@@ -70,9 +70,9 @@ def _combine(old: Array, new: Array, how: str) -> Array:
 def _scatter_nd(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
     data, indices, updates = args
     result = data.copy()
-    for at in np.ndindex(indices.shape[:-1]):
-        place = tuple(indices[at].tolist())
-        result[place] = _combine(result[place], updates[at], str(attributes["reduction"]))
+    for index in np.ndindex(indices.shape[:-1]):
+        place = tuple(indices[index].tolist())
+        result[place] = _combine(result[place], updates[index], str(attributes["reduction"]))
     return [result]
 
 
@@ -80,9 +80,9 @@ def _scatter_elements(args: Sequence[Array], attributes: Mapping[str, Any]) -> S
     data, indices, updates = args
     axis = int(attributes["axis"])
     result = data.copy()
-    for at in np.ndindex(indices.shape):
-        place = (*at[:axis], int(indices[at]), *at[axis + 1 :])
-        result[place] = _combine(result[place], updates[at], str(attributes["reduction"]))
+    for index in np.ndindex(indices.shape):
+        place = (*index[:axis], int(indices[index]), *index[axis + 1 :])
+        result[place] = _combine(result[place], updates[index], str(attributes["reduction"]))
     return [result]
 
 
@@ -153,15 +153,15 @@ def _reverse_sequence(args: Sequence[Array], attributes: Mapping[str, Any]) -> S
         np.moveaxis(result, (batch_axis, time_axis), (0, 1)),
         np.moveaxis(x, (batch_axis, time_axis), (0, 1)),
     )
-    for at, length in enumerate(lengths.tolist()):
-        rows[at, :length] = source[at, :length][::-1]
+    for index, length in enumerate(lengths.tolist()):
+        rows[index, :length] = source[index, :length][::-1]
     return [result]
 
 
 def _reshape(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
     x, shape = args[0], args[1].tolist()
     if not attributes["allowzero"]:
-        shape = [x.shape[at] if extent == 0 else extent for at, extent in enumerate(shape)]
+        shape = [x.shape[index] if extent == 0 else extent for index, extent in enumerate(shape)]
     return [x.reshape(shape)]
 
 
@@ -181,9 +181,9 @@ def _slice(args: Sequence[Array | None], attributes: Mapping[str, Any]) -> Seque
         [] if arg is None else arg.ravel().tolist() for arg in [*lists, None, None][:4]
     )
     cut = [slice(None)] * x.ndim
-    for at, (start, end) in enumerate(zip(starts, ends, strict=True)):
-        axis = (axes[at] if axes else at) % x.ndim
-        step = steps[at] if steps else 1
+    for index, (start, end) in enumerate(zip(starts, ends, strict=True)):
+        axis = (axes[index] if axes else index) % x.ndim
+        step = steps[index] if steps else 1
         extent = x.shape[axis]
         # Clamped as ONNX says: unlike numpy, a start in front of the first element is that element.
         low, high = (0, extent) if step > 0 else (0, extent - 1)

@@ -131,15 +131,17 @@ def _run(
     lengths = np.full(batch, steps) if given is None else given
     result = np.zeros((steps, len(directions), batch, hidden), x.dtype)
     last = [np.zeros((len(directions), batch, hidden), x.dtype) for _ in range(states)]
-    for at, backward in enumerate(directions):
-        step = stepper(at, [ACTIVATIONS[name] for name in names[at * len(default) : (at + 1) * len(default)]])
+    for index, backward in enumerate(directions):
+        step = stepper(
+            index, [ACTIVATIONS[name] for name in names[index * len(default) : (index + 1) * len(default)]]
+        )
         state = []
         for number in range(states):
             initial = _at(inputs, 5 + number)
             if initial is None:
                 state.append(np.zeros((batch, hidden), x.dtype))
             else:
-                state.append((np.swapaxes(initial, 0, 1) if layout else initial)[at])
+                state.append((np.swapaxes(initial, 0, 1) if layout else initial)[index])
         for time in range(steps):
             # A reversed row of length n runs n-1 .. 0; rows that have ended keep their state.
             places = np.where(lengths > time, lengths - 1 - time if backward else time, 0)
@@ -149,9 +151,9 @@ def _run(
                 np.where(alive, new, old).astype(x.dtype) for new, old in zip(stepped, state, strict=True)
             ]
             rows = np.flatnonzero(alive[:, 0])
-            result[places[rows], at, rows] = state[0][rows]
+            result[places[rows], index, rows] = state[0][rows]
         for number in range(states):
-            last[number][at] = state[number]
+            last[number][index] = state[number]
     if layout:
         return [result.transpose(2, 0, 1, 3), *[np.swapaxes(value, 0, 1) for value in last]]
     return [result, *last]

@@ -86,7 +86,7 @@ def may_be_laid_out(graph: Graph, value: int) -> bool:
     if value in graph.outputs or value not in graph.producer:
         return False
     touching = [graph.producer[value], *graph.readers.get(value, ())]
-    return all(graph.ops[at].row.unit not in (Unit.HOST, Unit.DMA) for at in touching)
+    return all(graph.ops[index].row.unit not in (Unit.HOST, Unit.DMA) for index in touching)
 
 
 def layouts_of(graph: Graph, value: int) -> Iterator[Layout]:

@@ -113,7 +113,7 @@ class Kernel:
 
     def part(self, value: int, whole: Array) -> Array:
         """What the kernel reads as its value `value`, of the array of the Graph's value behind it."""
-        return whole[tuple(slice(at, at + 1) for at in self.origins.get(value, ()))]
+        return whole[tuple(slice(index, index + 1) for index in self.origins.get(value, ()))]
 
 
 def is_remade(graph: Graph, at: int) -> bool:
@@ -135,7 +135,7 @@ def is_remade(graph: Graph, at: int) -> bool:
 def stored_values(graph: Graph, members: Sequence[int]) -> list[int]:
     """The values a group stores: inner ones that somebody outside reads, then its root's."""
     inside, root = set(members), max(members)
-    inner = [graph.ops[at].result for at in sorted(inside - {root}) if not is_remade(graph, at)]
+    inner = [graph.ops[index].result for index in sorted(inside - {root}) if not is_remade(graph, index)]
     return [*(value for value in inner if _is_read_outside(graph, value, inside)), graph.ops[root].result]
 
 
@@ -174,10 +174,10 @@ def kernel_of(
     root = graph.ops[max(members)].result
     inner = [value for value in stored_values(graph, members) if value != root]
     graph, origins = _in_parts(graph, members)
-    read = {access.value for at in members for access in graph.ops[at].operands}
+    read = {access.value for index in members for access in graph.ops[index].operands}
     default = {value: Level.CONSTANT for value in read if value in graph.constants}
     placement = {value: levels.get(value, default.get(value, Level.DRAM)) for value in (*read, *inner, root)}
-    hidden = {graph.ops[at].result for at in members} - {root, *inner}
+    hidden = {graph.ops[index].result for index in members} - {root, *inner}
     laid = {v: layout for v, layout in (layouts or {}).items() if v in placement and v not in hidden}
     marks = {value: _place(level, laid.get(value)) for value, level in placement.items()}
     numbering = number(graph, members, [root], stored=inner, marks=marks)
@@ -197,10 +197,10 @@ def kernel_of(
 
 def _in_parts(graph: Graph, members: Sequence[int]) -> tuple[Graph, Mapping[int, tuple[int, ...]]]:
     """The graph with operands of `members` cut to the one place of leading dims that is read; the places."""
-    made = {graph.ops[at].result for at in members}
+    made = {graph.ops[index].result for index in members}
     reads: dict[int, list[Access]] = {}
-    for at in members:
-        for access in graph.ops[at].operands:
+    for index in members:
+        for access in graph.ops[index].operands:
             reads.setdefault(access.value, []).append(access)
     origins: dict[int, tuple[int, ...]] = {}
     for value, accesses in reads.items():
@@ -216,8 +216,10 @@ def _in_parts(graph: Graph, members: Sequence[int]) -> tuple[Graph, Mapping[int,
         kind = values[value]
         values[value] = TensorType(((1,) * len(place)) + kind.shape[len(place) :], kind.dtype)
     ops = list(graph.ops)
-    for at in members:
-        ops[at] = replace(ops[at], operands=tuple(_from_origin(a, origins) for a in ops[at].operands))
+    for index in members:
+        ops[index] = replace(
+            ops[index], operands=tuple(_from_origin(a, origins) for a in ops[index].operands)
+        )
     return replace(graph, values=tuple(values), ops=tuple(ops)), origins
 
 

@@ -71,7 +71,7 @@ def between_kernels(plan: Plan, target: Target) -> KernelGraph:
 
 def weight_bytes(graph: Graph, groups: Sequence[Group], target: Target) -> tuple[int, ...]:
     """Per group the bytes of the constants that it reads, as `target` stores them."""
-    read = ({access.value for at in group for access in graph.ops[at].operands} for group in groups)
+    read = ({access.value for index in group for access in graph.ops[index].operands} for group in groups)
     return tuple(sum(_bytes(graph, v, target) for v in values if v in graph.constants) for values in read)
 
 
@@ -136,8 +136,8 @@ def _bytes(graph: Graph, value: int, target: Target | None) -> int:
 
 def _read_outside(graph: Graph, group: Group) -> tuple[int, ...]:
     """The values that a group reads and neither makes nor finds among the constants, ascending."""
-    made = {graph.ops[at].result for at in group}
-    read = {access.value for at in group for access in graph.ops[at].operands}
+    made = {graph.ops[index].result for index in group}
+    read = {access.value for index in group for access in graph.ops[index].operands}
     return tuple(sorted(value for value in read - made if value not in graph.constants))
 
 
@@ -160,8 +160,8 @@ def _read_pointwise(graph: Graph, group: Group) -> set[int]:
     """The values of which a tile of the root needs exactly its own box, along every path to the root."""
     read: set[int] = set()
     elsewhere: set[int] = set()
-    for at in sorted(group, reverse=True):
-        op = graph.ops[at]
+    for index in sorted(group, reverse=True):
+        op = graph.ops[index]
         aligned = (
             op.result not in elsewhere
             and op.row.unit is not Unit.HOST

@@ -47,8 +47,8 @@ def lower_kernel(regions: Regions, tiling: Tiling, cores: int, target: Target) -
         buffers=_place(regions, plan, storages, sizes),
         steps=plan.steps,
         domains=tuple(
-            tuple(regions.axis_span(at, axis, sizes) for axis in range(len(op.domain)))
-            for at, op in enumerate(regions.graph.ops)
+            tuple(regions.axis_span(index, axis, sizes) for axis in range(len(op.domain)))
+            for index, op in enumerate(regions.graph.ops)
         ),
         anchor=regions.anchor,
         cores=cores,
@@ -71,7 +71,7 @@ def _check_sizes(regions: Regions, tiling: Tiling, sizes: tuple[int, ...]) -> No
 def storable(regions: Regions, cut: frozenset[int], sizes: tuple[int, ...]) -> bool:
     """Whether every value stored besides the root's is cut into disjoint tiles, each stored once."""
     return moves_enough(regions, cut) and all(
-        disjoint(regions, at, axis, sizes) for at, axis in inner_result_axes(regions)
+        disjoint(regions, op, axis, sizes) for op, axis in inner_result_axes(regions)
     )
 
 
@@ -90,15 +90,15 @@ def fits_matrix_unit(regions: Regions, sizes: tuple[int, ...], target: Target) -
 def inner_result_axes(regions: Regions) -> list[tuple[int, int]]:
     """Op and axis for every dim of the values stored besides the root's."""
     stored = [regions.graph.producer[value] for value in regions.graph.outputs[1:]]
-    return [(at, axis) for at in stored for axis in regions.graph.ops[at].result_axes]
+    return [(index, axis) for index in stored for axis in regions.graph.ops[index].result_axes]
 
 
 def moves_enough(regions: Regions, cut: frozenset[int]) -> bool:
     """Whether values stored besides the root's move with every tile loop of `cut`: none is stored twice."""
     tile_cut = {d for d in cut if regions.loops[d].kind is not AxisKind.REDUCTION}
     moved: dict[int, set[int]] = {}
-    for at, axis in inner_result_axes(regions):
-        moved.setdefault(at, set()).update(regions.axis_moves(at, axis))
+    for op, axis in inner_result_axes(regions):
+        moved.setdefault(op, set()).update(regions.axis_moves(op, axis))
     return all(tile_cut <= loops for loops in moved.values())
 
 
@@ -160,7 +160,7 @@ def storages_of(
     for held in plan.storages:
         first = plan.buffers[held[0]]
         slots = slots_of(first.slots, tiling, target) + first.outlived
-        sizes = [elements_of(plan.buffers[at]) * plan.buffers[at].element_bytes for at in held]
+        sizes = [elements_of(plan.buffers[index]) * plan.buffers[index].element_bytes for index in held]
         yield Storage(held, slots, max(map(_aligned, sizes)), first.accumulator)
 
 
@@ -179,10 +179,10 @@ def _place(
     placed: dict[int, Buffer] = {}
     next_byte = {False: 0, True: 0}
     for number, storage in enumerate(storages):
-        for at in storage.held:
-            buffer = plan.buffers[at]
+        for index in storage.held:
+            buffer = plan.buffers[index]
             dims = range(regions.rank_of(buffer.value))
-            placed[at] = Buffer(
+            placed[index] = Buffer(
                 value=buffer.value,
                 region=tuple([regions.buffer_span(buffer.value, d, sizes, buffer.read_early) for d in dims]),
                 element_bytes=buffer.element_bytes,
@@ -193,7 +193,7 @@ def _place(
                 accumulator=storage.accumulator,
             )
         next_byte[storage.accumulator] += storage.slots * storage.slot_bytes
-    return tuple(placed[at] for at in range(len(plan.buffers)))
+    return tuple(placed[index] for index in range(len(plan.buffers)))
 
 
 def _aligned(size: int) -> int:

@@ -116,7 +116,7 @@ def buffer_outline(
         storage_of = {buffer: storage for storage, held in enumerate(tenants) for buffer in held}
         known = regions.outlines[key] = Outline(
             tuple(draft.steps),
-            tuple(replace(buffer, storage=storage_of[at]) for at, buffer in enumerate(draft.buffers)),
+            tuple(replace(buffer, storage=storage_of[index]) for index, buffer in enumerate(draft.buffers)),
             tuple(tuple(held) for held in tenants),
         )
     return known
@@ -152,9 +152,9 @@ class _Reaches:
         """What the buffers of `cut` depend on."""
         tile_cut = cut & self.regions.tile_loops
         ops = []
-        for at in range(len(self.regions.graph.ops)):
-            moves = self.of_op(at, cut)
-            ops.append((bool(moves), moves >= (cut if at in self.regions.early else tile_cut)))
+        for index in range(len(self.regions.graph.ops)):
+            moves = self.of_op(index, cut)
+            ops.append((bool(moves), moves >= (cut if index in self.regions.early else tile_cut)))
         loads = tuple(
             bool(self.of_load(value, late, cut))
             for value in self.regions.graph.inputs
@@ -201,18 +201,22 @@ class _Draft:
     def emit(self) -> None:
         graph = self.regions.graph
         for late in (False, True):
-            for at in range(len(graph.ops)):
-                if (at not in self.regions.early) == late:
-                    self._emit_op(at, late)
+            for index in range(len(graph.ops)):
+                if (index not in self.regions.early) == late:
+                    self._emit_op(index, late)
         for value in graph.outputs:
             moves = tuple(sorted(self.tile_cut))
             lag = self.places[graph.producer[value]].lag
             self._step(Step(Action.STORE, self.computed[value], moves, late=True, lag=lag), LAST)
-        self.steps = [self.steps[at] for at in sorted(range(len(self.steps)), key=self.ranks.__getitem__)]
-        filled = {step.buffer: at for at, step in enumerate(self.steps) if step.action is not Action.STORE}
-        for at, step in enumerate(self.steps):
+        self.steps = [
+            self.steps[index] for index in sorted(range(len(self.steps)), key=self.ranks.__getitem__)
+        ]
+        filled = {
+            step.buffer: index for index, step in enumerate(self.steps) if step.action is not Action.STORE
+        }
+        for index, step in enumerate(self.steps):
             for buffer in {*step.reads, step.buffer} - {FROM_MEMORY}:
-                self._use(buffer, filled[buffer], at)
+                self._use(buffer, filled[buffer], index)
 
     def _step(self, step: Step, rank: int) -> None:
         self.steps.append(step)
@@ -274,9 +278,9 @@ class _Draft:
             slots = SlotKnob.LOAD if moves else SlotKnob.ONE
             first = min(
                 [
-                    self.places[at]
-                    for at in self.regions.graph.readers[value]
-                    if (at in self.regions.early) != late
+                    self.places[index]
+                    for index in self.regions.graph.readers[value]
+                    if (index in self.regions.early) != late
                 ],
                 key=lambda place: (place.lag, place.rank),
             )
@@ -310,12 +314,12 @@ class _Draft:
 def _share(buffers: list[BufferOutline], lives: list[_Life]) -> list[list[int]]:
     """Buffers by storage: short-lived ones take turns, elementwise ops work in place."""
     tenants: list[list[int]] = []
-    for at, life in enumerate(lives):
-        home = next((held for held in tenants if _may_join(at, held, buffers, lives)), None)
+    for index, life in enumerate(lives):
+        home = next((held for held in tenants if _may_join(index, held, buffers, lives)), None)
         if home is None or not life.shareable:
-            tenants.append([at])
+            tenants.append([index])
         else:
-            home.append(at)
+            home.append(index)
     return tenants
 
 

@@ -242,6 +242,6 @@ def _llb_offsets(
         for life in lifetimes(graph, schedule.groups, stage_of, target)
         if schedule.levels.get(life.value) is Level.LLB
     ]
-    spans = [Span(at, life.size_bytes, life.born, life.dies) for at, life in enumerate(lives)]
+    spans = [Span(index, life.size_bytes, life.born, life.dies) for index, life in enumerate(lives)]
     arena = allocate_blocks([Block((span,)) for span in spans], len(schedule.stages))
-    return {life.value: arena.offsets[at] for at, life in enumerate(lives)}, arena.arena_bytes
+    return {life.value: arena.offsets[index] for index, life in enumerate(lives)}, arena.arena_bytes

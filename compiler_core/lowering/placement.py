@@ -41,8 +41,8 @@ def lifetimes(
             if value not in graph.outputs:
                 born[value] = dies[value] = stage_of[position]
     for position, group in enumerate(groups):
-        for at in group:
-            for access in graph.ops[at].operands:
+        for index in group:
+            for access in graph.ops[index].operands:
                 if access.value in born:
                     dies[access.value] = max(dies[access.value], stage_of[position])
     return tuple(

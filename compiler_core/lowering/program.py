@@ -202,17 +202,19 @@ class KernelProgram:
     @cached_property
     def _filler(self) -> Mapping[int, int]:
         """The step that fills each buffer."""
-        return {step.buffer: at for at, step in enumerate(self.steps) if step.action is not Action.STORE}
+        return {
+            step.buffer: index for index, step in enumerate(self.steps) if step.action is not Action.STORE
+        }
 
     @cached_property
     def _released(self) -> Sequence[Sequence[int]]:
         """Per step, the buffers that it is the last to use at a position."""
         last: dict[int, int] = {}
-        for at in sorted(range(len(self.steps)), key=lambda at: (self.steps[at].lag, at)):
-            for buffer in (*self.steps[at].reads, self.steps[at].buffer):
-                last[buffer] = at
+        for index in sorted(range(len(self.steps)), key=lambda at: (self.steps[at].lag, at)):
+            for buffer in (*self.steps[index].reads, self.steps[index].buffer):
+                last[buffer] = index
         last.pop(FROM_MEMORY, None)
-        return [[buffer for buffer in last if last[buffer] == at] for at in range(len(self.steps))]
+        return [[buffer for buffer in last if last[buffer] == index] for index in range(len(self.steps))]
 
     def _walk(self, tiles: Sequence[int]) -> Iterator[tuple[int, ...]]:
         for tile in tiles:

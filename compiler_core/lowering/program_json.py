@@ -49,7 +49,7 @@ def program_to_json(program: Program, names: Mapping[int, str]) -> dict[str, Jso
                 {
                     "kernel": numbers[id(call.program)],
                     "values": list(call.kernel.values),
-                    "origins": {str(value): list(at) for value, at in call.kernel.origins.items()},
+                    "origins": {str(value): list(origin) for value, origin in call.kernel.origins.items()},
                     "ops": list(call.kernel.ops),
                     "cores": [call.cores.first, call.cores.count],
                 }
@@ -60,7 +60,10 @@ def program_to_json(program: Program, names: Mapping[int, str]) -> dict[str, Jso
         "version": VERSION,
         "kernels": kernels,
         "stages": stages,
-        "llb": {"bytes": program.llb_bytes, "offsets": {str(v): at for v, at in program.offsets.items()}},
+        "llb": {
+            "bytes": program.llb_bytes,
+            "offsets": {str(v): offset for v, offset in program.offsets.items()},
+        },
         "names": {str(value): name for value, name in names.items()},
     }
 
@@ -116,7 +119,7 @@ def program_from_json(text: str) -> Program:
             )
         kernels = [_kernel_from_json(kernel) for kernel in form["kernels"]]
         stages = tuple(tuple(_call_from_json(call, kernels) for call in stage) for stage in form["stages"])
-        offsets = {int(value): int(at) for value, at in form["llb"]["offsets"].items()}
+        offsets = {int(value): int(offset) for value, offset in form["llb"]["offsets"].items()}
         return Program(stages, offsets, int(form["llb"]["bytes"]))
     except (KeyError, TypeError, ValueError, IndexError, RecursionError) as error:
         raise RecordError(f"the program file is malformed: {type(error).__name__} {error}") from None
@@ -158,6 +161,6 @@ def _call_from_json(form: Any, kernels: list[KernelProgram]) -> KernelCall | Hos
     if "host_op" in form:
         return HostCall(int(form["host_op"]))
     program = kernels[form["kernel"]]
-    origins = {int(value): tuple(at) for value, at in form.get("origins", {}).items()}
+    origins = {int(value): tuple(origin) for value, origin in form.get("origins", {}).items()}
     kernel = Kernel(program.workload, tuple(form["values"]), tuple(form["ops"]), origins)
     return KernelCall(kernel, program, CoreRange(*form["cores"]))

@@ -94,10 +94,10 @@ class Regions:
     def anchor(self) -> int:
         """The last contraction, else the last reduction, whose reduction can be split; or NO_ANCHOR."""
         ops = self.graph.ops
-        reducing = [at for at in range(len(ops)) if ops[at].reduction_axes]
-        for at in sorted(reducing, key=lambda at: (not ops[at].row.contraction, -at)):
-            if self._splittable(at):
-                return at
+        reducing = [index for index in range(len(ops)) if ops[index].reduction_axes]
+        for op in sorted(reducing, key=lambda at: (not ops[at].row.contraction, -at)):
+            if self._splittable(op):
+                return op
         return NO_ANCHOR
 
     def _splittable(self, at: int) -> bool:
@@ -145,27 +145,29 @@ class Regions:
     @cached_property
     def tile_loops(self) -> frozenset[int]:
         """The loops that cut the root's result."""
-        return frozenset(at for at, loop in enumerate(self.loops) if loop.kind is not AxisKind.REDUCTION)
+        return frozenset(
+            index for index, loop in enumerate(self.loops) if loop.kind is not AxisKind.REDUCTION
+        )
 
     @cached_property
     def _loop_at(self) -> dict[tuple[int, int], int]:
-        return {(loop.op, loop.axis): at for at, loop in enumerate(self.loops)}
+        return {(loop.op, loop.axis): index for index, loop in enumerate(self.loops)}
 
     @cached_property
     def moves(self) -> tuple[tuple[frozenset[int], ...], ...]:
         """Per op and axis: the loops its interval moves with."""
         moves: list[tuple[frozenset[int], ...]] = [()] * len(self.graph.ops)
-        for at in reversed(range(len(self.graph.ops))):
-            op = self.graph.ops[at]
+        for index in reversed(range(len(self.graph.ops))):
+            op = self.graph.ops[index]
             own: list[frozenset[int]] = []
             for axis in range(len(op.domain)):
-                if (at, axis) in self._loop_at:
-                    own.append(frozenset({self._loop_at[at, axis]}))
+                if (index, axis) in self._loop_at:
+                    own.append(frozenset({self._loop_at[index, axis]}))
                 elif axis in op.reduction_axes:
                     own.append(frozenset())
                 else:
                     own.append(self._dim_moves(op.result, axis, moves))
-            moves[at] = tuple(own)
+            moves[index] = tuple(own)
         return tuple(moves)
 
     @cached_property

@@ -17,12 +17,12 @@ Members = tuple[int, ...]
 
 def needs_of(graph: Graph, groups: Sequence[Group]) -> tuple[frozenset[int], ...]:
     """The groups that each group reads from, by position."""
-    home = {at: number for number, group in enumerate(groups) for at in group if not is_remade(graph, at)}
+    home = {op: number for number, group in enumerate(groups) for op in group if not is_remade(graph, op)}
     return tuple(
         frozenset(
             home[above]
-            for at in group
-            for access in graph.ops[at].operands
+            for index in group
+            for access in graph.ops[index].operands
             if (above := graph.producer.get(access.value)) in home and above not in group
         )
         for group in groups
@@ -31,7 +31,7 @@ def needs_of(graph: Graph, groups: Sequence[Group]) -> tuple[frozenset[int], ...
 
 def side_by_side(members: Members, cores: Sequence[int]) -> Stage:
     """The groups of one stage on ranges of `cores` each, one after the other from core 0 on."""
-    firsts = [sum(cores[:at]) for at in range(len(cores))]
+    firsts = [sum(cores[:index]) for index in range(len(cores))]
     return tuple(
         Placed(group, CoreRange(first, count))
         for group, first, count in zip(members, firsts, cores, strict=True)

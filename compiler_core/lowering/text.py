@@ -45,7 +45,9 @@ def _op_text(op: Op) -> str:
 
 def _domain_text(op: Op) -> str:
     scans = [" scan" if kind is AxisKind.SCAN else "" for kind in op.axis_kinds]
-    axes = [f"a{at}: {extent}{scan}" for at, (extent, scan) in enumerate(zip(op.domain, scans, strict=True))]
+    axes = [
+        f"a{index}: {extent}{scan}" for index, (extent, scan) in enumerate(zip(op.domain, scans, strict=True))
+    ]
     folded = f" | {', '.join(axes[op.rank :])}" if op.reduction_axes else ""
     return f"{', '.join(axes[: op.rank])}{folded}"
 
@@ -76,16 +78,16 @@ def _kernel_lines(kernel: KernelProgram) -> Iterator[str]:
     yield f"kernel on {kernel.cores} cores, {kernel.l1_bytes} bytes of L1"
     for value, place in zip(kernel.workload.outer, kernel.workload.placement, strict=True):
         yield f"  {_declared(graph, value)} in {place}"
-    for at, op in enumerate(graph.ops):
-        anchor = ", anchor" if at == kernel.anchor else ""
-        yield f"  op {at}{anchor}: {_value(op.result)}: {graph.values[op.result]} = {_op_text(op)}"
+    for index, op in enumerate(graph.ops):
+        anchor = ", anchor" if index == kernel.anchor else ""
+        yield f"  op {index}{anchor}: {_value(op.result)}: {graph.values[op.result]} = {_op_text(op)}"
     for loop in kernel.loops:
         how = "parallel" if loop.parallel else "serial"
         yield f"  loop {loop.dim}, {how}: {loop.extent} in {loop.count} tiles of {loop.tile}"
-    for at, buffer in enumerate(kernel.buffers):
+    for index, buffer in enumerate(kernel.buffers):
         room = "accumulators" if buffer.accumulator else "L1"
         yield (
-            f"  buffer {at}: {_value(buffer.value)}, {buffer.slots} x {buffer.slot_bytes} bytes of {room}"
+            f"  buffer {index}: {_value(buffer.value)}, {buffer.slots} x {buffer.slot_bytes} bytes of {room}"
             f" at {buffer.offset}, storage {buffer.storage}"
         )
     yield from (f"  {_step_text(step)}" for step in kernel.steps)

@@ -44,9 +44,11 @@ def handovers_of(graph: Graph, target: Target) -> tuple[int, ...]:
         passed.append(max([passed[m] + _differ(units[m], unit) for m in makers], default=0))
         latest = max(makers, key=lambda m: passed[m], default=None)
         units.append(unit if unit is not None or latest is None else units[latest])
-    for at in range(len(graph.ops) - 1, -1, -1):
-        readers = graph.readers.get(graph.ops[at].result, ())
-        passed[at] = min([passed[r] - _differ(units[at], units[r]) for r in readers], default=passed[at])
+    for index in range(len(graph.ops) - 1, -1, -1):
+        readers = graph.readers.get(graph.ops[index].result, ())
+        passed[index] = min(
+            [passed[r] - _differ(units[index], units[r]) for r in readers], default=passed[index]
+        )
     return tuple(passed)
 
 

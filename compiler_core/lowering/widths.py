@@ -61,7 +61,7 @@ class Widths:
             if regions.is_read(value, early)
         ]
         made = [BufferKey(op.result, None) for op in regions.graph.ops]
-        return {key: at for at, key in enumerate((*read, *made))}
+        return {key: index for index, key in enumerate((*read, *made))}
 
     @cached_property
     def tables(self) -> tuple[tuple[WidthTable, ...], ...]:
@@ -152,6 +152,6 @@ class Widths:
         ]
         for index in product(*places):
             sizes: list[Size] = [values[-1] for values in self.sizes]
-            for loop, at in zip(moves, index, strict=True):
-                sizes[loop] = self.sizes[loop] if isinstance(at, slice) else self.sizes[loop][at]
+            for loop, position in zip(moves, index, strict=True):
+                sizes[loop] = self.sizes[loop] if isinstance(position, slice) else self.sizes[loop][position]
             yield index, sizes

@@ -61,7 +61,7 @@ def blocks(op: Op) -> Iterator[Box]:
     They are cut further where a box reads more than READ elements of an operand and half of it reads fewer.
     """
     box = [(0, extent) for extent in op.extents]
-    cut = [at for at in op.result_axes if op.axis_kinds[at] is AxisKind.PARALLEL]
+    cut = [index for index in op.result_axes if op.axis_kinds[index] is AxisKind.PARALLEL]
     if op.row.unit is Unit.HOST:
         yield box
         return
@@ -125,7 +125,7 @@ def bounded(
 ) -> Bounded:
     """The results of `op` over `box`; `kinds` are its operands' types in the model, `result` its own."""
     wide = _Wide(op, [operand.value for operand in operands], result, box)
-    slacks = [wide.part(at, operand.slack) for at, operand in enumerate(operands)]
+    slacks = [wide.part(index, operand.slack) for index, operand in enumerate(operands)]
     before = _before_a_step(op, wide.values, kinds, result)
     with np.errstate(all="ignore"):
         value = wide.run(wide.values)
@@ -205,8 +205,8 @@ class _Wide:
     def size(self, sizes: Sequence[Array], unpadded: int = -1) -> Array:
         """The fold of magnitudes, in float64; outside an operand lies its pad's, 0 for operand `unpadded`."""
         operands = tuple(
-            a if a.pad is None else replace(a, pad=0.0 if at == unpadded else abs(a.pad))
-            for at, a in enumerate(self.op.operands)
+            a if a.pad is None else replace(a, pad=0.0 if index == unpadded else abs(a.pad))
+            for index, a in enumerate(self.op.operands)
         )
         wide = replace(self._result, dtype=DType.F64)
         return evaluate(replace(self.op, operands=operands), self._box, self._placed(sizes), wide)
@@ -255,23 +255,23 @@ def _moved_sum(wide: _Wide, slacks: Sequence[Array | None]) -> Array:
     """Of a sum of terms or of products: slacks of one operand against the magnitudes of the others."""
     total: Array = np.zeros(())
     reached = _sizes(wide.values)
-    for at, slack in enumerate(slacks):
+    for index, slack in enumerate(slacks):
         if slack is not None:
-            squares = [np.square(each) for each in (*reached[:at], slack, *reached[at + 1 :])]
-            total = total + TOGETHER * np.sqrt(wide.size(squares, unpadded=at))
-            reached[at] = reached[at] + slack
+            squares = [np.square(each) for each in (*reached[:index], slack, *reached[index + 1 :])]
+            total = total + TOGETHER * np.sqrt(wide.size(squares, unpadded=index))
+            reached[index] = reached[index] + slack
     return total
 
 
 def _corners(values: Sequence[Array], slacks: Sequence[Array | None]) -> Iterator[list[Array]]:
-    loose = [at for at, slack in enumerate(slacks) if slack is not None]
+    loose = [index for index, slack in enumerate(slacks) if slack is not None]
     signs = list(product((-1, 1), repeat=len(loose))) if 2 ** len(loose) <= MOST_CORNERS else []
     for corner in signs or [(sign,) * len(loose) for sign in (-1, 1)]:
         moved = list(values)
-        for at, sign in zip(loose, corner, strict=True):
-            slack = slacks[at]
+        for index, sign in zip(loose, corner, strict=True):
+            slack = slacks[index]
             assert slack is not None, "only what is loose moves"
-            moved[at] = _within(values[at] + sign * slack, values[at].dtype)
+            moved[index] = _within(values[index] + sign * slack, values[index].dtype)
         yield moved
 
 

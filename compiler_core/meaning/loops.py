@@ -155,7 +155,7 @@ class _Writer:
     def _concat(self, parts: list[int], result: int) -> Iterator[Op]:
         """The elements one after the other along the first dim."""
         while len(parts) > MOST_PARTS:
-            chunks = [parts[at : at + MOST_PARTS] for at in range(0, len(parts), MOST_PARTS)]
+            chunks = [parts[index : index + MOST_PARTS] for index in range(0, len(parts), MOST_PARTS)]
             parts = []
             for chunk in chunks:
                 yield self._joined(chunk, None)

@@ -25,7 +25,7 @@ def host_work(graph: Graph, host_ops: Sequence[HostOp]) -> tuple[HostWork, ...]:
     macs = [known(op.macs, op.node) for op in host_ops]
     moved = [_bytes(graph, {graph.producer[v] for v in op.results if v in graph.producer}) for op in host_ops]
     all_macs = max(1, graph.macs + sum(macs))
-    all_bytes = max(1, sum(_bytes(graph, [at]) for at in range(len(graph.ops)))) if host_ops else 1
+    all_bytes = max(1, sum(_bytes(graph, [index]) for index in range(len(graph.ops)))) if host_ops else 1
     return tuple(
         HostWork(op.node, op.op_type, count, count / all_macs, size, size / all_bytes)
         for op, count, size in zip(host_ops, macs, moved, strict=True)
@@ -35,6 +35,6 @@ def host_work(graph: Graph, host_ops: Sequence[HostOp]) -> tuple[HostWork, ...]:
 def _bytes(graph: Graph, members: Iterable[int]) -> int:
     """Bytes of everything that these ops read and make, each value once."""
     values: set[int] = set()
-    for at in members:
-        values |= {graph.ops[at].result, *(access.value for access in graph.ops[at].operands)}
+    for index in members:
+        values |= {graph.ops[index].result, *(access.value for access in graph.ops[index].operands)}
     return sum(graph.elements(value) * graph.values[value].dtype.bytes for value in values)

@@ -192,7 +192,7 @@ def _outputs(
             case StackedSequence():
                 outputs.append((info.name, value.stack.value))
             case TensorSequence():
-                outputs += [(f"{info.name}[{at}]", t.value) for at, t in enumerate(value.elements)]
+                outputs += [(f"{info.name}[{index}]", t.value) for index, t in enumerate(value.elements)]
     return tuple(outputs)
 
 

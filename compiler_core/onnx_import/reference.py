@@ -73,13 +73,13 @@ def reference_walk(
     walk = _Walk(model, ExternalData(path), dict(wanted))
     walk.feed([info.name for info in model.graph.input], feeds)
     nodes = list(model.graph.node)
-    last = {name: at for at, node in enumerate(nodes) for name in read_by(node)}
-    for at, node in enumerate(nodes):
+    last = {name: index for index, node in enumerate(nodes) for name in read_by(node)}
+    for index, node in enumerate(nodes):
         for name in walk.run(node):
             if name in wanted and name not in walk.constants:
                 yield ReferenceValue(name, walk.values[name], name in walk.rounded)
         for name in (*read_by(node), *node.output):
-            if last.get(name, -1) <= at:
+            if last.get(name, -1) <= index:
                 walk.forget(name)
 
 
@@ -164,7 +164,7 @@ class _Walk:
                 self._kinds[name] = feeds[name].dtype
                 self.values[name] = _in_float64(feeds[name])
             elif name not in self.constants:
-                parts = takewhile(lambda part: part in feeds, (f"{name}[{at}]" for at in count()))
+                parts = takewhile(lambda part: part in feeds, (f"{name}[{index}]" for index in count()))
                 elements = [_in_float64(feeds[part]) for part in parts]
                 self.values[name] = elements or None
 
@@ -344,8 +344,8 @@ def _by_image(node: NodeProto, operands: Mapping[str, Any], run: Run) -> dict[st
     if not isinstance(first, np.ndarray) or first.shape[0] < 2:
         return run(node, operands)
     parts = []
-    for at in range(first.shape[0]):
-        made = run(node, {**operands, node.input[0]: first[at : at + 1]})
+    for index in range(first.shape[0]):
+        made = run(node, {**operands, node.input[0]: first[index : index + 1]})
         if made is None:
             return None
         parts.append(made[node.output[0]])

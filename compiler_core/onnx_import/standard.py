@@ -77,15 +77,15 @@ def _typed(
     """The node with its values named by place, and the types of its inputs; `names` gets those of symbols."""
     names = {} if names is None else names
     types = {}
-    for at, tensor in enumerate(inputs):
+    for index, tensor in enumerate(inputs):
         if tensor is not None:
             dims = [
                 dim if isinstance(dim, int) else names.setdefault(dim, f"s{len(names)}")
                 for dim in tensor.shape
             ]
-            types[f"i{at}"] = helper.make_tensor_type_proto(_ELEMENT_TYPES[tensor.dtype], dims)
-    given = [f"i{at}" if tensor is not None else "" for at, tensor in enumerate(inputs)]
-    made = [f"o{at}" if name else "" for at, name in enumerate(node.outputs)]
+            types[f"i{index}"] = helper.make_tensor_type_proto(_ELEMENT_TYPES[tensor.dtype], dims)
+    given = [f"i{index}" if tensor is not None else "" for index, tensor in enumerate(inputs)]
+    made = [f"o{index}" if name else "" for index, name in enumerate(node.outputs)]
     proto = helper.make_node(node.op_type, given, made, domain=node.domain)
     proto.attribute.extend(node.attributes[name] for name in sorted(node.attributes))
     return proto, types
@@ -101,7 +101,7 @@ def on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     proto.attribute.extend(
         a.default_value for name, a in schema.attributes.items() if name not in given and a.default_value.type
     )
-    contents = {f"i{at}": _known(context, tensor) for at, tensor in enumerate(inputs)}
+    contents = {f"i{index}": _known(context, tensor) for index, tensor in enumerate(inputs)}
     data = {name: numpy_helper.from_array(array) for name, array in contents.items() if array is not None}
     with _refusals():
         found = shape_inference.infer_node_outputs(
@@ -109,11 +109,11 @@ def on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
         )
     symbols = {name: dim for dim, name in names.items()}
     results = []
-    for at, name in enumerate(proto.output):
+    for index, name in enumerate(proto.output):
         if not name:
             continue
         kind = found[name].tensor_type
-        dtype = element_type(kind.elem_type, f"output {at}")
+        dtype = element_type(kind.elem_type, f"output {index}")
         if kind.HasField("shape"):
             shape = [
                 dim.dim_value if dim.HasField("dim_value") else symbols.get(dim.dim_param)
@@ -122,7 +122,9 @@ def on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
         else:
             rank = _rank(node, inputs)
             if rank is None:
-                raise ModelError(f"the rank of output {at} ({printable(node.outputs[at])}) depends on data")
+                raise ModelError(
+                    f"the rank of output {index} ({printable(node.outputs[index])}) depends on data"
+                )
             shape = [None] * rank
         told = [context.fresh(node, f"dim_{axis}") if dim is None else dim for axis, dim in enumerate(shape)]
         results.append((told, dtype))

@@ -128,7 +128,7 @@ class Walk:
             if node.op_type in SEQUENCES:
                 self.results(frame, node, SEQUENCES[node.op_type](self.context, node, values))
                 return
-        inputs = [None if v is None else tensor_of(v, f"input {at}") for at, v in enumerate(values)]
+        inputs = [None if v is None else tensor_of(v, f"input {index}") for index, v in enumerate(values)]
         if node.domain in _OFFICIAL_DOMAINS and (node.domain, node.op_type) not in BUILDERS:
             defined = function_of(node, inputs)
             if defined is not None:
@@ -165,12 +165,12 @@ class Walk:
     def results(self, frame: Frame, node: Node, built: Value | Sequence[Value]) -> None:
         """Bind a node's results to its output names."""
         values = list(built) if isinstance(built, Sequence) else [built]
-        for at, name in enumerate(node.outputs):
+        for index, name in enumerate(node.outputs):
             if not name:
                 continue
-            if at >= len(values):
-                raise ModelError(f"output {at} ({printable(name)}) of this operator is not supported")
-            self.define(frame, name, values[at])
+            if index >= len(values):
+                raise ModelError(f"output {index} ({printable(name)}) of this operator is not supported")
+            self.define(frame, name, values[index])
 
     def define(self, frame: Frame, name: str, value: Value) -> None:
         """Bind one name, and keep it for reports where it is a tensor's name in the model's own graph."""

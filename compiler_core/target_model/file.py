@@ -238,7 +238,7 @@ class _Reader:
             return tuple(pairs) if key == "dtypes" or self.mistakes else tuple(sorted(pairs))
         if not isinstance(given, list):
             return self.complain(key, f"is {given!r}; make it a list")
-        return tuple(self.value(item, entry, f"{key}.{at}") for at, entry in enumerate(given))
+        return tuple(self.value(item, entry, f"{key}.{index}") for index, entry in enumerate(given))
 
     def _number(self, kind: Any, limits: Range, given: Any, key: str) -> Any:
         fits = type(given) is int or (kind is float and type(given) is float)

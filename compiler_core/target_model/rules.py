@@ -31,8 +31,10 @@ def _dtypes(target: Target) -> Iterator[tuple[str, str]]:
             yield f"dtypes.{stored}", f"keeps its sums in {sums}, which is narrower or of another kind"
     matrix = target.matrix
     if isinstance(matrix, CubeUnit):
-        taken = [(f"matrix.shapes.{at}.dtype", shape.dtype) for at, shape in enumerate(matrix.shapes)]
-        taken += [(f"matrix.depthwise.{at}.dtype", shape.dtype) for at, shape in enumerate(matrix.depthwise)]
+        taken = [(f"matrix.shapes.{index}.dtype", shape.dtype) for index, shape in enumerate(matrix.shapes)]
+        taken += [
+            (f"matrix.depthwise.{index}.dtype", shape.dtype) for index, shape in enumerate(matrix.depthwise)
+        ]
     elif isinstance(matrix, SimdUnit):
         taken = [("matrix", dtype) for dtype in listed]
     else:

@@ -404,9 +404,9 @@ def numbers_of(value: Any, path: str = "") -> Iterator[tuple[str, Json]]:
         for field in fields(value):
             yield from numbers_of(getattr(value, field.name), f"{stem}{field.name}")
     elif isinstance(value, tuple):
-        for at, item in enumerate(value):
+        for index, item in enumerate(value):
             pair = isinstance(item, tuple)
-            yield from numbers_of(item[1] if pair else item, f"{stem}{item[0] if pair else at}")
+            yield from numbers_of(item[1] if pair else item, f"{stem}{item[0] if pair else index}")
     elif isinstance(value, float):
         # 4000 and 4000.0 are the same number in a file, and must digest alike.
         yield path, "inf" if value == inf else float(value)

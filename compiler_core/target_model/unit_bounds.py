@@ -87,9 +87,9 @@ def _weight(way: Table, unit: Table, phi: list[Floats], row_extents: int) -> Flo
     held: Any = float(way[UNITS])
     step: Any = 1.0
     whole: Any = 1.0
-    for at, extent in enumerate(phi):
-        reach = np.maximum(np.minimum(float(unit[at]), extent), 1.0)
-        if at in streams:
+    for index, extent in enumerate(phi):
+        reach = np.maximum(np.minimum(float(unit[index]), extent), 1.0)
+        if index in streams:
             step, whole = step * reach, whole * np.maximum(extent, 1.0)
         else:
             held = held * reach

@@ -139,8 +139,8 @@ def matrix_cycles(
     IEEE Computer Architecture Letters, 2024) with it.
     """
     best = batch * 0 + (1 << 62)
-    for at in range(table.shape[0]):
-        way = table[at]
+    for index in range(table.shape[0]):
+        way = table[index]
         rows_outer, rows, columns = m_outer, m, n
         if way[SWAPPED] == 1:
             rows_outer, rows, columns = 1 + 0 * m_outer, n, m_outer * m

@@ -34,22 +34,22 @@ def group_greedily(graph: Graph, policy: FusionPolicy) -> tuple[Group, ...]:
     group_of: dict[int, int] = {}
     members: list[list[int]] = []
     root: list[int] = []
-    for at, op in enumerate(graph.ops):
-        if is_remade(graph, at):
+    for index, op in enumerate(graph.ops):
+        if is_remade(graph, index):
             continue
-        views = _views_above(graph, at)
+        views = _views_above(graph, index)
         host = op.row.unit is Unit.HOST
         joined = -1
-        if policy.epilogues and not host and _is_pointwise(graph, at):
-            joined = _group_to_join(graph, at, group_of, members, root, policy)
+        if policy.epilogues and not host and _is_pointwise(graph, index):
+            joined = _group_to_join(graph, index, group_of, members, root, policy)
         if joined < 0:
             members.append([])
-            root.append(at)
+            root.append(index)
             joined = len(members) - 1
         members[joined].extend(view for view in views if view not in members[joined])
-        members[joined].append(at)
-        root[joined] = at
-        group_of[at] = joined
+        members[joined].append(index)
+        root[joined] = index
+        group_of[index] = joined
     order = sorted(range(len(members)), key=lambda group: root[group])
     return tuple(tuple(sorted(members[group])) for group in order)
 
@@ -107,7 +107,7 @@ def _group_to_join(
 
 
 def _work(graph: Graph, members: Sequence[int]) -> int:
-    return sum(graph.ops[at].points for at in members)
+    return sum(graph.ops[index].points for index in members)
 
 
 def merged(graph: Graph, producer: Group, consumer: Group) -> Group | None:
@@ -121,10 +121,10 @@ def merged(graph: Graph, producer: Group, consumer: Group) -> Group | None:
     union = tuple(sorted({*producer, *consumer}))
     inside = set(union)
     root = max(consumer)
-    if max(union) != root or any(graph.ops[at].row.unit is Unit.HOST for at in union):
+    if max(union) != root or any(graph.ops[index].row.unit is Unit.HOST for index in union):
         return None
-    for at in union[:-1]:
-        if not any(reader in inside for reader in graph.readers.get(graph.ops[at].result, ())):
+    for index in union[:-1]:
+        if not any(reader in inside for reader in graph.readers.get(graph.ops[index].result, ())):
             return None
     return union if _is_convex(graph, inside) else None
 
@@ -132,13 +132,13 @@ def merged(graph: Graph, producer: Group, consumer: Group) -> Group | None:
 def _is_convex(graph: Graph, inside: set[int]) -> bool:
     """No value of the group is needed, through ops outside it, by the group itself."""
     tainted: set[int] = set()
-    for at in range(min(inside), max(inside) + 1):
-        sources = {graph.producer.get(access.value, -1) for access in graph.ops[at].operands}
-        if at in inside:
+    for index in range(min(inside), max(inside) + 1):
+        sources = {graph.producer.get(access.value, -1) for access in graph.ops[index].operands}
+        if index in inside:
             if sources & tainted:
                 return False
         elif sources & (tainted | inside):
-            tainted.add(at)
+            tainted.add(index)
     return True
 
 
@@ -147,13 +147,13 @@ def in_data_order(graph: Graph, groups: Sequence[Group]) -> tuple[Group, ...] | 
 
     Two legal groups can need each other; such a choice of groups is not a schedule.
     """
-    storing = {at: number for number, group in enumerate(groups) for at in group if not is_remade(graph, at)}
+    storing = {op: number for number, group in enumerate(groups) for op in group if not is_remade(graph, op)}
     needs: list[set[int]] = []
     for number, group in enumerate(groups):
         sources = {
             storing[above]
-            for at in group
-            for access in graph.ops[at].operands
+            for index in group
+            for access in graph.ops[index].operands
             if (above := graph.producer.get(access.value)) is not None
             and above not in group
             and above in storing

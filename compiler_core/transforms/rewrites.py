@@ -93,7 +93,7 @@ class Split:
         dim = [expr.projected_axis for expr in access.exprs].index(self.axis)
         shape = list(graph.shape(access.value))
         length = shape[dim] // self.parts
-        exprs = [axis_index(at + (at > dim)) for at in range(len(shape))]
+        exprs = [axis_index(index + (index > dim)) for index in range(len(shape))]
         exprs[dim] = affine((dim, length), (dim + 1, 1))
         shape[dim : dim + 1] = [self.parts, length]
         kinds = (AxisKind.PARALLEL,) * len(shape)
@@ -152,7 +152,7 @@ class Unfold:
         """The windows, and the op that reads them; the value it adds is `first`."""
         access = op.operands[self.operand]
         axes = sorted(access.axes)
-        place = {axis: at for at, axis in enumerate(axes)}
+        place = {axis: index for index, axis in enumerate(axes)}
         exprs = tuple(
             replace(expr, terms=tuple((place[axis], c) for axis, c in expr.terms)) for expr in access.exprs
         )
@@ -188,18 +188,18 @@ def rewritten(graph: Graph, rewrites: Rewrites) -> Graph:
     """
     if not rewrites:
         return graph
-    if graph.rewrites or not all(0 <= at < len(graph.ops) for at in rewrites):
+    if graph.rewrites or not all(0 <= index < len(graph.ops) for index in rewrites):
         raise ConfigError(f"rewrites name ops {sorted(rewrites)} of a network of {len(graph.ops)}")
     values, ops, origins = list(graph.values), [], dict(graph.origins)
-    for at, op in enumerate(graph.ops):
-        if at not in rewrites:
+    for index, op in enumerate(graph.ops):
+        if index not in rewrites:
             ops.append(op)
             continue
-        if objection := rewrites[at].objection(graph, op):
+        if objection := rewrites[index].objection(graph, op):
             raise ConfigError(
-                f"{graph.name_of(op.result)} cannot be rewritten by {rewrites[at]}: {objection}"
+                f"{graph.name_of(op.result)} cannot be rewritten by {rewrites[index]}: {objection}"
             )
-        added, form = rewrites[at].form(graph, op, len(values))
+        added, form = rewrites[index].form(graph, op, len(values))
         values += added
         ops += form
         if op.result in graph.origins:
@@ -216,7 +216,7 @@ def rewritten(graph: Graph, rewrites: Rewrites) -> Graph:
 def places(graph: Graph, rewrites: Rewrites) -> tuple[range, ...]:
     """Where each op of `graph` went: the positions of its form in `rewritten(graph, rewrites)`."""
     counts = [
-        len(rewrites[at].form(graph, op, len(graph.values))[1]) if at in rewrites else 1
-        for at, op in enumerate(graph.ops)
+        len(rewrites[index].form(graph, op, len(graph.values))[1]) if index in rewrites else 1
+        for index, op in enumerate(graph.ops)
     ]
     return tuple(range(end - count, end) for count, end in zip(counts, accumulate(counts), strict=True))

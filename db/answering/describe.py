@@ -121,10 +121,10 @@ def convolution(
     first_tap = 2 + spatial + len(channels)
     channel: IndexExpr = axis_index(2 + spatial) if channels else affine((1, 1), divisor=filters // groups)
     window = [
-        affine((2 + at, step), (first_tap + at, gap), offset=-begin)
-        for at, (step, gap, (begin, _)) in enumerate(zip(steps, gaps, edges, strict=True))
+        affine((2 + index, step), (first_tap + index, gap), offset=-begin)
+        for index, (step, gap, (begin, _)) in enumerate(zip(steps, gaps, edges, strict=True))
     ]
-    taps = [axis_index(first_tap + at) for at in range(spatial)]
+    taps = [axis_index(first_tap + index) for index in range(spatial)]
     kernel = _Kernel()
     x, w = kernel.read(image), kernel.read(weight)
     operands: list[BuilderOperand] = [

@@ -137,9 +137,9 @@ class _Loader:
     def _workloads(self, some: list[WorkloadRow]) -> int:
         question = select(workload).where(workload.c.digest.in_([row.digest for row in some]))
         known = {row.digest: to_workload(row) for row in self._connection.execute(question)}
-        for at, row in enumerate(some):
+        for index, row in enumerate(some):
             if known.get(row.digest, row) != row:
-                raise _ContradictionError(at, f"workload {row.digest[:12]} is here with different content")
+                raise _ContradictionError(index, f"workload {row.digest[:12]} is here with different content")
         missing = [workload_columns(row) for row in some if row.digest not in known]
         insert_missing(self._connection, workload, missing)
         return len(missing)
@@ -147,9 +147,9 @@ class _Loader:
     def _runs(self, some: list[StoredRun]) -> int:
         question = select(run).where(run.c.uid.in_([row.asked.uid for row in some]))
         known = {row.uid: stored_run(to_run(row)) for row in self._connection.execute(question)}
-        for at, row in enumerate(some):
+        for index, row in enumerate(some):
             if known.get(row.asked.uid, row) != row:
-                raise _ContradictionError(at, f"run {row.asked.uid} is here with different content")
+                raise _ContradictionError(index, f"run {row.asked.uid} is here with different content")
         missing = [
             {**run_columns(row.asked), "started_at_s": row.started_at_s, "imported": True}
             for row in some
@@ -161,7 +161,7 @@ class _Loader:
 
     def _finishes(self, some: list[Finish]) -> int:
         new = 0
-        for at, entry in enumerate(some):
+        for index, entry in enumerate(some):
             here = to_run(self._connection.execute(select(run).where(run.c.uid == entry.run)).one())
             values = {
                 "finished_at_s": entry.finished_at_s,
@@ -170,9 +170,9 @@ class _Loader:
             }
             if here.finished_at_s is not None:
                 if any(getattr(here, name) != value for name, value in values.items()):
-                    raise _ContradictionError(at, f"run {entry.run} ended here in another way")
+                    raise _ContradictionError(index, f"run {entry.run} ended here in another way")
             elif not here.imported:
-                raise _ContradictionError(at, f"run {entry.run} is still going on here")
+                raise _ContradictionError(index, f"run {entry.run} is still going on here")
             else:
                 self._connection.execute(update(run).where(run.c.uid == entry.run).values(values))
                 new += 1
@@ -190,14 +190,14 @@ class _Loader:
             for each in map(to_trial, self._connection.execute(question))
         }
         missing = []
-        for at, each in enumerate(some):
+        for index, each in enumerate(some):
             here = known.get(_place(each))
             if here is not None and here != each:
                 raise _ContradictionError(
-                    at, f"trial {each.trial.number} of run {uid} is here, but different"
+                    index, f"trial {each.trial.number} of run {uid} is here, but different"
                 )
             if here is None and not row.imported and row.finished_at_s is None:
-                raise _ContradictionError(at, f"run {uid} is still going on here")
+                raise _ContradictionError(index, f"run {uid} is still going on here")
             if here is None:
                 missing.append(each)
         ids = workload_ids(self._connection, {each.trial.workload_digest for each in missing})

@@ -40,7 +40,7 @@ def leaves(value: Any, path: str = "") -> Iterator[tuple[str, Any]]:
         for name in sorted(value):
             yield from leaves(value[name], f"{path}.{name}" if path else name)
     elif isinstance(value, list) and value:
-        for at, inner in enumerate(value):
-            yield from leaves(inner, f"{path}[{at}]")
+        for index, inner in enumerate(value):
+            yield from leaves(inner, f"{path}[{index}]")
     else:
         yield path, value

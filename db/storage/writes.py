@@ -76,7 +76,7 @@ def run_ids(connection: Connection, uids: Iterable[str]) -> dict[str, int]:
 
 def pieces(values: Sequence[str]) -> Iterable[Sequence[str]]:
     """`values` in parts that fit one statement: nearly always one."""
-    return (values[at : at + LARGEST_IN_LIST] for at in range(0, len(values), LARGEST_IN_LIST))
+    return (values[index : index + LARGEST_IN_LIST] for index in range(0, len(values), LARGEST_IN_LIST))
 
 
 def lock_name(connection: Connection, name: str) -> None:

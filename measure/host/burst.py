@@ -59,11 +59,11 @@ def stream_image(machine: Machine) -> Image:
     ]
     lines += ["  %t = phi i64 [ 0, %entry ], [ %u, %next ]", "  br label %head", "head:"]
     lines.append("  %i = phi i64 [ %first, %again ], [ %n, %head ]")
-    for at in range(8):
-        lines.append(f"  %o{at} = add i64 %i, {at}")
-        lines.append(f"  %b{at} = mul i64 %o{at}, {size}")
-        lines.append(f"  %q{at} = getelementptr i8, ptr %p, i64 %b{at}")
-        lines.append(f"  %v{at} = load volatile {kind}, ptr %q{at}, align 4")
+    for index in range(8):
+        lines.append(f"  %o{index} = add i64 %i, {index}")
+        lines.append(f"  %b{index} = mul i64 %o{index}, {size}")
+        lines.append(f"  %q{index} = getelementptr i8, ptr %p, i64 %b{index}")
+        lines.append(f"  %v{index} = load volatile {kind}, ptr %q{index}, align 4")
     lines += ["  %n = add i64 %i, 8", "  %more = icmp slt i64 %n, %last"]
     lines += ["  br i1 %more, label %head, label %next", "next:", "  %u = add i64 %t, 1"]
     lines += ["  %on = icmp slt i64 %u, %times", "  br i1 %on, label %again, label %done", "done:"]
@@ -86,7 +86,7 @@ def clock_image(machine: Machine) -> Image:
     lines = [f"{HEAD} #0 {{", "entry:", "  %s = load volatile i64, ptr %scratch, align 8", "  br label %head"]
     lines += ["head:", "  %i = phi i64 [ 0, %entry ], [ %n, %head ]"]
     lines.append(f"  %x0 = phi i64 [ %s, %entry ], [ %x{UNROLLED}, %head ]")
-    lines += [f"  %x{at + 1} = mul i64 %x{at}, %x{at}" for at in range(UNROLLED)]
+    lines += [f"  %x{index + 1} = mul i64 %x{index}, %x{index}" for index in range(UNROLLED)]
     lines += ["  %n = add i64 %i, 1", "  %again = icmp slt i64 %n, %times"]
     lines += ["  br i1 %again, label %head, label %done", "done:"]
     lines += [f"  store volatile i64 %x{UNROLLED}, ptr %scratch, align 8", "  ret void", "}"]

@@ -134,8 +134,8 @@ def _text(machine: Machine, seen: Measured) -> str:
         "takes_contractions = false      # they are the same pipes",
         "",
     ]
-    for at, (_, kib) in enumerate(inner):
-        lines += ["[[caches]]", f"kib = {kib}", f"bytes_per_cycle = {seen.bytes_per_cycle[at]:.1f}", ""]
+    for index, (_, kib) in enumerate(inner):
+        lines += ["[[caches]]", f"kib = {kib}", f"bytes_per_cycle = {seen.bytes_per_cycle[index]:.1f}", ""]
     lines += [
         "[llb]",
         f"kib = {last_kib}",

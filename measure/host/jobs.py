@@ -90,17 +90,17 @@ def _data(graph: Graph, value: int, rng: np.random.Generator, *, exact: bool) ->
     if not dtype.is_float:
         reads = [
             (graph.shape(access.value)[dim])
-            for at in graph.readers.get(value, ())
-            for access in graph.ops[at].operands
+            for index in graph.readers.get(value, ())
+            for access in graph.ops[index].operands
             for dim, expr in enumerate(access.exprs)
-            if expr.source >= 0 and graph.ops[at].operands[expr.source].value == value
+            if expr.source >= 0 and graph.ops[index].operands[expr.source].value == value
         ]
         low = 0 if reads or dtype is DType.BOOL or str(dtype).startswith("u") else -SMALL
         high = min([*reads, SMALL + 1]) if reads or exact else 2
         return np.asarray(rng.integers(low if exact or reads else 0, max(1, high), shape), dtype=dtype.numpy)
     if exact:
         return np.asarray(rng.integers(-SMALL, SMALL + 1, shape), dtype=dtype.numpy)
-    readers = [graph.ops[at] for at in graph.readers.get(value, ())]
+    readers = [graph.ops[index] for index in graph.readers.get(value, ())]
     if readers and all(op.row.contraction for op in readers):
         # Unit gain: sums stay as large as what they are made of.
         gain = (3.0 / max(1, prod(readers[0].extents[readers[0].rank :]))) ** 0.5

@@ -64,8 +64,8 @@ def _starts(parts: list[Ints]) -> Ints:
 def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) -> FlatKernel:
     """Find the classes of tiles of `program`, count how often each fires, and price them on `target`."""
     plan = plan_of(program, target)
-    spans = [program.buffers[at].region[dim] for at, dim in plan.regions]
-    spans += [program.domains[at][axis] for at, axis in plan.domains]
+    spans = [program.buffers[index].region[dim] for index, dim in plan.regions]
+    spans += [program.domains[index][axis] for index, axis in plan.domains]
     loops = [loop for loop in program.loops if loop.count > 1]
     rank = program.workload.graph.ops[-1].rank
     parallel_levels = sum([loop.parallel for loop in loops])
@@ -73,7 +73,7 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
     counts = np.array([loop.count for loop in loops], dtype=np.int64)
     dims = np.array([loop.dim for loop in loops], dtype=np.int64)
     table_of_span = [table_of(low, high) for low, high in spans]
-    number = {table: at for at, table in enumerate(dict.fromkeys(table_of_span))}
+    number = {table: index for index, table in enumerate(dict.fromkeys(table_of_span))}
     tables = list(number)
     term_span = np.array([number[table] for table in table_of_span], dtype=np.int64)[plan.term_span]
     kinds = [kinds_of(loop.dim, tables) for loop in loops]

@@ -116,7 +116,9 @@ def span_of(program: KernelProgram, flat: FlatKernel, target: Target, *, compres
         cycles=max(cycles, floor),
         core=core,
         busy_cycles=tuple(numbers[:ENGINES]),
-        stall_cycles=tuple([tuple(numbers[at : at + CAUSES]) for at in range(ENGINES, len(numbers), CAUSES)]),
+        stall_cycles=tuple(
+            [tuple(numbers[index : index + CAUSES]) for index in range(ENGINES, len(numbers), CAUSES)]
+        ),
         port_stall_cycles=max(0, floor - cycles),
         work=work,
     )

@@ -165,7 +165,7 @@ def _holding_outputs(left: Ints, right: Ints, unit: SystolicUnit) -> tuple[_Oper
     depth = left.shape[1]
     tall, wide = _cut(left, unit.rows), _cut(right, unit.cols)
     batch, folds_down, folds_across = len(left), tall.shape[1], wide.shape[1]
-    each, across, down = (at.ravel() for at in np.indices((batch, folds_across, folds_down)))
+    each, across, down = (each_axis.ravel() for each_axis in np.indices((batch, folds_across, folds_down)))
     begin = _begins(len(each), depth, unit.rows + unit.cols - 2, unit)
     rows, columns = _widths(left.shape[2], unit.rows)[down], _widths(right.shape[2], unit.cols)[across]
     return (
@@ -183,7 +183,7 @@ def _holding_operand(moved: Ints, held: Ints, unit: SystolicUnit) -> tuple[_Oper
     depth = folds_down * unit.rows
     grids = np.pad(columns, ((0, 0), (0, 0), (0, depth - columns.shape[2]), (0, 0)), constant_values=-1)
     grids = grids.reshape(-1, unit.rows, unit.cols)[:, ::-1]
-    each, across, down = (at.ravel() for at in np.indices((batch, folds_across, folds_down)))
+    each, across, down = (each_axis.ravel() for each_axis in np.indices((batch, folds_across, folds_down)))
     begin = _begins(len(each), steps, 2 * unit.rows + unit.cols - 2, unit)
     width = _widths(held.shape[2], unit.cols)[across]
     return (
@@ -229,8 +229,8 @@ def _misses(
                 cell = cells[order[demand], step, lane]
                 held = False
                 while not held:
-                    for at in range(first[cell], first[cell + 1]):
-                        if (places[at] // block - window) % blocks < used:
+                    for index in range(first[cell], first[cell + 1]):
+                        if (places[index] // block - window) % blocks < used:
                             held = True
                             break
                     if not held:

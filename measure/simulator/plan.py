@@ -245,7 +245,7 @@ class _Draft:
     def finish(self) -> KernelPlan:
         """The tables, with equal intervals looked up once."""
         places = sorted({term[:3] for term in self.terms})
-        place_of = {place: at for at, place in enumerate(places)}
+        place_of = {place: index for index, place in enumerate(places)}
         none = [np.zeros((0, matrix_table(self.target, DType.F64).shape[1]), dtype=np.int64)]
         return KernelPlan(
             steps=self.steps,
@@ -253,8 +253,8 @@ class _Draft:
             moves=self.moves,
             reads=self._reads(),
             maker=self._makers(),
-            regions=tuple((at, dim) for of_op, at, dim in places if not of_op),
-            domains=tuple((at, axis) for of_op, at, axis in places if of_op),
+            regions=tuple((op, dim) for of_op, op, dim in places if not of_op),
+            domains=tuple((op, axis) for of_op, op, axis in places if of_op),
             term_span=_table([place_of[term[:3]] for term in self.terms]),
             term_extent=_table([extent for *_, extent, _ in self.terms]),
             term_role=_table([role for *_, role in self.terms]),

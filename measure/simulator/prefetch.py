@@ -59,9 +59,9 @@ class Prefetcher:
     def _reserve(self, constant: Constant, stage: int) -> bool:
         """Take the constant's room from now to its own stage, if it is free all along."""
         stages = range(stage, constant.stage + 1)
-        if any(self.free_bytes[at] < constant.size_bytes for at in stages):
+        if any(self.free_bytes[index] < constant.size_bytes for index in stages):
             return False
-        for at in stages:
-            self.free_bytes[at] -= constant.size_bytes
+        for index in stages:
+            self.free_bytes[index] -= constant.size_bytes
         self.fetched[constant] = 0
         return True

@@ -107,7 +107,7 @@ class _Clock:
         found: list[Surroundings | None] = []
         works: list[Work] = []
         longest = resident = 0
-        for at, call in enumerate(stage):
+        for index, call in enumerate(stage):
             if isinstance(call, HostCall):
                 works.append(_host_work(call, self.graph, self.target))
                 spans.append(None)
@@ -115,7 +115,7 @@ class _Clock:
                 longest = max(longest, host_cycles(works[-1], self.target))
                 continue
             room = max(0, self.rooms[number] - resident)
-            there = held[at] if held else ()
+            there = held[index] if held else ()
             found.append(surroundings := Surroundings(sharers, room, there, self.conflicts))
             span, taken = self._kernel(call.program, surroundings)
             resident += taken
@@ -176,9 +176,9 @@ def _constants(clock: _Clock) -> list[Constant]:
     if clock.target.weights_bypass_llb or clock.target.llb_bytes == 0:
         return []
     return [
-        Constant(number, at, value, stored_bytes(clock.graph, call.kernel.values[value], clock.target))
+        Constant(number, index, value, stored_bytes(clock.graph, call.kernel.values[value], clock.target))
         for number, stage in enumerate(clock.program.stages)
-        for at, call in enumerate(stage)
+        for index, call in enumerate(stage)
         if isinstance(call, KernelCall)
         for value in call.kernel.workload.graph.inputs
         if call.kernel.workload.level_of(value) is Level.CONSTANT

@@ -224,13 +224,13 @@ def test_filters_hold_for_both_machines() -> None:
     for machine in seccomp.PLAIN:
         code = seccomp.filter_for(machine)
         lines = [
-            (int.from_bytes(code[at : at + 2], "little"), code[at + 2], code[at + 3])
-            for at in range(0, len(code), 8)
+            (int.from_bytes(code[index : index + 2], "little"), code[index + 2], code[index + 3])
+            for index in range(0, len(code), 8)
         ]
         assert lines[-1][0] == seccomp.RETURN
-        for at, (operation, when_true, when_false) in enumerate(lines):
+        for index, (operation, when_true, when_false) in enumerate(lines):
             if operation in (seccomp.EQUAL, seccomp.AT_LEAST, seccomp.ANY_BIT):
-                assert at + 1 + max(when_true, when_false) < len(lines)
+                assert index + 1 + max(when_true, when_false) < len(lines)
 
 
 def test_constants_are_those_of_this_system() -> None:

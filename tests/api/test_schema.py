@@ -1,4 +1,4 @@
-"""Every request that the schema allows gets an answer that the schema describes: schemathesis over every operation.
+"""Requests that the schema allows get answers that it describes: schemathesis over every operation.
 
 schemathesis is imported inside the tests, for it takes longer to load than all other tests to collect.
 """

@@ -136,7 +136,7 @@ def row(method: str, seed: int, improvements: list[list[float]], task: str = "t/
 
 def test_trials_and_regrets_by_hand() -> None:
     run = row(OWN, 0, [[2, 20.0], [5, 10.5], [9, 10.1]])
-    assert [regret_at(run, at) for at in (1, 2, 8, 128)] == pytest.approx([np.inf, 1.0, 0.05, 0.01])
+    assert [regret_at(run, index) for index in (1, 2, 8, 128)] == pytest.approx([np.inf, 1.0, 0.05, 0.01])
     assert [trials_to(run, r) for r in (0.05, 0.02, 0.001)] == [5, 9, None]
 
 

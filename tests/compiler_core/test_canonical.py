@@ -36,15 +36,15 @@ def test_operands_are_numbered_before_what_reads_them_in_operand_order() -> None
     assert numbering.values[-1] == graph.outputs[0]
     assert numbering.ops[-2:] == (2, 3)
     assert set(numbering.inputs) == {0, 1, 2}
-    place = {value: at for at, value in enumerate(numbering.values)}
-    for at, operands in zip(numbering.ops, numbering.operands, strict=True):
-        assert all(place[access.value] < place[graph.ops[at].result] for access in operands)
+    place = {value: index for index, value in enumerate(numbering.values)}
+    for index, operands in zip(numbering.ops, numbering.operands, strict=True):
+        assert all(place[access.value] < place[graph.ops[index].result] for access in operands)
 
 
 def test_operands_of_a_sum_stand_in_the_order_of_their_numbers_others_as_they_were() -> None:
     graph = _branches()
     numbering = number_network(graph)
-    place = {value: at for at, value in enumerate(numbering.values)}
+    place = {value: index for index, value in enumerate(numbering.values)}
     by_op = dict(zip(numbering.ops, numbering.operands, strict=True))
     assert [place[a.value] for a in by_op[2]] == sorted(place[a.value] for a in by_op[2])
     assert by_op[3] == graph.ops[3].operands

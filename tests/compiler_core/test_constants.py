@@ -37,9 +37,9 @@ def test_binding_computes_again_only_what_depends_on_symbols() -> None:
     constants = Constants(
         {0: _counted(log, "plain"), 1: _counted(log, "symbolic", symbols=frozenset({"n"}))}, {"n": 2}
     )
-    assert [constants[at].item() for at in range(2)] == [2, 2]
+    assert [constants[index].item() for index in range(2)] == [2, 2]
     bound = constants.bound_to({"n": 5})
-    assert [bound[at].item() for at in range(2)] == [2, 5]
+    assert [bound[index].item() for index in range(2)] == [2, 5]
     assert log == ["plain", "symbolic", "symbolic"]
 
 

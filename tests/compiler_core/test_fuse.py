@@ -139,8 +139,8 @@ def test_groups_that_need_each_other_have_no_order() -> None:
 def test_every_op_is_in_one_group_and_reads_what_came_before(data: Any) -> None:
     graph, _ = data.draw(graphs())
     groups = _groups(graph, epilogues=data.draw(st.booleans()), most=data.draw(st.integers(1, 6)))
-    stored = [at for group in groups for at in group if not is_remade(graph, at)]
-    assert sorted(stored) == [at for at in range(len(graph.ops)) if not is_remade(graph, at)]
+    stored = [op for group in groups for op in group if not is_remade(graph, op)]
+    assert sorted(stored) == [index for index in range(len(graph.ops)) if not is_remade(graph, index)]
     assert in_data_order(graph, groups) == groups
     for group in groups:
-        assert len(group) == 1 or all(graph.ops[at].row.unit is not Unit.HOST for at in group)
+        assert len(group) == 1 or all(graph.ops[index].row.unit is not Unit.HOST for index in group)

@@ -84,8 +84,8 @@ def _backwards(graph: Graph, inputs: dict[int, Any]) -> dict[int, Any]:
             left, right = (values[access.value].astype(np.float64) for access in op.operands)
             kind = graph.values[op.result].dtype
             total = np.zeros((left.shape[0], right.shape[1]), kind.accumulator.numpy)
-            for at in reversed(range(left.shape[1])):
-                total += (left[:, at : at + 1] * right[at : at + 1]).astype(total.dtype)
+            for index in reversed(range(left.shape[1])):
+                total += (left[:, index : index + 1] * right[index : index + 1]).astype(total.dtype)
             values[op.result] = total.astype(kind.numpy)
         else:
             read = tuple({access.value for access in op.operands})
@@ -170,7 +170,9 @@ def _quantised(values: np.ndarray[Any, Any]) -> tuple[Graph, dict[int, Any]]:
     """x -> quantize -> dequantize, less a half -> erf, steep enough to say only its operand's sign."""
     n = values.shape[0]
     kinds = [(n,), (), (), (n,), (n,), (n,), (), (n,)]
-    types = [TensorType(shape, DType.I8 if at in (2, 3) else DType.F32) for at, shape in enumerate(kinds)]
+    types = [
+        TensorType(shape, DType.I8 if index in (2, 3) else DType.F32) for index, shape in enumerate(kinds)
+    ]
     scale, zero, q = Access(1, ()), Access(2, ()), Access(3, (axis_index(0),))
     one = (axis_index(0),)
     ops = (

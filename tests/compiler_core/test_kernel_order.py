@@ -74,9 +74,9 @@ def test_depth_first_is_found_and_proven(tmp_path: Path) -> None:
     ordered = in_order(groups, plan.order)
     seen = set(graph.inputs) | set(graph.constants)
     for group in ordered:
-        for at in group:
-            assert all(access.value in seen for access in graph.ops[at].operands)
-            seen.add(graph.ops[at].result)
+        for index in group:
+            assert all(access.value in seen for access in graph.ops[index].operands)
+            seen.add(graph.ops[index].result)
     assert set(ordered) == set(groups)
 
 
@@ -156,7 +156,7 @@ def test_what_is_overwritten_is_needed_at_its_own_point_only(
     for kernel, group in enumerate(groups):
         for tensor in crossing.kernels.overwritable(kernel):
             operand, result = crossing.values[tensor], graph.ops[max(group)].result
-            ops = tuple(graph.ops[at] for at in group)
+            ops = tuple(graph.ops[index] for index in group)
             outer = {a.value for op in ops for a in op.operands} - {op.result for op in ops}
             alone = replace(graph, ops=ops, inputs=tuple(sorted(outer - set(graph.constants))))
             at = tuple(int(rng.integers(extent)) for extent in graph.shape(operand))

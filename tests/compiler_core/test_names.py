@@ -64,7 +64,7 @@ def test_nodes_without_names_show_operator_and_output(tmp_path: Path) -> None:
 
 def test_no_digest_depends_on_a_name(tmp_path: Path) -> None:
     graph = block(BLOCK, tmp_path)
-    other = block([(f"n{at}", *rest) for at, (_, *rest) in enumerate(BLOCK)], tmp_path)  # type: ignore[misc]
+    other = block([(f"n{index}", *rest) for index, (_, *rest) in enumerate(BLOCK)], tmp_path)  # type: ignore[misc]
     plans = [plan_graph(each, load_target("ascend910")) for each in (graph, other)]
     assert plans[0].names != plans[1].names
     assert list(plans[0].counts) == list(plans[1].counts)

@@ -181,7 +181,7 @@ def test_a_stale_buffer_is_caught(action: Action) -> None:
     """The first step of its kind is not repeated when its innermost loop advances."""
 
     def lazy(kernel: KernelProgram) -> KernelProgram:
-        at = next(at for at, step in enumerate(kernel.steps) if step.action is action)
+        at = next(index for index, step in enumerate(kernel.steps) if step.action is action)
         cut = [loop.dim for loop in kernel.loops if loop.count > 1 and loop.dim in kernel.steps[at].moves]
         step = replace(kernel.steps[at], moves=tuple(dim for dim in kernel.steps[at].moves if dim != cut[-1]))
         return replace(kernel, steps=(*kernel.steps[:at], step, *kernel.steps[at + 1 :]))

@@ -67,8 +67,8 @@ def test_an_inner_scan_starts_from_the_first_element() -> None:
 def test_regions_hold_every_index_that_is_read_and_no_border_is_crossed(name: str) -> None:
     """Every op's box, point by point, through its index maps: inside what it reads, at every tile."""
     case = CASES[name]()
-    for at in range(len(case.groups)):
-        kernel = case.kernel(at)
+    for place in range(len(case.groups)):
+        kernel = case.kernel(place)
         graph = kernel.workload.graph
         for position in product(*(range(count) for count in _counts(kernel.loops))):
             for step in kernel.steps:

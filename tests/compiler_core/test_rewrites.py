@@ -114,9 +114,9 @@ def test_what_has_no_such_form(made: object, rewrite: Rewrite, why: str) -> None
 
 def test_no_op_is_rewritten_twice_or_outside_the_network() -> None:
     graph, _ = product()
-    for of, at in ((rewritten(graph, {0: Split(2, 2)}), 1), (graph, 2)):
+    for of, op in ((rewritten(graph, {0: Split(2, 2)}), 1), (graph, 2)):
         with pytest.raises(ConfigError, match="rewrites name ops"):
-            rewritten(of, {at: Split(2, 2)})
+            rewritten(of, {op: Split(2, 2)})
     assert rewritten(graph, {}) is graph
 
 

@@ -53,7 +53,7 @@ def test_a_fault_in_the_last_tiles_alone_is_seen() -> None:
     call = case.compile().stages[0][0]
     assert isinstance(call, KernelCall)
     buffers = list(call.program.buffers)
-    loaded = next(at for at, b in enumerate(buffers) if b.value in call.program.workload.graph.inputs)
+    loaded = next(index for index, b in enumerate(buffers) if b.value in call.program.workload.graph.inputs)
     low, high = (bound.copy() for bound in buffers[loaded].region[2])
     low.reshape(-1)[-1] -= 1
     high.reshape(-1)[-1] -= 1

@@ -55,14 +55,14 @@ def _views(draw: st.DrawFn, builder: Builder, x: Tensor) -> Tensor:
             step = draw(st.sampled_from([-2, -1, 1, 2]))
             start = draw(st.integers(0, shape[dim] - 1))
             count = (shape[dim] - 1 - start) // step + 1 if step > 0 else start // -step + 1
-            exprs = [axis_index(at) for at in range(x.rank)]
+            exprs = [axis_index(index) for index in range(x.rank)]
             exprs[dim] = affine((dim, step), offset=start)
-            x = builder.view(x, [count if at == dim else n for at, n in enumerate(shape)], exprs)
+            x = builder.view(x, [count if index == dim else n for index, n in enumerate(shape)], exprs)
         elif kind == "expand" and x.rank < 4:
             x = builder.expand(x, (draw(st.integers(1, 3)), *x.shape))
         elif kind == "squeeze" and 1 in shape:
             dim = shape.index(1)
-            exprs = [axis_index(at - (at > dim)) for at in range(x.rank)]
+            exprs = [axis_index(index - (index > dim)) for index in range(x.rank)]
             exprs[dim] = constant_index(0)
             x = builder.view(x, shape[:dim] + shape[dim + 1 :], exprs)
     return x

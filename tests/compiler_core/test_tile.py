@@ -88,8 +88,8 @@ def _softmax(b: Builder, rows: int, width: int) -> None:
 def _concat(b: Builder, operands: int, width: int) -> None:
     parts = [b.input((4, width)) for _ in range(operands)]
     shifted = [
-        Access(part, (axis_index(0), affine((1, 1), offset=-at * width)), 0.0)
-        for at, part in enumerate(parts)
+        Access(part, (axis_index(0), affine((1, 1), offset=-index * width)), 0.0)
+        for index, part in enumerate(parts)
     ]
     b.op("concat", (4, operands * width), (), tuple(shifted))
 

@@ -196,8 +196,8 @@ def test_numpy_numba_and_plain_python_agree() -> None:
         table = matrix_table(target, target.dtypes[0][0])
         at_once = cycles(gemms, table)
         assert at_once.dtype == np.int64
-        for at, gemm in enumerate(gemms.T.tolist()):
-            assert cycles(gemm, table) == compiled(*gemm, table) == at_once[at]
+        for index, gemm in enumerate(gemms.T.tolist()):
+            assert cycles(gemm, table) == compiled(*gemm, table) == at_once[index]
 
 
 def test_vector_numba_and_dma_numba_agree_with_python() -> None:

@@ -61,7 +61,7 @@ def buffer(at: int, **changes: Any) -> Damage:
 
 def steps_in_order(*order: int) -> Damage:
     """The steps at these positions, in this order."""
-    return lambda kernel: replace(kernel, steps=tuple(kernel.steps[at] for at in order))
+    return lambda kernel: replace(kernel, steps=tuple(kernel.steps[index] for index in order))
 
 
 def shifted(span: Span, low: int = 0, high: int = 0) -> Span:
@@ -159,7 +159,7 @@ def test_a_kernel_with_one_thing_changed_is_found(broken: Break) -> None:
 
 
 def _with_stages(program: Program, *order: int) -> Program:
-    return replace(program, stages=tuple(program.stages[at] for at in order))
+    return replace(program, stages=tuple(program.stages[index] for index in order))
 
 
 def _with_cores(program: Program, stage: int, cores: CoreRange) -> Program:
@@ -171,7 +171,7 @@ def _with_cores(program: Program, stage: int, cores: CoreRange) -> Program:
 
 
 def _side_by_side(program: Program, one: int, other: int) -> Program:
-    stages = [stage for at, stage in enumerate(program.stages) if at not in (one, other)]
+    stages = [stage for index, stage in enumerate(program.stages) if index not in (one, other)]
     return replace(program, stages=(*stages, program.stages[one] + program.stages[other]))
 
 

@@ -27,7 +27,7 @@ def test_tables_hold_the_widest_tile_of_every_size(
             moving += len(moves)
             for index in np.ndindex(*table.shape):
                 sizes = [each[-1] for each in made.sizes]
-                for loop, at in zip(moves, index, strict=True):
-                    sizes[loop] = made.sizes[loop][at]
+                for loop, position in zip(moves, index, strict=True):
+                    sizes[loop] = made.sizes[loop][position]
                 assert table[index] == regions.widest(key.value, dim, tuple(sizes), key.read_early)
     assert moving

@@ -57,7 +57,7 @@ def write_for_ever(url: str, run: str, number: int, acknowledged: Connection) ->
     """Commits batch after batch; says the last number of each once it is durable."""
     repository = Repository(open_database(url))
     while True:
-        repository.commit_trials([trial(run, number + at, ROW) for at in range(BATCH)])
+        repository.commit_trials([trial(run, number + index, ROW) for index in range(BATCH)])
         number += BATCH
         acknowledged.send(number)
         if number % (4 * BATCH) == 0:
@@ -127,7 +127,7 @@ def _write(url: str, run: str, seconds: float, answer: Connection) -> None:
     end = time.monotonic() + seconds
     while time.monotonic() < end:
         try:
-            repository.commit_trials([trial(run, number + at, ROW) for at in range(BATCH)])
+            repository.commit_trials([trial(run, number + index, ROW) for index in range(BATCH)])
             number += BATCH
         except Exception as error:  # noqa: BLE001 - whatever it is, the report shows it
             errors.append(repr(error))

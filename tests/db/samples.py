@@ -151,7 +151,7 @@ def filled(repository: Repository, rows: Sequence[WorkloadRow], trials_each: int
     run = prepared(repository, *rows, uid=uid)
     number = 0
     for row in rows:
-        batch = [trial(run, number + at, row) for at in range(trials_each)]
+        batch = [trial(run, number + index, row) for index in range(trials_each)]
         repository.commit_trials(batch + confirmations(run, number, row))
         repository.publish_best(key_of(row))
         number += trials_each

@@ -60,7 +60,7 @@ def commit_until_refused(repository: Repository, run: str, first: int) -> tuple[
     number = first
     try:
         while number < first + 100_000:
-            repository.commit_trials([trial(run, number + at, ROW) for at in range(64)])
+            repository.commit_trials([trial(run, number + index, ROW) for index in range(64)])
             number += 64
     except RecordError as error:
         return number, str(error)
@@ -76,7 +76,7 @@ def check_full_disk(database: Database, free_space: Callable[[], None]) -> None:
     assert len(repository.trials_of_run(run)) == number, "an acknowledged trial is gone, or another one there"
     assert database.ask(text("PRAGMA integrity_check"))[0][0] == "ok"
     free_space()
-    repository.commit_trials([trial(run, number + at, ROW) for at in range(64)])
+    repository.commit_trials([trial(run, number + index, ROW) for index in range(64)])
     assert len(repository.trials_of_run(run)) == number + 64
 
 
@@ -115,7 +115,7 @@ def test_backup_under_load(sqlite_database: Database, tmp_path: Path) -> None:
     def write() -> None:
         while not stop.is_set():
             first = len(committed) * 8
-            repository.commit_trials([trial(run, first + at, ROW) for at in range(8)])
+            repository.commit_trials([trial(run, first + index, ROW) for index in range(8)])
             committed.append(first)
 
     writer = threading.Thread(target=write)

@@ -164,7 +164,7 @@ def parts(draw: st.DrawFn) -> list[Entry]:
     head: list[Entry] = [
         ModelRow(MODEL.digest, names) if entry is MODEL else entry for entry in POOL[:NEEDED]
     ]
-    return sorted([*head, *(POOL[at] for at in chosen)], key=identity)
+    return sorted([*head, *(POOL[index] for index in chosen)], key=identity)
 
 
 def texts(entries: Sequence[Entry]) -> list[str]:

@@ -118,7 +118,7 @@ class Operator:
         given = list(self.inputs)
         while given and not given[-1]:
             given.pop()
-        names = [f"out{at}" if want else "" for at, want in enumerate(wanted)]
+        names = [f"out{index}" if want else "" for index, want in enumerate(wanted)]
         item = helper.make_node(self.op_type, given, names, domain=self.domain, **self.attributes)
         infos = [
             helper.make_tensor_value_info(n, helper.np_dtype_to_tensor_dtype(a.dtype), self.shapes[n])

@@ -115,8 +115,8 @@ def _quantized_where(draw: Draw) -> Case:
     chosen = Operator("QLinearWhere")
     given = [tuple(draw.one_of([extent, extent, 1]) for extent in shape) for _ in range(3)]
     chosen.feed(draw.integers(0, 1, given[0], np.bool_))
-    for at in (1, 2):
-        chosen.feed(draw.integers(low, high, given[at], kind))
+    for index in (1, 2):
+        chosen.feed(draw.integers(low, high, given[index], kind))
         chosen.hold(draw.positive(low=0.01, high=0.05))
         chosen.hold(draw.integers(low // 2, high // 2, (), kind))
     chosen.hold(draw.positive(low=0.01, high=0.05))

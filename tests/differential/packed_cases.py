@@ -59,7 +59,7 @@ def _gather_block_quantized(draw: Draw) -> Case:
     along = rank - 1 if kind == "bytes" else draw.size(0, rank - 1)
     shape = [draw.size(1, 6) for _ in range(rank)]
     shape[along] = draw.size(1, 9) * 8
-    blocks = [-(-extent // block) if at == along else extent for at, extent in enumerate(shape)]
+    blocks = [-(-extent // block) if index == along else extent for index, extent in enumerate(shape)]
     chosen = Operator("GatherBlockQuantized", attributes={"block_size": block})
     chosen.attributes["gather_axis"] = draw.one_of([axis, axis - rank])
     chosen.attributes["quantize_axis"] = draw.one_of([along, along - rank])

@@ -21,8 +21,8 @@ def forms(graph: Graph, at: int) -> Iterator[Rewrite]:
 def rewrites(draw: Callable[..., Any], graph: Graph) -> Rewrites:
     """Other forms for some of the ops that have any."""
     drawn: dict[int, Rewrite] = {}
-    for at in range(len(graph.ops)):
-        found = list(forms(graph, at))
+    for index in range(len(graph.ops)):
+        found = list(forms(graph, index))
         if found and draw(st.booleans()):
-            drawn[at] = draw(st.sampled_from(found))
+            drawn[index] = draw(st.sampled_from(found))
     return drawn

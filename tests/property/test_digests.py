@@ -30,15 +30,15 @@ ROOT = Path(__file__).parents[2]
 def renumbered(graph: Graph, new: Mapping[int, int], order: list[int]) -> Graph:
     """The same network with values called otherwise and ops in another order."""
     values: list[TensorType] = [graph.values[0]] * len(graph.values)
-    for old, at in new.items():
-        values[at] = graph.values[old]
+    for old, index in new.items():
+        values[index] = graph.values[old]
     ops = tuple(
         replace(
-            graph.ops[at],
-            operands=tuple(replace(a, value=new[a.value]) for a in graph.ops[at].operands),
-            result=new[graph.ops[at].result],
+            graph.ops[index],
+            operands=tuple(replace(a, value=new[a.value]) for a in graph.ops[index].operands),
+            result=new[graph.ops[index].result],
         )
-        for at in order
+        for index in order
     )
     return Graph(
         tuple(values),
@@ -58,7 +58,7 @@ def rewritings(draw: Draw, graph: Graph) -> tuple[Graph, dict[int, int], list[in
     waiting = list(range(len(graph.ops)))
     order: list[int] = []
     while waiting:
-        ready = [at for at in waiting if all(a.value in made for a in graph.ops[at].operands)]
+        ready = [index for index in waiting if all(a.value in made for a in graph.ops[index].operands)]
         following = draw(st.sampled_from(ready))
         waiting.remove(following)
         made.add(graph.ops[following].result)
@@ -213,8 +213,8 @@ def _as_one_kernel(graph: Graph) -> list[str]:
 def test_placement_changes_the_digest_and_not_the_family(data: Any) -> None:
     graph, _ = data.draw(graphs())
     group = data.draw(st.sampled_from(group_greedily(graph, FusionPolicy())))
-    read = {access.value for at in group for access in graph.ops[at].operands}
-    made = {graph.ops[at].result for at in group}
+    read = {access.value for index in group for access in graph.ops[index].operands}
+    made = {graph.ops[index].result for index in group}
     value = data.draw(st.sampled_from(sorted((read - made) | set(stored_values(graph, group)))))
     far, near = (kernel_of(graph, group, {value: level}).workload for level in (Level.DRAM, Level.LLB))
     assert far.family_digest == near.family_digest

@@ -64,7 +64,7 @@ def groupings(draw: Draw, graph: Graph) -> tuple[Group, ...]:
 
 def _reads(graph: Graph, producer: Group, consumer: Group) -> bool:
     root = graph.ops[max(producer)].result
-    return any(access.value == root for at in consumer for access in graph.ops[at].operands)
+    return any(access.value == root for index in consumer for access in graph.ops[index].operands)
 
 
 @st.composite

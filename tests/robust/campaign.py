@@ -49,10 +49,10 @@ def mutants(number: int, seed: int, folder: Path) -> Iterator[Member]:
         for beside in source.iterdir():
             if beside.suffix != ".onnx" and beside.is_file():
                 shutil.copy(beside, folder / beside.name)
-    for at in range(number):
-        original = originals[at % len(originals)]
-        path = folder / f"{at:05d}_{original.path.name}"
-        path.write_bytes(mutated(original.path.read_bytes(), Random(f"{seed} {at}")))
+    for index in range(number):
+        original = originals[index % len(originals)]
+        path = folder / f"{index:05d}_{original.path.name}"
+        path.write_bytes(mutated(original.path.read_bytes(), Random(f"{seed} {index}")))
         yield Member(path, original.dims)
         path.unlink()
 

@@ -24,14 +24,15 @@ from tilewright.search_space.space import Space
 def spaces(draw: st.DrawFn) -> Space:
     widths = draw(st.lists(st.integers(1, 6), min_size=1, max_size=5))
     knobs = tuple(
-        Knob(f"k{at}", tuple(range(width)), ordered=draw(st.booleans())) for at, width in enumerate(widths)
+        Knob(f"k{index}", tuple(range(width)), ordered=draw(st.booleans()))
+        for index, width in enumerate(widths)
     )
     modulus = draw(st.integers(1, 4))
     return Space(knobs, feasible=lambda rows: rows.sum(axis=1) % modulus == 0, rules=f"mod {modulus}")
 
 
 def as_set(rows: Rows) -> set[tuple[int, ...]]:
-    return {tuple(int(at) for at in row) for row in rows}
+    return {tuple(int(choice) for choice in row) for row in rows}
 
 
 @given(spaces())
@@ -41,7 +42,7 @@ def test_corners_are_the_feasible_rows_at_the_ends(space: Space) -> None:
     rows = enumerate_rows(space)
     assert rows is not None
     every = as_set(space.settle(rows))
-    ends = [{0, width - 1} if at < 2 else {0} for at, width in enumerate(space.widths)]
+    ends = [{0, width - 1} if index < 2 else {0} for index, width in enumerate(space.widths)]
     wanted = {row for row in every if all(value in end for value, end in zip(row, ends, strict=True))}
     assert as_set(corners(space, turned)) == wanted
 
@@ -101,7 +102,7 @@ def test_distinct_keeps_first_occurrences_in_order_and_drops_the_asked() -> None
 
 
 def test_the_size_of_a_huge_space_is_estimated_within_a_tenth() -> None:
-    knobs = tuple(Knob(f"k{at}", tuple(range(16))) for at in range(8))
+    knobs = tuple(Knob(f"k{index}", tuple(range(16))) for index in range(8))
     space = Space(knobs, feasible=lambda rows: rows[:, 0] < 4, rules="quarter")
     size = space_size(space)
     assert not size.exact

@@ -114,7 +114,7 @@ class Unet:
         """A product times a GELU of another; sliced out of one, as exporters do."""
         inner = 4 * channels
         wide = net.add("Add", net.add("MatMul", x, net.weight(channels, 2 * inner)), net.weight(2 * inner))
-        ends = [net.integers(at) for at in (0, inner, 2 * inner)]
+        ends = [net.integers(index) for index in (0, inner, 2 * inner)]
         last = net.integers(2)
         value = net.add("Slice", wide, ends[0], ends[1], last)
         gate = net.add("Slice", wide, ends[1], ends[2], last)

@@ -37,8 +37,8 @@ class Llama:
         positions = net.input("positions", ["batch", "sequence"], np.int64)
         shape: list[int | str] = ["batch", self.groups, "past", self.size]
         past = [
-            (net.input(f"past.{at}.key", shape), net.input(f"past.{at}.value", shape))
-            for at in range(self.layers)
+            (net.input(f"past.{index}.key", shape), net.input(f"past.{index}.value", shape))
+            for index in range(self.layers)
         ]
         x = net.add("Gather", net.weight(self.words, self.hidden, scale=1.0), ids)
         writer: Any = {"plain": _Plain, "microsoft": _Microsoft, "opset 23": _Opset23}[self.form]
@@ -119,7 +119,7 @@ class _Plain(_Form):
         kind = onnx.helper.np_dtype_to_tensor_dtype(np.dtype(sizes.dtype))
         self.cosines, self.sines = (net.add("Cast", net.add(op, whole), to=kind) for op in ("Cos", "Sin"))
         shape = net.add("Shape", self.positions)
-        self.batch, self.sequence = (net.add("Gather", shape, net.integers(at)) for at in range(2))
+        self.batch, self.sequence = (net.add("Gather", shape, net.integers(index)) for index in range(2))
         self.masked = self._mask()
 
     def _mask(self) -> str:
@@ -156,8 +156,8 @@ class _Plain(_Form):
 
     def _turned(self, x: str) -> str:
         net, half = self.net, self.sizes.size // 2
-        ends = [net.integers(at) for at in (0, half, 1 << 40)]
-        low, high = (net.add("Slice", x, ends[at], ends[at + 1], net.integers(3)) for at in range(2))
+        ends = [net.integers(index) for index in (0, half, 1 << 40)]
+        low, high = (net.add("Slice", x, ends[index], ends[index + 1], net.integers(3)) for index in range(2))
         swapped = net.add("Concat", net.add("Neg", high), low, axis=3)
         return net.add("Add", net.add("Mul", x, self.cosines), net.add("Mul", swapped, self.sines))
 

@@ -67,7 +67,7 @@ class Network:
         """One node, the names of its results; those told by False are left out and empty."""
         wanted = [True] * outputs if isinstance(outputs, int) else outputs
         base = f"{op_type.lower()}_{len(self.nodes)}"
-        names = [f"{base}_{at}" if at else base for at in range(len(wanted))]
+        names = [f"{base}_{index}" if index else base for index in range(len(wanted))]
         made = [name if want else "" for name, want in zip(names, wanted, strict=True)]
         node = helper.make_node(op_type, list(given), made, name=base, domain=domain, **attributes)
         self.nodes.append(node)

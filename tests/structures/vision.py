@@ -54,7 +54,7 @@ class Vision:
 
     def _mask(self, net: Network, window: str) -> str:
         """[patches, patches]: minus infinity between windows."""
-        rows, columns = (net.add("Unsqueeze", window, net.integers(at)) for at in (1, 0))
+        rows, columns = (net.add("Unsqueeze", window, net.integers(index)) for index in (1, 0))
         same = net.add("Equal", rows, columns)
         return net.add("Where", same, net.constant(0.0, np.float32), net.constant(-np.inf, np.float32))
 
@@ -67,7 +67,7 @@ class Vision:
         packed = net.add("Gemm", x, net.weight(self.hidden, 3 * self.hidden), net.weight(3 * self.hidden))
         split = net.add("Reshape", packed, net.integers(-1, 3, self.heads, size))
         parts = net.add("Transpose", split, perm=[1, 0, 2, 3])
-        q, k, v = (net.add("Gather", parts, net.constant(at, np.int64), axis=0) for at in range(3))
+        q, k, v = (net.add("Gather", parts, net.constant(index, np.int64), axis=0) for index in range(3))
         q, k = (self._turned(net, part, angles) for part in (q, k))
         q, v = (net.add("Transpose", part, perm=[1, 0, 2]) for part in (q, v))
         scores = net.add("MatMul", q, net.add("Transpose", k, perm=[1, 2, 0]))

@@ -24,7 +24,7 @@ def test_each_is_another_search() -> None:
     whole = Search(problem)
     made = [ablated(name, whole) for name in ABLATIONS if name != "no_draft"]
     assert whole not in made
-    assert all(left != right for at, left in enumerate(made) for right in made[:at])
+    assert all(left != right for index, left in enumerate(made) for right in made[:index])
 
 
 def test_an_unknown_one_is_refused() -> None:

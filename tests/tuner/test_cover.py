@@ -39,7 +39,7 @@ def covers(left: frozenset[int], groups: Mapping[Group, frozenset[int]]) -> Iter
 
 
 def stored_ops(graph: Graph, group: Iterable[int]) -> frozenset[int]:
-    return frozenset(at for at in group if not is_remade(graph, at))
+    return frozenset(op for op in group if not is_remade(graph, op))
 
 
 def brute_force(graph: Graph, costs: Mapping[Group, float]) -> float:
@@ -58,7 +58,7 @@ def test_no_cover_is_cheaper(data: Any) -> None:
     prices = st.integers(1, 40).map(float)
     costs = {group: data.draw(prices) for group in candidates}
     found = cheapest_cover(graph, costs, base)
-    stored = sorted(at for group in found for at in stored_ops(graph, group))
+    stored = sorted(op for group in found for op in stored_ops(graph, group))
     assert stored == sorted(stored_ops(graph, range(len(graph.ops))))
     assert in_data_order(graph, found) is not None
     assert sum(costs[group] for group in found) == brute_force(graph, costs)
@@ -76,11 +76,11 @@ def network(layers: int, width: int = 16) -> Any:
     """Matrix products with ReLU in between."""
     nodes = list(
         chain.from_iterable(
-            (node("MatMul", f"x{at} w{at}", f"p{at}"), node("Relu", f"p{at}", f"x{at + 1}"))
-            for at in range(layers)
+            (node("MatMul", f"x{index} w{index}", f"p{index}"), node("Relu", f"p{index}", f"x{index + 1}"))
+            for index in range(layers)
         )
     )
-    constants = {f"w{at}": reals(at, width, width) for at in range(layers)}
+    constants = {f"w{index}": reals(index, width, width) for index in range(layers)}
     return model(nodes, [value("x0", [8, width])], [f"x{layers}"], constants)
 
 

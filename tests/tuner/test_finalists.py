@@ -36,9 +36,9 @@ def test_with_three_percent_noise_the_answer_is_within_one_percent_and_its_laten
         true = np.exp(np.sort(np.abs(rng.normal(0.0, 0.3, 256))))
         true = 100.0 * true / true.min()
         lucky_first = np.argsort(true * np.exp(rng.normal(0.0, 0.03, 256)))[:8]
-        winner = settle([config(int(at)) for at in lucky_first], laboratory(list(true), 0.03, seed), latency)[
-            0
-        ]
+        winner = settle(
+            [config(int(number)) for number in lucky_first], laboratory(list(true), 0.03, seed), latency
+        )[0]
         regrets.append(true[int(winner.config["k"])] / 100.0 - 1.0)
         errors.append(abs(np.exp(winner.median_log) / true[int(winner.config["k"])] - 1.0))
     assert np.mean(regrets) < 0.006
@@ -47,7 +47,7 @@ def test_with_three_percent_noise_the_answer_is_within_one_percent_and_its_laten
 
 
 def test_without_noise_one_round_is_enough_and_ties_go_to_the_lower_digest() -> None:
-    configs = [config(at) for at in range(4)]
+    configs = [config(index) for index in range(4)]
     ranked = settle(configs, laboratory([3.0, 2.0, 2.0, 5.0], 0.0, 0), latency)
     tied = sorted((configs[1], configs[2]), key=lambda each: each.digest)
     assert [one.config for one in ranked] == [*tied, configs[0], configs[3]]

@@ -57,9 +57,9 @@ def test_objectives_are_read_by_any_of_their_names() -> None:
 def test_a_front_holds_what_nothing_beats(rows: list[tuple[int, ...]]) -> None:
     values = np.array(rows, dtype=np.float64)
     front = front_of(values)
-    for at, row in enumerate(values):
+    for index, row in enumerate(values):
         beaten = [bool((other <= row).all() and (other < row).any()) for other in values]
-        assert any(beaten) != any((values[kept] == row).all() for kept in front), at
+        assert any(beaten) != any((values[kept] == row).all() for kept in front), index
     assert len({tuple(values[kept]) for kept in front}) == len(front)
 
 

@@ -38,8 +38,8 @@ def test_any_prices_give_a_schedule_that_costs_no_more(data: Any) -> None:
     merged = merge_while_it_pays(graph, groups, price)
     assert merged.price_us <= before
     assert merged.price_us == pytest.approx(sum(drawn[group] for group in merged.groups))
-    stored = [at for group in merged.groups for at in group if not is_remade(graph, at)]
-    assert sorted(stored) == [at for at in range(len(graph.ops)) if not is_remade(graph, at)]
+    stored = [op for group in merged.groups for op in group if not is_remade(graph, op)]
+    assert sorted(stored) == [index for index in range(len(graph.ops)) if not is_remade(graph, index)]
     assert in_data_order(graph, merged.groups) == merged.groups
     for boundary in merged.boundaries:
         if boundary.reason is NotFused.COST:
@@ -52,14 +52,14 @@ def test_random_wiring_merges_without_a_cycle(seed: int, tmp_path: Path) -> None
     """Networks wired at random have many ways around every edge: none may become a cycle of groups."""
     rng = np.random.default_rng(seed)
     nodes = []
-    for at in range(60):
-        near = ["x", *(f"v{earlier}" for earlier in range(at))][-30:]
+    for index in range(60):
+        near = ["x", *(f"v{earlier}" for earlier in range(index))][-30:]
         read = rng.choice(near, size=min(len(near), int(rng.integers(1, 4))), replace=False)
-        nodes.append(node("Sum", " ".join(read), f"s{at}"))
-        nodes.append(node("Relu", f"s{at}", f"r{at}"))
-        nodes.append(node("MatMul", f"r{at} w", f"v{at}"))
+        nodes.append(node("Sum", " ".join(read), f"s{index}"))
+        nodes.append(node("Relu", f"s{index}", f"r{index}"))
+        nodes.append(node("MatMul", f"r{index} w", f"v{index}"))
     used = {name for each in nodes for name in each.input}
-    outputs = [f"v{at}" for at in range(60) if f"v{at}" not in used]
+    outputs = [f"v{index}" for index in range(60) if f"v{index}" not in used]
     graph = imported(model(nodes, [value("x", [4, 8])], outputs, {"w": reals(1, 8, 8)}), tmp_path)
     groups = group_greedily(graph, FusionPolicy(epilogues=False))
     drawn: dict[Group, float] = dict.fromkeys(groups, 1.0)
@@ -190,7 +190,7 @@ def test_a_study_chooses_weights_where_values_spill_only() -> None:
 def test_a_list_order_is_an_order_of_the_groups(tmp_path: Path) -> None:
     names = "abcd"
     nodes = [node("MatMul", f"x w{name}", name) for name in names] + [node("Concat", "a b c d", "y", axis=1)]
-    weights = {f"w{name}": reals(at, 64, 64) for at, name in enumerate(names)}
+    weights = {f"w{name}": reals(index, 64, 64) for index, name in enumerate(names)}
     graph = imported(model(nodes, [value("x", [64, 64])], ["y"], weights), tmp_path)
     planner = planner_of(graph, "ascend910")
     knobs = GraphKnobs(weights=ListWeights(given=-1.0))

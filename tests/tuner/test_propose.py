@@ -104,7 +104,7 @@ def test_an_exhausted_space_has_nothing_more() -> None:
 
 
 def test_a_space_too_large_to_rank_whole_is_searched_by_evolution() -> None:
-    knobs = tuple(Knob(f"k{at}", tuple(range(10))) for at in range(8))
+    knobs = tuple(Knob(f"k{index}", tuple(range(10))) for index in range(8))
     large = Space(knobs, feasible=lambda rows: rows.sum(axis=1) % 2 == 0, rules="even")
     problem = Problem(SpaceTask(large), large)
     assert problem.whole is None

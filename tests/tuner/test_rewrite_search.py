@@ -125,7 +125,7 @@ def test_a_study_prices_the_network_with_and_without_forms(tmp_path: Path) -> No
 def test_a_config_says_the_forms_and_its_program_is_right(data: Any) -> None:
     graph, inputs = data.draw(graphs())
     network, target = numbered(graph), small_target(cores=3, l1_kib=1024)
-    forms = {at: form for at, form in data.draw(rewrites(graph)).items() if at in network.number_of}
+    forms = {index: form for index, form in data.draw(rewrites(graph)).items() if index in network.number_of}
     plan = plan_graph(rewritten(graph, forms), target)
     if not set(range(len(plan.graph.ops))) <= set(network.under(forms).ops):
         return  # a network with ops that no output needs: imported ones have none

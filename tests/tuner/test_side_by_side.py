@@ -32,8 +32,8 @@ def heads(folder: Path, names: str, width: int, rows: int | str = 64) -> Path:
     rng = np.random.default_rng(0)
     nodes = [node("MatMul", f"x w_{name}", name) for name in names]
     weights = {
-        f"w_{name}": rng.integers(-2, 3, (width, width + 16 * at)).astype(np.float32)
-        for at, name in enumerate(names)
+        f"w_{name}": rng.integers(-2, 3, (width, width + 16 * index)).astype(np.float32)
+        for index, name in enumerate(names)
     }
     return saved(model(nodes, [value("x", (rows, width))], list(names), weights), folder)
 

@@ -139,17 +139,17 @@ def random_inputs(graph: Graph, seed: int) -> Mapping[int, Array]:
 
 def _is_factor(graph: Graph, value: int) -> bool:
     """Whether contractions only read a value."""
-    return all(graph.ops[at].row.contraction for at in graph.readers.get(value, ()))
+    return all(graph.ops[index].row.contraction for index in graph.readers.get(value, ()))
 
 
 def _random(graph: Graph, value: int, kind: TensorType, rng: np.random.Generator) -> Array:
     shape = graph.shape(value)
     indexed = [
         graph.shape(access.value)[dim]
-        for at in graph.readers.get(value, ())
-        for access in graph.ops[at].operands
+        for index in graph.readers.get(value, ())
+        for access in graph.ops[index].operands
         for dim, expr in enumerate(access.exprs)
-        if expr.source >= 0 and graph.ops[at].operands[expr.source].value == value
+        if expr.source >= 0 and graph.ops[index].operands[expr.source].value == value
     ]
     if indexed:
         return rng.integers(0, max(1, min(indexed)), shape).astype(kind.dtype.numpy)
@@ -186,7 +186,7 @@ def check_network(session: Session, config: Config) -> Verification:
 
 def _misread(session: Session, rewrites: Rewrites) -> str:
     """What the network means otherwise than its file, as imported or in other forms; asked once a run."""
-    key = str({at: str(rewrite) for at, rewrite in rewrites.items()})
+    key = str({op: str(rewrite) for op, rewrite in rewrites.items()})
     if key not in session.misread:
         wrong = judge_model(session.model, draw_feeds(session.model, session.seed), rewrites).wrong
         name = "" if wrong is None else session.graph.name_of(wrong.value)

@@ -37,9 +37,9 @@ def choose_kernels(session: Session, search: NetworkSearch, pool: Pool) -> list[
     """
     session.spent |= search.spent
     session.readings_us = search.readings_us
-    sums = [(search.sum_us(plan), -at) for at, plan in enumerate(search.plans)]
+    sums = [(search.sum_us(plan), -index) for index, plan in enumerate(search.plans)]
     least = min(sums)[0]
-    plans = [search.plans[-at] for us, at in sorted(sums)[:MOST_PLANS] if us <= HOPELESS * least]
+    plans = [search.plans[-index] for us, index in sorted(sums)[:MOST_PLANS] if us <= HOPELESS * least]
     for plan in plans:
         for task in session.planner.tasks_of(plan):
             if task.digest not in session.choices:

@@ -34,12 +34,12 @@ def candidate_groups(graph: Graph, base: Sequence[Group]) -> tuple[Group, ...]:
     (conv, relu), (conv)   ->   (conv, relu), (conv), (conv, relu, conv), (conv), (relu)
     """
     found = dict.fromkeys(base)
-    home = {at: number for number, group in enumerate(base) for at in group if not is_remade(graph, at)}
+    home = {op: number for number, group in enumerate(base) for op in group if not is_remade(graph, op)}
     sources = [
         {
             home[above]
-            for at in group
-            for access in graph.ops[at].operands
+            for index in group
+            for access in graph.ops[index].operands
             if (above := graph.producer.get(access.value)) in home and home[above] != number
         }
         for number, group in enumerate(base)
@@ -75,12 +75,12 @@ class _Covers:
     def __init__(self, graph: Graph, costs_us: Mapping[Group, float]) -> None:
         self._graph = graph
         self._costs_us = costs_us
-        stored = [at for at in range(len(graph.ops)) if not is_remade(graph, at)]
-        self._bit = {at: place for place, at in enumerate(stored)}
+        stored = [index for index in range(len(graph.ops)) if not is_remade(graph, index)]
+        self._bit = {index: place for place, index in enumerate(stored)}
         self._everything = (1 << len(stored)) - 1
         self._starting: dict[int, list[tuple[Group, int]]] = defaultdict(list)
         for group in costs_us:
-            mask = sum(1 << self._bit[at] for at in group if at in self._bit)
+            mask = sum(1 << self._bit[index] for index in group if index in self._bit)
             if mask:
                 self._starting[_lowest(mask)].append((group, mask))
 
@@ -140,13 +140,13 @@ def _lowest(mask: int) -> int:
 
 def _circle(graph: Graph, groups: Sequence[Group]) -> list[Group]:
     """Groups of which each needs the next and the last the first."""
-    home = {at: number for number, group in enumerate(groups) for at in group if not is_remade(graph, at)}
+    home = {op: number for number, group in enumerate(groups) for op in group if not is_remade(graph, op)}
     needs = [
         sorted(
             {
                 home[above]
-                for at in group
-                for access in graph.ops[at].operands
+                for index in group
+                for access in graph.ops[index].operands
                 if (above := graph.producer.get(access.value)) in home and home[above] != number
             }
         )

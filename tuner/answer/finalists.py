@@ -92,7 +92,7 @@ def in_order(
     lowest left, and comes out if it still is; `known` are confirmations of before.
     """
     confirmed: dict[Config, list[Measurement]] = {}
-    heap = [(*entry, at, config) for at, (config, entry) in enumerate(values.items())]
+    heap = [(*entry, index, config) for index, (config, entry) in enumerate(values.items())]
     heapify(heap)
     while heap:
         read, rest, at, config = heappop(heap)

@@ -89,7 +89,7 @@ def front_of_trials(
         FrontPoint(
             Figures.of(trial.measurement), len(str(dict(trial.config.items)[GROUPS]).split("|")), trial.config
         )
-        for trial in (told[at][1] for at in front)
+        for trial in (told[index][1] for index in front)
     )
 
 
@@ -150,7 +150,7 @@ class _Kernels:
         """The sound Config of least latency and energy, mixed (1 - share) to share by their totals."""
         values, configs = self._trials(task.digest)
         mixture = values / self._totals @ np.array([1.0 - share, share])
-        ranked = [configs[at] for at in np.argsort(mixture, kind="stable")]
+        ranked = [configs[index] for index in np.argsort(mixture, kind="stable")]
         choice = self._session.choices.get(task.digest) or best_guess(self._session, task)
         ranked = [*ranked[:CHECKED], choice.config]
         sound = next((config for config in ranked if self._is_sound(task, config)), None)

@@ -79,12 +79,12 @@ def spans_between(survey: Survey, below: Anchor, above: Anchor, halvings: int = 
     least = {size: min(costs) for size, costs in seen.items()}
     if fresh is not None:
         least[middle] = min(least[middle], fresh.cost)
-    worst = [max(_regret(costs[at], least[size]) for size, costs in seen.items()) for at in (0, 1)]
+    worst = [max(_regret(costs[index], least[size]) for size, costs in seen.items()) for index in (0, 1)]
     if worst[0] <= TOLERANCE or halvings == 0:
-        regret, at = min((regret, at) for at, regret in enumerate(worst))
+        regret, at = min((regret, index) for index, regret in enumerate(worst))
         return [Span(low, high, (above, below)[at], regret)]
     if fresh is None or min(seen[middle]) <= fresh.cost:
-        cost, at = min((cost, at) for at, cost in enumerate(seen[middle]))
+        cost, at = min((cost, index) for index, cost in enumerate(seen[middle]))
         fresh = replace((above, below)[at], size=middle, cost=cost)
     return [
         *spans_between(survey, below, fresh, halvings - 1),

@@ -69,7 +69,7 @@ def _meanings(layout: KnobLayout, tuned: Tuned) -> Rows:
     ]
     if prod(map(len, choices)) > MOST_MEANINGS:
         most = max(map(len, choices))
-        combined = [[each[min(at, len(each) - 1)] for each in choices] for at in range(most)]
+        combined = [[each[min(index, len(each) - 1)] for each in choices] for index in range(most)]
     else:
         combined = [list(each) for each in product(*choices)]
     positions = np.array(combined, dtype=np.int64).reshape(len(combined), len(sizes))
@@ -81,9 +81,9 @@ def _positions(size: int, tuned_extent: int, extent: int, useful: Sequence[int])
     """Positions of the useful sizes that a tile of `size` may mean: as many, as large, whole."""
     tiles = -(-tuned_extent // size) if size else 1
     as_many = -(-extent // tiles) if tiles else extent
-    at_least = [at for at, each in enumerate(useful) if each >= as_many]
-    smaller = [at for at, each in enumerate(useful) if each <= size]
-    larger = [at for at, each in enumerate(useful) if each >= size]
+    at_least = [index for index, each in enumerate(useful) if each >= as_many]
+    smaller = [index for index, each in enumerate(useful) if each <= size]
+    larger = [index for index, each in enumerate(useful) if each >= size]
     found = [at_least[0] if at_least else len(useful) - 1]
     found += smaller[-1:] + larger[:1]
     return list(dict.fromkeys(found))
@@ -120,7 +120,7 @@ def _order(layout: KnobLayout, wanted: Sequence[int]) -> int:
     texts = [order_text(each) for each in layout.orders]
     if order_text(order) in texts:
         return texts.index(order_text(order))
-    return next((at for at, each in enumerate(layout.orders) if each[-1:] == order[-1:]), 0)
+    return next((index for index, each in enumerate(layout.orders) if each[-1:] == order[-1:]), 0)
 
 
 def loop_extents(regions: Regions) -> tuple[int, ...]:

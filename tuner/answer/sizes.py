@@ -21,7 +21,7 @@ def representatives(sizes: Sequence[int], most: int = MOST_TUNED) -> tuple[int, 
     steps = 1
     while steps < most - 1 and low * LEAST_STEP ** (steps + 1) <= high:
         steps += 1
-    wanted = [round(low * (high / low) ** (at / steps)) for at in range(steps + 1)]
+    wanted = [round(low * (high / low) ** (index / steps)) for index in range(steps + 1)]
     return tuple(sorted({nearest(sizes, size) for size in wanted}))
 
 

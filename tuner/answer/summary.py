@@ -101,7 +101,7 @@ def _groups(session: Session) -> tuple[GroupReport, ...]:
             plan.names[position],
             _nodes(plan.graph, group),
             None if kernel is None else kernel.workload.digest,
-            tuple(plan.graph.ops[at].kind for at in group),
+            tuple(plan.graph.ops[index].kind for index in group),
             plan.stage_of[position],
             cores[position],
             () if kernel is None else kernel.workload.placement[len(kernel.workload.graph.inputs) :],
@@ -119,11 +119,11 @@ def _rewrites(session: Session) -> tuple[RewriteReport, ...]:
     """The ops in other forms, with what was expected of these where this run weighed them."""
     graph, better = session.graph, session.planner.better
     told = []
-    for at, rewrite in session.plan.graph.rewrites.items():
-        op, found, why = graph.ops[at], better.get(at), ""
+    for index, rewrite in session.plan.graph.rewrites.items():
+        op, found, why = graph.ops[index], better.get(index), ""
         if found is not None and found.rewrite == rewrite:
             why = f"expected {found.form_us:.2f} us so, {found.own_us:.2f} as it was"
-        told.append(RewriteReport(graph.kernel_name([at]), op.kind, str(rewrite), why))
+        told.append(RewriteReport(graph.kernel_name([index]), op.kind, str(rewrite), why))
     return tuple(told)
 
 
@@ -132,7 +132,7 @@ def _why_apart(session: Session, boundary: Boundary) -> str:
     if boundary.whole is None or boundary.whole_us is None:
         return f"{reader}: {boundary.reason}"
     measured, groups = session.planner.is_measured, session.plan.groups
-    parts_are = all(measured(groups[at]) for at in (boundary.producer, boundary.consumer))
+    parts_are = all(measured(groups[index]) for index in (boundary.producer, boundary.consumer))
     how_whole, how_parts = (
         "measured" if known else "expected" for known in (measured(boundary.whole), parts_are)
     )

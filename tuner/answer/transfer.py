@@ -94,7 +94,7 @@ def carried(config: Config, session: Session) -> Carried:
     laid = layouts_from(str(values.get(LAYOUTS, "")), graph)
     laid = {value: layout for value, layout in laid.items() if layout.fits(graph.shape(value))}
     groups, stages = stages_from(str(values[GROUPS]), session.target)
-    tuned = {group: _tuned_of(values, at) for at, group in enumerate(groups)}
+    tuned = {group: _tuned_of(values, index) for index, group in enumerate(groups)}
     split = 0
     while True:
         known = session.planner.analysed
@@ -175,7 +175,7 @@ def _taken_apart(
     stages: list[Stage] = []
 
     def put(parts: Sequence[tuple[Group, CoreRange]]) -> None:
-        stages.append(tuple(Placed(len(groups) + at, cores) for at, (_, cores) in enumerate(parts)))
+        stages.append(tuple(Placed(len(groups) + index, cores) for index, (_, cores) in enumerate(parts)))
         groups.extend(group for group, _ in parts)
 
     everywhere = CoreRange(0, session.target.cores)

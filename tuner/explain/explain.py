@@ -244,13 +244,14 @@ class _Teller:
         """The groups beside one, each with the prices of both ways; what lies elsewhere is not priced."""
         planner, plan = self.compiled.session.planner, self.compiled.session.plan
         graph, own = plan.graph, set(group)
-        made = {graph.ops[at].result for at in own}
-        read = {access.value for at in own for access in graph.ops[at].operands}
+        made = {graph.ops[index].result for index in own}
+        read = {access.value for index in own for access in graph.ops[index].operands}
 
         def price(each: Group) -> float:
             touches = any(
-                graph.ops[at].result in read or any(access.value in made for access in graph.ops[at].operands)
-                for at in each
+                graph.ops[index].result in read
+                or any(access.value in made for access in graph.ops[index].operands)
+                for index in each
             )
             return planner.price(each) if touches or own & set(each) else 0.0
 

@@ -42,7 +42,7 @@ class _Writer:
             yield from (f"{inside}{self.step(step)}" for step in here)
             return
         first = steps.index(deeper[0])
-        before = [step for at, (level, step) in enumerate(steps) if level == depth and at < first]
+        before = [step for index, (level, step) in enumerate(steps) if level == depth and index < first]
         yield from (f"{inside}{self.step(step)}" for step in before)
         yield f"{inside}{self.loop(self.loops[depth])}"
         yield from self.lines(depth + 1, deeper)
@@ -87,14 +87,14 @@ class _Writer:
 def loop_nest(kernel: KernelProgram, target: Target, name_of: NameOf) -> tuple[str, ...]:
     """The lines of a lowered kernel; `name_of` gives what people call a value of its Workload."""
     turning = tuple(loop for loop in kernel.loops if loop.count > 1)
-    depth_of = {loop.dim: at + 1 for at, loop in enumerate(turning)}
+    depth_of = {loop.dim: index + 1 for index, loop in enumerate(turning)}
     serial = {loop.dim for loop in kernel.reductions}
     steps = []
     for step in kernel.steps:
         moves = [dim for dim in step.moves if dim in depth_of and not (step.late and dim in serial)]
         depth = max((depth_of[dim] for dim in moves), default=0)
         if step.late:  # after the last step of the reduction, inside every loop of tiles
-            depth = max([depth, *(at for dim, at in depth_of.items() if dim not in serial)])
+            depth = max([depth, *(level for dim, level in depth_of.items() if dim not in serial)])
         steps.append((depth, step))
     shared = (
         f"{kernel.parallel_tiles} tiles, {_most_tiles(kernel)} at most on each of {kernel.cores} cores; "

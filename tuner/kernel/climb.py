@@ -86,8 +86,8 @@ def unlike(rows: Rows, count: int, knobs: int = 2) -> Rows:
     Where there are too few of these, the first others fill up. Twins share what the draft does not know.
     """
     taken: list[int] = []
-    for at in range(len(rows)):
-        if len(taken) < count and ((rows[taken] != rows[at]).sum(axis=1) >= knobs).all():
-            taken.append(at)
-    others = [at for at in range(len(rows)) if at not in taken]
+    for index in range(len(rows)):
+        if len(taken) < count and ((rows[taken] != rows[index]).sum(axis=1) >= knobs).all():
+            taken.append(index)
+    others = [index for index in range(len(rows)) if index not in taken]
     return rows[sorted([*taken, *others[: count - len(taken)]])]

@@ -24,9 +24,9 @@ def front_of(values: Floats) -> list[int]:
     """The rows of `values` [n, k] that no other beats, by first column; of equal rows the first."""
     order = sorted(range(len(values)), key=lambda at: (*values[at], at))
     found: list[int] = []
-    for at in order:
-        if not any(bool(np.all(values[other] <= values[at])) for other in found):
-            found.append(at)
+    for index in order:
+        if not any(bool(np.all(values[other] <= values[index])) for other in found):
+            found.append(index)
     return found
 
 

@@ -118,5 +118,7 @@ class FrontSampler(KernelSampler):
         """Nothing: what is expected of a direction is not in the unit of any objective."""
 
     def _teach(self) -> None:
-        for at, problem in enumerate(self._each):
-            self._model.tell(problem, History(self._history.rows, self._logs[:, at], self._history.pending))
+        for index, problem in enumerate(self._each):
+            self._model.tell(
+                problem, History(self._history.rows, self._logs[:, index], self._history.pending)
+            )

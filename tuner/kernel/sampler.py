@@ -82,7 +82,7 @@ class KernelSampler(BaseSampler):
         if not self._queue and not self.refill(study, self.batch):
             return {}
         row = self._queue.popleft()
-        return {knob.name: int(at) for knob, at in zip(self._problem.space.knobs, row, strict=True)}
+        return {knob.name: int(choice) for knob, choice in zip(self._problem.space.knobs, row, strict=True)}
 
     def sample_independent(
         self, study: Study, trial: FrozenTrial, param_name: str, param_distribution: BaseDistribution

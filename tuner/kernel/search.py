@@ -96,7 +96,10 @@ class KernelSearch:
         """The Trials that the Configs asked make with their `measurements`, to be committed and then told."""
         first = len(self.trials)
         pairs = zip(self._asked, measurements, strict=True)
-        return [Trial(first + at, config, measurement) for at, ((_, config), measurement) in enumerate(pairs)]
+        return [
+            Trial(first + index, config, measurement)
+            for index, ((_, config), measurement) in enumerate(pairs)
+        ]
 
     def tell(self, trials: Sequence[Trial]) -> None:
         """Teach the study the outcome of the last `ask`, after it was committed."""
@@ -175,7 +178,7 @@ class KernelSearch:
                 self._best = (rank, trial)
 
     def _params(self, row: Rows) -> dict[str, int]:
-        return {knob.name: int(at) for knob, at in zip(self.problem.space.knobs, row, strict=True)}
+        return {knob.name: int(choice) for knob, choice in zip(self.problem.space.knobs, row, strict=True)}
 
     def _ask_own(self, count: int) -> list[tuple[optuna.Trial, Config]]:
         fresh = self._own.refill(self._study, count)

@@ -233,8 +233,8 @@ class Book:
         first = self._next_number
         self.repository.commit_trials(
             [
-                self._record(task.digest, task.space.digest, first + at, trial.config, trial.measurement)
-                for at, trial in enumerate(trials)
+                self._record(task.digest, task.space.digest, first + index, trial.config, trial.measurement)
+                for index, trial in enumerate(trials)
             ],
             self._guard,
             self._seen(),
@@ -296,12 +296,12 @@ class Book:
         self.repository.commit_trials(
             [
                 replace(
-                    self._record(digest, space_digest, first + at, config, measured),
+                    self._record(digest, space_digest, first + index, config, measured),
                     purpose=Purpose.CONFIRMATION,
                     verification=verification,
                     default=default,
                 )
-                for at, measured in enumerate(confirmations)
+                for index, measured in enumerate(confirmations)
             ],
             self._guard,
         )
@@ -317,8 +317,8 @@ class Book:
             first = self._next_number
             self.repository.commit_trials(
                 [
-                    self._record(self.network.digest, NETWORK_SPACE, first + at, config, each)
-                    for at, (config, each) in enumerate(zip(fresh, measured, strict=True))
+                    self._record(self.network.digest, NETWORK_SPACE, first + index, config, each)
+                    for index, (config, each) in enumerate(zip(fresh, measured, strict=True))
                 ],
                 self._guard,
             )

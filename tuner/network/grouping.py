@@ -118,7 +118,7 @@ class _Merging:
         self.groups = dict(enumerate(groups))
         self.us = {number: price(group) for number, group in self.groups.items()}
         self.home = {
-            at: number for number, group in self.groups.items() for at in group if not is_remade(graph, at)
+            op: number for number, group in self.groups.items() for op in group if not is_remade(graph, op)
         }
         self.readers: dict[int, set[int]] = {number: set() for number in self.groups}
         self.sources: dict[int, set[int]] = {number: self._sources(number) for number in self.groups}
@@ -137,8 +137,8 @@ class _Merging:
         graph = self.graph
         found = {
             self.home[above]
-            for at in self.groups[number]
-            for access in graph.ops[at].operands
+            for index in self.groups[number]
+            for access in graph.ops[index].operands
             if (above := graph.producer.get(access.value)) is not None and above in self.home
         }
         return found - {number}
@@ -202,7 +202,7 @@ class _Merging:
             self.unions.pop((source, producer), None)
         for reader in self.readers[producer]:
             self.unions.pop((producer, reader), None)
-        self.home.update((at, consumer) for at in self.groups.pop(producer) if self.home.get(at) == producer)
+        self.home.update((op, consumer) for op in self.groups.pop(producer) if self.home.get(op) == producer)
         del self.us[producer]
         self.groups[consumer], self.us[consumer] = union.group, union.us
         self.readers[consumer] |= self.readers.pop(producer)
@@ -223,7 +223,7 @@ class _Merging:
         if ordered is None:
             ordered = in_data_order(self.graph, [self.groups[number] for number in sorted(self.groups)])
         assert ordered is not None, "a merge with a detour is never made"
-        place = {group: at for at, group in enumerate(ordered)}
+        place = {group: index for index, group in enumerate(ordered)}
         boundaries = []
         for (producer, consumer), weighed in sorted(self.unions.items(), key=itemgetter(0)):
             union = weighed

@@ -90,7 +90,7 @@ class Planner:
 
     def _start(self, knobs: GraphKnobs) -> Plan:
         """The -O0 plan in the forms that the knobs take: where merging starts."""
-        forms = {at: found.rewrite for at, found in self.better.items() if knobs.takes(found.rewrite)}
+        forms = {op: found.rewrite for op, found in self.better.items() if knobs.takes(found.rewrite)}
         name = rewrites_text(forms)
         if name not in self._starts:
             graph = rewritten(self.base.graph, forms)

@@ -109,8 +109,8 @@ class Prices:
         """A group as a kernel; made once for each placement of what its ops read and make."""
         if graph not in self._workloads:
             self._workloads[graph] = {}
-        values = {access.value for at in group for access in graph.ops[at].operands}
-        touched = sorted(values.union([graph.ops[at].result for at in group]))
+        values = {access.value for index in group for access in graph.ops[index].operands}
+        touched = sorted(values.union([graph.ops[index].result for index in group]))
         key = (group, *[(levels.get(value), layouts.get(value)) for value in touched])
         known = self._workloads[graph]
         if key not in known:

@@ -47,27 +47,27 @@ def better_forms(base: Plan, target: Target, price: PriceIn) -> Mapping[int, Bet
     In every turn each op is given the next of its forms.
     """
     graph = base.graph
-    home = {at: group for group in base.groups for at in group}
+    home = {op: group for group in base.groups for op in group}
     overheads_us = (target.launch_cycles + target.overheads.barrier_cycles) / target.cycles_per_us
     own_us: dict[int, float] = {}
     offers: dict[int, list[Rewrite]] = {}
-    for at in range(len(graph.ops)):
-        if offered := list(_offered(graph, at, target)):
-            own_us[at] = price(base, home[at])
-            offers[at] = [
-                each for each in offered if _limit_us(each, own_us[at], overheads_us) > overheads_us
+    for index in range(len(graph.ops)):
+        if offered := list(_offered(graph, index, target)):
+            own_us[index] = price(base, home[index])
+            offers[index] = [
+                each for each in offered if _limit_us(each, own_us[index], overheads_us) > overheads_us
             ]
     better: dict[int, Better] = {}
     for turn in zip_longest(*offers.values()):
-        forms = {at: rewrite for at, rewrite in zip(offers, turn, strict=True) if rewrite is not None}
+        forms = {op: rewrite for op, rewrite in zip(offers, turn, strict=True) if rewrite is not None}
         plan = plan_graph(rewritten(graph, forms), target)
         went = places(graph, forms)
-        for at, rewrite in forms.items():
-            groups = [group for group in plan.groups if set(group) & set(went[at])]
+        for index, rewrite in forms.items():
+            groups = [group for group in plan.groups if set(group) & set(went[index])]
             form_us = merge_while_it_pays(plan.graph, groups, partial(price, plan)).price_us
-            best_us = better[at].form_us if at in better else float("inf")
-            if form_us < min(best_us, _limit_us(rewrite, own_us[at], overheads_us)):
-                better[at] = Better(rewrite, form_us, own_us[at])
+            best_us = better[index].form_us if index in better else float("inf")
+            if form_us < min(best_us, _limit_us(rewrite, own_us[index], overheads_us)):
+                better[index] = Better(rewrite, form_us, own_us[index])
     return better
 
 

@@ -39,8 +39,8 @@ def next_task(standings: Sequence[Standing]) -> int | None:
     First every task gets one batch, in order of what the network could lose on it. Then the one of the
     largest hoped gain; ties go to the earlier task.
     """
-    open_tasks = [at for at, standing in enumerate(standings) if standing.open]
-    fresh = [at for at in open_tasks if standings[at].trials == 0]
+    open_tasks = [index for index, standing in enumerate(standings) if standing.open]
+    fresh = [index for index in open_tasks if standings[index].trials == 0]
     if fresh:
         return max(fresh, key=lambda at: (standings[at].count * standings[at].bound_us, -at))
     return max(open_tasks, key=lambda at: (hoped_gain_us(standings[at]), -at), default=None)

@@ -87,7 +87,8 @@ class Seats:
         curves = [[(self.of(Seat(digest, size))[0], size) for size in self.sizes] for digest in digests]
         for us in sorted({us for curve in curves for us, _ in curve}):
             cores = [
-                min((size for at, size in curve if at <= us), default=self.target.cores) for curve in curves
+                min((size for taken_us, size in curve if taken_us <= us), default=self.target.cores)
+                for curve in curves
             ]
             if sum(cores) <= self.target.cores:
                 return us, tuple(cores)
@@ -133,7 +134,7 @@ class _Joining:
         }
         self.work_us = {group: self._work_us(group) for group in self.us}
         stages = sorted(self.us)
-        pairs = [(one, other) for at, one in enumerate(stages) for other in stages[at + 1 :]]
+        pairs = [(one, other) for index, one in enumerate(stages) for other in stages[index + 1 :]]
         self.queue: list[_Entry] = [
             (-self._hope(pair), pair, ()) for pair in pairs if self.ancestry.independent(*pair)
         ]

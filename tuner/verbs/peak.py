@@ -100,7 +100,7 @@ def _fastest_us(workload: Workload, target: Target, device: Device, seed: int) -
     rng = np.random.default_rng(trial_seed(f"peak {task.digest}", seed))
     rows = np.concatenate([task.space.encode(task.default)[None, :], sample(task.space, DRAWN, rng)])
     order = np.argsort(task.model.draft_log(rows), kind="stable")[:MEASURED]
-    answers = device.measure(workload, [task.space.decode(rows[at]) for at in order])
+    answers = device.measure(workload, [task.space.decode(rows[index]) for index in order])
     times = [answer.latency_us for answer in answers if answer.latency_us is not None]
     if not times:
         reason = answers[0].reason

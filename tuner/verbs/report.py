@@ -126,9 +126,9 @@ def _of_model(
     network = numbered(model.graph)
     own = {op: number for number, op in enumerate(network.ops)}
     there = [
-        (network.task.graph.ops[own[at]].result, op.result)
-        for at, op in enumerate(model.graph.ops)
-        if at in own
+        (network.task.graph.ops[own[index]].result, op.result)
+        for index, op in enumerate(model.graph.ops)
+        if index in own
     ]
     named = replace(
         network.task.graph,
@@ -191,8 +191,13 @@ def _told(
         "speedup": default_us / tuned_us if default_us and tuned_us else None,
         "gap": {"ratio": None if best is None else _ratio(best, bound, objective)},
         "rewrites": [
-            {"value": graph.kernel_name([at]), "op": graph.ops[at].kind, "form": str(rewrite), "why": ""}
-            for at, rewrite in plan.graph.rewrites.items()
+            {
+                "value": graph.kernel_name([index]),
+                "op": graph.ops[index].kind,
+                "form": str(rewrite),
+                "why": "",
+            }
+            for index, rewrite in plan.graph.rewrites.items()
         ],
         "host_ops": [
             {"node": "", "op_type": dict(op.attributes).get("function", "")}

@@ -50,12 +50,14 @@ def sizes_from(
         shape = kind.tensor_type.shape.dim
         if len(extents) != len(shape):
             raise ModelError(f"input {printable(name)} takes rank {len(shape)}, got rank {len(extents)}")
-        for at, (dim, extent) in enumerate(zip(shape, extents, strict=True)):
-            symbol = f"{dim.dim_param}{element}" if dim.dim_param else f"{name}_dim_{at}"
+        for index, (dim, extent) in enumerate(zip(shape, extents, strict=True)):
+            symbol = f"{dim.dim_param}{element}" if dim.dim_param else f"{name}_dim_{index}"
             fixed = dim.HasField("dim_value") and dim.dim_value >= 0
             wanted = dim.dim_value if fixed else sizes.setdefault(symbol, extent)
             if wanted != extent:
-                raise ModelError(f"dim {at} of input {printable(name)} is {wanted}, the value has {extent}")
+                raise ModelError(
+                    f"dim {index} of input {printable(name)} is {wanted}, the value has {extent}"
+                )
     return sizes
 
 

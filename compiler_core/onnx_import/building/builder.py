@@ -170,10 +170,10 @@ class Builder:
         rank = max(len(shape) for shape in shapes)
         result: list[Dim] = [1] * rank
         for shape in shapes:
-            for at, extent in enumerate(shape, rank - len(shape)):
+            for index, extent in enumerate(shape, rank - len(shape)):
                 if extent != 1:
-                    known = result[at]
-                    result[at] = extent if known == 1 else self.equal(known, extent, "broadcast extents")
+                    known = result[index]
+                    result[index] = extent if known == 1 else self.equal(known, extent, "broadcast extents")
         return tuple(result)
 
     def op(
@@ -236,7 +236,7 @@ class Builder:
 
     def view(self, tensor: Tensor, shape: Sequence[Dim], exprs: Sequence[IndexExpr]) -> Tensor:
         """The elements of `tensor` under other indices, inside its extents."""
-        if tuple(shape) == tensor.shape and all(e.projected_axis == at for at, e in enumerate(exprs)):
+        if tuple(shape) == tensor.shape and all(e.projected_axis == index for index, e in enumerate(exprs)):
             return tensor
         return self.op("view", shape, [(tensor, exprs)], tensor.dtype)
 
@@ -251,7 +251,7 @@ class Builder:
         """Dim i of the result is dim order[i] of `tensor`."""
         if sorted(order) != list(range(tensor.rank)):
             raise ModelError(f"{list(order)} is not a permutation of {tensor.rank} dims")
-        place = {dim: at for at, dim in enumerate(order)}
+        place = {dim: index for index, dim in enumerate(order)}
         exprs = [axis_index(place[dim]) for dim in range(tensor.rank)]
         return self.view(tensor, [tensor.shape[dim] for dim in order], exprs)
 
@@ -265,7 +265,9 @@ class Builder:
         kept = [dim for dim in range(tensor.rank) if keep or dim not in folded]
         domain = [1 if dim in folded else tensor.shape[dim] for dim in kept]
         rank = len(domain)
-        place = {dim: at for at, dim in enumerate(kept)} | {dim: rank + at for at, dim in enumerate(folded)}
+        place = {dim: index for index, dim in enumerate(kept)} | {
+            dim: rank + index for index, dim in enumerate(folded)
+        }
         exprs = [axis_index(place[dim]) for dim in range(tensor.rank)]
         domain += [tensor.shape[dim] for dim in folded]
         return self.op(kind, domain, [(tensor, exprs)], tensor.dtype, reduced=len(folded))
@@ -317,13 +319,13 @@ def bound_extent(dim: Dim, symbols: Mapping[str, int]) -> int:
 def aligned(shape: Shape, result: Shape) -> list[IndexExpr]:
     """Index of each dim of `shape` broadcast to `result`: trailing dims meet, an extent of 1 is read at 0."""
     if shape == result:
-        return [axis_index(at) for at in range(len(shape))]
+        return [axis_index(index) for index in range(len(shape))]
     first = len(result) - len(shape)
     if first < 0:
         raise ModelError(f"shape {list(shape)} does not broadcast to {list(result)}")
     return [
-        constant_index(0) if extent == 1 and result[first + at] != 1 else axis_index(first + at)
-        for at, extent in enumerate(shape)
+        constant_index(0) if extent == 1 and result[first + index] != 1 else axis_index(first + index)
+        for index, extent in enumerate(shape)
     ]
 
 

@@ -100,28 +100,28 @@ def ordered(nodes: Sequence[onnx.NodeProto]) -> Sequence[onnx.NodeProto]:
 
     Files are nearly always in order already, and then come back as they are.
     """
-    producer = {name: at for at, node in enumerate(nodes) for name in node.output if name}
+    producer = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     needs = [
         {producer[name] for name in (*node.input, *captured(node)) if name in producer} for node in nodes
     ]
-    if all(before < at for at, sources in enumerate(needs) for before in sources):
+    if all(before < index for index, sources in enumerate(needs) for before in sources):
         return nodes
     missing = [len(sources) for sources in needs]
     readers: list[list[int]] = [[] for _ in nodes]
-    for at, sources in enumerate(needs):
+    for index, sources in enumerate(needs):
         for source in sources:
-            readers[source].append(at)
-    ready = deque(at for at, count in enumerate(missing) if not count)
+            readers[source].append(index)
+    ready = deque(index for index, count in enumerate(missing) if not count)
     order: list[onnx.NodeProto] = []
     while ready:
-        at = ready.popleft()
-        order.append(nodes[at])
-        for reader in readers[at]:
+        index = ready.popleft()
+        order.append(nodes[index])
+        for reader in readers[index]:
             missing[reader] -= 1
             if not missing[reader]:
                 ready.append(reader)
     if len(order) < len(nodes):
-        stuck = next(at for at, count in enumerate(missing) if count)
+        stuck = next(index for index, count in enumerate(missing) if count)
         raise ModelError(
             f"node {printable(nodes[stuck].name or nodes[stuck].output[0])} lies on or behind a cycle"
         )

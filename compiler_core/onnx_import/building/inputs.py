@@ -103,9 +103,9 @@ def model_input(info: onnx.ValueInfoProto, names: DimNames, new: NewInput) -> Va
         )
     inner = kind.sequence_type.elem_type
     elements = []
-    for at in range(length):
-        shape, elem_type = input_type(f"{name}[{at}]", inner, names, f"[{at}]")
-        elements.append(new(f"{name}[{at}]", shape, elem_type))
+    for index in range(length):
+        shape, elem_type = input_type(f"{name}[{index}]", inner, names, f"[{index}]")
+        elements.append(new(f"{name}[{index}]", shape, elem_type))
     return TensorSequence(tuple(elements), element_type(inner.tensor_type.elem_type, f"input {name}"))
 
 
@@ -124,5 +124,5 @@ def input_type(
     element_type(tensor.elem_type, what)
     if not tensor.HasField("shape"):
         raise ModelError(f"{what} has no rank; give the model a shape for it")
-    shape = tuple(names.extent(dim, name, at, element) for at, dim in enumerate(tensor.shape.dim))
+    shape = tuple(names.extent(dim, name, index, element) for index, dim in enumerate(tensor.shape.dim))
     return shape, tensor.elem_type

@@ -53,10 +53,12 @@ class Loop:
         """`growing`, and the dims besides that a step changes which makes `after` of the last states."""
         found = set(self.growing)
         own = self._own_symbols()
-        for at in range(-len(after), 0):
-            for dim, (left, right) in enumerate(zip(self.state[at].shape, after[at].shape, strict=False)):
+        for index in range(-len(after), 0):
+            for dim, (left, right) in enumerate(
+                zip(self.state[index].shape, after[index].shape, strict=False)
+            ):
                 if (isinstance(right - left, int) and left != right) or symbols_of(right - left) & own:
-                    found.add((at, dim))
+                    found.add((index, dim))
         return frozenset(found)
 
     def grows_evenly(self, after: Sequence[Tensor]) -> bool:
@@ -86,11 +88,11 @@ class Loop:
         conditional = steps is None
         if steps is None:
             steps = self.context.fresh(self.node, "turns")
-        for at, (old, new) in enumerate(zip(self.state, after, strict=True), -len(after)):
+        for index, (old, new) in enumerate(zip(self.state, after, strict=True), -len(after)):
             if old.rank != new.rank or old.dtype is not new.dtype:
                 raise ModelError("what a loop carries changes its rank or type from step to step")
             for dim, (left, right) in enumerate(zip(old.shape, new.shape, strict=True)):
-                if (at, dim) not in self.growing:
+                if (index, dim) not in self.growing:
                     builder.equal(left, right, "extents that a loop carries from step to step")
         ops = builder.ops[self.outside.ops :]
         del builder.ops[self.outside.ops :]
@@ -173,9 +175,9 @@ class Loop:
         What grows counts as long as it is at the first step, what only a step tells as 1.
         """
         at_first: dict[str, Dim] = dict.fromkeys(self._own_symbols(), 1)
-        for at, dim in self.growing:
-            (name,) = symbols_of(self.state[at].shape[dim])
-            at_first[name] = self.before[at].shape[dim]
+        for index, dim in self.growing:
+            (name,) = symbols_of(self.state[index].shape[dim])
+            at_first[name] = self.before[index].shape[dim]
         hosted = self.context.host_ops[self.outside.host_ops :]
         del self.context.host_ops[self.outside.host_ops :]
         for op in hosted:
@@ -204,8 +206,8 @@ class Loop:
         constraints[:] = [pair for pair in constraints if pair not in local_pairs]
         inputs = [*(tensor.value for tensor in (*self.state, *self.elements)), *invariant]
         local = {
-            value: at
-            for at, value in enumerate(dict.fromkeys((*inputs, *stepwise, *(op.result for op in ops))))
+            value: index
+            for index, value in enumerate(dict.fromkeys((*inputs, *stepwise, *(op.result for op in ops))))
         }
         renumbered = tuple(
             replace(
@@ -240,12 +242,12 @@ def begin_loop(
     state = [
         builder.new_value(
             [
-                context.fresh_local() if (at, dim) in growing else extent
+                context.fresh_local() if (index, dim) in growing else extent
                 for dim, extent in enumerate(tensor.shape)
             ],
             tensor.dtype,
         )
-        for at, tensor in enumerate(before, -len(before))
+        for index, tensor in enumerate(before, -len(before))
     ]
     elements = [builder.new_value(tensor.shape[1:], tensor.dtype) for tensor in sequences]
     return Loop(

@@ -128,7 +128,7 @@ def _concat(node: Node, contents: Sequence[Array]) -> Array | None:
 
 def _reshape(node: Node, contents: Sequence[Array]) -> Array | None:
     shape = [_exact_number(value) for value in contents[1].ravel()]
-    return contents[0].reshape([n or contents[0].shape[at] for at, n in enumerate(shape)])
+    return contents[0].reshape([n or contents[0].shape[index] for index, n in enumerate(shape)])
 
 
 def _expand(node: Node, contents: Sequence[Array]) -> Array | None:
@@ -213,13 +213,13 @@ def fold(node: Node, contents: Sequence[Array], dtypes: Sequence[DType]) -> tupl
 def _even_quotient(contents: Sequence[Array], dtype: DType) -> tuple[Array, DType] | None:
     left, right = np.broadcast_arrays(*(np.asarray(c, dtype=object) for c in contents))
     result = np.empty(left.shape, dtype=object)
-    for at in np.ndindex(left.shape):
+    for index in np.ndindex(left.shape):
         try:
-            top, bottom = _exact(left[at]), _exact(right[at])
+            top, bottom = _exact(left[index]), _exact(right[index])
         except Undecided:
             return None
         quotient = _divide(top, bottom) if bottom != 0 else None
         if quotient is None or quotient * bottom != top:
             return None
-        result[at] = quotient
+        result[index] = quotient
     return result, dtype

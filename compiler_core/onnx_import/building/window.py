@@ -25,8 +25,8 @@ class Window:
     def exprs(self, first_output: int, first_kernel: int) -> list[IndexExpr]:
         """Index of each spatial dim of the input: stride * output + dilation * tap - padding."""
         return [
-            affine((first_output + at, stride), (first_kernel + at, dilation), offset=begin * -1)
-            for at, (stride, dilation, begin) in enumerate(
+            affine((first_output + index, stride), (first_kernel + index, dilation), offset=begin * -1)
+            for index, (stride, dilation, begin) in enumerate(
                 zip(self.strides, self.dilations, self.begins, strict=True)
             )
         ]
@@ -66,7 +66,7 @@ def window_of(node: Node, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_m
     ends: list[Dim] = []
     outputs: list[Dim] = []
     explicit = paddings(node, count)
-    for at, (size, span, stride) in enumerate(zip(sizes, spans, strides, strict=True)):
+    for index, (size, span, stride) in enumerate(zip(sizes, spans, strides, strict=True)):
         if auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             output = ceildiv(size, stride)
             total: Dim = (output - 1) * stride + span - size
@@ -78,7 +78,7 @@ def window_of(node: Node, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_m
             begin = smaller if auto_pad == "SAME_UPPER" else total - smaller
             end = total - begin
         elif auto_pad in ("NOTSET", "VALID", ""):
-            begin, end = (0, 0) if auto_pad == "VALID" else (explicit[0][at], explicit[1][at])
+            begin, end = (0, 0) if auto_pad == "VALID" else (explicit[0][index], explicit[1][index])
             room = size + begin + end - span
             output = (ceildiv(room, stride) if ceil_mode else floordiv(room, stride)) + 1
             if ceil_mode and isinstance(output, int) and (output - 1) * stride >= known(size + begin, "size"):
@@ -87,7 +87,7 @@ def window_of(node: Node, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_m
             raise ModelError(f"auto_pad {auto_pad!r} is not one of NOTSET, VALID, SAME_UPPER, SAME_LOWER")
         if isinstance(output, int) and output < 1:
             raise ModelError(
-                f"spatial dim {at}: a window of {span} does not fit an input of {size}"
+                f"spatial dim {index}: a window of {span} does not fit an input of {size}"
                 f" with padding {begin}+{end}"
             )
         begins.append(begin)

@@ -39,7 +39,7 @@ MAX_TURNS = 1024
 def enter_loop(walk: "Walk", frame: Frame, node: Node, inputs: Values) -> None:
     """A Loop of known length is its body, turn by turn; any other is imported as a loop of steps."""
     builder, body = walk.context.builder, node.graph("body")
-    limit, going = (_optional(inputs, at) for at in range(2))
+    limit, going = (_optional(inputs, index) for index in range(2))
     carried = [value for value in inputs[2:] if value is not None]
     if len(carried) < len(inputs[2:]):
         raise ModelError("a state of the Loop is missing")
@@ -149,9 +149,9 @@ def _enter_open(
     """
     builder, body = walk.context.builder, node.graph("body")
     inputs = [frame.lookup(name) if name else None for name in node.inputs]
-    limit, going = (_optional(inputs, at) for at in range(2))
+    limit, going = (_optional(inputs, index) for index in range(2))
     names, results = [info.name for info in body.input], [info.name for info in body.output]
-    fixed = [value for at, value in enumerate(carried) if at not in longer]
+    fixed = [value for index, value in enumerate(carried) if index not in longer]
     before = leaves(fixed)
     true = builder.scalar(True, DType.BOOL)
     zero, one = builder.scalar(0, DType.I64), builder.scalar(1, DType.I64)
@@ -179,8 +179,8 @@ def _enter_open(
             [tensor_of(v, "a collected result") for v in after[len(carried) :]],
         )
         changed = frozenset(
-            at
-            for at, (old, new) in enumerate(zip(carried, made, strict=True))
+            index
+            for index, (old, new) in enumerate(zip(carried, made, strict=True))
             if not same_structure(old, new)
         )
         if changed - longer:
@@ -188,14 +188,14 @@ def _enter_open(
             _check_growth(carried, made, changed)
             _enter_open(walk, frame, node, carried, growing, evenly, longer | changed)
             return
-        kept = leaves([value for at, value in enumerate(made) if at not in longer])
+        kept = leaves([value for index, value in enumerate(made) if index not in longer])
         grown = loop.grown(kept)
         counted_wrongly = steps is not None and not loop.grows_evenly(kept)
         if grown != growing or counted_wrongly:
             loop.discard()
             _enter_open(walk, frame, node, carried, grown, evenly and not counted_wrongly, longer)
             return
-        appended = {at: _row_of(builder, made[at]) for at in sorted(longer)}
+        appended = {index: _row_of(builder, made[index]) for index in sorted(longer)}
         collected = [*rows, *appended.values()]
         if steps is not None:
             ended = loop.finish(steps, kept, collected)
@@ -209,8 +209,8 @@ def _enter_open(
         states = iter(with_leaves(fixed, ended[: len(kept)]))
         stacks = dict(zip(appended, ended[len(kept) + len(rows) :], strict=True))
         finals: list[Value] = [
-            _extended(builder, value, stacks[at]) if at in longer else next(states)
-            for at, value in enumerate(carried)
+            _extended(builder, value, stacks[index]) if index in longer else next(states)
+            for index, value in enumerate(carried)
         ]
         walk.results(frame, node, [*finals, *ended[len(kept) : len(kept) + len(rows)]])
 
@@ -233,15 +233,15 @@ def _with_growing(carried: Sequence[Value], state: Sequence[Value], longer: froz
     fixed = iter(state)
     return [
         TensorSequence((), value.dtype, grows=True)
-        if at in longer and isinstance(value, TensorSequence)
+        if index in longer and isinstance(value, TensorSequence)
         else next(fixed)
-        for at, value in enumerate(carried)
+        for index, value in enumerate(carried)
     ]
 
 
 def _check_growth(carried: Sequence[Value], made: Sequence[Value], changed: frozenset[int]) -> None:
-    for at in changed:
-        old, new = carried[at], made[at]
+    for index in changed:
+        old, new = carried[index], made[index]
         if not isinstance(old, TensorSequence) or not isinstance(new, TensorSequence):
             raise ModelError("what a loop carries changes its kind from step to step")
         if len(new.elements) < len(old.elements):

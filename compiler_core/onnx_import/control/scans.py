@@ -24,7 +24,9 @@ MAX_BATCH = 64
 
 def enter_scan(walk: "Walk", frame: Frame, node: Node, inputs: Values) -> None:
     """A Scan from opset 9 on, or a row of the batch after the other of one before."""
-    given = [None if value is None else tensor_of(value, f"input {at}") for at, value in enumerate(inputs)]
+    given = [
+        None if value is None else tensor_of(value, f"input {index}") for index, value in enumerate(inputs)
+    ]
     if node.version < 9:
         _enter_batched(walk, frame, node, given)
         return
@@ -44,11 +46,11 @@ def enter_scan(walk: "Walk", frame: Frame, node: Node, inputs: Values) -> None:
         collected = made[states:]
         out_axes = node.integers("scan_output_axes", [0] * len(collected))
         out_backward = node.integers("scan_output_directions", [0] * len(collected))
-        for at, (tensor, axis, reverse) in enumerate(zip(collected, out_axes, out_backward, strict=True)):
+        for index, (tensor, axis, reverse) in enumerate(zip(collected, out_axes, out_backward, strict=True)):
             turned = reversed_view(walk.context.builder, tensor) if reverse else tensor
             place = checked_axis(axis, tensor.rank)
             order = [*range(1, place + 1), 0, *range(place + 1, tensor.rank)]
-            made[states + at] = walk.context.builder.transpose(turned, order)
+            made[states + index] = walk.context.builder.transpose(turned, order)
         walk.results(frame, node, made)
 
     _scan(walk, frame, node, tensors[:states], sequences, done)

@@ -87,7 +87,7 @@ def _attention(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     query_heads = node.integer("q_num_heads", 0)
     q = split_heads(builder, required(inputs, 0), query_heads)
     key_heads = node.integer("kv_num_heads", 0)
-    k, v = (split_heads(builder, required(inputs, at), key_heads) for at in (1, 2))
+    k, v = (split_heads(builder, required(inputs, index), key_heads) for index in (1, 2))
     past_key, past_value = optional(inputs, 4), optional(inputs, 5)
     past: Dim = 0
     if past_key is not None and past_value is not None:

@@ -60,8 +60,10 @@ def _matmul(context: Context, node: Node, inputs: Inputs) -> Tensor:
 def fused_matmul(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """com.microsoft FusedMatMul: transposes and a factor around a matrix product."""
     left, right = (
-        _batch_first(context.builder, required(inputs, at)) if node.integer(name, 0) else required(inputs, at)
-        for at, name in enumerate(("transBatchA", "transBatchB"))
+        _batch_first(context.builder, required(inputs, index))
+        if node.integer(name, 0)
+        else required(inputs, index)
+        for index, name in enumerate(("transBatchA", "transBatchB"))
     )
     product = matmul(
         context.builder,
@@ -124,7 +126,7 @@ def _flattened(x: Tensor) -> tuple[Dim, Dim]:
 def _einsum(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """Any Einsum, operands contracted pairwise from the left; a letter is summed at its last pair."""
     builder = context.builder
-    tensors = [required(inputs, at) for at in range(len(inputs))]
+    tensors = [required(inputs, index) for index in range(len(inputs))]
     if len(tensors) > MAX_EINSUM_OPERANDS:
         raise ModelError(f"{len(tensors)} operands, above the limit of {MAX_EINSUM_OPERANDS}")
     terms, result = _equation(node.text("equation"), tensors)
@@ -143,17 +145,17 @@ def _einsum(context: Context, node: Node, inputs: Inputs) -> Tensor:
     total, term = tensors[0], terms[0]
     if len(tensors) == 1:
         return _summed(builder, total, term, result, extents)
-    for at in range(1, len(tensors)):
-        later = set(result).union(*terms[at + 1 :])
-        kept = result if at == len(tensors) - 1 else _letters(term + terms[at], later)
-        summed = [letter for letter in _letters(term + terms[at], None) if letter not in kept]
+    for index in range(1, len(tensors)):
+        later = set(result).union(*terms[index + 1 :])
+        kept = result if index == len(tensors) - 1 else _letters(term + terms[index], later)
+        summed = [letter for letter in _letters(term + terms[index], None) if letter not in kept]
         order = [*kept, *summed]
         total = builder.op(
             "contract",
             [extents[letter] for letter in order],
             [
                 (total, _letter_exprs(total, term, order, extents)),
-                (tensors[at], _letter_exprs(tensors[at], terms[at], order, extents)),
+                (tensors[index], _letter_exprs(tensors[index], terms[index], order, extents)),
             ],
             total.dtype,
             reduced=len(summed),
@@ -202,8 +204,8 @@ def _equation(equation: str, tensors: Sequence[Tensor]) -> tuple[list[list[str]]
         if (not (head + tail).isalpha() and head + tail) or hidden < 0 or (hidden and not ellipsis):
             raise ModelError(f"term {part!r} of equation {equation!r} does not fit rank {tensor.rank}")
         dots = max(dots, hidden)
-        terms.append([*head, *[str(at) for at in reversed(range(hidden))], *tail])
-    dotted = [str(at) for at in reversed(range(dots))]
+        terms.append([*head, *[str(index) for index in reversed(range(hidden))], *tail])
+    dotted = [str(index) for index in reversed(range(dots))]
     if arrow:
         head, ellipsis, tail = right.partition("...")
         if (not (head + tail).isalpha() and head + tail) or len(set(head + tail)) != len(head + tail):

@@ -44,7 +44,11 @@ def contract_window(
             channel = affine((1, 1), divisor=filters)
             weight_channel = constant_index(0)
         x_exprs = [axis_index(0), channel, *window.exprs(2, first_tap)]
-        w_exprs = [axis_index(1), weight_channel, *[axis_index(first_tap + at) for at in range(spatial)]]
+        w_exprs = [
+            axis_index(1),
+            weight_channel,
+            *[axis_index(first_tap + index) for index in range(spatial)],
+        ]
         reduced = [per_group] * reduces_channels + taps
         domain = [batch, groups * filters, *window.outputs, *reduced]
         return builder.op("contract", domain, [(x, x_exprs, pad), (w, w_exprs)], dtype, reduced=len(reduced))
@@ -55,7 +59,7 @@ def contract_window(
     w_exprs = [
         affine((1, filters), (2, 1)),
         axis_index(3 + spatial),
-        *[axis_index(first_tap + at) for at in range(spatial)],
+        *[axis_index(first_tap + index) for index in range(spatial)],
     ]
     domain = [batch, groups, filters, *window.outputs, per_group, *taps]
     split = builder.op("contract", domain, [(x, x_exprs, pad), (w, w_exprs)], dtype, reduced=1 + spatial)

@@ -61,8 +61,8 @@ def _chain(kind: str, *, mean: bool = False) -> Build:
 
     def build(context: Context, node: Node, inputs: Inputs) -> Tensor:
         total = required(inputs, 0)
-        for at in range(1, len(inputs)):
-            total = context.builder.elementwise(kind, total, required(inputs, at))
+        for index in range(1, len(inputs)):
+            total = context.builder.elementwise(kind, total, required(inputs, index))
         return context.builder.with_number("div", total, len(inputs)) if mean else total
 
     return build

@@ -34,13 +34,13 @@ def gather(builder: Builder, x: Tensor, indices: Tensor, axis: int, outside: flo
             return _picked(builder, x, axis, flat[0])
         if content.ndim == 1 and len(flat) and all(index >= 0 for index in flat):
             step = flat[1] - flat[0] if len(flat) > 1 else 1
-            if step and flat == [flat[0] + step * at for at in range(len(flat))]:
+            if step and flat == [flat[0] + step * index for index in range(len(flat))]:
                 return slice_view(builder, x, axis, flat[0], len(flat), step)
     shape = (*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
     exprs = [axis_index(dim) for dim in range(axis)]
     exprs.append(IndexExpr(source=1))
     exprs += [axis_index(dim - 1 + indices.rank) for dim in range(axis + 1, x.rank)]
-    index_exprs = [axis_index(axis + at) for at in range(indices.rank)]
+    index_exprs = [axis_index(axis + index) for index in range(indices.rank)]
     rows: Operand = (x, exprs) if outside is None else (x, exprs, outside)
     return builder.op("gather", shape, [rows, (indices, index_exprs)], x.dtype)
 
@@ -85,10 +85,11 @@ def _gather_nd(context: Context, node: Node, inputs: Inputs) -> Tensor:
     outer = indices.rank - 1
     shape = (*indices.shape[:-1], *x.shape[batch + depth :])
     exprs = [axis_index(dim) for dim in range(batch)]
-    exprs += [IndexExpr(source=1 + at) for at in range(depth)]
-    exprs += [axis_index(outer + at) for at in range(x.rank - batch - depth)]
+    exprs += [IndexExpr(source=1 + index) for index in range(depth)]
+    exprs += [axis_index(outer + index) for index in range(x.rank - batch - depth)]
     coordinates = [
-        (indices, [*[axis_index(dim) for dim in range(outer)], constant_index(at)]) for at in range(depth)
+        (indices, [*[axis_index(dim) for dim in range(outer)], constant_index(index)])
+        for index in range(depth)
     ]
     return context.builder.op("gather", shape, [(x, exprs), *coordinates], x.dtype)
 
@@ -126,7 +127,7 @@ def _one_hot(context: Context, node: Node, inputs: Inputs) -> Tensor:
         (count, *[1] * (indices.rank - axis)), DType.I64, lambda extents: np.arange(extents[0])
     )
     hot = builder.elementwise("equal", spread, positions, dtype=DType.BOOL)
-    off, on = (slice_view(builder, values, 0, at, 1) for at in range(2))
+    off, on = (slice_view(builder, values, 0, index, 1) for index in range(2))
     return builder.elementwise("where", hot, builder.reshape(on, ()), builder.reshape(off, ()))
 
 

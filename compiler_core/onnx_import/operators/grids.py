@@ -31,7 +31,7 @@ def _affine_grid(context: Context, node: Node, inputs: Inputs) -> Tensor:
     domain: list[Dim] = [batch, *spatial, dims, dims + 1]
     summed = axis_index(dims + 2)
     left = [axis_index(0), axis_index(dims + 1), summed]
-    right = [*(affine((1 + at, 1)) for at in range(dims)), summed]
+    right = [*(affine((1 + index, 1)) for index in range(dims)), summed]
     return builder.op("contract", domain, [(theta, left), (places, right)], theta.dtype, reduced=1)
 
 

@@ -79,11 +79,13 @@ def _group_query_attention(context: Context, node: Node, inputs: Inputs) -> list
     if node.integer("do_rotary", 0):
         q, k = _turned(context, node, inputs, tokens, (q, k))
     caches, held = [], []
-    for at, (old, new) in enumerate(zip(past, (k, v), strict=True)):
-        kind = node.text(("k_quant_type", "v_quant_type")[at], "NONE")
-        store = storage(context, kind, node.integer("kv_cache_bit_width", 8), optional(inputs, 12 + at), new)
+    for index, (old, new) in enumerate(zip(past, (k, v), strict=True)):
+        kind = node.text(("k_quant_type", "v_quant_type")[index], "NONE")
+        store = storage(
+            context, kind, node.integer("kv_cache_bit_width", 8), optional(inputs, 12 + index), new
+        )
         caches.append(_cached(context, old, store.stored(new), tokens))
-        held.append(store.real(caches[at], q.dtype))
+        held.append(store.real(caches[index], q.dtype))
     y, shown = _attended(context, node, inputs, tokens, (q, *held))
     return [y, *caches, slice_view(context.builder, shown, 3, 0, tokens.total)]
 
@@ -117,7 +119,7 @@ def _normed(
     context: Context, node: Node, inputs: Inputs, parts: tuple[Tensor, Tensor]
 ) -> tuple[Tensor, Tensor]:
     """Queries and keys, each head normalized where the model gives factors for it."""
-    factors = [optional(inputs, at) for at in (14, 15)]
+    factors = [optional(inputs, index) for index in (14, 15)]
     epsilon = node.number("qk_norm_epsilon", 1e-6)
     q, k = (
         part if factor is None else rms_normalization(context, part, 3, epsilon, factor)[0]
@@ -211,7 +213,7 @@ def _turned(
 ) -> tuple[Tensor, Tensor]:
     """Queries and keys turned by the angles of their positions: those given, else those behind the past."""
     builder = context.builder
-    tables = [required(inputs, at) for at in (7, 8)]
+    tables = [required(inputs, index) for index in (7, 8)]
     positions = _positions(context, optional(inputs, 9), tokens)
     if isinstance(positions, Tensor):
         cosines, sines = (gather(builder, table, positions, 0) for table in tables)

@@ -40,7 +40,7 @@ class Stored:
         scaled = builder.elementwise("round", builder.elementwise("div", wide, self.scale))
         steps = builder.with_number("add", builder.elementwise("clip", scaled, low=-8.0, high=7.0), 8.0)
         halves = builder.cast(steps, DType.U8)
-        low, high = (slice_view(builder, halves, 3, at, floordiv(x.shape[3], 2), 2) for at in (0, 1))
+        low, high = (slice_view(builder, halves, 3, index, floordiv(x.shape[3], 2), 2) for index in (0, 1))
         return builder.elementwise("bit_or", low, builder.with_number("shift_left", high, 4))
 
     def real(self, cache: Tensor, dtype: DType) -> Tensor:

@@ -53,9 +53,9 @@ class _Routes:
 def _moe(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """MoE: shares are the softmax over all experts, over the chosen ones with normalize_routing_weights."""
     layers = [
-        _Layer(weights, optional(inputs, at + 1))
-        for at in (2, 4, 6)
-        if (weights := optional(inputs, at)) is not None
+        _Layer(weights, optional(inputs, index + 1))
+        for index in (2, 4, 6)
+        if (weights := optional(inputs, index)) is not None
     ]
     scores = required(inputs, 1)
     chosen = _places(context, scores)
@@ -84,12 +84,12 @@ def _quantized_moe(context: Context, node: Node, inputs: Inputs) -> Tensor:
             total = context.builder.reduce("sum", shares, [1], keep=True)
             shares = context.builder.elementwise("div", shares, total)
     layers = []
-    for at, name in ((2, "fc1"), (5, "fc2"), (8, "fc3")):
-        if optional(inputs, at) is not None:
+    for index, name in ((2, "fc1"), (5, "fc2"), (8, "fc3")):
+        if optional(inputs, index) is not None:
             bits = node.integer(f"{name}_expert_weight_bits", node.integer("expert_weight_bits", 4))
-            parts = [optional(inputs, place) for place in (at, at + 1, 11 + at // 3)]
+            parts = [optional(inputs, place) for place in (index, index + 1, 11 + index // 3)]
             weights = _dequantized(context, parts, bits, node.integer("block_size", 0))
-            layers.append(_Layer(weights, optional(inputs, at + 2)))
+            layers.append(_Layer(weights, optional(inputs, index + 2)))
     return _mixed(context, node, required(inputs, 0), layers, (shares, places))
 
 
@@ -259,9 +259,9 @@ def _swiglu(context: Context, node: Node, x: Tensor, third: Tensor | None) -> Te
     fusion = node.integer("swiglu_fusion", 0)
     half = known(x.shape[2], "the inner size of an expert") // 2
     if fusion == 1:
-        gate, linear = (slice_view(builder, x, 2, at, half, 2) for at in range(2))
+        gate, linear = (slice_view(builder, x, 2, index, half, 2) for index in range(2))
     elif fusion == 2:
-        gate, linear = (slice_view(builder, x, 2, at * half, half) for at in range(2))
+        gate, linear = (slice_view(builder, x, 2, index * half, half) for index in range(2))
     elif third is not None:
         gate, linear = x, third
     else:

@@ -26,7 +26,7 @@ from tilewright.compiler_core.onnx_import.building.node import Node
 
 
 def _concat(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    tensors = [required(inputs, at) for at in range(len(inputs))]
+    tensors = [required(inputs, index) for index in range(len(inputs))]
     axis = checked_axis(node.integer("axis", 1), tensors[0].rank)
     return concat(context.builder, tensors, axis)
 
@@ -57,8 +57,8 @@ def to_length(builder: Builder, x: Tensor, dim: int, length: Dim) -> Tensor:
     """Zeros behind the last element of a dim until it has `length`."""
     if x.shape[dim] == length:
         return x
-    shape = [length if at == dim else extent for at, extent in enumerate(x.shape)]
-    return builder.op("move", shape, [(x, [axis_index(at) for at in range(x.rank)], 0.0)], x.dtype)
+    shape = [length if index == dim else extent for index, extent in enumerate(x.shape)]
+    return builder.op("move", shape, [(x, [axis_index(index) for index in range(x.rank)], 0.0)], x.dtype)
 
 
 def _pad(context: Context, node: Node, inputs: Inputs) -> Tensor:
@@ -110,8 +110,8 @@ def _pad_dim(context: Context, x: Tensor, dim: int, before: Dim, after: Dim, mod
         return np.asarray(np.minimum(folded, period - folded))
 
     indices = builder.derived_table((extent + before + after,), DType.I64, [facts], index)
-    shape = [indices.shape[0] if at == dim else size for at, size in enumerate(x.shape)]
-    exprs = [IndexExpr(source=1) if at == dim else axis_index(at) for at in range(x.rank)]
+    shape = [indices.shape[0] if position == dim else size for position, size in enumerate(x.shape)]
+    exprs = [IndexExpr(source=1) if position == dim else axis_index(position) for position in range(x.rank)]
     return builder.op("gather", shape, [(x, exprs), (indices, [axis_index(dim)])], x.dtype)
 
 

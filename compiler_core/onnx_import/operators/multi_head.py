@@ -250,8 +250,8 @@ def _unpacked(builder: Builder, query: Tensor, key: Tensor | None) -> list[Tenso
         raise ModelError(f"packed queries, keys and values have shape {list(packed.shape)}")
     batch, length, heads, _, size = packed.shape
     parts = [
-        builder.reshape(slice_view(builder, packed, 3, at, 1), (batch, length, heads * size))
-        for at in range(count)
+        builder.reshape(slice_view(builder, packed, 3, index, 1), (batch, length, heads * size))
+        for index in range(count)
     ]
     return parts if key is None else [query, *parts]
 
@@ -260,7 +260,7 @@ def _thirds(builder: Builder, packed: Tensor) -> list[Tensor]:
     width = known(packed.shape[2], "the hidden size")
     if packed.rank != 3 or width % 3:
         raise ModelError(f"a packed query of shape {list(packed.shape)} is not three equal parts")
-    return [slice_view(builder, packed, 2, at * (width // 3), width // 3) for at in range(3)]
+    return [slice_view(builder, packed, 2, index * (width // 3), width // 3) for index in range(3)]
 
 
 def _filled(context: Context, longest: Dim, new: Dim, offset: Tensor) -> Tensor:
@@ -288,7 +288,7 @@ def _decoder_masked(context: Context, node: Node, inputs: Inputs) -> list[Tensor
     if required(inputs, 0).shape[1] != 1:
         raise ModelError("this operator takes one token a call")
     order = (0, 1, 2, 10, 3, 4, 5, 6, 7, 9)
-    return _multi_head_attention(context, node, [optional(inputs, at) for at in order])
+    return _multi_head_attention(context, node, [optional(inputs, index) for index in order])
 
 
 def _projected(context: Context, node: Node, projected: Tensor, inputs: Inputs) -> list[Tensor]:
@@ -314,7 +314,7 @@ def _projected(context: Context, node: Node, projected: Tensor, inputs: Inputs) 
         if past.rank != 5:
             raise ModelError(f"past has rank {past.rank}, not 5: keys and values of all heads")
         offset = builder.count([past.shape[3]], DType.I64)
-        old = [builder.reshape(slice_view(builder, past, 0, at, 1), past.shape[1:]) for at in (0, 1)]
+        old = [builder.reshape(slice_view(builder, past, 0, index, 1), past.shape[1:]) for index in (0, 1)]
         k, v = concat(builder, [old[0], k], 2), concat(builder, [old[1], v], 2)
     y, _ = _attended(context, node, _Call(q, k, v, offset, q.shape[2], mask, bias))
     if len(node.outputs) < 2 or not node.outputs[1]:
@@ -329,12 +329,12 @@ def _attention(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     bias = optional(inputs, 2)
     if bias is not None:
         projected = builder.elementwise("add", projected, bias)
-    return _projected(context, node, projected, [optional(inputs, at) for at in (3, 4, 5)])
+    return _projected(context, node, projected, [optional(inputs, index) for index in (3, 4, 5)])
 
 
 def _quantized_attention(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     """QAttention: the projection is a product of integers."""
-    x, weights, bias, x_scale, w_scale = (required(inputs, at) for at in range(5))
+    x, weights, bias, x_scale, w_scale = (required(inputs, index) for index in range(5))
     operands = [x, weights, x_scale, w_scale, optional(inputs, 6), optional(inputs, 7), bias]
     projected = integer_to_float(context, operands)
     return _projected(context, node, projected, [optional(inputs, 5), optional(inputs, 8), None])

@@ -28,7 +28,7 @@ def _batch_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor
     """
     builder = context.builder
     x = required(inputs, 0)
-    gamma, beta, average, variance = (required(inputs, at) for at in range(1, 5))
+    gamma, beta, average, variance = (required(inputs, index) for index in range(1, 5))
     if node.integer("training_mode", 0) or (node.version < 7 and not node.integer("is_test", 0)):
         raise ModelError("BatchNormalization in training mode is not supported")
     for vector in (gamma, beta, average, variance):
@@ -112,7 +112,7 @@ def _rms_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 def _instance_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
     builder = context.builder
-    x, gamma, beta = (required(inputs, at) for at in range(3))
+    x, gamma, beta = (required(inputs, index) for index in range(3))
     if x.rank < 3:
         raise ModelError(f"input of rank {x.rank} has no spatial dims")
     y, _, _ = standardized(context, x, range(2, x.rank), node.number("epsilon", 1e-5))
@@ -123,7 +123,7 @@ def _instance_normalization(context: Context, node: Node, inputs: Inputs) -> Ten
 def _group_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """Statistics a group of channels, read back by channel // group size: no reshape."""
     builder = context.builder
-    x, gamma, beta = (required(inputs, at) for at in range(3))
+    x, gamma, beta = (required(inputs, index) for index in range(3))
     groups = node.integer("num_groups")
     if x.rank < 3 or groups < 1:
         raise ModelError(f"{groups} groups of an input of rank {x.rank}")
@@ -150,7 +150,7 @@ def _group_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor
 
 
 def _group_mean(builder: Builder, x: Tensor, groups: int, size: int) -> Tensor:
-    exprs = [axis_index(0), affine((1, size), (2, 1)), *[axis_index(at + 1) for at in range(2, x.rank)]]
+    exprs = [axis_index(0), affine((1, size), (2, 1)), *[axis_index(index + 1) for index in range(2, x.rank)]]
     domain = [x.shape[0], groups, size, *x.shape[2:]]
     total = builder.op("sum", domain, [(x, exprs)], x.dtype, reduced=x.rank - 1)
     return builder.elementwise("div", total, builder.count(domain[2:], x.dtype), dtype=x.dtype)

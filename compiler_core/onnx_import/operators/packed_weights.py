@@ -39,7 +39,7 @@ def _matmul_n_bits(context: Context, node: Node, inputs: Inputs) -> Tensor:
         raise ModelError(
             "weights packed for one device (weight_prepacked) are not supported; export them plain"
         )
-    a, packed, scales = (required(inputs, at) for at in range(3))
+    a, packed, scales = (required(inputs, index) for index in range(3))
     blocks = (width, ceildiv(depth, block))
     weights = unpacked(context, packed, (width, depth), bits)
     zeros = optional(inputs, 3)
@@ -107,7 +107,7 @@ def _matmul_bnb4(context: Context, node: Node, inputs: Inputs) -> Tensor:
         raise ModelError(
             f"quant_type {kind}, blocks of {block}, [{width}, {depth}] weights are not supported"
         )
-    a, packed, largest = (required(inputs, at) for at in range(3))
+    a, packed, largest = (required(inputs, index) for index in range(3))
     size = width * depth
     held, scales = (known(part.shape[0], "the size of packed weights") for part in (packed, largest))
     if packed.dtype is not DType.U8 or held < (size + 1) // 2 or scales < -(-size // block):
@@ -126,7 +126,7 @@ def _matmul_bnb4(context: Context, node: Node, inputs: Inputs) -> Tensor:
 def _gather_block_quantized(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """Rows of quantized data, dequantized once they are gathered; an index outside gives zeros."""
     builder = context.builder
-    data, indices, scales = (required(inputs, at) for at in range(3))
+    data, indices, scales = (required(inputs, index) for index in range(3))
     zeros = optional(inputs, 3)
     axis = checked_axis(node.integer("gather_axis", 0), data.rank)
     along = checked_axis(node.integer("quantize_axis", 1), data.rank)

@@ -84,9 +84,9 @@ def _average_pool(context: Context, node: Node, inputs: Inputs) -> Tensor:
         return builder.with_number("div", total, math.prod(window.kernel))
     include = bool(node.integer("count_include_pad", 0))
     counts: Tensor | None = None
-    for at in range(len(window.outputs)):
-        column = _tap_counts(context, x.shape[2 + at], window, at, include, x.dtype)
-        column = builder.reshape(column, (*column.shape, *[1] * (len(window.outputs) - at - 1)))
+    for index in range(len(window.outputs)):
+        column = _tap_counts(context, x.shape[2 + index], window, index, include, x.dtype)
+        column = builder.reshape(column, (*column.shape, *[1] * (len(window.outputs) - index - 1)))
         counts = column if counts is None else builder.elementwise("mul", counts, column)
     return total if counts is None else builder.elementwise("div", total, counts)
 

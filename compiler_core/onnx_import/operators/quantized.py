@@ -40,12 +40,12 @@ def along(context: Context, parameter: Tensor, axis: int, shape: Shape, block: i
     if parameter.rank == 0:
         return parameter
     if parameter.rank == len(shape) and block > 0:
-        blocks = tuple(ceildiv(dim, block) if at == axis else dim for at, dim in enumerate(shape))
+        blocks = tuple(ceildiv(dim, block) if index == axis else dim for index, dim in enumerate(shape))
         if parameter.shape != blocks:
             raise ModelError(
                 f"scales of blocks of {block} have shape {list(parameter.shape)}, not {list(blocks)}"
             )
-        places = [affine((at, 1), divisor=block if at == axis else 1) for at in range(len(shape))]
+        places = [affine((index, 1), divisor=block if index == axis else 1) for index in range(len(shape))]
         return builder.view(parameter, shape, places)
     if parameter.rank != 1:
         raise ModelError("a scale must be a number, one a channel, or one a block of attribute block_size")
@@ -204,7 +204,7 @@ def _matmul_integer(context: Context, node: Node, inputs: Inputs) -> Tensor:
 def integer_to_float(context: Context, inputs: Inputs) -> Tensor:
     """A product of integers in reals: left, right, a scale each, a zero point each, and a bias, perhaps."""
     builder = context.builder
-    left, right, left_scale, right_scale = (required(inputs, at) for at in range(4))
+    left, right, left_scale, right_scale = (required(inputs, index) for index in range(4))
     product = integer_product(context, left, right, optional(inputs, 4), optional(inputs, 5))
     scale = builder.elementwise("mul", _flat(context, left_scale), _flat(context, right_scale))
     real = builder.elementwise("mul", builder.cast(product, scale.dtype), scale)
@@ -217,7 +217,7 @@ def _matmul_integer_to_float(context: Context, node: Node, inputs: Inputs) -> Te
 
 
 def _dynamic_quantize_matmul(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    x, right, right_scale = (required(inputs, at) for at in range(3))
+    x, right, right_scale = (required(inputs, index) for index in range(3))
     left, left_scale, left_zero = dynamically_quantized(context, x)
     operands = [left, right, left_scale, right_scale, left_zero, optional(inputs, 3), optional(inputs, 4)]
     return integer_to_float(context, operands)
@@ -264,7 +264,9 @@ def _qlinear_conv(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 def _qlinear_matmul(context: Context, node: Node, inputs: Inputs) -> Tensor:
     builder = context.builder
-    left, left_scale, left_zero, right, right_scale, right_zero = (required(inputs, at) for at in range(6))
+    left, left_scale, left_zero, right, right_scale, right_zero = (
+        required(inputs, index) for index in range(6)
+    )
     product = integer_product(context, left, right, left_zero, right_zero)
     scale = builder.elementwise("mul", _flat(context, left_scale), _flat(context, right_scale))
     real = builder.elementwise("mul", builder.cast(product, scale.dtype), scale)
@@ -306,12 +308,12 @@ def through_reals(count: int, function: Real) -> Build:
         reals = [
             dequantize(
                 context,
-                required(inputs, 3 * at),
-                required(inputs, 3 * at + 1),
-                optional(inputs, 3 * at + 2),
+                required(inputs, 3 * index),
+                required(inputs, 3 * index + 1),
+                optional(inputs, 3 * index + 2),
                 1,
             )
-            for at in range(count)
+            for index in range(count)
         ]
         y = function(context, node, reals)
         zero = optional(inputs, 3 * count + 1)
@@ -356,8 +358,10 @@ def _qlinear_concat(context: Context, node: Node, inputs: Inputs) -> Tensor:
     if len(inputs) < 5 or (len(inputs) - 2) % 3:
         raise ModelError("inputs must be the result's scale and zero point, then three a part")
     reals = [
-        dequantize(context, required(inputs, at), required(inputs, at + 1), required(inputs, at + 2), 1)
-        for at in range(2, len(inputs), 3)
+        dequantize(
+            context, required(inputs, index), required(inputs, index + 1), required(inputs, index + 2), 1
+        )
+        for index in range(2, len(inputs), 3)
     ]
     joined = concat(context.builder, reals, checked_axis(node.integer("axis"), reals[0].rank))
     return quantize(context, joined, required(inputs, 0), required(inputs, 1), 1)
@@ -367,8 +371,10 @@ def _qlinear_where(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """com.microsoft QLinearWhere: a condition, two tensors with scale and zero point, those of the result."""
     condition = required(inputs, 0)
     x, y = (
-        dequantize(context, required(inputs, at), required(inputs, at + 1), required(inputs, at + 2), 1)
-        for at in (1, 4)
+        dequantize(
+            context, required(inputs, index), required(inputs, index + 1), required(inputs, index + 2), 1
+        )
+        for index in (1, 4)
     )
     chosen = context.builder.elementwise("where", condition, x, y)
     return quantize(context, chosen, required(inputs, 7), required(inputs, 8), 1)

@@ -46,7 +46,7 @@ class _IntegerProducts:
         integers = builder.view(by.integers, whole[1:], exprs)
         parts = []
         for vector in (by.scale, by.zero):
-            row = [constant_index(direction), *[axis_index(at) for at in range(vector.rank - 1)]]
+            row = [constant_index(direction), *[axis_index(index) for index in range(vector.rank - 1)]]
             parts.append(builder.view(vector, vector.shape[1:], row))
         if count is not None and count != whole[2]:
             integers = slice_view(builder, integers, 1, first, count)
@@ -63,7 +63,7 @@ def _dynamic_quantize_lstm(context: Context, node: Node, inputs: Inputs) -> list
         raise ModelError("W and R must have rank 3")
     # The standard's LSTM has them the other way round.
     turned = [builder.transpose(part.integers, (0, 2, 1)) for part in (weights, recurrent)]
-    operands = [required(inputs, 0), *turned, *(optional(inputs, at) for at in range(3, 8))]
+    operands = [required(inputs, 0), *turned, *(optional(inputs, index) for index in range(3, 8))]
     check_shapes(context, node, operands, 4, 2)
     attributes = recurrence_attributes(node, turned[1].shape[2])
     products = _IntegerProducts(context, weights, recurrent)

@@ -20,7 +20,7 @@ def _recurrence(function: str, gates: int, states: int) -> Build:
 
     def build(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
         directions = check_shapes(context, node, inputs, gates, states)
-        x, w, r = (required(inputs, at) for at in range(3))
+        x, w, r = (required(inputs, index) for index in range(3))
         attributes = recurrence_attributes(node, r.shape[2])
         products = RealProducts(context.builder, w, r)
         as_loop = structured(context, node, inputs, function, attributes, products)
@@ -41,7 +41,7 @@ def _recurrence(function: str, gates: int, states: int) -> Build:
 def check_shapes(context: Context, node: Node, inputs: Inputs, gates: int, states: int) -> int:
     """The number of directions; ModelError where X, W, R and the initial states do not fit each other."""
     builder = context.builder
-    x, w, r = (required(inputs, at) for at in range(3))
+    x, w, r = (required(inputs, index) for index in range(3))
     if x.rank != 3 or w.rank != 3 or r.rank != 3:
         raise ModelError(f"X, W and R have ranks {x.rank}, {w.rank}, {r.rank}; all must have rank 3")
     layout = node.integer("layout", 0)
@@ -58,8 +58,8 @@ def check_shapes(context: Context, node: Node, inputs: Inputs, gates: int, state
     builder.equal(r.shape[1], hidden * gates, "the second extent of R and its gates")
     builder.equal(w.shape[2], x.shape[2], "the input size of W and of X")
     batch = x.shape[0 if layout else 1]
-    for at in range(states):
-        initial = optional(inputs, 5 + at)
+    for index in range(states):
+        initial = optional(inputs, 5 + index)
         if initial is not None:
             builder.equal(initial.shape[0 if layout else 1], batch, "the batch of X and of an initial state")
     return directions

@@ -162,7 +162,7 @@ def _lstm(cell: Cell, ahead: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor,
     hidden, carry = state
     apply = cell.apply
     gates = apply("add", ahead, cell.back(hidden, 0, 4))
-    i, o, f, c = (cell.gate(gates, at) for at in range(4))
+    i, o, f, c = (cell.gate(gates, index) for index in range(4))
     if cell.peepholes is not None:
         i = apply("add", i, apply("mul", carry, cell.row(cell.peepholes, 0)))
         f = apply("add", f, apply("mul", carry, cell.row(cell.peepholes, 2)))
@@ -184,7 +184,7 @@ def _gru(cell: Cell, ahead: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, 
     gates = apply("add", slice_view(cell.builder, ahead, 1, 0, 2 * cell.hidden), cell.back(hidden, 0, 2))
     if cell.bias is not None:
         gates = apply("add", gates, cell.row(cell.bias, 3, 2))
-    z, r = (cell.activate(0, cell.gate(gates, at)) for at in range(2))
+    z, r = (cell.activate(0, cell.gate(gates, index)) for index in range(2))
     reset_last = bool(cell.attributes.get("linear_before_reset"))
     back = cell.back(hidden if reset_last else apply("mul", r, hidden), 2, 1)
     if cell.bias is not None:
@@ -249,16 +249,18 @@ def structured(
         ahead = _ahead(cell, sequence, both_biases=function != "gru")
         ahead = reversed_view(builder, ahead) if reverse else ahead
         initial = [
-            _initial(builder, optional(inputs, 5 + at), direction, batch, hidden, x.dtype, layout)
-            for at in range(states)
+            _initial(builder, optional(inputs, 5 + index), direction, batch, hidden, x.dtype, layout)
+            for index in range(states)
         ]
         loop = begin_loop(context, node, initial, [ahead])
         state = step(cell, loop.elements[0], loop.state)
         *ends, shown = loop.finish(steps, state, state[:1])
         shown = reversed_view(builder, shown) if reverse else shown
-        rows.append(builder.view(shown, (steps, 1, batch, hidden), [axis_index(at) for at in (0, 2, 3)]))
-        for at, value in enumerate(ends):
-            lasts[at].append(builder.reshape(value, (1, batch, hidden)))
+        rows.append(
+            builder.view(shown, (steps, 1, batch, hidden), [axis_index(index) for index in (0, 2, 3)])
+        )
+        for index, value in enumerate(ends):
+            lasts[index].append(builder.reshape(value, (1, batch, hidden)))
     y = concat(builder, rows, 1)
     ends = [concat(builder, parts, 0) for parts in lasts]
     if layout:

@@ -109,8 +109,8 @@ def resize_dim(context: Context, x: Tensor, dim: int, result: Dim, rule: Rule) -
         found = fit(rule, [(n, max(1, int(np.floor(n * rule.scale)))) for n in sizes])
     else:
         found = None
-    shape = [result if at == dim else extent for at, extent in enumerate(x.shape)]
-    exprs: list[IndexExpr] = [axis_index(at) for at in range(x.rank)]
+    shape = [result if index == dim else extent for index, extent in enumerate(x.shape)]
+    exprs: list[IndexExpr] = [axis_index(index) for index in range(x.rank)]
     if rule.mode == "nearest":
         if (found is not None and found.taps == 1 and isinstance(size, int)) or _is_plain(found):
             assert found is not None
@@ -152,8 +152,8 @@ def _weighted(context: Context, x: Tensor, dim: int, result: Dim, rule: Rule, fo
         return made
 
     weights = builder.derived_table((result, taps), x.dtype, [builder.extents([size], (1,))], table)
-    domain = [result if at == dim else extent for at, extent in enumerate(x.shape)] + [taps]
-    exprs = [axis_index(at) for at in range(x.rank)]
+    domain = [result if index == dim else extent for index, extent in enumerate(x.shape)] + [taps]
+    exprs = [axis_index(index) for index in range(x.rank)]
     if found is None:
         exprs[dim] = axis_index(x.rank)
     else:
@@ -233,11 +233,11 @@ def _resize(context: Context, node: Node, inputs: Inputs) -> Tensor:
         region = [0.0] * count + [1.0] * count
     if not x.dtype.is_float and node.text("mode", "nearest") != "nearest":
         x = context.builder.cast(x, DType.F64)
-    for at, dim in enumerate(wanted.dims):
-        scale = None if wanted.scales is None else wanted.scales[at]
+    for index, dim in enumerate(wanted.dims):
+        scale = None if wanted.scales is None else wanted.scales[index]
         size = x.shape[dim]
-        extent = _scaled_extent(size, scale or 1.0) if wanted.sizes is None else wanted.sizes[at]
-        rule = _rule(node, scale, (region[at], region[at + count]), given_type)
+        extent = _scaled_extent(size, scale or 1.0) if wanted.sizes is None else wanted.sizes[index]
+        rule = _rule(node, scale, (region[index], region[index + count]), given_type)
         if crops or extent != size or scale not in (1.0, None):
             x = resize_dim(context, x, dim, extent, rule)
         if crops:

@@ -23,9 +23,9 @@ def rotated(
     """The first `width` of the last dim of x [b, h, s, d] rotated by angles [b or 1, s, width / 2]."""
     half = width // 2
     if interleaved:
-        one, two = (slice_view(builder, x, 3, at, half, 2) for at in range(2))
+        one, two = (slice_view(builder, x, 3, index, half, 2) for index in range(2))
     else:
-        one, two = (slice_view(builder, x, 3, at * half, half) for at in range(2))
+        one, two = (slice_view(builder, x, 3, index * half, half) for index in range(2))
     cosines, sines = (builder.reshape(t, (t.shape[0], 1, *t.shape[1:])) for t in (cosines, sines))
     real = builder.elementwise(
         "sub", builder.elementwise("mul", cosines, one), builder.elementwise("mul", sines, two)
@@ -70,7 +70,7 @@ def _turned(context: Context, node: Node, x: Tensor, cosines: Tensor, sines: Ten
 
 
 def _rotary_embedding(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    x, cosines, sines = (required(inputs, at) for at in range(3))
+    x, cosines, sines = (required(inputs, index) for index in range(3))
     return rotary_embedding(context, node, x, optional(inputs, 3), cosines, sines)
 
 
@@ -79,7 +79,7 @@ def _microsoft_rotary_embedding(context: Context, node: Node, inputs: Inputs) ->
 
     Attribute scale changes nothing in onnxruntime, nor does it here.
     """
-    x, positions, cosines, sines = (required(inputs, at) for at in range(4))
+    x, positions, cosines, sines = (required(inputs, index) for index in range(4))
     builder = context.builder
     if positions.rank < 2:
         sequence = x.shape[1] if x.rank == 3 else x.shape[2]
@@ -90,24 +90,24 @@ def _microsoft_rotary_embedding(context: Context, node: Node, inputs: Inputs) ->
 
 def _multimodal_rotary_embedding(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """MRotaryEmbedding: each column of the tables is read at the time, the height or the width of a token."""
-    x, positions, *tables = (required(inputs, at) for at in range(4))
+    x, positions, *tables = (required(inputs, index) for index in range(4))
     builder = context.builder
     sections = node.integers("mrope_section")
     width = known(tables[0].shape[1], "the width of the rotary tables")
     if len(sections) != 3 or min(sections) < 0 or sum(sections) != width or positions.rank != 3:
         raise ModelError(f"mrope_section {sections} does not fit {width} columns of three positions a token")
     stream = _streams(sections, interleaved=node.integer("mrope_layout", 0) == 1)
-    chosen = [builder.constant(stream == at) for at in (1, 2)]
+    chosen = [builder.constant(stream == index) for index in (1, 2)]
     angles = []
     for table in tables:
         rows = [
             gather(
                 builder,
                 table,
-                builder.reshape(slice_view(builder, positions, 0, at, 1), positions.shape[1:]),
+                builder.reshape(slice_view(builder, positions, 0, index, 1), positions.shape[1:]),
                 0,
             )
-            for at in range(3)
+            for index in range(3)
         ]
         spatial = builder.elementwise("where", chosen[0], rows[1], rows[0])
         angles.append(builder.elementwise("where", chosen[1], rows[2], spatial))
@@ -119,8 +119,8 @@ def _streams(sections: Sequence[int], *, interleaved: bool) -> Array:
     if not interleaved:
         return np.repeat(np.arange(3), sections)
     stream = np.zeros(sum(sections), np.int64)
-    for at in (1, 2):
-        stream[at : 3 * sections[at] : 3] = at
+    for index in (1, 2):
+        stream[index : 3 * sections[index] : 3] = index
     return stream
 
 

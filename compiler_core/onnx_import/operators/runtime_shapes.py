@@ -25,7 +25,7 @@ def _unless_known(places: Sequence[int], known: Build, otherwise: Build) -> Buil
     """`known` while the inputs at `places` are constants or shapes, `otherwise` when one depends on data."""
 
     def build(context: Context, node: Node, inputs: Inputs) -> Tensor | Sequence[Tensor]:
-        given = [optional(inputs, at) for at in places]
+        given = [optional(inputs, index) for index in places]
         if any(tensor is not None and context.builder.content(tensor) is None for tensor in given):
             return otherwise(context, node, inputs)
         return known(context, node, inputs)
@@ -34,7 +34,7 @@ def _unless_known(places: Sequence[int], known: Build, otherwise: Build) -> Buil
 
 
 def _fresh_shape(context: Context, node: Node, rank: int) -> list[Dim]:
-    return [context.fresh(node, f"dim_{at}") for at in range(rank)]
+    return [context.fresh(node, f"dim_{index}") for index in range(rank)]
 
 
 def _length(tensor: Tensor, what: str) -> int:
@@ -73,12 +73,15 @@ def _slice(context: Context, node: Node, inputs: Inputs) -> Sequence[Tensor]:
         cut = set(range(x.rank))
     else:
         cut = {checked_axis(int(axis), x.rank) for axis in axes.ravel()}
-    extents = [context.fresh(node, f"dim_{at}") if at in cut else extent for at, extent in enumerate(x.shape)]
+    extents = [
+        context.fresh(node, f"dim_{index}") if index in cut else extent
+        for index, extent in enumerate(x.shape)
+    ]
     return context.host(node, "slice", inputs, [(extents, x.dtype)])
 
 
 def _range(context: Context, node: Node, inputs: Inputs) -> Sequence[Tensor]:
-    ends = [required(inputs, at) for at in range(3)]
+    ends = [required(inputs, index) for index in range(3)]
     return context.host(node, "range", ends, [((context.fresh(node, "count"),), ends[0].dtype)])
 
 
@@ -99,7 +102,7 @@ def _pad(context: Context, node: Node, inputs: Inputs) -> Sequence[Tensor]:
 
 
 def _one_hot(context: Context, node: Node, inputs: Inputs) -> Sequence[Tensor]:
-    indices, _, values = (required(inputs, at) for at in range(3))
+    indices, _, values = (required(inputs, index) for index in range(3))
     axis = checked_axis(node.integer("axis", -1), indices.rank + 1)
     extents: list[Dim] = list(indices.shape)
     extents.insert(axis, context.fresh(node, "depth"))
@@ -110,7 +113,7 @@ def _top_k(context: Context, node: Node, inputs: Inputs) -> Sequence[Tensor]:
     x = required(inputs, 0)
     axis = checked_axis(node.integer("axis", -1), x.rank)
     count = context.fresh(node, "k")
-    extents = [count if at == axis else extent for at, extent in enumerate(x.shape)]
+    extents = [count if index == axis else extent for index, extent in enumerate(x.shape)]
     return context.host(
         node,
         "top_k",

@@ -59,7 +59,7 @@ def unstacked(builder: Builder, sequence: AnySequence) -> TensorSequence:
     stack, length = sequence.stack, sequence.length
     if not isinstance(length, int) or length > MAX_ELEMENTS:
         raise ModelError(f"a sequence of {length} elements is taken apart; bind it with --dim NAME=VALUE")
-    elements = (_element(builder, stack, at) for at in range(length))
+    elements = (_element(builder, stack, index) for index in range(length))
     return TensorSequence(tuple(elements), stack.dtype)
 
 
@@ -78,7 +78,7 @@ def stacked(builder: Builder, sequence: AnySequence) -> StackedSequence:
 
 
 def _construct(context: Context, node: Node, values: Values) -> Value:
-    tensors = tuple(_required(values, at) for at in range(len(values)))
+    tensors = tuple(_required(values, index) for index in range(len(values)))
     if any(tensor.dtype is not tensors[0].dtype for tensor in tensors):
         raise ModelError("the elements of a sequence differ in type")
     return TensorSequence(tensors, tensors[0].dtype)

@@ -69,9 +69,9 @@ def _embed_layer_normalization(context: Context, node: Node, inputs: Inputs) -> 
 def _quantized_embed(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     """The same of quantized tables and vectors, a scale and a zero point each."""
     parts: list[Tensor | None] = []
-    for at in range(5):
-        stored = optional(inputs, 2 + at)
-        scale, zero = optional(inputs, 8 + at), optional(inputs, 13 + at)
+    for index in range(5):
+        stored = optional(inputs, 2 + index)
+        scale, zero = optional(inputs, 8 + index), optional(inputs, 13 + index)
         real = None if stored is None or scale is None else dequantize(context, stored, scale, zero, 0)
         parts.append(real)
     vectors = [required(parts, 3), required(parts, 4)]

@@ -68,7 +68,7 @@ def _size(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 def _range(context: Context, node: Node, inputs: Inputs) -> Tensor:
     builder = context.builder
-    ends = [required(inputs, at) for at in range(3)]
+    ends = [required(inputs, index) for index in range(3)]
     contents = [builder.content(end) for end in ends]
     if any(content is None or content.size != 1 for content in contents):
         raise ModelError("start, limit and delta must be constants or shapes")

@@ -45,12 +45,12 @@ def _conv_transpose(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x_exprs = [
         axis_index(0),
         channel,
-        *[affine((first_q + at, 1), (first_t + at, -1)) for at in range(spatial)],
+        *[affine((first_q + index, 1), (first_t + index, -1)) for index in range(spatial)],
     ]
     w_exprs = [
         channel,
         axis_index(2),
-        *[affine((first_t + at, stride), (first_p + at, 1)) for at, stride in enumerate(strides)],
+        *[affine((first_t + index, stride), (first_p + index, 1)) for index, stride in enumerate(strides)],
     ]
     domain = [x.shape[0], groups, filters, *counts, *strides, per_group, *taps]
     phases = builder.op(
@@ -59,11 +59,11 @@ def _conv_transpose(context: Context, node: Node, inputs: Inputs) -> Tensor:
     exprs = [axis_index(0), affine((1, 1), divisor=filters), affine((1, 1), modulus=filters)]
     if groups == 1:
         exprs[1:] = [constant_index(0), axis_index(1)]
-    for at, (stride, begin) in enumerate(zip(strides, begins, strict=True)):
-        exprs.insert(3 + at, affine((2 + at, 1), offset=begin, divisor=stride))
+    for index, (stride, begin) in enumerate(zip(strides, begins, strict=True)):
+        exprs.insert(3 + index, affine((2 + index, 1), offset=begin, divisor=stride))
     exprs += [
-        affine((2 + at, 1), offset=begin, modulus=stride) if stride > 1 else constant_index(0)
-        for at, (stride, begin) in enumerate(zip(strides, begins, strict=True))
+        affine((2 + index, 1), offset=begin, modulus=stride) if stride > 1 else constant_index(0)
+        for index, (stride, begin) in enumerate(zip(strides, begins, strict=True))
     ]
     shape = (x.shape[0], groups * filters, *outputs)
     # Output padding reaches past the last product and reads zero.
@@ -93,16 +93,16 @@ def _overhangs(
 
 def _dilated(builder: Builder, w: Tensor, dilations: Sequence[int]) -> Tensor:
     """The kernel with dilation - 1 zeros between taps: element k stands at dilation * k."""
-    for at, dilation in enumerate(dilations, 2):
+    for index, dilation in enumerate(dilations, 2):
         if dilation > 1:
-            extent = known(w.shape[at], "a kernel extent")
-            spread = builder.reshape(w, (*w.shape[: at + 1], 1, *w.shape[at + 1 :]))
+            extent = known(w.shape[index], "a kernel extent")
+            spread = builder.reshape(w, (*w.shape[: index + 1], 1, *w.shape[index + 1 :]))
             exprs = [axis_index(dim) for dim in range(w.rank)]
-            exprs[at : at + 1] = [
-                affine((at, 1), divisor=dilation),
-                affine((at, 1), modulus=dilation),
+            exprs[index : index + 1] = [
+                affine((index, 1), divisor=dilation),
+                affine((index, 1), modulus=dilation),
             ]
-            shape = (*w.shape[:at], (extent - 1) * dilation + 1, *w.shape[at + 1 :])
+            shape = (*w.shape[:index], (extent - 1) * dilation + 1, *w.shape[index + 1 :])
             w = builder.op("move", shape, [(spread, exprs, 0.0)], w.dtype)
     return w
 
@@ -120,10 +120,10 @@ def _transposed_extents(
     wanted = node.integers("output_shape", []) if node.has("output_shape") else None
     begins: list[Dim] = []
     outputs: list[Dim] = []
-    for at, (size, span, stride) in enumerate(zip(sizes, kernel, strides, strict=True)):
-        full = (size - 1) * stride + extra[at] + span
+    for index, (size, span, stride) in enumerate(zip(sizes, kernel, strides, strict=True)):
+        full = (size - 1) * stride + extra[index] + span
         if wanted is not None or auto_pad in ("SAME_UPPER", "SAME_LOWER"):
-            output = wanted[-count:][at] if wanted is not None else size * stride
+            output = wanted[-count:][index] if wanted is not None else size * stride
             total = full - output
             if wanted is not None and isinstance(total, int):
                 # What is asked for beyond the products lies at the end, as zeros.
@@ -131,10 +131,10 @@ def _transposed_extents(
             smaller = floordiv(total, 2)
             begin = smaller if auto_pad == "SAME_UPPER" else total - smaller
         else:
-            begin = 0 if auto_pad == "VALID" else explicit[0][at]
-            output = full - begin - (0 if auto_pad == "VALID" else explicit[1][at])
+            begin = 0 if auto_pad == "VALID" else explicit[0][index]
+            output = full - begin - (0 if auto_pad == "VALID" else explicit[1][index])
         if isinstance(output, int) and output < 0:
-            raise ModelError(f"spatial dim {at}: the output extent is {output}")
+            raise ModelError(f"spatial dim {index}: the output extent is {output}")
         begins.append(begin)
         outputs.append(output)
     return begins, outputs

@@ -36,10 +36,10 @@ def _reshape(context: Context, node: Node, inputs: Inputs) -> Tensor:
     else:
         wanted = known_dims(context, required(inputs, 1), "the shape")
     if not node.integer("allowzero", 0):
-        if any(extent == 0 and at >= x.rank for at, extent in enumerate(wanted)):
+        if any(extent == 0 and index >= x.rank for index, extent in enumerate(wanted)):
             raise ModelError("the shape copies a dim that the input does not have")
-        wanted = [x.shape[at] if extent == 0 else extent for at, extent in enumerate(wanted)]
-    unknown = [at for at, extent in enumerate(wanted) if extent == -1]
+        wanted = [x.shape[index] if extent == 0 else extent for index, extent in enumerate(wanted)]
+    unknown = [index for index, extent in enumerate(wanted) if extent == -1]
     if len(unknown) > 1:
         raise ModelError("the shape leaves more than one extent open")
     if any(isinstance(extent, int) and extent < -1 for extent in wanted):
@@ -72,7 +72,7 @@ def _squeeze(context: Context, node: Node, inputs: Inputs) -> Tensor:
     for dim in dims:
         context.builder.equal(x.shape[dim], 1, f"dim {dim} to squeeze and 1")
     kept = [axis for axis in range(x.rank) if axis not in dims]
-    place = {dim: at for at, dim in enumerate(kept)}
+    place = {dim: index for index, dim in enumerate(kept)}
     exprs = [axis_index(place[dim]) if dim in place else constant_index(0) for dim in range(x.rank)]
     return context.builder.view(x, [x.shape[dim] for dim in kept], exprs)
 
@@ -83,11 +83,11 @@ def _unsqueeze(context: Context, node: Node, inputs: Inputs) -> Tensor:
     if axes is None:
         raise ModelError("axes are missing")
     added = checked_axes(axes, x.rank + len(axes))
-    kept = [at for at in range(x.rank + len(axes)) if at not in added]
+    kept = [index for index in range(x.rank + len(axes)) if index not in added]
     shape: list[Dim] = [1] * (x.rank + len(axes))
-    for dim, at in enumerate(kept):
-        shape[at] = x.shape[dim]
-    return context.builder.view(x, shape, [axis_index(at) for at in kept])
+    for dim, index in enumerate(kept):
+        shape[index] = x.shape[dim]
+    return context.builder.view(x, shape, [axis_index(index) for index in kept])
 
 
 def _transpose(context: Context, node: Node, inputs: Inputs) -> Tensor:
@@ -120,9 +120,9 @@ def _tile(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 def slice_view(builder: Builder, x: Tensor, dim: int, start: Dim, count: Dim, step: int = 1) -> Tensor:
     """Elements start, start + step, ... of one dim, as a view."""
-    exprs = [axis_index(at) for at in range(x.rank)]
+    exprs = [axis_index(index) for index in range(x.rank)]
     exprs[dim] = affine((dim, step), offset=start)
-    return builder.view(x, [count if at == dim else extent for at, extent in enumerate(x.shape)], exprs)
+    return builder.view(x, [count if index == dim else extent for index, extent in enumerate(x.shape)], exprs)
 
 
 def _slice(context: Context, node: Node, inputs: Inputs) -> Tensor:

@@ -158,12 +158,12 @@ def _constant_chain(length: int) -> Write:
 
 def _exponential_functions(folder: Path) -> Path:
     functions = []
-    for at in range(60):
+    for index in range(60):
         inner = [node("Neg", "a", "b"), node("Neg", "b", "c")]
-        if at:
-            inner = [node(f"F{at - 1}", "a", "b", "loc"), node(f"F{at - 1}", "b", "c", "loc")]
+        if index:
+            inner = [node(f"F{index - 1}", "a", "b", "loc"), node(f"F{index - 1}", "b", "c", "loc")]
         opsets = [helper.make_opsetid("", 18), helper.make_opsetid("loc", 1)]
-        functions.append(helper.make_function("loc", f"F{at}", ["a"], ["c"], inner, opsets))
+        functions.append(helper.make_function("loc", f"F{index}", ["a"], ["c"], inner, opsets))
     return saved(
         model([node("F59", "x", "y", "loc")], [X], ["y"], functions=functions, domains=["loc"]), folder
     )
@@ -184,9 +184,9 @@ def _nested_if(depth: int) -> Write:
     def write(folder: Path) -> Path:
         leaf = helper.make_graph([node("Neg", "x", "r")], "leaf", [], [onnx.ValueInfoProto(name="r")])
         body = leaf
-        for at in range(depth):
-            inner = node("If", "t", f"r{at}", then_branch=body, else_branch=leaf)
-            body = helper.make_graph([inner], "g", [], [onnx.ValueInfoProto(name=f"r{at}")])
+        for index in range(depth):
+            inner = node("If", "t", f"r{index}", then_branch=body, else_branch=leaf)
+            body = helper.make_graph([inner], "g", [], [onnx.ValueInfoProto(name=f"r{index}")])
         made = model([node("If", "t", "y", then_branch=body, else_branch=leaf)], [X], ["y"])
         made.graph.initializer.append(numpy_helper.from_array(np.array(True), "t"))
         return saved(made, folder)
@@ -208,23 +208,24 @@ def _endless_loop(folder: Path) -> Path:
 def _shape_product(folder: Path) -> Path:
     """The product of shapes squared again and again: a polynomial that doubles its degree at every node."""
     nodes = [node("Shape", "x", "s0"), node("ReduceSum", "s0", "p0")]
-    nodes += [node("Mul", f"p{at} p{at}", f"p{at + 1}") for at in range(40)]
+    nodes += [node("Mul", f"p{index} p{index}", f"p{index + 1}") for index in range(40)]
     nodes.append(node("Expand", "x p40", "y"))
     return saved(model(nodes, [value("x", ["a", "b"])], ["y"]), folder)
 
 
 def _deep_pooling(folder: Path) -> Path:
     nodes = [
-        node("MaxPool", f"v{at}", f"v{at + 1}", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-        for at in range(400)
+        node("MaxPool", f"v{index}", f"v{index + 1}", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+        for index in range(400)
     ]
     return saved(model(nodes, [value("v0", [1, 1, "h", "w"])], ["v400"]), folder)
 
 
 def _wide_sum(folder: Path) -> Path:
-    nodes = [node("Neg", "x", f"v{at}") for at in range(20_000)]
+    nodes = [node("Neg", "x", f"v{index}") for index in range(20_000)]
     return saved(
-        model([*nodes, node("Sum", " ".join(f"v{at}" for at in range(20_000)), "y")], [X], ["y"]), folder
+        model([*nodes, node("Sum", " ".join(f"v{index}" for index in range(20_000)), "y")], [X], ["y"]),
+        folder,
     )
 
 

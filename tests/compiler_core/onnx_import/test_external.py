@@ -20,17 +20,17 @@ ROWS, WIDTH, TABLES = 100_000, 2048, 3
 def _tables(location: str, rows: int, width: int, tables: int) -> onnx.ModelProto:
     """y = sum of rows `ids` of tables in one file."""
     held, nodes, total = [], [], ""
-    for at in range(tables):
+    for index in range(tables):
         table = TensorProto(
-            name=f"t{at}", data_type=1, dims=[rows, width], data_location=TensorProto.EXTERNAL
+            name=f"t{index}", data_type=1, dims=[rows, width], data_location=TensorProto.EXTERNAL
         )
         size = 4 * rows * width
-        for key, number in (("location", location), ("offset", at * size), ("length", size)):
+        for key, number in (("location", location), ("offset", index * size), ("length", size)):
             table.external_data.add(key=key, value=str(number))
         held.append(table)
-        nodes.append(node("Gather", f"t{at} ids", f"g{at}", axis=0))
-        nodes.append(node("Add", f"{total or f'g{at}'} g{at}", f"s{at}"))
-        total = f"s{at}"
+        nodes.append(node("Gather", f"t{index} ids", f"g{index}", axis=0))
+        nodes.append(node("Add", f"{total or f'g{index}'} g{index}", f"s{index}"))
+        total = f"s{index}"
     graph = helper.make_graph(
         nodes, "tables", [value("ids", [4], TensorProto.INT64)], [value(total, [4, width])], held
     )

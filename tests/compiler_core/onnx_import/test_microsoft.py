@@ -226,7 +226,9 @@ def test_norms_of_heads_are_norms_before_the_operator(tmp_path: Path) -> None:
         )
     ]
     apart = [*before, node("GroupQueryAttention", "qw kw v _ _ last whole", "y", MS, **heads)]
-    feeds = {name: reals(at, 1, 3, size) for at, (name, size) in enumerate((("q", 16), ("k", 8), ("v", 8)))}
+    feeds = {
+        name: reals(index, 1, 3, size) for index, (name, size) in enumerate((("q", 16), ("k", 8), ("v", 8)))
+    }
     made = model(apart, inputs, ["y"], {**factors, **lengths, **shapes}, domains=[MS])
     wanted = run_onnxruntime(made, ["y"], feeds, PLAIN)["y"]
     path = saved(model([inside], inputs, ["y"], {**factors, **lengths}, domains=[MS]), tmp_path)

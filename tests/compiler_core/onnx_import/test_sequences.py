@@ -130,7 +130,7 @@ def test_a_sequence_that_is_an_output_is_its_elements(tmp_path: Path) -> None:
         _parsed("main (float[2, 5] x) => (seq(float[2, 1]) y) { y = SplitToSequence <axis = 1> (x) }"),
         tmp_path,
     )
-    assert [name for name, _ in import_model(path).outputs] == [f"y[{at}]" for at in range(5)]
+    assert [name for name, _ in import_model(path).outputs] == [f"y[{index}]" for index in range(5)]
 
 
 @pytest.mark.parametrize(

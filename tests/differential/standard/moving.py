@@ -39,9 +39,9 @@ def _reshape(net: Net) -> None:
     shape += [rest] if rest > 1 or not shape else []
     if net.draw.flag(0.4):
         shape[net.draw.size(0, len(shape) - 1)] = -1
-    for at, extent in enumerate(shape):
-        if at < x.rank and extent == x.shape[at] and net.draw.flag(0.3):
-            shape[at] = 0
+    for index, extent in enumerate(shape):
+        if index < x.rank and extent == x.shape[index] and net.draw.flag(0.3):
+            shape[index] = 0
     net.add("Reshape", [x, net.parameter(shape)])
 
 

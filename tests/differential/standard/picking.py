@@ -33,7 +33,7 @@ def _gather_nd(net: Net) -> None:
     batch = net.draw.size(0, x.rank - 1) if net.opset >= 12 and net.draw.flag(0.4) else 0
     depth = net.draw.size(1, x.rank - batch)
     outer = (*x.shape[:batch], *net.shape(0 if batch else 1, 2))
-    columns = [net.draw.integers(0, x.shape[batch + at] - 1, outer, np.int64) for at in range(depth)]
+    columns = [net.draw.integers(0, x.shape[batch + index] - 1, outer, np.int64) for index in range(depth)]
     net.add(
         "GatherND",
         [x, net.either(np.stack(columns, -1))],

@@ -37,7 +37,9 @@ def _granularity(net: Net, x: Value) -> tuple[tuple[int, ...], dict[str, Any]]:
         return (), {}
     if net.opset >= 21 and net.draw.flag(0.4):
         axis, block = net.draw.size(0, x.rank - 1), net.draw.size(1, 3)
-        shape = tuple(-(-extent // block) if at == axis else extent for at, extent in enumerate(x.shape))
+        shape = tuple(
+            -(-extent // block) if index == axis else extent for index, extent in enumerate(x.shape)
+        )
         return shape, {"axis": axis, "block_size": block}
     if net.opset < 13:
         return (), {}

@@ -129,8 +129,14 @@ def two_layers() -> Graph:
     """y = relu(relu(x)) over one row."""
     shape = (1, POINTS)
     ops = tuple(
-        Op("relu", shape, (AxisKind.PARALLEL,) * 2, (Access(at, (axis_index(0), axis_index(1))),), at + 1)
-        for at in range(2)
+        Op(
+            "relu",
+            shape,
+            (AxisKind.PARALLEL,) * 2,
+            (Access(index, (axis_index(0), axis_index(1))),),
+            index + 1,
+        )
+        for index in range(2)
     )
     return Graph((TensorType(shape, F16),) * 3, ops, (0,), (2,))
 
@@ -152,8 +158,14 @@ def test_a_stage_has_the_room_that_no_value_takes_which_is_alive() -> None:
     target = plain_chip()
     shape = (2, POINTS)
     ops = tuple(
-        Op("relu", shape, (AxisKind.PARALLEL,) * 2, (Access(at, (axis_index(0), axis_index(1))),), at + 1)
-        for at in range(3)
+        Op(
+            "relu",
+            shape,
+            (AxisKind.PARALLEL,) * 2,
+            (Access(index, (axis_index(0), axis_index(1))),),
+            index + 1,
+        )
+        for index in range(3)
     )
     graph = Graph((TensorType(shape, F16),) * 4, ops, (0,), (3,))
     plan = plan_groups(graph, [(0,), (1,), (2,)], target)
@@ -169,7 +181,7 @@ def test_kernels_side_by_side_share_the_port() -> None:
     target = plain_chip(cores=2, port=64.0)
     shape = (1, POINTS)
     access = Access(0, (axis_index(0), axis_index(1)))
-    ops = tuple(Op("relu", shape, (AxisKind.PARALLEL,) * 2, (access,), at) for at in (1, 2))
+    ops = tuple(Op("relu", shape, (AxisKind.PARALLEL,) * 2, (access,), index) for index in (1, 2))
     graph = Graph((TensorType(shape, F16),) * 3, ops, (0,), (1, 2))
     plan = plan_groups(graph, [(0,), (1,)], target)
     stage = (Placed(0, CoreRange(0, 1)), Placed(1, CoreRange(1, 1)))
