@@ -43,6 +43,9 @@ from tilewright.db.storage.writes import pieces, put, run_ids, workload_ids
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
+LEAST_PREFIX = 4
+"""Characters of a uid that may stand for all of it."""
+
 
 class Runs:
     """Runs and trials. Each verb that writes is one transaction; the promises are those of Repository."""
@@ -81,6 +84,16 @@ class Runs:
         if not rows:
             raise RecordError(f"run {uid!r} is not in the database; `tune db stats` lists what is")
         return to_run(rows[0])
+
+    def run_called(self, text: str) -> RunRow:
+        """The run whose uid is `text`, or alone begins with it; RecordError where none or several do."""
+        whole = self.database.ask(select(run).where(run.c.uid == text))
+        if whole or len(text) < LEAST_PREFIX:
+            return self.run(text)
+        rows = self.database.ask(select(run).where(run.c.uid.startswith(text, autoescape=True)).limit(2))
+        if len(rows) > 1:
+            raise RecordError(f"run {text!r} may be {rows[0].uid}, {rows[1].uid} or others; give more of it")
+        return to_run(rows[0]) if rows else self.run(text)
 
     def runs(self, limit: int = 100) -> list[RunRow]:
         """The latest runs, newest first, hidden ones left out."""

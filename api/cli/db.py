@@ -11,6 +11,7 @@ from tilewright.api.cli.options import (
     JsonFile,
     Seed,
     TargetName,
+    answer,
     files_of,
     write_json,
 )
@@ -50,6 +51,7 @@ def export(
     output: Output,
     best: Annotated[bool, typer.Option("--best", help="Only the bests, as a read-only SQLite file.")] = False,
     database: Database = DEFAULT_DATABASE,
+    json_file: JsonFile = None,
 ) -> None:
     """Write all records as JSON Lines; with --best, the answers alone as a small database."""
     from tilewright.db.exchange.best_file import export_best
@@ -59,49 +61,56 @@ def export(
     refuse_inputs(output, files_of(database))
     source = open_database(database, read_only=True)
     if best:
-        typer.echo(f"{output}: {export_best(source, output)} bests")
+        bests = export_best(source, output)
+        answer(f"{output}: {bests} bests", {"bests": bests}, json_file, files_of(database, output))
     else:
         written = export_records(source, output)
-        typer.echo(f"{output}: {written.entries} entries, digest {written.digest}")
+        told = {"entries": written.entries, "digest": written.digest}
+        text = f"{output}: {written.entries} entries, digest {written.digest}"
+        answer(text, told, json_file, files_of(database, output))
 
 
 @app.command("import")
-def import_file(source: Source, database: Database = DEFAULT_DATABASE) -> None:
+def import_file(source: Source, database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> None:
     """Read records from JSON Lines, all or nothing; unverified until measured again here."""
     from tilewright.db.exchange.load import import_records
     from tilewright.db.storage.session import open_database
 
     loaded = import_records(open_database(database), source)
-    typer.echo(f"{loaded.new} entries new, {loaded.known} known; `tune db verify` measures what is claimed")
+    text = f"{loaded.new} entries new, {loaded.known} known; `tune db verify` measures what is claimed"
+    answer(text, {"new": loaded.new, "known": loaded.known}, json_file, files_of(source, database))
 
 
 @app.command()
-def merge(source: Source, database: Database = DEFAULT_DATABASE) -> None:
+def merge(source: Source, database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> None:
     """Take over the records of another database; merging twice or in another order changes nothing."""
     from tilewright.db.exchange.load import merge_database
     from tilewright.db.storage.session import open_database
 
     loaded = merge_database(open_database(source, read_only=True), open_database(database))
-    typer.echo(f"{loaded.new} entries new, {loaded.known} known")
+    told = {"new": loaded.new, "known": loaded.known}
+    answer(f"{loaded.new} entries new, {loaded.known} known", told, json_file, files_of(source, database))
 
 
 @app.command()
-def backup(output: Output, database: Database = DEFAULT_DATABASE) -> None:
+def backup(output: Output, database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> None:
     """Copy a database whole, while others use it, into one SQLite file."""
     from tilewright.db.exchange.backup import backup as copy_whole
     from tilewright.db.storage.session import open_database
 
     refuse_inputs(output, files_of(database))
-    typer.echo(f"{output}: {copy_whole(open_database(database, read_only=True), output)} rows")
+    rows = copy_whole(open_database(database, read_only=True), output)
+    answer(f"{output}: {rows} rows", {"rows": rows}, json_file, files_of(database, output))
 
 
 @app.command()
-def restore(source: Source, database: Database = DEFAULT_DATABASE) -> None:
+def restore(source: Source, database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> None:
     """Fill an empty database from a backup."""
     from tilewright.db.exchange.backup import restore as fill
     from tilewright.db.storage.session import open_database
 
-    typer.echo(f"{database}: {fill(source, open_database(database))} rows")
+    rows = fill(source, open_database(database))
+    answer(f"{database}: {rows} rows", {"rows": rows}, json_file, files_of(source, database))
 
 
 @app.command()
@@ -147,31 +156,36 @@ def gc(
         str | None, typer.Option(help="Today's of a device of your own; else those of the built-in ones.")
     ] = None,
     show: Annotated[list[str] | None, typer.Option(help="Show this hidden run again; repeatable.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Hide runs of a device's older toolchains that today's has answered for; nothing is ever deleted."""
     from tilewright.compiler_core.target_model.file import load_target
     from tilewright.compiler_core.toolchain import built_in_toolchains
+    from tilewright.db.repository import Repository
     from tilewright.db.retire import hide_stale, show_again
     from tilewright.db.storage.session import open_database
 
     opened = open_database(database)
     if show:
-        show_again(opened, show)
-        typer.echo(f"{len(show)} runs shown again")
+        shown = [Repository(opened).run_called(each).uid for each in show]
+        show_again(opened, shown)
+        answer(f"{len(shown)} runs shown again", {"shown": shown}, json_file, files_of(database))
         return
     digest = None if target is None else load_target(target).digest
     today = built_in_toolchains() if toolchain is None else (toolchain,)
     hidden = [uid for each in today for uid in hide_stale(opened, each, digest)]
-    typer.echo("\n".join([*hidden, f"{len(hidden)} runs hidden"]))
+    text = "\n".join([*hidden, f"{len(hidden)} runs hidden"])
+    answer(text, {"hidden": hidden}, json_file, files_of(database))
 
 
 @app.command()
-def upgrade(database: Database = DEFAULT_DATABASE) -> None:
+def upgrade(database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> None:
     """Bring a database to the schema of this version; other verbs that write do so too."""
     from tilewright.db.storage.session import upgrade_database
 
     before, after = upgrade_database(database)
-    typer.echo(f"{database}: schema {before or 'none'} -> {after}")
+    text = f"{database}: schema {before or 'none'} -> {after}"
+    answer(text, {"before": before, "after": after}, json_file, files_of(database))
 
 
 @app.command()
@@ -179,9 +193,11 @@ def optuna(
     output: Annotated[str, typer.Option("-o", "--output", help="A new SQLite file, or a URL.")],
     run: Annotated[list[str] | None, typer.Option(help="A run's uid; repeatable; all by default.")] = None,
     database: Database = DEFAULT_DATABASE,
+    json_file: JsonFile = None,
 ) -> None:
     """Write runs as an Optuna storage, one study a kernel, for optuna-dashboard."""
     from tilewright.tuner.verbs.optuna_export import export_to_optuna
 
     studies, trials = export_to_optuna(output, run or (), database=database)
-    typer.echo(f"{output}: {studies} studies, {trials} trials")
+    text = f"{output}: {studies} studies, {trials} trials"
+    answer(text, {"studies": studies, "trials": trials}, json_file, files_of(database, output))

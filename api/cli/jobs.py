@@ -4,7 +4,8 @@ from typing import Annotated
 
 import typer
 
-from tilewright.api.cli.server import DEFAULT_SERVER, AsJson, Server, connect
+from tilewright.api.cli.options import JsonFile, write_json
+from tilewright.api.cli.server import DEFAULT_SERVER, Server, connect
 from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
@@ -16,14 +17,15 @@ def jobs(
         str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
-    as_json: AsJson = False,
+    json_file: JsonFile = None,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Print your jobs on a server, newest first."""
     with connect(server) as client:
         page = client.jobs(state, limit=limit)
-    if as_json:
-        typer.echo(page.model_dump_json(indent=2))
+    if json_file is not None:
+        write_json(page.model_dump(mode="json"), json_file)
+    if json_file == "-":
         return
     typer.echo(f"{'job':<32} {'state':<10} {'model':<24} {'target':<16} {'created':<19}")
     for job in page.jobs:

@@ -1,11 +1,10 @@
 """`tune keys`: who may come in. Works on the database itself, so whoever may write it may make keys."""
 
-import json
 from typing import Annotated
 
 import typer
 
-from tilewright.api.cli.server import AsJson
+from tilewright.api.cli.options import JsonFile, answer, files_of, write_json
 from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
@@ -26,7 +25,7 @@ def create(
     tenant: Annotated[str, typer.Option(help="Whose jobs it sees.")] = "local",
     scope: Annotated[list[str] | None, typer.Option(help="read, submit or admin; may be repeated.")] = None,
     database: Database = DEFAULT,
-    as_json: AsJson = False,
+    json_file: JsonFile = None,
 ) -> None:
     """Make a key and print its secret, which is shown only now. Scopes are read and submit by default."""
     from tilewright.compiler_core.errors import UsageError
@@ -41,15 +40,16 @@ def create(
     key, secret = ApiKeys(opened).create(tenant, name, map(Scope, wanted))
     Audit(opened).add(key.tenant, "command line", "create key", f"{key.id} {key.name}")
     opened.close()
-    if as_json:
-        typer.echo(json.dumps({"id": key.id, "tenant": key.tenant, "secret": secret}))
+    if json_file is not None:
+        write_json({"id": key.id, "tenant": key.tenant, "secret": secret}, json_file, files_of(database))
+    if json_file == "-":
         return
     typer.echo(secret)
     typer.echo(f"key {key.id} {key.name!r} of tenant {key.tenant}: {', '.join(sorted(key.scopes))}", err=True)
 
 
 @app.command("list")
-def list_keys(database: Database = DEFAULT, as_json: AsJson = False) -> None:
+def list_keys(database: Database = DEFAULT, json_file: JsonFile = None) -> None:
     """Print every key, revoked ones included; secrets are not kept."""
     from datetime import UTC, datetime
 
@@ -59,9 +59,10 @@ def list_keys(database: Database = DEFAULT, as_json: AsJson = False) -> None:
     opened = open_database(database)
     found = ApiKeys(opened).list()
     opened.close()
-    if as_json:
+    if json_file is not None:
         rows = [{**vars(key), "scopes": sorted(key.scopes)} for key in found]
-        typer.echo(json.dumps(rows, indent=2))
+        write_json({"keys": rows}, json_file, files_of(database))
+    if json_file == "-":
         return
     typer.echo(f"{'key':>4} {'tenant':<16} {'name':<24} {'scopes':<18} {'made':<10} state")
     for key in found:
@@ -75,6 +76,7 @@ def list_keys(database: Database = DEFAULT, as_json: AsJson = False) -> None:
 def revoke(
     key: Annotated[int, typer.Argument(help="Its number, as `tune keys list` prints it.")],
     database: Database = DEFAULT,
+    json_file: JsonFile = None,
 ) -> None:
     """End a key at once and for good."""
     from tilewright.db.service.api_keys import ApiKeys
@@ -85,4 +87,4 @@ def revoke(
     ApiKeys(opened).revoke(key)
     Audit(opened).add("", "command line", "revoke key", str(key))
     opened.close()
-    typer.echo(f"key {key} is revoked")
+    answer(f"key {key} is revoked", {"id": key, "state": "revoked"}, json_file, files_of(database))

@@ -10,14 +10,27 @@ from importlib import import_module
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
-from tilewright.api.cli.verbs import VERBS, verb_app
+from tilewright.api.cli.verbs import GROUPS, VERBS, verb_app
 from tilewright.compiler_core.errors import InputError, TilewrightError
 
 INTERRUPTED = 130
 """The exit code that shells know an interrupt by."""
+
+
+FIRST_STEPS = """\
+Tilewright tunes neural networks for AI accelerators, and keeps the answers in a database.
+
+  tune doctor                                    what works on this machine
+  tune targets list                              the chips that are described
+  tune run MODEL.onnx --target ascend910         tune a network; the same line again costs nothing
+  tune report MODEL.onnx --target ascend910 -o report.html
+  tune explain MODEL.onnx --target ascend910     why the answer is as it is
+
+tune --help lists every verb; tune VERB --help has two lines to try.
+"""
 
 
 class LazyVerb(TyperCommand):
@@ -26,7 +39,22 @@ class LazyVerb(TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the real command, so that it is the real one that runs or shows its help."""
         real = get_command(import_module(f"tilewright.api.cli.{self.name}").app)
+        examples = VERBS[str(self.name)].examples
+        # The mark keeps the lines as they are.
+        real.epilog = "\n".join(["\b", "Examples:", *(f"  tune {example}" for example in examples)])
         return real.make_context(info_name, args, parent, **extra)
+
+
+class GroupedVerbs(TyperGroup):
+    """`tune` itself: its help lists verbs by group."""
+
+    def format_commands(self, ctx: Any, formatter: Any) -> None:
+        """One table a group, in the order of GROUPS."""
+        width = max(map(len, VERBS))
+        for group, heading in GROUPS.items():
+            rows = [(name.ljust(width), verb.help) for name, verb in VERBS.items() if verb.group == group]
+            with formatter.section(heading):
+                formatter.write_dl(rows)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -34,10 +62,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     # The matrices here are small, and the other cores belong to the workers: a second BLAS thread only spins.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     app = verb_app()
-    app.callback(context_settings={"help_option_names": ["-h", "--help"]})(tune)
+    settings = {"help_option_names": ["-h", "--help"]}
+    app.callback(cls=GroupedVerbs, invoke_without_command=True, context_settings=settings)(tune)
     command = get_group(app)
-    for verb, help_line in VERBS.items():
-        command.commands[verb] = LazyVerb(name=verb, callback=None, help=help_line, rich_markup_mode=None)
+    for name, verb in VERBS.items():
+        command.commands[name] = LazyVerb(name=name, callback=None, help=verb.help, rich_markup_mode=None)
+    if "_TUNE_COMPLETE" in os.environ:
+        from typer.completion import completion_init
+
+        completion_init()
     try:
         answer = command.main(args=arguments, prog_name="tune", standalone_mode=False)
     except typer.TyperException as error:
@@ -69,12 +102,15 @@ def print_version(wanted: bool) -> None:
 
 
 def tune(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
     """Tune neural networks for AI accelerators, and look up what has been tuned before."""
+    if context.invoked_subcommand is None:
+        typer.echo(FIRST_STEPS, nl=False)
 
 
 def complain(message: str, *, exit_code: int) -> int:

@@ -123,6 +123,17 @@ def write_json(value: object, where: str, inputs: Iterable[str | Path] = ()) -> 
         write_text(text + "\n", where, inputs)
 
 
+def answer(text: str, value: object, where: str | None, inputs: Iterable[str | Path] = ()) -> None:
+    """What every verb does with its answer: `value` as JSON to `where` if asked for, and `text` for people.
+
+    With "-" standard output is the JSON alone.
+    """
+    if where is not None:
+        write_json(value, where, inputs)
+    if where != "-":
+        typer.echo(text)
+
+
 def files_of(*names: str | Path | None) -> list[str | Path]:
     """Those of a command's arguments that may be files to keep: not absent, not a URL."""
     return [name for name in names if name is not None and "://" not in str(name)]

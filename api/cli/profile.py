@@ -10,10 +10,12 @@ from tilewright.api.cli.options import (
     Database,
     Dims,
     Inputs,
+    JsonFile,
     Model,
     Objective,
     TargetName,
     Toolchain,
+    answer,
     files_of,
     read_dims,
     read_inputs,
@@ -34,6 +36,7 @@ def profile_model(
     given: Inputs = None,
     toolchain: Toolchain = None,
     database: Database = DEFAULT_DATABASE,
+    json_file: JsonFile = None,
 ) -> None:
     """Trace MODEL as the database knows it: a track an engine, kernels, tiles, bytes, stalls and why."""
     import json
@@ -56,7 +59,14 @@ def profile_model(
         texts[svg] = made.svg()
     for path, text in texts.items():
         write_text(text + "\n", path, files_of(model, target, database))
-    typer.echo(
+    told = {
+        "latency_us": made.timing.latency_us,
+        "stages": len(made.program.stages),
+        "events": len(trace["traceEvents"]),
+        "kernels_from": dict(made.sources),
+    }
+    text = (
         f"{output}: {made.timing.latency_us:.2f} us, {len(made.program.stages)} stages, "
         f"{len(trace['traceEvents'])} events; kernels from {dict(made.sources)}"
     )
+    answer(text, told, json_file, files_of(model, target, database, output, svg))

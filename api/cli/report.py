@@ -10,8 +10,10 @@ from tilewright.api.cli.options import (
     Database,
     Dims,
     Inputs,
+    JsonFile,
     Objective,
     Toolchain,
+    answer,
     files_of,
     read_dims,
     read_inputs,
@@ -31,6 +33,7 @@ def report(
     given: Inputs = None,
     toolchain: Toolchain = None,
     database: Database = DEFAULT_DATABASE,
+    json_file: JsonFile = None,
 ) -> None:
     """Write convergence, roofline, timeline, memory map, kernels and what was fused as one HTML file."""
     from tilewright.api.html_report import report as html_report
@@ -47,4 +50,6 @@ def report(
     )
     refuse_inputs(output, files_of(subject, target, database))
     made.save(output)
-    typer.echo(f"{output}: {made.title}, {', '.join(made.drawings)}")
+    told = {"title": made.title, "drawings": list(made.drawings)}
+    kept = files_of(subject, target, database, output)
+    answer(f"{output}: {made.title}, {', '.join(made.drawings)}", told, json_file, kept)

@@ -12,8 +12,12 @@ DEFAULT_SERVER = "http://127.0.0.1:8757"
 Server: TypeAlias = Annotated[
     str, typer.Option("--server", envvar="TILEWRIGHT_SERVER", help="URL of the service.")
 ]
-AsJson: TypeAlias = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-JobId: TypeAlias = Annotated[str, typer.Argument(help="Number of the job, as `tune jobs` prints it.")]
+JobId: TypeAlias = Annotated[
+    str, typer.Argument(help="The job, as `tune jobs` prints it; its first characters will do.")
+]
+LEAST_PREFIX = 4
+WHOLE_ID = 32
+LARGEST_PAGE = 500
 
 
 def connect(server: str) -> "Client":
@@ -21,3 +25,15 @@ def connect(server: str) -> "Client":
     from tilewright.api.client import Client
 
     return Client(server, os.environ.get("TILEWRIGHT_KEY"))
+
+
+def job_called(client: "Client", text: str) -> str:
+    """The id of the job that begins with `text`, among your latest; UsageError where several do."""
+    from tilewright.compiler_core.errors import UsageError
+
+    if not LEAST_PREFIX <= len(text) < WHOLE_ID:
+        return text
+    found = [job.id for job in client.jobs(limit=LARGEST_PAGE).jobs if job.id.startswith(text)]
+    if len(found) > 1:
+        raise UsageError(f"job {text!r} may be {', '.join(found[:4])}; give more of it")
+    return found[0] if found else text

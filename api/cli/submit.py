@@ -5,8 +5,16 @@ from typing import Annotated
 
 import typer
 
-from tilewright.api.cli.options import Inputs, RangedDims, read_inputs, read_ranges
-from tilewright.api.cli.server import DEFAULT_SERVER, AsJson, Server, connect
+from tilewright.api.cli.options import (
+    Inputs,
+    JsonFile,
+    RangedDims,
+    answer,
+    files_of,
+    read_inputs,
+    read_ranges,
+)
+from tilewright.api.cli.server import DEFAULT_SERVER, Server, connect
 from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
@@ -27,7 +35,7 @@ def submit(
     seed: Annotated[int, typer.Option(min=0)] = 0,
     priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher runs first.")] = 0,
     idempotency_key: Annotated[str | None, typer.Option(help="Sent twice, it is still one job.")] = None,
-    as_json: AsJson = False,
+    json_file: JsonFile = None,
     server: Server = DEFAULT_SERVER,
 ) -> None:
     """Send a model to be tuned, and print the number of the job."""
@@ -55,7 +63,7 @@ def submit(
         raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     with connect(server) as client:
         job = client.submit(model, spec, idempotency_key)
-    typer.echo(job.model_dump_json(indent=2) if as_json else job.id)
+    answer(job.id, job.model_dump(mode="json"), json_file, files_of(model, target))
 
 
 def _target(target: str) -> str:

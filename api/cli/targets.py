@@ -1,11 +1,11 @@
 """`tune targets`: the presets, one target as plain numbers, its peaks, the mistakes in a file."""
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from tilewright.api.cli.options import JsonFile, answer, files_of
 from tilewright.api.cli.verbs import verb_app
 
 if TYPE_CHECKING:
@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from tilewright.measure.device import Device
 
 app = verb_app()
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 Name = Annotated[str, typer.Argument(help="A preset, or the path of a TOML file.")]
 
 
@@ -23,7 +22,7 @@ def targets() -> None:
 
 
 @app.command("list")
-def list_presets(as_json: AsJson = False) -> None:
+def list_presets(json_file: JsonFile = None) -> None:
     """Print the presets with their peaks and memories."""
     from tilewright.compiler_core.target_model.file import list_targets, load_target
 
@@ -45,51 +44,61 @@ def list_presets(as_json: AsJson = False) -> None:
                 "description": target.description,
             }
         )
-    if as_json:
-        typer.echo(json.dumps(rows, indent=2))
-        return
-    typer.echo(f"{'target':<14} {'cores':>5} {'TMAC/s':>8} {'L1 KiB':>7} {'LLB KiB':>8} {'DRAM GB/s':>9}")
-    for row in rows:
-        typer.echo(
-            f"{row['name']:<14} {row['cores']:>5} {row['peak_tmacs']:>8.3g} {row['l1_kib']:>7} "
-            f"{row['llb_kib']:>8} {row['dram_gbps']:>9g}  {row['description']}"
-        )
+    head = f"{'target':<14} {'cores':>5} {'TMAC/s':>8} {'L1 KiB':>7} {'LLB KiB':>8} {'DRAM GB/s':>9}"
+    lines = [
+        f"{row['name']:<14} {row['cores']:>5} {row['peak_tmacs']:>8.3g} {row['l1_kib']:>7} "
+        f"{row['llb_kib']:>8} {row['dram_gbps']:>9g}  {row['description']}"
+        for row in rows
+    ]
+    answer("\n".join([head, *lines]), {"targets": rows}, json_file)
 
 
 @app.command()
 def show(
     target: Name,
-    as_json: AsJson = False,
-    toml: Annotated[bool, typer.Option("--toml", help="The file itself, to be edited.")] = False,
+    numbers: Annotated[
+        bool, typer.Option("--numbers", help="A table of every number, and which nobody published.")
+    ] = False,
+    json_file: JsonFile = None,
 ) -> None:
-    """Print every number of a target, and whether it was published or assumed; --toml prints its file."""
+    """Print the file of a target, to be edited: TOML, with the source of every number."""
     from tilewright.compiler_core.target_model.file import load_target, target_text
     from tilewright.compiler_core.target_model.target import numbers_of
 
-    if toml:
-        typer.echo(target_text(target), nl=False)
-        return
     loaded = load_target(target)
-    numbers = {key: value for key, value in numbers_of(loaded) if not key.startswith("assumed.")}
-    if as_json:
-        shown = {"digest": loaded.digest, "assumed": list(loaded.assumed), "numbers": numbers}
-        typer.echo(json.dumps(shown, indent=2))
-        return
-    typer.echo(f"{'digest':<32} {loaded.digest}")
-    for key, value in numbers.items():
-        typer.echo(f"{key:<32} {value!s:<24} {'assumed' if loaded.is_assumed(key) else ''}".rstrip())
+    listed = {key: value for key, value in numbers_of(loaded) if not key.startswith("assumed.")}
+    lines = [f"{'digest':<32} {loaded.digest}"]
+    lines += [
+        f"{key:<32} {value!s:<24} {'assumed' if loaded.is_assumed(key) else ''}".rstrip()
+        for key, value in listed.items()
+    ]
+    shown = {"digest": loaded.digest, "assumed": list(loaded.assumed), "numbers": listed}
+    text = "\n".join(lines) if numbers else target_text(target).rstrip("\n")
+    answer(text, shown, json_file, files_of(target))
 
 
 @app.command()
-def check(file: Annotated[Path, typer.Argument(help="A TOML file.")]) -> int:
-    """Explain every mistake in a target file, by key and line. Exit code 1 when there is one."""
-    from tilewright.compiler_core.target_model.file import check_target_file
+def check(file: Annotated[Path, typer.Argument(help="A TOML file.")], json_file: JsonFile = None) -> int:
+    """Explain every mistake in a target file, by key and line, and ask about numbers that are hardly meant.
+
+    Exit code 1 when there is a mistake; a doubt alone is none.
+    """
+    from dataclasses import asdict
+
+    from tilewright.compiler_core.target_model.file import check_target_file, doubts_of, target_text
 
     target, mistakes = check_target_file(file)
-    for mistake in mistakes:
-        typer.echo(f"{file}: {mistake}")
+    doubts = () if target is None else doubts_of(target_text(str(file)))
+    lines = [f"{file}: {mistake}" for mistake in mistakes]
+    lines += [f"{file}: {doubt} (warning)" for doubt in doubts]
     if target is not None:
-        typer.echo(f"{file}: {target.name} is a valid target, digest {target.digest}")
+        lines.append(f"{file}: {target.name} is a valid target, digest {target.digest}")
+    told = {
+        "mistakes": [asdict(mistake) for mistake in mistakes],
+        "doubts": [asdict(doubt) for doubt in doubts],
+        "digest": None if target is None else target.digest,
+    }
+    answer("\n".join(lines), told, json_file, files_of(file))
     return 1 if mistakes else 0
 
 
@@ -111,7 +120,7 @@ def detect(
 @app.command()
 def peak(
     target: Name,
-    as_json: AsJson = False,
+    json_file: JsonFile = None,
     soak: Annotated[
         float | None, typer.Option(help="Repeat for so many seconds and watch for drift; exit 1 on any.")
     ] = None,
@@ -128,38 +137,37 @@ def peak(
     loaded = load_target(target)
     chosen = SimulatedDevice(loaded) if device is None else load_device(device)
     if soak is not None:
-        return _soak(loaded, chosen, soak, as_json)
+        return _soak(loaded, chosen, soak, json_file)
     peaks = measure_peaks(loaded, chosen)
-    if as_json:
-        found = {
-            each.name: {
-                "unit": each.unit,
-                "measured": each.measured,
-                "nominal": each.nominal,
-                "ratio": each.ratio,
-            }
-            for each in peaks
+    found = {
+        each.name: {
+            "unit": each.unit,
+            "measured": each.measured,
+            "nominal": each.nominal,
+            "ratio": each.ratio,
         }
-        typer.echo(json.dumps({"target": loaded.name, "digest": loaded.digest, "peaks": found}, indent=2))
-        return 0
-    typer.echo(f"{'peak':<10} {'measured':>12} {'file':>12} {'':<7} {'ratio':>7}")
-    for each in peaks:
-        typer.echo(
-            f"{each.name:<10} {each.measured:>12.5g} {each.nominal:>12.5g} {each.unit:<7} {each.ratio:>7.4f}"
-        )
+        for each in peaks
+    }
+    lines = [f"{'peak':<10} {'measured':>12} {'file':>12} {'':<7} {'ratio':>7}"]
+    lines += [
+        f"{each.name:<10} {each.measured:>12.5g} {each.nominal:>12.5g} {each.unit:<7} {each.ratio:>7.4f}"
+        for each in peaks
+    ]
+    told = {"target": loaded.name, "digest": loaded.digest, "peaks": found}
+    answer("\n".join(lines), told, json_file, files_of(target))
     return 0
 
 
-def _soak(target: "Target", device: "Device", seconds: float, as_json: bool) -> int:
+def _soak(target: "Target", device: "Device", seconds: float, json_file: str | None) -> int:
     from tilewright.tuner.verbs.soak import soak
 
     drifts = soak(target, device, seconds)
-    if as_json:
-        rows = {d.name: {"first": d.first, "worst": d.worst, "last": d.last, "ok": d.steady} for d in drifts}
-        typer.echo(json.dumps({"target": target.name, "digest": target.digest, "drift": rows}, indent=2))
-    else:
-        typer.echo(f"{'peak':<10} {'first':>8} {'worst':>8} {'last':>8}   ratio to the file's number")
-        for each in drifts:
-            verdict = "steady" if each.steady else "DRIFTS"
-            typer.echo(f"{each.name:<10} {each.first:>8.4f} {each.worst:>8.4f} {each.last:>8.4f}   {verdict}")
+    rows = {d.name: {"first": d.first, "worst": d.worst, "last": d.last, "ok": d.steady} for d in drifts}
+    lines = [f"{'peak':<10} {'first':>8} {'worst':>8} {'last':>8}   ratio to the file's number"]
+    lines += [
+        f"{each.name:<10} {each.first:>8.4f} {each.worst:>8.4f} {each.last:>8.4f}   "
+        f"{'steady' if each.steady else 'DRIFTS'}"
+        for each in drifts
+    ]
+    answer("\n".join(lines), {"target": target.name, "digest": target.digest, "drift": rows}, json_file)
     return 0 if all(each.steady for each in drifts) else 1

@@ -1,4 +1,4 @@
-"""The table of verbs. A new verb is a module `api/cli/<verb>.py` with an `app`, and one line here.
+"""The table of verbs. A new verb is a module `api/cli/<verb>.py` with an `app`, and one entry here.
 
     from tilewright.api.cli.verbs import verb_app
 
@@ -13,30 +13,151 @@ returns is the exit code, None being 0; errors are raised, and `tilewright.api.c
 turns them into exit codes.
 """
 
+from dataclasses import dataclass
+
 import typer
 
-VERBS: dict[str, str] = {
-    "run": "Tune a network for a target.",
-    "lookup": "What the database knows of a network: hit or miss per kernel, and why a miss.",
-    "compile": "The Program of a network from the database, no measuring.",
-    "explain": "Why the answer is as it is: tiles, limits, the runner-up, what is not fused.",
-    "plan": "Peak memory of a network in its own and the best kernel order, proven and drawn.",
-    "profile": "A Perfetto trace and a picture of the simulated timeline.",
-    "report": "A network or a run as one HTML file, from the database alone.",
-    "verify": "Emulate the best Program, compare it with onnxruntime value by value.",
-    "db": "The search database: what it holds, exchange, upkeep.",
-    "space": "Tune any T1 space against recorded measurements, or on a device of your own.",
-    "warm": "Compile what is compiled at first use, ahead of time.",
-    "serve": "The REST service and the dashboard, with a runner beside it.",
-    "runner": "Works on the jobs of a database, beside or far from its server.",
-    "worker": "Offers this host's devices to a farm.",
-    "submit": "Sends a model to a server to be tuned.",
-    "jobs": "Your jobs on a server.",
-    "watch": "Follows a job to its end.",
-    "cancel": "Asks for the end of a job.",
-    "keys": "Makes, lists and revokes API keys.",
-    "bench": "Repeats the published figures.",
-    "targets": "Presets, one target as plain numbers, mistakes in a file of your own.",
+
+@dataclass(frozen=True)
+class Verb:
+    """A verb of `tune`: the group that help lists it in, its line there, and two lines to try."""
+
+    group: str
+    help: str
+    examples: tuple[str, str]
+
+
+GROUPS = {
+    "tune": "Tune",
+    "answer": "Ask for answers",
+    "target": "Describe chips",
+    "database": "Keep the database",
+    "service": "Serve others",
+    "farm": "Spread the measuring",
+    "bench": "Check this installation",
+}
+"""Groups of verbs in the order of `tune --help`, and their headings."""
+
+VERBS: dict[str, Verb] = {
+    "run": Verb(
+        "tune",
+        "Tune a network for a target.",
+        ("run model.onnx --target ascend910", "run model.onnx --target my_chip.toml --dim batch=1..64 -O 3"),
+    ),
+    "space": Verb(
+        "tune",
+        "Tune any T1 space, on records or your own device.",
+        (
+            "space T1.json --replay T4.json.gz --trials 200",
+            "space T1.json --device my_board:device --json answer.json",
+        ),
+    ),
+    "lookup": Verb(
+        "answer",
+        "What the database knows of a network, and why not.",
+        (
+            "lookup model.onnx --target ascend910",
+            "lookup model.onnx --target ascend910 --dim batch=8 --json -",
+        ),
+    ),
+    "compile": Verb(
+        "answer",
+        "The Program of a network, without measuring.",
+        (
+            "compile model.onnx --target ascend910 -o program.json",
+            "compile model.onnx --target ascend910 -o program.json --require verified",
+        ),
+    ),
+    "explain": Verb(
+        "answer",
+        "Why a kernel is as it is: tiles, limits, runner-up.",
+        (
+            "explain model.onnx --target ascend910",
+            'explain model.onnx --target ascend910 --kernel "layer1.0.conv2 + relu"',
+        ),
+    ),
+    "verify": Verb(
+        "answer",
+        "Emulate the best Program and judge every value.",
+        ("verify model.onnx --target ascend910", "verify model.onnx --target ascend910 --values"),
+    ),
+    "report": Verb(
+        "answer",
+        "A network or a run as one HTML file.",
+        ("report model.onnx --target ascend910 -o report.html", "report 3f2a81 -o report.html"),
+    ),
+    "profile": Verb(
+        "answer",
+        "The simulated timeline as a Perfetto trace.",
+        (
+            "profile model.onnx --target ascend910 -o trace.json",
+            "profile model.onnx --target ascend910 -o trace.json --svg timeline.svg",
+        ),
+    ),
+    "plan": Verb(
+        "answer",
+        "Least peak memory of a network, proven and drawn.",
+        ("plan model.onnx", "plan model.onnx --target ascend910 -o memory.svg"),
+    ),
+    "targets": Verb(
+        "target",
+        "Presets, your own chip's file, this machine.",
+        ("targets show ascend910 > my_chip.toml", "targets check my_chip.toml"),
+    ),
+    "db": Verb(
+        "database",
+        "What it holds, exchange, upkeep.",
+        ("db stats", "db export -o records.jsonl"),
+    ),
+    "serve": Verb(
+        "service",
+        "The REST service and the dashboard.",
+        ("serve", "serve --db postgresql://user@host/name --no-runner"),
+    ),
+    "runner": Verb(
+        "service",
+        "Works on the jobs of a database.",
+        ("runner --db tilewright.db", "runner --db postgresql://user@host/name --ray head:6379"),
+    ),
+    "submit": Verb(
+        "service",
+        "Sends a model to a server to be tuned.",
+        (
+            "submit model.onnx --target ascend910",
+            "submit model.onnx --target my_chip.toml --trials 1024 --server http://host:8000",
+        ),
+    ),
+    "jobs": Verb("service", "Your jobs on a server.", ("jobs", "jobs --state running --json -")),
+    "watch": Verb(
+        "service", "Follows a job to its end.", ("watch 3f2a81", "watch 3f2a81 --json events.json")
+    ),
+    "cancel": Verb(
+        "service",
+        "Asks for the end of a job.",
+        ("cancel 3f2a81", "cancel 3f2a81 --server http://host:8000"),
+    ),
+    "keys": Verb(
+        "service",
+        "Makes, lists and revokes API keys.",
+        ("keys create laptop --tenant vision", "keys list --db tilewright.db"),
+    ),
+    "worker": Verb(
+        "farm",
+        "Offers this host's devices to a farm.",
+        ("worker --ray head:6379 --target ascend910", "worker --ray head:6379 --target ascend910 --slots 4"),
+    ),
+    "doctor": Verb("bench", "What works on this machine.", ("doctor", "doctor --json -")),
+    "bench": Verb(
+        "bench",
+        "Repeats the published figures.",
+        ("bench models --quick", "bench search --quick --json search.json"),
+    ),
+    "warm": Verb("bench", "Compiles ahead what is compiled at first use.", ("warm", "warm --help")),
+    "completion": Verb(
+        "bench",
+        "Prints completion for bash, zsh or fish.",
+        ("completion bash >> ~/.bashrc", "completion fish > ~/.config/fish/completions/tune.fish"),
+    ),
 }
 
 

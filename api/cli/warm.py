@@ -1,15 +1,15 @@
 """`tune warm`: fills numba's cache, so that the first run does not wait for compilers."""
 
-import typer
-
+from tilewright.api.cli.options import JsonFile, answer
 from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
 
 
 @app.command()
-def warm() -> None:
+def warm(json_file: JsonFile = None) -> None:
     """Compile the simulator's timeline and what else is compiled at first use."""
     from tilewright.tuner.verbs.warm import warm as compile_ahead
 
-    typer.echo(f"compiled ahead: {compile_ahead()}")
+    tried = compile_ahead()
+    answer(f"compiled ahead: {tried}", {"tried": tried}, json_file)

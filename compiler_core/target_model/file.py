@@ -19,6 +19,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from tilewright.compiler_core.errors import TargetError
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.target_model.host import HOST, host_file
+from tilewright.compiler_core.target_model.plausible import doubts_about
 from tilewright.compiler_core.target_model.rules import broken_rules
 from tilewright.compiler_core.target_model.target import UNIT_KINDS, Range, Target
 
@@ -66,6 +67,15 @@ def target_text(name_or_path: str | Path) -> str:
 def check_target_file(path: str | Path) -> tuple[Target | None, tuple[Mistake, ...]]:
     """Everything that is wrong in a file; TargetError only where there is no file to read."""
     return parse_target(_read(_locate(str(path))))
+
+
+def doubts_of(text: str) -> tuple[Mistake, ...]:
+    """What is allowed in a file and hardly meant, by line; nothing where it is no target."""
+    target, _ = parse_target(text)
+    reader = _Reader(_lines_of(text))
+    for key, reason in () if target is None else doubts_about(target):
+        reader.complain(key, reason)
+    return tuple(sorted(reader.mistakes, key=lambda doubt: (doubt.line, doubt.key)))
 
 
 @lru_cache(maxsize=64)
@@ -270,4 +280,8 @@ def describe(kind: Any) -> str:
         return f"one of {', '.join(choices(kind))}"
     if get_origin(kind) is tuple:
         return "a table of name = value" if get_origin(get_args(kind)[0]) is tuple else "a list"
+    if isinstance(kind, UnionType):
+        return f"a table of kind = {', '.join(KINDS)}"
+    if is_dataclass(kind):
+        return f"a table of {', '.join(field.name for field in fields(kind) if required(field))}"
     return WORDS.get(kind, "a table")

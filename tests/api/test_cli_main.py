@@ -1,15 +1,20 @@
 """The shell of `tune`: verbs load lazily, and every error has its exit code and its one line."""
 
+import importlib
+import os
+import shlex
 import subprocess
 import sys
 from importlib.metadata import version
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import typer
+from typer.main import get_command
 
 from tilewright.api.cli import main as cli
-from tilewright.api.cli.verbs import VERBS, verb_app
+from tilewright.api.cli.verbs import GROUPS, VERBS, Verb, verb_app
 from tilewright.compiler_core.errors import DeviceError, ModelError, UsageError, VerifyError
 
 RAISED = {
@@ -36,7 +41,7 @@ def fake_verb(monkeypatch: pytest.MonkeyPatch) -> None:
             raise RAISED[error]
         return None
 
-    monkeypatch.setitem(VERBS, "fail", "Fail on request.")
+    monkeypatch.setitem(VERBS, "fail", Verb("bench", "Fail on request.", ("fail nothing", "fail x --miss")))
     monkeypatch.setitem(sys.modules, "tilewright.api.cli.fail", SimpleNamespace(app=app))
 
 
@@ -50,7 +55,6 @@ def fake_verb(monkeypatch: pytest.MonkeyPatch) -> None:
         (["fail"], 2, "tune fail: Missing argument 'error'. (see tune fail --help)"),
         (["fail", "x", "--nope"], 2, "tune fail: No such option: --nope (see tune fail --help)"),
         (["fial"], 2, "tune: No such command 'fial'. Did you mean 'fail'? (see tune --help)"),
-        ([], 2, "tune: Missing command. (see tune --help)"),
     ],
 )
 def test_errors_are_one_line(
@@ -84,9 +88,19 @@ def test_version(capsys: pytest.CaptureFixture[str]) -> None:
 def test_help_names_every_verb(capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["--help"]) == 0
     shown = capsys.readouterr().out
-    for verb, help_line in VERBS.items():
-        assert f"  {verb} " in shown
-        assert help_line.split()[0] in shown
+    for name, verb in VERBS.items():
+        assert any(line.split(None, 1) == [name, verb.help] for line in shown.splitlines()), name
+    headings = [line.removesuffix(":") for line in shown.splitlines() if line.endswith(":")]
+    assert headings[1:] == list(GROUPS.values())
+
+
+def test_tune_alone_says_what_to_do_first(capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([]) == 0
+    printed = capsys.readouterr()
+    assert printed.err == ""
+    steps = [line.split()[1] for line in printed.out.splitlines() if line.startswith("  tune ")]
+    assert "run" in steps
+    assert set(steps) <= set(VERBS)
 
 
 def test_help_imports_nothing_heavy() -> None:
@@ -101,7 +115,39 @@ print(*sorted(heavy & sys.modules.keys()), file=sys.stderr)
     assert done.stderr.split() == []
 
 
-def test_every_verb_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in VERBS:
-        assert cli.main([verb, "--help"]) == 0
-        assert f"tune {verb}" in capsys.readouterr().out
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself_by_two_examples(verb: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([verb, "--help"]) == 0
+    shown = capsys.readouterr().out
+    assert f"tune {verb}" in shown
+    command = get_command(importlib.import_module(f"tilewright.api.cli.{verb}").app)
+    for example in VERBS[verb].examples:
+        assert f"  tune {example}\n" in shown
+        words = shlex.split(example.split(" > ")[0].split(" >> ")[0])
+        assert words[0] == verb
+        if "--help" not in words:
+            understood(command, words)
+
+
+def understood(command: Any, words: list[str]) -> None:
+    """Parse a command line as it would be, and run nothing."""
+    with command.make_context(words[0], words[1:]) as context:
+        while hasattr(command, "commands"):
+            words = [*context._protected_args, *context.args]
+            command = command.commands[words[0]]
+            context = command.make_context(words[0], words[1:], parent=context)
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_verbs_and_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["completion", shell]) == 0
+    assert "_TUNE_COMPLETE" in capsys.readouterr().out
+
+
+def test_completion_knows_the_options_of_a_verb() -> None:
+    program = "from tilewright.api.cli.main import main; main()"
+    asked = {"_TUNE_COMPLETE": "complete_bash", "COMP_WORDS": "tune explain --ker", "COMP_CWORD": "2"}
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **asked}
+    )
+    assert done.stdout.split() == ["--kernel"]

@@ -48,14 +48,15 @@ def test_the_verbs(
     story = said(capsys, "watch", job)
     assert "measured" in story
     assert "state=succeeded" in story.splitlines()[-1]
-    lines = [json.loads(line) for line in said(capsys, "watch", job, "--json").splitlines()]
-    assert [line["number"] for line in lines if line["number"]] == [1, 2, 3]
+    events = json.loads(said(capsys, "watch", job[:8], "--json", "-"))["events"]
+    assert [event["number"] for event in events if event["number"]] == [1, 2, 3]
     assert job in said(capsys, "jobs")
-    assert json.loads(said(capsys, "jobs", "--json"))["jobs"][0]["id"] == job
+    assert json.loads(said(capsys, "jobs", "--json", "-"))["jobs"][0]["id"] == job
     dims = ("--dim", "batch=2")
-    text = said(capsys, "submit", str(model), "--target", "ascend910", "--trials", "9999", *dims, "--json")
+    asked = ("submit", str(model), "--target", "ascend910", "--json", "-")
+    text = said(capsys, *asked, "--trials", "9999", *dims)
     running = json.loads(text)["id"]
-    text = said(capsys, "submit", str(model), "--target", "ascend910", "--dim", "batch=0..64", "--json")
+    text = said(capsys, *asked, "--dim", "batch=0..64")
     assert json.loads(text)["spec"]["dims"] == {"batch": {"low": 0, "high": 64}}
     assert running in said(capsys, "cancel", running)
     assert "state=cancelled" in said(capsys, "watch", running)
@@ -101,7 +102,7 @@ def test_keys_come_and_go(tmp_path: Path, capsys: pytest.CaptureFixture[str]) ->
     listed = said(capsys, "keys", "list", *database)
     assert "read,submit" in listed
     assert secret not in listed
-    (row,) = json.loads(said(capsys, "keys", "list", "--json", *database))
+    (row,) = json.loads(said(capsys, "keys", "list", "--json", "-", *database))["keys"]
     said(capsys, "keys", "revoke", str(row["id"]), *database)
     assert "revoked" in said(capsys, "keys", "list", *database)
     assert "unknown" in said(capsys, "keys", "create", "x", "--scope", "root", *database, exit_code=2)

@@ -67,7 +67,7 @@ def test_a_soak_finds_drift_and_lets_a_steady_chip_pass() -> None:
 
 
 def test_the_command_soaks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["targets", "peak", "gemmini16", "--soak", "0", "--json"]) == 0
+    assert main(["targets", "peak", "gemmini16", "--soak", "0", "--json", "-"]) == 0
     found = json.loads(capsys.readouterr().out)["drift"]
     assert all(row["ok"] for row in found.values())
 
@@ -76,5 +76,5 @@ def test_the_command_prints_every_peak(capsys: pytest.CaptureFixture[str]) -> No
     assert main(["targets", "peak", "gemmini16"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["peak", "macs", "llb", "dram", "host", "launch"]
-    assert main(["targets", "peak", "gemmini16", "--json"]) == 0
+    assert main(["targets", "peak", "gemmini16", "--json", "-"]) == 0
     assert json.loads(capsys.readouterr().out)["peaks"]["host"]["unit"] == "GB/s"

@@ -142,7 +142,7 @@ def _of_model(
 
 
 def _of_run(repository: Repository, uid: str) -> RunReport:
-    run = repository.run(uid)
+    run = repository.run_called(uid)
     digest = run.asked.model_digest
     body = None if digest is None else repository.workloads([digest]).get(digest)
     if digest is None or body is None or body.kind is not WorkloadKind.GRAPH:
