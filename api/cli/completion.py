@@ -14,7 +14,8 @@ SHELLS = ("bash", "zsh", "fish")
 @app.command()
 def completion(shell: Annotated[str, typer.Argument(help="bash, zsh or fish.")]) -> None:
     """Print the lines that let SHELL complete `tune`."""
-    from typer.completion import get_completion_script
+    # Typer lends this out without declaring it exported.
+    from typer.completion import get_completion_script  # type: ignore[attr-defined]
 
     if shell not in SHELLS:
         raise UsageError(f"no completion for {shell!r}; there is one for {', '.join(SHELLS)}")

@@ -68,7 +68,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     for name, verb in VERBS.items():
         command.commands[name] = LazyVerb(name=name, callback=None, help=verb.help, rich_markup_mode=None)
     if "_TUNE_COMPLETE" in os.environ:
-        from typer.completion import completion_init
+        # Typer lends these out without declaring them exported.
+        from typer.completion import completion_init  # type: ignore[attr-defined]
 
         completion_init()
     try:

@@ -24,7 +24,7 @@ from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, DatabaseDownError
 from tilewright.tuner.holding import Holding
 from tilewright.tuner.jobs.request import is_preset, read_request
-from tilewright.tuner.network.events import Event, Measured
+from tilewright.tuner.network.events import Counted, Event, Measured
 from tilewright.tuner.request import Hooks, TuneRequest
 
 log = logging.getLogger("tilewright.runner")
@@ -179,6 +179,8 @@ class Runner:
             return holding.cancelled
 
         def on_event(event: Event) -> None:
+            if isinstance(event, Counted):
+                return
             kind, body = type(event).__name__.lower(), json.dumps(finite(asdict(event)))
             self.jobs.add_event(lease, kind, body, progress=isinstance(event, Measured))
             if self._observer is not None:

@@ -43,13 +43,21 @@ class Measured:
     kernel_bound_us: float | None = None
 
 
+@dataclass(frozen=True)
+class Counted:
+    """Long work goes on: so many of `what` are done. Told to whoever watches, and kept nowhere."""
+
+    what: str
+    done: int
+
+
 def standing(best: float | None, bound: float | None, unit: str) -> str:
     """The best whole network and its bound, as every line says it."""
     told = (("best", best), ("bound", bound))
     return ", ".join(f"{name} {number:.2f} {unit}" for name, number in told if number is not None)
 
 
-Event: TypeAlias = Phase | Measured
+Event: TypeAlias = Phase | Measured | Counted
 Listener: TypeAlias = Callable[[Event], None]
 
 

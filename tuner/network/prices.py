@@ -64,13 +64,14 @@ class Prices:
     """Prices of groups on one target, in the unit of an objective that adds up over kernels.
 
     `recall` answers best latencies from records, in us by workload digest. `measured` holds every kernel this
-    run has measured. Before anything is, a price is microseconds.
+    run has measured. Before anything is, a price is microseconds. `counted` hears how many kernels have one.
     """
 
     target: Target
     seed: int
     recall: Recall = lambda tasks: {}
     measured: Mapping[str, Reading] = field(default_factory=dict)
+    counted: Callable[[int], None] = lambda priced: None
     kernels: dict[str, Priced] = field(default_factory=dict)
     _workloads: dict[Graph, dict[object, Workload]] = field(default_factory=dict)
     _families: dict[object, Family] = field(default_factory=dict)
@@ -146,6 +147,7 @@ class Prices:
             task = KernelTask(Regions(workload), self.target, family.task)
             self.kernels[digest] = guessed(task, self.seed, family.drawn)
             self._recorded.update(self.recall((task,)))
+            self.counted(len(self.kernels))
         return self.kernels[digest]
 
     def _family(self, workload: Workload) -> Family:

@@ -38,7 +38,7 @@ from tilewright.search_space.network import (
 from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.book import Book
-from tilewright.tuner.network.events import Listener, Phase, silent
+from tilewright.tuner.network.events import Counted, Listener, Phase, silent
 from tilewright.tuner.network.planner import Planner
 from tilewright.tuner.network.prices import Prices, draft_us
 from tilewright.tuner.network.side_by_side import share_of
@@ -269,4 +269,5 @@ def open_session(
     settings = SearchSettings((sought.row.of_kernels,))
     session = Session(imported, chip, planner, network, book, seed, settings, listener)
     planner.prices.recall = session.recall
+    planner.prices.counted = lambda priced: listener(Counted("kernels priced", priced))
     return session
