@@ -127,7 +127,10 @@ def _trouble(
 
 
 def difference(own: Array, wanted: Array, rtol: float, atol: float) -> str:
-    """What is different about `own`; nothing where it is equal within the tolerances or steps of its type."""
+    """What is different about `own`; nothing where it is equal within the tolerances or steps of its type.
+
+    Where terms cancel, what is left is a rounding of them: one step of the largest magnitude is none.
+    """
     if own.dtype != wanted.dtype:
         return f"is {own.dtype}, not {wanted.dtype}"
     if own.shape != wanted.shape:
@@ -136,6 +139,7 @@ def difference(own: Array, wanted: Array, rtol: float, atol: float) -> str:
     one, other = own.astype(np.float64), wanted.astype(np.float64)
     if kind.is_float:
         rtol = max(rtol, 2 * step_of(kind))
+        atol = max(atol, step_of(kind) * float(np.abs(other[np.isfinite(other)]).max(initial=0.0)))
         close = np.isclose(one, other, rtol=rtol, atol=atol, equal_nan=True)
     else:
         close = own == wanted

@@ -17,13 +17,11 @@ ON_HOST = (
     "BitCast",
     "Col2Im",
     "CumProd",
-    "DFT",
     "DeformConv",
     "MaxRoiPool",
     "MaxUnpool",
     "MelWeightMatrix",
     "RoiAlign",
-    "STFT",
     "TensorScatter",
     "ai.onnx.ml.TreeEnsemble",
 )
@@ -31,6 +29,7 @@ ON_HOST = (
 LATE = (
     "AffineGrid",
     "CumSum",
+    "DFT",
     "Pad",
     "ReduceL1",
     "ReduceL2",
@@ -43,13 +42,14 @@ LATE = (
     "ReduceSum",
     "ReduceSumSquare",
     "Resize",
+    "STFT",
     "Split",
     "Squeeze",
     "Trilu",
     "Unsqueeze",
     "Upsample",
 )
-"""Operators that run here where data decide axes, sizes or scales."""
+"""Operators that run here where data decide axes, sizes or scales, or are too large."""
 
 
 def run_standard(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:

@@ -8,6 +8,7 @@ from tilewright.compiler_core.onnx_import.operators.classical import CLASSICAL
 from tilewright.compiler_core.onnx_import.operators.contraction import CONTRACTIONS
 from tilewright.compiler_core.onnx_import.operators.convolution import CONVOLUTIONS
 from tilewright.compiler_core.onnx_import.operators.elementwise import ELEMENTWISE
+from tilewright.compiler_core.onnx_import.operators.fourier import FOURIER
 from tilewright.compiler_core.onnx_import.operators.gathering import GATHERING
 from tilewright.compiler_core.onnx_import.operators.grids import GRIDS
 from tilewright.compiler_core.onnx_import.operators.group_query import GROUP_QUERY
@@ -40,6 +41,7 @@ _STANDARD = (
     CONTRACTIONS,
     CONVOLUTIONS,
     ELEMENTWISE,
+    FOURIER,
     GATHERING,
     GRIDS,
     HOST,

@@ -12,7 +12,7 @@ from tilewright.compiler_core.onnx_import.building.context import (
     Context,
     Inputs,
     checked_axis,
-    known_number,
+    known_dims,
     optional,
     required,
 )
@@ -24,12 +24,18 @@ def _top_k(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     axis = checked_axis(node.integer("axis", -1), x.rank)
     given = optional(inputs, 1)
     attributes: dict[str, Any] = {"axis": axis, "largest": node.integer("largest", 1)}
-    k = node.integer("k") if given is None else int(known_number(context, given, "k"))
-    extent = x.shape[axis]
-    if k < 0 or (isinstance(extent, int) and k > extent):
-        raise ModelError(f"k = {k} lies outside an extent of {extent}")
+    asked = [node.integer("k")] if given is None else known_dims(context, given, "k")
+    if len(asked) != 1:
+        raise ModelError("k must be one number")
+    (k,), extent, operands = asked, x.shape[axis], [x]
+    if isinstance(k, int):
+        if k < 0 or (isinstance(extent, int) and k > extent):
+            raise ModelError(f"k = {k} lies outside an extent of {extent}")
+        attributes["k"] = k
+    elif given is not None:
+        operands.append(given)
     shape = tuple(k if dim == axis else size for dim, size in enumerate(x.shape))
-    return context.host(node, "top_k", [x], [(shape, x.dtype), (shape, DType.I64)], k=k, **attributes)
+    return context.host(node, "top_k", operands, [(shape, x.dtype), (shape, DType.I64)], **attributes)
 
 
 def _scatter_nd(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
