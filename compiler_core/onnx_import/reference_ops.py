@@ -24,6 +24,8 @@ ON_HOST = (
     "RoiAlign",
     "TensorScatter",
     "ai.onnx.ml.TreeEnsemble",
+    "ai.onnx.ml.TreeEnsembleClassifier",
+    "ai.onnx.ml.TreeEnsembleRegressor",
 )
 """Operators that always run here."""
 LATE = (

@@ -5,7 +5,7 @@ functions. What it defines by words alone and real networks use runs on the host
 implementation (reference_ops.py).
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -14,6 +14,7 @@ from onnx import AttributeProto, checker, defs, helper, numpy_helper, shape_infe
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim, product_of
+from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
 from tilewright.compiler_core.onnx_import.building.context import (
@@ -108,7 +109,7 @@ def on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
             schema, proto, types, data, opset_imports=[helper.make_opsetid(node.domain, node.version)]
         )
     symbols = {name: dim for dim, name in names.items()}
-    results = []
+    results: list[tuple[Sequence[Dim], DType]] = []
     for index, name in enumerate(proto.output):
         if not name:
             continue
@@ -128,6 +129,23 @@ def on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
             shape = [None] * rank
         told = [context.fresh(node, f"dim_{axis}") if dim is None else dim for axis, dim in enumerate(shape)]
         results.append((told, dtype))
+    return _whole(context, node, inputs, results, proto)
+
+
+def whole_on_host(
+    context: Context, node: Node, inputs: Inputs, results: Sequence[tuple[Sequence[Dim], DType]]
+) -> list[Tensor]:
+    """The operator whole, where the standard does not infer the shapes of its `results`."""
+    return _whole(context, node, inputs, results, _typed(node, inputs)[0])
+
+
+def _whole(
+    context: Context,
+    node: Node,
+    inputs: Inputs,
+    results: Sequence[tuple[Sequence[Dim], DType]],
+    proto: onnx.NodeProto,
+) -> list[Tensor]:
     macs: Dim = 0
     if node.op_type == "DeformConv":
         macs = product_of(tuple(results[0][0])) * product_of(required(inputs, 1).shape[1:])

@@ -20,8 +20,8 @@ class Form:
     """`text` is a graph in ONNX's own notation; inputs whose names begin with `w_` become random weights.
 
     Names in `fed` have values of their own, as have some weights; other reals are normal, integers small.
-    `sizes` are the extents of runs, one after the other, `given` the inputs that are bound for the import, and
-    `changed` is done to the finished model.
+    `sizes` are the extents of runs, one after the other, `given` the inputs that are bound for the import,
+    and `changed` is done to the finished model.
     """
 
     text: str
@@ -67,7 +67,7 @@ class Form:
         shape = [sizes[dim.dim_param] if dim.dim_param else dim.dim_value for dim in kind.shape.dim]
         chance = np.random.default_rng([at, *info.name.encode()])
         if dtype.kind == "b":
-            return chance.random(shape) < 0.5
+            return np.asarray(chance.random(shape) < 0.5)
         if dtype.kind in "iu":
             return chance.integers(0, 4, shape).astype(dtype)
         spread = 1.0 if not info.name.startswith(WEIGHT) else 1 / np.sqrt(max(1, np.prod(shape[1:])))

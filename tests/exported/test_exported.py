@@ -8,12 +8,17 @@ import pytest
 
 from benchmarks.operators.running import run_open
 from tests.compiler_core.onnx_import.against_onnxruntime import PLAIN, run_onnxruntime
+from tests.exported.classical import CLASSICAL
+from tests.exported.dynamo import DYNAMO
+from tests.exported.files import FILES
 from tests.exported.form import Form
+from tests.exported.quantized import QUANTIZED
+from tests.exported.tensorflow import TENSORFLOW
 from tests.exported.torch_script import TORCH_SCRIPT
 from tests.onnx_models import Array, saved
 from tilewright.compiler_core.onnx_import.importer import import_model
 
-FORMS: Mapping[str, Form] = {**TORCH_SCRIPT}
+FORMS: Mapping[str, Form] = {**TORCH_SCRIPT, **DYNAMO, **TENSORFLOW, **QUANTIZED, **CLASSICAL, **FILES}
 
 
 def _check(own: Array, wanted: Array, tolerance: float) -> None:

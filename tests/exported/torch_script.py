@@ -26,7 +26,8 @@ VIEW = """main (float[n, t, 12] x, float[12, 12] w_q) => (float[a, b, c, d] y) {
   y = Transpose <perm = [0, 2, 1, 3]> (split)
 }"""
 
-GPT2_MASK = """main (float[n, 3, t, 4] q, float[n, 3, t, 4] k) => (float[a, b, c, d] y) <bool[1, 1, 8, 8] bias = {
+GPT2_MASK = """main (float[n, 3, t, 4] q, float[n, 3, t, 4] k) => (float[a, b, c, d] y) <bool[1, 1, 8,
+    8] bias = {
  1,0,0,0,0,0,0,0, 1,1,0,0,0,0,0,0, 1,1,1,0,0,0,0,0, 1,1,1,1,0,0,0,0,
  1,1,1,1,1,0,0,0, 1,1,1,1,1,1,0,0, 1,1,1,1,1,1,1,0, 1,1,1,1,1,1,1,1}> {
   kt = Transpose <perm = [0, 1, 3, 2]> (k)
@@ -394,7 +395,8 @@ REPEATED = """main (float[n, 2, t, 4] x) => (float[a, b, c, d] y) {
 
 GREEDY = """main (int64[n, t] ids, int64 steps, float[11, 6] w_e, float[6, 11] w_o) => (int64[n, u] y)
 <bool go = {1}> {
-  y = Loop (steps, go, ids) <body = step (int64 i, bool c, int64[n, v] before) => (bool c2, int64[n, w] after) {
+  y = Loop (steps, go, ids) <body = step (int64 i, bool c, int64[n, v] before) => (bool c2, int64[n,
+    w] after) {
     c2 = Identity (c)
     e = Gather (w_e, before)
     axes = Constant <value = int64[1] {1}> ()
@@ -468,11 +470,19 @@ TORCH_SCRIPT: Mapping[str, Form] = {
     "mask of gpt2": Form(GPT2_MASK, sizes=TWO),
     "mask by triu": Form(TRIU_MASK, sizes=TWO),
     "pads computed": Form(PADDED, 13, IMAGE),
-    "interpolated to another's size": Form(INTERPOLATED, 13, tuple({**each, "h2": 9, "w2": 10} for each in IMAGE)),
+    "interpolated to another's size": Form(
+        INTERPOLATED, 13, tuple({**each, "h2": 9, "w2": 10} for each in IMAGE)
+    ),
     "upsampled by a computed scale": Form(UPSAMPLED, 9, IMAGE, ir_version=4),
     "group norm": Form(GROUP_NORM, 13, IMAGE),
     "attention in parts": Form(
-        SDPA, sizes=TWO, fed={"mask": lambda sizes: np.arange(sizes["t"])[None, None, None] < np.arange(sizes["n"])[:, None, None, None]}
+        SDPA,
+        sizes=TWO,
+        fed={
+            "mask": lambda sizes: (
+                np.arange(sizes["t"])[None, None, None] < np.arange(sizes["n"])[:, None, None, None]
+            )
+        },
     ),
     "index put": Form(INDEX_PUT, sizes=TWO),
     "indexed": Form(INDEXED, sizes=tuple({**each, "k": 2} for each in TWO)),

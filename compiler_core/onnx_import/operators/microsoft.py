@@ -78,8 +78,23 @@ def _fused_gemm(context: Context, node: Node, inputs: Inputs) -> Tensor:
     return _activated(context, node, built if isinstance(built, Tensor) else built[0])
 
 
+def _distances(context: Context, node: Node, inputs: Inputs) -> Tensor:
+    """CDist: how far each row of one matrix is from each of another."""
+    left, right, builder = required(inputs, 0), required(inputs, 1), context.builder
+    metric = node.text("metric", "sqeuclidean")
+    if metric not in ("euclidean", "sqeuclidean"):
+        raise ModelError(f"metric {metric!r} is not supported")
+    if left.rank != 2 or right.rank != 2:
+        raise ModelError(f"operands have ranks {left.rank} and {right.rank}; both must be matrices")
+    wide = builder.reshape(left, (left.shape[0], 1, left.shape[1]))
+    apart = builder.elementwise("sub", wide, right)
+    squares = builder.reduce("sum", builder.elementwise("mul", apart, apart), [2], keep=False)
+    return squares if metric == "sqeuclidean" else builder.elementwise("sqrt", squares)
+
+
 MICROSOFT: Mapping[str, Build] = {
     "BiasGelu": _bias_gelu,
+    "CDist": _distances,
     "FastGelu": _fast_gelu,
     "FusedConv": _fused_conv,
     "FusedGemm": _fused_gemm,

@@ -6,7 +6,7 @@ import numpy as np
 
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.index_map import affine, axis_index
-from tilewright.compiler_core.onnx_import.building.builder import Tensor
+from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
 from tilewright.compiler_core.onnx_import.building.context import (
     Build,
     Context,
@@ -75,25 +75,27 @@ def _log_sum_exp(context: Context, node: Node, inputs: Inputs) -> Tensor:
     return builder.reshape(result, [extent for dim, extent in enumerate(x.shape) if dim not in dims])
 
 
-def _arg(kind: str) -> Build:
+def position_of(builder: Builder, kind: str, x: Tensor, axis: int, *, last: bool, keep: bool) -> Tensor:
     """Position of the extreme: the least (or last) position whose element equals it; NaN is more than any."""
+    extreme = builder.reduce(kind, x, [axis], keep=True)
+    equal = builder.elementwise("equal", x, extreme, dtype=DType.BOOL)
+    if x.dtype.is_float:
+        undefined = builder.elementwise("is_nan", x, dtype=DType.BOOL)
+        equal = builder.elementwise("logical_or", equal, undefined)
+    positions = builder.table(
+        (x.shape[axis], *[1] * (x.rank - axis - 1)), DType.I64, lambda extents: np.arange(extents[0])
+    )
+    never = builder.scalar(-1 if last else np.iinfo(np.int64).max, DType.I64)
+    candidates = builder.elementwise("where", equal, positions, never)
+    return builder.reduce("max" if last else "min", candidates, [axis], keep=keep)
 
+
+def _arg(kind: str) -> Build:
     def build(context: Context, node: Node, inputs: Inputs) -> Tensor:
-        x, builder = required(inputs, 0), context.builder
+        x = required(inputs, 0)
         axis = checked_axis(node.integer("axis", 0), x.rank)
-        extreme = builder.reduce(kind, x, [axis], keep=True)
-        equal = builder.elementwise("equal", x, extreme, dtype=DType.BOOL)
-        if x.dtype.is_float:
-            undefined = builder.elementwise("is_nan", x, dtype=DType.BOOL)
-            equal = builder.elementwise("logical_or", equal, undefined)
-        positions = builder.table(
-            (x.shape[axis], *[1] * (x.rank - axis - 1)), DType.I64, lambda extents: np.arange(extents[0])
-        )
-        last = bool(node.integer("select_last_index", 0))
-        never = builder.scalar(-1 if last else np.iinfo(np.int64).max, DType.I64)
-        candidates = builder.elementwise("where", equal, positions, never)
-        keep = bool(node.integer("keepdims", 1))
-        return builder.reduce("max" if last else "min", candidates, [axis], keep=keep)
+        last, keep = bool(node.integer("select_last_index", 0)), bool(node.integer("keepdims", 1))
+        return position_of(context.builder, kind, x, axis, last=last, keep=keep)
 
     return build
 
