@@ -51,7 +51,7 @@ def rows() -> list[Row]:
 def served(folder: Path) -> Iterator[str]:
     """A server with a runner; its address."""
     port = free_port()
-    command = [TUNE, "serve", "--port", str(port), "--ray", "none", "--db", str(folder / "service.db")]
+    command = [str(TUNE), "serve", "--port", str(port), "--ray", "none", "--db", str(folder / "service.db")]
     with (folder / "server.txt").open("w") as said:
         process = subprocess.Popen(command, stdout=said, stderr=subprocess.STDOUT)
     try:
