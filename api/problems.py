@@ -45,7 +45,7 @@ class Fault(BaseModel):
     why: str = Field(examples=["Input should be less than or equal to 3"])
 
 
-class Problem(BaseModel):
+class ProblemDetails(BaseModel):
     """Problem details (RFC 9457). `type` is always `about:blank`: the status says what kind it is."""
 
     type: str = "about:blank"
@@ -76,7 +76,7 @@ def problem(
     faults: Iterable[Fault] = (),
     headers: Mapping[str, str] | None = None,
 ) -> Response:
-    """A response that carries a Problem."""
+    """A response that carries ProblemDetails."""
     body: dict[str, Any] = {
         "type": "about:blank",
         "title": HTTPStatus(status).phrase,
@@ -95,7 +95,7 @@ def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
             "description": WHEN[status],
             "content": {
                 MEDIA_TYPE: {
-                    "schema": {"$ref": "#/components/schemas/Problem"},
+                    "schema": {"$ref": "#/components/schemas/ProblemDetails"},
                     "example": {
                         "type": "about:blank",
                         "title": HTTPStatus(status).phrase,

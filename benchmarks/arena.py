@@ -22,7 +22,7 @@ DRAFTED = 8
 
 
 @dataclass(eq=False)
-class Arena:
+class SearchArena:
     """`problem` on `device`; `key` names the task in rows of the bench, `optimum_us` is its lowest latency.
 
     It is a pool for our own search, and answers rows for the others; answers are remembered. `measuring_s`
@@ -63,6 +63,6 @@ class Arena:
         return self.problem.climbed[:DRAFTED]
 
 
-def case_arena(case: Case, nominal: bool = False) -> Arena:
+def case_arena(case: Case, nominal: bool = False) -> SearchArena:
     """The arena of a fixed kernel task, on its skewed chip unless `nominal`."""
-    return Arena(case.key, case.task().problem(), case.device(nominal))
+    return SearchArena(case.key, case.task().problem(), case.device(nominal))

@@ -60,7 +60,7 @@ QUICK = Sizes(
 CAMPAIGN = Sizes(kills=1000, hangs=67, heads=20, cuts=50, crashes=50, run_kills=300, seeds=10_000)
 
 
-class Figures:
+class FarmFigures:
     """Rows as they come, and what they are worth."""
 
     def __init__(self) -> None:
@@ -97,7 +97,7 @@ def bench_farm(seed: int = 0, quick: bool = False, campaign: bool = False) -> di
     `quick` is a minute's worth; `campaign` takes hours and kills by the thousand. Network cuts need root.
     """
     sizes = QUICK if quick else CAMPAIGN if campaign else Sizes()
-    figures = Figures()
+    figures = FarmFigures()
     _speed(figures, sizes)
     _faults(figures, sizes, seed)
     if sizes.cuts and not (missing := namespaces_missing()):
@@ -123,7 +123,7 @@ def bench_farm(seed: int = 0, quick: bool = False, campaign: bool = False) -> di
     return {"bench": "farm", "summary": figures.summary, "rows": figures.rows}
 
 
-def _speed(figures: Figures, sizes: Sizes) -> None:
+def _speed(figures: FarmFigures, sizes: Sizes) -> None:
     calm, dying = paced_farm(workers=16, trials=sizes.paced_trials)
     figures.add(calm, dying)
     figures.figure("efficiency_16_paced", calm["efficiency"], ">= 0.9", calm["efficiency"] >= 0.9)
@@ -133,7 +133,7 @@ def _speed(figures: Figures, sizes: Sizes) -> None:
     figures.at_most("driver_ms_per_trial", overhead["driver_ms"], 2.0)
 
 
-def _faults(figures: Figures, sizes: Sizes, seed: int) -> None:
+def _faults(figures: FarmFigures, sizes: Sizes, seed: int) -> None:
     killed = figures.add(killing(sizes.kills, random.Random(seed)))
     figures.none("sigkills_lost_or_doubled", killed["wrong"])
     enough = killed["in_flight"] >= 0.3 * sizes.kills
@@ -148,7 +148,7 @@ def _faults(figures: Figures, sizes: Sizes, seed: int) -> None:
         figures.all_of("finished_after_head_death", heads["finished"], heads["deaths"])
 
 
-def _runs(figures: Figures, sizes: Sizes, seed: int) -> None:
+def _runs(figures: FarmFigures, sizes: Sizes, seed: int) -> None:
     killed = figures.add(killed_runs(sizes.run_kills, max(1, sizes.run_kills // 10), seed))
     figures.all_of("runs_same_after_kill", killed["same"], sizes.run_kills)
     together = [runs_at_once(runs, networks, seed) for runs in (2, 4, 8) for networks in (1, runs)]
@@ -157,7 +157,7 @@ def _runs(figures: Figures, sizes: Sizes, seed: int) -> None:
     figures.none("trials_lost_or_doubled_at_once", sum(row["lost"] + row["doubled"] for row in together))
 
 
-def _sickness(figures: Figures, sizes: Sizes, seed: int) -> None:
+def _sickness(figures: FarmFigures, sizes: Sizes, seed: int) -> None:
     rows = [sick_workers(seed, sizes.sick_seeds), sick_processes()]
     figures.add(*rows)
     figures.at_most("measured_until_quarantine", max(row["measured"] for row in rows), 20)

@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.farm_device import NumberedTask, configs
 from tilewright.measure.farm.messages import Canary, Rules
-from tilewright.measure.farm.virtual_farm import Report, VirtualFarm
+from tilewright.measure.farm.virtual_farm import FarmReport, VirtualFarm
 from tilewright.measure.farm.virtual_workers import CANARY_US, Costs, Sickness
 from tilewright.measure.faults import FaultPlan
 
@@ -124,7 +124,7 @@ def wide_farms(seed: int, number: int) -> list[Row]:
     return rows
 
 
-def wide_row(change: str, workers: int, pace_s: float, report: Report) -> Row:
+def wide_row(change: str, workers: int, pace_s: float, report: FarmReport) -> Row:
     """One line of the table of wide farms."""
     return {
         "task": "wide",

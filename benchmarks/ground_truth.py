@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arena import Arena, case_arena
+from benchmarks.arena import SearchArena, case_arena
 from benchmarks.kernel_tasks import CASES, Case
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import UsageError
@@ -89,7 +89,7 @@ def write_truth(known: dict[str, Truth]) -> None:
     FILE.write_text(json.dumps({"command": COMMAND, "optima": optima}, indent=1) + "\n", encoding="utf-8")
 
 
-def find_optimum(arena: Arena, trials: int) -> Truth:
+def find_optimum(arena: SearchArena, trials: int) -> Truth:
     """Simulate the whole space where it is small enough, else spend `trials` on it."""
     space = arena.problem.space
     rows = enumerate_rows(space) if space.grid_size <= EXHAUSTIVE * trials // TRIALS else None
@@ -109,7 +109,7 @@ def find_optimum(arena: Arena, trials: int) -> Truth:
     return Truth(float(np.nanmin(values)), False, len(rows))
 
 
-def simulate(arena: Arena, rows: Rows) -> Floats:
+def simulate(arena: SearchArena, rows: Rows) -> Floats:
     """Latencies of rows without remembering each."""
     decode = arena.problem.space.decode
     answers = arena.device.measure(arena.problem.task, [decode(row) for row in rows])
@@ -117,7 +117,7 @@ def simulate(arena: Arena, rows: Rows) -> Floats:
 
 
 def _around_best(
-    arena: Arena, rows: Rows, values: Floats, expanded: set[int], rng: np.random.Generator
+    arena: SearchArena, rows: Rows, values: Floats, expanded: set[int], rng: np.random.Generator
 ) -> Rows:
     """All one-knob neighbours of the best rows not yet expanded, and as many changed in a few knobs."""
     space, order = arena.problem.space, np.argsort(values, kind="stable")

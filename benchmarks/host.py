@@ -23,7 +23,7 @@ from onnx import ModelProto, TensorProto, helper
 from benchmarks.host_kernels import KERNELS, QUICK
 from benchmarks.journal import Journal, Row
 from tilewright.compiler_core.codegen.emit import REPEAT
-from tilewright.compiler_core.codegen.execute import Loaded, aligned
+from tilewright.compiler_core.codegen.execute import LoadedImage, aligned
 from tilewright.compiler_core.codegen.run import NativeKernel
 from tilewright.compiler_core.ir.layouts import BLOCKS, Layout
 from tilewright.compiler_core.ir.workload import Level, Workload, kernel_of
@@ -171,7 +171,7 @@ class OursTimed:
         rng = np.random.default_rng(0)
         nest = kernel.nest
         kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 2, *[ctypes.c_int64] * 3)
-        self._loaded = Loaded(kernel.image, REPEAT)
+        self._loaded = LoadedImage(kernel.image, REPEAT)
         self._function = kind(self._loaded.address)
         self._buffers = []
         for place in nest.outer.values():

@@ -25,10 +25,10 @@ from tilewright.tuner.kernel.task import KernelTask
 LLB_SHARE = 4
 """An activation lives in the LLB when this many of its size fit."""
 Shape = Mapping[str, int]
-Make = Callable[["Kernel", Shape], Tensor]
+Make = Callable[["KernelBuilder", Shape], Tensor]
 
 
-class Kernel(Builder):
+class KernelBuilder(Builder):
     """A Builder that remembers which of its inputs are weights."""
 
     def __init__(self) -> None:
@@ -60,7 +60,7 @@ class Kernel(Builder):
         return kernel_of(graph, range(len(self.ops)), levels).workload
 
 
-def convolution(k: Kernel, s: Shape) -> Tensor:
+def convolution(k: KernelBuilder, s: Shape) -> Tensor:
     """Convolution of `c` channels to `f`, bias and relu; `residual` adds a shortcut before the relu."""
     c, f = s["c"], s["f"]
     rows, columns = _windows(s, 5, 6)
@@ -84,7 +84,7 @@ def convolution(k: Kernel, s: Shape) -> Tensor:
     return k.elementwise("relu", made)
 
 
-def _grouped(k: Kernel, s: Shape, x: Tensor) -> Tensor:
+def _grouped(k: KernelBuilder, s: Shape, x: Tensor) -> Tensor:
     """Axes (n, group, filter in group, y, x | channel in group, r, q): every index stays affine."""
     groups = s["groups"]
     filters, part = s["f"] // groups, s["c"] // groups
@@ -103,7 +103,7 @@ def _grouped(k: Kernel, s: Shape, x: Tensor) -> Tensor:
     return k.elementwise("relu", k.elementwise("add", made, k.weight(1, groups, filters, 1, 1)))
 
 
-def depthwise(k: Kernel, s: Shape) -> Tensor:
+def depthwise(k: KernelBuilder, s: Shape) -> Tensor:
     """Depthwise convolution, bias, relu6."""
     rows, columns = _windows(s, 4, 5)
     x, w = k.activation(1, s["c"], s["h"], s["h"]), k.weight(s["c"], s["k"], s["k"])
@@ -121,7 +121,7 @@ def depthwise(k: Kernel, s: Shape) -> Tensor:
     return k.elementwise("clip", made, low=0.0, high=6.0)
 
 
-def max_pool(k: Kernel, s: Shape) -> Tensor:
+def max_pool(k: KernelBuilder, s: Shape) -> Tensor:
     """The maximum of every `k` x `k` window."""
     rows, columns = _windows(s, 4, 5)
     operand = (k.activation(1, s["c"], s["h"], s["h"]), (axis_index(0), axis_index(1), rows, columns))
@@ -129,13 +129,13 @@ def max_pool(k: Kernel, s: Shape) -> Tensor:
     return k.op("max", domain, [(*operand, float("-inf"))], DType.F32, reduced=2)
 
 
-def global_average(k: Kernel, s: Shape) -> Tensor:
+def global_average(k: KernelBuilder, s: Shape) -> Tensor:
     """The mean of every channel."""
     x = k.activation(1, s["c"], s["h"], s["h"])
     return k.with_number("mul", k.reduce("sum", x, (2, 3), keep=True), 1.0 / s["h"] ** 2)
 
 
-def matmul(k: Kernel, s: Shape) -> Tensor:
+def matmul(k: KernelBuilder, s: Shape) -> Tensor:
     """[m, k] times weights [k, n], bias; `gelu` in the tanh form, `residual` adds a shortcut."""
     made = _product(k, k.activation(s["m"], s["k"]), k.weight(s["k"], s["n"]))
     made = k.elementwise("add", made, k.weight(s["n"]))
@@ -147,13 +147,13 @@ def matmul(k: Kernel, s: Shape) -> Tensor:
     return made
 
 
-def _product(k: Kernel, left: Tensor, right: Tensor) -> Tensor:
+def _product(k: KernelBuilder, left: Tensor, right: Tensor) -> Tensor:
     (rows, depth), columns = left.shape, right.shape[1]
     operands = [(left, (axis_index(0), axis_index(2))), (right, (axis_index(2), axis_index(1)))]
     return k.op("contract", (rows, columns, depth), operands, DType.F32, reduced=1)
 
 
-def scores(k: Kernel, s: Shape) -> Tensor:
+def scores(k: KernelBuilder, s: Shape) -> Tensor:
     """Queries times transposed keys of every head, scaled."""
     q, key = (k.activation(s["heads"], s["m"], s["d"]) for _ in range(2))
     operands = [
@@ -164,7 +164,7 @@ def scores(k: Kernel, s: Shape) -> Tensor:
     return k.with_number("mul", made, s["d"] ** -0.5)
 
 
-def attention(k: Kernel, s: Shape) -> Tensor:
+def attention(k: KernelBuilder, s: Shape) -> Tensor:
     """Scores, softmax over whole rows, values: a chain of two contractions in one kernel."""
     weights = _softmax(k, scores(k, s))
     operands = [
@@ -174,18 +174,18 @@ def attention(k: Kernel, s: Shape) -> Tensor:
     return k.op("contract", (s["heads"], s["m"], s["d"], s["m"]), operands, DType.F32, reduced=1)
 
 
-def softmax(k: Kernel, s: Shape) -> Tensor:
+def softmax(k: KernelBuilder, s: Shape) -> Tensor:
     """Over the last dim of [heads, m, n]."""
     return _softmax(k, k.activation(s["heads"], s["m"], s["n"]))
 
 
-def _softmax(k: Kernel, x: Tensor) -> Tensor:
+def _softmax(k: KernelBuilder, x: Tensor) -> Tensor:
     last = (x.rank - 1,)
     powers = k.elementwise("exp", k.elementwise("sub", x, k.reduce("max", x, last, keep=True)))
     return k.elementwise("div", powers, k.reduce("sum", powers, last, keep=True))
 
 
-def layer_norm(k: Kernel, s: Shape) -> Tensor:
+def layer_norm(k: KernelBuilder, s: Shape) -> Tensor:
     """Over the last dim of [m, n], with scale and shift."""
     x = k.activation(s["m"], s["n"])
     centred = k.elementwise("sub", x, _mean(k, x))
@@ -195,7 +195,7 @@ def layer_norm(k: Kernel, s: Shape) -> Tensor:
     return k.elementwise("add", k.elementwise("mul", made, k.weight(s["n"])), k.weight(s["n"]))
 
 
-def _mean(k: Kernel, x: Tensor) -> Tensor:
+def _mean(k: KernelBuilder, x: Tensor) -> Tensor:
     return k.elementwise("div", k.reduce("sum", x, (x.rank - 1,), keep=True), k.count(x.shape[-1:], x.dtype))
 
 
@@ -258,7 +258,7 @@ def skewed_device(target_name: str, chip: int) -> SimulatedDevice:
 
 @cache
 def _task(target_name: str, make: Make, shape: tuple[tuple[str, int], ...]) -> KernelTask:
-    target, kernel = load_target(target_name), Kernel()
+    target, kernel = load_target(target_name), KernelBuilder()
     root = make(kernel, dict(shape))
     return KernelTask(Regions(kernel.workload(root, target)), target)
 

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
-from benchmarks.arena import Arena
+from benchmarks.arena import SearchArena
 from benchmarks.peers.chance import Chance
 from benchmarks.peers.kernel_tuner_peer import KERNEL_TUNER, run_strategy
 from benchmarks.peers.metaschedule import MetaSchedule, PolicySettings
@@ -59,7 +59,7 @@ WITH_PRIOR = ("prior", "warm", "unseen")
 
 
 def run_method(
-    arena: Arena, method: str, seed: int, budget: int, prior: Sequence[TaskRecords] = ()
+    arena: SearchArena, method: str, seed: int, budget: int, prior: Sequence[TaskRecords] = ()
 ) -> Floats:
     """Latencies of up to `budget` trials of `method`, microseconds in order, NaN where one failed."""
     if method in KERNEL_TUNER:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arena import Arena, case_arena
+from benchmarks.arena import SearchArena, case_arena
 from benchmarks.ground_truth import Truth, truth_of
 from benchmarks.journal import Journal
 from benchmarks.kernel_tasks import CASES, QUICK, Case
@@ -40,10 +40,10 @@ Row = dict[str, Any]
 
 
 @dataclass(frozen=True, eq=False)
-class Task:
+class SearchTask:
     """What is searched, its optimum, and with what; `prior` gives the records that a method starts from."""
 
-    arena: Arena
+    arena: SearchArena
     truth: Truth
     budget: int
     methods: Sequence[str]
@@ -88,7 +88,7 @@ def bench_search(
     return {"bench": "search", "targets": digests, "summary": summary, "rows": rows}
 
 
-def run_row(task: Task, method: str, seed: int) -> Row:
+def run_row(task: SearchTask, method: str, seed: int) -> Row:
     """One run: its improvements as [trial, latency in us], and its processor time less that of measuring."""
     key = {
         "task": task.arena.key,
@@ -124,7 +124,7 @@ def _tasks(
     names: Sequence[str],
     methods: Sequence[str],
     say: Callable[[str], None],
-) -> Iterator[Task]:
+) -> Iterator[SearchTask]:
     """The fixed kernels, unless tables are given and none is named; then the tables."""
     if replay and space is None:
         raise UsageError("--replay needs the T1 file of its space; give --space")
@@ -142,7 +142,9 @@ def _tasks(
         yield from _tables(replay, space, quick, known)
 
 
-def _kernels(quick: bool, nominal: bool, names: Sequence[str], methods: Sequence[str]) -> Iterator[Task]:
+def _kernels(
+    quick: bool, nominal: bool, names: Sequence[str], methods: Sequence[str]
+) -> Iterator[SearchTask]:
     for case in CASES:
         if not any(name in case.key for name in names) if names else quick and case.key not in QUICK:
             continue
@@ -151,10 +153,10 @@ def _kernels(quick: bool, nominal: bool, names: Sequence[str], methods: Sequence
             arena = case_arena(case, nominal=chip == "nominal")
             arena.key, arena.optimum_us = f"{case.key}/{chip}", truth.latency_us
             budget = QUICK_BUDGET if quick else BUDGET
-            yield Task(arena, truth, budget, methods, partial(_prior_of, case))
+            yield SearchTask(arena, truth, budget, methods, partial(_prior_of, case))
 
 
-def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[str]) -> Iterator[Task]:
+def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[str]) -> Iterator[SearchTask]:
     """Recorded tables: no draft, so neither its ablations nor peers that start from it."""
     tuned = load_t1(space)
     tables = {table.name: table for table in (load_t4(path, tuned) for path in replay)}
@@ -170,8 +172,8 @@ def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[
         prior = [table_records(problem, other) for other in others] if "prior" in chosen else []
         usable = [name for name in chosen if name != "prior" or others]
         budget = QUICK_BUDGET if quick else REPLAY_BUDGET
-        yield Task(
-            Arena(name, problem, table, table.optimum_us),
+        yield SearchTask(
+            SearchArena(name, problem, table, table.optimum_us),
             Truth(table.optimum_us, True, len(table.table)),
             budget,
             usable,
@@ -201,7 +203,7 @@ def table_records(problem: Problem, table: ReplayDevice) -> TaskRecords:
     return TaskRecords(table.name, problem.feature_function(rows), np.zeros(len(rows)), logs)
 
 
-def _row(done: Journal, task: Task, method: str, seed: int) -> Row:
+def _row(done: Journal, task: SearchTask, method: str, seed: int) -> Row:
     """From the journal, where it has a run of as many trials."""
     key = {"task": task.arena.key, "method": method, "seed": seed, "budget": task.budget}
     row = done.row(key)

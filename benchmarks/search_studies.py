@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arena import Arena
+from benchmarks.arena import SearchArena
 from benchmarks.kernel_tasks import CASES, Case, skewed_device
 from tilewright.cost_model.residual import TaskRecords
 from tilewright.measure.faults import FaultPlan, FaultyDevice
@@ -59,7 +59,7 @@ PRIORS: Mapping[str, Callable[[Case], Records]] = {"warm": warm_records, "unseen
 def _searched(target: str, chip: int, problem: Problem) -> TaskRecords:
     key = (target, chip, problem.task.digest)
     if key not in _SEARCHED:
-        arena = Arena("", problem, skewed_device(target, chip))
+        arena = SearchArena("", problem, skewed_device(target, chip))
         search = KernelSearch(problem, "bench/records")
         while len(search.trials) < RECORDED and (configs := search.ask()):
             search.tell(search.trials_of(arena.measure(problem.task, configs)))
@@ -73,17 +73,17 @@ def _searched(target: str, chip: int, problem: Problem) -> TaskRecords:
 _SEARCHED: dict[tuple[str, int, str], TaskRecords] = {}
 
 
-def study_row(arena: Arena, study: str, seed: int, budget: int) -> Row:
+def study_row(arena: SearchArena, study: str, seed: int, budget: int) -> Row:
     """The fields of one run of a study."""
     if study == "noise":
         return noise_row(arena, seed, budget)
     return stop_row(arena, seed) if study == "stop" else overhead_row(arena, seed)
 
 
-def noise_row(arena: Arena, seed: int, budget: int) -> Row:
+def noise_row(arena: SearchArena, seed: int, budget: int) -> Row:
     """What a noisy search publishes: its true regret, and how far the published latency is from the truth."""
     device = FaultyDevice(arena.device, FaultPlan(seed=seed, noise=NOISE), life=seed)
-    noisy = Arena(arena.key, arena.problem, device)
+    noisy = SearchArena(arena.key, arena.problem, device)
     task = arena.problem.task
     found = search_kernel(arena.problem, noisy, f"bench/{seed}", StopRule(budget))
     ranked = sorted(
@@ -106,13 +106,13 @@ def noise_row(arena: Arena, seed: int, budget: int) -> Row:
     }
 
 
-def _true_us(arena: Arena, config: Config) -> float:
+def _true_us(arena: SearchArena, config: Config) -> float:
     measured = arena.measure(arena.problem.task, [config])[0].latency_us
     assert measured is not None
     return measured
 
 
-def stop_row(arena: Arena, seed: int) -> Row:
+def stop_row(arena: SearchArena, seed: int) -> Row:
     """When and why a search with the stop rule ended, and what it had by then."""
     rule = StopRule(max_trials=STOP_BUDGET, regret=0.02)
     found = search_kernel(arena.problem, arena, f"bench/{seed}", rule)
@@ -125,7 +125,7 @@ def stop_row(arena: Arena, seed: int) -> Row:
     }
 
 
-def overhead_row(arena: Arena, seed: int) -> Row:
+def overhead_row(arena: SearchArena, seed: int) -> Row:
     """Processor milliseconds of asking and telling, a trial, over the hundred trials up to each mark."""
     search = KernelSearch(arena.problem, f"bench/{seed}")
     spent: list[float] = []

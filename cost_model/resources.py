@@ -34,9 +34,9 @@ from tilewright.compiler_core.target_model.units import (
 )
 from tilewright.cost_model import row_demand
 from tilewright.cost_model.row_demand import (
-    Machine,
     Nests,
     StepTables,
+    TargetTables,
     TermTables,
     demands,
 )
@@ -126,7 +126,7 @@ class KernelResources:
         )
 
     @cached_property
-    def _written(self) -> tuple[StepTables, TermTables, Machine]:
+    def _written(self) -> tuple[StepTables, TermTables, TargetTables]:
         """The steps as tables, and what their costs are looked up in."""
         writing = _Writing(self)
         for step in self.plan.steps:
@@ -273,7 +273,7 @@ class _Writing:
     def _dma(self, table: Table) -> int:
         return self.dma.setdefault(tuple(table.tolist()), len(self.dma))
 
-    def finish(self) -> tuple[StepTables, TermTables, Machine]:
+    def finish(self) -> tuple[StepTables, TermTables, TargetTables]:
         columns = {name: ints([row[name] for row in self.steps]) for name in _STEP_COLUMNS}
         terms = [term for each in self.terms for term in each]
         tables = StepTables(
@@ -285,7 +285,7 @@ class _Writing:
         )
         by_column = zip(*terms, strict=True) if terms else [()] * len(_Term._fields)
         listed = TermTables(*(ints(list(column)) for column in by_column))
-        machine = Machine(
+        machine = TargetTables(
             dma=np.array(list(self.dma) or [(0,) * DMA_COLUMNS], dtype=np.int64),
             ways=np.concatenate([np.zeros((0, MATRIX_COLUMNS), dtype=np.int64), *self.ways]),
             start_up=self.target.vector.start_up_cycles,

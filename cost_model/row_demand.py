@@ -80,7 +80,7 @@ class TermTables(NamedTuple):
     role: Ints
 
 
-class Machine(NamedTuple):
+class TargetTables(NamedTuple):
     """What a target charges: rows of DMA and matrix tables (units.py)."""
 
     dma: Ints
@@ -104,7 +104,7 @@ def demands(
     nests: Nests,
     steps: StepTables,
     terms: TermTables,
-    machine: Machine,
+    machine: TargetTables,
     parts: Ints,
 ) -> Ints:
     """What every row asks for, int64 [rows, DEMAND_COLUMNS], of its busiest core.
@@ -191,7 +191,7 @@ def _move(
     widths: Ints,
     terms: TermTables,
     steps: StepTables,
-    machine: Machine,
+    machine: TargetTables,
     times: int,
     asked: Ints,
 ) -> None:
@@ -254,7 +254,7 @@ def _compute(
     widths: Ints,
     terms: TermTables,
     steps: StepTables,
-    machine: Machine,
+    machine: TargetTables,
     times: int,
     asked: Ints,
     parts: Ints,

@@ -26,7 +26,7 @@ from tilewright.db.records import (
 )
 from tilewright.db.service.leases import Guard
 from tilewright.db.service.run_leases import start_run
-from tilewright.db.service.workers import Seen, note_seen
+from tilewright.db.service.workers import WorkerNews, note_seen
 from tilewright.db.storage.columns import database_clock
 from tilewright.db.storage.rows import (
     in_trial_order,
@@ -139,7 +139,7 @@ class Runs:
                 connection.execute(insert(effort), entries)
 
     def commit_trials(
-        self, trials: Sequence[Trial], guard: Guard | None = None, workers: Sequence[Seen] = ()
+        self, trials: Sequence[Trial], guard: Guard | None = None, workers: Sequence[WorkerNews] = ()
     ) -> None:
         """Appends a batch, all or nothing; when it returns, the batch is durable. `workers` measured it.
 

@@ -9,7 +9,7 @@ import sys
 
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.db.answering.ask import ask_many
-from tilewright.db.answering.describe import Operand, Step, contraction, convolution, reduction
+from tilewright.db.answering.describe import ElementwiseStep, Operand, contraction, convolution, reduction
 from tilewright.db.answering.lookup import Hit
 from tilewright.db.storage.session import open_database
 
@@ -21,10 +21,10 @@ KERNELS = {
         Operand((1, 3, 16, 16)),
         Operand((8, 3, 3, 3), level=WEIGHT),
         pads=1,
-        epilogue=(Step("add", Operand((8,), level=WEIGHT), along=(1,)), Step("relu")),
+        epilogue=(ElementwiseStep("add", Operand((8,), level=WEIGHT), along=(1,)), ElementwiseStep("relu")),
     ),
     "matmul + tanh": contraction(
-        "mk,kn->mn", Operand((8, 32)), Operand((32, 16), level=WEIGHT), epilogue=[Step("tanh")]
+        "mk,kn->mn", Operand((8, 32)), Operand((32, 16), level=WEIGHT), epilogue=[ElementwiseStep("tanh")]
     ),
     "row maximum": reduction("max", Operand((128, 512)), dims=[1]),
 }

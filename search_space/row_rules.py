@@ -61,7 +61,7 @@ class Rooms(NamedTuple):
     element_bytes: Ints
 
 
-class Limits(NamedTuple):
+class RowLimits(NamedTuple):
     """What there is room for; storages are rounded up to `alignment_bytes`."""
 
     l1_bytes: int
@@ -110,7 +110,7 @@ def find_feasible(
     rooms: Rooms,
     boxes: Boxes,
     tests: Boxes,
-    limits: Limits,
+    limits: RowLimits,
 ) -> Truths:
     """Whether rows are canonical, fit L1 and accumulators, store values once, and keep cores busy.
 
@@ -163,7 +163,7 @@ def _passes(tests: Boxes, positions: Ints) -> bool:
 
 @jitable
 def _fits(
-    row: Rows, way: int, positions: Ints, tables: RowTables, rooms: Rooms, boxes: Boxes, limits: Limits
+    row: Rows, way: int, positions: Ints, tables: RowTables, rooms: Rooms, boxes: Boxes, limits: RowLimits
 ) -> bool:
     """Whether the storages of a row fit, each as large as its largest tenant."""
     l1, accumulators = 0, 0

@@ -32,8 +32,8 @@ from tilewright.search_space.knobs import Rows
 from tilewright.search_space.row_rules import (
     ONE_SLOT,
     CutTables,
-    Limits,
     Rooms,
+    RowLimits,
     find_feasible,
     make_canonical,
     rules_of,
@@ -219,9 +219,9 @@ class Validity:
         return CutRules(tuple(column for column in unused if column >= 0), first_order, plans)
 
     @cached_property
-    def _limits(self) -> Limits:
+    def _limits(self) -> RowLimits:
         target = self.layout.target
-        return Limits(target.l1_bytes, target.accumulator_bytes, ALIGNMENT_BYTES)
+        return RowLimits(target.l1_bytes, target.accumulator_bytes, ALIGNMENT_BYTES)
 
     @cached_property
     def _tests(self) -> Boxes:

@@ -49,3 +49,14 @@ def test_the_installed_command_is_ours() -> None:
     """Ray ships a command of the same name; the one installed last wins."""
     script = Path(sys.executable).with_name("tune").read_text(encoding="utf-8")
     assert "from tilewright.api.cli.main import main" in script
+
+
+def test_one_class_a_name() -> None:
+    """A reader who meets a name need not ask which of two classes it is."""
+    homes: dict[str, list[str]] = {}
+    for package in (*PACKAGES, "benchmarks"):
+        for path in (ROOT / package).rglob("*.py"):
+            for node in ast.parse(path.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
+                    homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
+    assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from tilewright.tuner.explain.explain import Explanation, explain
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest
     from tilewright.tuner.run import run
-    from tilewright.tuner.verbs.lookup import Compiled, NetworkAnswer, lookup
+    from tilewright.tuner.verbs.lookup import CompiledNetwork, NetworkAnswer, lookup
     from tilewright.tuner.verbs.lookup import compile_known as compile
     from tilewright.tuner.verbs.plan import MemoryPlan, plan
     from tilewright.tuner.verbs.profile import Profile, profile
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 __all__ = [
     "CheckError",
     "Client",
-    "Compiled",
+    "CompiledNetwork",
     "ConfigError",
     "DeviceError",
     "Explanation",
@@ -90,7 +90,7 @@ _ROOMS = {
     "tuner.explain.explain": ("Explanation", "explain"),
     "tuner.request": ("Hooks", "PoolChoice", "TuneRequest"),
     "tuner.run": ("run",),
-    "tuner.verbs.lookup": ("Compiled", "NetworkAnswer", "lookup"),
+    "tuner.verbs.lookup": ("CompiledNetwork", "NetworkAnswer", "lookup"),
     "tuner.verbs.plan": ("MemoryPlan", "plan"),
     "tuner.verbs.profile": ("Profile", "profile"),
     "tuner.verbs.ranges": ("RangeReport",),

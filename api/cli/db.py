@@ -126,9 +126,9 @@ def verify(
     """Measure imported and stale records again, and promote what holds. Exit code 1 where one does not."""
     from dataclasses import asdict
 
-    from tilewright.tuner.verbs.reverify import Verdict, verify_claims
+    from tilewright.tuner.verbs.reverify import ClaimVerdict, verify_claims
 
-    def say(verdict: Verdict) -> None:
+    def say(verdict: ClaimVerdict) -> None:
         if json_file != "-":
             found = f"{verdict.measured_us:.2f} us" if verdict.measured_us is not None else verdict.reason
             word = "promoted" if verdict.promoted else "refused"

@@ -35,7 +35,7 @@ with simulated_pool("gemmini16", target_text("gemmini16"), 1, "local") as pool:
 
 
 @dataclass(frozen=True)
-class Finding:
+class Diagnosis:
     """One thing that was tried: `state` is ok, missing or failed. `needed_for` says who misses it."""
 
     name: str
@@ -71,15 +71,15 @@ def doctor(
     return 1 if any(found.state == "failed" for found in findings) else 0
 
 
-def tried(name: str, needed_for: str, check: Callable[[], str]) -> Finding:
+def tried(name: str, needed_for: str, check: Callable[[], str]) -> Diagnosis:
     """What a check finds; whatever it raises is its finding."""
     try:
-        return Finding(name, "ok", check(), needed_for)
+        return Diagnosis(name, "ok", check(), needed_for)
     except AbsentError as absent:
-        return Finding(name, "missing", str(absent), needed_for)
+        return Diagnosis(name, "missing", str(absent), needed_for)
     except Exception as error:  # a doctor tells of every illness  # noqa: BLE001
         text = " ".join(str(error).split())[:200]
-        return Finding(name, "failed", f"{type(error).__name__}: {text}", needed_for)
+        return Diagnosis(name, "failed", f"{type(error).__name__}: {text}", needed_for)
 
 
 def checks(database: str | None, quick: bool) -> list[tuple[str, str, Callable[[], str]]]:

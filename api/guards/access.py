@@ -24,7 +24,7 @@ class Need(StrEnum):
 
 
 @dataclass(frozen=True)
-class Access:
+class RouteAccess:
     """`upload`: the body may be as large as a model. `page`: people with browsers come here."""
 
     need: Need
@@ -37,7 +37,7 @@ def access(need: Need, *, upload: bool = False, page: bool = False) -> dict[str,
     return {"x-access": need.value, "x-upload": upload, "x-page": page}
 
 
-ANYTHING_ELSE = Access(Need.READ)
+ANYTHING_ELSE = RouteAccess(Need.READ)
 """For paths that no route answers: a key is needed to learn even that."""
 
 
@@ -47,20 +47,20 @@ class AccessTable:
     def __init__(self, routes: Iterable[APIRoute]) -> None:
         self._rows = [(route, _declared(route)) for route in routes]
 
-    def of(self, connection: Connection) -> Access:
+    def of(self, connection: Connection) -> RouteAccess:
         """The Access of the route that will answer."""
-        partial: Access | None = None
+        partial: RouteAccess | None = None
         for route, declared in self._rows:
             match, _ = route.matches(connection)
             if match is Match.FULL:
                 return declared
             if match is Match.PARTIAL and partial is None:
-                partial = Access(Need.READ, page=declared.page)
+                partial = RouteAccess(Need.READ, page=declared.page)
         return partial or ANYTHING_ELSE
 
 
-def _declared(route: APIRoute) -> Access:
+def _declared(route: APIRoute) -> RouteAccess:
     extra = route.openapi_extra or {}
     if "x-access" not in extra:
         raise LookupError(f"route {route.path} does not declare its access")
-    return Access(Need(extra["x-access"]), extra["x-upload"], extra["x-page"])
+    return RouteAccess(Need(extra["x-access"]), extra["x-upload"], extra["x-page"])

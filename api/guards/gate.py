@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from tilewright.api.guards.access import SMALL_BODY_BYTES, Access, AccessTable, Need
+from tilewright.api.guards.access import SMALL_BODY_BYTES, AccessTable, Need, RouteAccess
 from tilewright.api.guards.auth import OPERATOR, Door, Principal, is_loopback, same_site
 from tilewright.api.guards.limits import Buckets, Places
 from tilewright.api.guards.sign_in import sign_in_page
@@ -67,7 +67,7 @@ class Gate:
             await self._app(scope, counted, send)
 
     async def _refuse(
-        self, scope: Scope, headers: Mapping[str, str], access: Access, limit: int
+        self, scope: Scope, headers: Mapping[str, str], access: RouteAccess, limit: int
     ) -> Refusal | None:
         refusal = self._refuse_host(headers)
         if refusal is None and access.need is not Need.PUBLIC:
@@ -86,7 +86,7 @@ class Gate:
         return None if known else Refusal(400, "the Host header names another service; see allowed_hosts")
 
     async def _refuse_caller(
-        self, scope: Scope, headers: Mapping[str, str], access: Access
+        self, scope: Scope, headers: Mapping[str, str], access: RouteAccess
     ) -> Refusal | None:
         principal = await self._principal(headers)
         if principal is None:
@@ -132,7 +132,9 @@ class Gate:
         return counted
 
 
-async def _turn_away(refusal: Refusal, access: Access, scope: Scope, receive: Receive, send: Send) -> None:
+async def _turn_away(
+    refusal: Refusal, access: RouteAccess, scope: Scope, receive: Receive, send: Send
+) -> None:
     """Answers, and ends a connection on which a body may follow that nobody reads.
 
     People with browsers and without a key are asked for one.
@@ -148,7 +150,7 @@ async def _turn_away(refusal: Refusal, access: Access, scope: Scope, receive: Re
 
 
 def _refuse_deed(
-    method: str, headers: Mapping[str, str], access: Access, principal: Principal
+    method: str, headers: Mapping[str, str], access: RouteAccess, principal: Principal
 ) -> Refusal | None:
     if KeyScope(access.need) not in principal.scopes:
         return Refusal(403, f"this key has not the scope {access.need.value!r}")

@@ -24,7 +24,7 @@ WRONG = documented(400, 401, 403, 404, 409, 422, 429, 503)
 SVG = "image/svg+xml"
 
 
-class Report(BaseModel):
+class JobReport(BaseModel):
     """A job told in tables: what came out, how it got there, and where its drawings are."""
 
     job: Job
@@ -41,13 +41,13 @@ async def job_result(service: Serving, caller: Caller, job_id: JobId) -> dict[st
 
 
 @router.get("/v1/jobs/{job_id}/report", responses=WRONG, openapi_extra=access(Need.READ))
-async def job_report(service: Serving, caller: Caller, job_id: JobId) -> Report:
+async def job_report(service: Serving, caller: Caller, job_id: JobId) -> JobReport:
     """Tables and links to drawings; also of a job that still runs."""
     job = await service.job(job_id, caller)
     story = await story_of(service, job)
     drawings = {name: f"/v1/jobs/{job.uid}/drawings/{name}.svg" for name in story.drawable}
     events = [StoryEvent.of(event) for event in story.events]
-    return Report(
+    return JobReport(
         job=Job.of(job), result=story.result, why_it_stopped=story.ending, events=events, drawings=drawings
     )
 

@@ -22,7 +22,7 @@ def schema_of(app: FastAPI) -> Callable[[], dict[str, Any]]:
             return app.openapi_schema
         schema = plain()
         schemas = schema["components"]["schemas"]
-        for model in (problems.Problem, problems.Fault, JobSpec):
+        for model in (problems.ProblemDetails, problems.Fault, JobSpec):
             shape = model.model_json_schema(ref_template=REFERENCE)
             schemas |= shape.pop("$defs", {})
             schemas[model.__name__] = shape

@@ -37,7 +37,7 @@ MOST_BOUND = 4096
 
 
 @dataclass(frozen=True)
-class Judged:
+class CaseOutcome:
     """What became of a case: "agrees", "refused", "wrong", or "left out" (text, random, training)."""
 
     case: str
@@ -55,12 +55,12 @@ def standard_cases() -> list[Any]:
         return [case for case in collect_testcases(None) if case.model is not None]
 
 
-def judge(case: Any, folder: Path) -> Judged:
+def judge(case: Any, folder: Path) -> CaseOutcome:
     """Import and run one case; its model is written to `folder`."""
     operator = _operator(case)
     kind = left_out(case.model)
     if kind:
-        return Judged(case.name, operator, "left out", kind)
+        return CaseOutcome(case.name, operator, "left out", kind)
     inputs, outputs = case.data_sets[0]
     infos = list(case.model.graph.input)
     sequences = {info.name: len(v) for info, v in zip(infos, inputs, strict=False) if isinstance(v, list)}
@@ -95,9 +95,9 @@ def judge(case: Any, folder: Path) -> Judged:
             trouble = f"breaks: {type(error).__name__} {error}"
         if trouble:
             how = "with its integer inputs bound: " if bound else ""
-            return Judged(case.name, operator, "wrong", how + trouble)
+            return CaseOutcome(case.name, operator, "wrong", how + trouble)
         agreed = True
-    return Judged(case.name, operator, "agrees" if agreed else "refused", "; ".join(refusals))
+    return CaseOutcome(case.name, operator, "agrees" if agreed else "refused", "; ".join(refusals))
 
 
 def _tensors(name: str, given: Any) -> dict[str, Array | None]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.arena import Arena
+from benchmarks.arena import SearchArena
 from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.problem import Floats
@@ -41,7 +41,7 @@ def kernel_tuner_python() -> Path | None:
     return python if python.exists() else None
 
 
-def run_strategy(arena: Arena, method: str, seed: int, budget: int) -> Floats:
+def run_strategy(arena: SearchArena, method: str, seed: int, budget: int) -> Floats:
     """Latencies of up to `budget` trials, microseconds in order, NaN where one failed."""
     space, strategy = arena.problem.space, method.removeprefix(PREFIX)
     found = _host(arena).ask({"strategy": strategy, "seed": seed, "budget": budget})[:budget]
@@ -81,7 +81,7 @@ class _Host:
 
 
 @cache
-def _host(arena: Arena) -> _Host:
+def _host(arena: SearchArena) -> _Host:
     python = kernel_tuner_python()
     if python is None:
         raise UsageError(

@@ -4,7 +4,7 @@ from typing import Protocol
 
 import numpy as np
 
-from benchmarks.arena import Arena
+from benchmarks.arena import SearchArena
 from tilewright.search_space.knobs import Rows
 from tilewright.tuner.kernel.problem import Floats, History, no_history
 
@@ -17,7 +17,7 @@ class Peer(Protocol):
         ...
 
 
-def run_peer(arena: Arena, peer: Peer, budget: int, start: Rows) -> Floats:
+def run_peer(arena: SearchArena, peer: Peer, budget: int, start: Rows) -> Floats:
     """Latencies of up to `budget` trials in order, microseconds, NaN where one failed; `start` comes first.
 
     A batch that the budget cuts short is measured as far as it goes. A run ends with the batch in which it

@@ -14,7 +14,7 @@ _LIBC.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _SIGNATURE = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)
 
 
-class Loaded:
+class LoadedImage:
     """An image in executable memory. `run` calls a kernel with pointers to its operands."""
 
     def __init__(self, image: Image, entry: str) -> None:

@@ -29,7 +29,7 @@ class Inside:
 
 
 @dataclass(frozen=True)
-class Memory:
+class MemoryView:
     """A place at a pointer, its first element at the indices `lows`."""
 
     pointer: str
@@ -143,7 +143,7 @@ class Addressing:
         rest = self.writer.let(f"add {wide} {rest}, {lift}")
         return Affine(lanes=self.lanes, varying=quotient), Affine(lanes=self.lanes, varying=rest)
 
-    def element(self, memory: Memory, index: Sequence[Affine]) -> Affine:
+    def element(self, memory: MemoryView, index: Sequence[Affine]) -> Affine:
         """The number of an element in its place."""
         total = affine.whole(0)
         for piece in memory.place.pieces:
@@ -218,7 +218,9 @@ class Addressing:
 
     # memory
 
-    def load(self, memory: Memory, index: Sequence[Affine], conditions: Sequence[Inside], pad: float) -> Lane:
+    def load(
+        self, memory: MemoryView, index: Sequence[Affine], conditions: Sequence[Inside], pad: float
+    ) -> Lane:
         """The element at an index, `pad` where a condition does not hold; one lane where lanes are alike."""
         at = self.element(memory, index)
         uniform = tuple(c for c in conditions if c.index.is_uniform)
@@ -235,7 +237,7 @@ class Addressing:
         self.remember(key, made)
         return made
 
-    def _pointer(self, memory: Memory, at: Affine, uniform: tuple[Inside, ...], pad: float) -> str:
+    def _pointer(self, memory: MemoryView, at: Affine, uniform: tuple[Inside, ...], pad: float) -> str:
         """A pointer to an element without its lane, or to padding where a condition does not hold."""
         stored = STORED[memory.place.dtype]
         fine = at.constant % LINE if at.terms else at.constant
@@ -279,7 +281,7 @@ class Addressing:
 
     def _many(
         self,
-        memory: Memory,
+        memory: MemoryView,
         at: Affine,
         uniform: tuple[Inside, ...],
         varying: tuple[Inside, ...],
@@ -319,7 +321,7 @@ class Addressing:
             )
         return self._worked_on(Lane(text, stored, lanes, is_signed(dtype)), dtype)
 
-    def store(self, memory: Memory, index: Sequence[Affine], value: Lane) -> None:
+    def store(self, memory: MemoryView, index: Sequence[Affine], value: Lane) -> None:
         """Put lanes at an index; those behind the tail are left out."""
         dtype = memory.place.dtype
         at = self.element(memory, index)
@@ -351,7 +353,7 @@ class Addressing:
             f"{bools} {mask or every})"
         )
 
-    def can_turn(self, memory: Memory, indices: Sequence[Sequence[Affine]]) -> bool:
+    def can_turn(self, memory: MemoryView, indices: Sequence[Sequence[Affine]]) -> bool:
         """Whether rows of lanes lie apart along their lanes, and next to each other from row to row."""
         if len(indices) < 4 or not (self.tail is None or isinstance(self.tail, int)):
             return False
@@ -361,7 +363,9 @@ class Addressing:
         rows = [self.element(memory, index) for index in indices[1:]]
         return all(row == first.plus(index + 1) for index, row in enumerate(rows))
 
-    def store_turned(self, memory: Memory, indices: Sequence[Sequence[Affine]], rows: Sequence[Lane]) -> None:
+    def store_turned(
+        self, memory: MemoryView, indices: Sequence[Sequence[Affine]], rows: Sequence[Lane]
+    ) -> None:
         """Store up to as many rows as there are lanes, turned round: each lane's elements lie together."""
         first = self.element(memory, indices[0])
         raw = [self.arithmetic.spread(self._as_stored(row, memory.place.dtype), self.lanes) for row in rows]

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from tilewright.compiler_core.checking.emulate import poison
 from tilewright.compiler_core.codegen.emit import ENTRY, emit
-from tilewright.compiler_core.codegen.execute import Loaded, aligned
+from tilewright.compiler_core.codegen.execute import LoadedImage, aligned
 from tilewright.compiler_core.codegen.image import Image, flat_image
 from tilewright.compiler_core.codegen.native import object_of
 from tilewright.compiler_core.codegen.nest import Blocking, KernelNest, Machine, nest_of
@@ -33,7 +33,7 @@ def run_kernel(kernel: NativeKernel, operands: Mapping[int, Array]) -> dict[int,
     """The arrays a kernel stores, from arrays of its inputs, by value of its workload."""
     nest = kernel.nest
     graph = nest.graph
-    loaded = Loaded(kernel.image, ENTRY)
+    loaded = LoadedImage(kernel.image, ENTRY)
     held: dict[int, Array] = {}
     for value, place in nest.outer.items():
         shape = graph.shape(value)

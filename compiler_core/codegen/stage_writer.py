@@ -11,7 +11,7 @@ import numpy as np
 from tilewright.compiler_core.codegen import affine
 from tilewright.compiler_core.codegen.affine import Affine, Variable
 from tilewright.compiler_core.codegen.arithmetic import is_signed, kind_of
-from tilewright.compiler_core.codegen.memory import Inside, Memory
+from tilewright.compiler_core.codegen.memory import Inside, MemoryView
 from tilewright.compiler_core.codegen.nest import NO_AXIS, Blocking
 from tilewright.compiler_core.codegen.stages import folds
 from tilewright.compiler_core.codegen.tiles import Position
@@ -36,7 +36,7 @@ class StageWriter(Values):
         self.counts: dict[int, int] = {}
         self.bordered = self._bordered()
         self.scan = NO_AXIS
-        self.sums: Memory | None = None
+        self.sums: MemoryView | None = None
         self.across = self.blocking.vector in self.core.reduction_axes
 
     def _bordered(self) -> frozenset[int]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tilewright.compiler_core.codegen import affine
 from tilewright.compiler_core.codegen.affine import Affine, Variable
-from tilewright.compiler_core.codegen.memory import Memory
+from tilewright.compiler_core.codegen.memory import MemoryView
 from tilewright.compiler_core.codegen.nest import KernelNest
 from tilewright.compiler_core.codegen.places import Place
 from tilewright.compiler_core.codegen.writer import Scalar, Writer
@@ -22,12 +22,14 @@ class Position:
         self.nest = nest
         self.writer = writer
         self.tiles: dict[int, Affine] = {}
-        self.memories: dict[int, Memory] = {}
+        self.memories: dict[int, MemoryView] = {}
 
     def enter(self, pointers: Mapping[int, str]) -> None:
         """Set up the memories at the tiles that are current."""
         nest = self.nest
-        self.memories = {value: Memory(pointer, nest.outer[value], {}) for value, pointer in pointers.items()}
+        self.memories = {
+            value: MemoryView(pointer, nest.outer[value], {}) for value, pointer in pointers.items()
+        }
         inner, _, _ = nest.scratch
         for stage in nest.stages:
             for index in stage.filled:
@@ -35,15 +37,15 @@ class Position:
                 if value in nest.inner:
                     self.memories[value] = self._scratch(inner[value], index, nest.inner[value])
 
-    def _scratch(self, offset: int, at: int, place: Place) -> Memory:
+    def _scratch(self, offset: int, at: int, place: Place) -> MemoryView:
         pointer = self.writer.let(f"getelementptr i8, ptr %scratch, i64 {offset}")
         lows = {
             dim: self.span(self.nest.program.domains[at][dim])[0]
             for dim in self.nest.graph.ops[at].result_axes
         }
-        return Memory(pointer, place, lows)
+        return MemoryView(pointer, place, lows)
 
-    def sums(self, number: int) -> Memory:
+    def sums(self, number: int) -> MemoryView:
         """What a stage carries from step to step."""
         _, offsets, _ = self.nest.scratch
         return self._scratch(offsets[number], self.nest.stages[number].core, self.nest.sums[number])

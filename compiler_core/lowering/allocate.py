@@ -18,7 +18,7 @@ from tilewright.compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph
 
 
 @dataclass(frozen=True)
-class Span:
+class TensorSpan:
     """A tensor in its block: live from `first_step` to `last_step` inclusive, `shift` bytes above its base.
 
     Empty (last before first) for a result written in place that nothing reads later.
@@ -35,7 +35,7 @@ class Span:
 class Block:
     """Spans that share one place in the arena, one after the other."""
 
-    spans: tuple[Span, ...]
+    spans: tuple[TensorSpan, ...]
 
 
 @dataclass(frozen=True)
@@ -96,12 +96,12 @@ def blocks_of(graph: KernelGraph, order: Sequence[int]) -> tuple[Block, ...]:
         else max((step_of[k] for k in tensor.consumers), default=step_of.get(tensor.producer, 0))
         for tensor in graph.tensors
     ]
-    spans: dict[int, list[Span]] = {}
+    spans: dict[int, list[TensorSpan]] = {}
     home: dict[int, int] = {}
     for index, tensor in enumerate(graph.tensors):
         if tensor.producer == GRAPH_INPUT:
             home[index] = index
-            spans[index] = [Span(index, tensor.bytes, 0, last_step[index])]
+            spans[index] = [TensorSpan(index, tensor.bytes, 0, last_step[index])]
     for step, kernel in enumerate(order):
         dying = [t for t in graph.overwritable(kernel) if last_step[t] == step]
         host = min(dying, key=lambda t: (graph.tensors[t].bytes, t), default=None)
@@ -110,10 +110,10 @@ def blocks_of(graph: KernelGraph, order: Sequence[int]) -> tuple[Block, ...]:
             size = graph.tensors[index].bytes
             if host is None:
                 home[index] = index
-                spans[index] = [Span(index, size, step, last_step[index])]
+                spans[index] = [TensorSpan(index, size, step, last_step[index])]
             else:
                 home[index] = home[host]
-                spans[home[host]].append(Span(index, size, step + 1, last_step[index], shift))
+                spans[home[host]].append(TensorSpan(index, size, step + 1, last_step[index], shift))
                 shift += size
     return tuple(Block(tuple(spans[first])) for first in sorted(spans))
 

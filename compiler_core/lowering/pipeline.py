@@ -14,7 +14,7 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.layouts import Layout, misplaced
 from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.ir.workload import Kernel, Level, kernel_of
-from tilewright.compiler_core.lowering.allocate import Block, Span, allocate_blocks
+from tilewright.compiler_core.lowering.allocate import Block, TensorSpan, allocate_blocks
 from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.placement import lifetimes, place_values
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
@@ -242,6 +242,6 @@ def _llb_offsets(
         for life in lifetimes(graph, schedule.groups, stage_of, target)
         if schedule.levels.get(life.value) is Level.LLB
     ]
-    spans = [Span(index, life.size_bytes, life.born, life.dies) for index, life in enumerate(lives)]
+    spans = [TensorSpan(index, life.size_bytes, life.born, life.dies) for index, life in enumerate(lives)]
     arena = allocate_blocks([Block((span,)) for span in spans], len(schedule.stages))
     return {life.value: arena.offsets[index] for index, life in enumerate(lives)}, arena.arena_bytes

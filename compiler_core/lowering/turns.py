@@ -23,7 +23,7 @@ from tilewright.compiler_core.target_model.units import matrix_table
 
 
 @dataclass(frozen=True)
-class Place:
+class TurnPlace:
     """Where an op stands in the work: its turn, how many tiles behind it is, the turn's rank in order."""
 
     turn: int
@@ -57,15 +57,15 @@ def turns_of(graph: Graph, target: Target) -> tuple[int, ...]:
     return tuple([passed // 2 for passed in handovers_of(graph, target)])
 
 
-def in_flight(turns: Sequence[int]) -> tuple[Place, ...]:
+def in_flight(turns: Sequence[int]) -> tuple[TurnPlace, ...]:
     """The place of every op with two tiles in flight: turns 0, h, 1, h + 1, ..., from h on a tile behind."""
     half = max(turns) // 2 + 1
-    return tuple([Place(turn, turn // half, 2 * (turn % half) + turn // half) for turn in turns])
+    return tuple([TurnPlace(turn, turn // half, 2 * (turn % half) + turn // half) for turn in turns])
 
 
-def one_by_one(graph: Graph) -> tuple[Place, ...]:
+def one_by_one(graph: Graph) -> tuple[TurnPlace, ...]:
     """The place of every op when a tile is finished before the next begins."""
-    return (Place(0, 0, 0),) * len(graph.ops)
+    return (TurnPlace(0, 0, 0),) * len(graph.ops)
 
 
 def _unit(graph: Graph, op: Op, target: Target) -> Unit | None:

@@ -52,7 +52,7 @@ def graph_frame(graph: onnx.GraphProto, versions: Mapping[str, int], outer: Fram
     )
 
 
-class Walk:
+class ImportWalk:
     """Imports frames until none is left. `functions` are the model's own, by domain and name."""
 
     def __init__(self, context: Context, functions: Mapping[tuple[str, str], onnx.FunctionProto]) -> None:

@@ -52,7 +52,7 @@ def index_states(states: Words) -> Ints:
     return table
 
 
-class Walk(NamedTuple):
+class SearchState(NamedTuple):
     """The state of the search: a down-set and what follows from it."""
 
     way: int  # 1: kernels enter, from none to all; -1: they leave, from all to none
@@ -66,10 +66,10 @@ class Walk(NamedTuple):
 
 
 @compiled
-def begin(flat: FlatGraph, way: int) -> Walk:
+def begin(flat: FlatGraph, way: int) -> SearchState:
     """The empty down-set (way 1) or the full one (-1)."""
     lead_start = flat.before_start if way == 1 else flat.after_start
-    walk = Walk(
+    walk = SearchState(
         way,
         np.zeros((flat.kernels + 63) // 64, dtype=np.uint64),
         flat.edge_base.copy(),
@@ -93,14 +93,14 @@ def begin(flat: FlatGraph, way: int) -> Walk:
 
 
 @compiled
-def _set_ready(walk: Walk, kernel: int) -> None:
+def _set_ready(walk: SearchState, kernel: int) -> None:
     walk.place[kernel] = walk.counts[0]
     walk.ready[walk.counts[0]] = kernel
     walk.counts[0] += 1
 
 
 @compiled
-def _unset_ready(walk: Walk, kernel: int) -> None:
+def _unset_ready(walk: SearchState, kernel: int) -> None:
     walk.counts[0] -= 1
     last = walk.ready[walk.counts[0]]
     walk.ready[walk.place[kernel]] = last
@@ -108,7 +108,7 @@ def _unset_ready(walk: Walk, kernel: int) -> None:
 
 
 @compiled
-def advance(flat: FlatGraph, walk: Walk, kernel: int) -> None:
+def advance(flat: FlatGraph, walk: SearchState, kernel: int) -> None:
     """Moves a ready kernel."""
     walk.counts[2] += move_delta(flat, kernel, walk.touched, walk.way)
     apply_move(flat, kernel, walk.touched, walk.way)
@@ -124,7 +124,7 @@ def advance(flat: FlatGraph, walk: Walk, kernel: int) -> None:
 
 
 @compiled
-def retreat(flat: FlatGraph, walk: Walk, length: int) -> None:
+def retreat(flat: FlatGraph, walk: SearchState, length: int) -> None:
     """Takes moves back until the trail has `length`."""
     start, follow = (flat.after_start, flat.after) if walk.way == 1 else (flat.before_start, flat.before)
     while walk.counts[1] > length:
@@ -141,7 +141,7 @@ def retreat(flat: FlatGraph, walk: Walk, length: int) -> None:
 
 
 @compiled
-def need_of(flat: FlatGraph, walk: Walk, kernel: int, delta: int) -> int:
+def need_of(flat: FlatGraph, walk: SearchState, kernel: int, delta: int) -> int:
     """Bytes while `kernel`, which changes live bytes by `delta`, is moved."""
     if walk.way == 1:
         return int(walk.counts[2] + step_bytes(flat, kernel, walk.touched))
@@ -152,7 +152,7 @@ def need_of(flat: FlatGraph, walk: Walk, kernel: int, delta: int) -> int:
 
 
 @compiled
-def close_state(flat: FlatGraph, walk: Walk, limit: int) -> None:
+def close_state(flat: FlatGraph, walk: SearchState, limit: int) -> None:
     """Moves every kernel that fits and ends no higher, until there is none."""
     slot, seen = 0, 0
     while seen < walk.counts[0]:

@@ -25,7 +25,7 @@ from tilewright.compiler_core.order.dead_ends import NO_JUMP, search_witness
 from tilewright.compiler_core.order.flat import Bytes8, FlatGraph, Ints
 from tilewright.compiler_core.order.flow import INSIDE, OUTSIDE, UNLIMITED, cut_among
 from tilewright.compiler_core.order.moves import (
-    Walk,
+    SearchState,
     Words,
     advance,
     begin,
@@ -42,7 +42,7 @@ MAX_STATE_BYTES = 1 << 28
 
 
 @dataclass(frozen=True)
-class SearchResult:
+class OrderSearchResult:
     """What came of entering `entered` down-sets.
 
     `outcome` FOUND: `order` fits. DEAD: no order stays below `next_limit`, as `witness` shows. OPEN: unknown.
@@ -56,7 +56,7 @@ class SearchResult:
 
 
 @compiled
-def _least_between(flat: FlatGraph, walk: Walk, length: int) -> tuple[bool, Bytes8]:
+def _least_between(flat: FlatGraph, walk: SearchState, length: int) -> tuple[bool, Bytes8]:
     """Whether the present state is minimal above that at trail `length`; else the least one's side."""
     side = np.empty(flat.kernels, dtype=np.int8)
     for kernel in range(flat.kernels):
@@ -199,7 +199,7 @@ def may_search_backward(flat: FlatGraph) -> bool:
     return int(flat.maybe_edge.shape[0]) == 0
 
 
-def search(flat: FlatGraph, limit: int, way: int, max_states: int) -> SearchResult:
+def search(flat: FlatGraph, limit: int, way: int, max_states: int) -> OrderSearchResult:
     """An order of peak <= `limit` bytes or a proof that there is none, within `max_states` down-sets.
 
     `way` 1 searches forward, -1 backward (see may_search_backward); only the work depends on it.
@@ -208,4 +208,4 @@ def search(flat: FlatGraph, limit: int, way: int, max_states: int) -> SearchResu
     capped = max(1, min(max_states, MAX_STATE_BYTES // (8 * words)))
     outcome, entered, next_limit, order, states, jumps = _search(flat, limit, way, capped)
     witness = search_witness(flat, way, next_limit - 1, states, jumps) if outcome == DEAD else None
-    return SearchResult(outcome, entered, next_limit, order, witness)
+    return OrderSearchResult(outcome, entered, next_limit, order, witness)

@@ -35,7 +35,7 @@ class Operand:
 
 
 @dataclass(frozen=True)
-class Step:
+class ElementwiseStep:
     """An elementwise op on what the kernel has so far and, for an op of two operands, another tensor.
 
     `along` gives the result dim of each dim of the tensor; without it they meet from the last dim, as numpy's
@@ -53,7 +53,7 @@ def contraction(
     left: Operand,
     right: Operand,
     *,
-    epilogue: Sequence[Step] = (),
+    epilogue: Sequence[ElementwiseStep] = (),
     level: str = "dram",
 ) -> Workload:
     """A sum of products as in `contraction("mk,kn->mn", a, b)`: letters not kept are summed.
@@ -91,7 +91,7 @@ def convolution(
     pads: int | Sequence[tuple[int, int]] = 0,
     dilations: int | Sequence[int] = 1,
     groups: int = 1,
-    epilogue: Sequence[Step] = (),
+    epilogue: Sequence[ElementwiseStep] = (),
     level: str = "dram",
 ) -> Workload:
     """Image [N, C, *spatial] with weight [M, C / groups, *taps]; `pads` are (begin, end) a spatial dim.
@@ -142,7 +142,7 @@ def reduction(
     dims: Sequence[int],
     *,
     keep: bool = False,
-    epilogue: Sequence[Step] = (),
+    epilogue: Sequence[ElementwiseStep] = (),
     level: str = "dram",
 ) -> Workload:
     """`sum`, `prod`, `max` or `min` of an operand over `dims`, which stay as extent 1 with `keep`."""
@@ -178,7 +178,7 @@ class _Kernel:
         self._levels[tensor.value] = _level(operand.level)
         return tensor
 
-    def finished(self, result: Tensor, epilogue: Sequence[Step], level: str) -> Workload:
+    def finished(self, result: Tensor, epilogue: Sequence[ElementwiseStep], level: str) -> Workload:
         for step in epilogue:
             result = self._after(result, step)
         graph, places = simplify(
@@ -193,7 +193,7 @@ class _Kernel:
         levels[places[result.value]] = _level(level)
         return kernel_of(graph, range(len(graph.ops)), levels).workload
 
-    def _after(self, result: Tensor, step: Step) -> Tensor:
+    def _after(self, result: Tensor, step: ElementwiseStep) -> Tensor:
         row = OPS.get(step.kind)
         if row is None or row.reducer is not None or row.arity != 1 + (step.operand is not None):
             raise UsageError(

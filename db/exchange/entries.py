@@ -27,7 +27,7 @@ class StoredRun:
 
 
 @dataclass(frozen=True)
-class Finish:
+class RunFinish:
     """How a run ended."""
 
     run: str
@@ -44,10 +44,10 @@ class StoredTrial:
     created_at_s: float
 
 
-Entry: TypeAlias = TargetRow | ModelRow | WorkloadRow | StoredRun | Finish | StoredTrial
+Entry: TypeAlias = TargetRow | ModelRow | WorkloadRow | StoredRun | RunFinish | StoredTrial
 Identity: TypeAlias = tuple[int, str, str, int, int]
 
-KINDS: tuple[type, ...] = (TargetRow, ModelRow, WorkloadRow, StoredRun, Finish, StoredTrial)
+KINDS: tuple[type, ...] = (TargetRow, ModelRow, WorkloadRow, StoredRun, RunFinish, StoredTrial)
 NAMES = ("target", "model", "workload", "run", "finish", "trial")
 DESCRIPTIVE = (TargetRow, ModelRow)
 
@@ -58,7 +58,7 @@ def identity(entry: Entry) -> Identity:
     match entry:
         case StoredRun():
             return rank, entry.asked.uid, "", 0, 0
-        case Finish():
+        case RunFinish():
             return rank, entry.run, "", 0, 0
         case StoredTrial(trial=trial):
             return rank, trial.run, trial.purpose, trial.number, trial.attempt
@@ -154,7 +154,7 @@ def _entry(kind: str, value: Any) -> Entry:
             started_at_s = taken.pop("started_at_s")
             return StoredRun(NewRun(**taken), started_at_s)
         case "finish":
-            return Finish(**fields.take(value, fields.FINISH))
+            return RunFinish(**fields.take(value, fields.FINISH))
         case _:
             return _stored_trial(fields.take(value, fields.TRIAL))
 

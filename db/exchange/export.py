@@ -6,7 +6,7 @@ from typing import Any
 
 from sqlalchemy import Connection, select
 
-from tilewright.db.exchange.entries import Entry, Finish, StoredRun, StoredTrial
+from tilewright.db.exchange.entries import Entry, RunFinish, StoredRun, StoredTrial
 from tilewright.db.exchange.lines import Written, write_lines
 from tilewright.db.records import ModelRow, NewRun, RunRow, TargetRow
 from tilewright.db.storage.rows import select_trial, to_run, to_trial, to_workload
@@ -40,7 +40,7 @@ def entries_of(database: Database, include_hidden: bool = False) -> Iterator[Ent
             yield stored_run(each)
         for each in runs:
             if each.finished_at_s is not None:
-                yield Finish(each.uid, each.finished_at_s, each.stop_reason, each.regret_estimate)
+                yield RunFinish(each.uid, each.finished_at_s, each.stop_reason, each.regret_estimate)
         for each in runs:
             rows = [to_trial(row) for row in connection.execute(select_trial.where(run.c.uid == each.uid))]
             stored = [StoredTrial(row.trial, row.created_at_s) for row in rows]

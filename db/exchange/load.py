@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, insert, select, update
 
 from tilewright.compiler_core.errors import RecordError
-from tilewright.db.exchange.entries import KINDS, Entry, Finish, StoredRun, StoredTrial
+from tilewright.db.exchange.entries import KINDS, Entry, RunFinish, StoredRun, StoredTrial
 from tilewright.db.exchange.export import entries_of, stored_run
 from tilewright.db.exchange.lines import Bounds, read_lines
 from tilewright.db.records import ModelRow, TargetRow, TrialRow, WorkloadRow
@@ -35,7 +35,7 @@ _ROWS_AT_A_TIME = 2_000
 
 
 @dataclass(frozen=True)
-class Loaded:
+class LoadCounts:
     """How many entries were new, and how many were here before."""
 
     new: int
@@ -44,7 +44,7 @@ class Loaded:
 
 def import_records(
     database: Database, path: Path, objection: Objection | None = None, bounds: Bounds | None = None
-) -> Loaded:
+) -> LoadCounts:
     """Takes a JSON Lines file in, whole or not at all. RecordError names the line that is wrong.
 
     The file is read twice: first to judge it, without touching the database, then to write it in one
@@ -58,12 +58,12 @@ def import_records(
     return load_entries(database, read_lines(path, bounds), path.name, first_line=2)
 
 
-def merge_database(source: Database, destination: Database) -> Loaded:
+def merge_database(source: Database, destination: Database) -> LoadCounts:
     """Takes in what another database holds, as if it had been exported and imported."""
     return load_entries(destination, entries_of(source), source.name)
 
 
-def load_entries(database: Database, entries: Iterable[Entry], name: str, first_line: int = 1) -> Loaded:
+def load_entries(database: Database, entries: Iterable[Entry], name: str, first_line: int = 1) -> LoadCounts:
     """Writes sorted entries in one transaction. RecordError when one contradicts what is here."""
     new = known = 0
     line = first_line
@@ -79,7 +79,7 @@ def load_entries(database: Database, entries: Iterable[Entry], name: str, first_
             new += added
             known += len(some) - added
             line += len(some)
-    return Loaded(new, known)
+    return LoadCounts(new, known)
 
 
 class _ContradictionError(Exception):
@@ -122,7 +122,7 @@ class _Loader:
                 return self._workloads(some)
             case StoredRun():
                 return self._runs(some)
-            case Finish():
+            case RunFinish():
                 return self._finishes(some)
             case _:
                 return self._trials(some)
@@ -159,7 +159,7 @@ class _Loader:
             self._connection.execute(insert(run), missing)
         return len(missing)
 
-    def _finishes(self, some: list[Finish]) -> int:
+    def _finishes(self, some: list[RunFinish]) -> int:
         new = 0
         for index, entry in enumerate(some):
             here = to_run(self._connection.execute(select(run).where(run.c.uid == entry.run)).one())

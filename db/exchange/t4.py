@@ -15,7 +15,7 @@ from tilewright.compiler_core.errors import ConfigError, RecordError
 from tilewright.compiler_core.outputs import output
 from tilewright.db.exchange.bounded_json import parse_bounded
 from tilewright.db.exchange.entries import Entry, StoredRun, StoredTrial
-from tilewright.db.exchange.load import Loaded, load_entries
+from tilewright.db.exchange.load import LoadCounts, load_entries
 from tilewright.db.records import (
     Key,
     NewRun,
@@ -53,7 +53,7 @@ class Foreign:
     toolchain: str
 
 
-def import_t4(database: Database, path: Path, about: Foreign) -> Loaded:
+def import_t4(database: Database, path: Path, about: Foreign) -> LoadCounts:
     """Takes a T4 file in (plain or gzipped), whole or not at all; RecordError names the result at fault."""
     content = _content(path)
     workload = WorkloadRow(about.space.digest, about.space.digest, WorkloadKind.FOREIGN)

@@ -81,7 +81,7 @@ class JobLine:
 
 
 @dataclass(frozen=True)
-class Lease:
+class JobLease:
     """The right to work on a job until `until_s`; `token` is what fences out earlier holders."""
 
     job: JobRow
@@ -107,9 +107,9 @@ class Page:
     cursor: str | None
 
 
-def to_lease(row: Row[Any]) -> Lease:
+def to_lease(row: Row[Any]) -> JobLease:
     """A row of table job that has just been leased."""
-    return Lease(to_job(row), row.lease_token, row.lease_until_s)
+    return JobLease(to_job(row), row.lease_token, row.lease_until_s)
 
 
 def columns_of_lines() -> tuple[ColumnElement[Any], ...]:

@@ -21,10 +21,10 @@ from tilewright.db.service.job_rows import (
     NOTHING_SAID,
     About,
     JobEvent,
+    JobLease,
     JobRow,
     JobState,
     KeyReusedError,
-    Lease,
     Page,
     columns_of_lines,
     to_job,
@@ -130,7 +130,7 @@ class Jobs:
         found = {row.state: row.jobs for row in rows}
         return {state: found.get(state, 0) for state in JobState}
 
-    def lease(self, runner: str, duration_s: float) -> Lease | None:
+    def lease(self, runner: str, duration_s: float) -> JobLease | None:
         """The next job that waits or whose runner let its lease run out, if there is one: tenants take turns
         (queue.py), and of a tenant's jobs the most urgent, then the oldest comes first.
 
@@ -153,17 +153,17 @@ class Jobs:
                     return to_lease(connection.execute(select(job).where(job.c.id == row.id)).one())
         return None
 
-    def heartbeat(self, lease: Lease, duration_s: float) -> Lease:
+    def heartbeat(self, lease: JobLease, duration_s: float) -> JobLease:
         """Prolongs a lease; its job says whether a cancel was asked for. LeaseLostError when it ran out."""
         with self.database.writing() as connection:
             prolong(connection, job, _holds(lease), duration_s, _lost(lease))
             return to_lease(connection.execute(select(job).where(job.c.uid == lease.job.uid)).one())
 
-    def guard(self, lease: Lease) -> Guard:
+    def guard(self, lease: JobLease) -> Guard:
         """The check that `commit_trials` and `finish_run` make inside their own transaction."""
         return guard_of(job, _holds(lease), _lost(lease))
 
-    def finish(self, lease: Lease, state: JobState, result: str | None = None, error: str = "") -> None:
+    def finish(self, lease: JobLease, state: JobState, result: str | None = None, error: str = "") -> None:
         """Ends a job that is still held; `result` is JSON text. LeaseLostError when it is held no more."""
         if state not in ENDED:
             raise RecordError(f"a job ends as one of {', '.join(ENDED)}, not as {state}")
@@ -173,7 +173,7 @@ class Jobs:
             if _end(connection, _holds(lease), state, result, error) != 1:
                 raise _lost(lease)
 
-    def release(self, lease: Lease) -> None:
+    def release(self, lease: JobLease) -> None:
         """Puts a job back into the queue, for a runner that shuts down; it does not count as an attempt."""
         with self.database.writing() as connection:
             changed = connection.execute(
@@ -197,7 +197,7 @@ class Jobs:
                 connection.execute(update(job).where(job.c.id == row.id).values(cancel_requested=True))
             return to_job(connection.execute(select(job).where(job.c.id == row.id)).one())
 
-    def add_event(self, lease: Lease, kind: str, body: str, progress: bool = False) -> None:
+    def add_event(self, lease: JobLease, kind: str, body: str, progress: bool = False) -> None:
         """Appends to the story of a job that is still held; with `progress`, earlier losses are forgiven."""
         parse_json(body, "body of the event")
         with self.database.writing() as connection:
@@ -231,11 +231,11 @@ def _is(uid: str, tenant: str | None) -> list[ColumnElement[bool]]:
     return [job.c.uid == uid] if tenant is None else [job.c.uid == uid, job.c.tenant == tenant]
 
 
-def _holds(lease: Lease) -> ColumnElement[bool]:
+def _holds(lease: JobLease) -> ColumnElement[bool]:
     return latest(job, lease.job.uid, lease.token) & running(job) & (job.c.state == JobState.RUNNING)
 
 
-def _lost(lease: Lease) -> LeaseLostError:
+def _lost(lease: JobLease) -> LeaseLostError:
     return LeaseLostError(
         f"job {lease.job.uid}: the lease with token {lease.token} is lost; stop working on it"
     )

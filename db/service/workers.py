@@ -34,7 +34,7 @@ class WorkerRow:
 
 
 @dataclass(frozen=True)
-class Seen:
+class WorkerNews:
     """What a pool says of one of its workers; `reason` where it is quarantined."""
 
     name: str
@@ -43,7 +43,7 @@ class Seen:
     reason: str = ""
 
 
-def note_seen(connection: Connection, workers: Iterable[Seen]) -> None:
+def note_seen(connection: Connection, workers: Iterable[WorkerNews]) -> None:
     """Notes inside a transaction of the caller that these workers are alive, and what state they are in."""
     for each in sorted(workers, key=lambda worker: worker.name):  # in one order, or two runs may deadlock
         row = {

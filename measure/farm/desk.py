@@ -8,7 +8,7 @@ from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.measure.device import DeviceInfo, Task
 from tilewright.measure.farm.messages import Finish, Item
 from tilewright.measure.farm.pool import Answer
-from tilewright.measure.farm.roster import Worker
+from tilewright.measure.farm.roster import RosterWorker
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 
@@ -27,7 +27,7 @@ class Desk:
         self._wanted = 0
         self._info: DeviceInfo | None = None
         self._error: str | None = None
-        self._workers: tuple[Worker, ...] = ()
+        self._workers: tuple[RosterWorker, ...] = ()
 
     # For callers.
 
@@ -103,7 +103,7 @@ class Desk:
         with self._changed:
             return len(self._loose)
 
-    def workers(self) -> tuple[Worker, ...]:
+    def workers(self) -> tuple[RosterWorker, ...]:
         """As the dispatcher saw them last."""
         with self._changed:
             return self._workers
@@ -124,7 +124,7 @@ class Desk:
             self._info = self._info or info
             self._changed.notify_all()
 
-    def settle(self, finished: Sequence[Finish], wanted: int, workers: tuple[Worker, ...]) -> None:
+    def settle(self, finished: Sequence[Finish], wanted: int, workers: tuple[RosterWorker, ...]) -> None:
         """These are done; and this is how the farm stands."""
         with self._changed:
             for done in finished:

@@ -38,7 +38,7 @@ from tilewright.measure.farm.messages import (
     Ticked,
     ToolchainChanged,
 )
-from tilewright.measure.farm.roster import DEPTH, GONE, LIVE, Lease, Phase, Roster, Worker
+from tilewright.measure.farm.roster import DEPTH, GONE, LIVE, CallLease, Roster, RosterWorker, WorkerPhase
 from tilewright.measure.results import Measurement, Status, failure
 
 SLACK = 4.0  # a call may take this many times its expected time before its deadline starts to count
@@ -52,7 +52,7 @@ class Dispatch:
         self.toolchain = rules.toolchain
         self._roster = Roster()
         self._backlog = Backlog(rules)
-        self._leases: dict[int, Lease] = {}
+        self._leases: dict[int, CallLease] = {}
         self._next_lease = 0
         self._commands: list[Command] = []
 
@@ -102,7 +102,7 @@ class Dispatch:
         """Items accepted and not finished."""
         return len(self._backlog.items)
 
-    def workers(self) -> tuple[Worker, ...]:
+    def workers(self) -> tuple[RosterWorker, ...]:
         """Every slot ever opened, in that order."""
         return self._roster.all()
 
@@ -111,16 +111,16 @@ class Dispatch:
     def _open(self, event: Opened, now_s: float) -> None:
         before = self._roster.get(event.worker)
         if before is None or before.phase in GONE:
-            self._start_over(Worker(event.worker), now_s)
+            self._start_over(RosterWorker(event.worker), now_s)
 
     def _joined(self, event: Joined) -> None:
         worker = self._roster[event.worker]
-        if worker.phase is not Phase.STARTING:
+        if worker.phase is not WorkerPhase.STARTING:
             return
         self.toolchain = self.toolchain or event.toolchain
         if event.toolchain != self.toolchain:
             reason = f"it has toolchain {event.toolchain!r}, the run needs {self.toolchain!r}"
-            self._retire(worker.name, Phase.RELEASED, reason)
+            self._retire(worker.name, WorkerPhase.RELEASED, reason)
             return
         self._roster.put(worker.greeted(event.toolchain, must_prove=bool(self.rules.canaries)))
 
@@ -154,14 +154,14 @@ class Dispatch:
 
     def _died(self, event: Died, now_s: float) -> None:
         worker = self._roster[event.worker]
-        known = worker.phase is Phase.STARTING if event.lease is None else event.lease in worker.leases
+        known = worker.phase is WorkerPhase.STARTING if event.lease is None else event.lease in worker.leases
         cause = None if event.own else Status.FAILED
         if known and self._down(worker.name, event.reason, now_s, cause):
             self._commands.append(Revive(worker.name, event.reason))
 
     def _expire(self, now_s: float) -> None:
         while (name := self._roster.take_overdue(now_s)) is not None:
-            starting = self._roster[name].phase is Phase.STARTING
+            starting = self._roster[name].phase is WorkerPhase.STARTING
             reason = "it did not greet in time" if starting else "it overran its deadline"
             if self._down(name, reason, now_s, Status.TIMEOUT):
                 self._commands.append(Kill(name, reason))
@@ -172,25 +172,28 @@ class Dispatch:
                 self._take_back(worker.name, event.reason)
                 self._start_over(self._roster[worker.name], now_s)
                 self._commands.append(Revive(worker.name, event.reason))
-            elif worker.phase is Phase.DRAINING:
-                self._retire(worker.name, Phase.RELEASED, f"drained; {event.reason}")
+            elif worker.phase is WorkerPhase.DRAINING:
+                self._retire(worker.name, WorkerPhase.RELEASED, f"drained; {event.reason}")
 
     def _drain(self, event: DrainAsked) -> None:
         for worker in self.workers() if event.worker is None else (self._roster[event.worker],):
-            if worker.phase is Phase.STARTING:
-                self._retire(worker.name, Phase.RELEASED, "drained")
-            elif worker.phase is Phase.READY:
-                self._roster.put(replace(worker, phase=Phase.DRAINING, must_prove=False))
+            if worker.phase is WorkerPhase.STARTING:
+                self._retire(worker.name, WorkerPhase.RELEASED, "drained")
+            elif worker.phase is WorkerPhase.READY:
+                self._roster.put(replace(worker, phase=WorkerPhase.DRAINING, must_prove=False))
                 self._let_go(worker.name)
 
     def _change_toolchain(self, event: ToolchainChanged, now_s: float) -> None:
         self.toolchain = event.toolchain
         for worker in self.workers():
-            if worker.phase in (Phase.READY, Phase.DRAINING) and worker.toolchain != event.toolchain:
+            if (
+                worker.phase in (WorkerPhase.READY, WorkerPhase.DRAINING)
+                and worker.toolchain != event.toolchain
+            ):
                 reason = f"the run moves to toolchain {event.toolchain!r}"
                 self._take_back(worker.name, reason)
-                if worker.phase is Phase.DRAINING:
-                    self._retire(worker.name, Phase.RELEASED, reason)
+                if worker.phase is WorkerPhase.DRAINING:
+                    self._retire(worker.name, WorkerPhase.RELEASED, reason)
                 else:
                     self._start_over(self._roster[worker.name], now_s)
                     self._commands.append(Kill(worker.name, reason))
@@ -209,7 +212,7 @@ class Dispatch:
         worker = worker.doubted(reason)
         self._roster.put(worker)
         if worker.strikes >= self.rules.strikes:
-            self._retire(name, Phase.QUARANTINED, f"{worker.strikes} bad canaries, the last one {seen}")
+            self._retire(name, WorkerPhase.QUARANTINED, f"{worker.strikes} bad canaries, the last one {seen}")
 
     def _publish(self, name: str) -> None:
         worker = self._roster[name]
@@ -219,8 +222,8 @@ class Dispatch:
 
     def _let_go(self, name: str) -> None:
         worker = self._roster[name]
-        if worker.phase is Phase.DRAINING and not worker.leases and not worker.held:
-            self._retire(name, Phase.RELEASED, "drained")
+        if worker.phase is WorkerPhase.DRAINING and not worker.leases and not worker.held:
+            self._retire(name, WorkerPhase.RELEASED, "drained")
 
     # A worker's end.
 
@@ -231,7 +234,7 @@ class Dispatch:
         the worker alone, as if it had not started.
         """
         worker = self._roster[name]
-        starting = worker.phase is Phase.STARTING or cause is None
+        starting = worker.phase is WorkerPhase.STARTING or cause is None
         if worker.leases and cause is not None:
             for number in self._leases[worker.leases[0]].items:
                 self._blame(number, name, reason, cause)
@@ -240,12 +243,12 @@ class Dispatch:
         deaths = worker.deaths + (not starting)
         worker = replace(self._roster[name], failed_starts=failed_starts, deaths=deaths, reason=reason)
         self._roster.put(worker)
-        if worker.phase is Phase.DRAINING:
-            self._retire(name, Phase.RELEASED, f"drained; {reason}")
+        if worker.phase is WorkerPhase.DRAINING:
+            self._retire(name, WorkerPhase.RELEASED, f"drained; {reason}")
         elif failed_starts >= self.rules.failed_starts:
-            self._retire(name, Phase.RELEASED, f"it failed to start {failed_starts} times: {reason}")
+            self._retire(name, WorkerPhase.RELEASED, f"it failed to start {failed_starts} times: {reason}")
         elif deaths >= self.rules.deaths_in_row and self._roster.others_work(name):
-            self._retire(name, Phase.QUARANTINED, f"it went down {deaths} times in a row: {reason}")
+            self._retire(name, WorkerPhase.QUARANTINED, f"it went down {deaths} times in a row: {reason}")
         else:
             self._start_over(worker, now_s)
             return True
@@ -259,13 +262,13 @@ class Dispatch:
         self._requeue([number for number, _ in worker.held], reason)
         self._roster.put(worker.emptied())
 
-    def _start_over(self, worker: Worker, now_s: float) -> None:
+    def _start_over(self, worker: RosterWorker, now_s: float) -> None:
         self._roster.put(worker.started_over(now_s + self.rules.start_deadline_s))
 
-    def _retire(self, name: str, phase: Phase, reason: str) -> None:
+    def _retire(self, name: str, phase: WorkerPhase, reason: str) -> None:
         self._take_back(name, reason)
         self._roster.put(replace(self._roster[name], phase=phase, reason=reason))
-        quarantined = phase is Phase.QUARANTINED
+        quarantined = phase is WorkerPhase.QUARANTINED
         self._commands.append(Quarantine(name, reason) if quarantined else Release(name, reason))
 
     def _halt(self) -> None:
@@ -324,7 +327,7 @@ class Dispatch:
         self._backlog.sent(items, name)
         pace_s = self._backlog.pace_s.get(self._backlog.last_task, 0.0)
         allowance_s = self.rules.deadline_s + SLACK * pace_s * (len(items) + due)
-        lease = Lease(self._next_lease, name, items, canary, allowance_s)
+        lease = CallLease(self._next_lease, name, items, canary, allowance_s)
         self._next_lease += 1
         self._leases[lease.number] = lease
         self._roster.put(worker.assigned(lease, now_s))

@@ -25,7 +25,7 @@ class Answer:
 
 
 @dataclass(frozen=True)
-class WorkerState:
+class WorkerStatus:
     """One worker, for people and metrics.
 
     `phase` is starting, ready, draining, quarantined or released (drained, outdated, or never came up:
@@ -59,9 +59,9 @@ class News:
     """Which workers have something new to tell since the last time: a phase, a measurement, a canary."""
 
     def __init__(self) -> None:
-        self._told: dict[str, WorkerState] = {}
+        self._told: dict[str, WorkerStatus] = {}
 
-    def of(self, states: Sequence[WorkerState]) -> list[WorkerState]:
+    def of(self, states: Sequence[WorkerStatus]) -> list[WorkerStatus]:
         """Those of `states` that differ from what was told before, calls under way aside."""
         fresh = [state for state in states if self._told.get(state.name) != replace(state, calls=0)]
         self._told.update({state.name: replace(state, calls=0) for state in fresh})
@@ -113,11 +113,11 @@ class Pool(Protocol):
         """How many submissions are not answered yet, or answered and not collected."""
         ...
 
-    def workers(self) -> list[WorkerState]:
+    def workers(self) -> list[WorkerStatus]:
         """Everyone who belongs or belonged to the farm."""
         ...
 
-    def news(self) -> list[WorkerState]:
+    def news(self) -> list[WorkerStatus]:
         """The workers that changed since the last call: what a table of workers or a metric is fed with.
 
         Costs no measuring time; ask as often as the reader can write, between batches for instance.
@@ -185,11 +185,11 @@ class SerialPool:
         """See Pool."""
         return len(self._done)
 
-    def workers(self) -> list[WorkerState]:
+    def workers(self) -> list[WorkerStatus]:
         """See Pool."""
         info = self._device.describe()
         return [
-            WorkerState(
+            WorkerStatus(
                 "serial",
                 "ready",
                 self._measured,
@@ -202,7 +202,7 @@ class SerialPool:
             )
         ]
 
-    def news(self) -> list[WorkerState]:
+    def news(self) -> list[WorkerStatus]:
         """See Pool."""
         return self._news.of(self.workers())
 

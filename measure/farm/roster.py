@@ -9,7 +9,7 @@ from tilewright.measure.results import Measurement
 DEPTH = 2  # calls at one worker: one runs, one waits
 
 
-class Phase(StrEnum):
+class WorkerPhase(StrEnum):
     """Where a worker stands. The first three may still answer; the last two never get work again."""
 
     STARTING = "starting"
@@ -19,12 +19,12 @@ class Phase(StrEnum):
     RELEASED = "released"
 
 
-LIVE = frozenset({Phase.STARTING, Phase.READY})
-GONE = frozenset({Phase.QUARANTINED, Phase.RELEASED})
+LIVE = frozenset({WorkerPhase.STARTING, WorkerPhase.READY})
+GONE = frozenset({WorkerPhase.QUARANTINED, WorkerPhase.RELEASED})
 
 
 @dataclass(frozen=True)
-class Lease:
+class CallLease:
     """A call under way."""
 
     number: int
@@ -35,11 +35,11 @@ class Lease:
 
 
 @dataclass(frozen=True)
-class Worker:
+class RosterWorker:
     """One slot of the farm and the process in it. `deadline_s` is the start's, or that of the first lease."""
 
     name: str
-    phase: Phase = Phase.STARTING
+    phase: WorkerPhase = WorkerPhase.STARTING
     toolchain: str = ""
     leases: tuple[int, ...] = ()  # in the order in which the worker runs them
     held: tuple[tuple[int, Measurement], ...] = ()  # answers that no canary has vouched for yet
@@ -56,17 +56,22 @@ class Worker:
     deadline_s: float | None = None
     reason: str = ""
 
-    def started_over(self, deadline_s: float) -> "Worker":
+    def started_over(self, deadline_s: float) -> "RosterWorker":
         """A fresh process is on its way into the slot."""
-        return replace(self, phase=Phase.STARTING, must_prove=False, proofs=0, deadline_s=deadline_s)
+        return replace(self, phase=WorkerPhase.STARTING, must_prove=False, proofs=0, deadline_s=deadline_s)
 
-    def greeted(self, toolchain: str, must_prove: bool) -> "Worker":
+    def greeted(self, toolchain: str, must_prove: bool) -> "RosterWorker":
         """The process is up."""
         return replace(
-            self, phase=Phase.READY, toolchain=toolchain, must_prove=must_prove, deadline_s=None, reason=""
+            self,
+            phase=WorkerPhase.READY,
+            toolchain=toolchain,
+            must_prove=must_prove,
+            deadline_s=None,
+            reason="",
         )
 
-    def assigned(self, lease: Lease, now_s: float) -> "Worker":
+    def assigned(self, lease: CallLease, now_s: float) -> "RosterWorker":
         """One more call."""
         proves = lease.canary is not None
         return replace(
@@ -78,8 +83,8 @@ class Worker:
         )
 
     def answered(
-        self, lease: Lease, held: tuple[tuple[int, Measurement], ...], deadline_s: float | None
-    ) -> "Worker":
+        self, lease: CallLease, held: tuple[tuple[int, Measurement], ...], deadline_s: float | None
+    ) -> "RosterWorker":
         """One call less; `held` is what now waits for a canary."""
         return replace(
             self,
@@ -91,7 +96,7 @@ class Worker:
             deadline_s=deadline_s,
         )
 
-    def vouched(self, forgive_after: int) -> "Worker":
+    def vouched(self, forgive_after: int) -> "RosterWorker":
         """A good canary; enough of them in a row wipe out a strike."""
         forgiven = self.proofs + 1 >= forgive_after
         return replace(
@@ -102,7 +107,7 @@ class Worker:
             strikes=0 if forgiven else self.strikes,
         )
 
-    def doubted(self, reason: str) -> "Worker":
+    def doubted(self, reason: str) -> "RosterWorker":
         """A bad canary: what it held counts for nothing, and it must prove itself next."""
         return replace(
             self,
@@ -114,7 +119,7 @@ class Worker:
             reason=reason,
         )
 
-    def emptied(self) -> "Worker":
+    def emptied(self) -> "RosterWorker":
         """Without calls and unvouched answers."""
         return replace(self, leases=(), held=(), unproven=0, deadline_s=None)
 
@@ -123,7 +128,7 @@ class Roster:
     """All workers by name, and the indexes that make a wide farm affordable: who is idle, who is overdue."""
 
     def __init__(self) -> None:
-        self._workers: dict[str, Worker] = {}
+        self._workers: dict[str, RosterWorker] = {}
         self.shelves: tuple[dict[str, None], ...] = tuple({} for _ in range(DEPTH))  # by calls at the worker
         self.proving: dict[str, None] = {}  # idle workers that must send a canary now
         self.owing: dict[str, None] = {}  # idle workers with results that wait for one
@@ -132,14 +137,14 @@ class Roster:
         self.held = 0  # items measured, and waiting for a canary
         self._deadlines: list[tuple[float, str]] = []
 
-    def __getitem__(self, name: str) -> Worker:
+    def __getitem__(self, name: str) -> RosterWorker:
         return self._workers[name]
 
-    def get(self, name: str) -> Worker | None:
+    def get(self, name: str) -> RosterWorker | None:
         """The worker, if a slot of that name was ever opened."""
         return self._workers.get(name)
 
-    def all(self) -> tuple[Worker, ...]:
+    def all(self) -> tuple[RosterWorker, ...]:
         """Every slot ever opened, in that order."""
         return tuple(self._workers.values())
 
@@ -157,12 +162,12 @@ class Roster:
     def others_work(self, name: str) -> bool:
         """Whether somebody else answers, so that it is not the candidates that kill."""
         return any(
-            worker.phase is Phase.READY and worker.measured and not worker.deaths
+            worker.phase is WorkerPhase.READY and worker.measured and not worker.deaths
             for worker in self._workers.values()
             if worker.name != name
         )
 
-    def put(self, worker: Worker) -> None:
+    def put(self, worker: RosterWorker) -> None:
         """The one place where a worker changes; keeps the indexes in step."""
         before = self._workers.get(worker.name)
         name, calls = worker.name, len(worker.leases)
@@ -170,11 +175,11 @@ class Roster:
         self.held += len(worker.held) - (len(before.held) if before is not None else 0)
         self.active += (worker.phase not in GONE) - (before is not None and before.phase not in GONE)
         (self.live.add if worker.phase in LIVE else self.live.discard)(name)
-        hungry = worker.phase is Phase.READY and not worker.must_prove
+        hungry = worker.phase is WorkerPhase.READY and not worker.must_prove
         for level, shelf in enumerate(self.shelves):
             _keep(shelf, name, hungry and calls == level)
-        idle = worker.phase in (Phase.READY, Phase.DRAINING) and not calls
-        leaving = worker.phase is Phase.DRAINING and bool(worker.held)
+        idle = worker.phase in (WorkerPhase.READY, WorkerPhase.DRAINING) and not calls
+        leaving = worker.phase is WorkerPhase.DRAINING and bool(worker.held)
         _keep(self.proving, name, idle and (worker.must_prove or leaving))
         _keep(self.owing, name, idle and bool(worker.held))
         if worker.deadline_s is not None and (before is None or before.deadline_s != worker.deadline_s):

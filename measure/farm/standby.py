@@ -6,7 +6,7 @@ from typing import Self, TypeVar
 
 from tilewright.compiler_core.errors import DeviceError
 from tilewright.measure.device import DeviceInfo, Task
-from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, Pool, WorkerState
+from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, Pool, WorkerStatus
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 
@@ -57,11 +57,11 @@ class StandbyPool:
         """See Pool."""
         return self._pool.outstanding()
 
-    def workers(self) -> list[WorkerState]:
+    def workers(self) -> list[WorkerStatus]:
         """See Pool."""
         return self._pool.workers()
 
-    def news(self) -> list[WorkerState]:
+    def news(self) -> list[WorkerStatus]:
         """See Pool."""
         return self._pool.news()
 

@@ -29,7 +29,7 @@ from tilewright.measure.farm.messages import (
     Submitted,
     Ticked,
 )
-from tilewright.measure.farm.roster import GONE, Phase
+from tilewright.measure.farm.roster import GONE, WorkerPhase
 from tilewright.measure.farm.virtual_workers import (
     HEALTHY,
     PACE_SIGMA,
@@ -48,7 +48,7 @@ PROPOSED_AT_ONCE = 256  # candidates, so that the first of many need not wait fo
 
 
 @dataclass(frozen=True)
-class Report:
+class FarmReport:
     """How a run went. `violations` is empty unless the dispatcher broke a promise."""
 
     wall_s: float  # from the first call to the last result
@@ -105,7 +105,7 @@ class VirtualFarm:
         self._steady = (0.0, 0, 0.0, 0.0)  # when the last candidate was proposed: time, measured, time spent
         self.halted = False
 
-    def run(self, until_s: float = 1e7) -> Report:
+    def run(self, until_s: float = 1e7) -> FarmReport:
         """Play it to the end; `until_s` of virtual time is a violation."""
         for name in self.workers.processes:
             self._at(0.0, Opened(name))
@@ -218,7 +218,7 @@ class VirtualFarm:
         if honest and measurement.latency_us != self.truth_us[number]:
             self.violations.append(f"candidate {number} was given another's latency")
 
-    def _report(self) -> Report:
+    def _report(self) -> FarmReport:
         wall_s = max(1e-9, self._last_s - (self._first_s or 0.0))
         until_s, results, driver_s, searcher_s = self._steady
         steady_s = max(1e-9, until_s - (self._first_s or 0.0))
@@ -229,7 +229,7 @@ class VirtualFarm:
             self.violations.append(f"{len(self.results)} results for a budget of {self.budget}")
         if any(worker.phase in GONE and (worker.leases or worker.held) for worker in self.dispatch.workers()):
             self.violations.append("a worker that is gone still has work")
-        return Report(
+        return FarmReport(
             wall_s=wall_s,
             finished=len(self.results),
             ok=len(timed),
@@ -238,7 +238,7 @@ class VirtualFarm:
             driver_busy=driver_s / steady_s,
             searcher_busy=searcher_s / steady_s,
             events=self._events,
-            quarantined=tuple(w.name for w in self.dispatch.workers() if w.phase is Phase.QUARANTINED),
+            quarantined=tuple(w.name for w in self.dispatch.workers() if w.phase is WorkerPhase.QUARANTINED),
             measured_until_quarantine=dict(self.quarantined_at),
             best=best,
             best_latency_us=timed[best] if best is not None else None,

@@ -60,7 +60,7 @@ class Process:
 
 
 @dataclass(frozen=True)
-class Origin:
+class ItemOrigin:
     """Which process a measurement comes from, and whether its board was sick by then."""
 
     worker: str
@@ -92,7 +92,7 @@ class VirtualWorkers:
         at: Agenda,
     ) -> None:
         self.processes = {name: Process() for name in names}
-        self.origin: dict[float, Origin] = {}  # by the mark that an execution leaves
+        self.origin: dict[float, ItemOrigin] = {}  # by the mark that an execution leaves
         self._plan, self._rules, self._costs, self._sick = plan, rules, costs, sick
         self._truth_us, self._poisoned = truth_us, poisoned
         self._random = random
@@ -185,7 +185,7 @@ class VirtualWorkers:
         if number is not None and self._strikes(self._plan.wrong_output):
             return failure(Status.WRONG, "outputs are off")
         mark = float(next(self._marks))
-        self.origin[mark] = Origin(name, process.life, sick)
+        self.origin[mark] = ItemOrigin(name, process.life, sick)
         return Measurement(Status.OK, latency_us=true_us * factor, energy_uj=mark)
 
     def _strikes(self, rate: float) -> bool:

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Self
 
 from tilewright.measure.device import DeviceInfo, Task
-from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, Pool, WorkerState
+from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, Pool, WorkerStatus
 from tilewright.measure.repeated import Repeated
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
@@ -90,11 +90,11 @@ class WitnessedPool:
         """See Pool."""
         return self._pool.outstanding()
 
-    def workers(self) -> list[WorkerState]:
+    def workers(self) -> list[WorkerStatus]:
         """See Pool."""
         return self._pool.workers()
 
-    def news(self) -> list[WorkerState]:
+    def news(self) -> list[WorkerStatus]:
         """See Pool."""
         return self._pool.news()
 

@@ -33,7 +33,7 @@ def _protect(address: int, size: int, how: int) -> None:
         raise OSError(ctypes.get_errno(), "mprotect")
 
 
-class Buffer:
+class GuardedBuffer:
     """Bytes that end as near to a page nobody may touch as 64-byte alignment allows."""
 
     def __init__(self, size: int) -> None:
@@ -59,11 +59,11 @@ class Buffer:
         return self.memory[self.start : self.start + self.size]
 
 
-class Runner:
+class ImageRunner:
     """Buffers and images by name; a call is an image, its operands, its scratch and its tiles."""
 
     def __init__(self) -> None:
-        self.buffers: dict[str, Buffer] = {}
+        self.buffers: dict[str, GuardedBuffer] = {}
         self.images: dict[str, tuple[mmap.mmap, Callable[..., None]]] = {}
         self.kept: list[Any] = []
         self.bursts: list[float] = []
@@ -149,13 +149,13 @@ def _exactly(count: int) -> bytes:
     return data
 
 
-def _answer(runner: Runner, asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
+def _answer(runner: ImageRunner, asked: dict[str, Any]) -> tuple[dict[str, Any], bytes]:
     """The answer to one request, and the bytes that go with it."""
     what = asked["what"]
     if what == "image":
         runner.image(asked["name"], asked["entry"], _exactly(asked["bytes"]))
     elif what == "buffer":
-        runner.buffers[asked["name"]] = Buffer(asked["size"])
+        runner.buffers[asked["name"]] = GuardedBuffer(asked["size"])
         if asked["bytes"]:
             runner.buffers[asked["name"]].write(_exactly(asked["bytes"]))
     elif what == "fill":
@@ -182,7 +182,7 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     out = os.dup(1)
     os.dup2(2, 1)
-    runner = Runner()
+    runner = ImageRunner()
     while True:
         asked = json.loads(_exactly(struct.unpack("<I", _exactly(4))[0]))
         try:

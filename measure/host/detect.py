@@ -28,7 +28,7 @@ SAMPLE_BYTES = 1 << 24
 
 
 @dataclass(frozen=True)
-class Measured:
+class MeasuredCore:
     """What one core was seen to do."""
 
     mhz: float
@@ -52,7 +52,7 @@ def host_text() -> str:
     return text
 
 
-def _measured(machine: Machine, process: HostProcess) -> Measured:
+def _measured(machine: Machine, process: HostProcess) -> MeasuredCore:
     rounds = 2000
     clock_ns = _seconds(process, clock_image(machine), rounds)
     mhz = 1000.0 * UNROLLED * rounds * MULTIPLY_CYCLES / clock_ns
@@ -68,7 +68,7 @@ def _measured(machine: Machine, process: HostProcess) -> Measured:
         min(4 * max(sizes), 2 * LARGEST_STREAM_KIB)
     ]
     rates = [_stream(process, machine, kib) for kib in streams]
-    return Measured(
+    return MeasuredCore(
         mhz,
         ports,
         max(1, round(latency)),
@@ -100,7 +100,7 @@ def _seconds(process: HostProcess, image: Image, rounds: int, vectors: int = 8) 
     return float(median([burst for _, burst in answer["samples"]]))
 
 
-def _text(machine: Machine, seen: Measured) -> str:
+def _text(machine: Machine, seen: MeasuredCore) -> str:
     sizes = caches() or [(1, 32), (2, 512)]
     inner, (_, last_kib) = sizes[:-1] or sizes, sizes[-1]
     bits = machine.vector_bits

@@ -23,7 +23,7 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.device import DeviceInfo, Task, built_in_info
 from tilewright.measure.host.burst import HEADROOM, burst_image, flops_of_round
 from tilewright.measure.host.compiler import Compiler
-from tilewright.measure.host.jobs import Expected, Job, expected_of, kernel_job
+from tilewright.measure.host.jobs import Expected, HostJob, expected_of, kernel_job
 from tilewright.measure.host.process import ChildDiedError, ChildHungError, HostProcess, runner
 from tilewright.measure.host.whole import network_job
 from tilewright.measure.results import Measurement, Status, failure
@@ -105,7 +105,7 @@ class HostDevice:
         except ChildHungError:
             return failure(Status.TIMEOUT, f"a run took more than {RUN_DEADLINE_S:.0f} s")
 
-    def _kernel(self, task: Workload, config: Config) -> Job:
+    def _kernel(self, task: Workload, config: Config) -> HostJob:
         regions = self._regions.get(task.digest)
         if regions is None:
             if len(self._regions) >= _MOST_REMEMBERED:
@@ -114,7 +114,7 @@ class HostDevice:
         kernel = self.compiled(regions, config)
         return kernel_job(kernel, self._wanted(task.digest, regions.graph, integers=True))
 
-    def _network(self, task: NetworkTask, config: Config) -> Job:
+    def _network(self, task: NetworkTask, config: Config) -> HostJob:
         wanted = self._wanted(task.digest, task.graph, integers=False)
         return network_job(task, config, self.target, self.compiled, wanted)
 
@@ -168,7 +168,7 @@ class HostDevice:
             self._sent.add(name)
         return name
 
-    def _run(self, job: Job, expected: Expected) -> Measurement:
+    def _run(self, job: HostJob, expected: Expected) -> Measurement:
         """Look at what a job computes when it is run first, then time it."""
         self._ask({"what": "run", "calls": []})  # a new child, if the last one died, holds nothing
         self._send_buffers(job)
@@ -181,7 +181,7 @@ class HostDevice:
             self._sound.add(key)
         return self._timed(job, calls)
 
-    def _send_buffers(self, job: Job) -> None:
+    def _send_buffers(self, job: HostJob) -> None:
         """Have all buffers of a job in the child; those of another task make room."""
         if self._held_task != job.task or sum(self._held.values()) > MOST_HELD_BYTES:
             self._ask({"what": "forget"})
@@ -194,7 +194,7 @@ class HostDevice:
         scratch = max([4096, *(call.kernel.nest.scratch[2] for call in job.calls)])
         self._ask({"what": "buffer", "name": "scratch", "size": scratch})
 
-    def _objection(self, job: Job, calls: list[dict[str, Any]], expected: Expected) -> str:
+    def _objection(self, job: HostJob, calls: list[dict[str, Any]], expected: Expected) -> str:
         """Run a job once over poisoned results; why its outputs are wrong, empty where they are right."""
         for name, buffer in job.buffers.items():
             if buffer.array is None:
@@ -208,7 +208,7 @@ class HostDevice:
                 return objection
         return ""
 
-    def _calls(self, job: Job) -> list[dict[str, Any]]:
+    def _calls(self, job: HostJob) -> list[dict[str, Any]]:
         return [
             {
                 "image": self._send_image(call.kernel.image),
@@ -219,7 +219,7 @@ class HostDevice:
             for call in job.calls
         ]
 
-    def _timed(self, job: Job, calls: list[dict[str, Any]]) -> Measurement:
+    def _timed(self, job: HostJob, calls: list[dict[str, Any]]) -> Measurement:
         pace = self.pace
         burst = {
             "image": self._send_image(burst_image(self.machine)),

@@ -42,7 +42,7 @@ class Contents:
 
 
 @dataclass(frozen=True)
-class Job:
+class HostJob:
     """Calls in order, their buffers by name, and the outputs to look at: how they lie, which value they are.
 
     Names tell apart what is arranged in another way, so that a buffer may stay for the next job of its task.
@@ -113,14 +113,14 @@ def buffer_name(value: int, place: Place, *, arranged: bool) -> str:
     return f"{value}-{digest_of(str(place.pieces))[:12]}" if arranged else str(value)
 
 
-def kernel_job(kernel: NativeKernel, expected: Expected) -> Job:
+def kernel_job(kernel: NativeKernel, expected: Expected) -> HostJob:
     """One kernel by itself."""
     nest: KernelNest = kernel.nest
     names = {
         value: buffer_name(value, place, arranged=value in nest.arranged)
         for value, place in nest.outer.items()
     }
-    return Job(
+    return HostJob(
         nest.regions.workload.digest,
         (Call(kernel, tuple((names[value], 0) for value in nest.outer)),),
         {

@@ -12,7 +12,7 @@ from tilewright.compiler_core.ir.workload import Kernel
 from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.measure.host.jobs import Call, Contents, Expected, Job, buffer_name
+from tilewright.measure.host.jobs import Call, Contents, Expected, HostJob, buffer_name
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask, kernel_configs, network_schedule
 
@@ -23,7 +23,7 @@ def network_job(
     target: Target,
     compiled: Callable[[Regions, Config], NativeKernel],
     expected: Expected,
-) -> Job:
+) -> HostJob:
     """The kernels of a network under a Config; ConfigError where one has no native form."""
     plan, schedule = network_schedule(task, config, target)
     configs = kernel_configs(config, plan)
@@ -48,7 +48,7 @@ def network_job(
         for value in plan.graph.outputs
         if value in expected.outputs and (name := _name(plan, value)) in buffers
     }
-    return Job(task.digest, tuple(calls), buffers, outputs)
+    return HostJob(task.digest, tuple(calls), buffers, outputs)
 
 
 def _name(plan: Plan, value: int) -> str:

@@ -43,7 +43,7 @@ _node: "subprocess.Popen[bytes] | None" = None  # where a driver's host is none 
 
 
 @dataclass(frozen=True)
-class Node:
+class ClusterNode:
     """A living host of the cluster. `offered` devices of the pool's kind, of which `free` are not in use."""
 
     identity: str
@@ -63,13 +63,13 @@ class Cluster:
     epoch: int
     doors: tuple[Door, ...]  # of what must be alive for workers to be started
 
-    def nodes(self) -> tuple[Node, ...]:
+    def nodes(self) -> tuple[ClusterNode, ...]:
         """Every living host, whether it has devices of the kind or not."""
         state = self.ray._private.state
         free = state.available_resources_per_node()
         leaving = state.state.get_draining_nodes()
         return tuple(
-            Node(
+            ClusterNode(
                 node["NodeID"],
                 (node["NodeManagerAddress"], node["NodeManagerPort"]),
                 int(node["Resources"].get(self.resource, 0)),

@@ -32,12 +32,12 @@ from tilewright.measure.farm.messages import (
     Scattered,
     Ticked,
 )
-from tilewright.measure.farm.roster import GONE, LIVE, Phase
+from tilewright.measure.farm.roster import GONE, LIVE, WorkerPhase
 from tilewright.measure.ray_farm.cluster import (
     LOCAL,
     Cluster,
+    ClusterNode,
     Door,
-    Node,
     closed_doors,
     connect,
     disconnect,
@@ -192,7 +192,7 @@ class Driver:
             self._carry_out(Opened(slot.name))
             self.slots.greet(self._cluster, slot)
 
-    def _welcome(self, nodes: tuple[Node, ...]) -> None:
+    def _welcome(self, nodes: tuple[ClusterNode, ...]) -> None:
         """Slots for devices that are free; workers of hosts that drain drain.
 
         A device whose worker was sent away (sick, outdated, never up) counts as taken: it is not asked twice.
@@ -206,13 +206,13 @@ class Driver:
                 self._carry_out(DrainAsked(worker.name))
             elif worker.phase in GONE:
                 spent[where] = spent.get(where, 0) + 1
-            elif worker.phase is Phase.STARTING:
+            elif worker.phase is WorkerPhase.STARTING:
                 pending += 1
         if self._asked is None:
             free = sum(max(0, n.free - spent.get(n.identity, 0)) for n in nodes if not n.leaving)
             self._open(max(0, free - pending))
 
-    def _cut_off(self, closed: frozenset[Door], nodes: tuple[Node, ...]) -> None:
+    def _cut_off(self, closed: frozenset[Door], nodes: tuple[ClusterNode, ...]) -> None:
         """Hosts that do not answer: their calls go to others now, not when Ray gives the hosts up."""
         gone = {node.identity for node in nodes if node.door in closed}
         for worker in self._dispatch.workers():

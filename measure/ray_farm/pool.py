@@ -9,8 +9,8 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.measure.device import DeviceInfo, Task
 from tilewright.measure.farm.desk import Desk
 from tilewright.measure.farm.messages import DrainAsked, Event, Item, Rules, Submitted, ToolchainChanged
-from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, News, WorkerState
-from tilewright.measure.farm.roster import Worker
+from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, News, WorkerStatus
+from tilewright.measure.farm.roster import RosterWorker
 from tilewright.measure.ray_farm.cluster import LOCAL
 from tilewright.measure.ray_farm.driver import Driver
 from tilewright.measure.results import Measurement
@@ -74,11 +74,11 @@ class RayPool:
         """See Pool."""
         return self._desk.outstanding()
 
-    def workers(self) -> list[WorkerState]:
+    def workers(self) -> list[WorkerStatus]:
         """See Pool."""
         return [self._state(worker) for worker in self._desk.workers()]
 
-    def news(self) -> list[WorkerState]:
+    def news(self) -> list[WorkerStatus]:
         """See Pool."""
         return self._news.of(self.workers())
 
@@ -112,9 +112,9 @@ class RayPool:
     def _tell(self, event: Event) -> None:
         self._driver.put(lambda: event)
 
-    def _state(self, worker: Worker) -> WorkerState:
+    def _state(self, worker: RosterWorker) -> WorkerStatus:
         slot = self._driver.slots[worker.name]
-        return WorkerState(
+        return WorkerStatus(
             worker.name,
             worker.phase.value,
             worker.measured,

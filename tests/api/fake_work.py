@@ -11,7 +11,7 @@ from tilewright.db.records import NewRun
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import Database
 from tilewright.measure.objectives import Objective
-from tilewright.tuner.jobs.runner import Answer
+from tilewright.tuner.jobs.runner import WorkResult
 from tilewright.tuner.network.events import Measured, Phase
 from tilewright.tuner.request import Hooks, TuneRequest
 
@@ -109,7 +109,7 @@ class FakeWork:
     def report(self, seed: int, done: int) -> FakeReport:
         return FakeReport(min((latency_of(seed, n) for n in range(done)), default=40.0), done)
 
-    def files(self, request: TuneRequest, answer: Answer) -> Mapping[str, bytes]:
+    def files(self, request: TuneRequest, answer: WorkResult) -> Mapping[str, bytes]:
         return {"pictures.json": PICTURES, "program.json": b'{"version": 1}'}
 
 

@@ -17,7 +17,7 @@ from tilewright.api.app import create_app
 from tilewright.api.serve import Server
 from tilewright.api.settings import Settings
 from tilewright.db.storage.session import Database, open_database
-from tilewright.tuner.jobs.runner import Runner, RunnerSettings, Work
+from tilewright.tuner.jobs.runner import JobWork, Runner, RunnerSettings
 
 
 def model_bytes(width: int = 8, batch: str | int = 2) -> bytes:
@@ -58,7 +58,7 @@ def running_server(app: FastAPI, header_s: float = 5.0) -> Iterator[str]:
 
 @contextmanager
 def running_runner(
-    database: Database, work: Work, name: str = "runner", lease_s: float = 2.0
+    database: Database, work: JobWork, name: str = "runner", lease_s: float = 2.0
 ) -> Iterator[Runner]:
     """A runner on a thread."""
     runner = Runner(database, RunnerSettings(name, lease_s, lease_s / 4, 0.05), work)

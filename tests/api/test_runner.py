@@ -19,7 +19,7 @@ from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, DatabaseDownError
 from tilewright.tuner.holding import Holding
 from tilewright.tuner.jobs.request import request_to_json
-from tilewright.tuner.jobs.runner import Answer, Runner, RunnerSettings
+from tilewright.tuner.jobs.runner import Runner, RunnerSettings, WorkResult
 from tilewright.tuner.request import Hooks, TuneRequest
 
 EVERYTHING = Viewer(None, operator=True)
@@ -167,10 +167,10 @@ class Failing:
     def __init__(self, error: Exception) -> None:
         self.error = error
 
-    def run(self, request: TuneRequest, hooks: Hooks) -> Answer:
+    def run(self, request: TuneRequest, hooks: Hooks) -> WorkResult:
         raise self.error
 
-    def files(self, request: TuneRequest, answer: Answer) -> Mapping[str, bytes]:
+    def files(self, request: TuneRequest, answer: WorkResult) -> Mapping[str, bytes]:
         return {}
 
 

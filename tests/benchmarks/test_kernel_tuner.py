@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.arena import Arena
+from benchmarks.arena import SearchArena
 from benchmarks.methods import run_method
 from benchmarks.peers.kernel_tuner_peer import ENVIRONMENT, KERNEL_TUNER, kernel_tuner_python
 from tests.tuner.landscapes import problem_and_device
@@ -24,9 +24,9 @@ for line in sys.stdin:
 """
 
 
-def arena() -> Arena:
+def arena() -> SearchArena:
     problem, device = problem_and_device()
-    return Arena("made-up", problem, device)
+    return SearchArena("made-up", problem, device)
 
 
 @pytest.fixture

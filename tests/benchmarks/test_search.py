@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks import ground_truth, search, search_studies
-from benchmarks.arena import Arena, case_arena
+from benchmarks.arena import SearchArena, case_arena
 from benchmarks.ground_truth import find_optimum, load_truth, make_truth, truth_of
 from benchmarks.kernel_tasks import CASES
 from benchmarks.methods import ALL, OWN, PEERS, run_method
@@ -67,7 +67,7 @@ def test_a_broken_run_resumes(
     ran: list[tuple[str, int]] = []
     run_row = search.run_row
 
-    def counted(task: search.Task, method: str, seed: int) -> search.Row:
+    def counted(task: search.SearchTask, method: str, seed: int) -> search.Row:
         ran.append((method, seed))
         return run_row(task, method, seed)
 
@@ -82,7 +82,7 @@ def test_a_broken_run_resumes(
 def test_every_method_keeps_the_rules(method: str) -> None:
     asked: list[Rows] = []
 
-    class Watched(Arena):
+    class Watched(SearchArena):
         def measure(self, task, configs):  # type: ignore[no-untyped-def]
             asked.extend(self.problem.space.encode(config) for config in configs)
             return super().measure(task, configs)

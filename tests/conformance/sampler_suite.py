@@ -4,7 +4,7 @@ import pytest
 
 from tests.tuner.landscapes import problem_and_device
 from tilewright.measure.results import Measurement
-from tilewright.tuner.kernel.problem import Trial
+from tilewright.tuner.kernel.problem import SearchTrial
 from tilewright.tuner.kernel.search import SamplerFactory, search_kernel
 from tilewright.tuner.kernel.stopping import StopReason, StopRule
 
@@ -19,8 +19,8 @@ class SamplerSuite:
         raise NotImplementedError
 
     def run(
-        self, sampler: SamplerFactory | None, run: str = "run", earlier: tuple[Trial, ...] = ()
-    ) -> list[Trial]:
+        self, sampler: SamplerFactory | None, run: str = "run", earlier: tuple[SearchTrial, ...] = ()
+    ) -> list[SearchTrial]:
         problem, device = problem_and_device()
         result = search_kernel(problem, device, run, StopRule(TRIALS), sampler=sampler, earlier=earlier)
         assert result.reason is StopReason.BUDGET

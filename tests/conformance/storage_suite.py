@@ -34,7 +34,7 @@ from tilewright.db.service.jobs import MOST_ATTEMPTS, Jobs
 from tilewright.db.service.leases import LeaseLostError
 from tilewright.db.service.run_leases import BusyRun, RunLease, RunLeases
 from tilewright.db.service.uploads import Uploads
-from tilewright.db.service.workers import Seen, Workers, WorkerState
+from tilewright.db.service.workers import WorkerNews, Workers, WorkerState
 from tilewright.db.storage import schema
 from tilewright.db.storage.session import Database
 from tilewright.measure.objectives import Objective
@@ -577,17 +577,17 @@ class StorageSuite:
     def test_a_batch_says_who_measured_it(self, database: Database, repository: Repository) -> None:
         row = workload()
         run = prepared(repository, row)
-        sick = Seen("farm-2", "simulated", WorkerState.QUARANTINED, "canary 3 % off")
-        repository.commit_trials([trial(run, 0, row)], workers=[Seen("farm-1", "simulated"), sick])
+        sick = WorkerNews("farm-2", "simulated", WorkerState.QUARANTINED, "canary 3 % off")
+        repository.commit_trials([trial(run, 0, row)], workers=[WorkerNews("farm-1", "simulated"), sick])
         states = {each.name: (each.state, each.reason) for each in Workers(database).list()}
         assert states["farm-1"] == (WorkerState.HEALTHY, "")
         assert states["farm-2"] == (WorkerState.QUARANTINED, "canary 3 % off")
-        repository.commit_trials([trial(run, 1, row)], workers=[Seen("farm-2", "simulated")])
+        repository.commit_trials([trial(run, 1, row)], workers=[WorkerNews("farm-2", "simulated")])
         after = {each.name: each for each in Workers(database).list()}
         assert after["farm-2"].state is WorkerState.HEALTHY
         assert after["farm-2"].first_seen_at_s <= after["farm-2"].last_seen_at_s
         with pytest.raises(RecordError):
-            repository.commit_trials([trial(run, 1, row)], workers=[Seen("farm-3", "simulated")])
+            repository.commit_trials([trial(run, 1, row)], workers=[WorkerNews("farm-3", "simulated")])
         assert "farm-3" not in {each.name for each in Workers(database).list()}
 
     def test_selectors_answer_by_interval(self, database: Database, repository: Repository) -> None:

@@ -12,7 +12,14 @@ from tilewright.compiler_core.errors import TilewrightError
 from tilewright.compiler_core.lowering.pipeline import plan_graph
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.compiler_core.target_model.file import load_target
-from tilewright.db.answering.describe import Operand, Step, contraction, convolution, reduction, row_of
+from tilewright.db.answering.describe import (
+    ElementwiseStep,
+    Operand,
+    contraction,
+    convolution,
+    reduction,
+    row_of,
+)
 
 WEIGHT = "constant"
 
@@ -36,9 +43,9 @@ def test_a_convolution_with_an_epilogue(tmp_path: Path) -> None:
         strides=2,
         pads=1,
         epilogue=(
-            Step("add", Operand((8,), level=WEIGHT), along=(1,)),
-            Step("add", Operand((1, 8, 8, 8))),
-            Step("relu"),
+            ElementwiseStep("add", Operand((8,), level=WEIGHT), along=(1,)),
+            ElementwiseStep("add", Operand((1, 8, 8, 8))),
+            ElementwiseStep("relu"),
         ),
     )
     assert keys_of(made, tmp_path) == {described.digest}
@@ -60,7 +67,9 @@ def test_a_depthwise_convolution(tmp_path: Path) -> None:
 def test_a_contraction_of_activations(tmp_path: Path) -> None:
     nodes = [node("MatMul", "a b", "p"), node("Tanh", "p", "y")]
     made = model(nodes, [value("a", [4, 16, 8]), value("b", [4, 8, 32])], ["y"])
-    described = contraction("bmk,bkn->bmn", Operand((4, 16, 8)), Operand((4, 8, 32)), epilogue=[Step("tanh")])
+    described = contraction(
+        "bmk,bkn->bmn", Operand((4, 16, 8)), Operand((4, 8, 32)), epilogue=[ElementwiseStep("tanh")]
+    )
     assert keys_of(made, tmp_path) == {described.digest}
 
 
@@ -75,7 +84,7 @@ def test_a_reduction(tmp_path: Path, keep: bool) -> None:
 def test_shapes_dtypes_and_levels_are_part_of_the_key() -> None:
     def key(m: int = 4, dtype: str = "f16", level: str = "dram", step: str = "relu") -> tuple[str, str]:
         a, b = Operand((m, 8), dtype), Operand((8, 2), dtype, WEIGHT)
-        row = row_of(contraction("mk,kn->mn", a, b, epilogue=[Step(step)], level=level))
+        row = row_of(contraction("mk,kn->mn", a, b, epilogue=[ElementwiseStep(step)], level=level))
         return row.digest, row.family_digest
 
     first = key()
@@ -97,10 +106,12 @@ def test_shapes_dtypes_and_levels_are_part_of_the_key() -> None:
         lambda: reduction("sum", Operand((4, 4)), [2]),
         lambda: reduction("sum", Operand((4, 4), "float99"), [1]),
         lambda: reduction("sum", Operand((4, 4), level="moon"), [1]),
-        lambda: reduction("sum", Operand((4, 4)), [1], epilogue=[Step("contract", Operand((4,)))]),
-        lambda: reduction("sum", Operand((4, 4)), [1], epilogue=[Step("relu", Operand((4,)))]),
-        lambda: reduction("sum", Operand((4, 4)), [1], epilogue=[Step("add", Operand((3,)), along=(0,))]),
-        lambda: reduction("sum", Operand((4, 4)), [1], epilogue=[Step("add", Operand((3,)))]),
+        lambda: reduction("sum", Operand((4, 4)), [1], epilogue=[ElementwiseStep("contract", Operand((4,)))]),
+        lambda: reduction("sum", Operand((4, 4)), [1], epilogue=[ElementwiseStep("relu", Operand((4,)))]),
+        lambda: reduction(
+            "sum", Operand((4, 4)), [1], epilogue=[ElementwiseStep("add", Operand((3,)), along=(0,))]
+        ),
+        lambda: reduction("sum", Operand((4, 4)), [1], epilogue=[ElementwiseStep("add", Operand((3,)))]),
     ],
 )
 def test_what_cannot_be_is_one_line(wrong: object) -> None:

@@ -32,7 +32,7 @@ from tilewright.db.exchange.best_file import export_best
 from tilewright.db.exchange.entries import Entry, StoredRun, StoredTrial, identity, to_object
 from tilewright.db.exchange.export import entries_of, export_records
 from tilewright.db.exchange.lines import read_lines, write_lines
-from tilewright.db.exchange.load import Loaded, import_records, load_entries, merge_database
+from tilewright.db.exchange.load import LoadCounts, import_records, load_entries, merge_database
 from tilewright.db.exchange.t4 import Foreign, export_t4, import_t4
 from tilewright.db.exchange.union import merge_files, union
 from tilewright.db.records import ModelRow, Purpose, TargetRow, WorkloadKind
@@ -70,10 +70,10 @@ def test_out_and_in_and_out_again_is_the_same_file(sqlite_database: Database, tm
     rich(Repository(sqlite_database))
     written = export_records(sqlite_database, tmp_path / "first.jsonl")
     other = other_database(tmp_path)
-    assert import_records(other, tmp_path / "first.jsonl") == Loaded(written.entries, 0)
+    assert import_records(other, tmp_path / "first.jsonl") == LoadCounts(written.entries, 0)
     assert export_records(other, tmp_path / "second.jsonl") == written
     assert (tmp_path / "first.jsonl").read_bytes() == (tmp_path / "second.jsonl").read_bytes()
-    assert import_records(other, tmp_path / "second.jsonl") == Loaded(0, written.entries)
+    assert import_records(other, tmp_path / "second.jsonl") == LoadCounts(0, written.entries)
     other.close()
 
 
@@ -96,7 +96,7 @@ def test_both_databases_write_the_same_file(
     written = export_records(sqlite_database, tmp_path / "sqlite.jsonl")
     import_records(postgres_database, tmp_path / "sqlite.jsonl")
     assert export_records(postgres_database, tmp_path / "postgres.jsonl") == written
-    assert merge_database(postgres_database, sqlite_database) == Loaded(0, written.entries)
+    assert merge_database(postgres_database, sqlite_database) == LoadCounts(0, written.entries)
 
 
 def test_an_import_is_a_prior_until_it_is_measured_here(sqlite_database: Database, tmp_path: Path) -> None:
@@ -246,7 +246,7 @@ def test_t4_in_and_out(sqlite_database: Database, tmp_path: Path) -> None:
     late = result(64, invalidity="timeout")
     path.write_text(t4([result(), wrong, late]))
     assert import_t4(sqlite_database, path, FOREIGN).new == 6
-    assert import_t4(sqlite_database, path, FOREIGN) == Loaded(0, 6)
+    assert import_t4(sqlite_database, path, FOREIGN) == LoadCounts(0, 6)
     rows = Repository(sqlite_database).trials_for([SPACE.digest])
     assert [row.trial.measurement.status for row in rows] == [Status.OK, Status.WRONG, Status.TIMEOUT]
     assert rows[0].trial.measurement.latency_us == 1500.0

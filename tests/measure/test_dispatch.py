@@ -30,7 +30,7 @@ from tilewright.measure.farm.messages import (
     Ticked,
     ToolchainChanged,
 )
-from tilewright.measure.farm.roster import Phase
+from tilewright.measure.farm.roster import WorkerPhase
 from tilewright.measure.results import Measurement, Status, failure
 
 CANARY = Canary(NamedTask("canary"), config_of(0), latency_us=100.0, tolerance=0.1)
@@ -65,7 +65,7 @@ class Farm:
         )
         return self.say(Replied(call.worker, call.lease, answers, 1.0 * len(answers), canary), 0.1)
 
-    def phase(self, worker: str) -> Phase:
+    def phase(self, worker: str) -> WorkerPhase:
         return next(w.phase for w in self.dispatch.workers() if w.name == worker)
 
 
@@ -114,7 +114,7 @@ def test_a_dead_worker_is_revived_and_its_candidates_go_alone_to_others() -> Non
     commands = farm.say(Died("a", "killed", first.lease))
     assert Revive("a", "killed") in commands
     assert Retry(0, "killed") in commands
-    assert farm.phase("a") is Phase.STARTING
+    assert farm.phase("a") is WorkerPhase.STARTING
     assert calls(farm.say(Joined("a", "v1"))) == []  # a had it; b is there to take it
     (again,) = calls(farm.answer(second))
     assert (again.worker, again.items) == ("b", (0,))
@@ -222,7 +222,7 @@ def test_a_bad_canary_sends_everything_since_the_last_good_one_back() -> None:
     assert proof.items == ()
     commands = farm.say(Replied("a", proof.lease, (), 0.1, BAD))
     assert any(isinstance(command, Quarantine) for command in commands)
-    assert farm.phase("a") is Phase.QUARANTINED
+    assert farm.phase("a") is WorkerPhase.QUARANTINED
     assert isinstance(commands[-1], Halt)
     assert {m.status for m in finished(commands).values()} == {Status.LOST}
 
@@ -322,9 +322,9 @@ def test_a_worker_that_dies_on_everything_is_quarantined_while_others_work() -> 
                 farm.say(Died("a", "killed", call.lease))
             else:
                 farm.answer(call)
-        commands = farm.say(Joined("a", "v1")) if farm.phase("a") is Phase.STARTING else []
+        commands = farm.say(Joined("a", "v1")) if farm.phase("a") is WorkerPhase.STARTING else []
         commands += farm.say(Ticked())
-    assert farm.phase("a") is Phase.QUARANTINED
+    assert farm.phase("a") is WorkerPhase.QUARANTINED
 
 
 def test_wanted_is_what_keeps_everybody_busy() -> None:

@@ -5,12 +5,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.arena import Arena, case_arena
+from benchmarks.arena import SearchArena, case_arena
 from benchmarks.kernel_tasks import CASES
 from tilewright.compiler_core.errors import UsageError
 from tilewright.measure.objectives import Objective, values_of
 from tilewright.tuner.kernel.front import Direction, draw_direction, front_of, hypervolume
-from tilewright.tuner.kernel.problem import Floats, Trial
+from tilewright.tuner.kernel.problem import Floats, SearchTrial
 from tilewright.tuner.kernel.samplers import sampler_factory
 from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory, search_kernel
 from tilewright.tuner.kernel.settings import SearchSettings
@@ -24,8 +24,11 @@ some_values = st.lists(st.tuples(*[st.integers(1, 5)] * 3), min_size=1, max_size
 
 
 def searched(
-    arena: Arena, sampler: SamplerFactory | None = None, run: str = "run", earlier: tuple[Trial, ...] = ()
-) -> list[Trial]:
+    arena: SearchArena,
+    sampler: SamplerFactory | None = None,
+    run: str = "run",
+    earlier: tuple[SearchTrial, ...] = (),
+) -> list[SearchTrial]:
     settings = SearchSettings(OBJECTIVES)
     rule = StopRule(TRIALS)
     found = search_kernel(
@@ -35,7 +38,7 @@ def searched(
     return list(found.trials)
 
 
-def logs_of(trials: list[Trial]) -> Floats:
+def logs_of(trials: list[SearchTrial]) -> Floats:
     values = [values_of(trial.measurement, OBJECTIVES) for trial in trials]
     return np.log([value for value in values if value is not None])
 

@@ -11,7 +11,7 @@ from tilewright.cost_model.residual import TaskRecords
 from tilewright.measure.device import Task
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.kernel.problem import Trial
+from tilewright.tuner.kernel.problem import SearchTrial
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.search import KernelSearch, search_kernel
 from tilewright.tuner.kernel.settings import SearchSettings
@@ -20,11 +20,11 @@ from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, sto
 
 def test_every_batch_is_committed_before_it_is_told() -> None:
     problem, device = problem_and_device()
-    committed: list[Trial] = []
+    committed: list[SearchTrial] = []
     told: list[int] = []
 
     class Watching(KernelSearch):
-        def tell(self, trials: Sequence[Trial]) -> None:
+        def tell(self, trials: Sequence[SearchTrial]) -> None:
             told.append(len(committed))
             super().tell(trials)
 
@@ -41,9 +41,9 @@ def test_every_batch_is_committed_before_it_is_told() -> None:
 def test_a_run_killed_after_a_commit_goes_on_as_if_nothing_had_happened() -> None:
     problem, device = problem_and_device()
     whole = search_kernel(problem, device, "run", StopRule(48))
-    kept: list[Trial] = []
+    kept: list[SearchTrial] = []
 
-    def die(trials: Sequence[Trial]) -> None:
+    def die(trials: Sequence[SearchTrial]) -> None:
         kept.extend(trials)
         if len(kept) >= 20:
             raise KeyboardInterrupt

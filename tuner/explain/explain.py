@@ -18,7 +18,7 @@ from tilewright.tuner.explain.limits import Limits, limits_of, tightest
 from tilewright.tuner.explain.nest import loop_nest
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.grouping import Boundary, NotFused, as_they_are
-from tilewright.tuner.verbs.lookup import Compiled, compile_known
+from tilewright.tuner.verbs.lookup import CompiledNetwork, compile_known
 
 MOST_READINGS = 256
 """Measurements among which the runner-up is looked for."""
@@ -122,7 +122,7 @@ def explain(
         compiled.session.book.repository.database.close()
 
 
-def _picked(digests: Sequence[str], compiled: Compiled, wanted: str) -> Sequence[str]:
+def _picked(digests: Sequence[str], compiled: CompiledNetwork, wanted: str) -> Sequence[str]:
     """The digest that `wanted` stands for."""
     names = compiled.session.plan.names_of_kernels
     if wanted.isascii() and wanted.isdigit() and int(wanted) < len(digests):
@@ -146,7 +146,7 @@ def _picked(digests: Sequence[str], compiled: Compiled, wanted: str) -> Sequence
 class _Teller:
     """Knows an answer, and tells of its kernels."""
 
-    compiled: Compiled
+    compiled: CompiledNetwork
 
     @cached_property
     def calls(self) -> Mapping[str, KernelCall]:

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tilewright.compiler_core.errors import CheckError, InputError, RecordError, TilewrightError
-from tilewright.db.service.job_rows import JobRow, JobState, Lease
+from tilewright.db.service.job_rows import JobLease, JobRow, JobState
 from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.leases import LeaseLostError
 from tilewright.db.service.uploads import Uploads
@@ -31,7 +31,7 @@ log = logging.getLogger("tilewright.runner")
 BUG = "internal error; the runner's log says more under the number of this job"
 
 
-class Answer(Protocol):
+class WorkResult(Protocol):
     """What a piece of work comes back with."""
 
     def to_json(self) -> dict[str, Any]:
@@ -39,7 +39,7 @@ class Answer(Protocol):
         ...
 
 
-class Work(Protocol):
+class JobWork(Protocol):
     """Does what a job asks for; `tilewright.tuner.jobs.work.Tuning` is the one in use.
 
     Model and target of the request are files on disk. The guard of the hooks checks the lease and has to be
@@ -47,11 +47,11 @@ class Work(Protocol):
     StoppedError where the work must stop at once and leave its run open.
     """
 
-    def run(self, request: TuneRequest, hooks: Hooks) -> Answer:
+    def run(self, request: TuneRequest, hooks: Hooks) -> WorkResult:
         """Tunes and records. Raises what `tune run` raises."""
         ...
 
-    def files(self, request: TuneRequest, answer: Answer) -> Mapping[str, bytes]:
+    def files(self, request: TuneRequest, answer: WorkResult) -> Mapping[str, bytes]:
         """What a user may download of the answer, by name."""
         ...
 
@@ -86,7 +86,7 @@ class Runner:
     """Works on jobs until told to stop. One thread at a time; several runners may share a database."""
 
     def __init__(
-        self, database: Database, settings: RunnerSettings, work: Work, observer: Observer | None = None
+        self, database: Database, settings: RunnerSettings, work: JobWork, observer: Observer | None = None
     ) -> None:
         self.jobs = Jobs(database)
         self.uploads = Uploads(database)
@@ -126,10 +126,10 @@ class Runner:
             self._observer.ended(outcome)
         return True
 
-    def _beat(self, lease: Lease) -> bool:
+    def _beat(self, lease: JobLease) -> bool:
         return self.jobs.heartbeat(lease, self.settings.lease_s).job.cancel_requested
 
-    def _attempt(self, lease: Lease, holding: Holding) -> str:
+    def _attempt(self, lease: JobLease, holding: Holding) -> str:
         try:
             return self._work_on(lease, holding)
         except LeaseLostError:
@@ -149,7 +149,7 @@ class Runner:
             log.exception("job failed by a bug", extra={"job": lease.job.uid})
             return self._finish(lease, JobState.FAILED, error=BUG)
 
-    def _work_on(self, lease: Lease, holding: Holding) -> str:
+    def _work_on(self, lease: JobLease, holding: Holding) -> str:
         with tempfile.TemporaryDirectory(prefix="tilewright-job-") as directory:
             request, hooks = self._unpacked(lease.job, Path(directory)), self._hooks(lease, holding)
             answer = self._work.run(request, hooks)
@@ -172,7 +172,7 @@ class Runner:
             target.write_text(str(request.target), encoding="utf-8")
         return replace(request, model=model, target=target)
 
-    def _hooks(self, lease: Lease, holding: Holding) -> Hooks:
+    def _hooks(self, lease: JobLease, holding: Holding) -> Hooks:
         def cancelled() -> bool:
             if holding.lost or self._stopping.is_set():
                 raise StoppedError("the runner stops working on this job")
@@ -191,7 +191,7 @@ class Runner:
     def _keep(self, files: Mapping[str, bytes]) -> dict[str, str]:
         return {name: self.uploads.put(content) for name, content in files.items()}
 
-    def _finish(self, lease: Lease, state: JobState, result: str | None = None, error: str = "") -> str:
+    def _finish(self, lease: JobLease, state: JobState, result: str | None = None, error: str = "") -> str:
         try:
             self.jobs.finish(lease, state, result, error)
         except LeaseLostError:
@@ -200,7 +200,7 @@ class Runner:
             return "abandoned"
         return str(state)
 
-    def _release(self, lease: Lease) -> str:
+    def _release(self, lease: JobLease) -> str:
         try:
             self.jobs.release(lease)
         except (LeaseLostError, DatabaseDownError):

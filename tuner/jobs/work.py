@@ -4,7 +4,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from tilewright.tuner.jobs.runner import Answer, finite
+from tilewright.tuner.jobs.runner import WorkResult, finite
 from tilewright.tuner.request import LOCAL, Hooks, PoolChoice, TuneRequest
 
 
@@ -15,13 +15,13 @@ class Tuning:
     url: str
     pool: PoolChoice = LOCAL
 
-    def run(self, request: TuneRequest, hooks: Hooks) -> Answer:
+    def run(self, request: TuneRequest, hooks: Hooks) -> WorkResult:
         """The report of the run, or of the range. Ray and the learners are loaded with the first job."""
         from tilewright.tuner.verbs.ranges import run_sizes
 
         return run_sizes(replace(request, database=self.url, pool=self.pool), hooks)
 
-    def files(self, request: TuneRequest, answer: Answer) -> Mapping[str, bytes]:
+    def files(self, request: TuneRequest, answer: WorkResult) -> Mapping[str, bytes]:
         """The Program as the database serves it from now on, and what the service draws of it.
 
         Of a range the Program of the largest size. Nothing for -O0, whose answer is the default schedule

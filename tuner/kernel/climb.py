@@ -19,7 +19,7 @@ WHOLE = 1 << 14
 
 
 @dataclass(frozen=True)
-class Effort:
+class ClimbEffort:
     """Random rows drawn (in so many attempts), how many of the best are climbed from, and how often.
 
     One that `settles` ends with a round that changes none of the best: all their neighbours were seen.
@@ -40,7 +40,7 @@ class Drawn:
     whole: bool
 
 
-def draw(space: Space, rng: np.random.Generator, effort: Effort) -> Drawn:
+def draw(space: Space, rng: np.random.Generator, effort: ClimbEffort) -> Drawn:
     """All rows of a small space, else random ones."""
     whole = enumerate_rows(space, limit=WHOLE)
     if whole is not None:
@@ -54,14 +54,14 @@ def best_drafts(
     start: Rows,
     count: int,
     rng: np.random.Generator,
-    effort: Effort | None = None,
+    effort: ClimbEffort | None = None,
     drawn: Drawn | None = None,
 ) -> Rows:
     """Up to `count` distinct feasible rows of lowest draft, lowest first; the climb begins at `start` too.
 
     Rows `drawn` before save drawing them.
     """
-    effort = effort or Effort()
+    effort = effort or ClimbEffort()
     drawn = drawn or draw(space, rng, effort)
     if drawn.whole:
         return drawn.rows[np.argsort(draft_log(drawn.rows), kind="stable")[:count]]

@@ -142,7 +142,7 @@ def no_history(space: Space) -> History:
 
 
 @dataclass(frozen=True)
-class Trial:
+class SearchTrial:
     """One measurement asked of a Device: `number` counts from 0 within its task and run."""
 
     number: int

@@ -22,17 +22,17 @@ from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config, Rows
 from tilewright.search_space.moves import row_keys, sample
 from tilewright.tuner.kernel.front_sampler import FrontSampler
-from tilewright.tuner.kernel.problem import Problem, Trial, trial_seed
+from tilewright.tuner.kernel.problem import Problem, SearchTrial, trial_seed
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.sampler import LOST, KernelSampler, distributions_of, row_of
 from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import Progress, Regret, StopReason, StopRule, settled, stop_reason
 
-Commit = Callable[[Sequence[Trial]], None]
+Commit = Callable[[Sequence[SearchTrial]], None]
 SamplerFactory = Callable[[int], BaseSampler]
 
 
-class Pool(Protocol):
+class Measurer(Protocol):
     """What measures a batch: one Measurement per Config, in their order."""
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
@@ -44,8 +44,8 @@ class Pool(Protocol):
 class SearchResult:
     """All trials in order, the best of them (None when nothing succeeded), and why the search ended."""
 
-    trials: tuple[Trial, ...]
-    best: Trial | None
+    trials: tuple[SearchTrial, ...]
+    best: SearchTrial | None
     reason: StopReason
 
 
@@ -67,7 +67,7 @@ class KernelSearch:
         self.settings = settings or SearchSettings()
         objectives = self.settings.objectives
         self.problem = problem = problem.towards(objectives[0])
-        self.trials: list[Trial] = []
+        self.trials: list[SearchTrial] = []
         self._run = f"{run}/{problem.task.digest}"
         self._model = model or RunModel(run)
         self._foreign = sampler
@@ -77,7 +77,7 @@ class KernelSearch:
         self._study = optuna.create_study(directions=["minimize"] * len(objectives), sampler=self._own)
         self._distributions = distributions_of(problem.space)
         self._values: dict[int, tuple[float, ...] | None] = {}
-        self._best: tuple[tuple[float, str], Trial] | None = None
+        self._best: tuple[tuple[float, str], SearchTrial] | None = None
         self._asked: list[tuple[optuna.Trial, Config]] = []
 
     def ask(self, count: int | None = None) -> list[Config]:
@@ -92,16 +92,16 @@ class KernelSearch:
         """How many trials it would ask for next."""
         return self.settings.batch_size(len(self.trials), blind=self.problem.draft_log is None)
 
-    def trials_of(self, measurements: Sequence[Measurement]) -> list[Trial]:
+    def trials_of(self, measurements: Sequence[Measurement]) -> list[SearchTrial]:
         """The Trials that the Configs asked make with their `measurements`, to be committed and then told."""
         first = len(self.trials)
         pairs = zip(self._asked, measurements, strict=True)
         return [
-            Trial(first + index, config, measurement)
+            SearchTrial(first + index, config, measurement)
             for index, ((_, config), measurement) in enumerate(pairs)
         ]
 
-    def tell(self, trials: Sequence[Trial]) -> None:
+    def tell(self, trials: Sequence[SearchTrial]) -> None:
         """Teach the study the outcome of the last `ask`, after it was committed."""
         for (asked, _), trial in zip(self._asked, trials, strict=True):
             self._note(trial)
@@ -112,7 +112,7 @@ class KernelSearch:
         self._asked.clear()
         self._learn()
 
-    def resume(self, trials: Sequence[Trial]) -> None:
+    def resume(self, trials: Sequence[SearchTrial]) -> None:
         """Rebuild the study from trials of this run that were committed before it was killed."""
         for trial in trials:
             self._note(trial)
@@ -135,7 +135,7 @@ class KernelSearch:
             self._own.catch_up(self._study)
 
     @property
-    def best(self) -> Trial | None:
+    def best(self) -> SearchTrial | None:
         """The trial with the lowest objective; ties go to the lower digest."""
         return self._best[1] if self._best else None
 
@@ -166,7 +166,7 @@ class KernelSearch:
         """How far the best is believed to be from the optimum; None before the model can tell."""
         return None if self._foreign else self._own.regret(self._study, regret)
 
-    def _note(self, trial: Trial) -> None:
+    def _note(self, trial: SearchTrial) -> None:
         self.trials.append(trial)
         values = values_of(trial.measurement, self.settings.objectives)
         if trial.measurement.status is not Status.LOST:
@@ -224,14 +224,14 @@ class KernelSearch:
 
 def search_kernel(
     problem: Problem,
-    pool: Pool,
+    pool: Measurer,
     run: str,
     rule: StopRule,
     *,
     model: RunModel | None = None,
     settings: SearchSettings | None = None,
     sampler: SamplerFactory | None = None,
-    earlier: Sequence[Trial] = (),
+    earlier: Sequence[SearchTrial] = (),
     commit: Commit = lambda trials: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> SearchResult:

@@ -23,15 +23,15 @@ from tilewright.db.records import (
     NewRun,
     Purpose,
     TargetRow,
+    Trial,
     Verification,
     WorkloadKind,
     WorkloadRow,
 )
-from tilewright.db.records import Trial as Record
 from tilewright.db.repository import Repository
 from tilewright.db.service.leases import Guard, both
 from tilewright.db.service.run_leases import BusyRun, RunLease, RunLeases
-from tilewright.db.service.workers import Seen, WorkerState
+from tilewright.db.service.workers import WorkerNews, WorkerState
 from tilewright.measure.device import DeviceInfo
 from tilewright.measure.farm.pool import Pool
 from tilewright.measure.objectives import Objective
@@ -39,7 +39,7 @@ from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask
 from tilewright.tuner.holding import Holding
-from tilewright.tuner.kernel.problem import Trial, trial_seed
+from tilewright.tuner.kernel.problem import SearchTrial, trial_seed
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.process import is_gone, this_process
 
@@ -207,12 +207,12 @@ class Book:
         """When the run began, by the database's clock."""
         return self._open_lease.run.started_at_s
 
-    def earlier(self) -> list[tuple[str, Trial]]:
+    def earlier(self) -> list[tuple[str, SearchTrial]]:
         """The kernel trials this run committed before it was cut off, in that order, by workload digest.
 
         What it measured whole, and what it confirmed, is remembered: that is not recorded a second time.
         """
-        found: list[tuple[str, Trial]] = []
+        found: list[tuple[str, SearchTrial]] = []
         count = Counter[str]()
         for row in self.repository.trials_of_run(self.uid):
             self._next_number = row.trial.number + 1
@@ -220,14 +220,14 @@ class Book:
             if digest == self.network.digest:
                 self.wholes[row.trial.config] = row.trial.measurement
                 continue
-            found.append((digest, Trial(count[digest], row.trial.config, row.trial.measurement)))
+            found.append((digest, SearchTrial(count[digest], row.trial.config, row.trial.measurement)))
             count[digest] += 1
         for row in self.repository.trials_of_run(self.uid, Purpose.CONFIRMATION):
             self._confirmations = row.trial.number + 1
             self._confirmed.add((row.key.workload_digest, row.trial.config.digest, row.trial.verification))
         return found
 
-    def commit(self, task: KernelTask, trials: Sequence[Trial]) -> None:
+    def commit(self, task: KernelTask, trials: Sequence[SearchTrial]) -> None:
         """Append a batch of search trials; durable when this returns."""
         self._introduce(task)
         first = self._next_number
@@ -335,13 +335,13 @@ class Book:
         efforts = [Effort(digest, trials, regret) for digest, trials in spent.items()]
         self.repository.finish_run(self.uid, reason, regret, efforts, self._guard)
 
-    def _seen(self) -> list[Seen]:
+    def _seen(self) -> list[WorkerNews]:
         """What is new of the workers, for the table of who measures."""
         if self.pool is None:
             return []
         device = self.pool.info().name
         return [
-            Seen(
+            WorkerNews(
                 each.name,
                 device,
                 WorkerState.QUARANTINED if each.phase == "quarantined" else WorkerState.HEALTHY,
@@ -363,8 +363,8 @@ class Book:
         number: int,
         config: Config,
         measurement: Measurement,
-    ) -> Record:
-        return Record(
+    ) -> Trial:
+        return Trial(
             run=self.uid,
             number=number,
             workload_digest=digest,

@@ -19,11 +19,11 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.fuse import Group
 from tilewright.cost_model.analytic import kernel_bound_cycles
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.kernel.climb import Drawn, Effort, best_drafts, draw
+from tilewright.tuner.kernel.climb import ClimbEffort, Drawn, best_drafts, draw
 from tilewright.tuner.kernel.problem import trial_seed
 from tilewright.tuner.kernel.task import KernelTask
 
-GUESS = Effort(drawn=512, attempts=8, climbed=2, rounds=8, settles=True)
+GUESS = ClimbEffort(drawn=512, attempts=8, climbed=2, rounds=8, settles=True)
 SETTLED = 32
 """Trials after which a kernel's best stands for what it can do, however much better its guess was."""
 MOST_CORRECTION = 2.0

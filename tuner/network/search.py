@@ -14,7 +14,7 @@ from tilewright.measure.farm.pool import Pool
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.kernel.problem import Trial
+from tilewright.tuner.kernel.problem import SearchTrial
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory
 from tilewright.tuner.kernel.settings import SearchSettings
@@ -26,7 +26,7 @@ from tilewright.tuner.network.planner import Planner
 from tilewright.tuner.network.prices import Reading
 from tilewright.tuner.network.scheduler import Choose, Standing, next_task
 
-Commit = Callable[[KernelTask, Sequence[Trial]], None]
+Commit = Callable[[KernelTask, Sequence[SearchTrial]], None]
 Known = Callable[[Sequence[KernelTask]], Mapping[str, tuple[Config, float]]]
 REPLANS = (0.25, 0.5, 0.75)
 """Shares of the budget after which the network is planned anew."""
@@ -158,11 +158,11 @@ class NetworkSearch:
         if records and first is not None:
             self._model.set_prior(first.kernel.problem, tuple(records))
 
-    def resume(self, earlier: Sequence[tuple[str, Trial]]) -> None:
+    def resume(self, earlier: Sequence[tuple[str, SearchTrial]]) -> None:
         """Go on where a run was cut off: `earlier` are its trials in the order they were committed."""
         while earlier:
             batch = earlier[: self._until_replan(len(earlier))]
-            by_kernel: dict[str, list[Trial]] = {}
+            by_kernel: dict[str, list[SearchTrial]] = {}
             for digest, trial in batch:
                 by_kernel.setdefault(digest, []).append(trial)
             for digest, trials in by_kernel.items():

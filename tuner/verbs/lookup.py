@@ -139,7 +139,7 @@ def _predicted(miss: Miss, task: KernelTask) -> tuple[float | None, float | None
 
 
 @dataclass(frozen=True, eq=False)
-class Compiled:
+class CompiledNetwork:
     """A Program of `graph`, the session it was made in, and per workload digest where its Config came from.
 
     Sources are `network` (the whole is known, with its `verification`), `range` (a selector answers),
@@ -198,7 +198,7 @@ def compile_known(
     inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
     toolchain: str | None = None,
-) -> Compiled:
+) -> CompiledNetwork:
     """`tune compile`: the Program from the database.
 
     The network's own best first, then what a tuned range of sizes says, else kernel by kernel. Kernels the
@@ -220,4 +220,4 @@ def compile_known(
     if answer is not None:
         sources = dict.fromkeys(sources, "network" if best is not None else "range")
     verification = Verification.NONE if best is None else best.verification
-    return Compiled(session, program, sources, verification, of_range)
+    return CompiledNetwork(session, program, sources, verification, of_range)

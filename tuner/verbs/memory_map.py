@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from xml.sax.saxutils import escape
 
-from tilewright.compiler_core.lowering.allocate import Arena, Span
+from tilewright.compiler_core.lowering.allocate import Arena, TensorSpan
 
 _LEFT, _TOP, _BOTTOM, _RIGHT = 90, 34, 44, 14
 _PLOT_WIDTH, _PLOT_HEIGHT = 1100, 560
@@ -73,7 +73,7 @@ def _axes(top: int, kernels: Sequence[str], across: float, up: float) -> list[st
     return parts
 
 
-def _value(span: Span, offset: int, name: str, box: tuple[float, float, float, float]) -> list[str]:
+def _value(span: TensorSpan, offset: int, name: str, box: tuple[float, float, float, float]) -> list[str]:
     """The rectangle, what a pointer over it says, and a label along its longer side where one fits."""
     x, y, width, height = box
     colour = _COLOURS[span.tensor % len(_COLOURS)]
@@ -98,7 +98,7 @@ def _value(span: Span, offset: int, name: str, box: tuple[float, float, float, f
     return parts
 
 
-def _live_bytes(spans: Sequence[Span], steps: int) -> list[int]:
+def _live_bytes(spans: Sequence[TensorSpan], steps: int) -> list[int]:
     change = [0] * (steps + 1)
     for span in spans:
         change[span.first_step] += span.bytes

@@ -11,12 +11,12 @@ from tilewright.compiler_core.lowering.placement import lifetimes
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.simulator.program import ProgramTiming, StageTiming, simulate_program
-from tilewright.tuner.verbs.lookup import Compiled
+from tilewright.tuner.verbs.lookup import CompiledNetwork
 
 VERSION = 1
 
 
-def pictures_of(compiled: Compiled) -> dict[str, Any]:
+def pictures_of(compiled: CompiledNetwork) -> dict[str, Any]:
     """What there is to draw of a compiled network: see `draw`."""
     return draw(compiled.program, compiled.session.plan, compiled.session.target)
 

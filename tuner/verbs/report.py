@@ -40,7 +40,7 @@ from tilewright.search_space.rules import KnobLayout
 from tilewright.tuner.answer.front import front_of_trials, objectives_of
 from tilewright.tuner.answer.gap import ratio_of
 from tilewright.tuner.answer.report import Figures
-from tilewright.tuner.verbs.lookup import Compiled, compile_known
+from tilewright.tuner.verbs.lookup import CompiledNetwork, compile_known
 from tilewright.tuner.verbs.pictures import draw
 
 LATEST = 1_000
@@ -100,7 +100,7 @@ def report_on(
         opened.close()
 
 
-def _with_range(told: RunReport, compiled: Compiled) -> RunReport:
+def _with_range(told: RunReport, compiled: CompiledNetwork) -> RunReport:
     """The report of a network that was not tuned at its sizes, with what the selector of a range says."""
     compiled.session.book.repository.database.close()
     if compiled.selected is None:

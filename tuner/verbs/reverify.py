@@ -55,7 +55,7 @@ from tilewright.tuner.network.prices import Prices
 
 
 @dataclass(frozen=True)
-class Verdict:
+class ClaimVerdict:
     """What became of one claim. `reason` says why it was refused; empty when it is served from now on."""
 
     workload_digest: str
@@ -96,8 +96,8 @@ def verify_claims(
     ray: str = "local",
     seed: int = 0,
     limit: int | None = None,
-    listener: Callable[[Verdict], None] = lambda verdict: None,
-) -> tuple[Verdict, ...]:
+    listener: Callable[[ClaimVerdict], None] = lambda verdict: None,
+) -> tuple[ClaimVerdict, ...]:
     """A Verdict per claim about `target`, at most `limit`, in the order of their keys; each is committed."""
     chip = load_target(target)
     repository = Repository(open_database(database))
@@ -132,14 +132,14 @@ class _Judge:
         self._runs: dict[Objective, str] = {}
         self._numbers = iter(range(1 << 62))
 
-    def verdict(self, row: TrialRow, workload: WorkloadRow) -> Verdict:
+    def verdict(self, row: TrialRow, workload: WorkloadRow) -> ClaimVerdict:
         claimed_us = row.trial.measurement.latency_us or float("nan")
         measured_us, reason = None, ""
         try:
             measured_us = self._promote(_prepared(row, workload, self._chip, self._seed))
         except TilewrightError as error:
             reason = str(error)
-        return Verdict(workload.digest, row.key.objective, claimed_us, measured_us, reason)
+        return ClaimVerdict(workload.digest, row.key.objective, claimed_us, measured_us, reason)
 
     def close(self) -> None:
         for uid in self._runs.values():

@@ -20,7 +20,7 @@ from tilewright.compiler_core.onnx_import.feeds import draw_feeds
 from tilewright.compiler_core.onnx_import.reference import named_values
 from tilewright.compiler_core.target_model.precision import described, precision_of
 from tilewright.tuner.answer.room import require_room
-from tilewright.tuner.verbs.lookup import Compiled, compile_known
+from tilewright.tuner.verbs.lookup import CompiledNetwork, compile_known
 
 MODEL, TARGET = "model", "target"
 """Whose dtypes a verification runs in."""
@@ -179,7 +179,7 @@ class _Found:
 
 
 def _in_targets_dtypes(
-    compiled: Compiled, inputs: Mapping[int, Array], names: Mapping[str, int]
+    compiled: CompiledNetwork, inputs: Mapping[int, Array], names: Mapping[str, int]
 ) -> tuple[Deviation, ...]:
     """How far named values are from the network in the model's dtypes, where they are computed whole."""
     graph, watched = compiled.graph, dict[int, Seen]()

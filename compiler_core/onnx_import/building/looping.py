@@ -32,7 +32,7 @@ class Outside(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Loop:
+class LoopBody:
     """What a body may read: `state` before the step, `elements` of the sequences at the step, and all else
     that there is.
 
@@ -234,7 +234,7 @@ def begin_loop(
     before: Sequence[Tensor],
     sequences: Sequence[Tensor],
     growing: frozenset[Place] = frozenset(),
-) -> Loop:
+) -> LoopBody:
     """A loop that carries `before` and reads `sequences` along dim 0; ops made next are its body."""
     builder = context.builder
     outside = Outside(*(len(things) for things in context.made()))
@@ -250,7 +250,7 @@ def begin_loop(
         for index, tensor in enumerate(before, -len(before))
     ]
     elements = [builder.new_value(tensor.shape[1:], tensor.dtype) for tensor in sequences]
-    return Loop(
+    return LoopBody(
         context, node, tuple(before), tuple(sequences), tuple(state), tuple(elements), growing, outside
     )
 

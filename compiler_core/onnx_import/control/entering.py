@@ -12,9 +12,9 @@ from tilewright.compiler_core.onnx_import.control.scans import enter_scan
 from tilewright.compiler_core.onnx_import.operators.sequences import Values
 
 if TYPE_CHECKING:
-    from tilewright.compiler_core.onnx_import.walk import Walk
+    from tilewright.compiler_core.onnx_import.walk import ImportWalk
 
-Enter: TypeAlias = Callable[["Walk", Frame, Node, Values], None]
+Enter: TypeAlias = Callable[["ImportWalk", Frame, Node, Values], None]
 ENTER: Mapping[str, Enter] = {
     "If": enter_if,
     "Loop": enter_loop,

@@ -30,13 +30,13 @@ from tilewright.compiler_core.onnx_import.operators.movement import concat
 from tilewright.compiler_core.onnx_import.operators.sequences import Values, stacked
 
 if TYPE_CHECKING:
-    from tilewright.compiler_core.onnx_import.walk import Walk
+    from tilewright.compiler_core.onnx_import.walk import ImportWalk
 
 MAX_TURNS = 1024
 """Most turns of a Loop that are written out at import."""
 
 
-def enter_loop(walk: "Walk", frame: Frame, node: Node, inputs: Values) -> None:
+def enter_loop(walk: "ImportWalk", frame: Frame, node: Node, inputs: Values) -> None:
     """A Loop of known length is its body, turn by turn; any other is imported as a loop of steps."""
     builder, body = walk.context.builder, node.graph("body")
     limit, going = (_optional(inputs, index) for index in range(2))
@@ -74,7 +74,9 @@ def _goes_on(body: onnx.GraphProto) -> bool:
     return given or name in constants or (name in made and made[name].op_type == "Constant")
 
 
-def _write_out(walk: "Walk", frame: Frame, node: Node, carried: Sequence[Value], most: int | None) -> None:
+def _write_out(
+    walk: "ImportWalk", frame: Frame, node: Node, carried: Sequence[Value], most: int | None
+) -> None:
     """The body at most `most` times. Where its condition turns out to depend on data, or does not end, what
     was written is undone.
     """
@@ -133,7 +135,7 @@ def _no_rows(builder: Builder, tensor: Tensor) -> Tensor:
 
 
 def _enter_open(
-    walk: "Walk",
+    walk: "ImportWalk",
     frame: Frame,
     node: Node,
     carried: Sequence[Value],

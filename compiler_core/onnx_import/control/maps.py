@@ -15,10 +15,10 @@ from tilewright.compiler_core.onnx_import.building.values import (
 from tilewright.compiler_core.onnx_import.operators.sequences import Values, unstacked
 
 if TYPE_CHECKING:
-    from tilewright.compiler_core.onnx_import.walk import Walk
+    from tilewright.compiler_core.onnx_import.walk import ImportWalk
 
 
-def enter_sequence_map(walk: "Walk", frame: Frame, node: Node, inputs: Values) -> None:
+def enter_sequence_map(walk: "ImportWalk", frame: Frame, node: Node, inputs: Values) -> None:
     """The body at every element of input 0; further sequences give their elements, tensors themselves."""
     body = node.graph("body")
     given = [
