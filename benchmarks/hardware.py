@@ -26,8 +26,8 @@ from tilewright.compiler_core.transforms.fuse import FusionPolicy
 from tilewright.measure.simulator.program import ProgramTiming, simulate_program
 from tilewright.search_space.codec import tiling_of
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.planner import Planner
-from tilewright.tuner.network.prices import Prices
+from tilewright.tuner.planning.planner import Planner
+from tilewright.tuner.planning.prices import Prices
 
 BASE = "ascend910"
 EDGES = (8, 16, 32, 64)

@@ -23,7 +23,7 @@ from onnx import ModelProto, TensorProto, helper
 from benchmarks.host_kernels import KERNELS, QUICK
 from benchmarks.journal import Journal, Row
 from tilewright.compiler_core.codegen.emit import REPEAT
-from tilewright.compiler_core.codegen.execute import LoadedImage, aligned
+from tilewright.compiler_core.codegen.machine.execute import LoadedImage, aligned
 from tilewright.compiler_core.codegen.run import NativeKernel
 from tilewright.compiler_core.ir.layouts import BLOCKS, Layout
 from tilewright.compiler_core.ir.workload import Level, Workload, kernel_of

@@ -41,12 +41,12 @@ from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import StopRule
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.events import Event, Measured
-from tilewright.tuner.network.graph_knobs import GraphKnobs
-from tilewright.tuner.network.planner import Planner
-from tilewright.tuner.network.prices import Prices, draft_us
 from tilewright.tuner.network.scheduler import Choose, next_task
 from tilewright.tuner.network.search import REPLANS, NetworkSearch
-from tilewright.tuner.network.side_by_side import Seats, Tried, share_cores
+from tilewright.tuner.planning.graph_knobs import GraphKnobs
+from tilewright.tuner.planning.planner import Planner
+from tilewright.tuner.planning.prices import Prices, draft_us
+from tilewright.tuner.planning.side_by_side import Seats, Tried, share_cores
 
 BUDGET = 512
 TARGET = "ascend910"

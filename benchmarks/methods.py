@@ -19,7 +19,7 @@ from benchmarks.peers.metaschedule import MetaSchedule, PolicySettings
 from benchmarks.peers.optuna_peer import cma_es, gaussian, nsga2, tpe
 from benchmarks.peers.pattern_search import PatternSearch, PatternSettings
 from benchmarks.peers.peer import Peer, run_peer
-from tilewright.cost_model.residual import TaskRecords
+from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.tuner.kernel.ablations import ABLATIONS, Search, ablated
 from tilewright.tuner.kernel.problem import Floats, Problem
 from tilewright.tuner.kernel.run_model import RunModel

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from benchmarks.kernel_tasks import CASES, Case
-from tilewright.cost_model.ensemble import EnsembleSettings, Features, Floats
-from tilewright.cost_model.ranking import fit_pairwise, fit_plain
-from tilewright.cost_model.residual import TaskRecords, fit_residual
-from tilewright.cost_model.scores import rank_correlation, top_k_score
+from tilewright.cost_model.learned.ensemble import EnsembleSettings, Features, Floats
+from tilewright.cost_model.learned.ranking import fit_pairwise, fit_plain
+from tilewright.cost_model.learned.residual import TaskRecords, fit_residual
+from tilewright.cost_model.learned.scores import rank_correlation, top_k_score
 from tilewright.search_space.moves import sample
 from tilewright.tuner.kernel.problem import Problem, trial_seed
 from tilewright.tuner.kernel.task import KernelTask

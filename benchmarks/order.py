@@ -10,7 +10,7 @@ from benchmarks.mutated_plans import mutations, refused
 from benchmarks.published_orders import published_graphs, published_row
 from benchmarks.synthetic_graphs import random_graph, transformer_training
 from benchmarks.traffic import GOALS, QUICK, saved_by_family, traffic_rows
-from tilewright.compiler_core.lowering.allocate import allocate
+from tilewright.compiler_core.lowering.memory.allocate import allocate
 from tilewright.compiler_core.order.checker import check_plan
 from tilewright.compiler_core.order.kernel_graph import KernelGraph, kernel_graph_from_json, peak_of
 from tilewright.compiler_core.order.solve import solve_peak

@@ -21,7 +21,7 @@ from benchmarks.scalesim import total_cycles
 from benchmarks.vela import Layer, best_cycles
 from tilewright.compiler_core.errors import UsageError
 from tilewright.measure.simulator.device import SimulatedDevice
-from tilewright.measure.simulator.operand_buffers import streams_of
+from tilewright.measure.simulator.tables.operand_buffers import streams_of
 from tilewright.search_space.moves import sample
 from tilewright.tuner.kernel.task import KernelTask
 

@@ -7,8 +7,8 @@ its final output. A plan meets the bound when order and arena both do.
 from typing import Any, TypeAlias
 
 from benchmarks.synthetic_graphs import GraphBuilder
-from tilewright.compiler_core.lowering.allocate import allocate
 from tilewright.compiler_core.lowering.kernel_order import least_peak
+from tilewright.compiler_core.lowering.memory.allocate import allocate
 from tilewright.compiler_core.order.checker import check_plan
 from tilewright.compiler_core.order.kernel_graph import KernelGraph
 

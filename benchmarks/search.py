@@ -26,7 +26,7 @@ from benchmarks.search_figures import CLOSE, summary_of, trials_to, verdict
 from benchmarks.search_studies import PRIORS, STUDIES, Records, study_figures, study_row
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.target_model.file import load_target
-from tilewright.cost_model.residual import TaskRecords
+from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.measure.replay import ReplayDevice, SpaceTask, load_t4
 from tilewright.search_space.t1 import load_t1
 from tilewright.tuner.kernel.ablations import ABLATIONS

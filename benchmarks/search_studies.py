@@ -15,7 +15,7 @@ import numpy as np
 
 from benchmarks.arena import SearchArena
 from benchmarks.kernel_tasks import CASES, Case, skewed_device
-from tilewright.cost_model.residual import TaskRecords
+from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.measure.faults import FaultPlan, FaultyDevice
 from tilewright.measure.objectives import Objective
 from tilewright.search_space.knobs import Config

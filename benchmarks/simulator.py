@@ -32,10 +32,10 @@ from tilewright.compiler_core.lowering.schedule import Tiling
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.simulator.device import SimulatedDevice
-from tilewright.measure.simulator.flatten import Surroundings, flatten
 from tilewright.measure.simulator.kernel import NO_CONFLICTS, active_cores, simulate_kernel, span_of
 from tilewright.measure.simulator.program import simulate_program
 from tilewright.measure.simulator.skew import skewed, skewed_conflicts
+from tilewright.measure.simulator.tables.flatten import Surroundings, flatten
 from tilewright.search_space.moves import sample
 from tilewright.tuner.kernel.task import kernel_tasks
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from tilewright.api.client import Client
-    from tilewright.api.html_report import HtmlReport, report
+    from tilewright.api.pages.html_report import HtmlReport, report
     from tilewright.compiler_core.errors import (
         CheckError,
         ConfigError,
@@ -83,7 +83,7 @@ __all__ = [
 
 _ROOMS = {
     "api.client": ("Client",),
-    "api.html_report": ("HtmlReport", "report"),
+    "api.pages.html_report": ("HtmlReport", "report"),
     "compiler_core.target_model.file": ("load_target",),
     "compiler_core.target_model.target": ("Target",),
     "tuner.answer.report": ("Report",),

@@ -37,7 +37,7 @@ from tilewright.tuner.turn import REGRET, already_spent, missing, take_turn
 NO_HOOKS = Hooks()
 STUDIED = 24
 """Networks that -O3 prices before it measures, each with other
-knobs of the whole (tuner/network/graph_knobs.py)."""
+knobs of the whole (tuner/planning/graph_knobs.py)."""
 
 
 def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:

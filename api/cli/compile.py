@@ -49,7 +49,7 @@ def compile_model(
 
     from tilewright.api.cli.main import complain
     from tilewright.compiler_core.checking.verify import require_sound
-    from tilewright.compiler_core.lowering.program_json import program_to_json
+    from tilewright.compiler_core.lowering.formats.program_json import program_to_json
     from tilewright.tuner.verbs.lookup import Require, compile_known
 
     if require is not None and require not in set(Require):

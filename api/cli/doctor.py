@@ -141,7 +141,7 @@ def _postgres(database: str | None) -> str:
 
 
 def _codegen() -> str:
-    from tilewright.compiler_core.codegen.native import LLVM_VERSION, host_machine
+    from tilewright.compiler_core.codegen.machine.native import LLVM_VERSION, host_machine
     from tilewright.measure.host.compiler import Compiler
 
     machine, compiler = host_machine(), Compiler()

@@ -36,7 +36,7 @@ def report(
     json_file: JsonFile = None,
 ) -> None:
     """Write convergence, roofline, timeline, memory map, kernels and what was fused as one HTML file."""
-    from tilewright.api.html_report import report as html_report
+    from tilewright.api.pages.html_report import report as html_report
     from tilewright.compiler_core.outputs import refuse_inputs
 
     made = html_report(

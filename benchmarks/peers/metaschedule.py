@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tilewright.cost_model.ensemble import Ensemble, EnsembleSettings, fit_ensemble
+from tilewright.cost_model.learned.ensemble import Ensemble, EnsembleSettings, fit_ensemble
 from tilewright.search_space.knobs import Rows
 from tilewright.search_space.moves import distinct, random_grid, row_keys, sample
 from tilewright.tuner.kernel.problem import Floats, History, Problem

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.layouts import Layout
-from tilewright.compiler_core.lowering.placement import Lifetime, stored_bytes
+from tilewright.compiler_core.lowering.memory.placement import Lifetime, stored_bytes
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
 from tilewright.compiler_core.target_model.target import Target
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 
 from tilewright.compiler_core.codegen import affine
 from tilewright.compiler_core.codegen.affine import Affine, Variable
-from tilewright.compiler_core.codegen.arithmetic import (
+from tilewright.compiler_core.codegen.lanes.arithmetic import (
     STORED,
     Arithmetic,
     is_signed,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 
-from tilewright.compiler_core.codegen.arithmetic import BITS, kind_of
+from tilewright.compiler_core.codegen.lanes.arithmetic import BITS, kind_of
 from tilewright.compiler_core.codegen.places import Place, blocked, laid_out, row_major
 from tilewright.compiler_core.codegen.stages import Stage, folds, joined, stages_of
 from tilewright.compiler_core.errors import ConfigError

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from tilewright.compiler_core.checking.emulate import poison
 from tilewright.compiler_core.codegen.emit import ENTRY, emit
-from tilewright.compiler_core.codegen.execute import LoadedImage, aligned
-from tilewright.compiler_core.codegen.image import Image, flat_image
-from tilewright.compiler_core.codegen.native import object_of
+from tilewright.compiler_core.codegen.machine.execute import LoadedImage, aligned
+from tilewright.compiler_core.codegen.machine.image import Image, flat_image
+from tilewright.compiler_core.codegen.machine.native import object_of
 from tilewright.compiler_core.codegen.nest import Blocking, KernelNest, Machine, nest_of
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array

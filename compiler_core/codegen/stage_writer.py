@@ -10,7 +10,7 @@ import numpy as np
 
 from tilewright.compiler_core.codegen import affine
 from tilewright.compiler_core.codegen.affine import Affine, Variable
-from tilewright.compiler_core.codegen.arithmetic import is_signed, kind_of
+from tilewright.compiler_core.codegen.lanes.arithmetic import is_signed, kind_of
 from tilewright.compiler_core.codegen.memory import Inside, MemoryView
 from tilewright.compiler_core.codegen.nest import NO_AXIS, Blocking
 from tilewright.compiler_core.codegen.stages import folds

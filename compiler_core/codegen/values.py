@@ -7,8 +7,8 @@ import numpy as np
 
 from tilewright.compiler_core.codegen import affine
 from tilewright.compiler_core.codegen.affine import Affine, Variable
-from tilewright.compiler_core.codegen.arithmetic import is_signed, kind_of
-from tilewright.compiler_core.codegen.expressions import Expressions
+from tilewright.compiler_core.codegen.lanes.arithmetic import is_signed, kind_of
+from tilewright.compiler_core.codegen.lanes.expressions import Expressions
 from tilewright.compiler_core.codegen.memory import Addressing, Inside
 from tilewright.compiler_core.codegen.stages import Stage
 from tilewright.compiler_core.codegen.tiles import Position

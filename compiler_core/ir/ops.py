@@ -18,8 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special
 
-from tilewright.compiler_core.ir import host_ops
 from tilewright.compiler_core.ir.dtypes import DType, dtype_of
+from tilewright.compiler_core.ir.host import host_ops
 from tilewright.compiler_core.ir.rounding import converted
 
 Array: TypeAlias = npt.NDArray[Any]

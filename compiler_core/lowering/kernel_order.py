@@ -12,8 +12,13 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import AxisKind, Unit
 from tilewright.compiler_core.ir.workload import Level, stored_values
+from tilewright.compiler_core.lowering.memory.placement import (
+    lifetimes,
+    live_bytes,
+    place_values,
+    stored_bytes,
+)
 from tilewright.compiler_core.lowering.pipeline import LLB_SHARE, Plan
-from tilewright.compiler_core.lowering.placement import lifetimes, live_bytes, place_values, stored_bytes
 from tilewright.compiler_core.order.flat import flatten
 from tilewright.compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph, KernelTensor, peak_of
 from tilewright.compiler_core.order.portfolio import ListWeights, list_order

@@ -14,9 +14,9 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.layouts import Layout, misplaced
 from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.ir.workload import Kernel, Level, kernel_of
-from tilewright.compiler_core.lowering.allocate import Block, TensorSpan, allocate_blocks
 from tilewright.compiler_core.lowering.lower import lower_kernel
-from tilewright.compiler_core.lowering.placement import lifetimes, place_values
+from tilewright.compiler_core.lowering.memory.allocate import Block, TensorSpan, allocate_blocks
+from tilewright.compiler_core.lowering.memory.placement import lifetimes, place_values
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import CoreRange, Placed, Schedule, Stage, Tiling

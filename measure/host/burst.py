@@ -2,8 +2,8 @@
 
 from functools import lru_cache
 
-from tilewright.compiler_core.codegen.image import Image, flat_image
-from tilewright.compiler_core.codegen.native import object_of
+from tilewright.compiler_core.codegen.machine.image import Image, flat_image
+from tilewright.compiler_core.codegen.machine.native import object_of
 from tilewright.compiler_core.codegen.nest import Machine
 
 CHAINS = 12

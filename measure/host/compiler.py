@@ -42,7 +42,7 @@ class Compiler:
 
 
 def _answer(asked: dict[str, Any], text: str) -> tuple[dict[str, Any], bytes]:
-    from tilewright.compiler_core.codegen.native import object_of
+    from tilewright.compiler_core.codegen.machine.native import object_of
 
     try:
         made = object_of(text, Machine(**asked["machine"]))

@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from tilewright.compiler_core.codegen.emit import REPEAT, emit
-from tilewright.compiler_core.codegen.image import Image, flat_image
-from tilewright.compiler_core.codegen.native import host_machine
+from tilewright.compiler_core.codegen.machine.image import Image, flat_image
+from tilewright.compiler_core.codegen.machine.native import host_machine
 from tilewright.compiler_core.codegen.nest import KernelNest, Machine, nest_of
 from tilewright.compiler_core.codegen.run import NativeKernel
 from tilewright.compiler_core.errors import ConfigError, DeviceError

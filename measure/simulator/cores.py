@@ -3,8 +3,8 @@
 import numpy as np
 
 from tilewright.compiler_core.compiled import compiled, jitable
-from tilewright.measure.simulator.layout import EVENT_COLUMNS, NO_EVENT, Ints, Nest
 from tilewright.measure.simulator.steady import live_state
+from tilewright.measure.simulator.tables.layout import EVENT_COLUMNS, NO_EVENT, Ints, Nest
 from tilewright.measure.simulator.timeline import TALLY, walk
 
 

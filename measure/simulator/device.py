@@ -13,9 +13,9 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.device import DeviceInfo, Task, simulated_info
 from tilewright.measure.results import Measurement, Status, failure
-from tilewright.measure.simulator.flatten import Conflicts
 from tilewright.measure.simulator.kernel import NO_CONFLICTS, simulate_kernel
 from tilewright.measure.simulator.program import simulate_program
+from tilewright.measure.simulator.tables.flatten import Conflicts
 from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask, network_schedule

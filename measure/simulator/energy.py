@@ -8,8 +8,8 @@ import numpy as np
 from tilewright.compiler_core.compiled import compiled
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.measure.simulator.flatten import FlatKernel
-from tilewright.measure.simulator.layout import (
+from tilewright.measure.simulator.tables.flatten import FlatKernel
+from tilewright.measure.simulator.tables.layout import (
     BUSY,
     COST_COLUMNS,
     ENGINE,
@@ -32,7 +32,7 @@ from tilewright.measure.simulator.layout import (
     TRANSFER,
     Ints,
 )
-from tilewright.measure.simulator.memories import HOST_LOAD
+from tilewright.measure.simulator.tables.memories import HOST_LOAD
 
 
 @dataclass(frozen=True)

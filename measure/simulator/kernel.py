@@ -7,8 +7,8 @@ from tilewright.compiler_core.lowering.program import KernelProgram
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.simulator.cores import slowest_core
 from tilewright.measure.simulator.energy import Work, energy_uj, work_of
-from tilewright.measure.simulator.flatten import Conflicts, FlatKernel, Surroundings, flatten
-from tilewright.measure.simulator.layout import CAUSE_NAMES, CAUSES, ENGINE_NAMES, ENGINES
+from tilewright.measure.simulator.tables.flatten import Conflicts, FlatKernel, Surroundings, flatten
+from tilewright.measure.simulator.tables.layout import CAUSE_NAMES, CAUSES, ENGINE_NAMES, ENGINES
 
 NO_CONFLICTS = Conflicts()
 

@@ -6,13 +6,13 @@ from math import ceil, inf
 
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.workload import Level
-from tilewright.compiler_core.lowering.placement import stored_bytes
+from tilewright.compiler_core.lowering.memory.placement import stored_bytes
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, KernelProgram, Program
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.simulator.energy import Work, energy_uj, sum_of_work
-from tilewright.measure.simulator.flatten import Conflicts, Surroundings, flatten
 from tilewright.measure.simulator.kernel import NO_CONFLICTS, KernelSpan, active_cores, port_cycles, span_of
 from tilewright.measure.simulator.prefetch import Constant, Prefetcher
+from tilewright.measure.simulator.tables.flatten import Conflicts, Surroundings, flatten
 
 Call = KernelCall | HostCall
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.measure.simulator.flatten import Conflicts
+from tilewright.measure.simulator.tables.flatten import Conflicts
 
 SPREAD = 0.3
 _SHRINKING = frozenset({"frequency_mhz", "gbps", "bytes_per_cycle", "outstanding", "bits"})

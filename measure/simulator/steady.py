@@ -7,7 +7,7 @@ complete, and when each slot of each storage is free, the newest last.
 import numpy as np
 
 from tilewright.compiler_core.compiled import jitable
-from tilewright.measure.simulator.layout import (
+from tilewright.measure.simulator.tables.layout import (
     ANCHOR,
     BUFFER,
     BUSY,

@@ -19,7 +19,8 @@ The same source runs compiled and as plain Python.
 import numpy as np
 
 from tilewright.compiler_core.compiled import jitable
-from tilewright.measure.simulator.layout import (
+from tilewright.measure.simulator.steady import FINISH, READY, repeats, shift_of, state_size
+from tilewright.measure.simulator.tables.layout import (
     ANCHOR,
     BUFFER,
     BUSY,
@@ -52,7 +53,6 @@ from tilewright.measure.simulator.layout import (
     Ints,
     Nest,
 )
-from tilewright.measure.simulator.steady import FINISH, READY, repeats, shift_of, state_size
 
 TALLY = ENGINES + ENGINES * CAUSES
 """Numbers a timeline counts: busy cycles of every engine, then waiting cycles of every engine by cause."""

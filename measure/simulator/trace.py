@@ -12,9 +12,10 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.program import Action, HostCall, KernelCall, Program
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.simulator.cores import record_core
-from tilewright.measure.simulator.flatten import FlatKernel, Surroundings, flatten
 from tilewright.measure.simulator.kernel import KernelSpan
-from tilewright.measure.simulator.layout import (
+from tilewright.measure.simulator.program import ProgramTiming
+from tilewright.measure.simulator.tables.flatten import FlatKernel, Surroundings, flatten
+from tilewright.measure.simulator.tables.layout import (
     BUSY,
     CAUSE_NAMES,
     ENGINE,
@@ -33,7 +34,6 @@ from tilewright.measure.simulator.layout import (
     NO_EVENT,
     SIZE,
 )
-from tilewright.measure.simulator.program import ProgramTiming
 
 STAGES = "stages"
 HOST = "host"

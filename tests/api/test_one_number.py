@@ -14,7 +14,7 @@ from tests.onnx_models import saved, small_cnn
 from tilewright.api.app import create_app
 from tilewright.api.cli.main import main
 from tilewright.api.client import Client
-from tilewright.api.html_report import report
+from tilewright.api.pages.html_report import report
 from tilewright.api.schemas.jobs import JobSpec
 from tilewright.db.records import Key
 from tilewright.db.repository import Repository

@@ -8,7 +8,7 @@ import pytest
 from tests.api.service import model_bytes
 from tilewright.api.pages.one_file import one_file
 from tilewright.api.pages.story import tell
-from tilewright.compiler_core.lowering.program_json import program_from_json
+from tilewright.compiler_core.lowering.formats.program_json import program_from_json
 from tilewright.db.browse import Browse, Viewer, Wanted
 from tilewright.db.service.job_rows import JobState
 from tilewright.db.service.jobs import Jobs

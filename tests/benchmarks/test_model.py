@@ -5,7 +5,7 @@ import pytest
 
 import benchmarks.model as model
 from benchmarks.kernel_tasks import CASES
-from tilewright.cost_model.residual import TaskRecords
+from tilewright.cost_model.learned.residual import TaskRecords
 
 
 def test_it_answers_for_both_splits(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,8 +16,8 @@ from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import Access, IndexExpr
 from tilewright.compiler_core.ir.ops import AxisKind
 from tilewright.compiler_core.ir.workload import graph_digest
+from tilewright.compiler_core.lowering.formats.program_json import program_from_json, program_to_json
 from tilewright.compiler_core.lowering.pipeline import compile_graph, default_schedule, plan_graph
-from tilewright.compiler_core.lowering.program_json import program_from_json, program_to_json
 from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.compiler_core.meaning.loops import MOST_PARTS, stays_a_loop, written_out
 

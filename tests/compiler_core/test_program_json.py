@@ -12,8 +12,8 @@ from tests.small_networks import CASES, Case, three_kernels
 from tilewright.compiler_core.checking.emulate import emulate
 from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import RecordError
-from tilewright.compiler_core.lowering import program_json
-from tilewright.compiler_core.lowering.program_json import program_from_json, program_to_json
+from tilewright.compiler_core.lowering.formats import program_json
+from tilewright.compiler_core.lowering.formats.program_json import program_from_json, program_to_json
 from tilewright.compiler_core.meaning.interpret import interpret
 
 SCHEMA = json.loads(Path(program_json.__file__).with_name("program.schema.json").read_text(encoding="utf-8"))

@@ -8,7 +8,7 @@ from tilewright.compiler_core.errors import ConfigError, RecordError
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Rewrite
 from tilewright.compiler_core.ir.index_map import Access, affine, axis_index
-from tilewright.compiler_core.lowering.text import graph_text
+from tilewright.compiler_core.lowering.formats.text import graph_text
 from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.compiler_core.transforms.rewrites import Split, Unfold, places, rewrite_from, rewritten

@@ -14,9 +14,9 @@ from tests.small_networks import split_matmul
 from tests.targets import small_target
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.index_map import Access, IndexExpr, affine, axis_index
+from tilewright.compiler_core.lowering.formats.text import graph_text, kernel_text
 from tilewright.compiler_core.lowering.pipeline import compile_graph, default_schedule, plan_graph
 from tilewright.compiler_core.lowering.program import KernelCall
-from tilewright.compiler_core.lowering.text import graph_text, kernel_text
 from tilewright.compiler_core.onnx_import.importer import import_model
 
 OPERATORS = {

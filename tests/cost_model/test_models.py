@@ -6,12 +6,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import spearmanr
 
-from tilewright.cost_model.ensemble import EnsembleSettings
-from tilewright.cost_model.feasibility import fit_feasibility
-from tilewright.cost_model.gaussian import fit_gaussian
+from tilewright.cost_model.learned.ensemble import EnsembleSettings
+from tilewright.cost_model.learned.feasibility import fit_feasibility
+from tilewright.cost_model.learned.gaussian import fit_gaussian
+from tilewright.cost_model.learned.residual import TaskRecords, fit_residual
+from tilewright.cost_model.learned.scores import rank_correlation, top_k_score
 from tilewright.cost_model.plain_features import plain_features
-from tilewright.cost_model.residual import TaskRecords, fit_residual
-from tilewright.cost_model.scores import rank_correlation, top_k_score
 from tilewright.search_space.knobs import Knob
 from tilewright.search_space.space import Space
 

@@ -10,7 +10,7 @@ from tests.property.random_graphs import graphs
 from tests.property.random_layouts import layouts
 from tests.property.test_law import groupings, schedules, targets
 from tests.targets import simd_target
-from tilewright.compiler_core.codegen.native import host_machine
+from tilewright.compiler_core.codegen.machine.native import host_machine
 from tilewright.compiler_core.codegen.run import run_program
 from tilewright.compiler_core.ir.ops import OPS
 from tilewright.compiler_core.lowering.pipeline import compile_graph, plan_groups, schedule_of

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from benchmarks.synthetic_graphs import random_graph
-from tilewright.compiler_core.lowering.allocate import allocate
+from tilewright.compiler_core.lowering.memory.allocate import allocate
 from tilewright.compiler_core.order.bounds import cut_bound
 from tilewright.compiler_core.order.checker import check_plan
 from tilewright.compiler_core.order.flat import flatten

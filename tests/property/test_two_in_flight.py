@@ -15,8 +15,8 @@ from tilewright.compiler_core.lowering.program import KernelCall
 from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.cost_model.analytic import kernel_bound_cycles
 from tilewright.measure.simulator.cores import slowest_core
-from tilewright.measure.simulator.flatten import Surroundings, flatten
 from tilewright.measure.simulator.kernel import active_cores, simulate_kernel
+from tilewright.measure.simulator.tables.flatten import Surroundings, flatten
 
 
 @given(st.data())

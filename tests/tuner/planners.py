@@ -9,8 +9,8 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.pipeline import plan_graph
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.compiler_core.target_model.file import load_target
-from tilewright.tuner.network.planner import Planner
-from tilewright.tuner.network.prices import Prices
+from tilewright.tuner.planning.planner import Planner
+from tilewright.tuner.planning.prices import Prices
 
 
 def imported(made: onnx.ModelProto, folder: Path) -> Graph:

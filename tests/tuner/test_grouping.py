@@ -15,9 +15,9 @@ from tests.tuner.planners import imported, planner_of, studied_no_dearer
 from tilewright.compiler_core.ir.workload import is_remade
 from tilewright.compiler_core.order.portfolio import ListWeights
 from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_greedily, in_data_order
-from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs, default_trial
-from tilewright.tuner.network.grouping import NotFused, as_they_are, merge_while_it_pays
-from tilewright.tuner.network.prices import Reading
+from tilewright.tuner.planning.graph_knobs import GraphKnobs, ask_knobs, default_trial
+from tilewright.tuner.planning.grouping import NotFused, as_they_are, merge_while_it_pays
+from tilewright.tuner.planning.prices import Reading
 
 
 @given(st.data())

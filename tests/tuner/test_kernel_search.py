@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.tuner.landscapes import problem_and_device
-from tilewright.cost_model.residual import TaskRecords
+from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.measure.device import Task
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config

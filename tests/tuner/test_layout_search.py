@@ -25,7 +25,7 @@ from tilewright.search_space.network import (
 )
 from tilewright.tuner.answer.check import random_inputs
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.layouts import lay_out
+from tilewright.tuner.planning.layouts import lay_out
 
 GRAPH, TARGET, GROUPS = three_steps(), small_target(), ((0,), (1,), (2,))
 

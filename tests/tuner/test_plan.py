@@ -9,7 +9,7 @@ import pytest
 from tests.compiler_core.test_kernel_order import two_branches
 from tests.onnx_models import SHARED, model, node, saved, small_cnn, value
 from tilewright.api.cli.main import main
-from tilewright.compiler_core.lowering.allocate import Arena, allocate
+from tilewright.compiler_core.lowering.memory.allocate import Arena, allocate
 from tilewright.compiler_core.order.kernel_graph import KernelGraph, KernelTensor
 from tilewright.compiler_core.target_model.file import target_text
 from tilewright.tuner.verbs.memory_map import memory_map

@@ -9,7 +9,7 @@ from tilewright.compiler_core.lowering.pipeline import plan_graph
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.compiler_core.toolchain import TOOLCHAIN
-from tilewright.cost_model.scores import rank_correlation
+from tilewright.cost_model.learned.scores import rank_correlation
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.measure.simulator.device import SimulatedDevice

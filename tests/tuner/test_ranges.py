@@ -10,7 +10,7 @@ import pytest
 from tests.onnx_models import model, node, reals, saved, value
 from tilewright.api.cli.main import main
 from tilewright.api.cli.options import read_ranges
-from tilewright.api.html_report import report
+from tilewright.api.pages.html_report import report
 from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.onnx_import.sizes import sizes_in_range

@@ -43,10 +43,10 @@ from tilewright.tuner.answer.guess import best_guess
 from tilewright.tuner.answer.transfer import carried, portable
 from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs
-from tilewright.tuner.network.prices import Reading
 from tilewright.tuner.network.search import NetworkSearch
 from tilewright.tuner.network.session import Session, open_session
+from tilewright.tuner.planning.graph_knobs import GraphKnobs, ask_knobs
+from tilewright.tuner.planning.prices import Reading
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.report import report_on
 from tilewright.tuner.verbs.tune import tune

@@ -19,8 +19,8 @@ from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.network import network_config, network_schedule, numbered
 from tilewright.tuner.answer.check import random_inputs
 from tilewright.tuner.kernel.task import kernel_tasks
-from tilewright.tuner.network.prices import guessed
-from tilewright.tuner.network.side_by_side import Seats, Shared, share_cores
+from tilewright.tuner.planning.prices import guessed
+from tilewright.tuner.planning.side_by_side import Seats, Shared, share_cores
 from tilewright.tuner.verbs.lookup import compile_known
 from tilewright.tuner.verbs.tune import tune, tune_range
 

@@ -16,7 +16,7 @@ from tilewright.tuner.answer.report import Figures, Outcome
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.search import NetworkSearch
 from tilewright.tuner.network.session import Choice, Dropped, Session
-from tilewright.tuner.network.side_by_side import Seats, share_cores
+from tilewright.tuner.planning.side_by_side import Seats, share_cores
 
 CHECKED = 4
 """How many of a kernel's best Configs are checked before its default is taken instead."""

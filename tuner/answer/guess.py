@@ -21,8 +21,8 @@ from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.tuner.answer.cover import candidate_groups, cheapest_cover
 from tilewright.tuner.answer.report import Figures, Outcome
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.prices import draft_us
 from tilewright.tuner.network.session import Choice, Session
+from tilewright.tuner.planning.prices import draft_us
 
 GUESSED = ("default", "guessed", "other-placement")
 """Sources of kernels' Configs that were not measured as they are."""

@@ -17,8 +17,8 @@ from tilewright.tuner.answer.report import (
 )
 from tilewright.tuner.kernel.stopping import StopReason
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.grouping import Boundary
 from tilewright.tuner.network.session import Session
+from tilewright.tuner.planning.grouping import Boundary
 
 
 def summarise(

@@ -37,9 +37,9 @@ from tilewright.search_space.network import (
 )
 from tilewright.tuner.answer.retile import Tuned, loop_extents, retiled
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.grouping import merge_while_it_pays
 from tilewright.tuner.network.session import Session
-from tilewright.tuner.network.side_by_side import share_of
+from tilewright.tuner.planning.grouping import merge_while_it_pays
+from tilewright.tuner.planning.side_by_side import share_of
 
 _GROUP, _OPS = "group_", "ops"
 

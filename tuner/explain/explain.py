@@ -17,7 +17,7 @@ from tilewright.search_space.knobs import Config
 from tilewright.tuner.explain.limits import Limits, limits_of, tightest
 from tilewright.tuner.explain.nest import loop_nest
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.grouping import Boundary, NotFused, as_they_are
+from tilewright.tuner.planning.grouping import Boundary, NotFused, as_they_are
 from tilewright.tuner.verbs.lookup import CompiledNetwork, compile_known
 
 MOST_READINGS = 256

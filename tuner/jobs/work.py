@@ -27,7 +27,7 @@ class Tuning:
         Of a range the Program of the largest size. Nothing for -O0, whose answer is the default schedule
         whatever the database knows.
         """
-        from tilewright.compiler_core.lowering.program_json import program_to_json
+        from tilewright.compiler_core.lowering.formats.program_json import program_to_json
         from tilewright.tuner.verbs.lookup import compile_known
         from tilewright.tuner.verbs.pictures import pictures_of
 

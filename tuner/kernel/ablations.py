@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 from tilewright.compiler_core.errors import UsageError
-from tilewright.cost_model.ensemble import EnsembleSettings
+from tilewright.cost_model.learned.ensemble import EnsembleSettings
 from tilewright.tuner.kernel.problem import Problem
 from tilewright.tuner.kernel.settings import SearchSettings
 

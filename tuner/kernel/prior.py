@@ -15,7 +15,7 @@ from tilewright.compiler_core.ir.graph_json import workload_from_json
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.cost_model.residual import TaskRecords
+from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.db.records import TrialRow
 from tilewright.db.repository import Repository
 from tilewright.tuner.kernel.task import KernelTask

@@ -8,9 +8,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tilewright.cost_model.ensemble import EnsembleSettings, Features, Floats
-from tilewright.cost_model.residual import Prediction, ResidualModel, TaskRecords, fit_residual
-from tilewright.cost_model.scores import rank_correlation
+from tilewright.cost_model.learned.ensemble import EnsembleSettings, Features, Floats
+from tilewright.cost_model.learned.residual import Prediction, ResidualModel, TaskRecords, fit_residual
+from tilewright.cost_model.learned.scores import rank_correlation
 from tilewright.search_space.knobs import Rows
 from tilewright.tuner.kernel.problem import History, Problem, trial_seed
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.planner import Planner
+from tilewright.tuner.planning.planner import Planner
 
 
 @dataclass(frozen=True)

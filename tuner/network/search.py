@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from tilewright.compiler_core.lowering.pipeline import Plan
-from tilewright.cost_model.residual import TaskRecords
+from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.measure.farm.pool import Pool
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
@@ -22,9 +22,9 @@ from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, sto
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.challenges import contests
 from tilewright.tuner.network.events import Listener, Measured, Phase
-from tilewright.tuner.network.planner import Planner
-from tilewright.tuner.network.prices import Reading
 from tilewright.tuner.network.scheduler import Choose, Standing, next_task
+from tilewright.tuner.planning.planner import Planner
+from tilewright.tuner.planning.prices import Reading
 
 Commit = Callable[[KernelTask, Sequence[SearchTrial]], None]
 Known = Callable[[Sequence[KernelTask]], Mapping[str, tuple[Config, float]]]

@@ -39,9 +39,9 @@ from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.book import Book
 from tilewright.tuner.network.events import Counted, Listener, Phase, silent
-from tilewright.tuner.network.planner import Planner
-from tilewright.tuner.network.prices import Prices, draft_us
-from tilewright.tuner.network.side_by_side import share_of
+from tilewright.tuner.planning.planner import Planner
+from tilewright.tuner.planning.prices import Prices, draft_us
+from tilewright.tuner.planning.side_by_side import share_of
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from xml.sax.saxutils import escape
 
-from tilewright.compiler_core.lowering.allocate import Arena, TensorSpan
+from tilewright.compiler_core.lowering.memory.allocate import Arena, TensorSpan
 
 _LEFT, _TOP, _BOTTOM, _RIGHT = 90, 34, 44, 14
 _PLOT_WIDTH, _PLOT_HEIGHT = 1100, 560

@@ -6,8 +6,8 @@ from math import isfinite
 from typing import Any
 
 from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.lowering.memory.placement import lifetimes
 from tilewright.compiler_core.lowering.pipeline import Plan
-from tilewright.compiler_core.lowering.placement import lifetimes
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.simulator.program import ProgramTiming, StageTiming, simulate_program

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tilewright.compiler_core.lowering.allocate import Arena, allocate
 from tilewright.compiler_core.lowering.kernel_order import crossing_of, in_order, least_peak, weight_bytes
+from tilewright.compiler_core.lowering.memory.allocate import Arena, allocate
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.compiler_core.order.checker import check_plan

@@ -50,8 +50,8 @@ from tilewright.tuner.devices import simulated_pool
 from tilewright.tuner.kernel.problem import trial_seed
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.book import NETWORK_SPACE
-from tilewright.tuner.network.planner import Planner
-from tilewright.tuner.network.prices import Prices
+from tilewright.tuner.planning.planner import Planner
+from tilewright.tuner.planning.prices import Prices
 
 
 @dataclass(frozen=True)

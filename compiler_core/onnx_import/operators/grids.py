@@ -6,7 +6,7 @@ import numpy as np
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim, known
-from tilewright.compiler_core.ir.grid_sample import CUBIC, LINEAR, NEAREST
+from tilewright.compiler_core.ir.host.grid_sample import CUBIC, LINEAR, NEAREST
 from tilewright.compiler_core.ir.index_map import affine, axis_index
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.building.builder import Tensor

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.host_recurrences import ACTIVATIONS as ON_HOST
+from tilewright.compiler_core.ir.host.host_recurrences import ACTIVATIONS as ON_HOST
 from tilewright.compiler_core.ir.ops import AttributeValue
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
 from tilewright.compiler_core.onnx_import.building.context import Build, Context, Inputs, optional, required

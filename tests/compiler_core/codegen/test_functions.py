@@ -8,7 +8,7 @@ import pytest
 from scipy import special
 
 from tests.targets import small_target
-from tilewright.compiler_core.codegen.native import host_machine
+from tilewright.compiler_core.codegen.machine.native import host_machine
 from tilewright.compiler_core.codegen.nest import nest_of
 from tilewright.compiler_core.codegen.run import compile_kernel, run_kernel
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
@@ -80,7 +80,7 @@ def test_functions_of_extremes() -> None:
 
 
 def test_every_row_has_a_native_meaning() -> None:
-    from tilewright.compiler_core.codegen.expressions import Expressions
+    from tilewright.compiler_core.codegen.lanes.expressions import Expressions
 
     for kind, row in OPS.items():
         if row.unit is not Unit.HOST:

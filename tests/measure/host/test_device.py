@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from tests.targets import simd_target
-from tilewright.compiler_core.codegen.image import Image, flat_image
-from tilewright.compiler_core.codegen.native import host_machine, object_of
+from tilewright.compiler_core.codegen.machine.image import Image, flat_image
+from tilewright.compiler_core.codegen.machine.native import host_machine, object_of
 from tilewright.compiler_core.errors import DeviceError
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Op

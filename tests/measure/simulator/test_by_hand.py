@@ -18,8 +18,8 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import CoreRange, Placed, Schedule, Tiling
 from tilewright.compiler_core.target_model.target import Dma, Memory, Overheads, Target
 from tilewright.measure.simulator.kernel import simulate_kernel
-from tilewright.measure.simulator.layout import LOAD, STORE, VECTOR
 from tilewright.measure.simulator.program import free_llb_bytes, simulate_program
+from tilewright.measure.simulator.tables.layout import LOAD, STORE, VECTOR
 
 F16 = DType.F16
 POINTS = 6400

@@ -10,9 +10,9 @@ from tilewright.compiler_core.ir.workload import Level
 from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.program import Action
 from tilewright.measure.simulator import cores
-from tilewright.measure.simulator.flatten import FlatKernel, Surroundings, flatten
 from tilewright.measure.simulator.kernel import active_cores, simulate_kernel
-from tilewright.measure.simulator.layout import ENTRY, FIRINGS, SIZE
+from tilewright.measure.simulator.tables.flatten import FlatKernel, Surroundings, flatten
+from tilewright.measure.simulator.tables.layout import ENTRY, FIRINGS, SIZE
 
 
 def flat_of(case: Case) -> FlatKernel:

@@ -5,9 +5,9 @@ import pytest
 from tests.measure.simulator.test_by_hand import lowered, plain_chip, relu
 from tilewright.compiler_core.target_model.file import list_targets, load_target
 from tilewright.compiler_core.target_model.target import numbers_of
-from tilewright.measure.simulator.flatten import Conflicts
 from tilewright.measure.simulator.kernel import simulate_kernel
 from tilewright.measure.simulator.skew import skewed, skewed_conflicts
+from tilewright.measure.simulator.tables.flatten import Conflicts
 
 SHRINKING = ("gbps", "bytes_per_cycle", "outstanding", "bits", "frequency_mhz")
 

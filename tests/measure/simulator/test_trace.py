@@ -9,8 +9,8 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.pipeline import compile_graph, default_schedule, plan_groups
 from tilewright.compiler_core.lowering.program import Program
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.measure.simulator.layout import ENGINE_NAMES
 from tilewright.measure.simulator.program import ProgramTiming, simulate_program
+from tilewright.measure.simulator.tables.layout import ENGINE_NAMES
 from tilewright.measure.simulator.trace import Slice, chrome_trace, slices_of
 from tilewright.measure.simulator.trace_svg import svg_timeline
 

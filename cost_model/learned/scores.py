@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from tilewright.cost_model.ensemble import Floats
+from tilewright.cost_model.learned.ensemble import Floats
 
 
 def rank_correlation(first: Floats, second: Floats) -> float:

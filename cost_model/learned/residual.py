@@ -9,9 +9,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from tilewright.cost_model.ensemble import Ensemble, EnsembleSettings, Features, Floats, fit_ensemble
-from tilewright.cost_model.feasibility import Feasibility, fit_feasibility
-from tilewright.cost_model.gaussian import GaussianProcess, Posterior, fit_gaussian
+from tilewright.cost_model.learned.ensemble import Ensemble, EnsembleSettings, Features, Floats, fit_ensemble
+from tilewright.cost_model.learned.feasibility import Feasibility, fit_feasibility
+from tilewright.cost_model.learned.gaussian import GaussianProcess, Posterior, fit_gaussian
 
 _OFFSET_SHRINKAGE = 2.0
 _KNEE, _SLOW_SCALE = 0.3, 0.25

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from tilewright.compiler_core.codegen.arithmetic import is_signed, kind_of
-from tilewright.compiler_core.codegen.functions import Functions
+from tilewright.compiler_core.codegen.lanes.arithmetic import is_signed, kind_of
+from tilewright.compiler_core.codegen.lanes.functions import Functions
 from tilewright.compiler_core.codegen.writer import Lane
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.dtypes import dtype_of

@@ -9,7 +9,7 @@ moves with, and once more where a core's run of tiles starts in the middle of su
 import numpy as np
 
 from tilewright.compiler_core.compiled import compiled, jitable
-from tilewright.measure.simulator.layout import (
+from tilewright.measure.simulator.tables.layout import (
     COST_COLUMNS,
     DEPTH,
     ENTRY,

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.cost_model.ensemble import Ensemble, EnsembleSettings, Features, Floats, fit_ensemble
+from tilewright.cost_model.learned.ensemble import Ensemble, EnsembleSettings, Features, Floats, fit_ensemble
 
 
 @dataclass(frozen=True)

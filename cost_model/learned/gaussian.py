@@ -13,7 +13,7 @@ import numpy.typing as npt
 from scipy.linalg import cho_solve, solve_triangular
 from scipy.optimize import minimize
 
-from tilewright.cost_model.ensemble import Features, Floats
+from tilewright.cost_model.learned.ensemble import Features, Floats
 
 _Real = TypeVar("_Real", np.float32, np.float64)
 

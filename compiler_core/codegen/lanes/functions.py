@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from math import inf, log, nan, pi
 
-from tilewright.compiler_core.codegen.arithmetic import Arithmetic, number_text
+from tilewright.compiler_core.codegen.lanes.arithmetic import Arithmetic, number_text
 from tilewright.compiler_core.codegen.writer import Lane
 
 LOG2_E = 1.4426950408889634

@@ -4,7 +4,7 @@ import numpy as np
 
 from tilewright.compiler_core.compiled import compiled, jitable
 from tilewright.compiler_core.target_model import units
-from tilewright.measure.simulator.layout import (
+from tilewright.measure.simulator.tables.layout import (
     BLOCK,
     BLOCKED,
     BUSY,

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import optuna
 from optuna.samplers import TPESampler
 
-from tilewright.tuner.network.graph_knobs import GraphKnobs, default_trial
+from tilewright.tuner.planning.graph_knobs import GraphKnobs, default_trial
 
 
 def best_knobs(

@@ -19,7 +19,7 @@ from tilewright.compiler_core.transforms.fuse import Group
 from tilewright.compiler_core.transforms.rewrites import Split, Unfold, places, rewritten
 from tilewright.cost_model.analytic import op_work
 from tilewright.cost_model.network_bound import contraction_work
-from tilewright.tuner.network.grouping import merge_while_it_pays
+from tilewright.tuner.planning.grouping import merge_while_it_pays
 
 MOST_RESULTS = 8192
 """Elements of a result beyond which its tiles keep the cores busy without parts."""

@@ -23,7 +23,7 @@ from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import Access
 from tilewright.compiler_core.target_model.product import product_axes
 from tilewright.compiler_core.target_model.target import Dataflow, SystolicUnit, signed
-from tilewright.measure.simulator.layout import Ints
+from tilewright.measure.simulator.tables.layout import Ints
 
 BLOCKS = 100
 """A buffer knows what it holds by hundredths of its size."""

@@ -16,7 +16,7 @@ from tilewright.compiler_core.lowering.stages import Ancestry, Members, in_stage
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.prices import draft_us, guessed
+from tilewright.tuner.planning.prices import draft_us, guessed
 
 PARTS = 8
 """Cores are shared out in so many parts of the chip."""

@@ -15,11 +15,11 @@ from tilewright.compiler_core.transforms.rewrites import Split, Unfold, rewritte
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import Numbered, network_config, rewrites_text
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.graph_knobs import GraphKnobs, ask_knobs
-from tilewright.tuner.network.grouping import Boundary, Grouping, Order, as_they_are, merge_while_it_pays
-from tilewright.tuner.network.layouts import lay_out
-from tilewright.tuner.network.prices import Prices
-from tilewright.tuner.network.rewrites import Better, better_forms
+from tilewright.tuner.planning.graph_knobs import GraphKnobs, ask_knobs
+from tilewright.tuner.planning.grouping import Boundary, Grouping, Order, as_they_are, merge_while_it_pays
+from tilewright.tuner.planning.layouts import lay_out
+from tilewright.tuner.planning.prices import Prices
+from tilewright.tuner.planning.rewrites import Better, better_forms
 
 SWITCH = 0.995
 """A new plan must promise to take less than this share of the present one's time."""
@@ -125,7 +125,7 @@ class Planner:
         if not self.studied:
             return self.knobs
         # A study needs optuna, which takes longer to load than a lookup to answer.
-        from tilewright.tuner.network.study import best_knobs
+        from tilewright.tuner.planning.study import best_knobs
 
         spills = spilled_bytes(self.base.graph, self.base.groups, self.target) > 0
         forms = {type(found.rewrite) for found in self.better.values()}

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tilewright.measure.simulator.layout import Ints
-from tilewright.measure.simulator.pricing import covered
-from tilewright.measure.simulator.survey import classify
+from tilewright.measure.simulator.tables.layout import Ints
+from tilewright.measure.simulator.tables.pricing import covered
+from tilewright.measure.simulator.tables.survey import classify
 
 _MOST_REMEMBERED = 4096
 

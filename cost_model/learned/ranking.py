@@ -8,8 +8,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tilewright.cost_model.ensemble import Ensemble, EnsembleSettings, Features, Floats, fit_ensemble
-from tilewright.cost_model.residual import TaskRecords
+from tilewright.cost_model.learned.ensemble import Ensemble, EnsembleSettings, Features, Floats, fit_ensemble
+from tilewright.cost_model.learned.residual import TaskRecords
 
 
 def fit_plain(records: Sequence[TaskRecords], seed: int, settings: EnsembleSettings) -> Ensemble:

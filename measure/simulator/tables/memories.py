@@ -12,7 +12,7 @@ import numpy as np
 from tilewright.compiler_core.ir.workload import Level
 from tilewright.compiler_core.target_model.target import Memory, Target
 from tilewright.compiler_core.target_model.units import LATENCY, crosses_llb, load_table, store_table
-from tilewright.measure.simulator.layout import NO_TABLE, Ints
+from tilewright.measure.simulator.tables.layout import NO_TABLE, Ints
 
 LLB_LOAD, LLB_CONSTANT, LLB_STORE, DRAM_LOAD, DRAM_CONSTANT, DRAM_STORE, HOST_LOAD, HOST_STORE = range(8)
 _FAR = {

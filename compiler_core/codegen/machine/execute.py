@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from tilewright.compiler_core.codegen.image import Image
+from tilewright.compiler_core.codegen.machine.image import Image
 from tilewright.compiler_core.ir.ops import Array
 
 _LIBC = ctypes.CDLL(None, use_errno=True)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.grid_sample import grid_sample
-from tilewright.compiler_core.ir.host_recurrences import gru, lstm, rnn
+from tilewright.compiler_core.ir.host.grid_sample import grid_sample
+from tilewright.compiler_core.ir.host.host_recurrences import gru, lstm, rnn
 
 Array = npt.NDArray[Any]
 Meaning = Callable[[Sequence[Array], Mapping[str, Any]], Sequence[Array]]

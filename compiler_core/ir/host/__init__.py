@@ -1,0 +1,1 @@
+"""Numpy meanings of the ops that run on the host."""

@@ -1,0 +1,1 @@
+"""Which memory a value lies in between kernels, and at which offset."""
