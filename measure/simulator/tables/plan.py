@@ -17,6 +17,7 @@ from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, Kerne
 from tilewright.compiler_core.target_model.product import product_axes
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.target_model.units import matrix_table
+from tilewright.measure.simulator.tables import memories
 from tilewright.measure.simulator.tables.layout import (
     ANCHOR,
     BLOCK,
@@ -59,7 +60,6 @@ from tilewright.measure.simulator.tables.layout import (
     VECTOR,
     Ints,
 )
-from tilewright.measure.simulator.tables.tile_classes import memories
 
 APART = -1
 """Extent of a term that no run of bytes reaches into: rows that lie, or are fetched, apart."""

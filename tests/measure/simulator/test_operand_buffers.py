@@ -15,8 +15,8 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.target_model.file import PRESETS, parse_target
 from tilewright.compiler_core.target_model.target import SystolicUnit
 from tilewright.measure.simulator.kernel import simulate_kernel
+from tilewright.measure.simulator.tables import operand_buffers
 from tilewright.measure.simulator.tables.operand_buffers import streams_of
-from tilewright.measure.simulator.tables.tile_classes import operand_buffers
 
 
 def unit(flow: str, size: int, kib: int, rate: float, latency: int = 1) -> SystolicUnit:
