@@ -7,12 +7,13 @@ import numpy as np
 
 from tilewright.compiler_core.lowering.program import KernelProgram
 from tilewright.compiler_core.target_model.target import SystolicUnit, Target
+from tilewright.measure.simulator.tables import memories
 from tilewright.measure.simulator.tables.layout import BUSY, ENGINE, ENTRY, L1_SIZE, MATRIX, Ints, Nest
 from tilewright.measure.simulator.tables.operand_buffers import streams_of
 from tilewright.measure.simulator.tables.plan import KernelPlan, plan_of
 from tilewright.measure.simulator.tables.pricing import price
 from tilewright.measure.simulator.tables.survey import survey
-from tilewright.measure.simulator.tables.tile_classes import kinds_of, memories, table_of
+from tilewright.measure.simulator.tables.tile_classes import kinds_of, table_of
 
 
 @dataclass(frozen=True)
