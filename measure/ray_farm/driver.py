@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import partial
 
 from tilewright.compiler_core.errors import DeviceError
-from tilewright.measure.farm.desk import Desk
+from tilewright.measure.farm.tickets import Tickets
 from tilewright.measure.farm.dispatch import Dispatch
 from tilewright.measure.farm.messages import (
     Assign,
@@ -55,17 +55,17 @@ Message = Callable[[], Event | None]
 
 
 class Driver:
-    """One pool's thread. `put` gives it something to do; it reports to `desk`, and `ends` when told to."""
+    """One pool's thread. `put` gives it something to do; it reports to `tickets`, and `ends` when told to."""
 
-    def __init__(self, spec: DeviceSpec, workers: int | None, address: str, rules: Rules, desk: Desk) -> None:
+    def __init__(self, spec: DeviceSpec, workers: int | None, address: str, rules: Rules, tickets: Tickets) -> None:
         self._spec = spec
         self._asked = workers
         self._address = address
         self._rules = rules
-        self._desk = desk
+        self._tickets = tickets
         self._dispatch = Dispatch(rules)
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
-        self.slots = Slots(spec, rules, desk, self.put)
+        self.slots = Slots(spec, rules, tickets, self.put)
         self._cluster: Cluster | None = None
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, name="measuring pool", daemon=True)
@@ -91,9 +91,9 @@ class Driver:
             threading.Thread(target=self._watch, name="watch over the cluster", daemon=True).start()
             self._serve()
         except DeviceError as error:
-            self._desk.fail(str(error))
+            self._tickets.fail(str(error))
         except Exception as error:
-            self._desk.fail(f"the measuring thread failed: {type(error).__name__}: {error}")
+            self._tickets.fail(f"the measuring thread failed: {type(error).__name__}: {error}")
             raise
         finally:
             self._finish()
@@ -119,7 +119,7 @@ class Driver:
     def _finish(self) -> None:
         """Nothing may be left running: every worker is ended by its process id where that means something."""
         self._ended.set()  # however it came to this
-        self._desk.fail("the pool is closed")
+        self._tickets.fail("the pool is closed")
         if self._cluster is None:
             return
         for worker in self._dispatch.workers():
@@ -149,9 +149,9 @@ class Driver:
                     halted = command.reason
                 case _:
                     self._obey(command)
-        self._desk.settle(finished, self._dispatch.wanted(), self._dispatch.workers())
+        self._tickets.settle(finished, self._dispatch.wanted(), self._dispatch.workers())
         if halted is not None:
-            self._desk.fail(f"nothing can be measured on {self._spec.kind}: {halted}")
+            self._tickets.fail(f"nothing can be measured on {self._spec.kind}: {halted}")
 
     def _obey(self, command: Command) -> None:
         assert self._cluster is not None

@@ -7,7 +7,7 @@ from typing import Self
 
 from tilewright.compiler_core.errors import UsageError
 from tilewright.measure.device import DeviceInfo, Task
-from tilewright.measure.farm.desk import Desk
+from tilewright.measure.farm.tickets import Tickets
 from tilewright.measure.farm.messages import DrainAsked, Event, Item, Rules, Submitted, ToolchainChanged
 from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, News, WorkerStatus
 from tilewright.measure.farm.roster import RosterWorker
@@ -30,8 +30,8 @@ class RayPool:
             raise UsageError("a local pool needs a number of workers")
         rules = rules or Rules()
         self._kind = spec.kind
-        self._desk = Desk(rules.backlog_max)
-        self._driver = Driver(spec, workers, address, rules, self._desk)
+        self._tickets = Tickets(rules.backlog_max)
+        self._driver = Driver(spec, workers, address, rules, self._tickets)
         self._news = News()
         self._started = False
 
@@ -44,39 +44,39 @@ class RayPool:
     def info(self) -> DeviceInfo:
         """See Pool."""
         self.start()
-        return self._desk.info()
+        return self._tickets.info()
 
     def measure(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[Measurement]:
         """See Pool."""
-        return self._desk.wait_for(self._submit(self._desk.book(task, configs, floor_us=floor_us)))
+        return self._tickets.wait_for(self._submit(self._tickets.issue(task, configs, floor_us=floor_us)))
 
     def confirm(self, task: Task, config: Config, times: int = CONFIRMATIONS) -> list[Measurement]:
         """See Pool."""
-        apart = self._desk.new_set()
-        items = self._desk.book(task, [config] * times)
-        return self._desk.wait_for(self._submit(tuple(replace(item, apart=apart) for item in items)))
+        apart = self._tickets.new_set()
+        items = self._tickets.issue(task, [config] * times)
+        return self._tickets.wait_for(self._submit(tuple(replace(item, apart=apart) for item in items)))
 
     def submit(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[int]:
         """See Pool."""
-        items = self._desk.book(task, configs, floor_us=floor_us, loose=True)
+        items = self._tickets.issue(task, configs, floor_us=floor_us, loose=True)
         return [item.number for item in self._submit(items)]
 
     def collect(self, timeout_s: float | None = None) -> list[Answer]:
         """See Pool."""
-        return self._desk.collect(timeout_s)
+        return self._tickets.collect(timeout_s)
 
     def wanted(self) -> int:
         """See Pool."""
         self.start()
-        return self._desk.wanted()
+        return self._tickets.wanted()
 
     def outstanding(self) -> int:
         """See Pool."""
-        return self._desk.outstanding()
+        return self._tickets.outstanding()
 
     def workers(self) -> list[WorkerStatus]:
         """See Pool."""
-        return [self._state(worker) for worker in self._desk.workers()]
+        return [self._state(worker) for worker in self._tickets.workers()]
 
     def news(self) -> list[WorkerStatus]:
         """See Pool."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tilewright.measure.device import DeviceInfo, Task
-from tilewright.measure.farm.desk import Desk
+from tilewright.measure.farm.tickets import Tickets
 from tilewright.measure.farm.messages import Assign, Died, Event, Joined, Replied, Rules
 from tilewright.measure.ray_farm.cluster import Cluster
 from tilewright.measure.ray_farm.worker import MeasuringWorker, place, started
@@ -54,10 +54,10 @@ class FarmWorker(MeasuringWorker):
 class Slots:
     """All slots of one pool. Belongs to the measuring thread; answers reach it through `deliver`."""
 
-    def __init__(self, spec: DeviceSpec, rules: Rules, desk: Desk, deliver: Deliver) -> None:
+    def __init__(self, spec: DeviceSpec, rules: Rules, tickets: Tickets, deliver: Deliver) -> None:
         self._spec = spec
         self._rules = rules
-        self._desk = desk
+        self._tickets = tickets
         self._deliver = deliver
         self._slots: dict[str, Slot] = {}
         self._texts: dict[str, str] = {}  # task digest -> text
@@ -102,7 +102,7 @@ class Slots:
     def send(self, command: Assign) -> None:
         """Carry a call to its worker; the answer brings Replied or Died."""
         slot = self._slots[command.worker]
-        work = self._desk.payload(command.items)
+        work = self._tickets.payload(command.items)
         canary = self._rules.canaries[command.canary] if command.canary is not None else None
         tasks = [task for task, _ in work[:1]] + ([canary.task] if canary else [])
         texts = {}
@@ -166,7 +166,7 @@ class Slots:
         slot.incarnation, slot.place = who["incarnation"], who["place"]
         slot.pid, slot.started = who["pid"], who["started"]
         info = DeviceInfo(**who["device"])
-        self._desk.introduce(info)
+        self._tickets.introduce(info)
         return Joined(slot.name, info.toolchain)
 
     def _text(self, task: Task) -> str:

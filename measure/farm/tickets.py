@@ -13,7 +13,7 @@ from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 
 
-class Desk:
+class Tickets:
     """A pool's books. Callers `book` and wait; the thread `settles`. Every method may be called by either."""
 
     def __init__(self, backlog_max: int) -> None:
@@ -31,7 +31,7 @@ class Desk:
 
     # For callers.
 
-    def book(
+    def issue(
         self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0, loose: bool = False
     ) -> tuple[Item, ...]:
         """Candidates with a ticket (`number`) each; `collect` hands out the loose ones."""
