@@ -17,12 +17,12 @@ from tilewright.measure.ray_farm.private import (
     has_token,
     is_loopback,
     node_command,
-    post_warden,
+    start_reaper,
     private_directory,
     require_token,
     settle_environment,
 )
-from tilewright.measure.ray_farm.warden import MARK
+from tilewright.measure.ray_farm.reaper import MARK
 
 LOCAL = "local"
 LOCAL_KIND = "tilewright_local"  # what every worker of a private local Ray asks for, whatever its device
@@ -38,7 +38,7 @@ _lock = threading.Lock()
 _users = 0
 _started_here = False
 _epoch = 0  # counts connections, so that of several pools only the first replaces a broken one
-_warden: "subprocess.Popen[str] | None" = None
+_reaper: "subprocess.Popen[str] | None" = None
 _node: "subprocess.Popen[bytes] | None" = None  # where a driver's host is none of the cluster's yet
 
 
@@ -169,16 +169,16 @@ def _leave() -> None:
 
 
 def _shut_down(ray: Any) -> None:
-    global _started_here, _warden, _node
+    global _started_here, _reaper, _node
     ray.shutdown()
     _started_here = False
     if _node is not None:
         _node.terminate()
         _node.wait()
         _node = None
-    if _warden is not None:
-        _warden.communicate("in order")
-        _warden = None
+    if _reaper is not None:
+        _reaper.communicate("in order")
+        _reaper = None
 
 
 def _cluster(ray: Any, address: str, kind: str) -> Cluster:
@@ -198,7 +198,7 @@ def _import_ray(private: bool) -> Any:
 
 
 def _initialise(ray: Any, address: str, workers: int) -> None:
-    global _epoch, _warden, _node
+    global _epoch, _reaper, _node
     options: dict[str, Any] = {
         "address": address,
         "log_to_driver": False,
@@ -213,9 +213,9 @@ def _initialise(ray: Any, address: str, workers: int) -> None:
             "object_store_memory": OBJECT_STORE_BYTES,
             "_temp_dir": str(private_directory() / "ray"),
         }
-        _warden = post_warden()
+        _reaper = start_reaper()
     elif not ray._private.services.find_node_ids():  # Ray's drivers need a node on their own host
-        _warden = post_warden()
+        _reaper = start_reaper()
         quiet = subprocess.DEVNULL
         _node = subprocess.Popen(node_command(address, {}), stdout=quiet, stderr=quiet)
     try:

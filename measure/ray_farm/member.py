@@ -17,12 +17,12 @@ from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.measure.ray_farm.cluster import DOOR_S, RESOURCE
 from tilewright.measure.ray_farm.private import (
     node_command,
-    post_warden,
+    start_reaper,
     private_directory,
     require_token,
     settle_environment,
 )
-from tilewright.measure.ray_farm.warden import marked
+from tilewright.measure.ray_farm.reaper import marked
 
 LOOK_S = 0.2
 JOIN_AGAIN_S = 2.0  # between two attempts to come back after a cut or a new head
@@ -43,7 +43,7 @@ def serve_farm(address: str, kind: str, slots: int, grace_s: float, stop: thread
     settle_environment(private=False)
     if not _answers(address):
         raise DeviceError(f"no Ray answers at {address}; start one there with `ray start --head`")
-    warden = post_warden()
+    reaper = start_reaper()
     mark = str(private_directory())
     try:
         while not stop.is_set():
@@ -51,7 +51,7 @@ def serve_farm(address: str, kind: str, slots: int, grace_s: float, stop: thread
                 _serve_once(address, kind, slots, grace_s, stop, mark)
             stop.wait(JOIN_AGAIN_S)
     finally:
-        warden.communicate("in order")
+        reaper.communicate("in order")
 
 
 def _serve_once(

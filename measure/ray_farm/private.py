@@ -1,4 +1,4 @@
-"""What makes a Ray of ours safe and tidy: a token, quiet settings, a private directory, and a warden.
+"""What makes a Ray of ours safe and tidy: a token, quiet settings, a private directory, and a reaper.
 
 Ray listens on every interface of its host whatever address it is given, so a local one gets a token of its
 own, in a directory that only this user can read and that goes away with the process; anything beyond this
@@ -18,8 +18,8 @@ from functools import cache
 from pathlib import Path
 
 from tilewright.compiler_core.errors import DeviceError
-from tilewright.measure.ray_farm import warden as ray_warden
-from tilewright.measure.ray_farm.warden import MARK
+from tilewright.measure.ray_farm import reaper as ray_reaper
+from tilewright.measure.ray_farm.reaper import MARK
 
 TOKEN_ADVICE = "export RAY_AUTH_MODE=token and RAY_AUTH_TOKEN_PATH on every host of the farm"
 
@@ -78,18 +78,18 @@ def node_command(address: str, resources: dict[str, int]) -> list[str]:
     return [*command, "--num-cpus=0", f"--resources={json.dumps(resources)}", "--disable-usage-stats"]
 
 
-def post_warden() -> "subprocess.Popen[str]":
+def start_reaper() -> "subprocess.Popen[str]":
     """A process that ends whatever carries our mark from now on, as soon as its standard input closes."""
     private = str(private_directory())
-    warden = subprocess.Popen(
-        [sys.executable, "-I", ray_warden.__file__, private],
+    reaper = subprocess.Popen(
+        [sys.executable, "-I", ray_reaper.__file__, private],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,  # closes when it has done its work
         text=True,
         start_new_session=True,  # an interrupt from the keyboard is not for it
     )
     os.environ[MARK] = private
-    return warden
+    return reaper
 
 
 @cache

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tilewright.measure.ray_farm.warden import marked
+from tilewright.measure.ray_farm.reaper import marked
 
 DRIVER = """
 import sys
