@@ -175,7 +175,7 @@ class Hosts:
 
 
 def send_signal(process: "subprocess.Popen[str]", number: int) -> None:
-    """To the command that `Host.start` started: its own process is only the door to the host."""
+    """Signal the command that `Host.start` started: the process at hand only enters the host's namespaces."""
     for word in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split():
         os.kill(int(word), number)
 

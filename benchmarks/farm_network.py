@@ -133,10 +133,10 @@ def leave_in_order(farm: Farm) -> Row:
 def uninvited(farm: Farm) -> Row:
     """Who gets in from another host without the farm's token, with a wrong one, and with the right one.
 
-    A driver, on a host that is in the cluster; a new node; a bare call to the head's store. The doors of
-    Ray's job server and of its client server have to be shut.
+    A driver, on a host that is in the cluster; a new node; a bare call to the head's store. Ray's
+    job server and its client server have to be closed.
     """
-    doors = {
+    ways = {
         "driver": "import ray, sys; ray.init(address=sys.argv[1], logging_level='CRITICAL')",
         "store": "import sys; from ray._raylet import GcsClient; "
         "GcsClient(address=sys.argv[1]).internal_kv_keys(b'')",
@@ -150,22 +150,22 @@ def uninvited(farm: Farm) -> Row:
     }
     visitor, quiet = farm.hosts.all[1], subprocess.DEVNULL
     attempts = {
-        (key, door): visitor.start(
+        (key, way): visitor.start(
             [sys.executable, "-c", program, farm.hosts.head],
             {"RAY_NUM_REDIS_GET_RETRIES": "3"} | environment,  # a second each
             stdout=quiet,
             stderr=quiet,
         )
         for key, environment in keys.items()
-        for door, program in doors.items()
+        for way, program in ways.items()
     }
     let_in: dict[str, list[str]] = {key: [] for key in keys}
-    for (key, door), attempt in attempts.items():
+    for (key, way), attempt in attempts.items():
         if attempt.wait() == 0:
-            let_in[key].append(door)
-    for door, port in (("job server", 8265), ("client server", 10001)):
+            let_in[key].append(way)
+    for way, port in (("job server", 8265), ("client server", 10001)):
         if farm.hosts.opens(visitor, farm.hosts.all[0].address, port):
-            let_in["none"].append(door)
+            let_in["none"].append(way)
     return {"task": "uninvited", **let_in}
 
 

@@ -69,7 +69,7 @@ class News:
 
 
 class Pool(Protocol):
-    """Several devices of one kind behind one door. Not for several threads, except `close`.
+    """Several devices of one kind behind one interface. Not for several threads, except `close`.
 
     `measure` is deterministic wherever the device is: its answers do not depend on how many workers there are
     or when they die (`Measurement.worker` aside). `submit` and `collect` keep a wide farm busy and answer in

@@ -28,11 +28,11 @@ LOCAL = "local"
 LOCAL_KIND = "tilewright_local"  # what every worker of a private local Ray asks for, whatever its device
 LOCAL_SLOTS = 4096
 OBJECT_STORE_BYTES = 80 * 2**20  # Ray refuses less than 75 MiB; calls and answers are small texts
-DOOR_S = 2.0
-KNOCKERS = 32  # doors knocked at in parallel
+CONNECT_S = 2.0
+PROBES = 32  # connections tried in parallel
 RESOURCE = "device_"  # prefix of the custom resource that a node offers, one unit a device
 
-Door = tuple[str, int]
+Endpoint = tuple[str, int]
 
 _lock = threading.Lock()
 _users = 0
@@ -47,7 +47,7 @@ class ClusterNode:
     """A living host of the cluster. `offered` devices of the pool's kind, of which `free` are not in use."""
 
     identity: str
-    door: Door
+    endpoint: Endpoint
     offered: int
     free: int
     leaving: bool  # it drains: nothing new may go there
@@ -61,7 +61,7 @@ class Cluster:
     address: str
     resource: str
     epoch: int
-    doors: tuple[Door, ...]  # of what must be alive for workers to be started
+    endpoints: tuple[Endpoint, ...]  # of what must be alive for workers to be started
 
     def nodes(self) -> tuple[ClusterNode, ...]:
         """Every living host, whether it has devices of the kind or not."""
@@ -91,23 +91,23 @@ class Cluster:
 
     def alive(self) -> bool:
         """Whether the head still takes connections. Ray itself would find out after a minute, and exit."""
-        return not closed_doors(self.doors)
+        return not unreachable(self.endpoints)
 
 
-def closed_doors(doors: "tuple[Door, ...] | frozenset[Door]") -> frozenset[Door]:
-    """Those of `doors` (host and port) that take no connection within DOOR_S."""
-    if not doors:
+def unreachable(endpoints: "tuple[Endpoint, ...] | frozenset[Endpoint]") -> frozenset[Endpoint]:
+    """Those of `endpoints` (host and port) that take no connection within DOOR_S."""
+    if not endpoints:
         return frozenset()
-    asked = tuple(doors)
-    with ThreadPoolExecutor(min(KNOCKERS, len(asked))) as knockers:
+    asked = tuple(endpoints)
+    with ThreadPoolExecutor(min(PROBES, len(asked))) as probes:
         return frozenset(
-            door for door, opened in zip(asked, knockers.map(_opens, asked), strict=True) if not opened
+            endpoint for endpoint, opened in zip(asked, probes.map(_opens, asked), strict=True) if not opened
         )
 
 
-def _opens(door: Door) -> bool:
+def _opens(endpoint: Endpoint) -> bool:
     try:
-        socket.create_connection(door, timeout=DOOR_S).close()
+        socket.create_connection(endpoint, timeout=CONNECT_S).close()
     except OSError:
         return False
     return True
@@ -183,11 +183,11 @@ def _shut_down(ray: Any) -> None:
 
 def _cluster(ray: Any, address: str, kind: str) -> Cluster:
     host, _, port = ray.get_runtime_context().gcs_address.rpartition(":")
-    doors = [(host, int(port))]
+    endpoints = [(host, int(port))]
     if address == LOCAL:
-        doors += [(node["NodeManagerAddress"], node["NodeManagerPort"]) for node in ray.nodes()]
+        endpoints += [(node["NodeManagerAddress"], node["NodeManagerPort"]) for node in ray.nodes()]
     resource = LOCAL_KIND if address == LOCAL else RESOURCE + kind
-    return Cluster(ray, address, resource, _epoch, tuple(doors))
+    return Cluster(ray, address, resource, _epoch, tuple(endpoints))
 
 
 def _import_ray(private: bool) -> Any:

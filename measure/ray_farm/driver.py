@@ -37,8 +37,8 @@ from tilewright.measure.ray_farm.cluster import (
     LOCAL,
     Cluster,
     ClusterNode,
-    Door,
-    closed_doors,
+    Endpoint,
+    unreachable,
     connect,
     disconnect,
     reconnect,
@@ -212,9 +212,9 @@ class Driver:
             free = sum(max(0, n.free - spent.get(n.identity, 0)) for n in nodes if not n.leaving)
             self._open(max(0, free - pending))
 
-    def _cut_off(self, closed: frozenset[Door], nodes: tuple[ClusterNode, ...]) -> None:
+    def _cut_off(self, closed: frozenset[Endpoint], nodes: tuple[ClusterNode, ...]) -> None:
         """Hosts that do not answer: their calls go to others now, not when Ray gives the hosts up."""
-        gone = {node.identity for node in nodes if node.door in closed}
+        gone = {node.identity for node in nodes if node.endpoint in closed}
         for worker in self._dispatch.workers():
             if worker.leases and self.slots[worker.name].node in gone:
                 self._carry_out(Died(worker.name, "its host does not answer", worker.leases[0], own=True))
@@ -222,7 +222,7 @@ class Driver:
     def _watch(self) -> None:
         """Look at the cluster again and again. In a thread of its own: a look may take long."""
         missed = 0
-        shut: frozenset[Door] = frozenset()
+        shut: frozenset[Endpoint] = frozenset()
         while not self._ended.wait(LOOK_S):
             cluster = self._cluster
             if cluster is None:
@@ -238,10 +238,10 @@ class Driver:
                 continue
             try:
                 nodes = cluster.nodes()
-            except Exception as error:  # noqa: BLE001 - between the knock and the question the head may die
+            except Exception as error:  # noqa: BLE001 - the head may die between the probe and the question
                 log.debug("the cluster's nodes cannot be listed: %s", error)
                 continue
-            closed = closed_doors(tuple(node.door for node in nodes))
+            closed = unreachable(tuple(node.endpoint for node in nodes))
             self.put(partial(self._welcome, nodes))
             if closed & shut:
                 self.put(partial(self._cut_off, closed & shut, nodes))

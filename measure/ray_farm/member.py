@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 
 from tilewright.compiler_core.errors import DeviceError, UsageError
-from tilewright.measure.ray_farm.cluster import DOOR_S, RESOURCE
+from tilewright.measure.ray_farm.cluster import CONNECT_S, RESOURCE
 from tilewright.measure.ray_farm.private import (
     node_command,
     start_reaper,
@@ -145,7 +145,7 @@ def _knock(address: str) -> OSError | None:
     if not port.isdigit():
         raise UsageError(f"{address!r} is no Ray address; it must read HOST:PORT")
     try:
-        socket.create_connection((host.strip("[]"), int(port)), timeout=DOOR_S).close()
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
     except OSError as error:
         return error
     return None

@@ -1,4 +1,4 @@
-"""A farm over three hosts (network namespaces on a bridge): the door, a pulled cable, an orderly leave."""
+"""A farm over three hosts (network namespaces on a bridge): the token, a pulled cable, an orderly leave."""
 
 import threading
 import warnings
@@ -49,7 +49,7 @@ def test_without_the_token_nobody_gets_in_from_another_host(farm: Farm) -> None:
         "driver",
         "store",
         "node",
-    ]  # so the doors are there, and it is the token that opens
+    ]  # so the ways in exist, and the token opens them
 
 
 def test_joining_beyond_this_machine_needs_a_token(monkeypatch: pytest.MonkeyPatch) -> None:
