@@ -23,7 +23,7 @@ from typing import Any
 
 from sqlalchemy import insert, text
 
-from benchmarks.lookup_doors import network_to_program, over_http
+from benchmarks.lookup_service import network_to_program, over_http
 from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.answering.lookup import Miss, lookup

@@ -1,4 +1,4 @@
-"""The lookup through its other doors: over HTTP at a fixed rate, and a whole network to a Program."""
+"""The lookup over HTTP at a fixed rate, and a whole network from the database to a Program."""
 
 import asyncio
 import importlib.util
