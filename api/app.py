@@ -12,10 +12,10 @@ from starlette.exceptions import HTTPException
 
 from tilewright.api import problems
 from tilewright.api.guards.access import AccessTable, Need, access
-from tilewright.api.guards.auth import Door, is_loopback
+from tilewright.api.guards.auth import Authenticator, is_loopback
 from tilewright.api.guards.gate import Gate
 from tilewright.api.observability.observe import Observe
-from tilewright.api.pages import assets, database, door
+from tilewright.api.pages import assets, database, sign_in
 from tilewright.api.pages import jobs as job_pages
 from tilewright.api.routes import events, health, jobs, lookup, machines, operation, records, results
 from tilewright.api.sandbox.readers import SpecError
@@ -39,7 +39,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     operation.router,
     job_pages.router,
     database.router,
-    door.router,
+    sign_in.router,
     assets.router,
 )
 MOST_FIELDS, LONGEST_FIELD_BYTES = 16, 4 * LONGEST_SPEC
@@ -51,8 +51,8 @@ def create_app(settings: Settings, database: OpenDatabase | None = None) -> Fast
     """The service as an ASGI application. `database` is opened from the settings when it is not given."""
     opened = database or open_database(settings.database)
     threads = Threads(settings.database_threads)
-    door = Door(opened, is_loopback(settings.host))
-    service = Service(settings, opened, door, threads)
+    authenticator = Authenticator(opened, is_loopback(settings.host))
+    service = Service(settings, opened, authenticator, threads)
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -80,7 +80,7 @@ def create_app(settings: Settings, database: OpenDatabase | None = None) -> Fast
     app.add_exception_handler(SpecError, problems.on_spec)
     app.add_exception_handler(InputError, problems.on_input)
     table = AccessTable(routes_of(app))
-    app.add_middleware(Gate, settings=settings, door=door, table=table, threads=threads)
+    app.add_middleware(Gate, settings=settings, authenticator=authenticator, table=table, threads=threads)
     app.add_middleware(Observe)
     app.openapi = schema_of(app)  # type: ignore[method-assign]  # FastAPI's own way of extending it
     return app

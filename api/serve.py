@@ -33,22 +33,22 @@ RESTART_S = 1.0
 
 
 def serve(settings: Settings, runner: bool = True) -> int:
-    """Serves until SIGINT or SIGTERM. UsageError when this would open an unlocked door to a network, or when
+    """Serves until SIGINT or SIGTERM. UsageError when this would serve a network without keys, or when
     somebody else is at the address.
     """
     hide_memory()
     database = open_database(settings.database)
     try:
         require_key_beyond_loopback(settings, database)
-        with listen(settings) as door:
+        with listen(settings) as listener:
             write_json_lines(settings.log_level)
             for number in (signal.SIGINT, signal.SIGTERM):
                 signal.signal(number, _passed_on)
             app = create_app(settings, database)
             host = f"[{settings.host}]" if ":" in settings.host else settings.host
-            print(f"Tilewright is at http://{host}:{door.getsockname()[1]}", flush=True)
+            print(f"Tilewright is at http://{host}:{listener.getsockname()[1]}", flush=True)
             with supervised_runner(settings) if runner else nullcontext():
-                Server(app, settings).run([door])
+                Server(app, settings).run([listener])
     finally:
         database.close()
     return 0

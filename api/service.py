@@ -8,7 +8,7 @@ from typing import BinaryIO
 from fastapi import Request, UploadFile
 from starlette.exceptions import HTTPException
 
-from tilewright.api.guards.auth import Door, Principal
+from tilewright.api.guards.auth import Authenticator, Principal
 from tilewright.api.guards.limits import Places
 from tilewright.api.sandbox.readers import Readers, ReadSpec
 from tilewright.api.schemas.jobs import JobSpec
@@ -32,10 +32,10 @@ from tilewright.tuner.request import objectives_text
 class Service:
     """The pieces of a running service; none holds anything that has to survive it."""
 
-    def __init__(self, settings: Settings, database: Database, door: Door, threads: Threads) -> None:
+    def __init__(self, settings: Settings, database: Database, authenticator: Authenticator, threads: Threads) -> None:
         self.settings = settings
         self.database = database
-        self.door = door
+        self.authenticator = authenticator
         self.threads = threads
         self.jobs = Jobs(database)
         self.uploads = Uploads(database)

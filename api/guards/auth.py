@@ -39,8 +39,8 @@ class Principal:
 OPERATOR = Principal(LOCAL_TENANT, "operator on loopback", frozenset(Scope))
 
 
-class Door:
-    """Knows keys. Blocking: call it on a database thread."""
+class Authenticator:
+    """Finds whose request it is, by its key. Blocking: call it on a database thread."""
 
     def __init__(self, database: Database, loopback: bool) -> None:
         self.keys = ApiKeys(database)

@@ -13,7 +13,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from tilewright.api.guards.access import SMALL_BODY_BYTES, AccessTable, Need, RouteAccess
-from tilewright.api.guards.auth import OPERATOR, Door, Principal, is_loopback, same_site
+from tilewright.api.guards.auth import OPERATOR, Authenticator, Principal, is_loopback, same_site
 from tilewright.api.guards.limits import Buckets, Places
 from tilewright.api.guards.sign_in import sign_in_page
 from tilewright.api.problems import RETRY_AFTER_S, Refusal
@@ -31,11 +31,11 @@ class Gate:
     """Answers what may not pass, and hands on the rest with `state["principal"]` set."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, door: Door, table: AccessTable, threads: Threads
+        self, app: ASGIApp, settings: Settings, authenticator: Authenticator, table: AccessTable, threads: Threads
     ) -> None:
         self._app = app
         self._settings = settings
-        self._door = door
+        self._authenticator = authenticator
         self._table = table
         self._threads = threads
         self._rates = Buckets(settings.rate_per_s, settings.rate_burst, time.monotonic)
@@ -82,7 +82,7 @@ class Gate:
         name = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
         name = headers.get("host", "") if name.startswith("[") and not name.endswith("]") else name
         allowed = [each.strip() for each in self._settings.allowed_hosts.split(",") if each.strip()]
-        known = name in allowed or (is_loopback(name) if self._door.loopback else not allowed)
+        known = name in allowed or (is_loopback(name) if self._authenticator.loopback else not allowed)
         return None if known else Refusal(400, "the Host header names another service; see allowed_hosts")
 
     async def _refuse_caller(
@@ -102,9 +102,9 @@ class Gate:
 
     async def _principal(self, headers: Mapping[str, str]) -> Principal | None:
         authorization, cookie = headers.get("authorization", ""), headers.get("cookie", "")
-        if not authorization and not cookie and self._door.surely_open:
+        if not authorization and not cookie and self._authenticator.surely_open:
             return OPERATOR
-        return await self._threads(self._door.principal, authorization, cookie)
+        return await self._threads(self._authenticator.principal, authorization, cookie)
 
     def _counted(self, receive: Receive, limit: int) -> Receive:
         """`receive` with limits on bytes, on pauses and on the time of the whole body."""

@@ -27,5 +27,5 @@ async def healthz() -> Health:
 @router.get("/readyz", responses=documented(400, 503), openapi_extra=access(Need.PUBLIC))
 async def readyz(service: Annotated[Service, Depends(service_of)], response: Response) -> Health:
     """Ready: the database answers. Send no traffic while this is 503."""
-    await service.threads(service.door.keys.any_valid)
+    await service.threads(service.authenticator.keys.any_valid)
     return Health()

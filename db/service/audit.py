@@ -1,4 +1,4 @@
-"""Who did what to the service: an append-only log of everything that changed something or opened a door."""
+"""Who did what to the service: an append-only log of every change and of every sign-in."""
 
 from dataclasses import dataclass
 

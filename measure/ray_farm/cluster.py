@@ -17,10 +17,10 @@ from tilewright.measure.ray_farm.private import (
     has_token,
     is_loopback,
     node_command,
-    start_reaper,
     private_directory,
     require_token,
     settle_environment,
+    start_reaper,
 )
 from tilewright.measure.ray_farm.reaper import MARK
 

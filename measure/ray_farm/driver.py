@@ -12,7 +12,6 @@ from collections.abc import Callable
 from functools import partial
 
 from tilewright.compiler_core.errors import DeviceError
-from tilewright.measure.farm.tickets import Tickets
 from tilewright.measure.farm.dispatch import Dispatch
 from tilewright.measure.farm.messages import (
     Assign,
@@ -33,15 +32,16 @@ from tilewright.measure.farm.messages import (
     Ticked,
 )
 from tilewright.measure.farm.roster import GONE, LIVE, WorkerPhase
+from tilewright.measure.farm.tickets import Tickets
 from tilewright.measure.ray_farm.cluster import (
     LOCAL,
     Cluster,
     ClusterNode,
     Endpoint,
-    unreachable,
     connect,
     disconnect,
     reconnect,
+    unreachable,
 )
 from tilewright.measure.ray_farm.slots import Slots
 from tilewright.measure.wire import DeviceSpec

@@ -17,10 +17,10 @@ from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.measure.ray_farm.cluster import CONNECT_S, RESOURCE
 from tilewright.measure.ray_farm.private import (
     node_command,
-    start_reaper,
     private_directory,
     require_token,
     settle_environment,
+    start_reaper,
 )
 from tilewright.measure.ray_farm.reaper import marked
 

@@ -7,10 +7,10 @@ from typing import Self
 
 from tilewright.compiler_core.errors import UsageError
 from tilewright.measure.device import DeviceInfo, Task
-from tilewright.measure.farm.tickets import Tickets
 from tilewright.measure.farm.messages import DrainAsked, Event, Item, Rules, Submitted, ToolchainChanged
 from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, News, WorkerStatus
 from tilewright.measure.farm.roster import RosterWorker
+from tilewright.measure.farm.tickets import Tickets
 from tilewright.measure.ray_farm.cluster import LOCAL
 from tilewright.measure.ray_farm.driver import Driver
 from tilewright.measure.results import Measurement

@@ -14,8 +14,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from tilewright.measure.device import DeviceInfo, Task
-from tilewright.measure.farm.tickets import Tickets
 from tilewright.measure.farm.messages import Assign, Died, Event, Joined, Replied, Rules
+from tilewright.measure.farm.tickets import Tickets
 from tilewright.measure.ray_farm.cluster import Cluster
 from tilewright.measure.ray_farm.worker import MeasuringWorker, place, started
 from tilewright.measure.wire import DeviceSpec, measurement_from_plain

@@ -180,7 +180,7 @@ def test_a_revoked_key_is_wrong_at_once(app: FastAPI, database: Database) -> Non
     assert Wire(0).ask(app, "GET", "/v1/jobs", header).status == 200
     keys.revoke(key.id)
     assert Wire(0).ask(app, "GET", "/v1/jobs", header).status == 401
-    assert Wire(0).ask(app, "GET", "/v1/jobs").status == 401  # the door does not open again
+    assert Wire(0).ask(app, "GET", "/v1/jobs").status == 401  # the service does not open again
 
 
 def test_other_sites_cannot_use_a_browser_against_us(app: FastAPI, client: httpx.Client) -> None:

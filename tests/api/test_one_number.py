@@ -1,4 +1,4 @@
-"""One job, read through every door: default, answer, bound and gap are one number each."""
+"""One job, read through every interface: default, answer, bound and gap are one number each."""
 
 import re
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ TARGET = "ascend310"
 
 
 @dataclass(frozen=True)
-class Doors:
+class OneJob:
     """A job that has ended, and the ways to it."""
 
     model: Path
@@ -59,8 +59,8 @@ class Doors:
 
 
 @pytest.fixture(scope="module", params=[Objective.LATENCY, Objective.ENERGY])
-def doors(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Doors]:
-    folder = tmp_path_factory.mktemp("doors")
+def one_job(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[OneJob]:
+    folder = tmp_path_factory.mktemp("one_job")
     model, path = saved(small_cnn(), folder), folder / "tuning.db"
     database = open_database(path)
     work = Tuning(str(path), PoolChoice(ray="none"))
@@ -68,7 +68,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReque
     with running_runner(database, work), running_server(app) as url, Client(url) as client:
         job = client.submit(model, JobSpec(target=TARGET, trials=32, objective=request.param)).id
         assert [heard.kind for heard in client.watch(job)]
-        yield Doors(model, database, path, url, job, request.param, client.result(job))
+        yield OneJob(model, database, path, url, job, request.param, client.result(job))
     database.close()
 
 
@@ -77,67 +77,67 @@ def numbers(name: str, text: str) -> list[float]:
     return [float(each.replace(",", "")) for each in re.findall(rf"{name}\D*?([\d,]+\.?\d*)", text)]
 
 
-def test_the_live_line_ends_at_what_is_published(doors: Doors) -> None:
-    with Client(doors.url) as client:
-        heard = list(client.watch(doors.job))
+def test_the_live_line_ends_at_what_is_published(one_job: OneJob) -> None:
+    with Client(one_job.url) as client:
+        heard = list(client.watch(one_job.job))
     measured = [each.body for each in heard if each.kind == "measured"]
     bests = [body["best"] for body in measured]
     assert bests == sorted(bests, reverse=True)
-    assert bests[0] <= doors.default
-    assert {body["bound"] for body in measured} == {doors.bound}
-    assert measured[-1]["trials"] == measured[-1]["budget"] == doors.result["trials"]
+    assert bests[0] <= one_job.default
+    assert {body["bound"] for body in measured} == {one_job.bound}
+    assert measured[-1]["trials"] == measured[-1]["budget"] == one_job.result["trials"]
     done = [each.body["detail"] for each in heard if each.kind == "phase"][-1]
-    assert numbers("best", done) == [pytest.approx(doors.answer, abs=0.005)]
-    assert numbers("bound", done) == [pytest.approx(doors.bound, abs=0.005)]
+    assert numbers("best", done) == [pytest.approx(one_job.answer, abs=0.005)]
+    assert numbers("bound", done) == [pytest.approx(one_job.bound, abs=0.005)]
 
 
-def test_the_service_tells_them(doors: Doors) -> None:
-    told = doors.get(f"/v1/jobs/{doors.job}/report").json()["result"]
+def test_the_service_tells_them(one_job: OneJob) -> None:
+    told = one_job.get(f"/v1/jobs/{one_job.job}/report").json()["result"]
     for name in ("default", "tuned", "bound", "gap", "trials", "speedup"):
-        assert told[name] == doors.result[name]
-    page = doors.get(f"/jobs/{doors.job}").text
+        assert told[name] == one_job.result[name]
+    page = one_job.get(f"/jobs/{one_job.job}").text
     for name, figures in (("Default", "default"), ("Tuned", "tuned"), ("Bound", "bound")):
         shown = numbers(f"<dt>{name}</dt>", page)[-1]
-        assert shown == pytest.approx(doors.result[figures]["latency_us"], rel=1e-5)
-    assert numbers("<dt>Best so far</dt>", page) == [pytest.approx(doors.answer, rel=1e-5)]
-    assert numbers("<dt>Gap: ratio</dt>", page) == [pytest.approx(doors.result["gap"]["ratio"], rel=1e-3)]
-    asked = {"model": doors.result["graph_digest"], "target": TARGET, "objective": doors.objective}
-    found = httpx.get(doors.url + "/v1/lookup", params=asked, trust_env=False).json()["best"]
-    assert found["latency_us"] == doors.result["tuned"]["latency_us"]
-    assert found["energy_uj"] == doors.result["tuned"]["energy_uj"]
-    assert found["bound_us"] == doors.result["bound"]["latency_us"]
+        assert shown == pytest.approx(one_job.result[figures]["latency_us"], rel=1e-5)
+    assert numbers("<dt>Best so far</dt>", page) == [pytest.approx(one_job.answer, rel=1e-5)]
+    assert numbers("<dt>Gap: ratio</dt>", page) == [pytest.approx(one_job.result["gap"]["ratio"], rel=1e-3)]
+    asked = {"model": one_job.result["graph_digest"], "target": TARGET, "objective": one_job.objective}
+    found = httpx.get(one_job.url + "/v1/lookup", params=asked, trust_env=False).json()["best"]
+    assert found["latency_us"] == one_job.result["tuned"]["latency_us"]
+    assert found["energy_uj"] == one_job.result["tuned"]["energy_uj"]
+    assert found["bound_us"] == one_job.result["bound"]["latency_us"]
 
 
-def test_the_database_holds_them(doors: Doors) -> None:
-    run = Repository(doors.database).runs(1)[0].asked
-    key = Key(doors.result["graph_digest"], run.target_digest, run.toolchain, doors.objective)
+def test_the_database_holds_them(one_job: OneJob) -> None:
+    run = Repository(one_job.database).runs(1)[0].asked
+    key = Key(one_job.result["graph_digest"], run.target_digest, run.toolchain, one_job.objective)
     for row, name in (
-        (Repository(doors.database).best(key), "tuned"),
-        (Repository(doors.database).default(key), "default"),
+        (Repository(one_job.database).best(key), "tuned"),
+        (Repository(one_job.database).default(key), "default"),
     ):
         assert row is not None
-        assert row.latency_us == doors.result[name]["latency_us"]
-        assert row.energy_uj == doors.result[name]["energy_uj"]
+        assert row.latency_us == one_job.result[name]["latency_us"]
+        assert row.energy_uj == one_job.result[name]["energy_uj"]
 
 
-def test_the_command_line_prints_them(doors: Doors, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(doors.command("run", "--trials", "32", "--ray", "none")) == 0
+def test_the_command_line_prints_them(one_job: OneJob, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(one_job.command("run", "--trials", "32", "--ray", "none")) == 0
     text = capsys.readouterr().out
-    for name, value in (("default", doors.default), ("tuned", doors.answer), ("bound", doors.bound)):
+    for name, value in (("default", one_job.default), ("tuned", one_job.answer), ("bound", one_job.bound)):
         assert pytest.approx(value, abs=0.005) in numbers(rf"\n{name} +", text)
-    assert numbers(r"\ngap +", text) == [pytest.approx(doors.result["gap"]["ratio"], abs=0.005)]
-    assert main(doors.command("lookup")) == 0
-    latency_us = doors.result["tuned"]["latency_us"]
+    assert numbers(r"\ngap +", text) == [pytest.approx(one_job.result["gap"]["ratio"], abs=0.005)]
+    assert main(one_job.command("lookup")) == 0
+    latency_us = one_job.result["tuned"]["latency_us"]
     assert numbers("network +hit", capsys.readouterr().out) == [pytest.approx(latency_us, abs=0.005)]
 
 
-def test_the_report_tells_them(doors: Doors) -> None:
-    html = report(doors.model, TARGET, objective=doors.objective, database=doors.path).html
-    of_job = doors.get(f"/jobs/{doors.job}/report").text
+def test_the_report_tells_them(one_job: OneJob) -> None:
+    html = report(one_job.model, TARGET, objective=one_job.objective, database=one_job.path).html
+    of_job = one_job.get(f"/jobs/{one_job.job}/report").text
     for page in (html, of_job):
         for name, figures in (("Default", "default"), ("Tuned", "tuned"), ("Bound", "bound")):
             shown = numbers(f"<dt>{name}</dt>", page)[-1]
-            assert shown == pytest.approx(doors.result[figures]["latency_us"], rel=1e-5)
+            assert shown == pytest.approx(one_job.result[figures]["latency_us"], rel=1e-5)
         assert numbers("<dt>Gap: ratio</dt>", page)[-1] == pytest.approx(
-            doors.result["gap"]["ratio"], rel=1e-3
+            one_job.result["gap"]["ratio"], rel=1e-3
         )

@@ -18,7 +18,7 @@ import pytest
 from fastapi import FastAPI
 
 from tests.api.service import model_bytes
-from tilewright.api.guards.auth import Door
+from tilewright.api.guards.auth import Authenticator
 from tilewright.api.observability.logs import JsonLines
 from tilewright.api.observability.metrics import Gauges, RunnerMetrics, exposition
 from tilewright.api.sandbox import reader
@@ -99,7 +99,7 @@ def test_without_a_database_it_lives_but_is_not_ready(
     def gone(*_: object) -> None:
         raise DatabaseDownError("connection refused at 10.0.0.7")
 
-    monkeypatch.setattr(app.state.service.door.keys, "any_valid", gone)
+    monkeypatch.setattr(app.state.service.authenticator.keys, "any_valid", gone)
     monkeypatch.setattr(app.state.service.jobs, "list", gone)
     for path in ("/readyz", "/v1/jobs"):
         answer = client.get(path)
@@ -107,7 +107,7 @@ def test_without_a_database_it_lives_but_is_not_ready(
         assert int(answer.headers["retry-after"]) > 0
         assert "10.0.0.7" not in answer.text
     assert client.get("/healthz").status_code == 200
-    monkeypatch.setattr(Door, "principal", gone)
+    monkeypatch.setattr(Authenticator, "principal", gone)
     assert client.get("/v1/jobs").status_code == 503
 
 

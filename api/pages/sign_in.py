@@ -26,7 +26,7 @@ async def sign_in(
         raise HTTPException(403, "the request comes from a page of another site")
     secret = key.strip()
     plain = secret.isascii() and secret.startswith(PREFIX)
-    known = await service.threads(service.door.keys.authenticate, secret) if plain else None
+    known = await service.threads(service.authenticator.keys.authenticate, secret) if plain else None
     if known is None:
         return sign_in_page(401, wrong=True)
     who = f"key {known.id} {known.name}"
