@@ -32,7 +32,9 @@ from tilewright.tuner.request import objectives_text
 class Service:
     """The pieces of a running service; none holds anything that has to survive it."""
 
-    def __init__(self, settings: Settings, database: Database, authenticator: Authenticator, threads: Threads) -> None:
+    def __init__(
+        self, settings: Settings, database: Database, authenticator: Authenticator, threads: Threads
+    ) -> None:
         self.settings = settings
         self.database = database
         self.authenticator = authenticator
@@ -97,7 +99,7 @@ class Service:
         return found
 
     async def record(self, principal: Principal, action: str, subject: str, address: str) -> None:
-        """Enters a deed into the audit log."""
+        """Enters an action into the audit log."""
         await self.threads(self.audit.add, principal.tenant, principal.who, action, subject, address)
 
 

@@ -41,10 +41,10 @@ class DigestDevice:
         return [self._one(task, config) for config in configs]
 
     def _one(self, task: Task, config: Config) -> Measurement:
-        deed = dict(config.items).get("do", "")
-        if deed == "deaf":
+        behaviour = dict(config.items).get("do", "")
+        if behaviour == "deaf":
             signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
-        while deed:
+        while behaviour:
             time.sleep(0.01)
         return Measurement(Status.OK, latency_us=latency_us(task, config))
 
@@ -78,5 +78,5 @@ def spec_of(pace_s: float = 0.0, kind: str = "bench") -> DeviceSpec:
 
 def configs(start: int, count: int, do: str = "") -> list[Config]:
     """Different ones."""
-    deed = (("do", do),) if do else ()
-    return [Config((("tile", number), *deed)) for number in range(start, start + count)]
+    behaviour = (("do", do),) if do else ()
+    return [Config((("tile", number), *behaviour)) for number in range(start, start + count)]

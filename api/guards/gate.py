@@ -31,7 +31,12 @@ class Gate:
     """Answers what may not pass, and hands on the rest with `state["principal"]` set."""
 
     def __init__(
-        self, app: ASGIApp, settings: Settings, authenticator: Authenticator, table: AccessTable, threads: Threads
+        self,
+        app: ASGIApp,
+        settings: Settings,
+        authenticator: Authenticator,
+        table: AccessTable,
+        threads: Threads,
     ) -> None:
         self._app = app
         self._settings = settings
@@ -98,7 +103,7 @@ class Gate:
         scope.setdefault("state", {})["principal"] = principal
         if wait_s := self._rates.take(f"{principal.tenant} {principal.who}"):
             return Refusal(429, "too many requests with this key", _later(wait_s))
-        return _refuse_deed(scope["method"], headers, access, principal)
+        return _authorize(scope["method"], headers, access, principal)
 
     async def _principal(self, headers: Mapping[str, str]) -> Principal | None:
         authorization, cookie = headers.get("authorization", ""), headers.get("cookie", "")
@@ -149,7 +154,7 @@ async def _turn_away(
     await answer(scope, receive, send)
 
 
-def _refuse_deed(
+def _authorize(
     method: str, headers: Mapping[str, str], access: RouteAccess, principal: Principal
 ) -> Refusal | None:
     if KeyScope(access.need) not in principal.scopes:

@@ -15,7 +15,7 @@ from tilewright.api.schemas.jobs import moment
 router = APIRouter(tags=["operation"])
 
 
-class Deed(BaseModel):
+class AuditEntry(BaseModel):
     """Who did what, from where."""
 
     id: int
@@ -26,10 +26,10 @@ class Deed(BaseModel):
     at: datetime
 
 
-class DeedPage(BaseModel):
-    """Deeds newest first, and the cursor of the next page."""
+class AuditPage(BaseModel):
+    """Entries newest first, and the cursor of the next page."""
 
-    deeds: list[Deed]
+    entries: list[AuditEntry]
     next: str | None = Field(examples=["41"])
 
 
@@ -54,12 +54,12 @@ async def read_audit(
     caller: Caller,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
-) -> DeedPage:
+) -> AuditPage:
     """What was changed by your tenant's keys, newest first."""
     before = int(cursor) if cursor is not None else None
     rows = await service.threads(service.audit.list, caller.tenant, before, limit)
-    deeds = [
-        Deed(
+    entries = [
+        AuditEntry(
             id=row.id,
             who=row.who,
             action=row.action,
@@ -69,4 +69,4 @@ async def read_audit(
         )
         for row in rows
     ]
-    return DeedPage(deeds=deeds, next=str(rows[-1].id) if len(rows) == limit else None)
+    return AuditPage(entries=entries, next=str(rows[-1].id) if len(rows) == limit else None)

@@ -13,7 +13,7 @@ LARGEST_PAGE = 500
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One deed. `who` names an API key (never its secret), `subject` what was acted on."""
+    """One entry. `who` names an API key (never its secret), `subject` what was acted on."""
 
     id: int
     tenant: str
@@ -31,7 +31,7 @@ class Audit:
         self.database = database
 
     def add(self, tenant: str, who: str, action: str, subject: str, address: str = "") -> None:
-        """Appends a deed; durable when this returns."""
+        """Appends an entry; durable when this returns."""
         row = {
             "tenant": tenant[:100],
             "who": plain_text(who)[:200],
@@ -43,7 +43,7 @@ class Audit:
             connection.execute(insert(audit), row)
 
     def list(self, tenant: str | None = None, before: int | None = None, limit: int = 100) -> list[AuditRow]:
-        """Deeds newest first, those with a smaller id than `before`."""
+        """Entries newest first, those with a smaller id than `before`."""
         question = select(audit).order_by(audit.c.id.desc()).limit(max(1, min(limit, LARGEST_PAGE)))
         if tenant is not None:
             question = question.where(audit.c.tenant == tenant)

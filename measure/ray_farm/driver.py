@@ -57,7 +57,9 @@ Message = Callable[[], Event | None]
 class Driver:
     """One pool's thread. `put` gives it something to do; it reports to `tickets`, and `ends` when told to."""
 
-    def __init__(self, spec: DeviceSpec, workers: int | None, address: str, rules: Rules, tickets: Tickets) -> None:
+    def __init__(
+        self, spec: DeviceSpec, workers: int | None, address: str, rules: Rules, tickets: Tickets
+    ) -> None:
         self._spec = spec
         self._asked = workers
         self._address = address

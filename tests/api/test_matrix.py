@@ -189,10 +189,10 @@ def test_runs_without_a_job_are_the_operators(world: World) -> None:
 
 
 def test_deeds_are_written_down(world: World) -> None:
-    deeds = world.http.get("/v1/audit", headers=world.key("alice")).json()["deeds"]
-    assert [deed["action"] for deed in deeds] == ["submit"]
-    assert world.jobs["alice"] in deeds[0]["subject"]
-    assert not any(secret in json.dumps(deeds) for secret in world.secrets.values())
+    entries = world.http.get("/v1/audit", headers=world.key("alice")).json()["entries"]
+    assert [entry["action"] for entry in entries] == ["submit"]
+    assert world.jobs["alice"] in entries[0]["subject"]
+    assert not any(secret in json.dumps(entries) for secret in world.secrets.values())
 
 
 def test_the_file_holds_no_secret(world: World, tmp_path: Path) -> None:

@@ -140,7 +140,7 @@ def test_a_reader_outlives_what_it_reads(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("deed", "ended"),
+    ("action", "ended"),
     [
         (lambda question: time.sleep(60), "slow"),
         (lambda question: os._exit(1), "died"),
@@ -149,9 +149,9 @@ def test_a_reader_outlives_what_it_reads(tmp_path: Path) -> None:
     ],
 )
 def test_whatever_a_file_does_to_its_reader_is_one_answer(
-    deed: Callable[[Mapping[str, Any]], Any], ended: str, monkeypatch: pytest.MonkeyPatch
+    action: Callable[[Mapping[str, Any]], Any], ended: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(reader, "answer", deed)
+    monkeypatch.setattr(reader, "answer", action)
     assert reader.answer_apart({"kind": "model", "path": "model.onnx"}, 8192, 1) == {"ended": ended}
 
 

@@ -110,9 +110,9 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     folder.mkdir()
     victim.write_text("precious")
     here = os.uname().machine == "x86_64"
-    deeds = {name: code for name, code in MISDEEDS.items() if here or "call(" not in code}
+    attempts = {name: code for name, code in MISDEEDS.items() if here or "call(" not in code}
     done = subprocess.run(
-        [sys.executable, "-c", PROBE, json.dumps(deeds), str(folder), str(victim)],
+        [sys.executable, "-c", PROBE, json.dumps(attempts), str(folder), str(victim)],
         cwd=ROOT,
         capture_output=True,
         text=True,

@@ -42,17 +42,17 @@ class FakeDevice:
         return [self._one(task, config) for config in configs]
 
     def _one(self, task: Task, config: Config) -> Measurement:
-        deed = dict(config.items).get("do", "")
-        if deed == "die":
+        behaviour = dict(config.items).get("do", "")
+        if behaviour == "die":
             os._exit(1)
-        if deed == "hang":
+        if behaviour == "hang":
             while True:
                 time.sleep(0.01)
-        if deed == "raise":
+        if behaviour == "raise":
             raise ValueError("no such tile")
-        if deed == "refuse":
+        if behaviour == "refuse":
             raise DeviceError("the board is unplugged")
-        if deed == "fail":
+        if behaviour == "fail":
             return failure(Status.FAILED, "tile does not fit")
         if self.seconds:
             time.sleep(self.seconds)

@@ -25,14 +25,14 @@ class GentleEffects:
     """Writes down what would have happened."""
 
     def __init__(self) -> None:
-        self.deeds: list[str] = []
+        self.faults: list[str] = []
         self.waited_s = 0.0
 
     def crash(self) -> None:
-        self.deeds.append("crash")
+        self.faults.append("crash")
 
     def hang(self) -> None:
-        self.deeds.append("hang")
+        self.faults.append("hang")
 
     def wait(self, seconds: float) -> None:
         self.waited_s += seconds
@@ -80,13 +80,13 @@ def test_the_seed_repeats_everything(rates: dict[str, float], seed: int, noise: 
     one, one_effects = measure(plan)
     two, two_effects = measure(plan)
     assert one == two
-    assert one_effects.deeds == two_effects.deeds
+    assert one_effects.faults == two_effects.faults
 
 
 def test_nothing_on_changes_nothing() -> None:
     measured, effects = measure(FaultPlan(seed=9))
     assert measured == FakeDevice().measure(TASK, CONFIGS)
-    assert effects.deeds == []
+    assert effects.faults == []
 
 
 @pytest.mark.parametrize("fault", ["crash_before", "crash_during", "crash_after", "hang", "lost_reply"])
@@ -94,7 +94,7 @@ def test_a_rate_is_met_and_a_restart_does_not_repeat_it(fault: str) -> None:
     measured, effects = measure(FaultPlan(seed=1, **{fault: 0.1}))
     lost = {number for number, answer in enumerate(measured) if answer.status is Status.LOST}
     assert 25 <= len(lost) <= 80
-    assert len(effects.deeds) == len(lost)
+    assert len(effects.faults) == len(lost)
     again, _ = measure(FaultPlan(seed=1, **{fault: 0.1}), life=1)
     assert lost != {number for number, answer in enumerate(again) if answer.status is Status.LOST}
 

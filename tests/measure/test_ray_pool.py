@@ -67,11 +67,11 @@ def test_the_answers_do_not_depend_on_the_number_of_workers(quick: RayPool) -> N
 
 
 def test_poison_is_stopped_and_takes_nobody_with_it(quick: RayPool) -> None:
-    deeds = {3: "die", 5: "raise"}
-    configs = [config_of(number, deeds.get(number, "")) for number in range(12)]
+    behaviours = {3: "die", 5: "raise"}
+    configs = [config_of(number, behaviours.get(number, "")) for number in range(12)]
     measured = quick.measure(TASK, configs)
     for number, measurement in enumerate(measured):
-        if number in deeds:
+        if number in behaviours:
             assert measurement.status is Status.FAILED
         else:
             assert measurement.latency_us == latency_of(TASK, configs[number])
