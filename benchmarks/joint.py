@@ -46,7 +46,7 @@ from tilewright.tuner.network.search import REPLANS, NetworkSearch
 from tilewright.tuner.planning.graph_knobs import GraphKnobs
 from tilewright.tuner.planning.planner import Planner
 from tilewright.tuner.planning.prices import Prices, draft_us
-from tilewright.tuner.planning.side_by_side import Seats, Tried, share_cores
+from tilewright.tuner.planning.side_by_side import PartPrices, Tried, share_cores
 
 BUDGET = 512
 TARGET = "ascend910"
@@ -216,12 +216,13 @@ def _side_by_side(search: NetworkSearch, planner: Planner, target: Target) -> tu
     plan = search.plan
     tasks = {task.digest: task for task in planner.tasks_of(plan)}
     tried = {digest: _tried(search, planner, task) for digest, task in tasks.items()}
-    shared = share_cores(plan, Seats(target, tasks, tried))
+    shared = share_cores(plan, PartPrices(target, tasks, tried))
     if shared is None:
         return None, len(plan.stages)
     chosen = {digest: tiling_of(tried[digest][0][1], task.regions) for digest, task in tasks.items()}
     beside = {
-        seat: tiling_of(config, plan.regions[seat.digest]) for seat, (_, config) in shared.seats.items()
+        co_placement: tiling_of(config, plan.regions[co_placement.digest])
+        for co_placement, (_, config) in shared.co_placements.items()
     }
     program = compile_graph(plan.graph, schedule_of(shared.plan, chosen, beside), target, shared.plan)
     return simulate_program(program, plan.graph, target).latency_us, len(shared.plan.stages)

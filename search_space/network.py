@@ -22,7 +22,7 @@ from tilewright.compiler_core.errors import ConfigError, RecordError
 from tilewright.compiler_core.ir.graph import Graph, Rewrites
 from tilewright.compiler_core.ir.layouts import Layout, layout_from, misplaced
 from tilewright.compiler_core.ir.workload import graph_digest, number_network
-from tilewright.compiler_core.lowering.pipeline import Plan, Seat, plan_groups, schedule_of
+from tilewright.compiler_core.lowering.pipeline import CoPlacement, Plan, plan_groups, schedule_of
 from tilewright.compiler_core.lowering.schedule import CoreRange, Placed, Schedule, Stage
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.fuse import Group
@@ -88,18 +88,21 @@ def network_config(
     plan: Plan,
     chosen: Mapping[str, Config],
     network: Numbered,
-    beside: Mapping[Seat, Config] | None = None,
+    beside: Mapping[CoPlacement, Config] | None = None,
 ) -> Config:
     """The Config that runs the plan's stages: kernels that run alone as `chosen` by workload digest, those
     that run beside others as `beside`.
     """
     kernels = {_KERNEL + digest[:16]: chosen[digest].to_json() for digest in sorted(plan.regions)}
-    seats = {_seat(seat): (beside or {})[seat].to_json() for seat in sorted(plan.seats)}
+    co_placements = {
+        _entry_name(co_placement): (beside or {})[co_placement].to_json()
+        for co_placement in sorted(plan.co_placements)
+    }
     number_of = network.under(plan.graph.rewrites).number_of
     stages, laid = stages_text(plan, number_of), layouts_text(plan, number_of)
     forms = rewrites_text(plan.graph.rewrites, network.number_of)
     extra = [(name, text) for name, text in ((LAYOUTS, laid), (REWRITES, forms)) if text]
-    return Config(((GROUPS, stages), *kernels.items(), *seats.items(), *extra))
+    return Config(((GROUPS, stages), *kernels.items(), *co_placements.items(), *extra))
 
 
 def network_schedule(task: NetworkTask, config: Config, target: Target) -> tuple[Plan, Schedule]:
@@ -119,7 +122,10 @@ def network_schedule(task: NetworkTask, config: Config, target: Target) -> tuple
     return plan, schedule_of(
         plan,
         {digest: tiling_of(configs[digest], regions) for digest, regions in plan.regions.items()},
-        {seat: tiling_of(each, plan.regions[seat.digest]) for seat, each in beside.items()},
+        {
+            co_placement: tiling_of(each, plan.regions[co_placement.digest])
+            for co_placement, each in beside.items()
+        },
     )
 
 
@@ -128,9 +134,9 @@ def kernel_configs(config: Config, plan: Plan) -> Mapping[str, Config]:
     return {digest: _entry(config, _KERNEL + digest[:16]) for digest in plan.regions}
 
 
-def beside_configs(config: Config, plan: Plan) -> Mapping[Seat, Config]:
+def beside_configs(config: Config, plan: Plan) -> Mapping[CoPlacement, Config]:
     """The Config of every kernel that runs beside others; ConfigError where one is missing."""
-    return {seat: _entry(config, _seat(seat)) for seat in plan.seats}
+    return {co_placement: _entry(config, _entry_name(co_placement)) for co_placement in plan.co_placements}
 
 
 def _entry(config: Config, name: str) -> Config:
@@ -140,8 +146,8 @@ def _entry(config: Config, name: str) -> Config:
     return Config.from_json(text)
 
 
-def _seat(seat: Seat) -> str:
-    return f"{_KERNEL}{seat.digest[:16]}@{seat.cores}"
+def _entry_name(co_placement: CoPlacement) -> str:
+    return f"{_KERNEL}{co_placement.digest[:16]}@{co_placement.cores}"
 
 
 def stages_text(plan: Plan, number_of: Mapping[int, int] | None = None) -> str:

@@ -30,7 +30,7 @@ LLB_SHARE = 0.75
 """Share of the LLB that values between kernels may take; the rest stages what streams through."""
 
 
-class Seat(NamedTuple):
+class CoPlacement(NamedTuple):
     """A kernel that runs beside others: its workload digest, and the cores it may use at most."""
 
     digest: str
@@ -87,10 +87,10 @@ class Plan:
         return tuple(_stage_of(self.stages, len(self.groups)))
 
     @cached_property
-    def seats(self) -> Mapping[Seat, int]:
+    def co_placements(self) -> Mapping[CoPlacement, int]:
         """How often the network runs each distinct kernel beside others on so many cores, by first use."""
         return Counter(
-            Seat(kernel.workload.digest, placed.cores.count)
+            CoPlacement(kernel.workload.digest, placed.cores.count)
             for stage in self.stages
             for placed in stage
             if len(stage) > 1 and (kernel := self.kernels[placed.group]) is not None
@@ -152,7 +152,7 @@ def default_schedule(plan: Plan, target: Target) -> Schedule:
 
 
 def schedule_of(
-    plan: Plan, chosen: Mapping[str, Chosen], beside: Mapping[Seat, Chosen] | None = None
+    plan: Plan, chosen: Mapping[str, Chosen], beside: Mapping[CoPlacement, Chosen] | None = None
 ) -> Schedule:
     """The plan's stages with their tilings: `chosen` by workload digest for kernels that run alone, `beside`
     for those that run beside others.
@@ -166,7 +166,9 @@ def schedule_of(
             if kernel is not None:
                 digest = kernel.workload.digest
                 alone = len(stage) == 1
-                tilings[group], used = chosen[digest] if alone else (beside or {})[Seat(digest, cores.count)]
+                tilings[group], used = (
+                    chosen[digest] if alone else (beside or {})[CoPlacement(digest, cores.count)]
+                )
             placed.append(Placed(group, CoreRange(cores.first, used)))
         stages.append(tuple(placed))
     return Schedule(plan.groups, tuple(stages), tuple(tilings), plan.levels, plan.layouts)

@@ -125,7 +125,10 @@ def schedules(draw: Draw, graph: Graph, target: Target) -> tuple[Plan, Schedule]
         return tiling_of(space.decode(rows[0]), regions)
 
     chosen = {digest: drawn(regions, target.cores) for digest, regions in plan.regions.items()}
-    beside = {seat: drawn(plan.regions[seat.digest], seat.cores) for seat in plan.seats}
+    beside = {
+        co_placement: drawn(plan.regions[co_placement.digest], co_placement.cores)
+        for co_placement in plan.co_placements
+    }
     return plan, schedule_of(plan, chosen, beside)
 
 

@@ -9,7 +9,13 @@ from tests.onnx_models import model, node, saved, value
 from tilewright.compiler_core.checking.emulate import emulate
 from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.ir.graph import Graph
-from tilewright.compiler_core.lowering.pipeline import Plan, Seat, compile_graph, plan_graph, schedule_of
+from tilewright.compiler_core.lowering.pipeline import (
+    CoPlacement,
+    Plan,
+    compile_graph,
+    plan_graph,
+    schedule_of,
+)
 from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.compiler_core.target_model.file import load_target
@@ -20,7 +26,7 @@ from tilewright.search_space.network import network_config, network_schedule, nu
 from tilewright.tuner.answer.check import random_inputs
 from tilewright.tuner.kernel.task import kernel_tasks
 from tilewright.tuner.planning.prices import guessed
-from tilewright.tuner.planning.side_by_side import Seats, Shared, share_cores
+from tilewright.tuner.planning.side_by_side import PartPrices, Shared, share_cores
 from tilewright.tuner.verbs.lookup import compile_known
 from tilewright.tuner.verbs.tune import tune, tune_range
 
@@ -38,7 +44,7 @@ def heads(folder: Path, names: str, width: int, rows: int | str = 64) -> Path:
     return saved(model(nodes, [value("x", (rows, width))], list(names), weights), folder)
 
 
-def shared(graph: Graph, target: Target) -> tuple[Plan, Shared | None, Seats]:
+def shared(graph: Graph, target: Target) -> tuple[Plan, Shared | None, PartPrices]:
     plan = plan_graph(graph, target)
     tasks = {task.digest: task for task in kernel_tasks(plan, target)}
     tried = {}
@@ -46,23 +52,29 @@ def shared(graph: Graph, target: Target) -> tuple[Plan, Shared | None, Seats]:
         priced = guessed(task, 0)
         assert priced.guess is not None
         tried[digest] = [(priced.guess_us, priced.guess)]
-    seats = Seats(target, tasks, tried)
-    return plan, share_cores(plan, seats), seats
+    prices = PartPrices(target, tasks, tried)
+    return plan, share_cores(plan, prices), prices
 
 
 def test_small_products_of_one_input_run_side_by_side_and_are_right(tmp_path: Path) -> None:
     graph = import_model(heads(tmp_path, "qkv", 64)).graph
-    plan, found, seats = shared(graph, TARGET)
+    plan, found, prices = shared(graph, TARGET)
     assert found is not None
     assert [len(stage) for stage in found.plan.stages] == [3]
-    alone = {digest: tried[0][1] for digest, tried in seats.tried.items()}
-    network, beside = numbered(graph), {seat: config for seat, (_, config) in found.seats.items()}
+    alone = {digest: tried[0][1] for digest, tried in prices.tried.items()}
+    network, beside = (
+        numbered(graph),
+        {co_placement: config for co_placement, (_, config) in found.co_placements.items()},
+    )
     config = network_config(found.plan, alone, network, beside)
     again, _ = network_schedule(network.task, config, TARGET)
     assert again.stages == found.plan.stages
     chosen = {digest: tiling_of(each, plan.regions[digest]) for digest, each in alone.items()}
-    seated = {seat: tiling_of(each, plan.regions[seat.digest]) for seat, each in beside.items()}
-    program = compile_graph(graph, schedule_of(found.plan, chosen, seated), TARGET, found.plan)
+    co_placed = {
+        co_placement: tiling_of(each, plan.regions[co_placement.digest])
+        for co_placement, each in beside.items()
+    }
+    program = compile_graph(graph, schedule_of(found.plan, chosen, co_placed), TARGET, found.plan)
     assert verify_program(graph, program, TARGET) == []
     inputs = random_inputs(graph, 0)
     expected = interpret(graph, inputs)
@@ -75,12 +87,12 @@ def test_small_products_of_one_input_run_side_by_side_and_are_right(tmp_path: Pa
 
 def test_products_that_fill_the_chip_stay_apart(tmp_path: Path) -> None:
     graph = import_model(heads(tmp_path, "ab", 2048, rows=4096)).graph
-    _, found, seats = shared(graph, TARGET)
+    _, found, prices = shared(graph, TARGET)
     assert found is None
-    digests = list(seats.tried)
-    together_us, cores = seats.shared_out(digests)
+    digests = list(prices.tried)
+    together_us, cores = prices.shared_out(digests)
     assert sum(cores) <= TARGET.cores
-    assert together_us > 0.9 * sum(seats.alone_us(digest) for digest in digests)
+    assert together_us > 0.9 * sum(prices.alone_us(digest) for digest in digests)
 
 
 def test_one_core_is_not_shared(tmp_path: Path) -> None:
@@ -91,11 +103,11 @@ def test_one_core_is_not_shared(tmp_path: Path) -> None:
 
 def test_a_kernel_is_no_slower_on_more_cores(tmp_path: Path) -> None:
     graph = import_model(heads(tmp_path, "q", 256)).graph
-    _, _, seats = shared(graph, TARGET)
-    (digest,) = seats.tried
-    times = [seats.of(Seat(digest, size))[0] for size in seats.sizes]
+    _, _, prices = shared(graph, TARGET)
+    (digest,) = prices.tried
+    times = [prices.of(CoPlacement(digest, size))[0] for size in prices.sizes]
     assert times == sorted(times, reverse=True)
-    assert times[0] > 1.2 * seats.alone_us(digest)
+    assert times[0] > 1.2 * prices.alone_us(digest)
 
 
 @pytest.mark.parametrize("objective", ["latency", "energy"])

@@ -16,7 +16,7 @@ from tilewright.tuner.answer.report import Figures, Outcome
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.search import NetworkSearch
 from tilewright.tuner.network.session import Choice, Dropped, Session
-from tilewright.tuner.planning.side_by_side import Seats, share_cores
+from tilewright.tuner.planning.side_by_side import PartPrices, share_cores
 
 CHECKED = 4
 """How many of a kernel's best Configs are checked before its default is taken instead."""
@@ -53,11 +53,11 @@ def _side_by_side(session: Session, search: NetworkSearch, plans: list[Plan]) ->
     """The plans with groups side by side, where that promises to be faster; `session.beside` fills."""
     tasks = {task.digest: task for plan in plans for task in session.planner.tasks_of(plan)}
     tried = {digest: tuple(_tried(session.choices[digest], search.ranked(digest))) for digest in tasks}
-    seats = Seats(session.target, tasks, tried, session.seed)
-    for shared in (share_cores(plan, seats) for plan in plans):
+    prices = PartPrices(session.target, tasks, tried, session.seed)
+    for shared in (share_cores(plan, prices) for plan in plans):
         if shared is not None:
-            for seat, (us, config) in shared.seats.items():
-                session.beside[seat] = Choice(config, us, "guessed")
+            for co_placement, (us, config) in shared.co_placements.items():
+                session.beside[co_placement] = Choice(config, us, "guessed")
             yield shared.plan
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tilewright.compiler_core.lowering.pipeline import Seat
+from tilewright.compiler_core.lowering.pipeline import CoPlacement
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.report import Figures, Gap
 from tilewright.tuner.kernel.task import KernelTask
@@ -48,15 +48,15 @@ def ratio_of(number: float | None, bound: float | None) -> float | None:
 def _stages(session: Session) -> list["_Demand"]:
     """Of every stage the busiest kernel's demands, as chosen."""
     tasks = {task.digest: task for task in session.tasks}
-    known: dict[Seat, _Demand] = {}
+    known: dict[CoPlacement, _Demand] = {}
     found = []
     for stage in session.plan.stages:
         demands = []
-        for seat, choice in session.choices_of(stage):
-            if seat not in known:
-                task = tasks[seat.digest] if len(stage) == 1 else session.seated(seat)
-                known[seat] = _demand(task, choice.config)
-            demands.append(known[seat])
+        for co_placement, choice in session.choices_of(stage):
+            if co_placement not in known:
+                task = tasks[co_placement.digest] if len(stage) == 1 else session.co_placed(co_placement)
+                known[co_placement] = _demand(task, choice.config)
+            demands.append(known[co_placement])
         arithmetic = max((each.arithmetic for each in demands), default=0.0)
         memory = max((each.memory for each in demands), default=0.0)
         found.append(_Demand(arithmetic, memory))

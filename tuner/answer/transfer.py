@@ -16,7 +16,7 @@ from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.layouts import Layout
 from tilewright.compiler_core.ir.workload import is_remade
-from tilewright.compiler_core.lowering.pipeline import Plan, Seat, plan_graph, plan_groups
+from tilewright.compiler_core.lowering.pipeline import CoPlacement, Plan, plan_graph, plan_groups
 from tilewright.compiler_core.lowering.schedule import CoreRange, Placed, Stage
 from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_greedily
 from tilewright.compiler_core.transforms.rewrites import rewritten
@@ -69,7 +69,7 @@ def portable(session: Session, config: Config) -> Config:
             extents = list(loop_extents(plan.regions[digest]))
             tuned = {"config": dict(configs[digest].items), "extents": extents}
             if len(stage) > 1:
-                tuned["beside"] = dict(beside[Seat(digest, cores)].items)
+                tuned["beside"] = dict(beside[CoPlacement(digest, cores)].items)
             items.append((f"{_GROUP}{group}", json.dumps(tuned, separators=(",", ":"))))
     return Config(tuple(items))
 
@@ -131,7 +131,7 @@ class _Carrying:
 
     def __init__(self, session: Session, plan: Plan, tuned: Mapping[Group, _TunedGroup | None]) -> None:
         self.chosen: dict[str, Config] = {}
-        self.beside: dict[Seat, Config] = {}
+        self.beside: dict[CoPlacement, Config] = {}
         self.misfits: list[int] = []
         self._session = session
         tasks = {task.digest: task for task in session.planner.tasks_of(plan)}
@@ -152,12 +152,12 @@ class _Carrying:
             if config is None:
                 return False
             self.chosen[task.digest] = config
-        if cores is not None and (seat := Seat(task.digest, cores)) not in self.beside:
+        if cores is not None and (co_placement := CoPlacement(task.digest, cores)) not in self.beside:
             part = KernelTask(task.regions, share_of(task.target, cores))
             config = retiled(part, tuned.beside) if tuned is not None and tuned.beside is not None else None
             if config is None:
                 return False
-            self.beside[seat] = config
+            self.beside[co_placement] = config
         return True
 
 

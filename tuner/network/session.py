@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Self
 
 from tilewright.compiler_core.ir.graph import Graph
-from tilewright.compiler_core.lowering.pipeline import Plan, Seat, plan_graph, plan_groups
+from tilewright.compiler_core.lowering.pipeline import CoPlacement, Plan, plan_graph, plan_groups
 from tilewright.compiler_core.lowering.schedule import Schedule, Stage
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.importer import ImportedModel
@@ -81,7 +81,7 @@ class Session:
     settings: SearchSettings
     listener: Listener = silent
     choices: dict[str, Choice] = field(default_factory=dict)
-    beside: dict[Seat, Choice] = field(default_factory=dict)
+    beside: dict[CoPlacement, Choice] = field(default_factory=dict)
     spent: dict[str, int] = field(default_factory=dict)
     readings_us: Mapping[tuple[str, str], float] = field(default_factory=dict)
     regret: float | None = None
@@ -149,13 +149,15 @@ class Session:
             present = self.choices.get(task.digest)
             if present is None or present.config != chosen[task.digest]:
                 self.choices[task.digest] = self._choice(task, chosen[task.digest])
-        for seat, shared in beside_configs(config, self.plan).items():
-            if seat not in self.beside or self.beside[seat].config != shared:
-                self.beside[seat] = Choice(shared, draft_us(self.seated(seat), shared), "guessed")
+        for co_placement, shared in beside_configs(config, self.plan).items():
+            if co_placement not in self.beside or self.beside[co_placement].config != shared:
+                self.beside[co_placement] = Choice(
+                    shared, draft_us(self.co_placed(co_placement), shared), "guessed"
+                )
 
-    def seated(self, seat: Seat) -> KernelTask:
+    def co_placed(self, co_placement: CoPlacement) -> KernelTask:
         """A kernel of the plan on a part of the chip."""
-        return KernelTask(self.plan.regions[seat.digest], share_of(self.target, seat.cores))
+        return KernelTask(self.plan.regions[co_placement.digest], share_of(self.target, co_placement.cores))
 
     def _choice(self, task: KernelTask, config: Config) -> Choice:
         best = self.known.get(task.digest)
@@ -192,7 +194,9 @@ class Session:
     def config_of(self, plan: Plan) -> Config:
         """The network's Config under another plan, with every kernel as chosen."""
         chosen = {digest: self.choices[digest].config for digest in plan.counts}
-        return network_config(plan, chosen, self.network, {s: self.beside[s].config for s in plan.seats})
+        return network_config(
+            plan, chosen, self.network, {s: self.beside[s].config for s in plan.co_placements}
+        )
 
     @property
     def sum_us(self) -> float:
@@ -202,12 +206,17 @@ class Session:
             for stage in self.plan.stages
         )
 
-    def choices_of(self, stage: Stage) -> list[tuple[Seat, Choice]]:
+    def choices_of(self, stage: Stage) -> list[tuple[CoPlacement, Choice]]:
         """What the kernels of one stage of the plan run with, and where."""
         kernels = [(self.plan.kernels[each.group], each.cores.count) for each in stage]
-        seats = [Seat(kernel.workload.digest, cores) for kernel, cores in kernels if kernel is not None]
+        co_placements = [
+            CoPlacement(kernel.workload.digest, cores) for kernel, cores in kernels if kernel is not None
+        ]
         alone = len(stage) == 1
-        return [(seat, self.choices[seat.digest] if alone else self.beside[seat]) for seat in seats]
+        return [
+            (co_placement, self.choices[co_placement.digest] if alone else self.beside[co_placement])
+            for co_placement in co_placements
+        ]
 
     def default_of(self, task: KernelTask) -> Config:
         """What a kernel runs untuned: what its answer must not be slower than."""

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from heapq import heapify, heappop, heappush
 
-from tilewright.compiler_core.lowering.pipeline import Plan, Seat, plan_groups
+from tilewright.compiler_core.lowering.pipeline import CoPlacement, Plan, plan_groups
 from tilewright.compiler_core.lowering.schedule import CoreRange, Placed, Stage
 from tilewright.compiler_core.lowering.stages import Ancestry, Members, in_stage_order, needs_of, side_by_side
 from tilewright.compiler_core.target_model.target import Target
@@ -30,10 +30,10 @@ Tried = Sequence[tuple[float, Config]]
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """A plan with groups side by side; by seat the time expected in us, and the Config."""
+    """A plan with groups side by side; by co-placement the time expected in us, and the Config."""
 
     plan: Plan
-    seats: Mapping[Seat, tuple[float, Config]]
+    co_placements: Mapping[CoPlacement, tuple[float, Config]]
 
 
 def share_of(target: Target, cores: int) -> Target:
@@ -48,14 +48,14 @@ def share_of(target: Target, cores: int) -> Target:
 
 
 @dataclass
-class Seats:
+class PartPrices:
     """What kernels take on a part of the chip, each priced at its first use."""
 
     target: Target
     tasks: Mapping[str, KernelTask]
     tried: Mapping[str, Tried]
     seed: int = 0
-    _known: dict[Seat, tuple[float, Config]] = field(default_factory=dict)
+    _known: dict[CoPlacement, tuple[float, Config]] = field(default_factory=dict)
 
     @property
     def sizes(self) -> tuple[int, ...]:
@@ -67,24 +67,30 @@ class Seats:
         """The kernel on the whole chip."""
         return self.tried[digest][0][0]
 
-    def of(self, seat: Seat) -> tuple[float, Config]:
+    def of(self, co_placement: CoPlacement) -> tuple[float, Config]:
         """Microseconds of a kernel on so many cores, and the Config; no worse than on fewer of `sizes`."""
-        if seat not in self._known:
-            fewer = [size for size in self.sizes if size < seat.cores]
-            options = [self.of(Seat(seat.digest, fewer[-1]))] if fewer else []
-            options += [each for each in self.tried[seat.digest] if cores_of(each[1]) <= seat.cores][:1]
-            alone_us, alone = self.tried[seat.digest][0]
-            if cores_of(alone) > seat.cores:
-                task = self.tasks[seat.digest]
-                narrow = guessed(KernelTask(task.regions, share_of(self.target, seat.cores)), self.seed)
+        if co_placement not in self._known:
+            fewer = [size for size in self.sizes if size < co_placement.cores]
+            options = [self.of(CoPlacement(co_placement.digest, fewer[-1]))] if fewer else []
+            options += [
+                each for each in self.tried[co_placement.digest] if cores_of(each[1]) <= co_placement.cores
+            ][:1]
+            alone_us, alone = self.tried[co_placement.digest][0]
+            if cores_of(alone) > co_placement.cores:
+                task = self.tasks[co_placement.digest]
+                narrow = guessed(
+                    KernelTask(task.regions, share_of(self.target, co_placement.cores)), self.seed
+                )
                 if narrow.guess is not None:
                     options.append((narrow.guess_us * alone_us / draft_us(task, alone), narrow.guess))
-            self._known[seat] = min(options, key=lambda each: each[0])
-        return self._known[seat]
+            self._known[co_placement] = min(options, key=lambda each: each[0])
+        return self._known[co_placement]
 
     def shared_out(self, digests: Sequence[str]) -> tuple[float, tuple[int, ...]]:
         """Kernels side by side: the microseconds of the slowest, and the cores of each that make it fast."""
-        curves = [[(self.of(Seat(digest, size))[0], size) for size in self.sizes] for digest in digests]
+        curves = [
+            [(self.of(CoPlacement(digest, size))[0], size) for size in self.sizes] for digest in digests
+        ]
         for us in sorted({us for curve in curves for us, _ in curve}):
             cores = [
                 min((size for taken_us, size in curve if taken_us <= us), default=self.target.cores)
@@ -102,14 +108,14 @@ def cores_of(config: Config) -> int:
     return cores
 
 
-def share_cores(plan: Plan, seats: Seats) -> Shared | None:
+def share_cores(plan: Plan, prices: PartPrices) -> Shared | None:
     """`plan` with the stages joined that save most together, one after the other; None where none saves.
 
     None also where values would have to move out of the LLB for it, for then its kernels would be others.
     """
-    if seats.target.cores < 2 or len(plan.groups) > MOST_STAGES or len(plan.stages) < len(plan.groups):
+    if prices.target.cores < 2 or len(plan.groups) > MOST_STAGES or len(plan.stages) < len(plan.groups):
         return None
-    joining = _Joining(plan, seats)
+    joining = _Joining(plan, prices)
     joining.join_while_it_pays()
     shared = joining.result()
     return shared if shared is not None and set(shared.plan.counts) <= set(plan.counts) else None
@@ -122,13 +128,13 @@ _Entry = tuple[float, tuple[int, int], tuple[Members, ...]]
 class _Joining:
     """Stages by number with their times, and the pairs worth joining: weighed exactly only when they lead."""
 
-    def __init__(self, plan: Plan, seats: Seats) -> None:
+    def __init__(self, plan: Plan, prices: PartPrices) -> None:
         self.plan = plan
-        self.seats = seats
+        self.prices = prices
         self.needs = needs_of(plan.graph, plan.groups)
         self.ancestry = Ancestry(self.needs)
         self.us = {
-            group: seats.alone_us(kernel.workload.digest)
+            group: prices.alone_us(kernel.workload.digest)
             for group, kernel in enumerate(plan.kernels)
             if kernel is not None
         }
@@ -142,15 +148,15 @@ class _Joining:
 
     def _work_us(self, stage: int) -> float:
         """What the kernel keeps the whole chip busy with at least."""
-        kernel, target = self.plan.kernels[stage], self.seats.target
+        kernel, target = self.plan.kernels[stage], self.prices.target
         assert kernel is not None, "only kernels are joined"
-        least = self.seats.tasks[kernel.workload.digest].model.least
+        least = self.prices.tasks[kernel.workload.digest].model.least
         return least.cycles(target.cores) / target.cycles_per_us
 
     def _hope(self, pair: tuple[int, int]) -> float:
         """The most that joining two stages can save: the chip does the work of both, no faster than each."""
         one, other = pair
-        target = self.seats.target
+        target = self.prices.target
         together = target.launch_cycles / target.cycles_per_us + self.work_us[one] + self.work_us[other]
         return self.us[one] + self.us[other] - max(self.us[one], self.us[other], together)
 
@@ -169,7 +175,7 @@ class _Joining:
             if one not in members or other not in members or not self.ancestry.independent(one, other):
                 continue
             now = members[one], members[other]
-            together_us, _ = self.seats.shared_out(self._digests(pair))
+            together_us, _ = self.prices.shared_out(self._digests(pair))
             saving = self.us[one] + self.us[other] - together_us
             if weighed != now:
                 heappush(self.queue, (-saving, pair, now))
@@ -191,14 +197,21 @@ class _Joining:
         assert ordered is not None, "independent stages are joined only"
         stages = tuple(self._stage(each) for each in ordered)
         plan = plan_groups(
-            self.plan.graph, self.plan.groups, self.seats.target, self.plan.regions, self.plan.layouts, stages
+            self.plan.graph,
+            self.plan.groups,
+            self.prices.target,
+            self.plan.regions,
+            self.plan.layouts,
+            stages,
         )
-        return Shared(plan, {seat: self.seats.of(seat) for seat in plan.seats})
+        return Shared(
+            plan, {co_placement: self.prices.of(co_placement) for co_placement in plan.co_placements}
+        )
 
     def _stage(self, members: Members) -> Stage:
-        cores = self.seats.target.cores
+        cores = self.prices.target.cores
         if len(members) == 1:
             return (Placed(members[0], CoreRange(0, cores)),)
         kernels = [self.plan.kernels[group] for group in members]
         digests = [kernel.workload.digest for kernel in kernels if kernel is not None]
-        return side_by_side(members, self.seats.shared_out(digests)[1])
+        return side_by_side(members, self.prices.shared_out(digests)[1])

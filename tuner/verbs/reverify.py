@@ -244,8 +244,8 @@ def _kernels(network: NetworkTask, config: Config, chip: Target) -> Iterator[tup
     plan, _ = network_schedule(network, config, chip)
     for digest, each in kernel_configs(config, plan).items():
         yield plan.regions[digest], each
-    for seat, each in beside_configs(config, plan).items():
-        yield plan.regions[seat.digest], each
+    for co_placement, each in beside_configs(config, plan).items():
+        yield plan.regions[co_placement.digest], each
 
 
 def _with_weights(graph: Graph, seed: int) -> Graph:
