@@ -1,31 +1,43 @@
 """Fast but wrong kernels, injected on purpose: are they all refused, and nobody else?"""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from benchmarks.farm_device import DigestDevice, NumberedTask, configs
+from benchmarks.farm_device import DigestDevice, configs
+from tilewright.compiler_core.ir.dtypes import DType, TensorType
+from tilewright.compiler_core.ir.graph import Graph, Op
+from tilewright.compiler_core.ir.index_map import Access, axis_index
+from tilewright.compiler_core.ir.ops import Array, AxisKind
+from tilewright.compiler_core.ir.workload import kernel_of
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.measure.checked import CheckedDevice
 from tilewright.measure.device import Task
-from tilewright.measure.faults import CheckedDevice, FaultPlan, FaultyDevice
+from tilewright.measure.faults import FaultPlan, FaultyDevice
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 
 Row = dict[str, Any]
-TASK = NumberedTask(2)
+SIDE = 8
+
+
+def _product() -> Graph:
+    """Two matrices of 8 x 8."""
+    matrix = TensorType((SIDE, SIDE), DType.F32)
+    reads = (Access(0, (axis_index(0), axis_index(2))), Access(1, (axis_index(2), axis_index(1))))
+    axes = (AxisKind.PARALLEL, AxisKind.PARALLEL, AxisKind.REDUCTION)
+    return Graph((matrix,) * 3, (Op("contract", (SIDE,) * 3, axes, reads, 2),), (0, 1), (2,))
+
+
+TASK = kernel_of(_product(), [0], {}).workload
 
 
 class ComputingDevice(DigestDevice):
-    """A DigestDevice whose kernels compute something: a matrix drawn from the seed of their inputs."""
+    """A DigestDevice whose kernels compute what they should."""
 
-    def outputs(self, task: Task, config: Config, seed: int) -> npt.NDArray[np.float64]:
-        """What it should compute."""
-        return self.expected(task, seed)
-
-    def expected(self, task: Task, seed: int) -> npt.NDArray[np.float64]:
-        """8 x 8 numbers."""
-        return np.random.default_rng(seed).normal(size=(8, 8))
+    def outputs(self, task: Task, config: Config, inputs: Mapping[int, Array]) -> Mapping[int, Array]:
+        """See OutputDevice."""
+        made = interpret(TASK.graph, inputs)
+        return {value: made[value] for value in TASK.graph.outputs}
 
 
 class Cheating(FaultyDevice):

@@ -2,8 +2,8 @@
 
     tune run model.onnx --target ascend310 --device examples.own_device:open_board
 
-A failed trial is a Measurement with its reason, never an exception. A clock that can be wrong for single runs
-is found out where a board runs a Config several times in a row: `measure_repeated`.
+A failed trial is a Measurement with its reason, never an exception. Two methods more let a board be checked,
+`outputs` and `measure_repeated`: docs/farm.md.
 """
 
 from collections.abc import Sequence
@@ -38,10 +38,6 @@ class Board:
         if not isinstance(task, Workload):  # whole networks, which a board would run stage by stage
             return SimulatedDevice(self.target).measure(task, configs)
         return [self.measure_kernel(task, config) for config in configs]
-
-    def measure_repeated(self, task: Task, configs: Sequence[Config], times: int) -> list[Measurement]:
-        """The same of `times` runs in a row between two readings of the clock: the time of one."""
-        return self.measure(task, configs)  # this one's clock is right however long it runs
 
     def measure_kernel(self, task: Workload, config: Config) -> Measurement:
         """Compile, run three times, and give the median."""

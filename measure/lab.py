@@ -16,14 +16,15 @@ from typing import Any
 
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import DeviceError, UsageError
+from tilewright.measure.checked import CheckedDevice
 from tilewright.measure.device import Device
 from tilewright.measure.faults import FaultPlan, FaultyDevice
+from tilewright.measure.own_device import OwnDevice
 
 HOST_LAB = "TILEWRIGHT_LAB"
 """The variable by which `tune worker --lab` tells the workers of its host their plan."""
 ELSEWHERE = {
     "double_reply": "a call has one answer; the farm's tests in virtual time know of two",
-    "wrong_output": "the simulator computes no outputs; for a device that does, put a FaultyDevice around it",
 }
 """Faults that a FaultPlan knows and a simulated device cannot have."""
 
@@ -70,7 +71,7 @@ def toolchain_of(toolchain: str, plan: FaultPlan) -> str:
 
 def lab_here(device: Device, plan: FaultPlan) -> Device:
     """`device` under `plan` in this process: the same seed gives the same answers."""
-    return FaultyDevice(device, plan, life=0, effects=PretendedEffects())
+    return _noticed(device, FaultyDevice(device, plan, life=0, effects=PretendedEffects()), plan)
 
 
 def in_lab(device: Device, lab: str) -> Device:
@@ -80,7 +81,16 @@ def in_lab(device: Device, lab: str) -> Device:
     plan = read_lab(lab)
     if plan.happens("failed_start", os.getpid()):
         raise DeviceError("the device failed to start, as --lab wants it")
-    return FaultyDevice(device, plan)
+    return _noticed(device, FaultyDevice(device, plan), plan)
+
+
+def _noticed(device: Device, faulty: FaultyDevice, plan: FaultPlan) -> Device:
+    """`faulty` with its outputs checked: a user's own always, others where the plan makes some wrong."""
+    shows = callable(getattr(device, "outputs", None))
+    if plan.wrong_output and not shows:
+        raise UsageError(f"--lab wrong_output: {device.describe().name} shows no outputs that could be wrong")
+    asked = isinstance(device, OwnDevice) or plan.wrong_output > 0.0
+    return CheckedDevice(faulty, plan.seed) if shows and asked else faulty
 
 
 def lab_of_host() -> str:

@@ -10,6 +10,7 @@ from importlib import import_module
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.checked import checked
 from tilewright.measure.device import Device, DeviceInfo, built_in_info
 from tilewright.measure.farm.pool import Pool, SerialPool
 from tilewright.measure.farm.standby import StandbyPool
@@ -156,8 +157,9 @@ def own_device(reference: str, target_digest: str) -> Device:
 
 
 def own_pool(device: Device, lab: FaultPlan | None = None) -> Pool:
-    """A user's device, in this process."""
-    return SerialPool(_under(OwnDevice(device), lab))
+    """A user's device, in this process; what it computes is checked where it shows that."""
+    own = OwnDevice(device)
+    return SerialPool(checked(own) if lab is None else lab_here(own, lab))
 
 
 def info_of(target: Target, device: Device | None, lab: FaultPlan | None) -> DeviceInfo:

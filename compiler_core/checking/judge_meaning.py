@@ -56,6 +56,28 @@ class _Known:
     stepped: bool = False
 
 
+@dataclass(frozen=True, eq=False)
+class Meaning:
+    """What a value of a graph is in float64 and how far off it may be, and as plain evaluation has it."""
+
+    exact: Bounded
+    plain: Array
+    dtype: DType
+
+    def judge(self, got: Array) -> Judgement:
+        """The judgement on what somebody has computed."""
+        return mismatch(self.dtype, got, self.plain) or _tallied(self.exact, self.plain, got, self.dtype)
+
+
+def meaning_of(graph: Graph, inputs: Mapping[int, Array], values: Collection[int]) -> Mapping[int, Meaning]:
+    """What `values` that ops make are, from arrays for the graph's inputs: no operand in between is known."""
+    walk = _Walk(graph, inputs, values, {})
+    for _ in walk.advance(len(graph.ops) - 1):
+        pass
+    known = {value: walk.known[value] for value in values}
+    return {v: Meaning(each.exact, each.plain, graph.values[v].dtype) for v, each in known.items()}
+
+
 def judge_meaning(
     graph: Graph,
     inputs: Mapping[int, Array],
@@ -77,7 +99,7 @@ def judge_meaning(
 
 
 class _Walk:
-    """How far the graph is evaluated, and the values that are still read or told later."""
+    """How far the graph is evaluated; `known` are the values that are still read or told later."""
 
     def __init__(
         self, graph: Graph, inputs: Mapping[int, Array], awaited: Collection[int], rewrites: Rewrites
@@ -87,10 +109,10 @@ class _Walk:
         self._rewrites = rewrites
         self._next = 0
         self._reads = Counter(a.value for op in graph.ops for a in op.operands)
-        self._known: dict[int, _Known] = {}
+        self.known: dict[int, _Known] = {}
         for value in graph.inputs:
             array = inputs[value].astype(graph.values[value].dtype.numpy, copy=False)
-            self._known[value] = _Known(Bounded(in_float64(array)), array)
+            self.known[value] = _Known(Bounded(in_float64(array)), array)
 
     def advance(self, last: int) -> Generator[Meant, None, None]:
         """Evaluate the ops up to position `last`."""
@@ -98,7 +120,7 @@ class _Walk:
         while self._next <= last:
             at, op = self._next, graph.ops[self._next]
             self._next += 1
-            self._known[op.result] = made = self._evaluated(op, self._known, graph.values)
+            self.known[op.result] = made = self._evaluated(op, self.known, graph.values)
             if at in self._rewrites:
                 yield self._form(at, op, made)
             for access in op.operands:
@@ -107,7 +129,7 @@ class _Walk:
 
     def judge(self, told: Told) -> Meant:
         """A value beside what others have for it; it is theirs from then on."""
-        mine, kind = self._known[told.value], self._graph.values[told.value]
+        mine, kind = self.known[told.value], self._graph.values[told.value]
         loose = told.rounded or mine.stepped or not is_rounded(kind.dtype)
         slack = mine.exact.slack if loose else mine.exact.own
         reference = in_float64(told.array)
@@ -116,14 +138,14 @@ class _Walk:
         if not judgement.objection:
             with np.errstate(all="ignore"):
                 theirs = reference.astype(kind.dtype.numpy)
-            self._known[told.value] = _Known(Bounded(reference), theirs)
+            self.known[told.value] = _Known(Bounded(reference), theirs)
         self._awaited[told.value] -= 1
         self._let_go(told.value)
         return Meant(told.value, judgement)
 
     def _let_go(self, value: int) -> None:
         if not self._reads[value] and self._awaited[value] <= 0:
-            self._known.pop(value, None)
+            self.known.pop(value, None)
 
     def _operand(self, value: int, known: Mapping[int, _Known]) -> _Known:
         if value in known:
@@ -142,7 +164,7 @@ class _Walk:
         """The other form of an op, from the same operands."""
         types, form = self._rewrites[at].form(self._graph, op, len(self._graph.values))
         values = (*self._graph.values, *types)
-        known = dict(self._known)
+        known = dict(self.known)
         for each in form:
             known[each.result] = self._evaluated(each, known, values)
         got = known[op.result].exact.value
@@ -154,14 +176,18 @@ def _judged(exact: Bounded, plain: Array, other: Array, dtype: DType) -> Judgeme
     mistake = mismatch(dtype, exact.value, other)
     if mistake is not None:
         return mistake
+    found = _tallied(exact, plain, other, dtype)
+    return replace(found, got=found.wanted, wanted=found.got)
+
+
+def _tallied(exact: Bounded, plain: Array, other: Array, dtype: DType) -> Judgement:
     tally = Tally(dtype)
     for box in boxes(other.shape):
         place = tuple(slice(low, high) for low, high in box)
         slack = None if exact.slack is None else exact.slack[place]
         start = tuple(low for low, _ in box)
         tally.add(Bounded(exact.value[place], slack), plain[place], other[place], None, start)
-    found = tally.judgement()
-    return replace(found, got=found.wanted, wanted=found.got)
+    return tally.judgement()
 
 
 def _evaluated(op: Op, read: Sequence[_Known], kinds: Sequence[TensorType], result: TensorType) -> _Known:

@@ -116,6 +116,12 @@ class Kernel:
         return whole[tuple(slice(index, index + 1) for index in self.origins.get(value, ()))]
 
 
+def as_its_own(workload: Workload) -> Kernel:
+    """A kernel as a network of its own."""
+    graph = workload.graph
+    return Kernel(workload, tuple(range(len(graph.values))), tuple(range(len(graph.ops))))
+
+
 def is_remade(graph: Graph, at: int) -> bool:
     """Whether op `at` is a view that every group reading through it makes for itself: nobody stores it.
 

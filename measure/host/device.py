@@ -9,12 +9,15 @@ from typing import Any
 
 import numpy as np
 
+from tilewright.compiler_core.checking.probe import Probe, probe_of
 from tilewright.compiler_core.codegen.emit import REPEAT, emit
 from tilewright.compiler_core.codegen.machine.image import Image, flat_image
 from tilewright.compiler_core.codegen.machine.native import host_machine
 from tilewright.compiler_core.codegen.nest import KernelNest, Machine, nest_of
 from tilewright.compiler_core.codegen.run import NativeKernel
 from tilewright.compiler_core.errors import ConfigError, DeviceError
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.ir.workload import Workload
 from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.regions import Regions
@@ -23,7 +26,7 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.device import DeviceInfo, Task, built_in_info
 from tilewright.measure.host.burst import HEADROOM, burst_image, flops_of_round
 from tilewright.measure.host.compiler import Compiler
-from tilewright.measure.host.jobs import Expected, HostJob, expected_of, kernel_job
+from tilewright.measure.host.jobs import HostJob, kernel_job
 from tilewright.measure.host.process import ChildDiedError, ChildHungError, HostProcess, runner
 from tilewright.measure.host.whole import network_job
 from tilewright.measure.results import Measurement, Status, failure
@@ -57,7 +60,7 @@ class HostDevice:
     _process: HostProcess = field(init=False, repr=False)
     _compiler: Compiler = field(init=False, repr=False)
     _regions: dict[str, Regions] = field(default_factory=dict, repr=False)
-    _expected: dict[str, Expected] = field(default_factory=dict, repr=False)
+    _probes: dict[str, Probe] = field(default_factory=dict, repr=False)
     _images: dict[str, Image] = field(default_factory=dict, repr=False)
     _sent: set[str] = field(default_factory=set, repr=False)
     _held: dict[str, int] = field(default_factory=dict, repr=False)
@@ -86,6 +89,21 @@ class HostDevice:
             return [self._trial(task, lambda c=config: self._network(task, c)) for config in configs]
         raise DeviceError(f"the host runs kernels and networks, not a {type(task).__name__}")
 
+    def outputs(self, task: Task, config: Config, inputs: Mapping[int, Array]) -> Mapping[int, Array]:
+        """What the machine code of a Config computes; see measure/checked.py."""
+        if isinstance(task, NetworkTask):
+            graph, job = task.graph, network_job(task, config, self.target, self.compiled, inputs)
+        elif isinstance(task, Workload):
+            regions = self._regions_of(task)
+            graph, job = regions.graph, kernel_job(self.compiled(regions, config), inputs)
+        else:
+            raise DeviceError(f"the host runs kernels and networks, not a {type(task).__name__}")
+        self._held_task = ""  # its buffers hold other data
+        self._ask({"what": "run", "calls": []})
+        self._send_buffers(job)
+        self._held_task = ""
+        return self._computed(job, self._calls(job), {value: graph.shape(value) for value in graph.outputs})
+
     def close(self) -> None:
         """End the children."""
         self._process.close()
@@ -99,31 +117,35 @@ class HostDevice:
         except ConfigError as error:
             return failure(Status.INVALID, str(error))
         try:
-            return self._run(job, self._expected[task.digest])
+            return self._run(job, self._probes[task.digest])
         except ChildDiedError as error:
             return failure(Status.FAILED, str(error))
         except ChildHungError:
             return failure(Status.TIMEOUT, f"a run took more than {RUN_DEADLINE_S:.0f} s")
 
     def _kernel(self, task: Workload, config: Config) -> HostJob:
+        regions = self._regions_of(task)
+        probe = self._probe(task.digest, regions.graph, integers=True)
+        return kernel_job(self.compiled(regions, config), probe.given)
+
+    def _regions_of(self, task: Workload) -> Regions:
         regions = self._regions.get(task.digest)
         if regions is None:
             if len(self._regions) >= _MOST_REMEMBERED:
                 self._regions.clear()
             regions = self._regions[task.digest] = Regions(task)
-        kernel = self.compiled(regions, config)
-        return kernel_job(kernel, self._wanted(task.digest, regions.graph, integers=True))
+        return regions
 
     def _network(self, task: NetworkTask, config: Config) -> HostJob:
-        wanted = self._wanted(task.digest, task.graph, integers=False)
-        return network_job(task, config, self.target, self.compiled, wanted)
+        probe = self._probe(task.digest, task.graph, integers=False)
+        return network_job(task, config, self.target, self.compiled, probe.given)
 
-    def _wanted(self, digest: str, graph: Any, *, integers: bool) -> Expected:
-        if digest not in self._expected:
-            if len(self._expected) >= _MOST_REMEMBERED:
-                self._expected.clear()
-            self._expected[digest] = expected_of(graph, int(digest[:8], 16), integers=integers)
-        return self._expected[digest]
+    def _probe(self, digest: str, graph: Graph, *, integers: bool) -> Probe:
+        if digest not in self._probes:
+            if len(self._probes) >= _MOST_REMEMBERED:
+                self._probes.clear()
+            self._probes[digest] = probe_of(graph, int(digest[:8], 16), integers=integers)
+        return self._probes[digest]
 
     def compiled(self, regions: Regions, config: Config) -> NativeKernel:
         """The machine code of a kernel under a Config; ConfigError where there is none."""
@@ -168,14 +190,14 @@ class HostDevice:
             self._sent.add(name)
         return name
 
-    def _run(self, job: HostJob, expected: Expected) -> Measurement:
+    def _run(self, job: HostJob, probe: Probe) -> Measurement:
         """Look at what a job computes when it is run first, then time it."""
         self._ask({"what": "run", "calls": []})  # a new child, if the last one died, holds nothing
         self._send_buffers(job)
         calls = self._calls(job)
         key = (job.task, *(call["image"] for call in calls))
         if key not in self._sound:
-            objection = self._objection(job, calls, expected)
+            objection = self._objection(job, calls, probe)
             if objection:
                 return failure(Status.WRONG, objection)
             self._sound.add(key)
@@ -194,19 +216,25 @@ class HostDevice:
         scratch = max([4096, *(call.kernel.nest.scratch[2] for call in job.calls)])
         self._ask({"what": "buffer", "name": "scratch", "size": scratch})
 
-    def _objection(self, job: HostJob, calls: list[dict[str, Any]], expected: Expected) -> str:
-        """Run a job once over poisoned results; why its outputs are wrong, empty where they are right."""
+    def _objection(self, job: HostJob, calls: list[dict[str, Any]], probe: Probe) -> str:
+        """Why what a job computes is wrong; empty where it is right."""
+        found = self._computed(job, calls, {value: each.shape for value, each in probe.outputs.items()})
+        objections = (probe.objection(value, got) for value, got in found.items())
+        return next((each for each in objections if each), "")
+
+    def _computed(
+        self, job: HostJob, calls: list[dict[str, Any]], shapes: Mapping[int, tuple[int, ...]]
+    ) -> dict[int, Array]:
+        """Run a job once over poisoned results; its outputs by value."""
         for name, buffer in job.buffers.items():
             if buffer.array is None:
                 self._ask({"what": "fill", "name": name, "byte": 0xFF})
         self._ask({"what": "run", "calls": calls})
+        found = {}
         for name, (place, value) in job.outputs.items():
             flat = np.frombuffer(self._ask({"what": "read", "name": name})["data"], place.dtype.numpy)
-            wanted = expected.outputs[value]
-            objection = expected.objection(value, place.collected(flat[: place.elements], wanted.shape))
-            if objection:
-                return objection
-        return ""
+            found[value] = place.collected(flat[: place.elements], shapes[value])
+        return found
 
     def _calls(self, job: HostJob) -> list[dict[str, Any]]:
         return [

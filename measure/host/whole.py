@@ -8,11 +8,12 @@ from tilewright.compiler_core.codegen.places import Place, laid_out
 from tilewright.compiler_core.codegen.run import NativeKernel
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.layouts import Layout
+from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.ir.workload import Kernel
 from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.measure.host.jobs import Call, Contents, Expected, HostJob, buffer_name
+from tilewright.measure.host.jobs import Call, Contents, HostJob, buffer_name
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask, kernel_configs, network_schedule
 
@@ -22,9 +23,12 @@ def network_job(
     config: Config,
     target: Target,
     compiled: Callable[[Regions, Config], NativeKernel],
-    expected: Expected,
+    given: Mapping[int, Array],
 ) -> HostJob:
-    """The kernels of a network under a Config; ConfigError where one has no native form."""
+    """The kernels of a network under a Config on `given` arrays by value.
+
+    ConfigError where one has no native form.
+    """
     plan, schedule = network_schedule(task, config, target)
     configs = kernel_configs(config, plan)
     kernels = {digest: compiled(regions, configs[digest]) for digest, regions in plan.regions.items()}
@@ -39,14 +43,14 @@ def network_job(
             operands = []
             for value, place in native.nest.outer.items():
                 name, whole = _buffer(plan, kernel, value, place, native)
-                given = expected.inputs.get(kernel.values[value])
-                buffers.setdefault(name, Contents(whole.bytes, whole, given))
+                array = given.get(kernel.values[value])
+                buffers.setdefault(name, Contents(whole.bytes, whole, array))
                 operands.append((name, _begins(kernel, value, whole)))
             calls.append(Call(native, tuple(operands)))
     outputs = {
         name: (_place(plan, value), value)
         for value in plan.graph.outputs
-        if value in expected.outputs and (name := _name(plan, value)) in buffers
+        if value in plan.graph.producer and (name := _name(plan, value)) in buffers
     }
     return HostJob(task.digest, tuple(calls), buffers, outputs)
 

@@ -1,15 +1,18 @@
 """The simulated accelerator as a Device: Configs of a kernel in, Measurements out."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
+from tilewright.compiler_core.checking.emulate import emulate, run_kernel
 from tilewright.compiler_core.errors import ConfigError, DeviceError
 from tilewright.compiler_core.ir.graph import Graph
-from tilewright.compiler_core.ir.workload import Workload
+from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.ir.workload import Workload, as_its_own
 from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.pipeline import compile_graph
-from tilewright.compiler_core.lowering.program import Program
+from tilewright.compiler_core.lowering.program import KernelCall, Program
 from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.schedule import CoreRange
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.device import DeviceInfo, Task, simulated_info
 from tilewright.measure.results import Measurement, Status, failure
@@ -49,6 +52,21 @@ class SimulatedDevice:
             raise DeviceError(f"the simulator runs kernels and networks, not a {type(task).__name__}")
         regions = self._regions_of(task)
         return [self._measure_one(regions, config) for config in configs]
+
+    def outputs(self, task: Task, config: Config, inputs: Mapping[int, Array]) -> Mapping[int, Array]:
+        """What a Program computes, emulated tile by tile; see measure/checked.py."""
+        if isinstance(task, NetworkTask):
+            plan, schedule = network_schedule(task, config, self.target)
+            constants = {**plan.graph.constants, **{v: inputs[v] for v in task.graph.constants}}
+            graph = replace(plan.graph, constants=constants)
+            made = emulate(graph, compile_graph(plan.graph, schedule, self.target, plan), inputs)
+            return {value: made[value] for value in task.graph.outputs if value in made}
+        if not isinstance(task, Workload):
+            raise DeviceError(f"the simulator runs kernels and networks, not a {type(task).__name__}")
+        tiling, cores = tiling_of(config, regions := self._regions_of(task))
+        program, memory = lower_kernel(regions, tiling, cores, self.target), dict(inputs)
+        run_kernel(task.graph, KernelCall(as_its_own(task), program, CoreRange(0, cores)), memory)
+        return {value: memory[value] for value in task.graph.outputs}
 
     def run(self, program: Program, graph: Graph) -> Measurement:
         """Time a whole Program compiled from `graph`; its peak is that of the LLB arena."""

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,7 +12,7 @@ from tests.conformance.device_suite import DeviceSuite
 from tests.measure.fake_device import FakeDevice, NamedTask, config_of, latency_of
 from tilewright.compiler_core.errors import UsageError
 from tilewright.measure.device import Device, Task
-from tilewright.measure.faults import RATES, CheckedDevice, FaultPlan, FaultyDevice, stretched
+from tilewright.measure.faults import RATES, FaultPlan, FaultyDevice, stretched
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 
@@ -38,16 +37,6 @@ class GentleEffects:
         self.waited_s += seconds
 
 
-class ComputingDevice(FakeDevice):
-    """A FakeDevice whose kernels compute something: eight numbers drawn from the seed."""
-
-    def outputs(self, task: Task, config: Config, seed: int) -> npt.NDArray[np.float64]:
-        return self.expected(task, seed)
-
-    def expected(self, task: Task, seed: int) -> npt.NDArray[np.float64]:
-        return np.random.default_rng(seed).normal(size=(2, 4))
-
-
 class TestFaultlessFaultyDevice(DeviceSuite):
     @pytest.fixture
     def device(self) -> Device:
@@ -56,12 +45,6 @@ class TestFaultlessFaultyDevice(DeviceSuite):
     @pytest.fixture
     def case(self) -> tuple[Task, Sequence[Config]]:
         return TASK, [config_of(1), config_of(2, "fail"), config_of(3)]
-
-
-class TestCheckedDevice(TestFaultlessFaultyDevice):
-    @pytest.fixture
-    def device(self) -> Device:
-        return CheckedDevice(ComputingDevice(), seed=1)
 
 
 def measure(plan: FaultPlan, life: int = 0) -> tuple[list[Measurement], GentleEffects]:
@@ -132,27 +115,6 @@ def test_pace_and_stragglers_take_wall_time_and_leave_latencies_alone() -> None:
     measured, effects = measure(FaultPlan(seed=4, pace_s=0.1, straggler=0.1, straggler_factor=5.0))
     assert measured == FakeDevice().measure(TASK, CONFIGS)
     assert 50.0 * 1.2 < effects.waited_s < 50.0 * 1.6
-
-
-def test_fast_but_wrong_kernels_are_all_refused_and_right_ones_never() -> None:
-    plan = FaultPlan(seed=5, wrong_output=0.5)
-    configs = [config_of(number) for number in range(1000)]
-    device = CheckedDevice(FaultyDevice(ComputingDevice(), plan, life=0), seed=11)
-    measured = device.measure(TASK, configs)
-    for config, answer in zip(configs, measured, strict=True):
-        wrong = plan.happens("wrong_output", TASK.digest, config.digest)
-        assert answer.status is (Status.WRONG if wrong else Status.OK)
-        assert not wrong or "outputs are off" in answer.reason
-    assert sum(answer.status is Status.WRONG for answer in measured) > 400
-
-
-def test_outputs_that_are_not_numbers_are_wrong() -> None:
-    class Broken(ComputingDevice):
-        def outputs(self, task: Task, config: Config, seed: int) -> npt.NDArray[np.float64]:
-            return np.full((2, 4), np.nan)
-
-    (answer,) = CheckedDevice(Broken(), seed=1).measure(TASK, [config_of(1)])
-    assert answer.status is Status.WRONG
 
 
 def test_right_outputs_at_the_wrong_time() -> None:

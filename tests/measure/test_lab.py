@@ -43,7 +43,7 @@ def test_text_and_file_say_the_same(tmp_path: Path) -> None:
         ("noise=much", "--lab noise=much: give a number"),
         ("noise=-1", "give a number from 0 on"),
         ("hang=2", "fault hang has rate 2.0; a probability is needed"),
-        ("wrong_output=0.1", "the simulator computes no outputs"),
+        ("double_reply=0.1", "a call has one answer"),
         ("lab.toml", "lab.toml: No such file"),
     ],
 )

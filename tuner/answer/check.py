@@ -11,19 +11,19 @@ import numpy as np
 from tilewright.compiler_core.checking.emulate import Seen, run_kernel
 from tilewright.compiler_core.checking.judge_model import judge_model
 from tilewright.compiler_core.checking.judge_program import judge_ops, judge_program
+from tilewright.compiler_core.checking.probe import SMALL, difference, stays_exact
 from tilewright.compiler_core.checking.verify import require_sound, verify_kernel
 from tilewright.compiler_core.errors import ConfigError, VerifyError
 from tilewright.compiler_core.ir.dtypes import TensorType
 from tilewright.compiler_core.ir.graph import Graph, Rewrites
 from tilewright.compiler_core.ir.ops import Array
-from tilewright.compiler_core.ir.workload import Kernel
+from tilewright.compiler_core.ir.workload import as_its_own
 from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.pipeline import compile_graph
 from tilewright.compiler_core.lowering.program import KernelCall
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import CoreRange
 from tilewright.compiler_core.meaning.interpret import interpret
-from tilewright.compiler_core.meaning.tolerance import epsilon
 from tilewright.compiler_core.onnx_import.feeds import draw_feeds
 from tilewright.compiler_core.onnx_import.importer import ImportedModel
 from tilewright.compiler_core.target_model.target import Target
@@ -32,8 +32,6 @@ from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.network.session import Session
-
-SMALL = 3
 
 
 class KernelCheck:
@@ -45,7 +43,7 @@ class KernelCheck:
         graph = regions.graph
         self._inputs = random_inputs(graph, seed)
         self._exact: Mapping[int, Array] = {}
-        if all(op.row.exact for op in graph.ops) and _stays_exact(graph, self._inputs):
+        if all(op.row.exact for op in graph.ops) and stays_exact(graph, self._inputs):
             with np.errstate(all="ignore"):
                 self._exact = interpret(graph, self._inputs)
 
@@ -64,7 +62,7 @@ class KernelCheck:
         findings = verify_kernel(program, self._target)
         if findings:
             return failure(Status.INVALID, f"rule {findings[0].rule!r}: {findings[0].what}")
-        wrong = self._wrong(KernelCall(_as_its_own(self._regions), program, CoreRange(0, cores)))
+        wrong = self._wrong(KernelCall(as_its_own(self._regions.workload), program, CoreRange(0, cores)))
         return failure(Status.WRONG, wrong) if wrong else None
 
     def _wrong(self, call: KernelCall) -> str:
@@ -86,39 +84,10 @@ class KernelCheck:
 
     def _not_bit_equal(self, memory: Mapping[int, Array]) -> str:
         for value in self._regions.graph.outputs:
-            got, exact = memory[value], self._exact[value]
-            if not _same_bits(got, exact):
-                at = np.unravel_index(int(np.argmax(_differ(got, exact))), exact.shape)
-                place = f" at [{', '.join(map(str, at))}]" if at else ""
-                return f"value {value} is {got[at]} instead of {exact[at]}{place}, on data that are exact"
+            wrong = difference(memory[value], self._exact[value])
+            if wrong:
+                return f"value {value} is {wrong}"
         return ""
-
-
-def _as_its_own(regions: Regions) -> Kernel:
-    """A kernel as a network of its own."""
-    graph = regions.graph
-    return Kernel(regions.workload, tuple(range(len(graph.values))), tuple(range(len(graph.ops))))
-
-
-def _same_bits(one: Array, other: Array) -> bool:
-    return one.shape == other.shape and not bool(_differ(one, other).any())
-
-
-def _differ(one: Array, other: Array) -> Array:
-    differ: Array = (one != other) & ~((one != one) & (other != other))  # NaN equals NaN
-    return differ
-
-
-def _stays_exact(graph: Graph, inputs: Mapping[int, Array]) -> bool:
-    """Whether every sum, in any order, is an integer its float holds: chains of contractions outgrow that."""
-    floats = {value for value in range(len(graph.values)) if graph.values[value].dtype.is_float}
-    if not floats:
-        return True
-    sizes = interpret(graph, {value: np.abs(array) for value, array in inputs.items()})
-    return all(
-        float(np.max(np.abs(sizes[value]), initial=0.0)) * epsilon(graph.values[value].dtype) < 1.0
-        for value in floats & set(sizes)
-    )
 
 
 def random_inputs(graph: Graph, seed: int) -> Mapping[int, Array]:

@@ -152,6 +152,8 @@ def conclude_network(session: Session, plans: list[Plan], pool: Pool) -> Outcome
     if known is not None:
         configs.append(known.config)
     of_default, *_ = session.book.measure_whole(configs, pool, session.bound_us)
+    if of_default.status is not Status.OK:
+        session.dropped.append(Dropped("the default schedule of the network", of_default.reason))
     wholes = session.book.wholes
     values = {
         # Of equals what is better in a front's other objectives, then the faster, then a checked one.
@@ -198,8 +200,8 @@ def sound_network(session: Session, config: Config) -> Verification | None:
 
 
 def _outcome(session: Session, best: Best) -> Outcome:
-    default = session.book.default_network()
-    assert default is not None, "a best has a default that it was compared with"
+    """Where the default does not hold, the answer has nothing to be compared with but itself."""
+    default = session.book.default_network() or best
     return Outcome(Figures.of_best(default), Figures.of_best(best), str(best.verification))
 
 

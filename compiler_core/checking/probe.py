@@ -1,0 +1,125 @@
+"""Data on which a kernel or a network is tried out, and the verdict on what comes out of it.
+
+Small integers where every order of evaluation is exact on them: then outputs must agree bit for bit.
+Elsewhere floats that keep chains of ops in range, and outputs are judged as every value is (judge.py), by the
+running bound of all that lies between them and the inputs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from math import prod
+
+import numpy as np
+
+from tilewright.compiler_core.checking.judge_meaning import Meaning, meaning_of
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.meaning.interpret import interpret
+from tilewright.compiler_core.meaning.tolerance import epsilon
+
+SMALL = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Probe:
+    """`given`: arrays for inputs and constants, by value; `outputs`: what ops make of them, in their dtypes.
+
+    `meaning` says what outputs may be; without it they are exact.
+    """
+
+    given: Mapping[int, Array]
+    outputs: Mapping[int, Array]
+    meaning: Mapping[int, Meaning]
+
+    def objection(self, value: int, got: Array) -> str:
+        """Which element of a computed output is wrong, and by how much; empty where it is right."""
+        if value not in self.meaning:
+            wrong = difference(got, self.outputs[value])
+        else:
+            judgement = self.meaning[value].judge(got)
+            wrong = "" if judgement.ok else str(judgement)
+        return f"output {value}: {wrong}" if wrong else ""
+
+
+def probe_of(graph: Graph, seed: int, *, integers: bool = True) -> Probe:
+    """Data for a graph in canonical numbering, drawn from `seed`; constants without data get some too."""
+    if integers and all(op.row.exact for op in graph.ops):
+        given = _drawn(graph, seed, exact=True)
+        bare, inputs = _with(graph, given)
+        if stays_exact(bare, inputs):
+            return Probe(given, _outputs_of(bare, inputs), {})
+    given = _drawn(graph, seed, exact=False)
+    bare, inputs = _with(graph, given)
+    with np.errstate(all="ignore"):
+        meaning = meaning_of(bare, inputs, [value for value in graph.outputs if value in graph.producer])
+    return Probe(given, {value: each.plain for value, each in meaning.items()}, meaning)
+
+
+def stays_exact(graph: Graph, inputs: Mapping[int, Array]) -> bool:
+    """Whether every sum, in any order, is an integer its float holds: chains of contractions outgrow that."""
+    floats = {value for value in range(len(graph.values)) if graph.values[value].dtype.is_float}
+    if not floats:
+        return True
+    if graph.constants:
+        sizes = {value: np.abs(array) for value, array in graph.constants.items()}
+        graph = Graph(graph.values, graph.ops, graph.inputs, graph.outputs, sizes)
+    with np.errstate(all="ignore"):
+        sums = interpret(graph, {value: np.abs(array) for value, array in inputs.items()})
+    return all(
+        float(np.max(np.abs(sums[value]), initial=0.0)) * epsilon(graph.values[value].dtype) < 1.0
+        for value in floats & set(sums)
+    )
+
+
+def difference(got: Array, exact: Array) -> str:
+    """The first element that is not bit for bit what it should be; empty where none is."""
+    if got.shape != exact.shape or got.dtype != exact.dtype:
+        return f"it is {got.dtype}{list(got.shape)}, not {exact.dtype}{list(exact.shape)}"
+    differ = (got != exact) & ~((got != got) & (exact != exact))  # NaN equals NaN
+    if not differ.any():
+        return ""
+    at = np.unravel_index(int(np.argmax(differ)), exact.shape)
+    place = f" at [{', '.join(map(str, at))}]" if at else ""
+    return f"{got[at]} instead of {exact[at]}{place}, on data that are exact"
+
+
+def _outputs_of(graph: Graph, inputs: Mapping[int, Array]) -> dict[int, Array]:
+    with np.errstate(all="ignore"):
+        made = interpret(graph, inputs)
+    return {value: made[value] for value in graph.outputs if value in graph.producer}
+
+
+def _with(graph: Graph, given: Mapping[int, Array]) -> tuple[Graph, Mapping[int, Array]]:
+    """The graph with constants that hold data, and the arrays of its inputs."""
+    constants = {value: given[value] for value in graph.constants}
+    bare = Graph(graph.values, graph.ops, graph.inputs, graph.outputs, constants)
+    return bare, {value: given[value] for value in graph.inputs}
+
+
+def _drawn(graph: Graph, seed: int, *, exact: bool) -> dict[int, Array]:
+    rng = np.random.default_rng(seed)
+    return {value: _data(graph, value, rng, exact=exact) for value in (*graph.inputs, *graph.constants)}
+
+
+def _data(graph: Graph, value: int, rng: np.random.Generator, *, exact: bool) -> Array:
+    shape, dtype = graph.shape(value), graph.values[value].dtype
+    if not dtype.is_float:
+        reads = [
+            (graph.shape(access.value)[dim])
+            for at in graph.readers.get(value, ())
+            for access in graph.ops[at].operands
+            for dim, expr in enumerate(access.exprs)
+            if expr.source >= 0 and graph.ops[at].operands[expr.source].value == value
+        ]
+        low = 0 if reads or dtype is DType.BOOL or str(dtype).startswith("u") else -SMALL
+        high = min([*reads, SMALL + 1]) if reads or exact else 2
+        return np.asarray(rng.integers(low if exact or reads else 0, max(1, high), shape), dtype=dtype.numpy)
+    if exact:
+        return np.asarray(rng.integers(-SMALL, SMALL + 1, shape), dtype=dtype.numpy)
+    readers = [graph.ops[at] for at in graph.readers.get(value, ())]
+    if readers and all(op.row.contraction for op in readers):
+        # Unit gain: sums stay as large as what they are made of.
+        gain = (3.0 / max(1, prod(readers[0].extents[readers[0].rank :]))) ** 0.5
+        return np.asarray(rng.uniform(-1.0, 1.0, shape) * gain, dtype=dtype.numpy)
+    return np.asarray(rng.uniform(0.5, 1.5, shape), dtype=dtype.numpy)
