@@ -46,12 +46,12 @@ class Cheating(FaultyDevice):
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
         """Latencies, the wrong ones' too good to be true."""
         plan = self._plan
-        told = super().measure(task, configs)
+        measured = super().measure(task, configs)
         return [
             Measurement(Status.OK, latency_us=m.latency_us / 3.0)
             if m.latency_us is not None and plan.happens("wrong_output", task.digest, config.digest)
             else m
-            for config, m in zip(configs, told, strict=True)
+            for config, m in zip(configs, measured, strict=True)
         ]
 
 

@@ -100,9 +100,9 @@ def simd_features(draft: SimdDraft) -> FeatureFunction:
 
     def features(rows: Rows) -> Features:
         costs, total = draft.costs(rows), draft.cycles(rows)
-        told = layout.blocking(rows)
+        blocking = layout.blocking(rows)
         ones = np.ones(len(rows), dtype=np.int64)
-        vector, row = told.get(VECTOR, ones), told.get(ROW, ones)
+        vector, row = blocking.get(VECTOR, ones), blocking.get(ROW, ones)
         positions = layout.loop_positions(rows)
         sizes = np.ones((len(rows), len(layout.sizes)))
         for index, listed in enumerate(layout.sizes):
@@ -110,8 +110,8 @@ def simd_features(draft: SimdDraft) -> FeatureFunction:
         columns = [
             _logs(total),
             *(_logs(part / total) for part in costs),
-            *(_logs(told.get(name, ones)) for name in (VECTORS, ROWS, UNROLL)),
-            *(told.get(name, ones).astype(np.float32) for name in (INNER, FOLD_ORDER)),
+            *(_logs(blocking.get(name, ones)) for name in (VECTORS, ROWS, UNROLL)),
+            *(blocking.get(name, ones).astype(np.float32) for name in (INNER, FOLD_ORDER)),
             np.isin(vector, list(op.reduction_axes)).astype(np.float32),
             *(_logs(step + 1.0) for step in draft.strides(vector)),
             *(_logs(step + 1.0) for step in draft.strides(row)),

@@ -113,17 +113,17 @@ class SimdDraft:
 
     def costs(self, rows: Rows) -> "SimdCosts":
         """What the guess is made of."""
-        told = self.layout.blocking(rows)
+        blocking = self.layout.blocking(rows)
         others = np.full(len(rows), self._other_cycles)
         nothing = np.zeros(len(rows))
-        if VECTOR not in told:
+        if VECTOR not in blocking:
             return SimdCosts(nothing + self._core.points + BLOCK_CYCLES, nothing, nothing, nothing, others)
-        vector, vectors = told[VECTOR], told[VECTORS].astype(np.float64)
-        row = told.get(ROW, vector)
-        count = np.where(row == vector, 1, told.get(ROWS, np.ones_like(vector))).astype(np.float64)
+        vector, vectors = blocking[VECTOR], blocking[VECTORS].astype(np.float64)
+        row = blocking.get(ROW, vector)
+        count = np.where(row == vector, 1, blocking.get(ROWS, np.ones_like(vector))).astype(np.float64)
         steps, blocks, sweeps = self._steps(rows, vector, vectors, row, count)
         a_step = self._step_cycles(vector, vectors, row, count)
-        unroll = told.get(UNROLL, np.ones_like(vector)).astype(np.float64)
+        unroll = blocking.get(UNROLL, np.ones_like(vector)).astype(np.float64)
         # Long stretches without a jump tempt the compiler to load ahead until registers run out.
         stretch = np.maximum(1.0, count * vectors * unroll / LONG_STRETCH)
         a_step = a_step * (1.0 + SPILL_SHARE * np.log2(stretch))
@@ -133,7 +133,7 @@ class SimdDraft:
         if self._core.row.reducer is not None:
             across = np.isin(vector, list(self._core.reduction_axes))
             arithmetic = arithmetic + np.where(across, sweeps * count * (vectors + ACROSS_CYCLES), 0.0)
-        moved = self._moved_cycles(rows, told, vector, vectors, row, count)
+        moved = self._moved_cycles(rows, blocking, vector, vectors, row, count)
         stores = self._store_cycles(vector, row, count)
         return SimdCosts(arithmetic, moved, stores, self._inner_cycles(rows), others)
 
@@ -242,7 +242,7 @@ class SimdDraft:
     def _moved_cycles(
         self,
         rows: Rows,
-        told: dict[str, npt.NDArray[np.int64]],
+        blocking: dict[str, npt.NDArray[np.int64]],
         vector: npt.NDArray[np.int64],
         vectors: Numbers,
         row: npt.NDArray[np.int64],
@@ -253,7 +253,7 @@ class SimdDraft:
         strides, _ = self._moves
         widths = self._widths(rows)
         tiles = np.prod([np.ceil(e / w) for e, w in zip(op.extents, widths, strict=True)], axis=0)
-        outer_is_vector = told.get(INNER, np.zeros_like(vector)) == 0
+        outer_is_vector = blocking.get(INNER, np.zeros_like(vector)) == 0
         total = np.zeros(len(rows))
         for read in strides[:-1]:
             slab = np.full(len(rows), FLOAT_BYTES)

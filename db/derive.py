@@ -35,12 +35,12 @@ def derive_best(rows: Iterable[TrialRow], kind: WorkloadKind) -> Best | None:
 
 def derive_default(rows: Iterable[TrialRow]) -> Best | None:
     """The default of one key as it was last measured, in the form of a Best, verified or not."""
-    told = [row for row in rows if row.trial.default and _counts(row)]
-    if not told:
+    counted = [row for row in rows if row.trial.default and _counts(row)]
+    if not counted:
         return None
-    latest = max(told, key=lambda row: (row.created_at_s, *_place(row)))
+    latest = max(counted, key=lambda row: (row.created_at_s, *_place(row)))
     digest = latest.trial.config.digest
-    same = [row for row in told if (row.protocol, row.trial.config.digest) == (latest.protocol, digest)]
+    same = [row for row in counted if (row.protocol, row.trial.config.digest) == (latest.protocol, digest)]
     return _best_of(sorted(same, key=_place))
 
 
@@ -123,8 +123,8 @@ def _default_value(rows: Sequence[TrialRow], kind: WorkloadKind) -> float | None
     """
     asked = [row for row in rows if row.trial.default and not row.imported]
     answered = [row for row in asked if row.trial.measurement.status is not Status.LOST]
-    told = _by_config([row for row in answered if _counts(row)]).values()
-    return min((best_value(_best_of(same), kind) for same in told), default=inf if answered else None)
+    counted = _by_config([row for row in answered if _counts(row)]).values()
+    return min((best_value(_best_of(same), kind) for same in counted), default=inf if answered else None)
 
 
 def _is_below_bound(row: TrialRow) -> bool:

@@ -60,8 +60,8 @@ def read_lab(said: str) -> FaultPlan:
 def plan_text(plan: FaultPlan) -> str:
     """The faults that are on, as `read_lab` takes them."""
     quiet = asdict(FaultPlan())
-    told = {name: value for name, value in asdict(plan).items() if value != quiet[name] or name == "seed"}
-    return ",".join(f"{name}={value}" for name, value in told.items())
+    changed = {name: value for name, value in asdict(plan).items() if value != quiet[name] or name == "seed"}
+    return ",".join(f"{name}={value}" for name, value in changed.items())
 
 
 def toolchain_of(toolchain: str, plan: FaultPlan) -> str:

@@ -82,5 +82,5 @@ def read_objective(name: str) -> Objective:
 def values_of(measured: Measurement, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
     """Every objective's number, or None where the measurement does not tell one of them."""
     numbers = [objective.of(measured) for objective in objectives]
-    told = tuple(number for number in numbers if number is not None)
-    return told if len(told) == len(numbers) else None
+    known = tuple(number for number in numbers if number is not None)
+    return known if len(known) == len(numbers) else None

@@ -129,7 +129,7 @@ class KnobLayout:
 
     def blocking(self, rows: Rows) -> dict[str, npt.NDArray[np.int64]]:
         """What every row says of the registers, by knob, [n] each; empty where a target has none to block."""
-        return {name: told[rows[:, self.column(name)]] for name, told in self._blocking_columns.items()}
+        return {name: column[rows[:, self.column(name)]] for name, column in self._blocking_columns.items()}
 
     def loop_positions(self, rows: Rows) -> npt.NDArray[np.int64]:
         """Position of the chosen size in `sizes` of every loop, [n, loops]."""

@@ -113,15 +113,15 @@ class Validity:
 
     def _without_rows(self, rows: Rows) -> Truths:
         """Rows of a Space whose vectors lie along the axis that their registers' rows would."""
-        told = self.layout.blocking(rows)
-        return told[ROW] == told[VECTOR] if ROW in told else np.zeros(len(rows), dtype=np.bool_)
+        blocking = self.layout.blocking(rows)
+        return blocking[ROW] == blocking[VECTOR] if ROW in blocking else np.zeros(len(rows), dtype=np.bool_)
 
     def _registers_suffice(self, rows: Rows) -> Truths:
-        target, told = self.layout.target, self.layout.blocking(rows)
-        if not isinstance(target.matrix, SimdUnit) or VECTOR not in told:
+        target, blocking = self.layout.target, self.layout.blocking(rows)
+        if not isinstance(target.matrix, SimdUnit) or VECTOR not in blocking:
             return np.ones(len(rows), dtype=np.bool_)
         op, lanes = core_of(self.layout.regions), granule_of(target)
-        good = fits_registers(told, op, target.matrix.registers, lanes)
+        good = fits_registers(blocking, op, target.matrix.registers, lanes)
         inner = self.layout.column(INNER)
         return good if inner < 0 else good & (~self._without_rows(rows) | (rows[:, inner] == 0))
 

@@ -22,7 +22,7 @@ def take_turn(session: Session, request: TuneRequest, cancelled: Callable[[], bo
 
     None where nothing is left to measure, or the wait for another run of the network was cancelled.
     """
-    book, told = session.book, ""
+    book, waiting_for = session.book, ""
     while True:
         ended = book.ended()
         spent = already_spent(session, request)
@@ -35,8 +35,8 @@ def take_turn(session: Session, request: TuneRequest, cancelled: Callable[[], bo
             return spent
         if taken is None:
             continue
-        if taken.run.uid != told:
-            told = taken.run.uid
+        if taken.run.uid != waiting_for:
+            waiting_for = taken.run.uid
             session.listener(Phase("wait", _told(taken)))
         if cancelled():
             return None

@@ -65,9 +65,9 @@ def export(
         answer(f"{output}: {bests} bests", {"bests": bests}, json_file, files_of(database, output))
     else:
         written = export_records(source, output)
-        told = {"entries": written.entries, "digest": written.digest}
+        body = {"entries": written.entries, "digest": written.digest}
         text = f"{output}: {written.entries} entries, digest {written.digest}"
-        answer(text, told, json_file, files_of(database, output))
+        answer(text, body, json_file, files_of(database, output))
 
 
 @app.command("import")
@@ -88,8 +88,8 @@ def merge(source: Source, database: Database = DEFAULT_DATABASE, json_file: Json
     from tilewright.db.storage.session import open_database
 
     loaded = merge_database(open_database(source, read_only=True), open_database(database))
-    told = {"new": loaded.new, "known": loaded.known}
-    answer(f"{loaded.new} entries new, {loaded.known} known", told, json_file, files_of(source, database))
+    body = {"new": loaded.new, "known": loaded.known}
+    answer(f"{loaded.new} entries new, {loaded.known} known", body, json_file, files_of(source, database))
 
 
 @app.command()
@@ -140,8 +140,8 @@ def verify(
         target, database=database, workers=workers, ray=ray, seed=seed, limit=limit, listener=say
     )
     if json_file is not None:
-        told = [{**asdict(each), "promoted": each.promoted} for each in verdicts]
-        write_json(told, json_file, files_of(target, database))
+        body = [{**asdict(each), "promoted": each.promoted} for each in verdicts]
+        write_json(body, json_file, files_of(target, database))
     if json_file != "-":
         promoted = sum(verdict.promoted for verdict in verdicts)
         typer.echo(f"{len(verdicts)} claims: {promoted} promoted, {len(verdicts) - promoted} refused")

@@ -59,7 +59,7 @@ def profile_model(
         texts[svg] = made.svg()
     for path, text in texts.items():
         write_text(text + "\n", path, files_of(model, target, database))
-    told = {
+    entry = {
         "latency_us": made.timing.latency_us,
         "stages": len(made.program.stages),
         "events": len(trace["traceEvents"]),
@@ -69,4 +69,4 @@ def profile_model(
         f"{output}: {made.timing.latency_us:.2f} us, {len(made.program.stages)} stages, "
         f"{len(trace['traceEvents'])} events; kernels from {dict(made.sources)}"
     )
-    answer(text, told, json_file, files_of(model, target, database, output, svg))
+    answer(text, entry, json_file, files_of(model, target, database, output, svg))

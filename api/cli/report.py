@@ -50,6 +50,6 @@ def report(
     )
     refuse_inputs(output, files_of(subject, target, database))
     made.save(output)
-    told = {"title": made.title, "drawings": list(made.drawings)}
+    body = {"title": made.title, "drawings": list(made.drawings)}
     kept = files_of(subject, target, database, output)
-    answer(f"{output}: {made.title}, {', '.join(made.drawings)}", told, json_file, kept)
+    answer(f"{output}: {made.title}, {', '.join(made.drawings)}", body, json_file, kept)

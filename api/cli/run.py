@@ -184,15 +184,15 @@ def _numbers(report: "Report") -> list[str]:
     if not report.measured:
         error = "unknown" if report.expected_error is None else f"{report.expected_error:.0%}"
         answer = f"neither measured nor verified; expected error {error}"
-    told = [
+    figures_of = [
         ("default", report.default, "(-O0)"),
         ("tuned" if report.measured else "guess", report.tuned, answer),
         ("bound", report.bound, "no schedule is faster"),
     ]
-    lines = [f"{name:<11}{figures.latency_us:12.2f} us   {text}" for name, figures, text in told]
+    lines = [f"{name:<11}{figures.latency_us:12.2f} us   {text}" for name, figures, text in figures_of]
     lines.append(f"speed-up   {report.speedup:12.2f} x")
     if objective != "latency":
-        for name, figures, _ in told:
+        for name, figures, _ in figures_of:
             number = figures.number_of(objective)
             if number is not None:
                 lines.append(f"{name:<11}{number:12.2f} {objective.row.unit}   {objective}")
@@ -208,9 +208,9 @@ def _numbers(report: "Report") -> list[str]:
 
 def _figures_text(figures: "Figures") -> str:
     energy, peak = figures.energy_uj, figures.peak_bytes
-    told = [
+    parts = [
         f"{figures.latency_us:12.2f} us",
         *([] if energy is None else [f"{energy:12.2f} uJ"]),
         *([] if peak is None else [f"{peak:12d} bytes"]),
     ]
-    return "".join(told)
+    return "".join(parts)

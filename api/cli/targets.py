@@ -93,12 +93,12 @@ def check(file: Annotated[Path, typer.Argument(help="A TOML file.")], json_file:
     lines += [f"{file}: {doubt} (warning)" for doubt in doubts]
     if target is not None:
         lines.append(f"{file}: {target.name} is a valid target, digest {target.digest}")
-    told = {
+    shown = {
         "mistakes": [asdict(mistake) for mistake in mistakes],
         "doubts": [asdict(doubt) for doubt in doubts],
         "digest": None if target is None else target.digest,
     }
-    answer("\n".join(lines), told, json_file, files_of(file))
+    answer("\n".join(lines), shown, json_file, files_of(file))
     return 1 if mistakes else 0
 
 
@@ -153,8 +153,8 @@ def peak(
         f"{each.name:<10} {each.measured:>12.5g} {each.nominal:>12.5g} {each.unit:<7} {each.ratio:>7.4f}"
         for each in peaks
     ]
-    told = {"target": loaded.name, "digest": loaded.digest, "peaks": found}
-    answer("\n".join(lines), told, json_file, files_of(target))
+    shown = {"target": loaded.name, "digest": loaded.digest, "peaks": found}
+    answer("\n".join(lines), shown, json_file, files_of(target))
     return 0
 
 

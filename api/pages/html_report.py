@@ -44,7 +44,7 @@ def report(
     Convergence, roofline, timeline, memory map, kernels, and what was fused. InputError where the file, the
     run or the database cannot be used.
     """
-    told = report_on(
+    report = report_on(
         subject,
         target,
         objective=objective,
@@ -53,6 +53,8 @@ def report(
         database=database,
         toolchain=toolchain,
     )
-    assert told.pictures["version"] == PICTURES_VERSION
-    tale = Tale(points_of(told.points), told.result, told.pictures, why(str(told.result["stop_reason"])))
-    return HtmlReport(told.title, tale.drawable, one_file(told.title, tale))
+    assert report.pictures["version"] == PICTURES_VERSION
+    tale = Tale(
+        points_of(report.points), report.result, report.pictures, why(str(report.result["stop_reason"]))
+    )
+    return HtmlReport(report.title, tale.drawable, one_file(report.title, tale))

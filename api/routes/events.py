@@ -49,7 +49,7 @@ async def job_events(
     `state` when the job moves on; the stream ends with the job.
     """
     after = int(last or 0)
-    told: str | None = None
+    last_state: str | None = None
     yield ServerSentEvent(comment="events of a job", retry=RECONNECT_MS)
     while True:
         now = await service.threads(service.jobs.get, job.uid)
@@ -58,8 +58,8 @@ async def job_events(
             yield ServerSentEvent(raw_data=event.body, event=event.kind, id=str(event.number))
         if now is None:
             return
-        if now.state != told:
-            told = now.state
+        if now.state != last_state:
+            last_state = now.state
             yield ServerSentEvent(data={"state": now.state, "error": now.error}, event="state")
         if now.state in ENDED or not follow or service.closing:
             return

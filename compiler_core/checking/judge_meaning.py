@@ -31,7 +31,7 @@ from tilewright.compiler_core.meaning.tolerance import is_rounded
 
 
 @dataclass(frozen=True, eq=False)
-class Told:
+class Reported:
     """What somebody else has for a value of the graph; `rounded`: in the model's dtype, not in float64."""
 
     value: int
@@ -81,17 +81,17 @@ def meaning_of(graph: Graph, inputs: Mapping[int, Array], values: Collection[int
 def judge_meaning(
     graph: Graph,
     inputs: Mapping[int, Array],
-    told: Iterable[Told],
+    reported: Iterable[Reported],
     awaited: Collection[int],
     rewrites: Rewrites | None = None,
 ) -> Iterator[Meant]:
-    """A judgement on every value that somebody tells, in their order, and on every op of `rewrites`.
+    """A judgement on every reported value, in their order, and on every op of `rewrites`.
 
-    `told` come in an order that respects data, `awaited` are the values that they may be about, as often as
+    `reported` values come in data order; `awaited` are the values that may be among them, as often as
     they are. Without any, only rewrites are judged.
     """
     walk = _Walk(graph, inputs, awaited, rewrites or {})
-    for each in told:
+    for each in reported:
         if each.value in graph.producer:
             yield from walk.advance(graph.producer[each.value])
             yield walk.judge(each)
@@ -127,21 +127,21 @@ class _Walk:
                 self._reads[access.value] -= 1
                 self._let_go(access.value)
 
-    def judge(self, told: Told) -> Meant:
+    def judge(self, reported: Reported) -> Meant:
         """A value beside what others have for it; it is theirs from then on."""
-        mine, kind = self.known[told.value], self._graph.values[told.value]
-        loose = told.rounded or mine.stepped or not is_rounded(kind.dtype)
+        mine, kind = self.known[reported.value], self._graph.values[reported.value]
+        loose = reported.rounded or mine.stepped or not is_rounded(kind.dtype)
         slack = mine.exact.slack if loose else mine.exact.own
-        reference = in_float64(told.array)
+        reference = in_float64(reported.array)
         exact = Bounded(in_float64(mine.exact.value), slack)
         judgement = _judged(exact, mine.plain, reference, kind.dtype)
         if not judgement.objection:
             with np.errstate(all="ignore"):
                 theirs = reference.astype(kind.dtype.numpy)
-            self.known[told.value] = _Known(Bounded(reference), theirs)
-        self._awaited[told.value] -= 1
-        self._let_go(told.value)
-        return Meant(told.value, judgement)
+            self.known[reported.value] = _Known(Bounded(reference), theirs)
+        self._awaited[reported.value] -= 1
+        self._let_go(reported.value)
+        return Meant(reported.value, judgement)
 
     def _let_go(self, value: int) -> None:
         if not self._reads[value] and self._awaited[value] <= 0:

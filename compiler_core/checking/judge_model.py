@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from tilewright.compiler_core.checking.judge_meaning import Meant, Told, judge_meaning
+from tilewright.compiler_core.checking.judge_meaning import Meant, Reported, judge_meaning
 from tilewright.compiler_core.ir.graph import Rewrites
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.feeds import contradiction
@@ -38,7 +38,7 @@ def judge_model(
     names = {name: value for name, value in named_values(model).items() if value in model.graph.producer}
     inputs = {value: feeds[name] for name, value in model.inputs}
     teller = _Teller(model, {**feeds, **model.given}, names)
-    meant = tuple(judge_meaning(model.graph, inputs, teller.told(), names.values(), rewrites))
+    meant = tuple(judge_meaning(model.graph, inputs, teller.reported(), names.values(), rewrites))
     return ModelJudged(meant, teller.untold)
 
 
@@ -49,7 +49,7 @@ class _Teller:
     names: Mapping[str, int]
     untold: str = field(default="", init=False)
 
-    def told(self) -> Iterator[Told]:
+    def reported(self) -> Iterator[Reported]:
         """Values by the reference, as far as it gets."""
         self.untold = contradiction(self.model, self.feeds)
         if self.untold:
@@ -57,6 +57,6 @@ class _Teller:
         wanted = {name: self.model.graph.values[value].dtype.numpy for name, value in self.names.items()}
         try:
             for each in reference_walk(self.model.path, wanted, self.feeds):
-                yield Told(self.names[each.name], each.array, each.rounded)
+                yield Reported(self.names[each.name], each.array, each.rounded)
         except RefusedError as error:
             self.untold = str(error)

@@ -206,8 +206,10 @@ class Graph:
         """What people call the kernel made of a group of ops: one short, printable line ("conv2 + relu")."""
         ops = [self.ops[index] for index in sorted(members)]
         costly = [op for op in ops if op.row.unit is not Unit.NONE]
-        told = [((self.origins.get(op.result) or (Origin("", op.kind),))[0], op.kind) for op in costly or ops]
-        return name_of_group(self.scopes, told)
+        kinds = [
+            ((self.origins.get(op.result) or (Origin("", op.kind),))[0], op.kind) for op in costly or ops
+        ]
+        return name_of_group(self.scopes, kinds)
 
     @cached_property
     def macs(self) -> int:

@@ -178,8 +178,7 @@ def _wide_type(kind: TensorType) -> TensorType:
 
 def _wide_op(op: Op, result: TensorType) -> Op:
     attributes = tuple(
-        (name, "float64" if name == "to" and is_rounded(result.dtype) else told)
-        for name, told in op.attributes
+        (name, "float64" if name == "to" and is_rounded(result.dtype) else own) for name, own in op.attributes
     )
     return replace(op, attributes=attributes, body=None if op.body is None else _widened(op.body))
 

@@ -60,8 +60,8 @@ def _can_be_written(op: Op, values: Sequence[TensorType], most_steps: int) -> bo
     if op.body is None or not isinstance(steps, int) or not 1 <= steps <= most_steps or op.body.constants:
         return False
     carried = op.operands[: int(dict(op.attributes)["carried"])]
-    told = told_sizes(op.body, [values[access.value].shape for access in carried])
-    return all(name in told for name in op.body.symbols if name.startswith(LOCAL))
+    sizes = told_sizes(op.body, [values[access.value].shape for access in carried])
+    return all(name in sizes for name in op.body.symbols if name.startswith(LOCAL))
 
 
 def told_sizes(body: Graph, shapes: Sequence[Shape]) -> dict[str, int]:

@@ -54,14 +54,14 @@ def contradiction(model: ImportedModel, feeds: Mapping[str, Array]) -> str:
 
     Then the network computes something else than its file: what is too much is cut, what is missing is zero.
     """
-    if not model.told:
+    if not model.bound_decided:
         return ""
-    others = {name: size for name, size in model.dims.items() if name not in model.told}
+    others = {name: size for name, size in model.dims.items() if name not in model.bound_decided}
     try:
         made = extents_decided(import_model(model.path, others, model.given), feeds)
     except ModelError as error:
         return str(error)
-    differ = {name: size for name, size in model.told.items() if made.get(name, size) != size}
+    differ = {name: size for name, size in model.bound_decided.items() if made.get(name, size) != size}
     return "; ".join(
         f"{name} is {made[name]} on these inputs, and bound to {differ[name]}" for name in differ
     )

@@ -46,7 +46,7 @@ class ImportedModel:
     be an input or a constant. `host_ops` lists what runs on the host. `given` are the inputs that were bound
     to a value, constants of `graph`; `presumed` is what other inputs hold in a run of these extents.
     `dims` are the sizes that dims were bound to. `decided` are symbols of `graph` that only a run tells;
-    `told` has those that were bound, `drawn` those of them that drawn inputs told (feeds.py).
+    `bound_decided` has those that were bound, `drawn` those of them that drawn inputs told (feeds.py).
     """
 
     name: str
@@ -59,7 +59,7 @@ class ImportedModel:
     presumed: Mapping[str, Array] = field(default_factory=dict)
     dims: Mapping[str, int] = field(default_factory=dict)
     decided: frozenset[str] = frozenset()
-    told: Mapping[str, int] = field(default_factory=dict)
+    bound_decided: Mapping[str, int] = field(default_factory=dict)
     drawn: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -131,10 +131,10 @@ def _import(
             f" it has {', '.join(sorted(names_of_dims)) or 'none'}"
         )
     outputs = _outputs(model.graph.output, frame.scope, context.builder)
-    told_by_runs = {name: extent for name, extent in dims.items() if name not in names.used}
-    made = _imported(path, context, outputs, told_by_runs)
+    bound_to_runs = {name: extent for name, extent in dims.items() if name not in names.used}
+    made = _imported(path, context, outputs, bound_to_runs)
     decided = made.graph.symbols & context.decided
-    return replace(made, given=bound, dims=dims, decided=decided, told=told_by_runs)
+    return replace(made, given=bound, dims=dims, decided=decided, bound_decided=bound_to_runs)
 
 
 def _named_by_outputs(

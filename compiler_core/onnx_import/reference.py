@@ -130,8 +130,8 @@ def is_misread(node: NodeProto, version: int) -> bool:
     if node.op_type == "ConvTranspose":
         return len(node.input) > 2 and any(a.name == "group" and a.i > 1 for a in node.attribute)
     if node.op_type == "LpPool":
-        told = {attribute.name for attribute in node.attribute}
-        return "ceil_mode" in told or {"auto_pad", "dilations"} <= told
+        given = {attribute.name for attribute in node.attribute}
+        return "ceil_mode" in given or {"auto_pad", "dilations"} <= given
     if node.op_type == "MaxPool" and len(node.output) > 1:
         return True
     if node.op_type == "MaxPool":
@@ -189,12 +189,12 @@ class _Walk:
                 made = narrow
                 self.rounded |= set(names)
         made = made or self._refuse(node)
-        told = next(
+        given = next(
             (self._kinds[n] for n in read if n in self._kinds and _stands_for_real(self._kinds[n])), None
         )
         for name, array in made.items():
             if name not in self._kinds and isinstance(array, np.ndarray):
-                self._kinds[name] = told if array.dtype == np.float64 and told is not None else array.dtype
+                self._kinds[name] = given if array.dtype == np.float64 and given is not None else array.dtype
             self.values[name] = _in_float64(array)
         return names
 

@@ -127,8 +127,10 @@ def on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
                     f"the rank of output {index} ({printable(node.outputs[index])}) depends on data"
                 )
             shape = [None] * rank
-        told = [context.fresh(node, f"dim_{axis}") if dim is None else dim for axis, dim in enumerate(shape)]
-        results.append((told, dtype))
+        extents = [
+            context.fresh(node, f"dim_{axis}") if dim is None else dim for axis, dim in enumerate(shape)
+        ]
+        results.append((extents, dtype))
     return _whole(context, node, inputs, results, proto)
 
 

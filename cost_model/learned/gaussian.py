@@ -50,9 +50,9 @@ class Posterior:
     def correlation(self, rows: npt.NDArray[np.int64]) -> Floats:
         """What measuring one of `rows` [s] would tell of another, [s, s], imagined observations included."""
         points = self.scaled[rows].astype(np.float64)
-        told = np.concatenate([self.explained[:, rows], self.supposed[:, rows]]).astype(np.float64)
+        factor = np.concatenate([self.explained[:, rows], self.supposed[:, rows]]).astype(np.float64)
         with _quiet():
-            shared = _matern(_distances(points, points)) - told.T @ told
+            shared = _matern(_distances(points, points)) - factor.T @ factor
         scale = np.sqrt(np.maximum(np.diag(shared), 1e-6))
         result: Floats = shared / scale[:, None] / scale
         np.fill_diagonal(result, 1.0)

@@ -56,15 +56,15 @@ class WitnessedPool:
 
     def measure(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[Measurement]:
         """See Pool."""
-        told = self._pool.measure(task, configs, floor_us=floor_us)
-        return [self._judged(task, *pair, floor_us) for pair in zip(configs, told, strict=True)]
+        reading = self._pool.measure(task, configs, floor_us=floor_us)
+        return [self._judged(task, *pair, floor_us) for pair in zip(configs, reading, strict=True)]
 
     def confirm(self, task: Task, config: Config, times: int = CONFIRMATIONS) -> list[Measurement]:
         """See Pool. Reads what is known to tell the truth about the Config, which is checked before."""
         key = task.digest, config.digest
         if key not in self._stands_for and self._witnesses.get(key, 0) < self._needed:
-            (told,) = self._pool.confirm(task, config, 1)
-            self._checked(task, config, told, 0.0)
+            (reading,) = self._pool.confirm(task, config, 1)
+            self._checked(task, config, reading, 0.0)
         return self._pool.confirm(self._stands_for.get(key, task), config, times)
 
     def submit(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[int]:
@@ -121,44 +121,44 @@ class WitnessedPool:
         share = (self._wrong + 0.1) / (self._heard + 1.0)
         return min(MOST, max(FEWEST, ceil(log(RISK) / log(share)))) if share < 1.0 else MOST
 
-    def _judged(self, task: Task, config: Config, told: Measurement, floor_us: float) -> Measurement:
+    def _judged(self, task: Task, config: Config, reading: Measurement, floor_us: float) -> Measurement:
         """A reading as it counts: checked where it would be the lowest of its task, or is impossible.
 
         Of a device that tells wrong times every reading is checked: the search learns from all.
         """
         least_us = self._least_us.get(task.digest)
-        lowest = told.latency_us is not None and (least_us is None or told.latency_us < least_us)
-        if lowest or told.status is Status.WRONG or self._needed > FEWEST:
-            told = self._checked(task, config, told, floor_us)
-        if told.latency_us is not None:
-            self._least_us[task.digest] = min(told.latency_us, least_us or told.latency_us)
-        return told
+        lowest = reading.latency_us is not None and (least_us is None or reading.latency_us < least_us)
+        if lowest or reading.status is Status.WRONG or self._needed > FEWEST:
+            reading = self._checked(task, config, reading, floor_us)
+        if reading.latency_us is not None:
+            self._least_us[task.digest] = min(reading.latency_us, least_us or reading.latency_us)
+        return reading
 
-    def _checked(self, task: Task, config: Config, told: Measurement, floor_us: float) -> Measurement:
-        """`told`, or what two repeated runs agree on where that is longer."""
-        if told.status not in (Status.OK, Status.WRONG):
-            return told
+    def _checked(self, task: Task, config: Config, reading: Measurement, floor_us: float) -> Measurement:
+        """`reading`, or what two repeated runs agree on where that is longer."""
+        if reading.status not in (Status.OK, Status.WRONG):
+            return reading
         key = task.digest, config.digest
         longer: list[tuple[Repeated, Measurement]] = []
         read = failed = 0
-        impossible = told.latency_us is None
+        impossible = reading.latency_us is None
         while read < (MOST if longer or impossible else self._needed) and failed < FEWEST:
             run = Repeated(task, read + 2)
             (heard,) = self._pool.measure(run, [config], floor_us=floor_us)
             read += 1
             if heard.latency_us is None:
                 failed += heard.status is not Status.WRONG
-            elif _exceeds(heard, told):
+            elif _exceeds(heard, reading):
                 agreeing = [each for each in longer if _agree(each[1], heard)]
                 longer.append((run, heard))
                 if agreeing:
-                    return self._contradicted(key, config, told, agreeing[0])
+                    return self._contradicted(key, config, reading, agreeing[0])
         self._heard += not impossible
         self._witnesses[key] = read
-        return told
+        return reading
 
     def _contradicted(
-        self, key: _Key, config: Config, told: Measurement, witness: tuple[Repeated, Measurement]
+        self, key: _Key, config: Config, reading: Measurement, witness: tuple[Repeated, Measurement]
     ) -> Measurement:
         """What a Config takes whose reading is much shorter than two repeated runs say."""
         run, longer = witness
@@ -168,18 +168,18 @@ class WitnessedPool:
         self._heard += 1
         self._wrong += 1
         self._stands_for[key] = run
-        said = f"read as {told.latency_us:.4g} us" if told.latency_us is not None else told.reason
+        said = f"read as {reading.latency_us:.4g} us" if reading.latency_us is not None else reading.reason
         why = f"{said}; {run.times} runs in a row take {longer.latency_us:.4g} us each, as do more"
         if self._wrong == 1:
             self._say(f"the clock is checked more closely: config {config.digest[:12]} was {why}")
         return replace(longer, reason=why)
 
 
-def _exceeds(longer: Measurement, told: Measurement) -> bool:
+def _exceeds(longer: Measurement, reading: Measurement) -> bool:
     """Whether a reading is longer than another by more than agreeing readings are, or than none at all."""
     if longer.latency_us is None:
         return False
-    return told.latency_us is None or longer.latency_us > AGREE * told.latency_us
+    return reading.latency_us is None or longer.latency_us > AGREE * reading.latency_us
 
 
 def _agree(one: Measurement, other: Measurement) -> bool:

@@ -100,12 +100,12 @@ def _announce(address: str, node: str, grace_s: float) -> bool:
     command += [f"--node-id={node}", "--reason=DRAIN_NODE_REASON_PREEMPTION", "--reason-message=leaving"]
     command += [f"--deadline-remaining-seconds={round(grace_s) + 5}"]
     try:
-        told = subprocess.run(command, capture_output=True, text=True, timeout=30.0, check=False)
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30.0, check=False)
     except subprocess.TimeoutExpired:
         return False
-    if told.returncode != 0:
-        log.warning("the cluster was not told of the drain: %s", " ".join(told.stderr.split())[-200:])
-    return told.returncode == 0
+    if done.returncode != 0:
+        log.warning("the cluster was not told of the drain: %s", " ".join(done.stderr.split())[-200:])
+    return done.returncode == 0
 
 
 def _node_id(mark: str) -> str | None:

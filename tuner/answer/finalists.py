@@ -108,8 +108,8 @@ def in_order(
 def median_of(readings: Sequence[Measurement], value: Value) -> float:
     """The median of what was read; infinite where a reading failed or does not tell."""
     values = [value(measured) for measured in readings]
-    told = [number for number in values if number is not None]
-    return median(told) if told and len(told) == len(values) else inf
+    numbers = [number for number in values if number is not None]
+    return median(numbers) if numbers and len(numbers) == len(values) else inf
 
 
 def _read(one: Finalist, confirm: Confirm, value: Value, times: int) -> Finalist | None:

@@ -75,21 +75,21 @@ def front_of_trials(
 ) -> tuple[FrontPoint, ...]:
     """The front of the whole-network trials among `rows`, lowest first objective first; none known wrong."""
     wrong = {row.trial.config for row in rows if row.trial.measurement.status is Status.WRONG}
-    told = [
+    trials = [
         (values, row.trial)
         for row in rows
         if row.key.workload_digest == network_digest
         and (values := values_of(row.trial.measurement, objectives)) is not None
         and row.trial.config not in wrong
     ]
-    if not told:
+    if not trials:
         return ()
-    front = front_of(np.array([values for values, _ in told]))
+    front = front_of(np.array([values for values, _ in trials]))
     return tuple(
         FrontPoint(
             Figures.of(trial.measurement), len(str(dict(trial.config.items)[GROUPS]).split("|")), trial.config
         )
-        for trial in (told[index][1] for index in front)
+        for trial in (trials[index][1] for index in front)
     )
 
 
@@ -160,13 +160,13 @@ class _Kernels:
         """Latency and energy [n, 2] of a kernel's successful trials, and their Configs."""
         if digest not in self._measured:
             searched = self._search.searches.get(digest)
-            told = [
+            trials = [
                 (values, trial.config)
                 for trial in (searched.kernel.trials if searched is not None else ())
                 if (values := values_of(trial.measurement, (Objective.LATENCY, Objective.ENERGY))) is not None
             ]
-            both = np.array([values for values, _ in told]).reshape(-1, 2)
-            self._measured[digest] = both, [config for _, config in told]
+            both = np.array([values for values, _ in trials]).reshape(-1, 2)
+            self._measured[digest] = both, [config for _, config in trials]
         return self._measured[digest]
 
     def _is_sound(self, task: KernelTask, config: Config) -> bool:

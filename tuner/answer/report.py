@@ -234,6 +234,6 @@ class Report:
         }
 
 
-def _plain(told: KernelReport | GroupReport) -> dict[str, Any]:
+def _plain(row: KernelReport | GroupReport) -> dict[str, Any]:
     """The fields, with lists where tuples are."""
-    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(told).items()}
+    return {name: list(value) if isinstance(value, tuple) else value for name, value in vars(row).items()}

@@ -118,13 +118,13 @@ def _nodes(graph: Graph, group: Group) -> tuple[str, ...]:
 def _rewrites(session: Session) -> tuple[RewriteReport, ...]:
     """The ops in other forms, with what was expected of these where this run weighed them."""
     graph, better = session.graph, session.planner.better
-    told = []
+    rewrites = []
     for index, rewrite in session.plan.graph.rewrites.items():
         op, found, why = graph.ops[index], better.get(index), ""
         if found is not None and found.rewrite == rewrite:
             why = f"expected {found.form_us:.2f} us so, {found.own_us:.2f} as it was"
-        told.append(RewriteReport(graph.kernel_name([index]), op.kind, str(rewrite), why))
-    return tuple(told)
+        rewrites.append(RewriteReport(graph.kernel_name([index]), op.kind, str(rewrite), why))
+    return tuple(rewrites)
 
 
 def _why_apart(session: Session, boundary: Boundary) -> str:

@@ -237,8 +237,8 @@ class _Teller:
         limits = [limits_of(task.model.least, each, session.target) for each in (program, lowered)]
         before, after = (dict(each.spent_us) for each in limits)
         grown = [(name, us - before.get(name, 0.0)) for name, us in after.items()]
-        told = sorted((each for each in grown if each[1] > 0.0), key=lambda each: -each[1])
-        return RunnerUp(latency_us, knobs, tuple(told))
+        reported = sorted((each for each in grown if each[1] > 0.0), key=lambda each: -each[1])
+        return RunnerUp(latency_us, knobs, tuple(reported))
 
     def _neighbours(self, group: Group) -> tuple[Neighbour, ...]:
         """The groups beside one, each with the prices of both ways; what lies elsewhere is not priced."""

@@ -78,9 +78,9 @@ def limits_of(least: LeastWork, kernel: KernelProgram, target: Target) -> Limits
     span = max(1, timing.span.cycles)
     busy = tuple((engine, cycles / span) for engine, cycles in timing.busy_by_engine.items() if cycles)
     waits = sorted(timing.stalls_by_cause.items(), key=lambda each: -each[1])
-    told = tuple((cause, cycles / per_us) for cause, cycles in waits if cycles)
+    causes = tuple((cause, cycles / per_us) for cause, cycles in waits if cycles)
     roofline = _roofline(kernel.workload.graph, timing, target)
-    return Limits(resources, launch_us, roofline, busy, told, span / per_us)
+    return Limits(resources, launch_us, roofline, busy, causes, span / per_us)
 
 
 def _roofline(graph: Graph, timing: KernelTiming, target: Target) -> Roofline | None:

@@ -53,8 +53,8 @@ class Counted:
 
 def standing(best: float | None, bound: float | None, unit: str) -> str:
     """The best whole network and its bound, as every line says it."""
-    told = (("best", best), ("bound", bound))
-    return ", ".join(f"{name} {number:.2f} {unit}" for name, number in told if number is not None)
+    figures = (("best", best), ("bound", bound))
+    return ", ".join(f"{name} {number:.2f} {unit}" for name, number in figures if number is not None)
 
 
 Event: TypeAlias = Phase | Measured | Counted

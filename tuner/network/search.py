@@ -386,14 +386,14 @@ class NetworkSearch:
 
     def _reading(self, kernel: KernelSearch, objective: Objective) -> Reading | None:
         """The least that a kernel was measured at, and what it took then."""
-        told = [
+        options = [
             (price, trial.number, trial.measurement.latency_us)
             for trial in kernel.trials
             if (price := objective.of(trial.measurement)) is not None and trial.measurement.latency_us
         ]
-        if not told:
+        if not options:
             return None
-        price, _, latency_us = min(told)
+        price, _, latency_us = min(options)
         return Reading(price, latency_us, len(kernel.trials))
 
     def _follow(self, plan: Plan) -> bool:

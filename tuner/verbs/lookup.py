@@ -90,7 +90,7 @@ def lookup(
         else:
             session.adopt(answer.config)
             answers = ask_exactly(session)
-        told = [
+        kernels = [
             _answer(session, each, task, of_range) for each, task in zip(answers, session.tasks, strict=True)
         ]
         return NetworkAnswer(
@@ -98,7 +98,7 @@ def lookup(
             session.network.task.digest,
             session.target.name,
             None if best is None else best.latency_us,
-            tuple(told),
+            tuple(kernels),
             of_range,
         )
 

@@ -150,8 +150,8 @@ def _tuned(at: Callable[[int], TuneRequest], sizes: Sequence[int], hooks: Hooks)
 
 def _still_to_find(reports: Sequence[Report]) -> float:
     """The largest share that a longer search is expected to find at a tuned size, where one can say."""
-    told = [report.regret_estimate for report in reports if report.regret_estimate is not None]
-    return max((regret for regret in told if isfinite(regret)), default=0.0)
+    estimates = [report.regret_estimate for report in reports if report.regret_estimate is not None]
+    return max((regret for regret in estimates if isfinite(regret)), default=0.0)
 
 
 def _surveyed(survey: "_Survey", sizes: tuple[int, ...], hooks: Hooks) -> tuple[list[Span], float]:

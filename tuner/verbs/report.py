@@ -80,11 +80,13 @@ def report_on(
     try:
         repository = Repository(opened)
         if Path(subject).suffix == ".onnx" or Path(subject).is_file():
-            told = _of_model(repository, Path(subject), target, Objective(objective), dims, inputs, toolchain)
-            if target is None or not dims or told.result["tuned"]["latency_us"] is not None:
-                return told
+            report = _of_model(
+                repository, Path(subject), target, Objective(objective), dims, inputs, toolchain
+            )
+            if target is None or not dims or report.result["tuned"]["latency_us"] is not None:
+                return report
             return _with_range(
-                told,
+                report,
                 compile_known(
                     subject,
                     target,
@@ -100,13 +102,13 @@ def report_on(
         opened.close()
 
 
-def _with_range(told: RunReport, compiled: CompiledNetwork) -> RunReport:
+def _with_range(report: RunReport, compiled: CompiledNetwork) -> RunReport:
     """The report of a network that was not tuned at its sizes, with what the selector of a range says."""
     compiled.session.book.repository.database.close()
     if compiled.selected is None:
-        return told
+        return report
     drawn = draw(compiled.program, compiled.session.plan, compiled.session.target)
-    return replace(told, result={**told.result, "range": str(compiled.selected)}, pictures=drawn)
+    return replace(report, result={**report.result, "range": str(compiled.selected)}, pictures=drawn)
 
 
 def _of_model(

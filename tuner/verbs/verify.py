@@ -141,7 +141,7 @@ def verify(
         found.add(each.value, each.judgement, "the program has", each.moved)
     for one in meant.meant:
         found.add(one.value, one.judgement, "the network as imported has")
-    compared = len({one.value for one in meant.meant} & found.told.keys())
+    compared = len({one.value for one in meant.meant} & found.reported.keys())
     return replace(verdict, values=found.values(), compared=compared, untold=meant.untold)
 
 
@@ -169,13 +169,13 @@ class _Found:
         self._of[value] = replace(before, caught=min(max(before.caught, judgement.caught), MOST))
 
     @property
-    def told(self) -> Mapping[int, Deviation]:
+    def reported(self) -> Mapping[int, Deviation]:
         """Values that the model names, and what is wrong."""
         return {value: each for value, each in self._of.items() if value in self._names or not each.ok}
 
     def values(self) -> tuple[Deviation, ...]:
         """Those told, in the order of the network."""
-        return tuple(sorted(self.told.values(), key=lambda each: (each.position, each.name)))
+        return tuple(sorted(self.reported.values(), key=lambda each: (each.position, each.name)))
 
 
 def _in_targets_dtypes(
@@ -187,11 +187,11 @@ def _in_targets_dtypes(
     precision = precision_of(graph, compiled.session.target, known)
     stored = emulate(graph, compiled.program, inputs, None, precision, watched)
     got = {value: seen.array for value, seen in watched.items() if seen.whole} | stored
-    told = []
+    reported = []
     for name, value in names.items():
         if value in got and value in graph.producer:
             far = moved_from(got[value], known[value])
             kind = str(graph.values[value].dtype)
             figures = far.max_abs, far.max_rel, far.cosine
-            told.append(Deviation(name, graph.producer[value], kind, *figures, ok=True))
-    return tuple(sorted(told, key=lambda each: (each.position, each.name)))
+            reported.append(Deviation(name, graph.producer[value], kind, *figures, ok=True))
+    return tuple(sorted(reported, key=lambda each: (each.position, each.name)))

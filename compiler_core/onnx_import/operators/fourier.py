@@ -77,8 +77,8 @@ def _dft(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x, builder = required(inputs, 0), context.builder
     axis = node.integer("axis", 1)
     if node.version >= AXIS_IS_INPUT:
-        told = optional(inputs, 2)
-        axis = -2 if told is None else int(known_number(context, told, "axis"))
+        given = optional(inputs, 2)
+        axis = -2 if given is None else int(known_number(context, given, "axis"))
     axis = checked_axis(axis, x.rank)
     if axis == x.rank - 1:
         raise ModelError("the last dim holds the parts of a number and has no transform")
@@ -105,13 +105,13 @@ def _dft(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 def _stft(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x, step, builder = required(inputs, 0), required(inputs, 1), context.builder
-    window, told = optional(inputs, 2), optional(inputs, 3)
+    window, given = optional(inputs, 2), optional(inputs, 3)
     if x.rank == 2:
         x = builder.reshape(x, (*x.shape, 1))
     if x.rank != 3:
         raise ModelError(f"the signal has rank {x.rank}; it must be [batch, length, 1 or 2]")
-    if told is not None:
-        length: Dim = int(known_number(context, told, "frame_length"))
+    if given is not None:
+        length: Dim = int(known_number(context, given, "frame_length"))
     else:
         length = window.shape[0] if window is not None and window.rank == 1 else x.shape[1]
     if not isinstance(length, int):

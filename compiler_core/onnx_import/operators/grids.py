@@ -52,10 +52,10 @@ PADDINGS = ("zeros", "border", "reflection")
 
 def _grid_sample(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     x, grid, builder = required(inputs, 0), required(inputs, 1), context.builder
-    told, padding = node.text("mode", "linear"), node.text("padding_mode", "zeros")
-    mode = MODES.get(told, told)
+    asked_mode, padding = node.text("mode", "linear"), node.text("padding_mode", "zeros")
+    mode = MODES.get(asked_mode, asked_mode)
     if mode not in (LINEAR, CUBIC, NEAREST) or padding not in PADDINGS:
-        raise ModelError(f"mode {told!r} with padding {padding!r} is not supported")
+        raise ModelError(f"mode {asked_mode!r} with padding {padding!r} is not supported")
     if x.rank < 3 or grid.rank != x.rank:
         raise ModelError(
             f"the input has rank {x.rank}, the grid {grid.rank}; both must have the same, at least 3"

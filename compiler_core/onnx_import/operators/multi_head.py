@@ -163,13 +163,13 @@ def _multi_head_attention(context: Context, node: Node, inputs: Inputs) -> list[
     offset, new = builder.scalar(0, DType.I64), k.shape[2]
     filled: Tensor | None = None
     if past[0] is not None and past[1] is not None:
-        told = optional(inputs, 8)
+        lengths = optional(inputs, 8)
         offset = builder.count([past[0].shape[2]], DType.I64)
-        if told is not None:
-            offset = builder.reshape(builder.cast(told, DType.I64), ())
+        if lengths is not None:
+            offset = builder.reshape(builder.cast(lengths, DType.I64), ())
             filled = _filled(context, past[0].shape[2], new, offset)
         k, v = (
-            _with_past(context, old, part, None if told is None else offset)
+            _with_past(context, old, part, None if lengths is None else offset)
             for old, part in zip(past, (k, v), strict=True)
             if old is not None
         )

@@ -58,8 +58,8 @@ def _max_positions(context: Context, node: Node, x: Tensor, y: Tensor, window: W
         rows = numbers.reshape(extents[2:])
         columns = numbers.reshape(extents[2:], order="F")
         base = np.arange(extents[0] * extents[1]).reshape(extents[0], extents[1], *[1] * spatial)
-        told = base * numbers.size + (columns if column_major else rows)
-        return np.asarray(rows * MOST_POSITIONS + told if column_major else told)
+        position = base * numbers.size + (columns if column_major else rows)
+        return np.asarray(rows * MOST_POSITIONS + position if column_major else position)
 
     positions = builder.table(x.shape, DType.I64, flat)
     exprs = [axis_index(0), axis_index(1), *window.exprs(2, 2 + spatial)]

@@ -24,8 +24,8 @@ def _off_by(share: float, monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """Another reference: value number `at` that it tells is off by a share."""
 
     def off(*asked: Any) -> Iterator[ReferenceValue]:
-        for number, told in enumerate(reference_walk(*asked)):
-            yield replace(told, array=told.array * (1 + share)) if number == at else told
+        for number, reported in enumerate(reference_walk(*asked)):
+            yield replace(reported, array=reported.array * (1 + share)) if number == at else reported
 
     monkeypatch.setattr(judging, "reference_walk", off)
 
