@@ -6,25 +6,22 @@ from importlib.metadata import version
 from typing import Any
 
 from fastapi import APIRouter, FastAPI
-from fastapi.exceptions import RequestValidationError
 from fastapi.routing import APIRoute
-from starlette.exceptions import HTTPException
 
-from tilewright.api import problems
 from tilewright.api.guards.access import AccessTable, Need, access
 from tilewright.api.guards.auth import Authenticator, is_loopback
 from tilewright.api.guards.gate import Gate
 from tilewright.api.observability.observe import Observe
 from tilewright.api.pages import assets, database, sign_in
 from tilewright.api.pages import jobs as job_pages
+from tilewright.api.problems import documented
 from tilewright.api.routes import events, health, jobs, lookup, machines, operation, records, results
-from tilewright.api.sandbox.readers import SpecError
+from tilewright.api.routes.errors import answer_errors
 from tilewright.api.schemas.jobs import LONGEST_SPEC
 from tilewright.api.schemas.openapi import schema_of
 from tilewright.api.service import Service
 from tilewright.api.settings import Settings
 from tilewright.api.threads import Threads
-from tilewright.compiler_core.errors import InputError
 from tilewright.db.storage.session import Database as OpenDatabase
 from tilewright.db.storage.session import open_database
 
@@ -75,10 +72,7 @@ def create_app(settings: Settings, database: OpenDatabase | None = None) -> Fast
     app.state.service = service
     for router in (*ROUTERS, _schema_router(app)):
         app.include_router(router)
-    app.add_exception_handler(HTTPException, problems.on_http)
-    app.add_exception_handler(RequestValidationError, problems.on_invalid)
-    app.add_exception_handler(SpecError, problems.on_spec)
-    app.add_exception_handler(InputError, problems.on_input)
+    answer_errors(app)
     table = AccessTable(routes_of(app))
     app.add_middleware(Gate, settings=settings, authenticator=authenticator, table=table, threads=threads)
     app.add_middleware(Observe)
@@ -97,7 +91,7 @@ def _schema_router(app: FastAPI) -> APIRouter:
 
     @router.get(
         "/openapi.json",
-        responses=problems.documented(400, 401, 403, 429, 503),
+        responses=documented(400, 401, 403, 429, 503),
         openapi_extra=access(Need.READ),
     )
     async def openapi() -> dict[str, Any]:

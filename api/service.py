@@ -3,12 +3,12 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
-from typing import BinaryIO
+from typing import Annotated, BinaryIO
 
-from fastapi import Request, UploadFile
+from fastapi import Depends, Path, Query, Request, UploadFile
 from starlette.exceptions import HTTPException
 
-from tilewright.api.guards.auth import Authenticator, Principal
+from tilewright.api.guards.auth import Authenticator, Principal, principal_of
 from tilewright.api.guards.limits import Places
 from tilewright.api.sandbox.readers import Readers, ReadSpec
 from tilewright.api.schemas.jobs import JobSpec
@@ -137,3 +137,10 @@ async def service_of(request: Request) -> Service:
 def address_of(request: Request) -> str:
     """Where the request came from."""
     return request.client.host if request.client else ""
+
+
+# What routes and pages take as parameters.
+Serving = Annotated[Service, Depends(service_of)]
+Caller = Annotated[Principal, Depends(principal_of)]
+JobId = Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", examples=["3f2a90c1b7de45aa8c3fd6f0a1b2c3d4"])]
+Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,18}$", description="`next` of the page before")]

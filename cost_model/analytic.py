@@ -19,7 +19,7 @@ import numpy.typing as npt
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.ir.workload import Level, Workload
-from tilewright.compiler_core.lowering.outline import SlotKnob
+from tilewright.compiler_core.lowering.steps import SlotKnob
 from tilewright.compiler_core.lowering.turns import in_flight
 from tilewright.compiler_core.target_model.product import product_axes
 from tilewright.compiler_core.target_model.target import SimdUnit, Target

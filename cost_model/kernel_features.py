@@ -10,7 +10,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.compiler_core.lowering.outline import SlotKnob
+from tilewright.compiler_core.lowering.steps import SlotKnob
 from tilewright.compiler_core.target_model.target import SimdUnit
 from tilewright.cost_model.analytic import KernelModel
 from tilewright.cost_model.plain_features import FeatureFunction, Features

@@ -16,9 +16,9 @@ from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.graph import Op
 from tilewright.compiler_core.ir.ops import AxisKind, Unit
 from tilewright.compiler_core.ir.workload import Level, Workload
-from tilewright.compiler_core.lowering.outline import BufferOutline, Outline, outline
-from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, Step
+from tilewright.compiler_core.lowering.outline import outline
 from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.steps import FROM_MEMORY, Action, BufferOutline, Outline, Step
 from tilewright.compiler_core.lowering.widths import BufferKey
 from tilewright.compiler_core.target_model.product import product_axes
 from tilewright.compiler_core.target_model.target import Target

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.compiler_core.codegen.nest import main_stage, nest_of
+from tilewright.compiler_core.codegen.blocking import main_stage, nest_of
 from tilewright.compiler_core.codegen.stages import stages_of
 from tilewright.compiler_core.codegen.strides import strides_of
 from tilewright.compiler_core.ir.graph import Op

@@ -1,6 +1,6 @@
 """The repository: every verb by which the rest of the program records and asks."""
 
-from tilewright.db.answering.answers import Answers
+from tilewright.db.answers import Answers
 from tilewright.db.runs import Runs
 from tilewright.db.service.accounts import Accounts
 from tilewright.db.storage.session import Database

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from sqlalchemy import Connection, exists, select, update
 
-from tilewright.db.answering.answers import derive_again
+from tilewright.db.answers import derive_again
 from tilewright.db.records import Key, Purpose
 from tilewright.db.storage.columns import database_clock
 from tilewright.db.storage.schema import best, run, trial, workload

@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Select, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
 from tilewright.compiler_core.errors import RecordError
-from tilewright.db.answering.answers import derive_again
+from tilewright.db.answers import derive_again
 from tilewright.db.records import (
     Effort,
     Key,

@@ -9,7 +9,8 @@ from itertools import permutations
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.compiler_core.codegen.nest import NO_AXIS, Blocking, Machine, main_stage, nest_of
+from tilewright.compiler_core.codegen.blocking import main_stage, nest_of
+from tilewright.compiler_core.codegen.nest import NO_AXIS, Blocking, Machine
 from tilewright.compiler_core.codegen.stages import stages_of
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.graph import Op

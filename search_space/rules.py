@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler_core.ir.ops import AxisKind
-from tilewright.compiler_core.lowering.outline import SlotKnob
 from tilewright.compiler_core.lowering.regions import NO_ANCHOR, Regions
+from tilewright.compiler_core.lowering.steps import SlotKnob
 from tilewright.compiler_core.lowering.tile import granule_of, loop_sizes
 from tilewright.compiler_core.lowering.turns import handovers_of
 from tilewright.compiler_core.lowering.widths import BufferKey, Widths

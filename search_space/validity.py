@@ -20,8 +20,9 @@ from tilewright.compiler_core.lowering.lower import (
     inner_result_axes,
     moves_enough,
 )
-from tilewright.compiler_core.lowering.outline import Outline, SlotKnob, buffer_outline
+from tilewright.compiler_core.lowering.outline import buffer_outline
 from tilewright.compiler_core.lowering.regions import NO_ANCHOR
+from tilewright.compiler_core.lowering.steps import Outline, SlotKnob
 from tilewright.compiler_core.lowering.tile import granule_of
 from tilewright.compiler_core.lowering.widths import BufferKey, WidthTable
 from tilewright.compiler_core.target_model.product import limited_axes

@@ -9,8 +9,7 @@ from starlette.exceptions import HTTPException
 from tilewright.api.guards.access import Need, access
 from tilewright.api.guards.auth import Principal
 from tilewright.api.pages.render import page
-from tilewright.api.routes.jobs import Caller, Cursor, Serving
-from tilewright.api.service import Service
+from tilewright.api.service import Caller, Cursor, Service, Serving
 from tilewright.compiler_core.toolchain import built_in_toolchains
 from tilewright.db.browse import RecordRow, Wanted
 from tilewright.db.records import Best, Purpose

@@ -9,12 +9,11 @@ from markupsafe import Markup
 
 from tilewright.api.guards.access import Need, access
 from tilewright.api.pages.drawings import DRAWINGS
+from tilewright.api.pages.job_story import story_of
 from tilewright.api.pages.one_file import one_file
 from tilewright.api.pages.render import page
-from tilewright.api.routes.jobs import Caller, Cursor, JobId, Serving
-from tilewright.api.routes.results import story_of
 from tilewright.api.schemas.jobs import LONGEST_SPEC, Asked
-from tilewright.api.service import Submission, address_of
+from tilewright.api.service import Caller, Cursor, JobId, Serving, Submission, address_of
 from tilewright.compiler_core.errors import InputError, UsageError
 from tilewright.compiler_core.target_model.file import list_targets
 from tilewright.db.service.job_rows import ENDED, JobState

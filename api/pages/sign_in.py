@@ -9,8 +9,7 @@ from starlette.exceptions import HTTPException
 from tilewright.api.guards.access import Need, access
 from tilewright.api.guards.auth import COOKIE, same_site
 from tilewright.api.guards.sign_in import sign_in_page
-from tilewright.api.routes.jobs import Caller, Serving
-from tilewright.api.service import address_of
+from tilewright.api.service import Caller, Serving, address_of
 from tilewright.db.service.api_keys import PREFIX
 
 router = APIRouter(include_in_schema=False)

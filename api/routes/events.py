@@ -10,7 +10,7 @@ from starlette.exceptions import HTTPException
 
 from tilewright.api.guards.access import Need, access
 from tilewright.api.problems import RETRY_AFTER_S, documented
-from tilewright.api.routes.jobs import Caller, JobId, Serving
+from tilewright.api.service import Caller, JobId, Serving
 from tilewright.db.service.job_rows import ENDED, JobRow
 
 router = APIRouter(tags=["jobs"])

@@ -2,20 +2,15 @@
 
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, File, Form, Header, Path, Query, Request, Response, UploadFile
+from fastapi import APIRouter, File, Form, Header, Query, Request, Response, UploadFile
 
 from tilewright.api.guards.access import Need, access
-from tilewright.api.guards.auth import Principal, principal_of
 from tilewright.api.problems import documented
 from tilewright.api.schemas.jobs import LONGEST_SPEC, Job, JobPage, JobSummary
-from tilewright.api.service import Service, Submission, address_of, service_of
+from tilewright.api.service import Caller, Cursor, JobId, Serving, Submission, address_of
 from tilewright.db.service.job_rows import JobState
 
 router = APIRouter(tags=["jobs"])
-Serving = Annotated[Service, Depends(service_of)]
-Caller = Annotated[Principal, Depends(principal_of)]
-JobId = Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", examples=["3f2a90c1b7de45aa8c3fd6f0a1b2c3d4"])]
-Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,18}$", description="`next` of the page before")]
 IdempotencyKey = Annotated[
     str | None,
     Header(

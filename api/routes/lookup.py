@@ -9,8 +9,8 @@ from starlette.exceptions import HTTPException
 from tilewright.api.guards.access import Need, access
 from tilewright.api.observability import metrics
 from tilewright.api.problems import documented
-from tilewright.api.routes.jobs import Serving
 from tilewright.api.schemas.records import Lookup, RangeRecord
+from tilewright.api.service import Serving
 from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.answering.lookup import Hit, lookup

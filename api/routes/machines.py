@@ -8,8 +8,8 @@ from starlette.exceptions import HTTPException
 
 from tilewright.api.guards.access import Need, access
 from tilewright.api.problems import documented
-from tilewright.api.routes.jobs import Serving
 from tilewright.api.schemas.records import TargetDetail, TargetSummary, Worker
+from tilewright.api.service import Serving
 from tilewright.compiler_core.target_model.file import list_targets, load_target
 
 router = APIRouter(tags=["machines"])

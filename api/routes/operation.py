@@ -9,8 +9,8 @@ from pydantic import BaseModel, Field
 from tilewright.api.guards.access import Need, access
 from tilewright.api.observability import metrics
 from tilewright.api.problems import documented
-from tilewright.api.routes.jobs import Caller, Cursor, Serving
 from tilewright.api.schemas.jobs import moment
+from tilewright.api.service import Caller, Cursor, Serving
 
 router = APIRouter(tags=["operation"])
 

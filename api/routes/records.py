@@ -7,9 +7,9 @@ from starlette.exceptions import HTTPException
 
 from tilewright.api.guards.access import Need, access
 from tilewright.api.problems import documented
-from tilewright.api.routes.jobs import Caller, Cursor, Serving
 from tilewright.api.routes.lookup import Digest
 from tilewright.api.schemas.records import Record, RecordPage, Run, RunPage
+from tilewright.api.service import Caller, Cursor, Serving
 from tilewright.db.browse import Wanted
 from tilewright.db.records import Purpose
 from tilewright.measure.objectives import Objective

@@ -11,11 +11,10 @@ from starlette.exceptions import HTTPException
 
 from tilewright.api.guards.access import Need, access
 from tilewright.api.pages.drawings import DRAWINGS
-from tilewright.api.pages.story import Story, tell
+from tilewright.api.pages.job_story import story_of
 from tilewright.api.problems import documented
-from tilewright.api.routes.jobs import Caller, JobId, Serving
 from tilewright.api.schemas.jobs import Job, StoryEvent
-from tilewright.api.service import Service
+from tilewright.api.service import Caller, JobId, Service, Serving
 from tilewright.db.service.job_rows import JobRow
 
 router = APIRouter(tags=["jobs"])
@@ -88,18 +87,6 @@ async def job_program(service: Serving, caller: Caller, job_id: JobId) -> Stream
         media_type="application/json",
         headers={"Content-Disposition": f'attachment; filename="{job.uid}.json"'},
     )
-
-
-async def story_of(service: Service, job: JobRow) -> Story:
-    """Everything there is to tell of a job."""
-    events = await service.threads(service.jobs.events, job.uid, 0, 100_000)
-    files: dict[str, Any] = {}
-    for name in ("pictures.json",):
-        digest = (json.loads(job.result).get("files", {}) if job.result else {}).get(name)
-        content = await service.threads(service.uploads.get, digest) if digest else None
-        if content is not None:
-            files[name] = json.loads(content)
-    return tell(job, events, files.get("pictures.json", {}))
 
 
 def _result_of(job: JobRow) -> dict[str, Any]:

@@ -19,14 +19,13 @@ from tilewright.compiler_core.ir.index_map import clamped_interval
 from tilewright.compiler_core.ir.layouts import Layout
 from tilewright.compiler_core.ir.ops import Array, AxisKind
 from tilewright.compiler_core.lowering.program import (
-    FROM_MEMORY,
-    Action,
     HostCall,
     Instruction,
     KernelCall,
     KernelProgram,
     Program,
 )
+from tilewright.compiler_core.lowering.steps import FROM_MEMORY, Action
 from tilewright.compiler_core.meaning.evaluate import Held, evaluate
 from tilewright.compiler_core.target_model.precision import Precision
 

@@ -10,8 +10,9 @@ import numpy as np
 from tilewright.compiler_core.checking.room_rules import fillings_are_kept, fits, room_is_not_shared
 from tilewright.compiler_core.ir.index_map import clamped_interval
 from tilewright.compiler_core.ir.ops import AxisKind
-from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, KernelProgram
+from tilewright.compiler_core.lowering.program import KernelProgram
 from tilewright.compiler_core.lowering.regions import Span
+from tilewright.compiler_core.lowering.steps import FROM_MEMORY, Action
 from tilewright.compiler_core.target_model.target import Target
 
 KernelRule = Callable[[KernelProgram, Target], Iterator[str]]

@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 
 from tilewright.compiler_core.ir.ops import Unit
-from tilewright.compiler_core.lowering.program import Action, Buffer, KernelProgram
+from tilewright.compiler_core.lowering.program import Buffer, KernelProgram
+from tilewright.compiler_core.lowering.steps import Action
 from tilewright.compiler_core.target_model.target import Target
 
 

@@ -9,10 +9,11 @@ from math import prod
 
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.ops import AxisKind
-from tilewright.compiler_core.lowering.outline import BufferOutline, Outline, SlotKnob, outline
+from tilewright.compiler_core.lowering.outline import outline
 from tilewright.compiler_core.lowering.program import Buffer, KernelProgram, Loop
 from tilewright.compiler_core.lowering.regions import NO_ANCHOR, Regions, Span
 from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.lowering.steps import BufferOutline, Outline, SlotKnob
 from tilewright.compiler_core.target_model.product import limited_axes
 from tilewright.compiler_core.target_model.target import CubeUnit, Target
 

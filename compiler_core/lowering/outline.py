@@ -9,77 +9,25 @@ the cut. Most cuts of a kernel share a pattern, and with it all but the loops th
 """
 
 from dataclasses import dataclass, replace
-from enum import StrEnum
-from typing import NamedTuple
 
 from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.ir.workload import Level
-from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, Step
 from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.steps import (
+    FROM_MEMORY,
+    Action,
+    BufferOutline,
+    Outline,
+    OutlineKey,
+    Pattern,
+    SlotKnob,
+    Step,
+)
 from tilewright.compiler_core.lowering.turns import in_flight, one_by_one, turns_of
 from tilewright.compiler_core.target_model.target import Target
 
 LAST = 1 << 30
 """Rank behind all turns."""
-
-
-class SlotKnob(StrEnum):
-    """Which knob of a Tiling says how many copies of a buffer there are."""
-
-    ONE = "one"
-    LOAD = "load"
-    ACCUMULATOR = "accumulator"
-    STORE = "store"
-
-
-@dataclass(frozen=True)
-class BufferOutline:
-    """Room for the tiles of a value. `read_early`: which readers a loaded region is for (None: computed).
-
-    What streams past L1 takes none: its elements count 0 bytes. `outlived`: it is filled for the next tile
-    before a step one tile behind reads it, so it has a slot more.
-    """
-
-    value: int
-    read_early: bool | None
-    element_bytes: int
-    slots: SlotKnob
-    accumulator: bool
-    outlived: bool = False
-    storage: int = -1
-
-
-@dataclass(frozen=True)
-class Outline:
-    """Steps in execution order over buffers; `storages[s]` are the buffers that take turns in storage s."""
-
-    steps: tuple[Step, ...]
-    buffers: tuple[BufferOutline, ...]
-    storages: tuple[tuple[int, ...], ...]
-
-
-OutlineMemo = dict["OutlineKey", Outline]
-"""Outlines made before."""
-
-
-class OutlineKey(NamedTuple):
-    """What an outline depends on: the loops cut or, of buffers alone, their pattern."""
-
-    cut: "frozenset[int] | Pattern"
-    target: str
-    tiles_in_flight: int
-
-
-@dataclass(frozen=True)
-class Pattern:
-    """What buffers depend on in a cut: whether tiles and the reduction are cut, and by op whether its steps
-    move, and with every loop of the cut; by outer operand and time of reading, whether its loads move.
-    """
-
-    cuts_tiles: bool
-    splits: bool
-    ops: tuple[tuple[bool, bool], ...]
-    loads: tuple[bool, ...]
 
 
 def outline(regions: Regions, cut: frozenset[int], target: Target, tiles_in_flight: int = 1) -> Outline:

@@ -9,7 +9,6 @@ than the steps beside it: so two tiles of a core can be in flight.
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import cached_property
 from itertools import chain, pairwise, repeat
 from typing import TypeAlias
@@ -17,20 +16,10 @@ from typing import TypeAlias
 from tilewright.compiler_core.ir.workload import Kernel, Workload
 from tilewright.compiler_core.lowering.regions import Span
 from tilewright.compiler_core.lowering.schedule import CoreRange
+from tilewright.compiler_core.lowering.steps import FROM_MEMORY, Action, Step
 
 Position: TypeAlias = tuple[int, ...]
 """A tile number in every dim of the interval tables."""
-FROM_MEMORY = -1
-"""A read that goes past L1: rows by an indexed DMA."""
-
-
-class Action(StrEnum):
-    """What an instruction does."""
-
-    LOAD = "load"
-    COMPUTE = "compute"
-    STORE = "store"
-    FREE = "free"
 
 
 @dataclass(frozen=True)
@@ -61,22 +50,6 @@ class Buffer:
     storage: int
     offset: int
     accumulator: bool
-
-
-@dataclass(frozen=True, eq=False)
-class Step:
-    """An instruction template. LOAD fills `buffer`; COMPUTE runs `op`, reads a buffer per operand
-    (or FROM_MEMORY) and fills `buffer`; STORE empties it. `moves` are dims of the interval tables. With
-    `lag` 1 it works on the position before the one the core has come to.
-    """
-
-    action: Action
-    buffer: int
-    moves: tuple[int, ...]
-    late: bool
-    op: int = -1
-    reads: tuple[int, ...] = ()
-    lag: int = 0
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,6 @@ pass over the index maps gives the regions for all sizes (widths.py).
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +20,7 @@ from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import IndexExpr, clamped_interval
 from tilewright.compiler_core.ir.ops import AxisKind
 from tilewright.compiler_core.ir.workload import Workload
-
-if TYPE_CHECKING:
-    from tilewright.compiler_core.lowering.outline import OutlineMemo
+from tilewright.compiler_core.lowering.steps import Outline, OutlineKey
 
 Bounds = npt.NDArray[np.int64]
 Span = tuple[Bounds, Bounds]
@@ -74,7 +71,7 @@ class Regions:
     """
 
     workload: Workload
-    outlines: "OutlineMemo" = field(default_factory=dict)
+    outlines: dict[OutlineKey, Outline] = field(default_factory=dict)
     _spans: dict[SpanKey, Span] = field(default_factory=dict)
     _widest: dict[SpanKey, int] = field(default_factory=dict)
     _buffer_moves: dict[tuple[int, int, bool | None], tuple[int, ...]] = field(default_factory=dict)

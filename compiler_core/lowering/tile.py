@@ -11,9 +11,10 @@ import numpy as np
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.ops import AxisKind
 from tilewright.compiler_core.lowering.lower import fits_matrix_unit, room_of, storable, storages_of
-from tilewright.compiler_core.lowering.outline import BufferOutline, buffer_outline
+from tilewright.compiler_core.lowering.outline import buffer_outline
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.lowering.steps import BufferOutline
 from tilewright.compiler_core.lowering.widths import BufferKey, Widths
 from tilewright.compiler_core.target_model.target import CubeUnit, SimdUnit, Target
 

@@ -26,6 +26,7 @@ from tilewright.compiler_core.onnx_import.building.values import (
     TensorSequence,
     Value,
 )
+from tilewright.compiler_core.onnx_import.control.entering import ENTER
 from tilewright.compiler_core.onnx_import.load import load_model, opset_versions
 from tilewright.compiler_core.onnx_import.operators.sequences import unstacked
 from tilewright.compiler_core.onnx_import.walk import ImportWalk, graph_frame
@@ -116,7 +117,7 @@ def _import(
         absent = info.type.WhichOneof("value") == "optional_type" and given.get(info.name, "") is None
         frame.define(info.name, ABSENT if absent else model_input(info, names, new_input))
     context.taken |= names.used
-    walk = ImportWalk(context, {(f.domain, f.name): f for f in model.functions})
+    walk = ImportWalk(context, {(f.domain, f.name): f for f in model.functions}, ENTER)
     try:
         walk.run(frame)
     except ModelError as error:

@@ -3,8 +3,9 @@
 Limits on what a file may make the importer do stand at the top.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from typing import TypeAlias
 
 import onnx
 from onnx import AttributeProto
@@ -17,9 +18,8 @@ from tilewright.compiler_core.onnx_import.building.frames import Frame, ordered,
 from tilewright.compiler_core.onnx_import.building.node import Node, check_signature, printable, signature
 from tilewright.compiler_core.onnx_import.building.tensor_data import constant_from
 from tilewright.compiler_core.onnx_import.building.values import Value, tensor_of
-from tilewright.compiler_core.onnx_import.control.entering import ENTER
 from tilewright.compiler_core.onnx_import.load import opset_versions
-from tilewright.compiler_core.onnx_import.operators.sequences import SEQUENCES
+from tilewright.compiler_core.onnx_import.operators.sequences import SEQUENCES, Values
 from tilewright.compiler_core.onnx_import.registry import BUILDERS
 from tilewright.compiler_core.onnx_import.standard import MAY_BE_LATE, function_of, on_host
 
@@ -53,11 +53,19 @@ def graph_frame(graph: onnx.GraphProto, versions: Mapping[str, int], outer: Fram
 
 
 class ImportWalk:
-    """Imports frames until none is left. `functions` are the model's own, by domain and name."""
+    """Imports frames until none is left. `functions` are the model's own, by domain and name; `enter` has the
+    operators whose nodes hold graphs, and how each is entered.
+    """
 
-    def __init__(self, context: Context, functions: Mapping[tuple[str, str], onnx.FunctionProto]) -> None:
+    def __init__(
+        self,
+        context: Context,
+        functions: Mapping[tuple[str, str], onnx.FunctionProto],
+        enter: "Mapping[str, Enter]",
+    ) -> None:
         self.context = context
         self.functions = functions
+        self.enter = enter
         self.frames: list[Frame] = []
         self.nodes_left = MAX_INLINED
         self.label = ""
@@ -122,8 +130,8 @@ class ImportWalk:
             check_signature(node, known)
         values = [frame.lookup(name) if name else None for name in node.inputs]
         if node.domain == _STANDARD_DOMAIN:
-            if node.op_type in ENTER:
-                ENTER[node.op_type](self, frame, node, values)
+            if node.op_type in self.enter:
+                self.enter[node.op_type](self, frame, node, values)
                 return
             if node.op_type in SEQUENCES:
                 self.results(frame, node, SEQUENCES[node.op_type](self.context, node, values))
@@ -223,3 +231,7 @@ class ImportWalk:
             inner.define(tensor.name, constant_from(tensor, self.context.builder, self.context.external))
         self.push(inner)
         return inner
+
+
+Enter: TypeAlias = Callable[[ImportWalk, Frame, Node, Values], None]
+"""Enters the graphs of a node, given the values of its inputs, and defines its results when they are done."""

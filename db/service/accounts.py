@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from sqlalchemy import func, select
 
-from tilewright.db.answering.answers import Answers
+from tilewright.db.answers import Answers
 from tilewright.db.records import Key, Ledger, Purpose, WorkloadRow
 from tilewright.db.storage.schema import best, effort, metadata, run, target, trial, workload
 from tilewright.db.storage.session import Database

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from tilewright.compiler_core.ir.graph import Graph
-from tilewright.compiler_core.lowering.program import Action, HostCall, KernelCall, Program
+from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
+from tilewright.compiler_core.lowering.steps import Action
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.simulator.cores import record_core
 from tilewright.measure.simulator.kernel import KernelSpan

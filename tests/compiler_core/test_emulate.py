@@ -9,7 +9,8 @@ import pytest
 from tests.small_networks import CASES, scanned_rows, split_matmul, three_kernels
 from tilewright.compiler_core.checking.emulate import emulate, poison
 from tilewright.compiler_core.errors import VerifyError
-from tilewright.compiler_core.lowering.program import Action, HostCall, KernelCall, KernelProgram, Program
+from tilewright.compiler_core.lowering.program import HostCall, KernelCall, KernelProgram, Program
+from tilewright.compiler_core.lowering.steps import Action
 from tilewright.compiler_core.meaning.interpret import interpret
 
 

@@ -9,9 +9,9 @@ from tests.small_networks import residual, split_matmul, stored_inside, window_c
 from tests.targets import small_target
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.lowering.lower import ALIGNMENT_BYTES, lower_kernel
-from tilewright.compiler_core.lowering.program import Action
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import Tiling
+from tilewright.compiler_core.lowering.steps import Action
 from tilewright.compiler_core.lowering.tile import default_tiling
 from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.moves import sample

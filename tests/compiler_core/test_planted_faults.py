@@ -14,8 +14,9 @@ from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import ConfigError, VerifyError
 from tilewright.compiler_core.ir.index_map import clamped_interval
 from tilewright.compiler_core.lowering import lower, outline, regions
-from tilewright.compiler_core.lowering.program import Action, KernelCall, KernelProgram, Program
+from tilewright.compiler_core.lowering.program import KernelCall, KernelProgram, Program
 from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.lowering.steps import Action
 from tilewright.compiler_core.meaning.interpret import interpret
 
 Change = Callable[[KernelProgram], KernelProgram]

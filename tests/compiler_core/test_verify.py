@@ -23,9 +23,10 @@ from tilewright.compiler_core.checking.program_rules import PROGRAM_RULES
 from tilewright.compiler_core.checking.verify import require_sound, verify_kernel, verify_program
 from tilewright.compiler_core.errors import VerifyError
 from tilewright.compiler_core.ir.layouts import Layout
-from tilewright.compiler_core.lowering.program import Action, HostCall, KernelCall, KernelProgram, Program
+from tilewright.compiler_core.lowering.program import HostCall, KernelCall, KernelProgram, Program
 from tilewright.compiler_core.lowering.regions import Span
 from tilewright.compiler_core.lowering.schedule import CoreRange
+from tilewright.compiler_core.lowering.steps import Action
 
 Damage = Callable[[KernelProgram], KernelProgram]
 

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 from tilewright.compiler_core.ir.names import shortened
 from tilewright.compiler_core.ir.ops import Unit
-from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, Buffer, KernelProgram, Loop, Step
+from tilewright.compiler_core.lowering.program import Buffer, KernelProgram, Loop
+from tilewright.compiler_core.lowering.steps import FROM_MEMORY, Action, Step
 from tilewright.compiler_core.target_model.target import Target
 
 NameOf = Callable[[int], str]

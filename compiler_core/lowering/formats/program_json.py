@@ -15,17 +15,16 @@ from tilewright.compiler_core.errors import RecordError
 from tilewright.compiler_core.ir.graph_json import workload_from_json, workload_to_json
 from tilewright.compiler_core.ir.workload import Kernel
 from tilewright.compiler_core.lowering.program import (
-    Action,
     Buffer,
     HostCall,
     KernelCall,
     KernelProgram,
     Loop,
     Program,
-    Step,
 )
 from tilewright.compiler_core.lowering.regions import Span
 from tilewright.compiler_core.lowering.schedule import CoreRange
+from tilewright.compiler_core.lowering.steps import Action, Step
 
 FORMAT = "tilewright-program"
 VERSION = 1

@@ -12,7 +12,8 @@ from collections.abc import Iterator
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import Access, IndexExpr
 from tilewright.compiler_core.ir.ops import AxisKind
-from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, KernelProgram, Step
+from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.compiler_core.lowering.steps import FROM_MEMORY, Action, Step
 
 
 def graph_text(graph: Graph) -> str:

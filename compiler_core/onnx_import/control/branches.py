@@ -1,7 +1,6 @@
 """If: a branch that is known is entered; where data decide, both are computed and one result is chosen."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
@@ -16,12 +15,10 @@ from tilewright.compiler_core.onnx_import.building.values import (
     with_leaves,
 )
 from tilewright.compiler_core.onnx_import.operators.sequences import Values
-
-if TYPE_CHECKING:
-    from tilewright.compiler_core.onnx_import.walk import ImportWalk
+from tilewright.compiler_core.onnx_import.walk import ImportWalk
 
 
-def enter_if(walk: "ImportWalk", frame: Frame, node: Node, inputs: Values) -> None:
+def enter_if(walk: ImportWalk, frame: Frame, node: Node, inputs: Values) -> None:
     """If with a known condition is the branch taken; otherwise both branches, and a select of each result."""
     condition = tensor_of(inputs[0], "the condition") if inputs and inputs[0] is not None else None
     if condition is None:

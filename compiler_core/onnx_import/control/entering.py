@@ -1,20 +1,13 @@
 """The operators that the walk enters: those whose nodes hold graphs."""
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, TypeAlias
+from collections.abc import Mapping
 
-from tilewright.compiler_core.onnx_import.building.frames import Frame
-from tilewright.compiler_core.onnx_import.building.node import Node
 from tilewright.compiler_core.onnx_import.control.branches import enter_if
 from tilewright.compiler_core.onnx_import.control.loops import enter_loop
 from tilewright.compiler_core.onnx_import.control.maps import enter_sequence_map
 from tilewright.compiler_core.onnx_import.control.scans import enter_scan
-from tilewright.compiler_core.onnx_import.operators.sequences import Values
+from tilewright.compiler_core.onnx_import.walk import Enter
 
-if TYPE_CHECKING:
-    from tilewright.compiler_core.onnx_import.walk import ImportWalk
-
-Enter: TypeAlias = Callable[["ImportWalk", Frame, Node, Values], None]
 ENTER: Mapping[str, Enter] = {
     "If": enter_if,
     "Loop": enter_loop,

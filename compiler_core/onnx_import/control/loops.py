@@ -5,7 +5,6 @@ symbol counts or ends is imported once, as a loop whose steps run after each oth
 """
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 import onnx
@@ -28,15 +27,13 @@ from tilewright.compiler_core.onnx_import.building.values import (
 )
 from tilewright.compiler_core.onnx_import.operators.movement import concat
 from tilewright.compiler_core.onnx_import.operators.sequences import Values, stacked
-
-if TYPE_CHECKING:
-    from tilewright.compiler_core.onnx_import.walk import ImportWalk
+from tilewright.compiler_core.onnx_import.walk import ImportWalk
 
 MAX_TURNS = 1024
 """Most turns of a Loop that are written out at import."""
 
 
-def enter_loop(walk: "ImportWalk", frame: Frame, node: Node, inputs: Values) -> None:
+def enter_loop(walk: ImportWalk, frame: Frame, node: Node, inputs: Values) -> None:
     """A Loop of known length is its body, turn by turn; any other is imported as a loop of steps."""
     builder, body = walk.context.builder, node.graph("body")
     limit, going = (_optional(inputs, index) for index in range(2))
@@ -75,7 +72,7 @@ def _goes_on(body: onnx.GraphProto) -> bool:
 
 
 def _write_out(
-    walk: "ImportWalk", frame: Frame, node: Node, carried: Sequence[Value], most: int | None
+    walk: ImportWalk, frame: Frame, node: Node, carried: Sequence[Value], most: int | None
 ) -> None:
     """The body at most `most` times. Where its condition turns out to depend on data, or does not end, what
     was written is undone.
@@ -135,7 +132,7 @@ def _no_rows(builder: Builder, tensor: Tensor) -> Tensor:
 
 
 def _enter_open(
-    walk: "ImportWalk",
+    walk: ImportWalk,
     frame: Frame,
     node: Node,
     carried: Sequence[Value],

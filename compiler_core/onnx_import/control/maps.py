@@ -1,7 +1,5 @@
 """SequenceMap: a body for every element of a sequence."""
 
-from typing import TYPE_CHECKING
-
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
 from tilewright.compiler_core.onnx_import.building.frames import Frame
@@ -13,12 +11,10 @@ from tilewright.compiler_core.onnx_import.building.values import (
     tensor_of,
 )
 from tilewright.compiler_core.onnx_import.operators.sequences import Values, unstacked
-
-if TYPE_CHECKING:
-    from tilewright.compiler_core.onnx_import.walk import ImportWalk
+from tilewright.compiler_core.onnx_import.walk import ImportWalk
 
 
-def enter_sequence_map(walk: "ImportWalk", frame: Frame, node: Node, inputs: Values) -> None:
+def enter_sequence_map(walk: ImportWalk, frame: Frame, node: Node, inputs: Values) -> None:
     """The body at every element of input 0; further sequences give their elements, tensors themselves."""
     body = node.graph("body")
     given = [

@@ -1,7 +1,6 @@
 """Scan: a loop over the elements of sequences, turned so that they are read forward along dim 0."""
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import known
@@ -14,15 +13,13 @@ from tilewright.compiler_core.onnx_import.building.values import tensor_of
 from tilewright.compiler_core.onnx_import.operators.movement import concat
 from tilewright.compiler_core.onnx_import.operators.sequences import Values
 from tilewright.compiler_core.onnx_import.operators.views import slice_view
-
-if TYPE_CHECKING:
-    from tilewright.compiler_core.onnx_import.walk import ImportWalk
+from tilewright.compiler_core.onnx_import.walk import ImportWalk
 
 MAX_BATCH = 64
 """Largest batch of a Scan of opset 8, which has a loop for each of its rows."""
 
 
-def enter_scan(walk: "ImportWalk", frame: Frame, node: Node, inputs: Values) -> None:
+def enter_scan(walk: ImportWalk, frame: Frame, node: Node, inputs: Values) -> None:
     """A Scan from opset 9 on, or a row of the batch after the other of one before."""
     given = [
         None if value is None else tensor_of(value, f"input {index}") for index, value in enumerate(inputs)
@@ -64,7 +61,7 @@ def _turned(builder: Builder, tensor: Tensor, axis: int, reverse: bool) -> Tenso
 
 
 def _scan(
-    walk: "ImportWalk",
+    walk: ImportWalk,
     frame: Frame,
     node: Node,
     states: Sequence[Tensor],
@@ -90,7 +87,7 @@ def _scan(
     inner.finish = finish
 
 
-def _enter_batched(walk: "ImportWalk", frame: Frame, node: Node, given: Sequence[Tensor | None]) -> None:
+def _enter_batched(walk: ImportWalk, frame: Frame, node: Node, given: Sequence[Tensor | None]) -> None:
     """Before opset 9: all inputs have a batch in front, and every row of it is a scan of its own."""
     builder, tensors = walk.context.builder, [tensor for tensor in given[1:] if tensor is not None]
     if (given and given[0] is not None) or len(tensors) < len(given) - 1 or not tensors:

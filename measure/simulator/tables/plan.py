@@ -13,7 +13,8 @@ from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.graph import Op
 from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.ir.workload import Level, Workload
-from tilewright.compiler_core.lowering.program import FROM_MEMORY, Action, KernelProgram, Step
+from tilewright.compiler_core.lowering.program import KernelProgram
+from tilewright.compiler_core.lowering.steps import FROM_MEMORY, Action, Step
 from tilewright.compiler_core.target_model.product import product_axes
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.target_model.units import matrix_table

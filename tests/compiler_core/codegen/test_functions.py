@@ -8,8 +8,8 @@ import pytest
 from scipy import special
 
 from tests.targets import small_target
+from tilewright.compiler_core.codegen.blocking import nest_of
 from tilewright.compiler_core.codegen.machine.native import host_machine
-from tilewright.compiler_core.codegen.nest import nest_of
 from tilewright.compiler_core.codegen.run import compile_kernel, run_kernel
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Op

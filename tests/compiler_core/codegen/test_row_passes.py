@@ -9,9 +9,10 @@ import pytest
 
 from benchmarks.host_kernels import convolution, softmax
 from tests.targets import simd_target
+from tilewright.compiler_core.codegen.blocking import nest_of
 from tilewright.compiler_core.codegen.emit import emit
 from tilewright.compiler_core.codegen.machine.native import host_machine
-from tilewright.compiler_core.codegen.nest import Blocking, KernelNest, nest_of
+from tilewright.compiler_core.codegen.nest import Blocking, KernelNest
 from tilewright.compiler_core.codegen.run import compile_kernel, run_kernel
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Op

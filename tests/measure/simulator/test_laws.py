@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.measure.simulator.random_kernels import Case, kernels
 from tilewright.compiler_core.ir.workload import Level
 from tilewright.compiler_core.lowering.lower import lower_kernel
-from tilewright.compiler_core.lowering.program import Action
+from tilewright.compiler_core.lowering.steps import Action
 from tilewright.measure.simulator import cores
 from tilewright.measure.simulator.kernel import active_cores, simulate_kernel
 from tilewright.measure.simulator.tables.flatten import FlatKernel, Surroundings, flatten

@@ -1,0 +1,20 @@
+"""The story of a job, from what the database has of it."""
+
+import json
+from typing import Any
+
+from tilewright.api.pages.story import Story, tell
+from tilewright.api.service import Service
+from tilewright.db.service.job_rows import JobRow
+
+
+async def story_of(service: Service, job: JobRow) -> Story:
+    """Everything there is to tell of a job."""
+    events = await service.threads(service.jobs.events, job.uid, 0, 100_000)
+    files: dict[str, Any] = {}
+    for name in ("pictures.json",):
+        digest = (json.loads(job.result).get("files", {}) if job.result else {}).get(name)
+        content = await service.threads(service.uploads.get, digest) if digest else None
+        if content is not None:
+            files[name] = json.loads(content)
+    return tell(job, events, files.get("pictures.json", {}))
