@@ -80,7 +80,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_wheel_holds_one_package(site: Path) -> None:
     names = sorted(path.name for path in site.iterdir())
-    assert names == ["tilewright", f"tilewright-{_version()}.dist-info"]
+    assert names == ["tilewright", f"tilewright-{tilewright.__version__}.dist-info"]
     for needed in ("py.typed", "compiler_core/targets/ascend910.toml", "db/migrations/script.py.mako"):
         assert (site / "tilewright" / needed).is_file(), needed
     ours = {path.relative_to(site) for path in (site / "tilewright").rglob("*.py")}
@@ -126,9 +126,3 @@ def _run(site: Path, folder: Path, *arguments: str) -> str:
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
-
-
-def _version() -> str:
-    from importlib.metadata import version
-
-    return version("tilewright")

@@ -14,6 +14,8 @@ import itself costs next to nothing.
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+__version__: str
+
 if TYPE_CHECKING:
     from tilewright.api.client import Client
     from tilewright.api.pages.html_report import HtmlReport, report
@@ -102,7 +104,9 @@ _HOME["compile"] = ("tuner.verbs.lookup", "compile_known")
 
 
 def __getattr__(name: str) -> Any:
-    """A public name, loaded on first use."""
+    """A public name, loaded on first use; `__version__` is that of the installed package."""
+    if name == "__version__":
+        return import_module("importlib.metadata").version("tilewright")
     if name not in __all__:
         raise AttributeError(f"module 'tilewright' has no attribute {name!r}")
     room, attribute = _HOME.get(name, ("compiler_core.errors", name))
