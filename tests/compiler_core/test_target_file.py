@@ -3,7 +3,9 @@
 import json
 import re
 import tomllib
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -72,6 +74,24 @@ def test_presets_obey_the_schema(name: str) -> None:
 def test_schema_file_is_what_the_annotations_say() -> None:
     assert json.loads((PRESETS / "schema.json").read_text()) == schema()
     jsonschema.Draft202012Validator.check_schema(schema())
+
+
+def test_the_docs_name_every_key_that_a_file_must_have() -> None:
+    text = (Path(__file__).parents[2] / "docs" / "targets.md").read_text()
+    rows = text.partition("| in | required keys |")[2].split("\n\n")[0].splitlines()[2:]
+    told = {frozenset(re.findall(r"`\[?(\w+)\]?`", row.split("|")[2])) for row in rows}
+
+    def required(part: Any) -> Iterator[frozenset[str]]:
+        if isinstance(part, list):
+            for each in part:
+                yield from required(each)
+        elif isinstance(part, dict):
+            if part.get("required"):
+                yield frozenset(part["required"])
+            for each in part.values():
+                yield from required(each)
+
+    assert told == set(required(schema()))
 
 
 def line_of(text: str, start: str) -> int:
