@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from tilewright.compiler_core.errors import RecordError
 from tilewright.measure.objectives import Objective
-from tilewright.measure.results import Measurement
+from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
@@ -228,6 +228,17 @@ class Best:
     confirmations: int
     run: str
     number: int
+
+    @property
+    def as_measured(self) -> Measurement:
+        """Its figures, as one measurement has them."""
+        return Measurement(
+            Status.OK,
+            self.latency_us,
+            latency_cycles=self.latency_cycles,
+            energy_uj=self.energy_uj,
+            peak_bytes=self.peak_bytes,
+        )
 
 
 @dataclass(frozen=True)

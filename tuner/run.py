@@ -84,7 +84,7 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
                 measure_mixtures(session, search, pool)
             outcome = conclude_network(session, plans, pool)
             front = front_of_run(session) if session.objectives else ()
-            whole = {session.network.task.digest: request.budget}
+            whole = {session.network.task.digest: missing(request, spent)}
             effort = {} if session.objectives else session.spent | whole
             session.book.close(reason, effort, session.regret)
         report = summarise(session, outcome, reason, time.monotonic() - start, front)
@@ -141,7 +141,7 @@ def _search(
         draws,
         rule.max_trials,
         session.settings,
-        known=session.known_configs,
+        known=session.recalled,
         sampler=factory,
         whole=whole,
     )

@@ -8,6 +8,7 @@ import pytest
 
 from tests.onnx_models import saved, small_cnn
 from tilewright.api.cli.main import main
+from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
@@ -143,3 +144,21 @@ def test_compile_says_what_is_guessed_and_refuses_what_is_required(
     assert compiled(empty) == 0
     assert capsys.readouterr().out.startswith("guesses: ")
     assert compiled(empty, "--require", "luck") == 2
+
+
+def test_a_larger_budget_measures_what_no_earlier_run_has(model: Path, tmp_path: Path) -> None:
+    """The rest of the budget is spent, and on other Configs; the best known alone is measured again."""
+    database = tmp_path / "grown.db"
+    answers = [asked(model, database, "--trials", str(trials)) for trials in (16, 32, 48)]
+    assert [answer["trials"] for answer in answers] == [16, 16, 16]
+    best = [answer["tuned"]["latency_us"] for answer in answers]
+    assert best == sorted(best, reverse=True)
+    opened = open_database(database, read_only=True)
+    repository = Repository(opened)
+    kernels = {kernel["workload_digest"] for answer in answers for kernel in answer["kernels"]}
+    for digest in kernels:
+        configs = [row.trial.config for row in repository.trials_for([digest])]
+        runs = len({row.trial.run for row in repository.trials_for([digest])})
+        assert len(configs) - len(set(configs)) <= runs - 1
+    opened.close()
+    assert asked(model, database, "--trials", "48")["stop_reason"] == "database"

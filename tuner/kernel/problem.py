@@ -40,7 +40,8 @@ class Problem:
 
     `features` maps rows [n, knobs] to float32 [n, f]; None stands for the plain features of the space.
     `draft_log` and `bound_log` map rows to float64 [n], log of the objective in the units it is measured in:
-    a best guess, and a value nothing can beat. `seeds` are rows to ask first: what a database knows. `start`
+    a best guess, and a value nothing can beat. `seeds` are rows to ask first: what a database knows; `beaten`
+    are rows not to ask at all, which earlier runs have measured as no better than the seeds. `start`
     are rows that the climb over the draft begins at, `others` what is promised of other objectives.
     `in_full`: slow answers are learned as they are, which only a front has a use for.
     """
@@ -51,6 +52,7 @@ class Problem:
     draft_log: RowFunction | None = None
     bound_log: RowFunction | None = None
     seeds: Rows | None = None
+    beaten: Rows | None = None
     start: Rows | None = None
     objective: Objective = Objective.LATENCY
     others: Mapping[Objective, "Promise"] = field(default_factory=dict)
@@ -83,6 +85,11 @@ class Problem:
         """All feasible rows where they are few enough to be ranked at every proposal, else None."""
         rows = enumerate_rows(self.space, limit=4 * _WHOLE_SPACE)
         return rows if rows is not None and len(rows) <= _WHOLE_SPACE else None
+
+    @cached_property
+    def beaten_keys(self) -> Keys:
+        """Keys of the `beaten` rows."""
+        return np.empty(0, dtype=np.uint64) if self.beaten is None else row_keys(self.beaten)
 
     @cached_property
     def climbed(self) -> Rows:

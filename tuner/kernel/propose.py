@@ -117,8 +117,8 @@ def _warm_up(
 
 
 def _fresh(problem: Problem, history: History, rows: Rows) -> Rows:
-    """`rows` less what breaks a rule, what was asked, and what cannot beat the best."""
-    rows = distinct(rows, without=history.asked)
+    """`rows` less what breaks a rule, what was asked in this or an earlier run, and what cannot be best."""
+    rows = distinct(rows, without=np.concatenate([history.asked, problem.beaten_keys]))
     rows = rows[problem.space.feasible(rows)] if len(rows) else rows
     if problem.bound_log is not None and len(rows) and history.ok.any():
         rows = rows[problem.bound_log(rows) < history.best_log]

@@ -106,8 +106,10 @@ class KernelTask:
         """A latency nothing beats."""
         return self.model.least.bound_cycles(self.target) / self.target.cycles_per_us
 
-    def problem(self, known: tuple[Config, ...] = ()) -> Problem:
-        """The search problem; `known` Configs of other runs come first, a climb begins at the default."""
+    def problem(self, known: tuple[Config, ...] = (), beaten: Sequence[Config] = ()) -> Problem:
+        """The search problem; `known` Configs of other runs come first, those `beaten` by them never, and a
+        climb begins at the default.
+        """
         return Problem(
             task=self.workload,
             space=self.space,
@@ -115,6 +117,7 @@ class KernelTask:
             draft_log=self.model.draft_log,
             bound_log=self.model.bound_log,
             seeds=self._rows([config for config in dict.fromkeys(known) if self.space.contains(config)]),
+            beaten=self._rows([config for config in dict.fromkeys(beaten) if self.space.contains(config)]),
             start=self.start,
             others=self._promises(),
         )
@@ -144,6 +147,15 @@ class KernelTask:
     def _rows(self, configs: Sequence[Config]) -> Rows:
         rows = [self.space.encode(config) for config in configs]
         return np.array(rows, dtype=np.int32).reshape(-1, len(self.space.knobs))
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What records know of a kernel: its best Config with its latency, and Configs measured as no better."""
+
+    config: Config
+    latency_us: float
+    beaten: tuple[Config, ...] = ()
 
 
 def kernel_tasks(plan: Plan, target: Target) -> tuple[KernelTask, ...]:

@@ -109,6 +109,23 @@ class Book:
         )
         return {a.workload.digest: a.best for a in answers if isinstance(a, Hit)}
 
+    def beaten(self, bests: Mapping[str, Best], of_kernels: Objective) -> Mapping[str, tuple[Config, ...]]:
+        """Configs that earlier runs for the same objective measured as no better than the best, by workload.
+
+        Measured by the same protocol; what looked better and was not published may be asked for again.
+        """
+        found: dict[str, list[Config]] = {}
+        rows = self.repository.trials_for(list(bests), self.target.digest, self.toolchain)
+        for row in rows:
+            best, measured = bests[row.key.workload_digest], row.trial.measurement
+            alike = (row.key.objective, row.protocol) == (self.objective, self.device.protocol)
+            known = self._known_before_s is None or row.created_at_s < self._known_before_s
+            value, least = of_kernels.of(measured), of_kernels.of(best.as_measured)
+            told = value is not None and least is not None and value >= least
+            if alike and known and told and row.trial.config != best.config:
+                found.setdefault(row.key.workload_digest, []).append(row.trial.config)
+        return {digest: tuple(dict.fromkeys(configs)) for digest, configs in found.items()}
+
     def known_network(self) -> Best | None:
         """The best of the whole network."""
         key = self.key(self.network.digest)
@@ -125,7 +142,7 @@ class Book:
         return None if self._lease is None else self.started_at_s
 
     def spent(self) -> int:
-        """The largest trial budget a finished run has given this network."""
+        """The trials that finished runs together were given for this network."""
         return self.repository.ledger(self.key(self.network.digest)).trials_budget
 
     def ended(self) -> int:

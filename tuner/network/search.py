@@ -19,7 +19,7 @@ from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory
 from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, stop_reason
-from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.kernel.task import KernelTask, Recalled
 from tilewright.tuner.network.challenges import contests
 from tilewright.tuner.network.events import Listener, Measured, Phase
 from tilewright.tuner.network.scheduler import Choose, Standing, next_task
@@ -27,7 +27,7 @@ from tilewright.tuner.planning.planner import Planner
 from tilewright.tuner.planning.prices import Reading
 
 Commit = Callable[[KernelTask, Sequence[SearchTrial]], None]
-Known = Callable[[Sequence[KernelTask]], Mapping[str, tuple[Config, float]]]
+Known = Callable[[Sequence[KernelTask]], Mapping[str, Recalled]]
 REPLANS = (0.25, 0.5, 0.75)
 """Shares of the budget after which the network is planned anew."""
 CONTESTED = 0.125
@@ -110,7 +110,7 @@ class Batch:
 
 
 class NetworkSearch:
-    """The kernels of a network under a changing plan. `known` answers Configs (and latencies) from records.
+    """The kernels of a network under a changing plan. `known` answers from records.
 
     `plans` are all plans that were followed, the last one last; where ops have other forms, the first is the
     plan without them. `choose` says who gets the next batch, `replans` after which shares of the budget the
@@ -409,11 +409,11 @@ class NetworkSearch:
         fresh = [task for task in tasks if task.digest not in self.searches]
         known = self._known(fresh)
         for task in fresh:
-            config, us = known.get(task.digest, (None, None))
-            if config is not None:
-                self._known_configs[task.digest] = config
-            seeds = (config,) if config is not None else ()
-            kernel = KernelSearch(task.problem(seeds), self._run, self._model, self.settings, self._sampler)
+            recalled, problem, us = known.get(task.digest), task.problem(), None
+            if recalled is not None:
+                us, self._known_configs[task.digest] = recalled.latency_us, recalled.config
+                problem = task.problem((recalled.config,), recalled.beaten)
+            kernel = KernelSearch(problem, self._run, self._model, self.settings, self._sampler)
             self.searches[task.digest] = _Search(task, kernel, us)
 
     def _standings(self) -> list[tuple[_Search, Standing]]:

@@ -36,7 +36,7 @@ from tilewright.search_space.network import (
     numbered,
 )
 from tilewright.tuner.kernel.settings import SearchSettings
-from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.kernel.task import KernelTask, Recalled
 from tilewright.tuner.network.book import Book
 from tilewright.tuner.network.events import Counted, Listener, Phase, silent
 from tilewright.tuner.planning.planner import Planner
@@ -131,9 +131,17 @@ class Session:
             self._looked_up |= {task.digest for task in fresh}
         return {t.digest: self._known[t.digest].latency_us for t in tasks if t.digest in self._known}
 
-    def known_configs(self, tasks: Sequence[KernelTask]) -> Mapping[str, tuple[Config, float]]:
-        """Config and latency in us of the kernels that the database knows, by workload digest."""
-        return {digest: (self._known[digest].config, us) for digest, us in self.recall(tasks).items()}
+    def recalled(self, tasks: Sequence[KernelTask]) -> Mapping[str, Recalled]:
+        """What a search need not measure again of the kernels that the database knows, by workload digest.
+
+        A front has a use for Configs that are not the best in its first objective: none are beaten there.
+        """
+        bests = {digest: self._known[digest] for digest in self.recall(tasks)}
+        beaten = {} if self.objectives else self.book.beaten(bests, self.settings.objectives[0])
+        return {
+            digest: Recalled(best.config, best.latency_us, beaten.get(digest, ()))
+            for digest, best in bests.items()
+        }
 
     def seek_front(self, objectives: Sequence[str]) -> None:
         """Search for several objectives of the network at once."""
