@@ -66,6 +66,20 @@ class Seen:
         self.there[place] = True
 
 
+def made_again(program: KernelProgram, at: int, op: Op) -> Array | None:
+    """Elements of an op's result that several tiles compute, in a halo; None where none is."""
+    again = np.zeros(op.extents[: op.rank], np.bool_)
+    for axis, (low, high) in enumerate(program.domains[at][: op.rank]):
+        intervals = np.unique(np.stack(np.broadcast_arrays(low, high), -1).reshape(-1, 2), axis=0)
+        edges = np.zeros(op.extents[axis] + 1, np.int64)
+        np.add.at(edges, intervals[:, 0], 1)
+        np.add.at(edges, intervals[:, 1], -1)
+        form = [1] * op.rank
+        form[axis] = -1
+        again |= (np.cumsum(edges[:-1]) > 1).reshape(form)
+    return again if again.any() else None
+
+
 def emulate(
     graph: Graph,
     program: Program,

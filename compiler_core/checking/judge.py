@@ -89,13 +89,17 @@ class Tally:
     def add(
         self,
         exact: Bounded,
-        plain: Array,
+        plain: Array | None,
         got: Array,
         there: Array | None = None,
         start: tuple[int, ...] = (),
     ) -> None:
-        """One box from `start` on: in float64, as plain evaluation has it, and as computed where `there`."""
-        wanted, mine, flat = (each.astype(np.float64) for each in (exact.value, got, plain))
+        """One box from `start` on: in float64, as plain evaluation has it, and as computed where `there`.
+
+        Without plain evaluation nothing but the slack is allowed.
+        """
+        wanted, mine = (each.astype(np.float64) for each in (exact.value, got))
+        flat = wanted if plain is None else plain.astype(np.float64)
         with np.errstate(all="ignore"):
             slack = np.zeros(wanted.shape) if exact.slack is None else exact.slack
             self.noise = max(self.noise, _most(flat - wanted))
@@ -158,11 +162,13 @@ def judge_op(
     got: Sequence[tuple[Array, Array | None]],
     *,
     slack: bool = False,
+    strict: bool = False,
 ) -> Evaluated:
     """Judge what was `got` of an op's result, as a whole or where it is there, from `operands`.
 
     Operands are arrays in the model's dtypes, `kinds` and `result` the types. A slack says how far an operand
-    that was really read may be from that. The result's own is made if it is wanted.
+    that was really read may be from that. The result's own is made if it is wanted. `strict` allows nothing
+    for the error of plain evaluation, which is then not asked for.
     """
     dtype, shape = result.dtype, op.extents[: op.rank]
     reference = np.empty(shape, dtype.numpy)
@@ -172,7 +178,7 @@ def judge_op(
     for box in blocks(op):
         place = place_of(op, box)
         held = [part_of(a, each.value, box) for a, each in zip(op.operands, operands, strict=True)]
-        plain = evaluate(op, box, held, result)
+        plain = None if strict else evaluate(op, box, held, result)
         exact = bounded(op, operands, kinds, result, box)
         with np.errstate(all="ignore"):
             reference[place] = exact.value.astype(dtype.numpy)

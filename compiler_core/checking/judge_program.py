@@ -15,6 +15,7 @@ from tilewright.compiler_core.checking.emulate import (
     Seen,
     StoredBox,
     laid_out,
+    made_again,
     run_call,
     run_tiles,
     stored_by,
@@ -27,6 +28,9 @@ from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.ir.workload import Kernel
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
 from tilewright.compiler_core.meaning.bounded import Bounded, boxes, in_float64, plainly
+
+Evaluator = Callable[[KernelCall, Mapping[int, Array]], Mapping[int, Array] | None]
+"""All values that a kernel computes, from its operands, by value of its Workload; None: it cannot."""
 
 
 @dataclass(frozen=True)
@@ -60,11 +64,13 @@ def judge_program(
     *,
     sample_seed: int | None = None,
     exact: bool = False,
+    native: Evaluator | None = None,
 ) -> Iterator[Judged]:
     """A judgement on every value that `program` computes, as calls are run; `graph` is the Program's own.
 
     With a `sample_seed` of every kernel only tiles of all distinct shapes are run, and a few more
-    (sampled.py). With `exact` every whole value says how far it has `moved`. Raises VerifyError when the
+    (sampled.py). With `exact` every whole value says how far it has `moved`. `native` is asked first, and
+    always for all tiles; what it does not take, or gets wrong, is run in numpy. Raises VerifyError when the
     Program reads what is not there.
     """
     rng = None if sample_seed is None else np.random.default_rng(sample_seed)
@@ -76,7 +82,8 @@ def judge_program(
             if isinstance(call, HostCall):
                 made, judged = _judge_host(graph, call, memory)
             else:
-                made, judged = _judge_kernel(graph, call, memory, rng)
+                by_machine = None if native is None else _judge_natively(graph, call, memory, native)
+                made, judged = by_machine or _judge_kernel(graph, call, memory, rng)
             yield from memory.step(index, made, judged)
 
 
@@ -176,6 +183,24 @@ def _judge_host(graph: Graph, call: HostCall, memory: _Memory) -> tuple[dict[int
     return {op.result: got}, [Judged(op.result, judged.judgements[0])]
 
 
+def _judge_natively(
+    graph: Graph, call: KernelCall, memory: _Memory, native: Evaluator
+) -> tuple[dict[int, Array], list[Judged]] | None:
+    """As _judge_kernel, all tiles run by machine code; None where that has no answer, or a wrong one."""
+    kernel, local = call.kernel, call.kernel.workload.graph
+    known = {value: kernel.part(value, memory.operand(kernel.values[value])) for value in local.inputs}
+    made = native(call, known)
+    if made is None:
+        return None
+    shown = {value: Seen.all_of(made[value]) for value in made}
+    for at, op in enumerate(local.ops):
+        shown[op.result].unsteady = made_again(call.program, at, op)
+    outputs = {kernel.values[value]: shown[value] for value in local.outputs}
+    inner = {kernel.values[value]: seen for value, seen in shown.items() if value not in local.outputs}
+    found = judge_ops(kernel, memory.operand, inner, outputs, strict=True)
+    return found if all(each.judgement.ok for each in found[1]) else None
+
+
 def _judge_kernel(
     graph: Graph, call: KernelCall, memory: _Memory, rng: np.random.Generator | None
 ) -> tuple[dict[int, Array], list[Judged]]:
@@ -191,7 +216,12 @@ def _judge_kernel(
 
 
 def judge_ops(
-    kernel: Kernel, operand: Callable[[int], Array], watched: Mapping[int, Seen], stored: Mapping[int, Seen]
+    kernel: Kernel,
+    operand: Callable[[int], Array],
+    watched: Mapping[int, Seen],
+    stored: Mapping[int, Seen],
+    *,
+    strict: bool = False,
 ) -> tuple[dict[int, Array], list[Judged]]:
     """A judgement on what tiles computed (`watched`) and what they stored, op by op of one kernel.
 
@@ -216,6 +246,7 @@ def judge_ops(
             local.values[op.result],
             [(each.array, None if each.whole else each.there) for each in seen],
             slack=loose,
+            strict=strict,
         )
         judged += [Judged(outer, of, each.whole) for of, each in zip(found.judgements, seen, strict=True)]
         arrays[op.result] = _filled(watched.get(outer), found.reference)

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from math import prod
 
+import numpy as np
+
 from tilewright.compiler_core.codegen.nest import MOST_ELEMENTS, NO_AXIS, Blocking, KernelNest, Machine
 from tilewright.compiler_core.codegen.places import Place, blocked, row_major
 from tilewright.compiler_core.codegen.stages import Stage, folds, joined, stages_of
@@ -26,18 +28,22 @@ def nest_of(
     program: KernelProgram,
     machine: Machine,
     chosen: Blocking | None = None,
+    *,
+    shows: bool = False,
 ) -> KernelNest:
     """The nest of a lowered kernel; `chosen` blocks the stage of the anchor (or the root's), else a default.
 
-    ConfigError where a blocking names axes that are not there.
+    With `shows` all inner values are stored, too. ConfigError where a blocking names axes that are not there.
     """
-    stages = joined(stages_of(regions), regions.graph, program)
+    stages = stages_of(regions, every=shows)
+    if not shows:
+        stages = joined(stages, regions.graph, program)
     for value in range(len(regions.graph.values)):
         if regions.graph.elements(value) >= MOST_ELEMENTS:
             raise ConfigError(
                 f"value {value} has {regions.graph.elements(value)} elements; 2^31 are too many"
             )
-    bare = KernelNest(regions, program, machine, stages, ())
+    bare = KernelNest(regions, program, machine, stages, (), shows=shows)
     main = main_stage(stages, regions)
     blockings = tuple(
         _checked(chosen, regions.graph.ops[stage.core])
@@ -135,10 +141,13 @@ def default_blocking(nest: KernelNest, stage: Stage) -> Blocking:
     if others and folds(op):
         room = max(1, (nest.machine.registers - 4) // (vectors + 1))
         best = max(others, key=lambda axis: (_reuses(reads, axis, vector), axis))
-        rows = ((best, _even(op.extents[best], min(room, 12))),)
+        widths = _widths(nest, stage, best)
+        rows = ((best, _even(widths, 8 if nest.shows else min(room, 12))),)
     blocked = [axis for axis in (vector, *(a for a, _ in rows)) if axis in op.result_axes]
     order = (*(a for a in op.result_axes if a not in blocked), *blocked)
     folded = tuple(op.reduction_axes)
+    if nest.shows:
+        return Blocking(vector, 1, rows, order, folded, apart=False)
     inner = [a for a in folded if a != vector]
     unroll = tuple((a, min(4, op.extents[a])) for a in inner[-1:] if op.extents[a] > 1)
     return Blocking(vector, vectors, rows, order, folded, unroll)
@@ -155,6 +164,12 @@ def _reuses(reads: list[dict[int, int | None]], axis: int, vector: int) -> int:
     return sum(strides.get(vector, 0) != 0 and strides.get(axis, 0) == 0 for strides in reads)
 
 
-def _even(extent: int, most: int) -> int:
-    """The count up to `most` that leaves the least of `extent` over, the largest such."""
-    return max(range(1, min(extent, most) + 1), key=lambda n: (-(-(-extent // n) * n), n))
+def _widths(nest: KernelNest, stage: Stage, axis: int) -> list[int]:
+    """All widths of a tile along an axis of a stage's core."""
+    low, high = nest.program.domains[stage.core][axis]
+    return [width for width in np.unique(high - low).tolist() if width > 0] or [1]
+
+
+def _even(widths: list[int], most: int) -> int:
+    """The count up to `most` that leaves the least of all widths over, the largest such."""
+    return max(range(1, min(max(widths), most) + 1), key=lambda n: (-sum(-(-w // n) * n for w in widths), n))

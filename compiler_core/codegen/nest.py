@@ -8,7 +8,8 @@ from math import prod
 from tilewright.compiler_core.codegen.lanes.arithmetic import BITS, kind_of
 from tilewright.compiler_core.codegen.places import Place, laid_out, row_major
 from tilewright.compiler_core.codegen.stages import Stage
-from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.ops import AxisKind
 from tilewright.compiler_core.lowering.program import KernelProgram
 from tilewright.compiler_core.lowering.regions import Regions
@@ -36,6 +37,7 @@ class Machine:
 class Blocking:
     """How a stage is cut for registers. Axes are those of the stage's core.
 
+    `apart`: first and last blocks of rows along an axis with padding are written apart from the others.
     `vector` is the axis that lies across lanes (NO_AXIS: none), `vectors` how many vectors of it are worked
     on at once; `rows` how many points of other result axes; `unroll` how many of reduction axes. `order`
     lists result axes, outermost loop first, `folded` reduction axes.
@@ -47,6 +49,7 @@ class Blocking:
     order: tuple[int, ...]
     folded: tuple[int, ...]
     unroll: tuple[tuple[int, int], ...] = ()
+    apart: bool = True
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,6 +57,8 @@ class KernelNest:
     """A lowered kernel with the choices a CPU needs.
 
     `blockings` has one for every stage. `arranged` says how constants lie that are put in order beforehand.
+    A nest that `shows` is for whoever checks numbers: inner values are also stored whole, and are arguments
+    too; little code is made of it; floats add up in double, since the order of a long sum is no fault.
     """
 
     regions: Regions
@@ -62,6 +67,7 @@ class KernelNest:
     stages: tuple[Stage, ...]
     blockings: tuple[Blocking, ...]
     arranged: Mapping[int, Place] = field(default_factory=dict)
+    shows: bool = False
 
     @property
     def graph(self) -> Graph:
@@ -84,11 +90,20 @@ class KernelNest:
     def outer(self) -> Mapping[int, Place]:
         """Where values outside the kernel lie, in the order of the machine code's arguments."""
         workload = self.regions.workload
-        return {
+        found = {
             value: self.arranged.get(value)
             or laid_out(self.graph.values[value].dtype, self.graph.shape(value), workload.layout_of(value))
             for value in dict.fromkeys(workload.outer)
         }
+        for value in self.shown:
+            found[value] = row_major(self.graph.values[value].dtype, self.graph.shape(value))
+        return found
+
+    @property
+    def shown(self) -> tuple[int, ...]:
+        """Inner values that are stored whole."""
+        made = [op.result for op in self.graph.ops] if self.shows else []
+        return tuple(value for value in made if value not in self.graph.outputs)
 
     @cached_property
     def inner(self) -> Mapping[int, Place]:
@@ -118,13 +133,20 @@ class KernelNest:
             if not scans and not self.splits(stage):
                 continue
             place = self._tile_of(stage.core)
-            dtype = self.graph.values[op.result].dtype.accumulator
+            dtype = self.accumulator(op)
             pieces = tuple(
                 replace(piece, stride=0) if op.axis_kinds[piece.dim] is AxisKind.SCAN else piece
                 for piece in place.pieces
             )
             found[number] = replace(place, dtype=dtype, pieces=pieces)
         return found
+
+    def accumulator(self, op: Op) -> DType:
+        """What the fold of an op is kept in."""
+        dtype = self.graph.values[op.result].dtype.accumulator
+        assert op.row.reducer is not None, "asked of a fold"
+        adds = op.row.reducer.name in ("sum", "prod")
+        return DType.F64 if self.shows and adds and dtype.is_float else dtype
 
     def splits(self, stage: Stage) -> bool:
         """Whether the fold of a stage is done in several steps."""

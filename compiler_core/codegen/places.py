@@ -37,23 +37,35 @@ class Place:
     def arranged(self, array: Array) -> Array:
         """The elements of `array` as they lie here, padding zero: [elements]."""
         flat = np.zeros(self.elements, dtype=self.dtype.numpy)
-        flat[self._offsets(array.shape)] = array
+        self.put(array, flat)
         return flat
+
+    def put(self, array: Array, flat: Array) -> None:
+        """Write `array` into `flat` [elements], padding zero."""
+        view, groups = self._digits(flat, array.shape)
+        extents = [prod(group) for group in groups]
+        if list(array.shape) != extents:
+            whole = np.zeros(extents, dtype=flat.dtype)
+            whole[tuple(slice(extent) for extent in array.shape)] = array
+            array = whole
+        view[...] = array.reshape(view.shape)
 
     def collected(self, flat: Array, shape: Sequence[int]) -> Array:
         """Inverse of `arranged`."""
-        return np.asarray(flat[self._offsets(shape)])
+        view, groups = self._digits(flat, shape)
+        whole = view.reshape([prod(group) for group in groups])
+        return np.array(whole[tuple(slice(extent) for extent in shape)])
 
-    def _offsets(self, shape: Sequence[int]) -> Array:
-        total = np.zeros((1,) * len(shape), dtype=np.int64)
-        for piece in self.pieces:
-            index = np.arange(shape[piece.dim], dtype=np.int64) // piece.divisor
-            if piece.modulus:
-                index = index % piece.modulus
-            form = [1] * len(shape)
-            form[piece.dim] = -1
-            total = total + index.reshape(form) * piece.stride
-        return np.broadcast_to(total, tuple(shape))
+    def _digits(self, flat: Array, shape: Sequence[int]) -> tuple[Array, list[list[int]]]:
+        """A view of the elements by the digits of every dim, highest first, and their extents by dim."""
+        groups: list[list[int]] = []
+        strides: list[int] = []
+        for dim, extent in enumerate(shape):
+            pieces = sorted((p for p in self.pieces if p.dim == dim), key=lambda p: -p.divisor)
+            groups.append([piece.modulus or -(-extent // piece.divisor) for piece in pieces])
+            strides += [piece.stride * flat.itemsize for piece in pieces]
+        extents = [n for group in groups for n in group]
+        return np.lib.stride_tricks.as_strided(flat, extents, strides), groups
 
 
 def row_major(dtype: DType, shape: Sequence[int], order: Sequence[int] | None = None) -> Place:

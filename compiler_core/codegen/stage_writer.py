@@ -34,7 +34,7 @@ class StageWriter(Values):
         self.unroll = dict(self.blocking.unroll)
         self.axes: dict[int, Affine] = {}
         self.counts: dict[int, int] = {}
-        self.bordered = self._bordered()
+        self.bordered = self._bordered() & self.rows.keys() if self.blocking.apart else frozenset()
         self.scan = NO_AXIS
         self.sums: MemoryView | None = None
         self.across = self.blocking.vector in self.core.reduction_axes
@@ -92,6 +92,9 @@ class StageWriter(Values):
         low, width, widths = self.spans[axis]
         block = self._block(axis)
         most = max(widths)
+        if axis == self.blocking.vector and self.nest.shows:
+            self._masked(axis, others)
+            return
         full = self.writer.sub(width, self.writer.urem(width, block))
 
         def step(at: str, _carried: list[Lane]) -> list[Lane]:
@@ -109,7 +112,7 @@ class StageWriter(Values):
         if block <= most:
             if isinstance(full, int) and full == block:
                 known(0)
-            elif isinstance(full, int) and axis in self.rows and axis in self.bordered and not low.terms:
+            elif isinstance(full, int) and axis in self.bordered and not low.terms:
                 # The first and the last block are written apart: only they reach into padding.
                 known(0)
                 if full > 3 * block:
@@ -136,6 +139,24 @@ class StageWriter(Values):
             return
         for count in left:
             self._if(rest, count, partial(self._remainder, axis, low.plus(start), count, others))
+
+    def _masked(self, axis: int, others: Sequence[int]) -> None:
+        """Every vector as if it were the last: less code, slower."""
+        low, width, widths = self.spans[axis]
+        block = self._block(axis)
+
+        def step(at: str, _carried: list[Lane]) -> list[Lane]:
+            self.axes[axis] = low.plus(
+                affine.of(Variable(at, block, 0, max(0, (max(widths) - 1) // block * block)))
+            )
+            self.counts[axis] = block
+            if {each % block for each in widths} - {0}:
+                self.memory.tail = self.writer.sub(width, at)
+            self._scope(lambda: self._over(others))
+            self.memory.tail = None
+            return []
+
+        self.writer.loop(0, width, block, [], step)
 
     def _inner(
         self,
@@ -255,6 +276,8 @@ class StageWriter(Values):
                 index = self._at(points[position])
                 total = totals[position]
                 self.held = total and self.math.rounded(total, self._core_dtype)
+                if self.held is not None:
+                    self._show(self.core.result, [index[axis] for axis in self.core.result_axes], self.held)
                 if not turned:
                     self._scope(partial(self._finish_point, index))
                     self.held = None
@@ -313,7 +336,7 @@ class StageWriter(Values):
         """The totals of a block's points, in the accumulator type."""
         reducer = self.core.row.reducer
         assert reducer is not None, "a fold has a reducer"
-        dtype = self.nest.graph.values[self.core.result].dtype.accumulator
+        dtype = self.nest.accumulator(self.core)
         kind, signed = kind_of(dtype), is_signed(dtype)
         start = reducer.start_for(np.dtype(dtype.numpy))
         identity = self.math.constant(kind, float(start) if kind in ("float", "double") else int(start))

@@ -48,8 +48,11 @@ def folds(op: Op) -> bool:
     return op.row.reducer is not None
 
 
-def stages_of(regions: Regions) -> tuple[Stage, ...]:
-    """The stages of a kernel in the order of their work: early ones first."""
+def stages_of(regions: Regions, *, every: bool = False) -> tuple[Stage, ...]:
+    """The stages of a kernel in the order of their work: early ones first.
+
+    With `every` nothing is worked out again where it is read: a value has memory, or follows a fold.
+    """
     graph = regions.graph
     chains = dict(_chain(graph, index) for index, op in enumerate(graph.ops) if folds(op))
     by_root: dict[int, tuple[int, tuple[int, ...]]] = {}
@@ -65,7 +68,7 @@ def stages_of(regions: Regions) -> tuple[Stage, ...]:
         for access in op.operands:
             maker = graph.producer.get(access.value)
             cost += costs.get(maker, 0) if maker is not None else 0
-        if index not in by_root and index not in held and _keeps(graph, index, cost):
+        if index not in by_root and index not in held and (every or _keeps(graph, index, cost)):
             by_root[index] = (index, tuple(op.result_axes))
         costs[index] = 0 if index in by_root else cost
     made = [

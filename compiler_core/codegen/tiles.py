@@ -16,20 +16,24 @@ from tilewright.compiler_core.lowering.regions import Span
 
 
 class Position:
-    """`tiles` has the tile number in every dim of the interval tables, `memories` every value's memory."""
+    """`tiles` has the tile number in every dim of the interval tables, `memories` every value's memory.
+
+    `shown` is where inner values are stored a second time, for whoever checks them.
+    """
 
     def __init__(self, nest: KernelNest, writer: Writer) -> None:
         self.nest = nest
         self.writer = writer
         self.tiles: dict[int, Affine] = {}
         self.memories: dict[int, MemoryView] = {}
+        self.shown: dict[int, MemoryView] = {}
 
     def enter(self, pointers: Mapping[int, str]) -> None:
         """Set up the memories at the tiles that are current."""
         nest = self.nest
-        self.memories = {
-            value: MemoryView(pointer, nest.outer[value], {}) for value, pointer in pointers.items()
-        }
+        given = {value: MemoryView(pointer, nest.outer[value], {}) for value, pointer in pointers.items()}
+        self.shown = {value: given.pop(value) for value in nest.shown}
+        self.memories = given
         inner, _, _ = nest.scratch
         for stage in nest.stages:
             for index in stage.filled:

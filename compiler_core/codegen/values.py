@@ -104,7 +104,13 @@ class Values:
         made = self.math.body(op, self._operands(op, index, conditions))
         made = self.math.rounded(made, self.nest.graph.values[op.result].dtype)
         self.memory.remember(key, made)
+        self._show(op.result, index, made)
         return made
+
+    def _show(self, value: int, index: list[Affine], made: Lane) -> None:
+        """Store an inner value for whoever checks it."""
+        if value in self.kernel.shown:
+            self.memory.store(self.kernel.shown[value], index, made)
 
     def _index(self, expr: IndexExpr, at: list[Affine]) -> Affine:
         total = affine.whole(known(expr.offset, "an offset"))

@@ -34,12 +34,15 @@ def _protect(address: int, size: int, how: int) -> None:
 
 
 class GuardedBuffer:
-    """Bytes that end as near to a page nobody may touch as 64-byte alignment allows."""
+    """Bytes that end as near to a page nobody may touch as 64-byte alignment allows.
 
-    def __init__(self, size: int) -> None:
+    They lie in `file` from byte `at` on, where the parent sees them too, or in memory of this process (-1).
+    """
+
+    def __init__(self, size: int, file: int = -1, at: int = 0) -> None:
         self.size = size
         room = -(-max(size, 1) // PAGE) * PAGE
-        self.memory = mmap.mmap(-1, room + 2 * PAGE)
+        self.memory = mmap.mmap(file, room + 2 * PAGE, offset=at)
         first = ctypes.addressof(ctypes.c_char.from_buffer(self.memory))
         _protect(first, PAGE, 0)
         _protect(first + PAGE + room, PAGE, 0)
@@ -155,7 +158,8 @@ def _answer(runner: ImageRunner, asked: dict[str, Any]) -> tuple[dict[str, Any],
     if what == "image":
         runner.image(asked["name"], asked["entry"], _exactly(asked["bytes"]))
     elif what == "buffer":
-        runner.buffers[asked["name"]] = GuardedBuffer(asked["size"])
+        file = int(sys.argv[2]) if "at" in asked else -1
+        runner.buffers[asked["name"]] = GuardedBuffer(asked["size"], file, asked.get("at", 0))
         if asked["bytes"]:
             runner.buffers[asked["name"]].write(_exactly(asked["bytes"]))
     elif what == "fill":

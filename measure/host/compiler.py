@@ -23,10 +23,11 @@ class Compiler:
     def __init__(self) -> None:
         self._process = HostProcess((sys.executable, "-m", "tilewright.measure.host.compiler"))
 
-    def object_of(self, text: str, machine: Machine) -> bytes:
+    def object_of(self, text: str, machine: Machine, level: int = 2) -> bytes:
         """The object file of a module; ConfigError where LLVM refuses it, crashes on it or does not end."""
+        asked = {"machine": asdict(machine), "level": level}
         try:
-            answer = self._process.ask({"machine": asdict(machine)}, text.encode(), DEADLINE_S)
+            answer = self._process.ask(asked, text.encode(), DEADLINE_S)
         except ChildDiedError as error:
             raise ConfigError(f"LLVM gives up on this kernel; {error}") from None
         except ChildHungError:
@@ -45,7 +46,7 @@ def _answer(asked: dict[str, Any], text: str) -> tuple[dict[str, Any], bytes]:
     from tilewright.compiler_core.codegen.machine.native import object_of
 
     try:
-        made = object_of(text, Machine(**asked["machine"]))
+        made = object_of(text, Machine(**asked["machine"]), asked["level"])
     except ConfigError as error:
         return {"refused": str(error)}, b""
     return {"bytes": len(made)}, made

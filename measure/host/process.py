@@ -1,12 +1,14 @@
 """The parent's end of a child that runs kernels: requests with deadlines, crashes and hangs as errors."""
 
 import json
+import mmap
 import os
 import select
 import signal
 import struct
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,16 +27,47 @@ class ChildHungError(Exception):
     """The child did not answer in time, and was killed."""
 
 
-def runner(core: int = -1) -> "HostProcess":
-    """A child that runs kernels, pinned to a core (-1: to none)."""
-    return HostProcess((sys.executable, "-I", "-S", str(CHILD), str(core)))
+def runner(core: int = -1, file: int = -1) -> "HostProcess":
+    """A child that runs kernels, pinned to a core (-1: to none), and may keep buffers in an open file."""
+    command = (sys.executable, "-I", "-S", str(CHILD), str(core), str(file))
+    return HostProcess(command, () if file < 0 else (file,))
+
+
+class Arena:
+    """A file in memory that a child maps too: numbers go to and fro without being sent."""
+
+    def __init__(self) -> None:
+        self._open = tempfile.TemporaryFile() if not hasattr(os, "memfd_create") else None  # noqa: SIM115
+        self.file = self._open.fileno() if self._open else os.memfd_create("buffers")
+        self._end = 0
+
+    def clear(self) -> None:
+        """Forget all buffers; nobody may read them any more."""
+        self._end = 0
+
+    def take(self, size: int) -> tuple[int, memoryview]:
+        """Room for a buffer as the child lays it out: where it begins in the file, and its `size` bytes."""
+        room = -(-max(size, 1) // mmap.PAGESIZE) * mmap.PAGESIZE + 2 * mmap.PAGESIZE
+        at, self._end = self._end, self._end + room
+        if os.fstat(self.file).st_size < self._end:
+            os.ftruncate(self.file, self._end)
+        start = room - mmap.PAGESIZE - -(-max(size, 1) // 64) * 64
+        return at, memoryview(mmap.mmap(self.file, room, offset=at))[start : start + size]
+
+    def close(self) -> None:
+        """Give the memory back."""
+        if self._open is None:
+            os.close(self.file)
+        else:
+            self._open.close()
 
 
 class HostProcess:
     """A child that answers requests, started when it is first asked, and again after it died."""
 
-    def __init__(self, command: Sequence[str]) -> None:
+    def __init__(self, command: Sequence[str], files: Sequence[int] = ()) -> None:
         self._command = tuple(command)
+        self._files = tuple(files)
         self._child: subprocess.Popen[bytes] | None = None
         self.births = 0
         """How often a child was started; what it held before is gone when this has changed."""
@@ -67,6 +100,7 @@ class HostProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
+                pass_fds=self._files,
             )
         except OSError as error:
             raise DeviceError(f"no child process can be started here: {error}") from None

@@ -5,6 +5,7 @@ kernels with transcendentals or divisions are judged as every value is (compiler
 """
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from tilewright.compiler_core.onnx_import.feeds import draw_feeds
 from tilewright.compiler_core.onnx_import.importer import ImportedModel
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.records import Verification
+from tilewright.measure.host.evaluator import NativeEvaluator
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.knobs import Config
@@ -127,13 +129,14 @@ def _random(graph: Graph, value: int, kind: TensorType, rng: np.random.Generator
 
 
 MOST_MACS = 2_000_000_000
-"""Networks with more arithmetic than this are checked kernel by kernel only."""
+"""Networks with more arithmetic than this are not run in numpy as a whole."""
 
 
 def check_network(session: Session, config: Config) -> Verification:
     """Compile the network as `config` says, run it on random data, and judge all that it computes.
 
-    Of networks of more than MOST_MACS every distinct tile shape of every kernel is run, and a few tiles more.
+    Networks of more than MOST_MACS are run by machine code of this CPU; of kernels that have none every
+    distinct tile shape is run in numpy, and a few tiles more.
     VerifyError when a rule is broken, a value is wrong, or the network as imported does not mean what its
     file says: which value, by how much and where.
     """
@@ -146,11 +149,15 @@ def check_network(session: Session, config: Config) -> Verification:
         raise VerifyError(misread)
     sampled = plan.graph.macs > MOST_MACS
     inputs = {**random_inputs(session.graph, session.seed), **_presumed(session.model)}
-    judged = judge_program(plan.graph, program, inputs, sample_seed=session.seed if sampled else None)
-    for each in judged:
-        if not each.judgement.ok:
-            raise VerifyError(f"the program's {plan.graph.name_of(each.value)} is {each.judgement}")
-    return Verification.SAMPLED if sampled else Verification.VALUE_EXACT
+    whole = True
+    with ExitStack() as children:
+        native = children.enter_context(NativeEvaluator()) if sampled else None
+        seed = session.seed if sampled else None
+        for each in judge_program(plan.graph, program, inputs, sample_seed=seed, native=native):
+            whole &= each.whole
+            if not each.judgement.ok:
+                raise VerifyError(f"the program's {plan.graph.name_of(each.value)} is {each.judgement}")
+    return Verification.VALUE_EXACT if whole else Verification.SAMPLED
 
 
 def _misread(session: Session, rewrites: Rewrites) -> str:
