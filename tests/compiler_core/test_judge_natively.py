@@ -9,6 +9,7 @@ import pytest
 from tests.small_networks import CASES
 from tilewright.compiler_core.checking import judge_program as judging
 from tilewright.compiler_core.checking.judge_program import judge_program
+from tilewright.compiler_core.codegen.machine.image import Image
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.lowering import regions
 from tilewright.compiler_core.lowering.program import KernelCall
@@ -72,7 +73,7 @@ def test_a_kernel_that_crashes_is_run_in_numpy(
 ) -> None:
     from tilewright.measure.host import evaluator as module
 
-    monkeypatch.setattr(module, "flat_image", lambda _: module.Image(b"\x0f\x0b" * 32, {"repeat": 0}))
+    monkeypatch.setattr(module, "flat_image", lambda _: Image(b"\x0f\x0b" * 32, {"repeat": 0}))
     case = CASES["window_chain"]()
     judged = list(judge_program(case.graph, case.compile(), case.inputs, native=evaluator))
     assert judged
