@@ -50,7 +50,7 @@ def hoped_gain_us(standing: Standing) -> float:
     """Microseconds the network might still gain from this task, per batch.
 
     The gains of its batches, the last counting most, and its share of what is left to its bound, fading with
-    the batches it got. Constants fit recorded searches of ResNet-50 and MobileNetV3 (docs/benchmarks.md).
+    the batches it got. Constants fit recorded searches of ResNet-50 and MobileNetV3 (docs/decisions/0062).
     """
     batches = max(1, len(standing.bests_us))
     if standing.best_us is None:
