@@ -10,10 +10,12 @@ from tilewright.api.cli.options import (
     Database,
     Dims,
     Inputs,
+    JsonFile,
     Model,
     Objective,
     TargetName,
     Toolchain,
+    answer,
     files_of,
     read_dims,
     read_inputs,
@@ -42,7 +44,12 @@ def compile_model(
         ),
     ] = None,
     toolchain: Toolchain = None,
+    annotated: Annotated[
+        Path | None,
+        typer.Option("--annotated-onnx", help="Also the model itself, each node with its kernel and cost."),
+    ] = None,
     database: Database = DEFAULT_DATABASE,
+    json_file: JsonFile = None,
 ) -> int:
     """Write the Program of MODEL as the database knows it; the share of guesses is said first."""
     from collections import Counter
@@ -50,6 +57,8 @@ def compile_model(
     from tilewright.api.cli.main import complain
     from tilewright.compiler_core.checking.verify import require_sound
     from tilewright.compiler_core.lowering.formats.program_json import program_to_json
+    from tilewright.tuner.explain.annotate import write_annotated
+    from tilewright.tuner.explain.provenance import provenance_of
     from tilewright.tuner.verbs.lookup import Require, compile_known
 
     if require is not None and require not in set(Require):
@@ -69,13 +78,24 @@ def compile_model(
     graph = compiled.graph
     require_sound(graph, compiled.program, compiled.session.target)
     calls, guessed = sum(compiled.session.plan.counts.values()), sum(compiled.guesses.values())
+    aside = json_file == "-"
     if guessed:
-        typer.echo(
-            f"guesses: {guessed} of {calls} kernels ({guessed / calls:.0%}), neither measured nor verified"
-        )
+        share = f"{guessed} of {calls} kernels ({guessed / calls:.0%})"
+        typer.echo(f"guesses: {share}, neither measured nor verified", err=aside)
     if compiled.selected is not None:
-        typer.echo(f"range: {compiled.selected}")
-    write_json(program_to_json(compiled.program, graph.names), str(output), files_of(model, target, database))
+        typer.echo(f"range: {compiled.selected}", err=aside)
+    kept = files_of(model, target, database)
+    write_json(program_to_json(compiled.program, graph.names, provenance_of(compiled)), str(output), kept)
+    if annotated is not None:
+        write_annotated(compiled, annotated, kept)
     sources = Counter(compiled.sources.values())
-    typer.echo(f"{output}: {len(compiled.program.stages)} stages; kernels from {dict(sources)}")
+    text = f"{output}: {len(compiled.program.stages)} stages; kernels from {dict(sources)}"
+    told = {
+        "stages": len(compiled.program.stages),
+        "calls": calls,
+        "guesses": guessed,
+        "range": None if compiled.selected is None else str(compiled.selected),
+        "kernels_from": dict(sources),
+    }
+    answer(text, told, json_file, [*kept, output])
     return 0

@@ -76,3 +76,16 @@ def test_a_damaged_file_is_refused_by_the_schema_or_the_reader(path: list[Any], 
 def test_what_is_no_program_at_all_is_refused(text: str) -> None:
     with pytest.raises(RecordError):
         program_from_json(text)
+
+
+def test_the_page_explains_every_field() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "program.md").read_text(encoding="utf-8")
+
+    def fields(schema: Any) -> set[str]:
+        if isinstance(schema, list):
+            return set().union(*map(fields, schema))
+        if not isinstance(schema, dict):
+            return set()
+        return {*schema.get("properties", ())}.union(*map(fields, schema.values()))
+
+    assert {field for field in fields(SCHEMA) if f"`{field}`" not in page} == set()

@@ -75,10 +75,12 @@ class _Writer:
         return f"{step.action} {shown} {way} {level}   # {room}{late}"
 
     def tile(self, buffer: Buffer) -> str:
-        """A value with the extents of its largest tile, in the type that the target stores it as."""
+        """A value with the extents of its largest tile, in the type that the target keeps it in."""
         extents = [int((high - low).max()) for low, high in buffer.region]
         stored = self.target.storage_dtype(self.kernel.workload.graph.values[buffer.value].dtype)
-        return f"{self.name(buffer.value)}{extents} {stored}"
+        sums = buffer.element_bytes != stored.bytes
+        kept = dict(self.target.dtypes).get(stored, stored) if sums else stored
+        return f"{self.name(buffer.value)}{extents} {kept}"
 
     def name(self, value: int) -> str:
         """What people call a value, cut."""

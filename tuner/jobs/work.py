@@ -28,6 +28,7 @@ class Tuning:
         whatever the database knows.
         """
         from tilewright.compiler_core.lowering.formats.program_json import program_to_json
+        from tilewright.tuner.explain.provenance import provenance_of
         from tilewright.tuner.verbs.lookup import compile_known
         from tilewright.tuner.verbs.pictures import pictures_of
 
@@ -41,7 +42,7 @@ class Tuning:
             inputs=request.inputs,
             database=self.url,
         )
-        program = program_to_json(compiled.program, compiled.graph.names)
+        program = program_to_json(compiled.program, compiled.graph.names, provenance_of(compiled))
         pictures = pictures_of(compiled)
         compiled.session.book.repository.database.close()
         return {

@@ -30,8 +30,10 @@ FORMAT = "tilewright-program"
 VERSION = 1
 
 
-def program_to_json(program: Program, names: Mapping[int, str]) -> dict[str, Json]:
-    """The Program; `names` are the model's names of values, for people."""
+def program_to_json(
+    program: Program, names: Mapping[int, str], provenance: Mapping[str, Json] | None = None
+) -> dict[str, Json]:
+    """The Program; `names` are the model's names of values, `provenance` says what it comes from."""
     numbers: dict[int, int] = {}
     kernels: list[Json] = []
     stages: list[Json] = []
@@ -54,6 +56,7 @@ def program_to_json(program: Program, names: Mapping[int, str]) -> dict[str, Jso
                 }
             )
         stages.append(calls)
+    behind: dict[str, Json] = {} if provenance is None else {"provenance": dict(provenance)}
     return {
         "format": FORMAT,
         "version": VERSION,
@@ -64,6 +67,7 @@ def program_to_json(program: Program, names: Mapping[int, str]) -> dict[str, Jso
             "offsets": {str(v): offset for v, offset in program.offsets.items()},
         },
         "names": {str(value): name for value, name in names.items()},
+        **behind,
     }
 
 

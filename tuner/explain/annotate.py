@@ -1,0 +1,47 @@
+"""`tune compile --annotated-onnx`: the user's own model, each node with the kernel it became and its cost."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from tilewright.compiler_core.onnx_import.annotate import annotated_model
+from tilewright.compiler_core.outputs import output
+from tilewright.tuner.explain.provenance import provenance_of
+from tilewright.tuner.verbs.lookup import Compiled
+
+
+def write_annotated(compiled: Compiled, path: Path, inputs: Iterable[str | Path]) -> None:
+    """Write the model of a compiled network with notes: kernel, stage, calls, time, tiles, how it is known.
+
+    A node that several kernels share names them all. UsageError where the file cannot be written.
+    """
+    told = provenance_of(compiled)
+    of_nodes: dict[str, dict[str, str]] = {}
+    for stage, calls in enumerate(told["calls"]):
+        for call in calls:
+            notes = {"kernel": call["name"], "stage": str(stage), **_notes(call)}
+            for node in call["nodes"]:
+                known = of_nodes.setdefault(node, {})
+                for key, value in notes.items():
+                    known[key] = f"{known[key]}; {value}" if key in known else value
+    of_model = {
+        "target": f"{told['target']['name']} {told['target']['digest']}",
+        "toolchain": told["toolchain"],
+        "verification": told["verification"],
+        "graph_digest": told["model"]["graph_digest"],
+    }
+    if told["latency_us"] is not None:
+        of_model["latency_us"] = f"{told['latency_us']:.3f}"
+    with output(path, inputs) as stream:
+        stream.write(annotated_model(compiled.session.model.path, of_nodes, of_model))
+
+
+def _notes(call: dict[str, Any]) -> dict[str, str]:
+    if "config" not in call:
+        return {"source": "host"}
+    return {
+        "source": call["source"],
+        "latency_us": f"{call['latency_us']:.3f}",
+        "tiles": ", ".join(f"{knob}={value}" for knob, value in call["config"].items()),
+        "workload": call["workload_digest"],
+    }

@@ -1,0 +1,52 @@
+"""Where a Program comes from: what its file says of the network, the chip, and how each kernel is known."""
+
+from typing import Any
+
+from tilewright.compiler_core.lowering.program import HostCall, KernelCall
+from tilewright.tuner.verbs.lookup import Compiled
+
+
+def provenance_of(compiled: Compiled) -> dict[str, Any]:
+    """What stands behind a Program, as plain JSON; docs/program.md explains every field."""
+    from importlib.metadata import version
+
+    session = compiled.session
+    model, target, book = session.model, session.target, session.book
+    known = book.known_network()
+    config = session.tuned_config
+    return {
+        "tilewright": version("tilewright"),
+        "model": {
+            "name": model.name,
+            "graph_digest": session.network.task.digest,
+            "dims": dict(model.dims),
+            "inputs": dict(model.inputs),
+            "outputs": dict(model.outputs),
+        },
+        "target": {"name": target.name, "digest": target.digest},
+        "toolchain": book.toolchain,
+        "objective": str(session.objective),
+        "latency_us": None if known is None else known.latency_us,
+        "verification": str(compiled.verification),
+        "config": dict(config.items),
+        "config_digest": config.digest,
+        "calls": [[_call(compiled, call) for call in stage] for stage in compiled.program.stages],
+    }
+
+
+def _call(compiled: Compiled, call: KernelCall | HostCall) -> dict[str, Any]:
+    """A call by its name and nodes, and how its Config is known."""
+    session, graph = compiled.session, compiled.graph
+    ops = [call.op] if isinstance(call, HostCall) else call.kernel.ops
+    nodes = [node.path or node.op_type for node in graph.nodes_of(ops)]
+    told: dict[str, Any] = {"name": graph.kernel_name(ops), "nodes": nodes}
+    if isinstance(call, HostCall):
+        return told
+    digest = call.kernel.workload.digest
+    choice = session.choices[digest]
+    return told | {
+        "workload_digest": digest,
+        "source": compiled.sources[digest],
+        "latency_us": choice.latency_us,
+        "config": dict(choice.config.items),
+    }
