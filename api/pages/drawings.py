@@ -1,8 +1,10 @@
 """The drawings of a job, each a function of its Tale."""
 
 from collections.abc import Callable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
+from tilewright.api.pages.graph import network_svg
 from tilewright.api.pages.story import Tale
 from tilewright.api.pages.svg import BLUE, BOTTOM, FAINT, GREEN, LEFT, ORANGE, TOP, Drawing, across, up
 
@@ -31,24 +33,35 @@ def front(story: Tale) -> str:
 
 
 def convergence(story: Tale) -> str:
-    """The best whole network so far over trials, and what cannot be beaten."""
-    points = story.points
-    last = points[-1]
+    """From the default down to the answer, over trials, what cannot be beaten, and why the search stopped."""
+    curve, last = story.curve, story.points[-1]
+    (_, first), (trials, best) = curve[0], curve[-1]
     bound = f"; the bound is {last.bound:.6g}" if last.bound else ""
+    ending = f" It stopped: {story.ending}." if story.ending else ""
     drawing = Drawing(
         "Convergence",
-        f"After {last.trials} trials the best whole network measured {last.best:.6g} {last.unit}{bound}.",
+        f"From {first:.6g} {last.unit} to {best:.6g} {last.unit} after {trials} trials{bound}.{ending}",
     )
-    bests = [point.best for point in points]
+    bests = [number for _, number in curve]
     least = last.bound or min(bests)
-    x = across(0, last.trials)
-    y = up(min(least, *bests) * 0.9, max(bests) * 1.05, logarithmic=max(bests) > 20 * least)
+    x = across(0, trials)
+    y = up(min(least, *bests) * 0.9, max(bests) * 1.08, logarithmic=max(bests) > 20 * least)
     drawing.axes(x, y, "trials", last.unit)
-    legend = [(BLUE, "best")]
+    legend = [(BLUE, "best network so far")]
     if last.bound:
-        drawing.line([(x(0), y(last.bound)), (x(last.trials), y(last.bound))], GREEN, "6 4")
+        drawing.line([(x(0), y(last.bound)), (x(trials), y(last.bound))], GREEN, "6 4")
+        drawing.text(x(trials) - 4, y(last.bound) - 5, f"bound {last.bound:.5g}", "end")
         legend.append((GREEN, "bound"))
-    drawing.line([(x(point.trials), y(point.best)) for point in points], BLUE)
+    steps = [(x(curve[0][0]), y(first))]
+    for (_, before), (at, number) in pairwise(curve):
+        steps += [(x(at), y(before)), (x(at), y(number))]
+    drawing.line(steps, BLUE)
+    drawing.dot(x(0), y(first), 4, BLUE, f"{first:.6g} {last.unit}")
+    drawing.dot(x(trials), y(best), 4, BLUE, f"{best:.6g} {last.unit}")
+    drawing.text(x(0) + 8, y(first) - 5, f"{first:.5g}")
+    drawing.text(x(trials) - 4, y(best) - 8, f"{best:.5g}", "end")
+    if story.ending:
+        drawing.text(x(trials) - 4, TOP + 20, f"stopped: {story.ending}", "end")
     drawing.legend(legend)
     return str(drawing)
 
@@ -144,6 +157,7 @@ def kernel_name(kernel: Mapping[str, Any]) -> str:
 
 
 DRAWINGS: Mapping[str, Callable[[Tale], str]] = {
+    "network": lambda story: network_svg(story.pictures["graph"]),
     "front": front,
     "convergence": convergence,
     "kernels": kernels,
@@ -151,6 +165,7 @@ DRAWINGS: Mapping[str, Callable[[Tale], str]] = {
     "timeline": timeline,
     "memory": memory,
 }
+"""By name, in the order in which pages show them."""
 
 
 def _range(points: Sequence[Mapping[str, Any]], key: str) -> tuple[float, float]:

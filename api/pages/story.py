@@ -54,6 +54,7 @@ class Tale:
         """Names of the drawings that there is something to draw for."""
         kernels = self.result.get("kernels", ()) if self.result else ()
         have = {
+            "network": bool(self.pictures.get("graph", {}).get("kernels")),
             "front": bool(self.result and self.result.get("front")),
             "convergence": bool(self.points),
             "kernels": any(kernel["latency_us"] for kernel in kernels),
@@ -62,6 +63,34 @@ class Tale:
             "memory": bool(self.pictures.get("values")),
         }
         return [name for name, there in have.items() if there]
+
+    @property
+    def curve(self) -> list[tuple[int, float]]:
+        """Trials and the best network by then: from the default down to what was published, never rising.
+
+        A confirmation may read higher than the measurement that it confirms: what was never published is
+        not shown below it.
+        """
+        figure = _figure(self.result)
+        default, published = (
+            ((self.result or {}).get(name) or {}).get(figure) for name in ("default", "tuned")
+        )
+        least = published if published is not None else 0.0
+        told = [(point.trials, point.best) for point in self.points]
+        numbers = [(0, default), *told] if default is not None else told
+        curve: list[tuple[int, float]] = []
+        for trials, number in numbers:
+            best = max(least, number) if not curve else max(least, min(number, curve[-1][1]))
+            curve.append((trials, best))
+        if curve and published is not None:
+            curve[-1] = (curve[-1][0], min(published, curve[0][1]))
+        return curve
+
+
+def _figure(result: Mapping[str, Any] | None) -> str:
+    """The name of the number that was to be made small; of a front the first."""
+    objective = str((result or {}).get("objective", Objective.LATENCY)).partition(",")[0]
+    return Objective(objective).row.figure
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from html import escape
 
 WIDTH, HEIGHT = 720, 320
 LEFT, RIGHT, TOP, BOTTOM = 76, 16, 24, 44
-INK, FAINT, BLUE, ORANGE, GREEN = "#222", "#ccc", "#1565a5", "#b35400", "#2c7a3f"
+INK, FAINT, PAPER = "var(--ink, #1c2126)", "var(--faint, #d5dae0)", "var(--paper, #fff)"
+BLUE, ORANGE, GREEN = "var(--blue, #1565a5)", "var(--orange, #b35400)", "var(--green, #2c7a3f)"
+"""Tokens of style.css; the colours behind them are for a picture that stands alone."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Drawing:
         title = f"<title>{escape(says)}</title>" if says else ""
         self.marks.append(
             f'<rect x="{x:.1f}" y="{y:.1f}" width="{max(width, 0.5):.1f}" height="{max(height, 0.5):.1f}" '
-            f'fill="{color}" fill-opacity="0.75" stroke="#fff" stroke-width="0.5">{title}</rect>'
+            f'fill="{color}" fill-opacity="0.75" stroke="{PAPER}" stroke-width="0.5">{title}</rect>'
         )
 
     def dot(self, x: float, y: float, radius: float, color: str, says: str = "") -> None:
@@ -117,7 +119,7 @@ class Drawing:
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {self.height}" role="img" '
             f'font-family="system-ui, sans-serif" font-size="12" class="drawing">'
             f"<title>{escape(self.title)}</title><desc>{escape(self.description)}</desc>"
-            f'<rect width="{WIDTH}" height="{self.height}" fill="#fff"/>{"".join(self.marks)}</svg>'
+            f'<rect width="{WIDTH}" height="{self.height}" fill="{PAPER}"/>{"".join(self.marks)}</svg>'
         )
 
 

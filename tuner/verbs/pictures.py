@@ -40,6 +40,7 @@ def draw(program: Program, plan: Plan, chip: Target) -> dict[str, Any]:
             "llb_bytes": chip.llb_bytes,
         },
         "stages": _stages(program, timing, graph, chip),
+        "graph": _graph(program, timing, graph, chip),
         "values": _values(program, plan, chip),
         "arena_bytes": program.llb_bytes,
         "latency_us": timing.latency_us,
@@ -59,6 +60,37 @@ def _stages(program: Program, timing: ProgramTiming, graph: Graph, chip: Target)
         }
         for calls, stage in zip(program.stages, timing.stages, strict=True)
     ]
+
+
+def _graph(program: Program, timing: ProgramTiming, graph: Graph, chip: Target) -> dict[str, Any]:
+    """Every call of the Program in order, what it takes, and which reads a value of which."""
+    kernels: list[dict[str, Any]] = []
+    edges: set[tuple[int, int]] = set()
+    made: dict[int, int] = {}
+    for number, (calls, stage) in enumerate(zip(program.stages, timing.stages, strict=True)):
+        for call, span in zip(calls, stage.spans, strict=True):
+            host = isinstance(call, HostCall)
+            if isinstance(call, HostCall):
+                op = graph.ops[call.op]
+                ops, read, stored = [call.op], [access.value for access in op.operands], [op.result]
+            else:
+                ops = list(call.kernel.ops)
+                inner = call.kernel.workload.graph
+                read = [call.kernel.values[value] for value in inner.inputs]
+                stored = [call.kernel.values[value] for value in inner.outputs]
+            edges.update((made[value], len(kernels)) for value in read if value in made)
+            made.update((value, len(kernels)) for value in stored)
+            cycles = stage.span_cycles if span is None else span.cycles
+            kernels.append(
+                {
+                    "name": graph.kernel_name(ops),
+                    "nodes": [node.path or node.op_type for node in graph.nodes_of(ops)],
+                    "stage": number,
+                    "us": cycles / chip.cycles_per_us,
+                    "host": host,
+                }
+            )
+    return {"kernels": kernels, "edges": sorted(edges)}
 
 
 def _through_llb(chip: Target) -> bool:

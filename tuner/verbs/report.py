@@ -183,12 +183,9 @@ def _told(
     result: dict[str, Any] = {
         "graph_digest": network.digest,
         "target": chip.name,
-        "default": {"latency_us": default_us},
-        "tuned": {
-            "latency_us": tuned_us,
-            "energy_uj": None if best is None else best.energy_uj,
-            "peak_bytes": None if best is None else best.peak_bytes,
-        },
+        "objective": str(objective),
+        "default": _figures(default),
+        "tuned": _figures(best),
         "bound": {"latency_us": bound.latency_us, "energy_uj": bound.energy_uj},
         "speedup": default_us / tuned_us if default_us and tuned_us else None,
         "gap": {"ratio": None if best is None else _ratio(best, bound, objective)},
@@ -217,6 +214,11 @@ def _told(
         result["front"] = [point.to_json() for point in front_of_trials(trials, network.digest, objectives)]
     points = _convergence(trials, network.digest, objective, bound.number_of(objective))
     return RunReport(title, run, str(objective), result, points, draw(program, plan, chip))
+
+
+def _figures(best: Best | None) -> dict[str, Any]:
+    """The numbers of a record, None where there is none."""
+    return {name: getattr(best, name, None) for name in ("latency_us", "energy_uj", "peak_bytes")}
 
 
 def _ratio(best: Best, bound: Figures, objective: Objective) -> float | None:

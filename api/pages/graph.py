@@ -1,0 +1,107 @@
+"""The network as a graph of kernels, drawn on the server: a box a kernel, coloured by its time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from html import escape
+from typing import Any
+
+from tilewright.compiler_core.ir.names import shortened
+
+BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, MARGIN = 232, 44, 18, 26, 12
+MOST_LETTERS = 34
+MOST_BOXES = 1_000
+"""Kernels that are drawn: those of a larger network that run first."""
+ROUNDS = 4
+HEAT = 6
+"""Shades from a kernel that takes hardly anything to the one that takes most; style.css has their colours."""
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Column and row of every box: a row below all that it reads, a column near them."""
+
+    columns: Sequence[int]
+    rows: Sequence[int]
+
+
+def layout_of(boxes: int, edges: Sequence[tuple[int, int]]) -> Layout:
+    """Rows by the longest way from an input; columns by the mean of the neighbours' (K. Sugiyama, 1981)."""
+    above: list[list[int]] = [[] for _ in range(boxes)]
+    below: list[list[int]] = [[] for _ in range(boxes)]
+    for source, reader in edges:
+        above[reader].append(source)
+        below[source].append(reader)
+    rows = [0] * boxes
+    for box in range(boxes):  # kernels come in an order that respects data
+        rows[box] = max((rows[source] + 1 for source in above[box]), default=0)
+    layers: list[list[int]] = [[] for _ in range(max(rows, default=-1) + 1)]
+    for box, row in enumerate(rows):
+        layers[row].append(box)
+    place = {box: at for layer in layers for at, box in enumerate(layer)}
+    for turn in range(ROUNDS):
+        beside = above if turn % 2 == 0 else below
+        for layer in layers if turn % 2 == 0 else reversed(layers):
+            layer.sort(key=lambda box: (_mean([place[other] for other in beside[box]], place[box]), box))
+            place.update((box, at) for at, box in enumerate(layer))
+    return Layout([place[box] for box in range(boxes)], rows)
+
+
+def _mean(places: Sequence[int], own: int) -> float:
+    return sum(places) / len(places) if places else float(own)
+
+
+def network_svg(graph: Mapping[str, Any]) -> str:
+    """`graph` as pictures have it, as one <svg> at its natural size. A box links to #kernel-N, its row."""
+    boxes = graph["kernels"][:MOST_BOXES]
+    edges = [(a, b) for a, b in graph["edges"] if a < len(boxes) and b < len(boxes)]
+    layout = layout_of(len(boxes), edges)
+    width = MARGIN * 2 + (max(layout.columns) + 1) * (BOX_WIDTH + GAP_X) - GAP_X
+    height = MARGIN * 2 + (max(layout.rows) + 1) * (BOX_HEIGHT + GAP_Y) - GAP_Y
+    most = max(each["us"] for each in boxes) or 1.0
+    total = sum(each["us"] for each in boxes) or 1.0
+    left = [MARGIN + column * (BOX_WIDTH + GAP_X) for column in layout.columns]
+    top = [MARGIN + row * (BOX_HEIGHT + GAP_Y) for row in layout.rows]
+    ways = "".join(_way(left[a], top[a], left[b], top[b], layout.rows[b] - layout.rows[a]) for a, b in edges)
+    drawn = "".join(_box(at, each, left[at], top[at], most, total) for at, each in enumerate(boxes))
+    slowest = max(boxes, key=lambda each: each["us"])
+    every = len(graph["kernels"])
+    cut = f" The first {len(boxes)} of {every} are drawn." if len(boxes) < every else ""
+    says = (
+        f"{len(boxes)} kernels and what they read of each other; the darker a box, the more time it takes. "
+        f"{slowest['name']} takes most, {slowest['us']:.4g} us.{cut}"
+    )
+    return (
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width} {height}" width="{width}" '
+        f'height="{height}" role="group" aria-label="Network" class="network" '
+        f'font-family="system-ui, sans-serif" font-size="12">'
+        f"<title>Network</title><desc>{escape(says)}</desc>{ways}{drawn}</svg>"
+    )
+
+
+def _way(x: float, y: float, to_x: float, to_y: float, rows: int) -> str:
+    """A curve from the lower edge of one box to the upper edge of another; a long one bends to the side."""
+    start_x, start_y, end_x = x + BOX_WIDTH / 2, y + BOX_HEIGHT, to_x + BOX_WIDTH / 2
+    side = (BOX_WIDTH / 2 + GAP_X) * (rows > 1)
+    bend = max(GAP_Y, (to_y - start_y) / 3)
+    return (
+        f'<path d="M{start_x:.0f} {start_y:.0f} C{start_x + side:.0f} {start_y + bend:.0f} '
+        f'{end_x + side:.0f} {to_y - bend:.0f} {end_x:.0f} {to_y:.0f}" fill="none" '
+        f'stroke="var(--muted, #5a6570)" stroke-width="1.2"/>'
+    )
+
+
+def _box(at: int, kernel: Mapping[str, Any], x: float, y: float, most: float, total: float) -> str:
+    heat = min(HEAT - 1, int(kernel["us"] / most * HEAT))
+    nodes = "\n".join(kernel["nodes"])
+    cost = f"{kernel['us']:.4g} us, {kernel['us'] / total:.1%}, stage {kernel['stage']}"
+    where = " (host)" if kernel["host"] else ""
+    return (
+        f'<a href="#kernel-{at}" aria-label="{escape(kernel["name"], quote=True)}, {cost}">'
+        f"<title>{escape(kernel['name'])}{where}: {cost}\n{escape(nodes)}</title>"
+        f'<rect x="{x:.0f}" y="{y:.0f}" width="{BOX_WIDTH}" height="{BOX_HEIGHT}" rx="6" '
+        f'class="heat{heat}" fill="var(--heat{heat}, #cfe1f5)" stroke="var(--muted, #5a6570)"/>'
+        f'<text x="{x + 10:.0f}" y="{y + 18:.0f}" fill="var(--on-heat{heat}, #111)">'
+        f"{escape(shortened(kernel['name'], MOST_LETTERS))}</text>"
+        f'<text x="{x + 10:.0f}" y="{y + 34:.0f}" fill="var(--on-heat{heat}, #111)" font-size="11">'
+        f"{escape(cost + where)}</text></a>"
+    )
