@@ -10,8 +10,8 @@ with the place in L1 and the box of the value. docs/program.md explains the file
 import sys
 from pathlib import Path
 
+from tilewright.compiler_core.lowering.formats.program_json import program_from_json
 from tilewright.compiler_core.lowering.program import Action, HostCall, KernelCall
-from tilewright.compiler_core.lowering.program_json import program_from_json
 
 
 class Printer:
