@@ -8,6 +8,7 @@ with the place in L1 and the box of the value. docs/program.md explains the file
 """
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 from tilewright.compiler_core.lowering.formats.program_json import program_from_json
@@ -17,7 +18,7 @@ from tilewright.compiler_core.lowering.program import Action, HostCall, KernelCa
 class Printer:
     """A back end that prints what it is told to do."""
 
-    def __getattr__(self, call: str):
+    def __getattr__(self, call: str) -> Callable[..., None]:  # stands for any function of yours
         return lambda *given: print(call, *given)
 
 

@@ -32,7 +32,8 @@ def annotated_model(path: Path, of_nodes: Mapping[str, Notes], of_model: Notes) 
     for node in model.graph.node:
         name = (node.name or (node.output[0] if node.output else ""))[-MOST_PATH:]
         _note(node, of_nodes.get(name) or inner.get(name, {}))
-    return model.SerializeToString()
+    made: bytes = model.SerializeToString()
+    return made
 
 
 def _note(where: onnx.ModelProto | onnx.NodeProto, notes: Notes) -> None:

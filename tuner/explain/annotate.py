@@ -7,10 +7,10 @@ from typing import Any
 from tilewright.compiler_core.onnx_import.annotate import annotated_model
 from tilewright.compiler_core.outputs import output
 from tilewright.tuner.explain.provenance import provenance_of
-from tilewright.tuner.verbs.lookup import Compiled
+from tilewright.tuner.verbs.lookup import CompiledNetwork
 
 
-def write_annotated(compiled: Compiled, path: Path, inputs: Iterable[str | Path]) -> None:
+def write_annotated(compiled: CompiledNetwork, path: Path, inputs: Iterable[str | Path]) -> None:
     """Write the model of a compiled network with notes: kernel, stage, calls, time, tiles, how it is known.
 
     A node that several kernels share names them all. UsageError where the file cannot be written.

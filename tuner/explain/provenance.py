@@ -3,10 +3,10 @@
 from typing import Any
 
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall
-from tilewright.tuner.verbs.lookup import Compiled
+from tilewright.tuner.verbs.lookup import CompiledNetwork
 
 
-def provenance_of(compiled: Compiled) -> dict[str, Any]:
+def provenance_of(compiled: CompiledNetwork) -> dict[str, Any]:
     """What stands behind a Program, as plain JSON; docs/program.md explains every field."""
     from importlib.metadata import version
 
@@ -34,7 +34,7 @@ def provenance_of(compiled: Compiled) -> dict[str, Any]:
     }
 
 
-def _call(compiled: Compiled, call: KernelCall | HostCall) -> dict[str, Any]:
+def _call(compiled: CompiledNetwork, call: KernelCall | HostCall) -> dict[str, Any]:
     """A call by its name and nodes, and how its Config is known."""
     session, graph = compiled.session, compiled.graph
     ops = [call.op] if isinstance(call, HostCall) else call.kernel.ops
