@@ -12,7 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from tilewright.compiler_core.lowering.formats.program_json import program_from_json
-from tilewright.compiler_core.lowering.program import Action, HostCall, KernelCall
+from tilewright.compiler_core.lowering.program import HostCall, KernelCall
+from tilewright.compiler_core.lowering.steps import Action
 
 
 class Printer:

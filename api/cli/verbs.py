@@ -52,6 +52,14 @@ VERBS: dict[str, Verb] = {
             "space T1.json --device my_board:device --json answer.json",
         ),
     ),
+    "sweep": Verb(
+        "tune",
+        "Which chip for these networks: variants of a target.",
+        (
+            "sweep model.onnx --target ascend910 --vary l1_kib=256,512,1024",
+            "sweep a.onnx b.onnx --target chip.toml --vary cores=8..64 --vary llb.gbps=100,200 --svg f.svg",
+        ),
+    ),
     "lookup": Verb(
         "answer",
         "What the database knows of a network, and why not.",

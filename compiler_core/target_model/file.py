@@ -19,6 +19,7 @@ from typing import Annotated, Any, get_args, get_origin, get_type_hints
 from tilewright.compiler_core.errors import TargetError
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.target_model.host import HOST, host_file
+from tilewright.compiler_core.target_model.lines import lines_of
 from tilewright.compiler_core.target_model.plausible import doubts_about
 from tilewright.compiler_core.target_model.rules import broken_rules
 from tilewright.compiler_core.target_model.target import UNIT_KINDS, Range, Target
@@ -72,7 +73,7 @@ def check_target_file(path: str | Path) -> tuple[Target | None, tuple[Mistake, .
 def doubts_of(text: str) -> tuple[Mistake, ...]:
     """What is allowed in a file and hardly meant, by line; nothing where it is no target."""
     target, _ = parse_target(text)
-    reader = _Reader(_lines_of(text))
+    reader = _Reader(lines_of(text))
     for key, reason in () if target is None else doubts_about(target):
         reader.complain(key, reason)
     return tuple(sorted(reader.mistakes, key=lambda doubt: (doubt.line, doubt.key)))
@@ -90,7 +91,7 @@ def parse_target(text: str) -> tuple[Target | None, tuple[Mistake, ...]]:
         place = re.search(r" \(at line (\d+), column (\d+)\)$", str(error))
         reason = str(error)[: place.start()] if place else str(error)
         return None, (Mistake("", int(place[1]) if place else 0, f"not valid TOML: {reason}"),)
-    reader = _Reader(_lines_of(text))
+    reader = _Reader(lines_of(text))
     target = reader.part(Target, table, "")
     if not reader.mistakes:
         for key, reason in broken_rules(target):
@@ -153,27 +154,6 @@ def _read(path: Path) -> str:
         ) from None
     except UnicodeDecodeError as error:
         raise TargetError(f"target file {path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
-
-
-def _lines_of(text: str) -> dict[str, int]:
-    """Line of every table header and key, by dotted path with array positions; tomllib does not tell."""
-    lines: dict[str, int] = {}
-    counts: dict[str, int] = {}
-    stem = ""
-    for number, line in enumerate(text.splitlines(), start=1):
-        if found := re.match(r"\s*(\[\[?)\s*([\w.\"' -]+?)\s*\]", line):
-            stem = _plain(found[2])
-            if found[1] == "[[":
-                at = counts[stem] = counts.get(stem, -1) + 1
-                stem = f"{stem}.{at}"
-            lines.setdefault(stem, number)
-        elif found := re.match(r"\s*([\w.\"'-]+)\s*=", line):
-            lines.setdefault(f"{stem}.{_plain(found[1])}".lstrip("."), number)
-    return lines
-
-
-def _plain(key: str) -> str:
-    return ".".join(part.strip().strip("\"'") for part in key.split("."))
 
 
 class _Reader:

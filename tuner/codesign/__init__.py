@@ -1,0 +1,1 @@
+"""Which chip for these networks: variants of a target, tuned one after the other."""

@@ -1,0 +1,151 @@
+"""`tune sweep`: tune networks on every variant of a target, and say which variants none beats.
+
+All variants share one database: what was measured on one is a prior for the next, so that later ones need
+fewer trials for the same answer. A sweep that was cut off goes on where its records end.
+"""
+
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from math import exp, log
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tilewright.compiler_core.errors import UsageError
+from tilewright.tuner.answer.report import Report
+from tilewright.tuner.codesign.area import area_mm2
+from tilewright.tuner.codesign.variants import Variant, variants_of
+from tilewright.tuner.kernel.front import front_of
+from tilewright.tuner.network.events import Listener, Phase, silent
+from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest
+from tilewright.tuner.run import run
+
+HERE = PoolChoice(ray="none")
+"""Measures in this process."""
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """One network on one variant."""
+
+    model: str
+    default_us: float
+    tuned_us: float
+    bound_us: float
+    energy_uj: float | None
+    trials: int
+    stop_reason: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant: geometric means over the networks, the area proxy, and whether another variant is no worse
+    in all three and better in one (`beaten`).
+    """
+
+    label: str
+    changes: Mapping[str, str]
+    target_digest: str
+    latency_us: float
+    energy_uj: float | None
+    area_mm2: float
+    beaten: bool
+    networks: tuple[Tuned, ...]
+
+
+@dataclass(frozen=True)
+class Sweep:
+    """The rows in the order in which the variants were asked for."""
+
+    base: str
+    models: tuple[str, ...]
+    rows: tuple[Row, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """The fields as one JSON object."""
+        return asdict(self)
+
+
+def sweep(
+    models: Sequence[str | Path],
+    target: str,
+    vary: Sequence[str],
+    *,
+    trials: int = 128,
+    dims: Mapping[str, int] | None = None,
+    seed: int = 0,
+    database: str | Path = "tilewright.db",
+    pool: PoolChoice = HERE,
+    listener: Listener = silent,
+) -> Sweep:
+    """Tune each of `models` on each variant of `target` with `trials` measurements.
+
+    UsageError without models or variants; errors of variants_of and of run.
+    """
+    if not models:
+        raise UsageError("tune sweep needs at least one ONNX file")
+    variants = variants_of(target, vary)
+
+    def tuned(variant: Variant, file: Path) -> tuple[Tuned, ...]:
+        found = []
+        for model in models:
+            request = TuneRequest(
+                Path(model), str(file), 2, trials, dims=dims or {}, seed=seed, pool=pool, database=database
+            )
+            found.append(_tuned(run(request, Hooks(listener))))
+        return tuple(found)
+
+    with tempfile.TemporaryDirectory(prefix="tilewright-sweep-") as folder:
+        told = []
+        for number, variant in enumerate(variants):
+            listener(Phase("variant", f"{number + 1} of {len(variants)}: {variant.label}"))
+            file = Path(folder) / f"{variant.target.name}.toml"
+            file.write_text(variant.text, encoding="utf-8")
+            told.append(tuned(variant, file))
+    return Sweep(target, tuple(Path(model).stem for model in models), _rows(variants, told))
+
+
+def _tuned(report: Report) -> Tuned:
+    return Tuned(
+        report.model,
+        report.default.latency_us,
+        report.tuned.latency_us,
+        report.bound.latency_us,
+        report.tuned.energy_uj,
+        report.trials,
+        report.stop_reason,
+    )
+
+
+def _rows(variants: Sequence[Variant], told: Sequence[tuple[Tuned, ...]]) -> tuple[Row, ...]:
+    latencies = [_mean(networks, lambda each: each.tuned_us) for networks in told]
+    energies = [_mean(networks, lambda each: each.energy_uj) for networks in told]
+    areas = [area_mm2(variant.target) for variant in variants]
+    numbers = [
+        (latency or 0.0, energy or 0.0, area)
+        for latency, energy, area in zip(latencies, energies, areas, strict=True)
+    ]
+    best = set(front_of(np.array(numbers)))
+    return tuple(
+        Row(
+            variant.label,
+            dict(variant.changes),
+            variant.target.digest,
+            latencies[at] or 0.0,
+            energies[at],
+            areas[at],
+            at not in best and numbers[at] not in [numbers[other] for other in best],
+            told[at],
+        )
+        for at, variant in enumerate(variants)
+    )
+
+
+def _mean(networks: Sequence[Tuned], number: Callable[[Tuned], float | None]) -> float | None:
+    """The geometric mean; None where a network has no such number."""
+    values = [number(each) for each in networks]
+    if any(not value for value in values):
+        return None
+    return exp(sum(log(value) for value in values if value) / len(values))
