@@ -1,5 +1,6 @@
 """The application: routes, what stands in front of them, and what lives as long as the server does."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from importlib.metadata import version
@@ -48,7 +49,7 @@ def create_app(settings: Settings, database: OpenDatabase | None = None) -> Fast
     """The service as an ASGI application. `database` is opened from the settings when it is not given."""
     opened = database or open_database(settings.database)
     threads = Threads(settings.database_threads)
-    authenticator = Authenticator(opened, is_loopback(settings.host))
+    authenticator = Authenticator(opened, is_loopback(settings.host), settings.failures_per_minute)
     service = Service(settings, opened, authenticator, threads)
 
     @asynccontextmanager
@@ -56,6 +57,8 @@ def create_app(settings: Settings, database: OpenDatabase | None = None) -> Fast
         async with AsyncExitStack() as stack:
             stack.callback(threads.close)
             stack.push_async_callback(service.readers.close)
+            sweeping = asyncio.create_task(service.sweep_for_ever())
+            stack.callback(sweeping.cancel)
             yield
 
     app = FastAPI(

@@ -21,6 +21,8 @@ def run_runner(settings: Settings, name: str | None = None, watch_parent: bool =
     write_json_lines(settings.log_level)
     name = name or f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     database = open_database(settings.database)
+    if not watch_parent:  # the server has looked
+        database.require_sound()
     times = RunnerSettings(name, settings.lease_s, settings.lease_s / 4)
     work = Tuning(settings.database, PoolChoice(settings.workers, settings.ray))
     runner = Runner(database, times, work, RunnerMetrics())

@@ -39,6 +39,7 @@ def serve(settings: Settings, runner: bool = True) -> int:
     hide_memory()
     database = open_database(settings.database)
     try:
+        database.require_sound()
         require_key_beyond_loopback(settings, database)
         with listen(settings) as listener:
             write_json_lines(settings.log_level)
@@ -66,6 +67,8 @@ class Server(uvicorn.Server):
             log_config=None,
             access_log=False,
             server_header=False,
+            proxy_headers=bool(settings.proxies),
+            forwarded_allow_ips=settings.proxies,
             timeout_graceful_shutdown=max(1, round(settings.shutdown_s)),
         )
         super().__init__(config)

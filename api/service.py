@@ -1,5 +1,7 @@
 """What REST routes and pages share: the verbs of the service over the database, behind its threads."""
 
+import asyncio
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
@@ -12,9 +14,10 @@ from tilewright.api.guards.auth import Authenticator, Principal, principal_of
 from tilewright.api.guards.limits import Places
 from tilewright.api.sandbox.readers import Readers, ReadSpec
 from tilewright.api.schemas.jobs import JobSpec
-from tilewright.api.settings import Settings
+from tilewright.api.settings import Settings, keep_of
 from tilewright.api.threads import Threads
-from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.errors import RecordError, UsageError
+from tilewright.compiler_core.files.outputs import shortened
 from tilewright.db.browse import Browse
 from tilewright.db.records import plain_name
 from tilewright.db.repository import Repository
@@ -22,11 +25,14 @@ from tilewright.db.service.audit import Audit
 from tilewright.db.service.job_rows import About, JobRow
 from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.quotas import Quota
+from tilewright.db.service.retention import Freed, sweep
 from tilewright.db.service.uploads import Uploads, digest_of_file
 from tilewright.db.service.workers import Workers
 from tilewright.db.storage.session import Database
 from tilewright.tuner.jobs.request import request_to_json
 from tilewright.tuner.request import objectives_text
+
+log = logging.getLogger("tilewright.service")
 
 
 class Service:
@@ -46,7 +52,7 @@ class Service:
         self.workers = Workers(database)
         self.audit = Audit(database)
         self.readers = Readers(settings, threads)
-        self.streams = Places(settings.max_streams, patience_s=0.0)
+        self.streams = Places(settings.max_streams, settings.max_streams_each, patience_s=0.0)
         self.quota = Quota(
             settings.quota_jobs,
             settings.quota_trials,
@@ -66,7 +72,7 @@ class Service:
         named = [*request.dims, *request.ranges, *request.inputs]
         known = await self.threads(self.uploads.symbols, digest)
         if named or known is None or known:
-            require_sizes((await self.readers.model(digest, file, request)).symbols)
+            require_sizes((await self.readers.model(digest, file, request, principal.tenant)).symbols)
             await self.threads(self.uploads.put_model, file, named, (principal.tenant, self.quota))
         job, new = await self.threads(
             self.jobs.submit,
@@ -82,6 +88,18 @@ class Service:
             subject = f"{job.uid} {asked.model_name} for {asked.target_name}"
             await self.record(principal, "submit", subject, address)
         return job, new
+
+    async def sweep_for_ever(self) -> None:
+        """Deletes what need not be kept, now and then, until it is cancelled."""
+        while True:
+            try:
+                freed = await self.threads(sweep, self.database, keep_of(self.settings))
+                if freed != Freed():
+                    smaller = await self.threads(self.database.give_back)
+                    log.info("swept: %s; the database file is %.1f MB smaller", freed, smaller / 1e6)
+            except RecordError as error:
+                log.warning("nothing was swept: %s", error)
+            await asyncio.sleep(self.settings.sweep_every_s)
 
     async def job(self, uid: str, principal: Principal) -> JobRow:
         """The job, if it is the caller's; 404 otherwise."""
@@ -117,7 +135,7 @@ class Submission:
     def of(cls, model: UploadFile, read: ReadSpec, idempotency_key: str | None = None) -> "Submission":
         """From an upload; the file's name is kept as far as it is a plain one."""
         stem = PurePath(model.filename or "model").stem
-        name = plain_name(stem).replace("/", "_").replace(":", "_")[:100] or "model"
+        name = shortened(plain_name(stem).replace("/", "_").replace(":", "_"), 100) or "model"
         return cls(model.file, name, read.spec, read.target_name, idempotency_key)
 
 

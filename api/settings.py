@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.files.inputs import open_regular
+from tilewright.db.service.retention import DAY_S, Keep
 
 PREFIX = "TILEWRIGHT_"
 
@@ -31,24 +33,45 @@ class Settings:
     lease_s: float = _setting(8.0, "how long a job stays with a runner that is not heard of")
     max_upload_mb: int = _setting(512, "largest model file")
     max_uploads: int = _setting(16, "uploads at the same time; more wait, then are told to come back")
+    max_uploads_each: int = _setting(4, "of them, those of one key, and of one address")
     upload_idle_s: float = _setting(10.0, "longest pause inside a request's body")
+    upload_least_kb_per_s: float = _setting(16.0, "lowest rate of a body, on average after `upload_idle_s`")
     upload_total_s: float = _setting(600.0, "longest time for a request's body")
     header_s: float = _setting(10.0, "longest time for a request's headers")
     rate_per_s: float = _setting(200.0, "requests per second of one key, on average")
     rate_burst: int = _setting(400, "requests of one key at once")
     failures_per_minute: float = _setting(30.0, "wrong keys from one address before it has to wait")
     max_streams: int = _setting(64, "event streams open at the same time")
+    max_streams_each: int = _setting(16, "of them, those of one key, and of one address")
     model_memory_mb: int = _setting(1024, "memory for reading a model")
     model_s: float = _setting(8.0, "time for reading a model")
-    model_readers: int = _setting(2, "models read at the same time")
+    model_readers: int = _setting(3, "models read at the same time")
     quota_jobs: int = _setting(1000, "jobs of one tenant that wait or run")
     quota_trials: int = _setting(10_000_000, "trials that these jobs may measure together")
     quota_models_mb: int = _setting(8192, "models stored for one tenant's jobs")
     quota_priority: int = _setting(100, "highest priority of a job")
+    keep_jobs_days: float = _setting(90.0, "jobs that have ended, with their events and results")
+    keep_models_days: float = _setting(7.0, "models that no job waits for, after their last use")
+    keep_audit_days: float = _setting(365.0, "entries of the audit log")
+    keep_workers_days: float = _setting(30.0, "workers that are not seen any more")
+    most_stored_mb: int = _setting(20480, "models and results together; the longest unused go first")
+    sweep_every_s: float = _setting(3600.0, "time between looking for what need not be kept")
     database_threads: int = _setting(6, "threads that ask the database")
+    proxies: str = _setting("", "addresses of proxies that say whose requests they pass on")
     allowed_hosts: str = _setting("", "names under which browsers reach the service, separated by commas")
     log_level: str = _setting("info", "debug, info, warning or error")
     shutdown_s: float = _setting(20.0, "time for requests and the runner to finish after SIGTERM")
+
+
+def keep_of(settings: Settings) -> Keep:
+    """How long what is kept."""
+    return Keep(
+        settings.keep_jobs_days * DAY_S,
+        settings.keep_models_days * DAY_S,
+        settings.keep_audit_days * DAY_S,
+        settings.keep_workers_days * DAY_S,
+        settings.most_stored_mb << 20,
+    )
 
 
 def load_settings(
@@ -77,7 +100,8 @@ def load_settings(
 
 def _read(path: Path) -> Mapping[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            return tomllib.load(file)
     except OSError as error:
         raise UsageError(f"settings file {path}: {error.strerror}") from None
     except ValueError as error:

@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.files.inputs import open_regular
 from tilewright.search_space.knobs import Knob, KnobValue, Rows
 from tilewright.search_space.space import Space
 
@@ -57,7 +58,8 @@ _MAX_VALUES = 100_000
 def load_t1(path: Path) -> Space:
     """The Space of a T1 JSON file; ConfigError names the file and what is wrong with it."""
     try:
-        document = json.loads(path.read_text(encoding="utf-8"))
+        with open_regular(path) as file:
+            document = json.loads(file.read().decode("utf-8"))
     except (OSError, ValueError, RecursionError) as error:
         raise ConfigError(f"space file {path.name} cannot be read as JSON: {error}") from None
     return space_from_t1(document)

@@ -16,7 +16,7 @@ from tilewright.api.cli.options import (
     write_json,
 )
 from tilewright.api.cli.verbs import verb_app
-from tilewright.compiler_core.outputs import refuse_inputs
+from tilewright.compiler_core.files.outputs import refuse_inputs
 
 app = verb_app()
 Source = Annotated[Path, typer.Argument(help="The file to read.")]
@@ -194,26 +194,41 @@ def gc(
         str | None, typer.Option(help="Today's of a device of your own; else those of the built-in ones.")
     ] = None,
     show: Annotated[list[str] | None, typer.Option(help="Show this hidden run again; repeatable.")] = None,
+    days: Annotated[
+        float | None,
+        typer.Option(min=0, help="Keep ended jobs and unused models so long; else as set."),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Hide runs of a device's older toolchains that today's has answered for; nothing is ever deleted."""
+    """Hide runs of a device's older toolchains that today's has answered for; no record is ever deleted.
+    Delete what a service need not keep any more (docs/service.md), and make the file smaller.
+    """
+    import os
+    from dataclasses import asdict
+
+    from tilewright.api.settings import keep_of, load_settings
     from tilewright.compiler_core.target_model.file import load_target
     from tilewright.compiler_core.toolchain import built_in_toolchains
     from tilewright.db.repository import Repository
     from tilewright.db.retire import hide_stale, show_again
+    from tilewright.db.service.retention import sweep
     from tilewright.db.storage.session import open_database
 
+    settings = load_settings(os.environ, keep_jobs_days=days, keep_models_days=days)
+    digest = None if target is None else load_target(target).digest
     opened = open_database(database)
     if show:
         shown = [Repository(opened).run_called(each).uid for each in show]
         show_again(opened, shown)
         answer(f"{len(shown)} runs shown again", {"shown": shown}, json_file, files_of(database))
         return
-    digest = None if target is None else load_target(target).digest
     today = built_in_toolchains() if toolchain is None else (toolchain,)
     hidden = [uid for each in today for uid in hide_stale(opened, each, digest)]
-    text = "\n".join([*hidden, f"{len(hidden)} runs hidden"])
-    answer(text, {"hidden": hidden}, json_file, files_of(database))
+    freed = sweep(opened, keep_of(settings))
+    smaller = opened.give_back(whole=True)
+    text = [*hidden, f"{len(hidden)} runs hidden", str(freed), f"the file is {smaller / 1e6:.1f} MB smaller"]
+    told = {"hidden": hidden, "deleted": asdict(freed), "smaller_bytes": smaller}
+    answer("\n".join(text), told, json_file, files_of(database))
 
 
 @app.command()

@@ -4,7 +4,9 @@ Exit codes: 0 done; 1 a check failed, or nothing could be measured; 2 bad input 
 missed; 130 interrupted. Errors on purpose are one line on stderr; any other is a bug and shows its trace.
 """
 
+import errno
 import os
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Annotated, Any
@@ -16,6 +18,8 @@ from typer.main import get_command, get_group
 from tilewright.api.cli.verbs import GROUPS, VERBS, verb_app
 from tilewright.compiler_core.errors import InputError, TilewrightError
 
+ENVIRONMENT = (errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
+"""Failures of file systems that no program can help: they are no bugs, wherever they come up."""
 INTERRUPTED = 130
 """The exit code that shells know an interrupt by."""
 
@@ -59,6 +63,12 @@ class GroupedVerbs(TyperGroup):
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run `tune` on `arguments` (the process's own by default) and return its exit code."""
+    if sys.flags.optimize >= 2:
+        return complain(
+            "tune: Python runs with -OO or PYTHONOPTIMIZE=2, under which xgboost and others do not work;"
+            " start it without",
+            exit_code=2,
+        )
     # The matrices here are small, and the other cores belong to the workers: a second BLAS thread only spins.
     os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     app = verb_app()
@@ -86,6 +96,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         answer = INTERRUPTED
     except MemoryError as error:
         return complain(f"tune: this needs more memory than there is: {error}", exit_code=2)
+    except OSError as error:
+        if error.errno not in ENVIRONMENT:
+            raise
+        named = f"{str(error.filename)[:200]}: " if error.filename else ""
+        return complain(f"tune: {named}{error.strerror}", exit_code=2)
     except typer.Abort:
         return complain("tune: no answer on standard input", exit_code=2)
     if answer == INTERRUPTED:  # typer's own answer to Ctrl-C, too

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from tilewright.compiler_core.errors import UsageError
-from tilewright.compiler_core.outputs import write_text
+from tilewright.compiler_core.files.outputs import write_text
 
 Model = Annotated[Path, typer.Argument(help="The ONNX file.")]
 TargetName = Annotated[str, typer.Option("--target", help="A preset (tune targets list) or a TOML file.")]

@@ -16,7 +16,7 @@ from tilewright.api.cli.options import (
     write_json,
 )
 from tilewright.api.cli.verbs import verb_app
-from tilewright.compiler_core.outputs import write_text
+from tilewright.compiler_core.files.outputs import write_text
 
 if TYPE_CHECKING:
     from tilewright.tuner.verbs.plan import MemoryPlan

@@ -41,7 +41,7 @@ def profile_model(
     """Trace MODEL as the database knows it: a track an engine, kernels, tiles, bytes, stalls and why."""
     import json
 
-    from tilewright.compiler_core.outputs import write_text
+    from tilewright.compiler_core.files.outputs import write_text
     from tilewright.tuner.verbs.profile import profile
 
     made = profile(

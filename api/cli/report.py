@@ -37,7 +37,7 @@ def report(
 ) -> None:
     """Write convergence, roofline, timeline, memory map, kernels and what was fused as one HTML file."""
     from tilewright.api.pages.html_report import report as html_report
-    from tilewright.compiler_core.outputs import refuse_inputs
+    from tilewright.compiler_core.files.outputs import refuse_inputs
 
     made = html_report(
         subject,

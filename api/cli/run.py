@@ -23,7 +23,7 @@ from tilewright.api.cli.options import (
 )
 from tilewright.api.cli.verbs import verb_app
 from tilewright.compiler_core.errors import UsageError
-from tilewright.compiler_core.outputs import write_text
+from tilewright.compiler_core.files.outputs import write_text
 
 if TYPE_CHECKING:
     from tilewright.tuner.answer.report import Figures, Report

@@ -12,6 +12,7 @@ from http.cookies import CookieError, SimpleCookie
 
 from fastapi import Request
 
+from tilewright.api.guards.limits import Buckets
 from tilewright.db.browse import Viewer
 from tilewright.db.service.api_keys import ApiKeys, Scope
 from tilewright.db.storage.session import Database
@@ -31,6 +32,11 @@ class Principal:
     by_cookie: bool = False
 
     @property
+    def key(self) -> str:
+        """Under which name limits count what they do."""
+        return f"{self.tenant} {self.who}"
+
+    @property
     def viewer(self) -> Viewer:
         """Which runs and records are theirs to see."""
         return Viewer(self.tenant, operator=Scope.ADMIN in self.scopes)
@@ -42,8 +48,10 @@ OPERATOR = Principal(LOCAL_TENANT, "operator on loopback", frozenset(Scope))
 class Authenticator:
     """Finds whose request it is, by its key. Blocking: call it on a database thread."""
 
-    def __init__(self, database: Database, loopback: bool) -> None:
+    def __init__(self, database: Database, loopback: bool, failures_per_minute: float = 30.0) -> None:
         self.keys = ApiKeys(database)
+        self.failures = Buckets(failures_per_minute / 60.0, max(1.0, failures_per_minute), time.monotonic)
+        """Wrong keys by address: of every way in together."""
         self.loopback = loopback
         self._keyless_until = 0.0
         self._keys_seen = False

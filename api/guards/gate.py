@@ -5,7 +5,7 @@ the body is read; what is let through is counted while it comes in.
 import asyncio
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from starlette.datastructures import Headers
 from starlette.exceptions import HTTPException
@@ -44,9 +44,7 @@ class Gate:
         self._table = table
         self._threads = threads
         self._rates = Buckets(settings.rate_per_s, settings.rate_burst, time.monotonic)
-        per_s = settings.failures_per_minute / 60.0
-        self._failures = Buckets(per_s, max(1.0, settings.failures_per_minute), time.monotonic)
-        self._uploads = Places(settings.max_uploads, UPLOAD_PATIENCE_S)
+        self._uploads = Places(settings.max_uploads, settings.max_uploads_each, UPLOAD_PATIENCE_S)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """The ASGI application."""
@@ -64,7 +62,9 @@ class Gate:
         if not access.upload:
             await self._app(scope, counted, send)
             return
-        async with self._uploads.one() as place:
+        principal: Principal = scope["state"]["principal"]
+        address = f"address {_address(scope)}"
+        async with self._uploads.one(principal.tenant, principal.key, address) as place:
             if not place:
                 refusal = Refusal(429, "too many uploads at once", _later(RETRY_AFTER_S))
                 await _turn_away(refusal, access, scope, receive, send)
@@ -74,7 +74,7 @@ class Gate:
     async def _refuse(
         self, scope: Scope, headers: Mapping[str, str], access: RouteAccess, limit: int
     ) -> Refusal | None:
-        refusal = self._refuse_host(headers)
+        refusal = self._refuse_host(Headers(scope=scope).getlist("host"))
         if refusal is None and access.need is not Need.PUBLIC:
             try:
                 refusal = await self._refuse_caller(scope, headers, access)
@@ -82,10 +82,13 @@ class Gate:
                 refusal = Refusal(503, headers={"Retry-After": str(RETRY_AFTER_S)})
         return refusal or _refuse_size(headers, limit)
 
-    def _refuse_host(self, headers: Mapping[str, str]) -> Refusal | None:
+    def _refuse_host(self, hosts: Sequence[str]) -> Refusal | None:
         """Against pages of other sites that had their own name resolve to our address."""
-        name = headers.get("host", "").rpartition(":")[0] or headers.get("host", "")
-        name = headers.get("host", "") if name.startswith("[") and not name.endswith("]") else name
+        if len(hosts) != 1:
+            return Refusal(400, "a request names its host once, in the Host header")
+        (host,) = hosts
+        name = host.rpartition(":")[0] or host
+        name = host if name.startswith("[") and not name.endswith("]") else name
         allowed = [each.strip() for each in self._settings.allowed_hosts.split(",") if each.strip()]
         known = name in allowed or (is_loopback(name) if self._authenticator.loopback else not allowed)
         return None if known else Refusal(400, "the Host header names another service; see allowed_hosts")
@@ -96,12 +99,11 @@ class Gate:
         principal = await self._principal(headers)
         if principal is None:
             tried = "authorization" in headers or "cookie" in headers
-            address = scope["client"][0] if scope.get("client") else ""
-            if tried and (wait_s := self._failures.take(address)):
+            if tried and (wait_s := self._door.failures.take(_address(scope))):
                 return Refusal(429, "too many wrong keys from this address", _later(wait_s))
             return Refusal(401, headers=CHALLENGE)
         scope.setdefault("state", {})["principal"] = principal
-        if wait_s := self._rates.take(f"{principal.tenant} {principal.who}"):
+        if wait_s := self._rates.take(principal.key):
             return Refusal(429, "too many requests with this key", _later(wait_s))
         return _authorize(scope["method"], headers, access, principal)
 
@@ -112,29 +114,43 @@ class Gate:
         return await self._threads(self._authenticator.principal, authorization, cookie)
 
     def _counted(self, receive: Receive, limit: int) -> Receive:
-        """`receive` with limits on bytes, on pauses and on the time of the whole body."""
-        taken = 0
+        """`receive` with limits on bytes, on pauses, on the rate and on the time of the whole body.
+
+        The rate counts time spent waiting for the sender, so that a busy server blames nobody for itself.
+        """
+        taken, waited_s = 0, 0.0
         finished = False
         until = time.monotonic() + self._settings.upload_total_s
 
         async def counted() -> Message:
-            nonlocal taken, finished
+            nonlocal taken, waited_s, finished
             if finished:
                 return await receive()
-            patience_s = min(self._settings.upload_idle_s, until - time.monotonic())
+            start = time.monotonic()
             try:
-                async with asyncio.timeout(patience_s):
+                async with asyncio.timeout(min(self._settings.upload_idle_s, until - start)):
                     message = await receive()
             except TimeoutError:
                 raise HTTPException(408, "the body came too slowly", {"Connection": "close"}) from None
+            waited_s += time.monotonic() - start
             taken += len(message.get("body", b""))
             finished = not message.get("more_body", False)
+            if not finished and self._trickles(taken, waited_s):
+                raise HTTPException(408, "the body came too slowly", {"Connection": "close"})
             if taken > limit:
                 detail = f"the body is larger than {limit} bytes"
                 raise HTTPException(413, detail, {"Connection": "close"})
             return message
 
         return counted
+
+    def _trickles(self, taken: int, waited_s: float) -> bool:
+        counted_s = waited_s - self._settings.upload_idle_s
+        return taken < self._settings.upload_least_kb_per_s * 1024 * counted_s
+
+
+def _address(scope: Scope) -> str:
+    return str(scope["client"][0]) if scope.get("client") else ""
 
 
 async def _turn_away(

@@ -1,9 +1,10 @@
 """How much anybody may ask for: token buckets by name, and a number of places."""
 
 import asyncio
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 
 
 class Buckets:
@@ -37,23 +38,83 @@ class Buckets:
         return min(self._burst, level + (self._clock() - since) * self._rate)
 
 
-class Places:
-    """A number of places; whoever finds none waits a little, then is turned away."""
+@dataclass(frozen=True)
+class _Waiter:
+    tenant: str
+    names: frozenset[str]
+    let_in: "asyncio.Future[None]"
 
-    def __init__(self, count: int, patience_s: float) -> None:
-        self._free = asyncio.Semaphore(count)
+
+class Places:
+    """A number of places, of which no name holds more than `each`.
+
+    Whoever finds none waits a little, then is turned away. A place that is given back goes to the tenant that
+    holds the fewest, among equals to the one who came first: a crowd of one tenant delays nobody else by more
+    than one place.
+    """
+
+    def __init__(self, count: int, each: int, patience_s: float) -> None:
+        self._free = count
+        self._each = each
         self._patience_s = patience_s
+        self._held: Counter[str] = Counter()
+        self._waiting: list[_Waiter] = []
 
     @asynccontextmanager
-    async def one(self) -> AsyncIterator[bool]:
-        """Holds a place for the block when the value is True; False means that there was none in time."""
-        try:
-            async with asyncio.timeout(self._patience_s):
-                await self._free.acquire()
-        except TimeoutError:
+    async def one(self, tenant: str, *names: str) -> AsyncIterator[bool]:
+        """Holds a place for the block when the value is True; False means that there was none in time.
+
+        `names` are whom it counts for: the key, the address.
+        """
+        future = asyncio.get_running_loop().create_future()
+        waiter = _Waiter(tenant, frozenset((_of_tenant(tenant), *names)), future)
+        if not await self._let_in(waiter):
             yield False
             return
         try:
             yield True
         finally:
-            self._free.release()
+            self._free += 1
+            self._held.subtract(waiter.names)
+            self._held += Counter()  # forgets those who hold none
+            self._admit()
+
+    async def _let_in(self, waiter: _Waiter) -> bool:
+        self._waiting.append(waiter)
+        self._admit()
+        try:
+            await asyncio.wait((waiter.let_in,), timeout=self._patience_s)
+        except asyncio.CancelledError:
+            if waiter.let_in.done():
+                self._free += 1
+                self._held.subtract(waiter.names)
+            self._leave(waiter)
+            raise
+        if waiter.let_in.done():
+            return True
+        self._leave(waiter)
+        return False
+
+    def _leave(self, waiter: _Waiter) -> None:
+        self._waiting = [each for each in self._waiting if each is not waiter]
+        self._admit()
+
+    def _admit(self) -> None:
+        """Lets in as many as there is room for, the modest first."""
+        while self._free > 0:
+            fitting = [each for each in self._waiting if self._has_room(each)]
+            if not fitting:
+                return
+            first = min(fitting, key=lambda each: self._held[_of_tenant(each.tenant)])
+            self._waiting.remove(first)
+            self._free -= 1
+            self._held.update(first.names)
+            first.let_in.set_result(None)
+
+    def _has_room(self, waiter: _Waiter) -> bool:
+        own = _of_tenant(waiter.tenant)
+        return all(self._held[name] < self._each for name in waiter.names if name != own)
+
+
+def _of_tenant(name: str) -> str:
+    return f"tenant {name}"

@@ -46,6 +46,13 @@ def protocol_with_deadline(header_s: float) -> type[HttpToolsProtocol]:
             elif self._header_bytes > MOST_HEADER_BYTES:
                 self._give_up()
 
+        def on_headers_complete(self) -> None:
+            """A request for `http://name/path` names its host a second time, and the gate refuses two."""
+            authority = authority_of(self.url)
+            if authority is not None and (b"host", authority) not in self.headers:
+                self.headers.append((b"host", authority))
+            super().on_headers_complete()
+
         def on_response_complete(self) -> None:
             super().on_response_complete()
             self._disarm()
@@ -72,3 +79,9 @@ def protocol_with_deadline(header_s: float) -> type[HttpToolsProtocol]:
                 self.transport.close()
 
     return DeadlineProtocol
+
+
+def authority_of(url: bytes) -> bytes | None:
+    """The host, and the port if there is one, of an absolute URI; None where there is only a path."""
+    scheme, separator, rest = url.partition(b"://")
+    return rest.partition(b"/")[0].partition(b"?")[0] if separator and b"/" not in scheme else None

@@ -1,8 +1,9 @@
 """A directory in which a server and its runner count together; made before prometheus_client is loaded."""
 
-import tempfile
 from collections.abc import Iterator, MutableMapping
 from contextlib import contextmanager
+
+from tilewright.compiler_core.files.scratch import scratch
 
 VARIABLE = "PROMETHEUS_MULTIPROC_DIR"
 
@@ -13,8 +14,8 @@ def counting_together(environment: MutableMapping[str, str]) -> Iterator[None]:
     if VARIABLE in environment:
         yield
         return
-    with tempfile.TemporaryDirectory(prefix="tilewright-metrics-", ignore_cleanup_errors=True) as directory:
-        environment[VARIABLE] = directory
+    with scratch("metrics") as directory:
+        environment[VARIABLE] = str(directory)
         try:
             yield
         finally:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from tilewright.api.pages.one_file import one_file
 from tilewright.api.pages.story import PICTURES_VERSION, Tale, points_of, why
+from tilewright.compiler_core.files.outputs import write_text
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
-from tilewright.compiler_core.outputs import write_text
 from tilewright.tuner.verbs.report import report_on
 
 

@@ -109,7 +109,7 @@ async def submit_form(
     }
     try:
         spec = await service.readers.spec(
-            json.dumps({**given, "dims": _dims(dims), "inputs": _inputs(inputs)})
+            json.dumps({**given, "dims": _dims(dims), "inputs": _inputs(inputs)}), caller.tenant
         )
         job, _ = await service.submit(Submission.of(model, spec), caller, address_of(request))
     except DatabaseDownError:

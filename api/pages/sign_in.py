@@ -1,5 +1,6 @@
 """Signing in and out with a browser: the key goes into a cookie that no script and no other site can use."""
 
+import math
 from typing import Annotated
 
 from fastapi import APIRouter, Form, Request
@@ -27,6 +28,10 @@ async def sign_in(
     plain = secret.isascii() and secret.startswith(PREFIX)
     known = await service.threads(service.authenticator.keys.authenticate, secret) if plain else None
     if known is None:
+        wait_s = service.door.failures.take(address_of(request))
+        if wait_s:
+            later = {"Retry-After": str(math.ceil(wait_s))}
+            raise HTTPException(429, "too many wrong keys from this address", later)
         return sign_in_page(401, wrong=True)
     who = f"key {known.id} {known.name}"
     await service.threads(service.audit.add, known.tenant, who, "sign in", "dashboard", address_of(request))

@@ -11,7 +11,7 @@ from starlette.exceptions import HTTPException
 
 from tilewright.api.pages.render import page, wants_page
 from tilewright.api.problems import RETRY_AFTER_S, WHEN, Fault, problem, request_id_of
-from tilewright.api.sandbox.readers import SpecError
+from tilewright.api.sandbox.readers import BusyError, SpecError
 from tilewright.compiler_core.errors import InputError, RecordError
 from tilewright.db.service.quotas import QuotaError
 from tilewright.db.storage.session import DatabaseDownError
@@ -69,6 +69,8 @@ async def on_input(request: Request, error: Exception) -> Response:
     request_id = request_id_of(request)
     if isinstance(error, DatabaseDownError):
         return problem(503, "", request_id, headers={"Retry-After": str(RETRY_AFTER_S)})
+    if isinstance(error, BusyError):
+        return problem(429, str(error), request_id, headers={"Retry-After": str(RETRY_AFTER_S)})
     if isinstance(error, QuotaError):
         return problem(429, str(error), request_id, headers={"Retry-After": str(QUOTA_RETRY_S)})
     if isinstance(error, RecordError) and error.__cause__ is not None:

@@ -1,18 +1,21 @@
 """/v1/jobs/{id}/events: the story of a job as server-sent events."""
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from typing import Annotated
 
-from fastapi import APIRouter, Depends, Header, Query
+from fastapi import APIRouter, Depends, Header, Query, Request
 from fastapi.sse import EventSourceResponse, ServerSentEvent
 from starlette.exceptions import HTTPException
 
 from tilewright.api.guards.access import Need, access
 from tilewright.api.problems import RETRY_AFTER_S, documented
-from tilewright.api.service import Caller, JobId, Serving
+from tilewright.api.service import Caller, JobId, Serving, address_of
 from tilewright.db.service.job_rows import ENDED, JobRow
+from tilewright.db.storage.session import DatabaseDownError
 
+log = logging.getLogger("tilewright.events")
 router = APIRouter(tags=["jobs"])
 POLL_S = 0.5
 RECONNECT_MS = 1000
@@ -22,8 +25,8 @@ async def _one_of_mine(service: Serving, caller: Caller, job_id: JobId) -> JobRo
     return await service.job(job_id, caller)
 
 
-async def _a_place(service: Serving) -> AsyncIterator[None]:
-    async with service.streams.one() as place:
+async def _a_place(request: Request, service: Serving, caller: Caller) -> AsyncIterator[None]:
+    async with service.streams.one(caller.tenant, caller.key, f"address {address_of(request)}") as place:
         if not place:
             raise HTTPException(429, "too many event streams", {"Retry-After": str(RETRY_AFTER_S)})
         yield
@@ -52,8 +55,13 @@ async def job_events(
     last_state: str | None = None
     yield ServerSentEvent(comment="events of a job", retry=RECONNECT_MS)
     while True:
-        now = await service.threads(service.jobs.get, job.uid)
-        for event in await service.threads(service.jobs.events, job.uid, after):
+        try:
+            now = await service.threads(service.jobs.get, job.uid)
+            events = await service.threads(service.jobs.events, job.uid, after)
+        except DatabaseDownError as error:
+            log.warning("a stream of events ends, the database does not answer: %s", error)
+            return  # the client comes again, and goes on after the last event it heard
+        for event in events:
             after = event.number
             yield ServerSentEvent(raw_data=event.body, event=event.kind, id=str(event.number))
         if now is None:

@@ -45,7 +45,7 @@ async def submit_job(
     key: IdempotencyKey = None,
 ) -> Job:
     """Queue a tuning job. The model is read before this answers; a bad one is refused in one line."""
-    submission = Submission.of(model, await service.readers.spec(spec), key)
+    submission = Submission.of(model, await service.readers.spec(spec, caller.tenant), key)
     job, new = await service.submit(submission, caller, address_of(request))
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/jobs/{job.uid}"

@@ -5,22 +5,26 @@ import json
 import os
 import shutil
 import sys
-import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from tilewright.api.guards.limits import Places
 from tilewright.api.sandbox.reader import LONGEST_ANSWER
 from tilewright.api.schemas.jobs import JobSpec
 from tilewright.api.settings import Settings
 from tilewright.api.threads import Threads
 from tilewright.compiler_core.errors import InputError, ModelError, TargetError
+from tilewright.compiler_core.files.scratch import scratch
 from tilewright.tuner.request import TuneRequest
 
 ROOT = Path(__file__).parents[3]
 PATIENCE_S = 15.0
 """Beyond the time for a model: to start a reader on a busy machine."""
+QUEUE_S = 60.0
+"""How long somebody waits until others' files are read."""
 
 
 @dataclass(frozen=True)
@@ -47,17 +51,22 @@ class SpecError(InputError):
         self.faults = faults
 
 
+class BusyError(InputError):
+    """There is too much to read for now."""
+
+
 class Readers:
     """Reads what is sent, a few at a time, and each model once however many send it at the same moment."""
 
     def __init__(self, settings: Settings, threads: Threads) -> None:
         self._settings = settings
         self._threads = threads
-        self._places = asyncio.Semaphore(max(1, settings.model_readers))
+        count = max(1, settings.model_readers)
+        self._places = Places(count, max(1, count - 1), QUEUE_S)
         self._idle: list[_Reader] = []
         self._under_way: dict[str, asyncio.Task[ModelFacts]] = {}
 
-    async def model(self, digest: str, file: BinaryIO, request: TuneRequest) -> ModelFacts:
+    async def model(self, digest: str, file: BinaryIO, request: TuneRequest, tenant: str) -> ModelFacts:
         """What the file holds with the sizes of `request`; ModelError, one line, when it is no model, cannot
         have these sizes, or takes too much to read.
         """
@@ -70,7 +79,7 @@ class Readers:
         key = f"{digest} {json.dumps(question, sort_keys=True)}"
         task = self._under_way.get(key)
         if task is None:
-            task = asyncio.create_task(self._model(file, question))
+            task = asyncio.create_task(self._model(file, question, tenant))
             self._under_way[key] = task
             task.add_done_callback(lambda _: self._under_way.pop(key, None))
         return await asyncio.shield(task)
@@ -80,12 +89,12 @@ class Readers:
         while self._idle:
             await self._idle.pop().end()
 
-    async def spec(self, text: str) -> "ReadSpec":
+    async def spec(self, text: str, tenant: str) -> "ReadSpec":
         """The JobSpec in a JSON text, and its target's name. SpecError or TargetError for any other text.
 
         This process reads only what a child has read before, within its limits, and found good.
         """
-        async with self._places:
+        async with self._place(tenant):
             said = await self._ask({"kind": "spec", "text": text})
         if "faults" in said:
             raise SpecError(said["faults"])
@@ -93,15 +102,23 @@ class Readers:
             return ReadSpec(JobSpec.model_validate_json(text), str(said["name"]))
         raise TargetError(self._complaint(said, "the spec"))
 
-    async def _model(self, file: BinaryIO, question: Mapping[str, Any]) -> ModelFacts:
-        async with self._places:
-            with tempfile.TemporaryDirectory(prefix="tilewright-model-") as directory:
-                path = Path(directory) / "model.onnx"
+    async def _model(self, file: BinaryIO, question: Mapping[str, Any], tenant: str) -> ModelFacts:
+        async with self._place(tenant):
+            with scratch("model") as directory:
+                path = directory / "model.onnx"
                 await self._threads(_copy, file, path)
                 said = await self._ask({**question, "path": str(path)})
         if "ops" in said:
             return ModelFacts(int(said["ops"]), tuple(said["symbols"]))
         raise ModelError(self._complaint(said, "the model"))
+
+    @asynccontextmanager
+    async def _place(self, tenant: str) -> AsyncIterator[None]:
+        """One of the few that read; a tenant never holds them all, where there are two or more."""
+        async with self._places.one(tenant, f"reader {tenant}") as place:
+            if not place:
+                raise BusyError("too much is waiting to be read; come again later")
+            yield
 
     def _complaint(self, said: Mapping[str, Any], what: str) -> str:
         settings = self._settings

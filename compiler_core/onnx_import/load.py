@@ -1,7 +1,6 @@
 """Read a model file: a regular file of bounded size that parses as ONNX and declares its opsets."""
 
 import os
-import stat
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -9,6 +8,7 @@ import onnx
 from google.protobuf.message import DecodeError
 
 from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.files.inputs import open_regular
 
 MAX_FILE_BYTES = (1 << 31) - 1
 NEWEST_OPSETS = {"": onnx.defs.onnx_opset_version(), "com.microsoft": 1}
@@ -19,13 +19,11 @@ def load_model(path: Path) -> onnx.ModelProto:
     """The parsed file; ModelError where it is missing, not a file, too large or not ONNX."""
     shown = repr(str(path))
     try:
-        with open(path, "rb", opener=_open_without_waiting) as file:
-            state = os.fstat(file.fileno())
-            if not stat.S_ISREG(state.st_mode):
-                raise ModelError(f"{shown} is not a regular file")
-            if state.st_size > MAX_FILE_BYTES:
-                raise ModelError(f"{shown} has {state.st_size} bytes, above the limit of 2 GiB")
-            data = file.read(state.st_size)
+        with open_regular(path) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size > MAX_FILE_BYTES:
+                raise ModelError(f"{shown} has {size} bytes, above the limit of 2 GiB")
+            data = file.read(size)
     except OSError as error:
         raise ModelError(f"{shown} cannot be read: {error.strerror}") from error
     model = onnx.ModelProto()
@@ -43,10 +41,6 @@ def load_model(path: Path) -> onnx.ModelProto:
             " export the model for that one, or update Tilewright"
         )
     return model
-
-
-def _open_without_waiting(path: str, flags: int) -> int:
-    return os.open(path, flags | os.O_NONBLOCK)
 
 
 def opset_versions(model: onnx.ModelProto | onnx.FunctionProto) -> Mapping[str, int]:

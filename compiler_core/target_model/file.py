@@ -17,6 +17,7 @@ from types import UnionType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
 from tilewright.compiler_core.errors import TargetError
+from tilewright.compiler_core.files.inputs import open_regular
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.target_model.host import HOST, host_file
 from tilewright.compiler_core.target_model.lines import lines_of
@@ -126,7 +127,7 @@ def _too_much(text: str) -> Mistake | None:
 
 
 def _locate(name: str) -> Path:
-    if re.fullmatch(r"[A-Za-z0-9_-]+", name) and (PRESETS / f"{name}.toml").is_file():
+    if name in list_targets():
         return PRESETS / f"{name}.toml"
     if name == HOST:
         if host_file().is_file():
@@ -141,7 +142,7 @@ def _locate(name: str) -> Path:
 
 def _read(path: Path) -> str:
     try:
-        with path.open("rb") as file:
+        with open_regular(path) as file:
             data = file.read(LARGEST_FILE_BYTES + 1)
         if len(data) > LARGEST_FILE_BYTES:
             raise TargetError(

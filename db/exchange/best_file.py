@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
-from tilewright.compiler_core.outputs import output
+from tilewright.compiler_core.files.outputs import output
 from tilewright.db.storage.schema import best, target, workload
 from tilewright.db.storage.session import Database, one_line_errors, open_database
 

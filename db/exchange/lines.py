@@ -17,7 +17,7 @@ from typing import IO, Any
 
 from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.errors import RecordError
-from tilewright.compiler_core.outputs import output
+from tilewright.compiler_core.files.outputs import output
 from tilewright.db.exchange.bounded_json import parse_bounded
 from tilewright.db.exchange.entries import (
     Entry,

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from tilewright.compiler_core.errors import ConfigError, RecordError
-from tilewright.compiler_core.outputs import output
+from tilewright.compiler_core.files.outputs import output
 from tilewright.db.exchange.bounded_json import parse_bounded
 from tilewright.db.exchange.entries import Entry, StoredRun, StoredTrial
 from tilewright.db.exchange.load import LoadCounts, load_entries

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, event, inspect, make_url, text
+from sqlalchemy import URL, Connection, Engine, Executable, Row, create_engine, inspect, make_url, text
 from sqlalchemy.exc import (
     ArgumentError,
     DBAPIError,
@@ -20,10 +19,18 @@ from sqlalchemy.exc import (
 
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.storage.schema import SCHEMA_VERSION, VERSION_TABLE
+from tilewright.db.storage.sqlite_file import (
+    BEGIN,
+    BUSY_TIMEOUT_S,
+    CHECKED_AT_OPEN_BYTES,
+    Identity,
+    damage,
+    give_back,
+    identity_of,
+    sqlite_engine,
+)
 
-BUSY_TIMEOUT_S = 60.0
 _MIGRATION_LOCK = 0x7469_6C65  # one number all processes agree on, for pg_advisory_xact_lock
-_BEGIN = "tilewright_begin"
 
 
 class Database:
@@ -34,7 +41,8 @@ class Database:
     writing   all or nothing; on SQLite it takes the write lock at its start, so that it cannot fail half-way
               because somebody else wrote in between. Committed is durable: a kill or a power cut keep it.
 
-    A failure of the database is a RecordError of one line.
+    A failure of the database is a RecordError of one line. A SQLite file that was deleted or replaced counts
+    as a database that does not answer, until it is back.
     """
 
     def __init__(self, engine: Engine, name: str, read_only: bool) -> None:
@@ -44,10 +52,11 @@ class Database:
         self._local = threading.local()
         self._kept: list[Connection] = []
         self._lock = threading.Lock()
+        self._file: tuple[Path, Identity | None] | None = None
         if self.on_sqlite:
             self._readers = engine.execution_options()
-            self._snapshots = engine.execution_options(**{_BEGIN: "BEGIN"})
-            self._writers = engine.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+            self._snapshots = engine.execution_options(**{BEGIN: "BEGIN"})
+            self._writers = engine.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
         else:
             self._readers = engine.execution_options(isolation_level="AUTOCOMMIT")
             self._snapshots = engine.execution_options(isolation_level="REPEATABLE READ")
@@ -63,6 +72,7 @@ class Database:
 
         Where the server went away since the last question, it is asked once more on a new connection.
         """
+        self.require_file()
         try:
             return self._reader().execute(question, values).all()
         except SQLAlchemyError as error:
@@ -78,6 +88,7 @@ class Database:
     @contextmanager
     def snapshot(self) -> Iterator[Connection]:
         """One consistent view."""
+        self.require_file()
         with one_line_errors(self.name), self._snapshots.begin() as connection:
             yield connection
 
@@ -86,8 +97,49 @@ class Database:
         """One transaction; rolled back when the block raises."""
         if self.read_only:
             raise RecordError(f"database {self.name} was opened read-only; open it for writing")
+        self.require_file()
         with one_line_errors(self.name), self._writers.begin() as connection:
             yield connection
+            self.require_file()
+        self.require_file()
+
+    def remember_file(self, path: Path) -> None:
+        """From now on the file at `path` has to be the one that is there now."""
+        whole = path.absolute()
+        self._file = whole, identity_of(whole)
+
+    def require_file(self) -> None:
+        """DatabaseDownError where the file that was opened for writing is not at its path any more."""
+        if self._file is None or identity_of(self._file[0]) == self._file[1]:
+            return
+        raise DatabaseDownError(
+            f"database {self.name}: the file was deleted or replaced while it was open;"
+            " put it back, or start again"
+        )
+
+    def give_back(self, whole: bool = False) -> int:
+        """Makes a SQLite file smaller after much was deleted; by how many bytes. `whole` may take long.
+
+        PostgreSQL sees to that by itself.
+        """
+        if not self.on_sqlite:
+            return 0
+        before = Path(self.name).stat().st_size
+        self.require_file()
+        with one_line_errors(self.name), self._readers.connect() as connection:
+            give_back(connection, whole)
+        return before - Path(self.name).stat().st_size
+
+    def require_sound(self) -> None:
+        """RecordError where pages or rows of a SQLite file are damaged; takes some 20 ms a MB."""
+        if self.on_sqlite:
+            with one_line_errors(self.name), self.engine.connect() as connection:
+                found = damage(connection)
+            if found is not None:
+                raise RecordError(
+                    f"database {self.name} is damaged ({' '.join(found.split())[:200]});"
+                    " restore it from a backup"
+                )
 
     def close(self) -> None:
         """Closes every connection. The Database opens new ones when it is used again."""
@@ -132,10 +184,20 @@ def open_database(url: str | Path, read_only: bool = False) -> Database:
     try:
         with one_line_errors(database.name):
             _bring_up_to_date(database)
+        if database.on_sqlite:
+            _look_at_file(database)
     except BaseException:
         database.close()
         raise
     return database
+
+
+def _look_at_file(database: Database) -> None:
+    path = Path(database.name)
+    if path.stat().st_size <= CHECKED_AT_OPEN_BYTES:
+        database.require_sound()
+    if not database.read_only:
+        database.remember_file(path)
 
 
 def upgrade_database(url: str | Path) -> tuple[str | None, str]:
@@ -159,10 +221,10 @@ def _connected(url: str | Path, read_only: bool) -> Database:
             raise RecordError("the path of the database holds a NUL; choose another path")
         if not where.database or where.database == ":memory:":
             raise RecordError("a database in memory would be lost; give a file, as in sqlite:///tuning.db")
-        if read_only and not path.is_file():
+        if read_only and identity_of(path) is None:
             raise RecordError(f"database {path}: there is no such file")
         name = str(path)
-        engine = _sqlite_engine(path, read_only)
+        engine = sqlite_engine(path, read_only)
     elif where.get_backend_name() == "postgresql":
         engine = create_engine(where.set(drivername="postgresql+psycopg"), pool_pre_ping=True)
     else:
@@ -177,33 +239,6 @@ def _parse(url: str | Path) -> URL:
         return make_url(url)
     except (ArgumentError, ValueError):
         raise RecordError("the database URL cannot be read; use sqlite:///path or postgresql://...") from None
-
-
-def _sqlite_engine(path: Path, read_only: bool) -> Engine:
-    query = {"uri": "true", "mode": "ro"} if read_only else {}
-    database = f"file:{quote(str(path))}" if read_only else str(path)
-    engine = create_engine(
-        URL.create("sqlite", database=database, query=query),
-        connect_args={"timeout": BUSY_TIMEOUT_S, "check_same_thread": False},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _connect(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # BEGIN is ours to say
-        cursor = connection.cursor()
-        if not read_only:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            cursor.execute("PRAGMA synchronous = FULL")
-        cursor.execute("PRAGMA foreign_keys = ON")
-        cursor.close()
-
-    @event.listens_for(engine, "begin")
-    def _begin(connection: Connection) -> None:
-        statement = connection.get_execution_options().get(_BEGIN)
-        if statement:
-            connection.exec_driver_sql(statement)
-
-    return engine
 
 
 def _bring_up_to_date(database: Database) -> None:
@@ -222,7 +257,7 @@ def _bring_up_to_date(database: Database) -> None:
             # Rebuilding a table drops it first; references are checked before the commit instead.
             connection.exec_driver_sql("PRAGMA foreign_keys = OFF")
             connection.rollback()
-            connection = connection.execution_options(**{_BEGIN: "BEGIN IMMEDIATE"})
+            connection = connection.execution_options(**{BEGIN: "BEGIN IMMEDIATE"})
         with connection.begin():
             if not database.on_sqlite:
                 connection.execute(text("SELECT pg_advisory_xact_lock(:lock)"), {"lock": _MIGRATION_LOCK})

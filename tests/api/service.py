@@ -39,10 +39,10 @@ def settings_for(database: Path, **given: Any) -> Settings:
 
 
 @contextmanager
-def running_server(app: FastAPI, header_s: float = 5.0) -> Iterator[str]:
+def running_server(app: FastAPI, header_s: float = 5.0, proxies: str = "") -> Iterator[str]:
     """The URL of a real server on loopback."""
     listener = socket.create_server(("127.0.0.1", 0))
-    server = Server(app, Settings(header_s=header_s, shutdown_s=2.0))
+    server = Server(app, Settings(header_s=header_s, shutdown_s=2.0, proxies=proxies))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:

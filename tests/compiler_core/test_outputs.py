@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tilewright.compiler_core import outputs
 from tilewright.compiler_core.errors import UsageError
-from tilewright.compiler_core.outputs import output, write_text
+from tilewright.compiler_core.files import outputs
+from tilewright.compiler_core.files.outputs import output, write_text
 
 
 @pytest.fixture(params=["nameless", "named"])

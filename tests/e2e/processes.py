@@ -71,7 +71,9 @@ def _server(url: str, port: str) -> None:
     from tilewright.api.serve import Server, listen
     from tilewright.api.settings import Settings
 
-    settings = Settings(database=url, port=int(port), rate_per_s=1e6, rate_burst=10**6, max_uploads=128)
+    settings = Settings(
+        database=url, port=int(port), rate_per_s=1e6, rate_burst=10**6, max_uploads=128, max_uploads_each=128
+    )
     Server(create_app(settings), settings).run([listen(settings)])
 
 

@@ -8,7 +8,6 @@ transaction.
 import json
 import logging
 import math
-import tempfile
 import threading
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
@@ -17,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tilewright.compiler_core.errors import CheckError, InputError, RecordError, TilewrightError
+from tilewright.compiler_core.files.scratch import scratch
 from tilewright.db.service.job_rows import JobLease, JobRow, JobState
 from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.leases import LeaseLostError
@@ -150,8 +150,8 @@ class Runner:
             return self._finish(lease, JobState.FAILED, error=BUG)
 
     def _work_on(self, lease: JobLease, holding: Holding) -> str:
-        with tempfile.TemporaryDirectory(prefix="tilewright-job-") as directory:
-            request, hooks = self._unpacked(lease.job, Path(directory)), self._hooks(lease, holding)
+        with scratch("job") as directory:
+            request, hooks = self._unpacked(lease.job, directory), self._hooks(lease, holding)
             answer = self._work.run(request, hooks)
             result = finite(answer.to_json())
             result["files"] = self._keep(self._work.files(request, answer))

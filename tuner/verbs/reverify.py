@@ -100,7 +100,9 @@ def verify_claims(
 ) -> tuple[ClaimVerdict, ...]:
     """A Verdict per claim about `target`, at most `limit`, in the order of their keys; each is committed."""
     chip = load_target(target)
-    repository = Repository(open_database(database))
+    opened = open_database(database)
+    opened.require_sound()
+    repository = Repository(opened)
     try:
         claims = repository.to_verify(chip.digest, built_in_info(chip).toolchain)[:limit]
         if not claims:

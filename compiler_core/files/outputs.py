@@ -50,6 +50,11 @@ def refuse_inputs(path: str | Path, inputs: Iterable[str | Path]) -> None:
                 raise UsageError(f"{path} is what the command reads from; name another file to write")
 
 
+def shortened(name: str, most_bytes: int) -> str:
+    """The beginning of a name that fits so many bytes: file systems count those, most of them up to 255."""
+    return os.fsencode(name)[:most_bytes].decode("utf-8", "ignore")
+
+
 def write_text(text: str, path: str | Path, inputs: Iterable[str | Path] = ()) -> None:
     """`text` as UTF-8 into the file at `path`; errors as `output`."""
     with output(path, inputs) as stream:
@@ -58,7 +63,7 @@ def write_text(text: str, path: str | Path, inputs: Iterable[str | Path] = ()) -
 
 @contextmanager
 def _whole(path: Path, private: bool) -> Iterator[IO[bytes]]:
-    name = path.with_name(f".{path.name[:100]}.{secrets.token_hex(8)}")
+    name = path.with_name(f".{shortened(path.name, 100)}.{secrets.token_hex(8)}")
     handle = _nameless(path.parent, private)
     named = handle is None
     if handle is None:
