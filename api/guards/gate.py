@@ -99,7 +99,7 @@ class Gate:
         principal = await self._principal(headers)
         if principal is None:
             tried = "authorization" in headers or "cookie" in headers
-            if tried and (wait_s := self._door.failures.take(_address(scope))):
+            if tried and (wait_s := self._authenticator.failures.take(_address(scope))):
                 return Refusal(429, "too many wrong keys from this address", _later(wait_s))
             return Refusal(401, headers=CHALLENGE)
         scope.setdefault("state", {})["principal"] = principal

@@ -28,7 +28,7 @@ async def sign_in(
     plain = secret.isascii() and secret.startswith(PREFIX)
     known = await service.threads(service.authenticator.keys.authenticate, secret) if plain else None
     if known is None:
-        wait_s = service.door.failures.take(address_of(request))
+        wait_s = service.authenticator.failures.take(address_of(request))
         if wait_s:
             later = {"Retry-After": str(math.ceil(wait_s))}
             raise HTTPException(429, "too many wrong keys from this address", later)
