@@ -64,6 +64,7 @@ class Readers:
         count = max(1, settings.model_readers)
         self._places = Places(count, max(1, count - 1), QUEUE_S)
         self._idle: list[_Reader] = []
+        self._closed = False
         self._under_way: dict[str, asyncio.Task[ModelFacts]] = {}
 
     async def model(self, digest: str, file: BinaryIO, request: TuneRequest, tenant: str) -> ModelFacts:
@@ -85,7 +86,11 @@ class Readers:
         return await asyncio.shield(task)
 
     async def close(self) -> None:
-        """Ends the readers."""
+        """Ends the readers, those at work too."""
+        self._closed = True
+        for task in list(self._under_way.values()):
+            task.cancel()
+        await asyncio.gather(*self._under_way.values(), return_exceptions=True)
         while self._idle:
             await self._idle.pop().end()
 
@@ -138,7 +143,10 @@ class Readers:
         except asyncio.CancelledError:
             await reader.end()
             raise
-        self._idle.append(reader)
+        if self._closed:
+            await reader.end()
+        else:
+            self._idle.append(reader)
         return said
 
 

@@ -55,7 +55,7 @@ def test_a_request_names_one_host(app: FastAPI) -> None:
 def test_wrong_keys_at_the_sign_in_page_are_counted(database: Database, tmp_path: Path) -> None:
     secret = ApiKeys(database).create("tenant", "test", [Scope.READ])[1]
     app = create_app(settings_for(tmp_path / "tuning.db", failures_per_minute=3), database)
-    with running_server(app) as url, httpx.Client(base_url=url, trust_env=False) as client:
+    with running_server(app) as url, httpx.Client(base_url=url, trust_env=False, timeout=60) as client:
         answers = [client.post("/sign-in", data={"key": f"tw_{number}"}) for number in range(5)]
         assert [answer.status_code for answer in answers] == [401, 401, 401, 429, 429]
         assert int(answers[-1].headers["retry-after"]) > 0

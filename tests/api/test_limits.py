@@ -81,7 +81,7 @@ def test_who_gives_up_waiting_takes_no_place_along() -> None:
 
 
 def opened(url: str, head: bytes, exits: ExitStack) -> socket.socket:
-    wire = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=30)
+    wire = socket.create_connection(("127.0.0.1", int(url.rpartition(":")[2])), timeout=60)
     exits.enter_context(closing(wire))
     wire.sendall(head)
     return wire
@@ -104,7 +104,7 @@ def test_sixteen_trickling_uploads_of_one_key(
             )
             opened(url, head.encode(), exits)
         headers = {"Authorization": f"Bearer {secrets['modest']}", "X-Forwarded-For": "10.0.1.1"}
-        with httpx.Client(base_url=url, trust_env=False, headers=headers, timeout=30) as client:
+        with httpx.Client(base_url=url, trust_env=False, headers=headers, timeout=60) as client:
             assert submit(client).status_code == 201
 
 
@@ -140,7 +140,7 @@ def test_event_streams_of_one_key(database: Database, tmp_path: Path) -> None:
                 httpx.Client(
                     base_url=url,
                     trust_env=False,
-                    timeout=30,
+                    timeout=60,
                     headers={"Authorization": f"Bearer {secret}", "X-Forwarded-For": f"10.0.0.{number}"},
                 )
             )
@@ -163,7 +163,7 @@ def test_only_proxies_say_whose_requests_they_pass_on(database: Database, tmp_pa
         headers = {"Authorization": f"Bearer {secret}", "X-Forwarded-For": "10.1.2.3"}
         with (
             running_server(app, proxies=proxies) as url,
-            httpx.Client(base_url=url, trust_env=False, headers=headers) as client,
+            httpx.Client(base_url=url, trust_env=False, headers=headers, timeout=60) as client,
         ):
             assert submit(client, seed=len(proxies)).status_code == 201
             assert client.get("/v1/audit").json()["deeds"][0]["address"] == seen
