@@ -226,7 +226,9 @@ class Simulation:
         dice = self.world.random
         for number in range(self.scenario.jobs_each):
             key = f"{name} job {number}"
-            request = TuneRequest(Path("m.onnx"), "ascend910", seed=tenant * 100 + number, trials=self.scenario.trials)
+            request = TuneRequest(
+                Path("m.onnx"), "ascend910", seed=tenant * 100 + number, trials=self.scenario.trials
+            )
 
             spec, priority = request_to_json(request), dice.randrange(3)
 
