@@ -1,8 +1,8 @@
 """The service in one process and virtual time: clients, runners and a database with faults, from a seed.
 
 The code is the service's own, down to its SQL on a SQLite file: `Runner.serve` with its heartbeat, `Jobs`,
-`Uploads`, `RunLeases`, `Repository`. Around it, everything goes wrong: transactions fail before and after their
-commit, the database goes away, the clock jumps, runners are killed, stopped and started again.
+`Uploads`, `RunLeases`, `Repository`. Around it, everything goes wrong: transactions fail before and after
+their commit, the database goes away, the clock jumps, runners are killed, stopped and started again.
 """
 
 import shutil
@@ -81,7 +81,7 @@ class Outcome:
 
 
 class TroubledDatabase(Database):
-    """A Database as one process sees it: it gives way to others around every transaction, and fails at times."""
+    """A Database as one process sees it: around every transaction it gives way to others, and it fails."""
 
     def __init__(self, real: Database, simulation: "Simulation") -> None:
         super().__init__(real.engine, real.name, read_only=False)
@@ -126,8 +126,8 @@ class TroubledDatabase(Database):
 class SimulatedHolding(Holding):
     """The Holding of a runner, its thread an actor of the runner's process."""
 
-    def __init__(self, world: World, *given: Any) -> None:
-        super().__init__(*given, clock=lambda: world.now_s)
+    def __init__(self, world: World, beat: Any, lease_s: float, heartbeat_s: float) -> None:
+        super().__init__(beat, lease_s, heartbeat_s, lambda: world.now_s)
         self._over, self._cancelled, self._lost = Event(world), Event(world), Event(world)  # type: ignore[assignment]
         self._thread = Thread(world, self._beat)  # type: ignore[assignment]
 
@@ -220,7 +220,7 @@ class Simulation:
         self.world.spawn(name, "main", runner.serve)
 
     def _client(self, tenant: int) -> None:
-        """Submits jobs until each is acknowledged, cancels some, and reads every event of every one in order."""
+        """Submits jobs until each is acknowledged, and cancels some."""
         database, name = TroubledDatabase(self.real, self), f"tenant {tenant}"
         jobs, uploads = Jobs(database), Uploads(database)
         dice = self.world.random
@@ -229,7 +229,6 @@ class Simulation:
             request = TuneRequest(
                 Path("m.onnx"), "ascend910", seed=tenant * 100 + number, trials=self.scenario.trials
             )
-
             spec, priority = request_to_json(request), dice.randrange(3)
 
             def submit(spec: str = spec, key: str = key, priority: int = priority) -> str:
@@ -238,7 +237,7 @@ class Simulation:
             self._uids[key] = self._until_it_works(submit)
             if dice.random() < 0.2:
                 self._asked_to_cancel.add(self._uids[key])
-                self._until_it_works(lambda key=key: jobs.cancel(self._uids[key], name))  # type: ignore[misc]
+                self._until_it_works(lambda key=key: jobs.cancel(self._uids[key], name))
             self.world.sleep(dice.random() * 10)
 
     def _until_it_works(self, verb: Any) -> Any:

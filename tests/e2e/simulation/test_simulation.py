@@ -11,6 +11,8 @@ from tests.e2e.simulation.service import Scenario, live, undisturbed
 from tilewright.db.service import jobs, leases
 from tilewright.db.service.job_rows import JobState
 from tilewright.db.service.leases import Guard
+from tilewright.db.storage.columns import database_clock
+from tilewright.db.storage.schema import job
 
 SEEDS = 24
 CAMPAIGN = 10_000
@@ -55,8 +57,6 @@ def never_refuses(*_: Any) -> Guard:
 
 
 def clock_believed(table: Any) -> Any:
-    from tilewright.db.storage.columns import database_clock
-
     return table.c.lease_until_s > database_clock()
 
 
@@ -69,7 +69,7 @@ def test_a_broken_promise_is_found(broken: str, tmp_path: Path, monkeypatch: pyt
     else:
         for module in ("leases", "jobs", "queue", "run_leases"):
             monkeypatch.setattr(f"tilewright.db.service.{module}.running", clock_believed)
-        monkeypatch.setattr("tilewright.db.service.queue._held", jobs.job.c.state == "never")
+        monkeypatch.setattr("tilewright.db.service.queue._held", job.c.state == "never")
     assert leases.CLOCK_SLACK_S > 0
     with pytest.raises(Exception, match="seed"):  # noqa: PT012 - the first of them that finds it
         for seed in range(100, 100 + SEEDS):

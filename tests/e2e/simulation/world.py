@@ -1,7 +1,7 @@
 """Actors that take turns on a clock of their own, in an order that a seed decides.
 
-An actor is a greenlet (they come with SQLAlchemy): ordinary blocking code, which gives way where it sleeps. Time
-moves only when all wait, so that hours pass in milliseconds, and a seed that fails fails again.
+An actor is a greenlet (they come with SQLAlchemy): ordinary blocking code, which gives way where it sleeps.
+Time moves only when all wait, so that hours pass in milliseconds, and a seed that fails fails again.
 """
 
 import heapq
