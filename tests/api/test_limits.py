@@ -166,4 +166,4 @@ def test_only_proxies_say_whose_requests_they_pass_on(database: Database, tmp_pa
             httpx.Client(base_url=url, trust_env=False, headers=headers, timeout=60) as client,
         ):
             assert submit(client, seed=len(proxies)).status_code == 201
-            assert client.get("/v1/audit").json()["deeds"][0]["address"] == seen
+            assert client.get("/v1/audit").json()["entries"][0]["address"] == seen
