@@ -17,7 +17,7 @@ from tilewright.api.cli.options import (
     read_dims,
 )
 from tilewright.api.cli.verbs import verb_app
-from tilewright.compiler_core.outputs import write_text
+from tilewright.compiler_core.files.outputs import write_text
 
 if TYPE_CHECKING:
     from tilewright.tuner.codesign.sweep import Sweep

@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from tilewright.compiler_core.files.outputs import output
 from tilewright.compiler_core.onnx_import.annotate import annotated_model
-from tilewright.compiler_core.outputs import output
 from tilewright.tuner.explain.provenance import provenance_of
 from tilewright.tuner.verbs.lookup import CompiledNetwork
 
