@@ -1,4 +1,6 @@
-"""The application: routes, what stands in front of them, and what lives as long as the server does."""
+"""The application: its routes, the middleware in front of them, and the parts that last as long as the
+server.
+"""
 
 import asyncio
 from collections.abc import AsyncIterator

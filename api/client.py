@@ -40,7 +40,7 @@ class Heard:
 
 
 class Client:
-    """One server. Raises UsageError for what the server refuses (4xx), ServiceError for the rest."""
+    """One server. A refused request (4xx) raises UsageError, any other failure ServiceError."""
 
     def __init__(
         self, server: str, key: str | None = None, transport: httpx.BaseTransport | None = None
@@ -93,7 +93,7 @@ class Client:
         return Job.model_validate(self._ask("POST", f"/v1/jobs/{job_id}/cancel").json())
 
     def result(self, job_id: str) -> dict[str, Any]:
-        """What `tune run --json` would have printed."""
+        """The object that `tune run --json` prints."""
         answer: dict[str, Any] = self._ask("GET", f"/v1/jobs/{job_id}/result").json()
         return answer
 
@@ -107,7 +107,7 @@ class Client:
         objective: str = "latency",
         toolchain: str | None = None,
     ) -> Lookup:
-        """The best record of a kernel or a network, or what a range answers at a size, as `dim="seq=77"`."""
+        """The best record of a kernel or a network, or the answer of a range at a size, as `dim="seq=77"`."""
         asked = {"target": target, "workload": workload, "model": model, "dim": dim}
         asked |= {"objective": objective, "toolchain": toolchain}
         given = {name: value for name, value in asked.items() if value is not None}

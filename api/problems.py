@@ -1,4 +1,6 @@
-"""Errors on the wire: RFC 9457 problem details, saying what was wrong and nothing about our insides."""
+"""Errors on the wire: RFC 9457 problem details, with the cause of the error and nothing of the server's
+internals.
+"""
 
 import json
 from collections.abc import Iterable, Mapping
@@ -35,7 +37,7 @@ class Fault(BaseModel):
 
 
 class ProblemDetails(BaseModel):
-    """Problem details (RFC 9457). `type` is always `about:blank`: the status says what kind it is."""
+    """Problem details (RFC 9457). `type` is always `about:blank`: the status is the kind of error."""
 
     type: str = "about:blank"
     title: str = Field(examples=["Unprocessable Content"])
@@ -47,7 +49,7 @@ class ProblemDetails(BaseModel):
 
 @dataclass(frozen=True)
 class Refusal:
-    """A problem before it is known which request it answers; without a detail, what its status stands for."""
+    """A problem that is not yet tied to a request; without a detail, the phrase of its status is used."""
 
     status: int
     detail: str = ""

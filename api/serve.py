@@ -56,7 +56,7 @@ def serve(settings: Settings, runner: bool = True) -> int:
 
 
 class Server(uvicorn.Server):
-    """Tells open event streams to end when it is told to stop."""
+    """Ends open event streams when it is stopped."""
 
     def __init__(self, app: FastAPI, settings: Settings) -> None:
         self._service: Service = app.state.service
@@ -113,7 +113,7 @@ def require_key_beyond_loopback(settings: Settings, database: Database) -> None:
 
 @contextmanager
 def supervised_runner(settings: Settings) -> Iterator[None]:
-    """A runner process for as long as the block lasts, started again when it dies."""
+    """A runner process for as long as the block lasts, restarted when it dies."""
     over = threading.Event()
     current: list[subprocess.Popen[bytes]] = []
 

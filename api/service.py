@@ -1,4 +1,4 @@
-"""What REST routes and pages share: the verbs of the service over the database, behind its threads."""
+"""The verbs of the service, for REST routes and pages: over the database, on its threads."""
 
 import asyncio
 import logging
@@ -60,7 +60,7 @@ class Service:
             settings.quota_priority,
         )
         self.closing = False
-        """Set when the server is told to stop, so that endless answers end."""
+        """Set when the server stops, so that endless answers end."""
 
     async def submit(self, asked: "Submission", principal: Principal, address: str) -> tuple[JobRow, bool]:
         """Queues a job once everything about it is known to be good; (the job, whether it is new)."""
@@ -109,7 +109,7 @@ class Service:
         return found
 
     async def cancel(self, uid: str, principal: Principal, address: str) -> JobRow:
-        """Asks for the end of a job of the caller's; no change to one that has ended."""
+        """Ends a job of the caller's; a job that has ended does not change."""
         found = await self.threads(self.jobs.cancel, uid, principal.tenant)
         if found is None:
             raise HTTPException(404, f"there is no job {uid[:64]!r}")
@@ -123,7 +123,7 @@ class Service:
 
 @dataclass(frozen=True)
 class Submission:
-    """What came with a request for a job."""
+    """The parts of a request for a job."""
 
     model: BinaryIO
     model_name: str

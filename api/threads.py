@@ -1,4 +1,4 @@
-"""The threads that ask the database, few and kept: each holds a connection of its own."""
+"""The threads for the database: a few permanent ones, each with a connection of its own."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,5 +24,5 @@ class Threads:
         return await asyncio.get_running_loop().run_in_executor(self._pool, call)
 
     def close(self) -> None:
-        """Waits for what is under way."""
+        """Waits for calls under way."""
         self._pool.shutdown(cancel_futures=True)

@@ -1,4 +1,4 @@
-"""Which devices a run measures on: simulated ones behind local Ray workers unless told otherwise."""
+"""The devices that a run measures on: simulated ones behind local Ray workers by default."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -36,7 +36,7 @@ def simulated_pool(
     """A pool of simulated accelerators of one target, under a plan of faults if there is one.
 
     Ray is only imported where it is used. A local one that does not come up, as on a busy machine, is started
-    once more; then this process measures, and `say` is told why. UsageError for fewer workers than one.
+    once more; then this process measures, and `say` gets the reason. UsageError for fewer workers than one.
     """
     if workers < 1:
         raise UsageError(f"--workers {workers} measures nothing; ask for at least 1")
@@ -64,7 +64,7 @@ def simulated_pool(
         start = partial(RayPool, spec, workers)
         choices = (start, start, partial(_in_process, target_text))
         return StandbyPool(choices, lambda why: say(f"in this process, as Ray could not: {why}"))
-    # A cluster says itself how many workers it has, and what other hosts answer is tested on the way.
+    # A cluster reports its number of workers, and canaries test the answers of other hosts.
     rules = Rules(canaries=simulated_canaries(target_text), canary_every=CANARY_EVERY)
     return RayPool(spec, None, ray, rules)
 
@@ -112,7 +112,7 @@ def _host_pool(target: Target, target_text: str, ray: str, lab: FaultPlan | None
 def load_device(reference: str) -> Device:
     """The device that `module:factory` makes, the working directory searched first.
 
-    UsageError says what is amiss. The factory takes no arguments. For the command line only: it runs whatever
+    UsageError names the mistake. The factory takes no arguments. For the command line only: it runs whatever
     code the module holds.
     """
     module, colon, factory = reference.partition(":")
@@ -134,7 +134,7 @@ def load_device(reference: str) -> Device:
         said = f"{type(error).__name__}: {error}"
         raise UsageError(f"--device {reference}: {factory}() raised {said}") from error
     if not all(callable(getattr(device, method, None)) for method in ("describe", "measure")):
-        raise UsageError(f"--device {reference}: what it makes lacks describe() or measure(task, configs)")
+        raise UsageError(f"--device {reference}: its object lacks describe() or measure(task, configs)")
     if not isinstance(device.describe(), DeviceInfo):
         raise UsageError(f"--device {reference}: describe() gives no measure.device.DeviceInfo")
     return device
@@ -157,12 +157,14 @@ def own_device(reference: str, target_digest: str) -> Device:
 
 
 def own_pool(device: Device, lab: FaultPlan | None = None) -> Pool:
-    """A user's device, in this process; what it computes is checked where it shows that."""
+    """A user's device, in this process; its outputs are checked where it returns them."""
     own = OwnDevice(device)
     return SerialPool(checked(own) if lab is None else lab_here(own, lab))
 
 
 def info_of(target: Target, device: Device | None, lab: FaultPlan | None) -> DeviceInfo:
-    """Who will measure: a user's `device`, else the target's own. A plan of faults makes it another one."""
+    """The device that measures: a user's `device`, else the target's own. A plan of faults changes its
+    digest.
+    """
     info = built_in_info(target) if device is None else device.describe()
     return info if lab is None else replace(info, toolchain=toolchain_of(info.toolchain, lab))

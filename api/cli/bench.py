@@ -17,7 +17,7 @@ Quick = Annotated[bool, typer.Option("--quick", help="A minute's worth.")]
 Models = Annotated[Path | None, typer.Argument(help="A folder of ONNX files.", exists=True)]
 RowsKept = Annotated[
     Path | None,
-    typer.Option("--journal", help="A file that keeps rows as they come; a broken run goes on from there."),
+    typer.Option("--journal", help="A file that keeps finished rows; an interrupted run continues from it."),
 ]
 Reference = Annotated[Path, typer.Option("--reference", help="A folder of reference data.", exists=True)]
 
@@ -60,7 +60,7 @@ def host(
 
 @app.command()
 def operators(quick: Quick = False, json_file: JsonFile = None) -> int:
-    """Every operator on the cases that the ONNX standard has for it: the numbers it says must come out."""
+    """Every operator on the ONNX standard's own test cases: its numbers must come out."""
     from benchmarks.operators.standard_cases import bench_operators
 
     return _report(lambda: bench_operators(quick=quick), json_file)
@@ -116,7 +116,7 @@ def hardware(
     plots: Annotated[Path | None, typer.Option(help="A folder for the two pictures.")] = None,
     json_file: JsonFile = None,
 ) -> int:
-    """What fusion is worth on which chip; few big cores or many small ones."""
+    """The gain from fusion on several chips; few big cores against many small ones."""
     from benchmarks.hardware import bench_hardware
 
     return _report(
@@ -250,7 +250,7 @@ def ranges(
     journal: RowsKept = None,
     json_file: JsonFile = None,
 ) -> int:
-    """What a tuned range of MODEL answers at sizes that were not tuned, beside each of them tuned alone."""
+    """The answers of a tuned range of MODEL at sizes that were not tuned, beside each size tuned alone."""
     from benchmarks.ranges import bench_ranges
 
     dims, ranged = read_ranges(dim)

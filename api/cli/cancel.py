@@ -1,4 +1,4 @@
-"""`tune cancel`: ask for the end of a job."""
+"""`tune cancel`: end a job."""
 
 from tilewright.api.cli.options import JsonFile, answer
 from tilewright.api.cli.server import DEFAULT_SERVER, JobId, Server, connect, job_called
@@ -12,5 +12,5 @@ def cancel(job: JobId, json_file: JsonFile = None, server: Server = DEFAULT_SERV
     """Cancel a waiting job at once, a running one after its batch."""
     with connect(server) as client:
         now = client.cancel(job_called(client, job))
-    waiting = " (its runner was told)" if now.state == "running" else ""
+    waiting = " (its runner stops at the next batch)" if now.state == "running" else ""
     answer(f"{now.id} is {now.state}{waiting}", now.model_dump(mode="json"), json_file)

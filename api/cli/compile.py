@@ -51,7 +51,7 @@ def compile_model(
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> int:
-    """Write the Program of MODEL as the database knows it; the share of guesses is said first."""
+    """Write the Program of MODEL from the database; the share of guessed kernels is printed first."""
     from collections import Counter
 
     from tilewright.api.cli.main import complain

@@ -1,4 +1,4 @@
-"""`tune completion`: what a shell needs to complete verbs and options."""
+"""`tune completion`: a shell's completion of verbs and options."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`tune db`: what the search database holds, and how its records travel."""
+"""`tune db`: contents of the search database, export, import, upkeep."""
 
 from pathlib import Path
 from typing import Annotated
@@ -115,7 +115,7 @@ def import_file(source: Source, database: Database = DEFAULT_DATABASE, json_file
     from tilewright.db.storage.session import open_database
 
     loaded = import_records(open_database(database), source)
-    text = f"{loaded.new} entries new, {loaded.known} known; `tune db verify` measures what is claimed"
+    text = f"{loaded.new} entries new, {loaded.known} known; `tune db verify` measures the claims"
     answer(text, {"new": loaded.new, "known": loaded.known}, json_file, files_of(source, database))
 
 
@@ -161,7 +161,7 @@ def verify(
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> int:
-    """Measure imported and stale records again, and promote what holds. Exit code 1 where one does not."""
+    """Measure imported and stale records again, and promote those that hold. Exit code 1 if one fails."""
     from dataclasses import asdict
 
     from tilewright.tuner.verbs.reverify import ClaimVerdict, verify_claims

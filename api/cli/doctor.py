@@ -1,4 +1,4 @@
-"""`tune doctor`: what works on this machine, each thing tried and not only looked for."""
+"""`tune doctor`: try every optional part on this machine, and print the outcome."""
 
 import os
 import subprocess
@@ -36,7 +36,7 @@ with simulated_pool("gemmini16", target_text("gemmini16"), 1, "local") as pool:
 
 @dataclass(frozen=True)
 class Diagnosis:
-    """One thing that was tried: `state` is ok, missing or failed. `needed_for` says who misses it."""
+    """One part that was tried: `state` is ok, missing or failed. `needed_for` names its users."""
 
     name: str
     state: str
@@ -45,7 +45,7 @@ class Diagnosis:
 
 
 class AbsentError(Exception):
-    """What a check looks for is not installed or was not asked for; that is no failure."""
+    """The part is not installed or not configured; this is no failure."""
 
 
 @app.command()
@@ -57,7 +57,7 @@ def doctor(
     quick: Annotated[bool, typer.Option("--quick", help="Start no Ray.")] = False,
     json_file: JsonFile = None,
 ) -> int:
-    """Try everything that Tilewright can use here, and say what works. Exit code 1 where something fails."""
+    """Try every part that Tilewright can use here, and print which work. Exit code 1 where one fails."""
     findings = []
     for name, needed_for, check in checks(database, quick):
         found = tried(name, needed_for, check)
@@ -72,12 +72,12 @@ def doctor(
 
 
 def tried(name: str, needed_for: str, check: Callable[[], str]) -> Diagnosis:
-    """What a check finds; whatever it raises is its finding."""
+    """The outcome of a check; an exception becomes the outcome `failed`."""
     try:
         return Diagnosis(name, "ok", check(), needed_for)
     except AbsentError as absent:
         return Diagnosis(name, "missing", str(absent), needed_for)
-    except Exception as error:  # a doctor tells of every illness  # noqa: BLE001
+    except Exception as error:  # every failure is a finding  # noqa: BLE001
         text = " ".join(str(error).split())[:200]
         return Diagnosis(name, "failed", f"{type(error).__name__}: {text}", needed_for)
 
@@ -163,7 +163,7 @@ def _browser() -> str:
 
 
 def _child(program: str) -> str:
-    """What a program prints in a process of its own; RuntimeError with its last words where it fails."""
+    """The output of a program in a process of its own; RuntimeError with its last line where it fails."""
     done = subprocess.run(
         [sys.executable, "-c", program],
         capture_output=True,

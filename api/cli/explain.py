@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 app = verb_app()
 MOST_TOLD = 3
-"""Waits and differences that are told."""
+"""How many waits and differences are printed."""
 
 
 @app.command()
@@ -45,9 +45,9 @@ def explain(
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:
-    """Print a kernel's loop nest, what limits it, its runner-up, and why its neighbours are not fused.
+    """Print a kernel's loop nest, its limits, its runner-up, and why its neighbours are not fused.
 
-    Without --kernel all kernels are listed, and those that take most of the time are explained.
+    Without --kernel all kernels are listed, and the slowest ones explained.
     """
     from tilewright.tuner.explain.explain import explain as explain_network
 
@@ -72,7 +72,7 @@ def explain(
 
 
 def table(kernels: "tuple[Weighed, ...]") -> list[str]:
-    """A line a kernel: how long it takes, what that is of all, and what its bound follows from."""
+    """One line per kernel: its time, its share of the total, and the resource that sets its bound."""
     lines = [f"{'#':>3} {'us':>10} {'calls':>6} {'share':>6} {'bound':>10} {'limited by':<12} kernel"]
     lines += [
         f"{index:>3} {each.latency_us:>10.2f} {each.calls:>6} {each.share:>6.1%} {each.bound_us:>10.2f} "
@@ -126,7 +126,7 @@ def _runner_up(other: "RunnerUp | None", latency_us: float) -> list[str]:
     if other.latency_us <= latency_us:
         return [*lines, "             as fast"]
     lost = ", ".join(f"{name} +{us:.2f} us" for name, us in other.grown[:MOST_TOLD])
-    return [*lines, f"             lost on {lost or 'nothing that the nominal target file tells'}"]
+    return [*lines, f"             lost on {lost or 'nothing in the nominal target file'}"]
 
 
 def _apart(neighbour: "Neighbour") -> str:

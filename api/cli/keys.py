@@ -1,4 +1,4 @@
-"""`tune keys`: who may come in. Works on the database itself, so whoever may write it may make keys."""
+"""`tune keys`: API keys of the service. Works on the database: write access is enough to make keys."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""`tune lookup`: what the database knows of a network."""
+"""`tune lookup`: the database's answers for a network."""
 
 from typing import TYPE_CHECKING
 

@@ -21,7 +21,7 @@ from tilewright.compiler_core.errors import InputError, TilewrightError
 ENVIRONMENT = (errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Failures of file systems that no program can help: they are no bugs, wherever they come up."""
 INTERRUPTED = 130
-"""The exit code that shells know an interrupt by."""
+"""The exit code of an interrupt, by the convention of shells."""
 
 
 FIRST_STEPS = """\
@@ -29,7 +29,7 @@ Tilewright tunes neural networks for AI accelerators, and keeps the answers in a
 
   tune doctor                                    what works on this machine
   tune targets list                              the chips that are described
-  tune run MODEL.onnx --target ascend910         tune a network; the same line again costs nothing
+  tune run MODEL.onnx --target ascend910         tune a network; a second run is free
   tune report MODEL.onnx --target ascend910 -o report.html
   tune explain MODEL.onnx --target ascend910     why the answer is as it is
 

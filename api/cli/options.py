@@ -12,7 +12,7 @@ from tilewright.compiler_core.files.outputs import write_text
 Model = Annotated[Path, typer.Argument(help="The ONNX file.")]
 TargetName = Annotated[str, typer.Option("--target", help="A preset (tune targets list) or a TOML file.")]
 Database = Annotated[str, typer.Option("--db", help="SQLite file, or postgresql://user@host/name.")]
-Objective = Annotated[str, typer.Option(help="What to make small: latency, energy, memory or edp.")]
+Objective = Annotated[str, typer.Option(help="What to minimise: latency, energy, memory or edp.")]
 RunObjective = Annotated[
     str,
     typer.Option(
@@ -124,9 +124,8 @@ def write_json(value: object, where: str, inputs: Iterable[str | Path] = ()) -> 
 
 
 def answer(text: str, value: object, where: str | None, inputs: Iterable[str | Path] = ()) -> None:
-    """What every verb does with its answer: `value` as JSON to `where` if asked for, and `text` for people.
-
-    With "-" standard output is the JSON alone.
+    """Print the answer of a verb: `value` as JSON to `where` if given, and `text` for people. With "-"
+    standard output is the JSON alone.
     """
     if where is not None:
         write_json(value, where, inputs)

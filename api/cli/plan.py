@@ -38,7 +38,8 @@ def plan_model(
         Path | None, typer.Option("-o", "--output", help="The memory map (SVG) to write.")
     ] = None,
 ) -> None:
-    """Print what memory MODEL needs between kernels in its own order and in the solved one, and the proof.
+    """Print the memory that MODEL needs between kernels, in its own order and in the solved one, and the
+    proof.
 
     A range (--dim seq=1..2048) is planned at its largest size, which needs the most.
     """
@@ -71,7 +72,7 @@ def as_text(made: "MemoryPlan") -> str:
         f"bound        {proof.bound_bytes:14,d} bytes   no order needs less",
         f"proof        {proof.status:>14}         gap {proof.gap:.3f} x, "
         f"{_KINDS[type(proof.witness).__name__]} accepted by the checker",
-        f"arena        {arena.arena_bytes:14,d} bytes   {arena.gap_bytes:,d} over the most live",
+        f"arena        {arena.arena_bytes:14,d} bytes   {arena.gap_bytes:,d} above the most live bytes",
         f"compulsory   {made.compulsory_bytes:14,d} bytes   DRAM traffic of every order, constants aside",
     ]
     if traffic is not None:

@@ -38,7 +38,9 @@ def profile_model(
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:
-    """Trace MODEL as the database knows it: a track an engine, kernels, tiles, bytes, stalls and why."""
+    """Trace the best known Program of MODEL: one track per engine, with kernels, tiles, bytes, and causes of
+    stalls.
+    """
     import json
 
     from tilewright.compiler_core.files.outputs import write_text

@@ -35,7 +35,7 @@ def report(
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:
-    """Write convergence, roofline, timeline, memory map, kernels and what was fused as one HTML file."""
+    """Write convergence, roofline, timeline, memory map, kernels and fusion groups as one HTML file."""
     from tilewright.api.pages.html_report import report as html_report
     from tilewright.compiler_core.files.outputs import refuse_inputs
 

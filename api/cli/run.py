@@ -154,8 +154,8 @@ def as_text(report: "Report") -> str:
     stages = Counter(group.stage for group in report.groups)
     if any(group.apart for group in report.groups) or len(stages) < len(report.groups):
         lines.append(
-            "kernels    in order; > says where a result lies if not in the model's order, ! why a reader is "
-            "not fused, | that it runs beside others"
+            "kernels    in order; > layout of a result if not the model's, ! why a reader is not fused, "
+            "| runs beside others"
         )
         lines += [
             f"  {index:4d}  {f'| {group.cores} cores: ' if stages[group.stage] > 1 else ''}"

@@ -20,7 +20,7 @@ def runner(
     metrics_host: Annotated[str, typer.Option(help="Address for --metrics-port.")] = "127.0.0.1",
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; docs/service.md.")] = None,
 ) -> int:
-    """Take jobs and run them, until told to stop; a job it leaves is finished by another."""
+    """Take jobs and run them until SIGTERM; another runner finishes a job that is left."""
     import os
 
     from tilewright.api.observability import metrics

@@ -1,4 +1,4 @@
-"""What the verbs that talk to a server have in common: where it is, and with which key."""
+"""Options of the verbs that talk to a server: its URL, and the key."""
 
 import os
 from typing import TYPE_CHECKING, Annotated, TypeAlias

@@ -79,9 +79,9 @@ def show(
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="A TOML file.")], json_file: JsonFile = None) -> int:
-    """Explain every mistake in a target file, by key and line, and ask about numbers that are hardly meant.
+    """Explain every mistake in a target file, by key and line, and question numbers that are unlikely.
 
-    Exit code 1 when there is a mistake; a doubt alone is none.
+    Exit code 1 when there is a mistake; a question alone is none.
     """
     from dataclasses import asdict
 
@@ -106,7 +106,7 @@ def check(file: Annotated[Path, typer.Argument(help="A TOML file.")], json_file:
 def detect(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write here too.")] = None,
 ) -> None:
-    """Measure this CPU, and keep what was found as the target `host`."""
+    """Measure this CPU, and keep the result as the target `host`."""
     from tilewright.compiler_core.target_model.host import host_file
     from tilewright.measure.host.detect import host_text
     from tilewright.measure.host.file import write_host_file
@@ -128,7 +128,7 @@ def peak(
         str | None, typer.Option(help="A device of your own, as MODULE:FACTORY from the working directory.")
     ] = None,
 ) -> int:
-    """Measure peaks with micro-kernels on a device, the simulated one unless told otherwise."""
+    """Measure peaks with micro-kernels on a device; the simulated one is the default."""
     from tilewright.compiler_core.target_model.file import load_target
     from tilewright.measure.simulator.device import SimulatedDevice
     from tilewright.tuner.devices import load_device

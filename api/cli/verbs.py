@@ -62,7 +62,7 @@ VERBS: dict[str, Verb] = {
     ),
     "lookup": Verb(
         "answer",
-        "What the database knows of a network, and why not.",
+        "The database's answers for a network, and why one is missing.",
         (
             "lookup model.onnx --target ascend910",
             "lookup model.onnx --target ascend910 --dim batch=8 --json -",
@@ -119,7 +119,7 @@ VERBS: dict[str, Verb] = {
     ),
     "db": Verb(
         "database",
-        "What it holds, exchange, upkeep.",
+        "Contents, exchange, upkeep.",
         ("db stats", "db export -o records.jsonl"),
     ),
     "serve": Verb(
@@ -165,7 +165,7 @@ VERBS: dict[str, Verb] = {
         "Repeats the published figures.",
         ("bench models --quick", "bench search --quick --json search.json"),
     ),
-    "warm": Verb("bench", "Compiles ahead what is compiled at first use.", ("warm", "warm --help")),
+    "warm": Verb("bench", "Compiles the numba code ahead of its first use.", ("warm", "warm --help")),
     "completion": Verb(
         "bench",
         "Prints completion for bash, zsh or fish.",

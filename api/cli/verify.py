@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 app = verb_app()
 FAR = 1e-4
-"""Share of a value's largest magnitude beyond which the first value is told in the target's dtypes."""
+"""In the target's dtypes the first value with an error above this share of its magnitude is named."""
 
 
 @app.command()
@@ -39,7 +39,10 @@ def verify(
     target: TargetName,
     values: Annotated[bool, typer.Option("--values", help="Print the error of every value.")] = False,
     dtype: Annotated[
-        str, typer.Option(help="model: judged; target: its storage and accumulator types, told only.")
+        str,
+        typer.Option(
+            help="model: judged; target: its storage and accumulator types, errors printed without a verdict."
+        ),
     ] = "model",
     objective: Objective = "latency",
     dim: RangedDims = None,
@@ -51,11 +54,11 @@ def verify(
 ) -> None:
     """Run the best known Program of MODEL in numpy, tile by tile, and judge every value that it computes.
 
-    An op is judged from the operands that it had, against float64: right is what lies within the tolerance
-    of its dtype, or within 4 times the error of plain evaluation in that dtype. The network as imported is
-    judged so against the model's file, as onnx's reference evaluator and onnxruntime run it. Exit code 1 when
-    any value is wrong, intermediates included. In the target's dtypes nothing is judged: the error is printed
-    down the network. A range (--dim seq=1..2048) is verified at both ends and at sizes between.
+    An op is judged on its actual operands against float64: its error must lie within the tolerance of its
+    dtype, or within 4 times the error of plain evaluation in that dtype. The network as imported is judged so
+    against the model's file, as onnx's reference evaluator and onnxruntime run it. Exit code 1 when any value
+    is wrong, intermediates included. In the target's dtypes nothing is judged: the error is printed down the
+    network. A range (--dim seq=1..2048) is verified at both ends and at sizes between.
     """
     from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
     from tilewright.tuner.answer.sizes import representatives
@@ -111,7 +114,7 @@ def _print(verdict: "Verdict", values: bool) -> None:
         return
     worst = max(verdict.values, key=lambda value: value.max_rel)
     if told_only:
-        typer.echo(f"{len(verdict.values)} values told; furthest {worst.max_rel:.3e} at {worst.name}")
+        typer.echo(f"{len(verdict.values)} values compared; furthest {worst.max_rel:.3e} at {worst.name}")
         far = next((value for value in verdict.values if value.max_rel > FAR), None)
         if far is not None:
             typer.echo(f"beyond {FAR:g} first at {far.name}: {far.max_rel:.3e} of its largest magnitude")
@@ -120,7 +123,9 @@ def _print(verdict: "Verdict", values: bool) -> None:
 
 
 def _print_judgement(verdict: "Verdict") -> None:
-    """How many values are right, what was compared with the file, and what would have been noticed."""
+    """How many values are right, how many were compared with the file, and which errors would have been
+    noticed.
+    """
     right = sum(value.ok for value in verdict.values)
     typer.echo(
         f"{right} of {len(verdict.values)} values right; {verdict.compared} also as the model's file has them"

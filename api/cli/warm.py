@@ -8,7 +8,7 @@ app = verb_app()
 
 @app.command()
 def warm(json_file: JsonFile = None) -> None:
-    """Compile the simulator's timeline and what else is compiled at first use."""
+    """Compile the simulator's timeline and all other numba code ahead of its first use."""
     from tilewright.tuner.verbs.warm import warm as compile_ahead
 
     tried = compile_ahead()

@@ -11,7 +11,7 @@ app = verb_app()
 
 @app.command()
 def watch(job: JobId, json_file: JsonFile = None, server: Server = DEFAULT_SERVER) -> int:
-    """Print what happens in a job, one line an event, until it ends. Exit code 1 when it failed.
+    """Print the events of a job, one line each, until it ends. Exit code 1 when it failed.
 
     With --json - the lines go to standard error, and all events are one JSON value at the end.
     """

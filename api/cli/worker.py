@@ -1,4 +1,4 @@
-"""`tune worker`: offer this host's devices to a farm, until told to stop."""
+"""`tune worker`: offer this host's devices to a farm, until SIGTERM."""
 
 from typing import Annotated
 
@@ -24,9 +24,9 @@ def worker(
 ) -> None:
     """Join a farm with devices for a target; `tune run --ray` and runners measure on them.
 
-    One farm holds any number of targets. SIGTERM or an interrupt drains: nothing new comes, what runs is
-    finished. After a cut, or with a new head, the host joins again by itself. --lab lets things go wrong
-    here, to see how a farm takes it. docs/farm.md.
+    One farm holds any number of targets. SIGTERM or an interrupt drains: no new work comes, and work under
+    way is finished. After a cut, or with a new head, the host joins again by itself. --lab injects faults
+    here, to test a farm. docs/farm.md.
     """
     import os
     import signal

@@ -1,1 +1,1 @@
-"""What stands before every route: keys, limits, slow senders, the sign-in page."""
+"""Checks before every route: keys, limits, slow senders, the sign-in page."""

@@ -1,5 +1,5 @@
-"""What a route needs before anything of its body is read. Every route declares it; the gate refuses to start
-over one that does not, and OpenAPI shows it as `x-access`.
+"""The access that a route requires, checked before any of its body is read. Every route declares it. The gate
+does not start when a route lacks it, and OpenAPI shows it as `x-access`.
 """
 
 from collections.abc import Iterable
@@ -42,7 +42,7 @@ ANYTHING_ELSE = RouteAccess(Need.READ)
 
 
 class AccessTable:
-    """Looks up what the route of a request needs."""
+    """The access that the route of a request requires."""
 
     def __init__(self, routes: Iterable[APIRoute]) -> None:
         self._rows = [(route, _declared(route)) for route in routes]

@@ -1,7 +1,5 @@
-"""Who asks: a key in the Authorization header or the sign-in cookie, or nobody in particular on loopback.
-
-As long as there has never been a key and the service listens on loopback only, everybody who reaches it is
-the operator. The first key ends that.
+"""The caller of a request: a key in the Authorization header or the sign-in cookie. While the service listens
+on loopback only and no key has ever been made, every caller is the operator. The first key ends that.
 """
 
 import ipaddress
@@ -24,7 +22,7 @@ SECOND_LOOK_S = 1.0
 
 @dataclass(frozen=True)
 class Principal:
-    """Who makes a request. `by_cookie`: a browser sent the key by itself, so the request may be forged."""
+    """The caller of a request. `by_cookie`: a browser sent the key by itself; the request may be forged."""
 
     tenant: str
     who: str
@@ -38,7 +36,7 @@ class Principal:
 
     @property
     def viewer(self) -> Viewer:
-        """Which runs and records are theirs to see."""
+        """The runs and records that the caller may see."""
         return Viewer(self.tenant, operator=Scope.ADMIN in self.scopes)
 
 
@@ -67,7 +65,7 @@ class Authenticator:
 
     @property
     def surely_open(self) -> bool:
-        """Whether nobody needs a key, as seen a moment ago; asks no database."""
+        """Whether no key is needed, by the last look at the database; asks none."""
         return self.loopback and not self._keys_seen and time.monotonic() < self._keyless_until
 
     @property
@@ -110,8 +108,8 @@ def is_loopback(host: str) -> bool:
 def same_site(headers: Mapping[str, str], by_browser: bool) -> bool:
     """Whether a request that changes something comes from one of our own pages, or from no browser.
 
-    Browsers say where a request comes from in Sec-Fetch-Site or Origin; with a key that a browser sends by
-    itself, one of the two has to be there.
+    Browsers name the page of a request in Sec-Fetch-Site or Origin. With a key that a browser sends by
+    itself, one of the two headers must be present.
     """
     site, origin = headers.get("sec-fetch-site"), headers.get("origin")
     if site is not None and site not in ("same-origin", "none"):

@@ -1,5 +1,5 @@
 """The gate: pure ASGI, in front of everything. Key, scope, origin, rate and size are checked before any of
-the body is read; what is let through is counted while it comes in.
+the body is read; the bytes of an admitted body are counted as they arrive.
 """
 
 import asyncio
@@ -28,7 +28,7 @@ CHALLENGE = {"WWW-Authenticate": "Bearer"}
 
 
 class Gate:
-    """Answers what may not pass, and hands on the rest with `state["principal"]` set."""
+    """Answers requests that may not pass, and hands on the others with `state["principal"]` set."""
 
     def __init__(
         self,
@@ -156,7 +156,7 @@ def _address(scope: Scope) -> str:
 async def _turn_away(
     refusal: Refusal, access: RouteAccess, scope: Scope, receive: Receive, send: Send
 ) -> None:
-    """Answers, and ends a connection on which a body may follow that nobody reads.
+    """Answers, and closes the connection where an unread body may follow.
 
     People with browsers and without a key are asked for one.
     """

@@ -1,4 +1,4 @@
-"""How much anybody may ask for: token buckets by name, and a number of places."""
+"""Limits on requests: token buckets by name, and a number of places."""
 
 import asyncio
 from collections import Counter, OrderedDict

@@ -1,4 +1,6 @@
-"""The page that asks for a key. It stands alone: without a key nothing else is served, style sheets too."""
+"""The page that asks for a key. It needs no other file: without a key nothing else is served, not even a
+style sheet.
+"""
 
 import secrets
 

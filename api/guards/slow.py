@@ -1,7 +1,6 @@
-"""HTTP connections that have to say what they want in time and in few bytes.
-
-Headers that trickle in are not waited for, and never more than READ_BYTES are taken off a socket at once: a
-request that is turned away by its headers has cost no more of its body than that.
+"""HTTP connections with limits on the time and size of their headers. Slow headers end the connection. At
+most READ_BYTES are read off a socket at once, so a request that is refused by its headers costs no more of
+its body than that.
 """
 
 import asyncio
@@ -26,7 +25,7 @@ def protocol_with_deadline(header_s: float) -> type[HttpToolsProtocol]:
             self._arm()
 
         def get_buffer(self, sizehint: int) -> memoryview:
-            """Where the event loop puts what it reads."""
+            """The buffer that the event loop reads into."""
             return self._room
 
         def buffer_updated(self, nbytes: int) -> None:

@@ -1,4 +1,4 @@
-"""What Prometheus may ask of a process: counters and histograms of its own, gauges read from the database.
+"""Metrics for Prometheus: counters and histograms of this process, gauges read from the database.
 
 Under `tune serve` the runner is another process; both then keep their counters in files below
 PROMETHEUS_MULTIPROC_DIR, where prometheus_client finds them together.
@@ -45,7 +45,7 @@ MEASUREMENTS = Histogram("tilewright_measurement_seconds", "Time to measure a ba
 
 @dataclass(frozen=True)
 class Gauges:
-    """What the database says: jobs by state, trials by status, workers by state."""
+    """Counts in the database: jobs by state, trials by status, workers by state."""
 
     jobs: Mapping[str, int]
     trials: Mapping[str, int]
@@ -77,7 +77,7 @@ def listen(port: int, address: str = "127.0.0.1") -> None:
 
 @dataclass(frozen=True)
 class _Read(Collector):
-    """What was read from the database, in Prometheus' terms."""
+    """The gauges from the database, in Prometheus' terms."""
 
     gauges: Gauges
 
@@ -116,7 +116,7 @@ class RunnerMetrics:
         self._trials = 0
 
     def event(self, event: Event) -> None:
-        """Counts what a batch brought."""
+        """Counts the trials of a batch."""
         if isinstance(event, Measured):
             TRIALS.inc(max(0, event.trials - self._trials))
             self._trials = event.trials

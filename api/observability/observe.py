@@ -30,7 +30,7 @@ HEADERS: Iterable[tuple[str, str]] = (
 
 
 class Observe:
-    """The outermost layer. A bug below it becomes a 500 that says nothing but the request's id."""
+    """The outermost layer. A bug below it becomes a 500 with the request's id and nothing else."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
@@ -60,7 +60,7 @@ class Observe:
         except Exception:
             log.exception("request failed by a bug", extra={"request": request_id})
             if status == 0:
-                refusal = problem(500, "internal error; the log says more under this request_id", request_id)
+                refusal = problem(500, "internal error; see the log under this request_id", request_id)
                 await refusal(scope, receive, marked)
         finally:
             _note(scope, status, time.perf_counter() - start)

@@ -1,4 +1,4 @@
-"""Pages about the database: search, two records side by side, what is known of a network, workers."""
+"""Pages about the database: search, two records side by side, coverage of a network, workers."""
 
 from typing import Annotated
 
@@ -79,13 +79,13 @@ async def compare_page(
 
 @router.get("/models", openapi_extra=access(Need.READ, page=True))
 async def models_page(request: Request, service: Serving, caller: Caller) -> Response:
-    """Networks with runs to see."""
+    """Networks that have runs."""
     return page(request, "models.html", models=await service.threads(service.browse.models, caller.viewer))
 
 
 @router.get("/models/{digest}", openapi_extra=access(Need.READ, page=True))
 async def coverage_page(request: Request, service: Serving, caller: Caller, digest: DigestPath) -> Response:
-    """What the database knows of a network's kernels, target by target."""
+    """Coverage of a network's kernels in the database, target by target."""
     kernels = await service.threads(service.browse.kernels_of, digest, caller.viewer)
     if not kernels:
         raise HTTPException(404, f"there are no records of network {digest[:12]}")
@@ -95,7 +95,7 @@ async def coverage_page(request: Request, service: Serving, caller: Caller, dige
 
 @router.get("/workers", openapi_extra=access(Need.READ, page=True))
 async def workers_page(request: Request, service: Serving) -> Response:
-    """Who measures."""
+    """The workers and their states."""
     return page(request, "workers.html", workers=await service.threads(service.workers.list))
 
 

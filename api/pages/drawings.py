@@ -33,7 +33,7 @@ def front(story: Tale) -> str:
 
 
 def convergence(story: Tale) -> str:
-    """From the default down to the answer, over trials, what cannot be beaten, and why the search stopped."""
+    """From the default down to the answer over trials, the bound, and why the search stopped."""
     curve, last = story.curve, story.points[-1]
     (_, first), (trials, best) = curve[0], curve[-1]
     bound = f"; the bound is {last.bound:.6g}" if last.bound else ""
@@ -135,7 +135,7 @@ def timeline(story: Tale) -> str:
 
 
 def memory(story: Tale) -> str:
-    """Which value lies where in the LLB, from the stage that stores it to the last that reads it."""
+    """Values in the LLB by offset, each from the stage that stores it to the last that reads it."""
     values, stages = story.pictures["values"], story.pictures["stages"]
     arena = story.pictures["arena_bytes"]
     drawing = Drawing("Memory map", f"{len(values)} values between kernels share {arena} bytes of the LLB.")

@@ -1,4 +1,4 @@
-"""A network or a run as one HTML file: what `tune report` writes, and a notebook shows."""
+"""A network or a run as one HTML file, for `tune report` and for notebooks."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ class HtmlReport:
         write_text(self.html, path)
 
     def _repr_html_(self) -> str:
-        """What a notebook shows."""
+        """The page inside a frame, for notebooks."""
         return self.html
 
 
@@ -40,9 +40,9 @@ def report(
 ) -> HtmlReport:
     """The report of an ONNX file on `target`, or of a run by its uid, from the database alone.
 
-    Of a file what the device of `toolchain` measured, as in `tune lookup`; a run knows its own.
-    Convergence, roofline, timeline, memory map, kernels, and what was fused. InputError where the file, the
-    run or the database cannot be used.
+    For a file, the records of `toolchain` are shown, as in `tune lookup`; a run has its own toolchain. The
+    report has convergence, roofline, timeline, memory map, kernels, and fusion groups. InputError where the
+    file, the run or the database cannot be used.
     """
     report = report_on(
         subject,

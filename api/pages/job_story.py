@@ -1,4 +1,4 @@
-"""The story of a job, from what the database has of it."""
+"""The story of a job, from its rows in the database."""
 
 import json
 from typing import Any
@@ -9,7 +9,7 @@ from tilewright.db.service.job_rows import JobRow
 
 
 async def story_of(service: Service, job: JobRow) -> Story:
-    """Everything there is to tell of a job."""
+    """All parts of a job's page."""
     events = await service.threads(service.jobs.events, job.uid, 0, 100_000)
     files: dict[str, Any] = {}
     for name in ("pictures.json",):

@@ -50,7 +50,7 @@ async def jobs_page(
 
 @router.get("/jobs/{job_id}", openapi_extra=access(Need.READ, page=True))
 async def job_page(request: Request, service: Serving, caller: Caller, job_id: JobId) -> Response:
-    """One job: where it is, what came out, why it stopped."""
+    """One job: its state, its result, why it stopped."""
     job = await service.job(job_id, caller)
     story = await story_of(service, job)
     drawings = [(name, Markup(DRAWINGS[name](story))) for name in story.drawable]
@@ -68,7 +68,7 @@ async def job_page(request: Request, service: Serving, caller: Caller, job_id: J
 
 @router.get("/jobs/{job_id}/report", openapi_extra=access(Need.READ, page=True))
 async def job_report_file(service: Serving, caller: Caller, job_id: JobId) -> Response:
-    """The same as one file that needs nobody else: what `tune report` writes."""
+    """The same as one self-contained file, as `tune report` writes it."""
     story = await story_of(service, await service.job(job_id, caller))
     headers = {"Content-Disposition": f'attachment; filename="{job_id}.html"'}
     return HTMLResponse(one_file(story.request.model.stem, story), headers=headers)

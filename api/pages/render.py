@@ -31,7 +31,7 @@ def filled(template: str, **values: Any) -> str:
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a browser asks for something to look at."""
+    """Whether the request is a browser's, for a page."""
     asked = request.headers.get("accept", "")
     return "text/html" in asked and not request.url.path.startswith("/v1/")
 

@@ -1,4 +1,4 @@
-"""A job as it can be told: its request, what happened, what came out, and what there is to draw."""
+"""The story of a job: its request, its events, its result, and its drawings."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from tilewright.tuner.jobs.request import read_request
 from tilewright.tuner.request import TuneRequest
 
 PICTURES_VERSION = 1
-"""Of what tuner.pictures writes; others are not drawn."""
+"""Version of the pictures (tuner.pictures); pictures of other versions are not drawn."""
 WHY = {
     "budget": "the budget of trials is spent",
     "time_limit": "the time limit was reached",
@@ -27,9 +27,8 @@ WHY = {
 
 @dataclass(frozen=True)
 class Point:
-    """Where a search stood after so many trials: the best whole network so far, and what nothing beats.
-
-    Both are in `unit`. `sum_us` adds up kernels, `predicted_us` is what a model expected of that sum.
+    """The state of a search after so many trials: the best whole network so far, and its bound, both in
+    `unit`. `sum_us` adds up kernels, `predicted_us` is a model's prediction of that sum.
     """
 
     trials: int
@@ -42,7 +41,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Tale:
-    """What there is to say and draw of a search, wherever it ran. `ending` says why it stopped."""
+    """The text and drawings of a search, on a server or not. `ending` is the reason why it stopped."""
 
     points: Sequence[Point]
     result: dict[str, Any] | None
@@ -95,7 +94,7 @@ def _figure(result: Mapping[str, Any] | None) -> str:
 
 @dataclass(frozen=True)
 class Story(Tale):
-    """The tale of a job: with its request, and what happened."""
+    """The tale of a job, with its request and its events."""
 
     job: JobRow
     request: TuneRequest
@@ -114,7 +113,7 @@ def tell(job: JobRow, events: Sequence[JobEvent], pictures: Mapping[str, Any]) -
 
 
 def points_of(measured: Iterable[Mapping[str, Any]]) -> list[Point]:
-    """The convergence by trials, from what was said after each batch."""
+    """The convergence by trials, from the events of each batch."""
     return [
         Point(
             body["trials"],

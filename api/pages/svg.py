@@ -50,7 +50,7 @@ class Scale:
 
 @dataclass
 class Drawing:
-    """A picture in the making; `title` and `description` are what a screen reader says."""
+    """A picture under construction; `title` and `description` are for screen readers."""
 
     title: str
     description: str
@@ -107,7 +107,7 @@ class Drawing:
         )
 
     def legend(self, entries: Iterable[tuple[str, str]]) -> None:
-        """Colours and what they stand for, above the plot."""
+        """The legend, above the plot."""
         x = float(WIDTH - RIGHT)
         for color, words in entries:
             x -= 7 * len(words) + 30

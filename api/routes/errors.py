@@ -1,4 +1,4 @@
-"""What an error answers: a page to a browser, problem details to everybody else."""
+"""Answers to errors: a page for a browser, problem details for every other client."""
 
 import logging
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ log = logging.getLogger("tilewright.api")
 
 
 def answer_errors(app: FastAPI) -> None:
-    """Let `app` answer every kind of error as said here."""
+    """Install the handlers below on `app`."""
     app.add_exception_handler(HTTPException, on_http)
     app.add_exception_handler(RequestValidationError, on_invalid)
     app.add_exception_handler(SpecError, on_spec)
@@ -34,7 +34,7 @@ def _page(request: Request, status: int, detail: str) -> Response:
 
 
 async def on_http(request: Request, error: Exception) -> Response:
-    """What a route or the framework raised on purpose."""
+    """An error that a route or the framework raised on purpose."""
     assert isinstance(error, HTTPException)
     if wants_page(request):
         return _page(request, error.status_code, str(error.detail or ""))
@@ -79,6 +79,6 @@ async def on_input(request: Request, error: Exception) -> Response:
 
 
 async def on_bug(request: Request, error: Exception) -> Response:
-    """Everything else: the log has the trace, the client gets the number to ask for it."""
+    """Any other exception: the log has the trace, the client gets the id to ask for it."""
     log.error("bug", exc_info=error, extra={"request": request_id_of(request)})
-    return problem(500, "internal error; the log says more under this request_id", request_id_of(request))
+    return problem(500, "internal error; see the log under this request_id", request_id_of(request))

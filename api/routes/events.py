@@ -46,7 +46,7 @@ async def job_events(
         str | None,
         Header(alias="Last-Event-ID", pattern="^[0-9]{1,15}$", description="Go on after this event"),
     ] = None,
-    follow: Annotated[bool, Query(description="False: end after what has happened so far")] = True,
+    follow: Annotated[bool, Query(description="False: end after the events so far")] = True,
 ) -> AsyncIterator[ServerSentEvent]:
     """Every event from the first (or after Last-Event-ID) on. `phase` and `measured` come from the run,
     `state` when the job moves on; the stream ends with the job.

@@ -1,4 +1,4 @@
-"""/healthz and /readyz: whether the process lives, and whether it can do its work."""
+"""/healthz and /readyz: whether the process runs, and whether it can serve requests."""
 
 from typing import Annotated, Literal
 
@@ -13,7 +13,7 @@ router = APIRouter(tags=["operation"])
 
 
 class Health(BaseModel):
-    """The answer of a process that lives."""
+    """The answer of a running process."""
 
     status: Literal["ok"] = "ok"
 

@@ -1,4 +1,4 @@
-"""/v1/lookup: what a compiler asks at compile time."""
+"""/v1/lookup: answers for a compiler."""
 
 from functools import lru_cache
 from typing import Annotated
@@ -59,12 +59,12 @@ async def look_up(
         str | None,
         Query(
             pattern=r"^[^\x00]{1,100}$",
-            description="What the measuring device says of itself, else the target's own",
+            description="The toolchain of the measuring device; the target's own by default",
         ),
     ] = None,
 ) -> Lookup:
-    """The best record of a kernel (`workload`) or of a whole network (`model`, its graph digest), or what a
-    tuned range of a network answers at a size (`dim`).
+    """The best record of a kernel (`workload`) or of a whole network (`model`, its graph digest), or the
+    answer of a tuned range of a network at a size (`dim`).
     """
     digest = workload or model
     if digest is None or (workload and model):

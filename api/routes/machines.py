@@ -1,4 +1,4 @@
-"""/v1/targets and /v1/workers: what can be tuned for, and who measures."""
+"""/v1/targets and /v1/workers: the targets, and the workers that measure."""
 
 from typing import Annotated
 
@@ -55,5 +55,5 @@ async def get_target(
 
 @router.get("/v1/workers", responses=documented(400, 401, 403, 429, 503), openapi_extra=access(Need.READ))
 async def list_workers(service: Serving) -> WorkerList:
-    """Who measures, and who is in quarantine and why."""
+    """The workers, and which are in quarantine and why."""
     return WorkerList(workers=[Worker.of(row) for row in await service.threads(service.workers.list)])

@@ -16,7 +16,7 @@ router = APIRouter(tags=["operation"])
 
 
 class AuditEntry(BaseModel):
-    """Who did what, from where."""
+    """One action: the caller, the subject, the address."""
 
     id: int
     who: str = Field(examples=["key 3 nightly"])
@@ -55,7 +55,7 @@ async def read_audit(
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 100,
 ) -> AuditPage:
-    """What was changed by your tenant's keys, newest first."""
+    """Changes by your tenant's keys, newest first."""
     before = int(cursor) if cursor is not None else None
     rows = await service.threads(service.audit.list, caller.tenant, before, limit)
     entries = [

@@ -1,4 +1,4 @@
-"""/v1/records and /v1/runs: what was measured, within what the caller may see."""
+"""/v1/records and /v1/runs: the measurements that the caller may see."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""What comes out of a job: result, report, drawings, and the files its runner left for download."""
+"""The outcome of a job: result, report, drawings, and the files of its runner for download."""
 
 import json
 from collections.abc import AsyncIterator
@@ -24,7 +24,7 @@ SVG = "image/svg+xml"
 
 
 class JobReport(BaseModel):
-    """A job told in tables: what came out, how it got there, and where its drawings are."""
+    """A job in tables: its result, its convergence, and links to its drawings."""
 
     job: Job
     result: dict[str, Any] | None = Field(description="The object that `tune run --json` prints")

@@ -55,7 +55,7 @@ def hide_memory() -> None:
 
 
 def python_folders() -> list[Path]:
-    """Where the interpreter and the packages lie: code that is loaded late is read from there."""
+    """The folders of the interpreter and the packages, for code that is loaded late."""
     paths = map(sysconfig.get_path, ("stdlib", "platstdlib", "purelib", "platlib"))
     names = {*paths, *site.getsitepackages()}
     ours = Path(__file__).resolve().parents[2]
@@ -80,7 +80,7 @@ def _limit(memory_mb: int, seconds: int) -> None:
 
 
 def _drop_capabilities() -> None:
-    """Root without capabilities is a user like any other, who happens to own many files."""
+    """Root without capabilities is an ordinary user that owns many files."""
     if sys.platform != "linux":
         return
     libc = ctypes.CDLL(None)

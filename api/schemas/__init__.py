@@ -1,1 +1,1 @@
-"""What goes over the wire: pydantic models, each with an example."""
+"""The bodies of requests and answers: pydantic models, each with an example."""

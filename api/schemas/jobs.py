@@ -85,7 +85,7 @@ class JobSpec(BaseModel):
         default=None, gt=0, le=30 * 86_400, description="Seconds of search at most"
     )
     objective: Asked = Field(
-        default="latency", description="What to make small; several give the front that no answer beats"
+        default="latency", description="What to minimise; several objectives give their Pareto front"
     )
     dims: dict[DimName, DimSize | DimRange] = Field(
         default={},
@@ -207,7 +207,7 @@ class JobSummary(BaseModel):
     target: str = Field(description="The target's name, a preset's or one's own", examples=["ascend910"])
     objective: str = Field(examples=["latency"])
     priority: int
-    request_digest: str = Field(description="Equal for jobs that ask the same of the same model")
+    request_digest: str = Field(description="Equal for jobs with the same request and the same model")
     cancel_requested: bool
     attempts: int
     error: str = Field(description="The beginning of why it failed", examples=[""])

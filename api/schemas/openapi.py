@@ -1,4 +1,4 @@
-"""OpenAPI as FastAPI makes it, with what it cannot know: our problems, how a key is given, our one form."""
+"""OpenAPI as FastAPI makes it, completed by our problem details, the key's scheme, and the form of a job."""
 
 from collections.abc import Callable
 from typing import Any

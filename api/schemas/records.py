@@ -57,7 +57,7 @@ class BestRecord(BaseModel):
 
 
 class RangeRecord(BaseModel):
-    """What a tuned range answers at one size of its dim, without a measurement of that very size.
+    """The answer of a tuned range at one size of its dim, without a measurement of that very size.
 
     `config` names the network's groups and how each kernel was tuned there, not yet tiled for the size:
     `tune compile --dim` does that. Regrets are fractions (0.02 = 2 %) of the best latency.
@@ -79,8 +79,8 @@ class RangeRecord(BaseModel):
 
 
 class Lookup(BaseModel):
-    """What the database knows of a workload or network: a hit with its record, or with what a tuned range
-    answers, or a miss and why.
+    """The answer of the database for a workload or network: a hit with its record or with the answer of a
+    tuned range, or a miss and its reason.
     """
 
     hit: bool
@@ -90,7 +90,7 @@ class Lookup(BaseModel):
 
     @classmethod
     def of(cls, answer: Answer) -> Self:
-        """From the database; of a miss only what concerns the workload asked about."""
+        """From the database; a miss names only reasons that concern the workload in question."""
         if isinstance(answer, Hit):
             return cls(hit=True, best=BestRecord.of(answer.best))
         nearest = answer.nearest
@@ -240,7 +240,7 @@ class TargetDetail(TargetSummary):
 
 
 class Worker(BaseModel):
-    """Who measures, and whether it is believed."""
+    """A worker, and whether its answers count."""
 
     name: str
     device: str

@@ -1,7 +1,7 @@
-"""`tune sweep`: tune networks on every variant of a target, and say which variants none beats.
+"""`tune sweep`: tune networks on every variant of a target, and find the Pareto front of the variants.
 
-All variants share one database: what was measured on one is a prior for the next, so that later ones need
-fewer trials for the same answer. A sweep that was cut off goes on where its records end.
+All variants share one database. The records of one variant are a prior for the next, so that later variants
+need fewer trials. An interrupted sweep continues where its records end.
 """
 
 import tempfile

@@ -1,1 +1,1 @@
-"""Why an answer is as it is: loop nests, what limits a kernel, its runner-up, and what was not fused."""
+"""Explanations of an answer: loop nests, limits of a kernel, its runner-up, and reasons against fusion."""

@@ -1,4 +1,4 @@
-"""`tune diff`: two runs side by side, from records alone: what was asked, found, and by which Configs."""
+"""`tune diff`: two runs side by side, from records alone: requests, results, Configs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -14,12 +14,12 @@ from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
 ASKED = ("model_digest", "target_digest", "toolchain", "objective", "seed", "device", "trials_budget")
-"""What two runs may have been asked differently."""
+"""The parts of a request that may differ between two runs."""
 
 
 @dataclass(frozen=True)
 class Tried:
-    """What one run found of a workload: the lowest number of its objective, by which knobs, after how many
+    """The result of one run for a workload: the lowest number of its objective, its knobs, and after how many
     trials. `best` is None where none of them succeeded.
     """
 

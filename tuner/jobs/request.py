@@ -1,7 +1,7 @@
-"""A TuneRequest as it rests in the database between the service that took it and its runner.
+"""A TuneRequest as the database keeps it, between the service that takes it and the runner.
 
-Only what may come over the network is kept: no device, no lab, no sampler, no database. `target` is the name
-of a preset or the text of a target file, never a path.
+Only fields that may come over the network are kept: no device, no lab, no sampler, no database. `target` is
+the name of a preset or the text of a target file, never a path.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""The runner: takes jobs from the database, one at a time, and sees each to its end or gives it back.
+"""The runner: takes jobs from the database, one at a time, and finishes each or gives it back.
 
 A runner may die at any point: its lease runs out, and the next runner goes on where the records end. A runner
-that slept through its lease and wakes up writes nothing more: every commit checks the lease in its own
+that was suspended past the end of its lease writes nothing more: every commit checks the lease in its own
 transaction.
 """
 
@@ -28,11 +28,11 @@ from tilewright.tuner.network.events import Counted, Event, Measured
 from tilewright.tuner.request import Hooks, TuneRequest
 
 log = logging.getLogger("tilewright.runner")
-BUG = "internal error; the runner's log says more under the number of this job"
+BUG = "internal error; see the runner's log under the number of this job"
 
 
 class WorkResult(Protocol):
-    """What a piece of work comes back with."""
+    """The result of a job's work."""
 
     def to_json(self) -> dict[str, Any]:
         """The result, as plain values."""
@@ -40,7 +40,7 @@ class WorkResult(Protocol):
 
 
 class JobWork(Protocol):
-    """Does what a job asks for; `tilewright.tuner.jobs.work.Tuning` is the one in use.
+    """Does the work of a job; `tilewright.tuner.jobs.work.Tuning` is the implementation in use.
 
     Model and target of the request are files on disk. The guard of the hooks checks the lease and has to be
     asked in every transaction that writes. Their `cancelled` has to be asked between batches; it raises
@@ -52,12 +52,12 @@ class JobWork(Protocol):
         ...
 
     def files(self, request: TuneRequest, answer: WorkResult) -> Mapping[str, bytes]:
-        """What a user may download of the answer, by name."""
+        """The files for download, by name."""
         ...
 
 
 class Observer(Protocol):
-    """Hears what happens, for metrics."""
+    """Counts events, for metrics."""
 
     def event(self, event: Event) -> None:
         """Something happened in a run."""
@@ -83,7 +83,7 @@ class RunnerSettings:
 
 
 class Runner:
-    """Works on jobs until told to stop. One thread at a time; several runners may share a database."""
+    """Works on jobs until it is stopped. One thread at a time; several runners may share a database."""
 
     def __init__(
         self, database: Database, settings: RunnerSettings, work: JobWork, observer: Observer | None = None

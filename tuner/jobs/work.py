@@ -22,7 +22,7 @@ class Tuning:
         return run_sizes(replace(request, database=self.url, pool=self.pool), hooks)
 
     def files(self, request: TuneRequest, answer: WorkResult) -> Mapping[str, bytes]:
-        """The Program as the database serves it from now on, and what the service draws of it.
+        """The published Program, and the pictures of it for the service.
 
         Of a range the Program of the largest size. Nothing for -O0, whose answer is the default schedule
         whatever the database knows.

@@ -14,7 +14,7 @@ from tilewright.tuner.kernel.settings import SearchSettings
 
 @dataclass(frozen=True)
 class Search:
-    """What a search is made from."""
+    """The sampler's parts, by name."""
 
     problem: Problem
     settings: SearchSettings = field(default_factory=SearchSettings)

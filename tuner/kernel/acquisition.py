@@ -1,4 +1,4 @@
-"""What a prediction is worth, and what is left to be found: pure functions of means and spreads."""
+"""Acquisition scores and the expected regret left: pure functions of means and spreads."""
 
 import numpy as np
 from scipy.special import stdtr
@@ -10,17 +10,17 @@ DRAWS = 1024
 
 
 def optimistic_log(mean_log: Floats, std_log: Floats, feasible: Floats, spreads: float) -> Floats:
-    """How low a value may be, float64 [n]: so many spreads below its mean, and higher where it may fail.
+    """A lower confidence bound, float64 [n]: mean less so many spreads, raised where the trial may fail.
 
-    Srinivas et al. (ICML 2010). The improvement to be expected lives off the tails instead: once the best
-    lies far below what is believed of all others, it ranks them by how little is known of them, however bad.
+    Srinivas et al. (ICML 2010). Expected improvement depends on the tails instead: once the best is far below
+    all predictions, it ranks rows by their spread alone, however bad their mean is.
     """
     value: Floats = mean_log - spreads * std_log - np.log(feasible)
     return value
 
 
 def lowest_values(mean_log: Floats, std_log: Floats, correlation: Floats, rng: np.random.Generator) -> Floats:
-    """Draws [DRAWS] of the lowest of candidates [n] that are wrong together as `correlation` [n, n] says.
+    """Draws [DRAWS] of the minimum over candidates [n] whose errors have the `correlation` [n, n].
 
     Student's t of six degrees: spreads are estimates.
     """

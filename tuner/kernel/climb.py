@@ -1,7 +1,7 @@
-"""The Configs of lowest draft: what a search asks first, and what a kernel is expected to cost.
+"""The Configs of lowest draft: the first trials of a search, and the expected cost of a kernel.
 
-Chance finds rows whose draft is well above the draft's own minimum; a climb over single knobs from the best
-of many draws gets there, and costs no measurement.
+Random rows have drafts well above the draft's minimum. A climb over single knobs from the best of many draws
+reaches the minimum, and costs no measurement.
 """
 
 from collections.abc import Callable
@@ -83,7 +83,7 @@ def best_drafts(
 def unlike(rows: Rows, count: int, knobs: int = 2) -> Rows:
     """`count` of `rows` in their order: those that differ from all taken before in at least `knobs` knobs.
 
-    Where there are too few of these, the first others fill up. Twins share what the draft does not know.
+    Where there are too few of these, the first others fill up. Near-equal rows share the error of the draft.
     """
     taken: list[int] = []
     for index in range(len(rows)):

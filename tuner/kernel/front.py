@@ -1,4 +1,4 @@
-"""Several objectives at once: which answers no other beats, and one direction of search at a time.
+"""Several objectives at once: the Pareto front, searched along one direction at a time.
 
     latency  10  12  12  20        front: (10, 9), (12, 5), (20, 4); 12, 7 is beaten by 12, 5
     energy    9   5   7   4
@@ -61,7 +61,7 @@ class Direction:
         return result
 
     def scalar(self, logs: Floats) -> Floats:
-        """What this direction makes small, [n]; NaN where a log is."""
+        """The scalar that this direction minimises, [n]; NaN where a log is."""
         scaled = self.scaled(logs)
         result: Floats = scaled.max(axis=1) + _AUGMENTED * scaled.sum(axis=1)
         return result

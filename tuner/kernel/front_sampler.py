@@ -1,7 +1,8 @@
-"""Our sampler for several objectives: a model each, and every batch looks along one direction.
+"""Our sampler for several objectives: one model per objective, and one direction per batch.
 
-Most batches look along an objective alone, just as the search for it alone would, with its draft, its bound
-and what all batches taught its model; so the ends of the front are as good as answers. The others mix.
+Most batches search along one objective, as a search for it alone would, with its draft, its bound and its
+model, which learns from all batches. So the ends of the front are as good as single answers. The other
+batches mix the objectives.
 """
 
 from collections.abc import Sequence
@@ -22,12 +23,12 @@ from tilewright.tuner.kernel.settings import ProposeSettings
 from tilewright.tuner.kernel.stopping import Regret
 
 MIXED = 0.2
-"""Share of the batches that look along a mixture."""
+"""Share of the batches that search along a mixture."""
 
 
 @dataclass(frozen=True)
 class DirectedBelief:
-    """What is believed of a direction's scalar, from a Belief per objective."""
+    """The Belief about a direction's scalar, from one Belief per objective."""
 
     parts: tuple[Belief, ...]
     direction: Direction
@@ -115,7 +116,7 @@ class FrontSampler(KernelSampler):
         return propose(problem, history, Directed(parts, direction), count, seed, self._settings)
 
     def _expect(self, rows: Rows) -> None:
-        """Nothing: what is expected of a direction is not in the unit of any objective."""
+        """Nothing: the expected scalar of a direction has the unit of no objective."""
 
     def _teach(self) -> None:
         for index, problem in enumerate(self._each):

@@ -1,4 +1,4 @@
-"""What earlier runs teach about kernels never measured: the records of other shapes and targets as a prior.
+"""Records of other shapes and targets as a prior for kernels that were never measured.
 
 A record's features are computed anew from its Workload, Config and Target, so that a prior is as good as
 today's features whenever it was measured.
@@ -27,7 +27,7 @@ MOST = 4000
 def prior_records(repository: Repository, toolchain: str, before_s: float) -> tuple[TaskRecords, ...]:
     """Latencies of the latest kernel trials committed before `before_s`, a TaskRecords per kernel and target.
 
-    What today's compiler no longer understands is left out.
+    Records that today's compiler cannot read are left out.
     """
     rows: dict[tuple[str, str], list[TrialRow]] = defaultdict(list)
     for row in repository.kernel_trials(toolchain, before_s, MOST):

@@ -1,4 +1,4 @@
-"""What a kernel search is given, what it knows so far, and what a trial is: frozen values."""
+"""The task of a kernel search, its history, and its trials: frozen values."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -59,9 +59,8 @@ class Problem:
     in_full: bool = False
 
     def towards(self, objective: Objective) -> "Problem":
-        """The same task searched for another objective, of which a bound on latency says nothing.
-
-        Where nothing is promised of it, the draft of the latency stands for one if it tells good from bad.
+        """The same task searched for another objective, for which a bound on latency does not hold. Where the
+        objective has no draft, the draft of the latency serves if it ranks Configs well.
         """
         if objective == self.objective:
             return self
@@ -102,7 +101,7 @@ class Problem:
 
     @cached_property
     def reference_features(self) -> Features:
-        """Features of up to 256 rows of the space: what a typical value of each feature is."""
+        """Features of up to 256 rows of the space, to scale each feature."""
         return self.feature_function(sample(self.space, 256, np.random.default_rng(0)))
 
     def drafts(self, rows: Rows) -> Floats:
@@ -112,9 +111,9 @@ class Problem:
 
 @dataclass(frozen=True)
 class History:
-    """What was asked of one task, in order: rows [n, knobs] and log objective [n], NaN where it failed.
+    """The trials of one task, in order: rows [n, knobs] and log objective [n], NaN where a trial failed.
 
-    `pending` rows [p, knobs] are asked and not yet answered.
+    `pending` rows [p, knobs] are under measurement.
     """
 
     rows: Rows

@@ -1,7 +1,8 @@
-"""Which Configs to measure next: a pure function of the problem, its history, the model and a seed.
+"""The next Configs to measure: a pure function of the problem, its history, the model and a seed.
 
-A pool is ranked by how low the model thinks a row may be: the whole of a small space, else the neighbourhood
-of the best and what evolution over the model, the density of the good and chance come up with.
+A pool of rows is ranked by a lower confidence bound of the model. A small space is the pool itself; for a
+large one the pool holds the neighbourhood of the best, and rows from evolution over the model, from the
+density of good rows, and from chance.
 """
 
 from typing import Protocol, Self
@@ -17,7 +18,7 @@ from tilewright.tuner.kernel.settings import ProposeSettings
 
 
 class Belief(Protocol):
-    """What is believed of rows: mean and spread of what is made small, in logarithms, and P(it measures)."""
+    """Predictions for rows: mean and spread of the log objective, and the chance that the trial succeeds."""
 
     @property
     def mean_log(self) -> Floats:
@@ -40,11 +41,11 @@ class Belief(Protocol):
 
 
 class Believer(Protocol):
-    """A model as proposals need it; `measured` counts what the run taught it."""
+    """The model as proposals see it; `measured` counts the trials of this run in it."""
 
     @property
     def has_prior(self) -> bool:
-        """Whether records of earlier runs speak too."""
+        """Whether records of earlier runs take part."""
         ...
 
     @property
@@ -84,7 +85,9 @@ def remaining(
     rng: np.random.Generator,
     settings: ProposeSettings,
 ) -> Rows:
-    """All of a small space, else the best neighbourhoods and an evolved pool; less what cannot be asked."""
+    """All of a small space, else the best neighbourhoods and an evolved pool; less the rows that may not be
+    asked.
+    """
     if problem.whole is not None:
         return _fresh(problem, history, problem.whole)
     near = _neighbourhood(problem, history, settings.near_best)
@@ -93,7 +96,9 @@ def remaining(
 
 
 def _warming_up(problem: Problem, history: History, predictor: Believer, settings: ProposeSettings) -> bool:
-    """A prior speaks first; then its word is tested like a blind guess is, before the model is believed."""
+    """A prior ranks the first batch; the next rows test it, as they would test a blind guess, before the
+    model ranks.
+    """
     if problem.draft_log is not None:
         return not predictor.has_prior and predictor.measured < settings.warm_up
     if predictor.has_prior and not len(history.rows):
@@ -117,7 +122,7 @@ def _warm_up(
 
 
 def _fresh(problem: Problem, history: History, rows: Rows) -> Rows:
-    """`rows` less what breaks a rule, what was asked in this or an earlier run, and what cannot be best."""
+    """`rows` less those that break a rule, were asked in this or an earlier run, or cannot be best."""
     rows = distinct(rows, without=np.concatenate([history.asked, problem.beaten_keys]))
     rows = rows[problem.space.feasible(rows)] if len(rows) else rows
     if problem.bound_log is not None and len(rows) and history.ok.any():
@@ -140,9 +145,8 @@ def _score(predicted: Belief, optimism: float) -> Floats:
 
 
 def _pick(rows: Rows, predicted: Belief, optimism: float, count: int) -> Rows:
-    """Greedy by score. Every pick counts as measured for the next: what it would tell needs no second asking.
-
-    That is the "kriging believer" of Ginsbourger et al. (2010).
+    """Greedy by score. Each pick counts as measured when the next is chosen, so that a batch does not ask the
+    same thing twice: the "kriging believer" of Ginsbourger et al. (2010).
     """
     chosen: list[int] = []
     taken = np.zeros(len(rows), dtype=np.bool_)

@@ -1,7 +1,7 @@
 """The models of one run: every task's measurements teach one residual model, refitted when it is asked for.
 
-Records of earlier runs form a prior. It has a vote, which falls with its rank correlation to what this run
-measures: a prior from a like device is worth tenfold, one from an unlike device misleads. No disk is touched.
+Records of earlier runs form a prior. Its weight falls with its rank correlation to the trials of this run: a
+prior from a similar device saves most trials, one from a different device misleads. No disk is touched.
 """
 
 from dataclasses import dataclass, replace
@@ -14,7 +14,7 @@ from tilewright.cost_model.learned.scores import rank_correlation
 from tilewright.search_space.knobs import Rows
 from tilewright.tuner.kernel.problem import History, Problem, trial_seed
 
-# Trials for which a prior is given credit, and the agreement below which it has no say; the second pair
+# Trials during which a prior is trusted, and the agreement below which its weight is zero; the second pair
 # without a draft, where there is nothing else to lean on while it misleads.
 _SHRINKAGE, _LEAST_VOTE = 4.0, 0.4
 _BLIND_SHRINKAGE, _LEAST_BLIND_VOTE = 2.0, 0.7
@@ -22,9 +22,9 @@ _BLIND_SHRINKAGE, _LEAST_BLIND_VOTE = 2.0, 0.7
 
 @dataclass(frozen=True)
 class Predictor:
-    """What is believed of one problem's rows: its draft, the prior's vote and the run's own model.
+    """Predictions for one problem's rows: from its draft, the prior and the run's own model.
 
-    At least one of `model` and `prior` is there; `measured` counts what the run taught the model.
+    At least one of `model` and `prior` is there; `measured` counts the trials of this run in the model.
     """
 
     problem: Problem
@@ -73,7 +73,7 @@ class RunModel:
             self._prior[problem.model_key] = prior
 
     def tell(self, problem: Problem, history: History) -> None:
-        """Replace what is known of `problem`'s task by `history`; only new rows are featurised."""
+        """Replace the history of `problem`'s task by `history`; features are computed for new rows only."""
         key, task = problem.model_key, problem.task.digest
         known = self._own.setdefault(key, {}).get(task)
         start = 0 if known is None else len(known.latency_log)
@@ -89,7 +89,7 @@ class RunModel:
         self._own[key][task] = self._with_prior(key, joined, features)
 
     def predictor(self, problem: Problem) -> Predictor | None:
-        """By all that was told so far; None before two successes when there is no prior either."""
+        """The model of all trials so far; None before two successes when there is no prior either."""
         key = problem.model_key
         model, prior = self._model(problem), self._prior.get(key)
         if model is None and prior is None:
@@ -132,9 +132,8 @@ class RunModel:
 
 
 def _vote(believed: Floats, measured: Floats, *, blind: bool) -> float:
-    """In [0, 1], by rank correlation on the better half of what was measured: 1 before there is any.
-
-    Devices agree on what is bad; a prior that cannot tell the good from the best only holds a search back.
+    """In [0, 1], by rank correlation on the better half of the trials; 1 before there are any. Devices agree
+    on bad Configs; a prior that cannot rank the good ones only slows a search down.
     """
     ok = np.flatnonzero(np.isfinite(measured))
     better = ok[np.argsort(measured[ok], kind="stable")[: (len(ok) + 1) // 2]]

@@ -25,7 +25,7 @@ from tilewright.tuner.kernel.stopping import Regret
 
 _THREATS = 256
 """How many rows a regret is estimated over: those most likely to beat the best."""
-LOST = "lost"  # user attribute of a trial whose measurement says nothing about its Config
+LOST = "lost"  # user attribute of a trial whose failure is not its Config's
 
 
 def distributions_of(space: Space) -> dict[str, BaseDistribution]:
@@ -106,7 +106,7 @@ class KernelSampler(BaseSampler):
         return len(rows)
 
     def _proposed(self, count: int, number: int) -> Rows:
-        """Up to `count` rows to ask next, after `number` of them."""
+        """Up to `count` rows for the next batch, after `number` trials."""
         return propose(
             self._problem,
             self._history,
@@ -117,13 +117,13 @@ class KernelSampler(BaseSampler):
         )
 
     def regret(self, study: Study, regret: float) -> Regret | None:
-        """How far the best is from the optimum, by the model; None before it can tell.
+        """The estimated distance of the best from the optimum; None before the model has an estimate.
 
-        Spreads are grown by how wrong the process is where it leaves one measurement out, so that the answer
-        depends on the trials alone, not on what was foretold on the way. With a draft, which tells of every
-        row by itself, what the model does not know of like rows is alike: they beat the best together or not
-        at all. Without one the best may be a row that no other tells of, and rows are taken as independent,
-        which errs on the side of doubt.
+        Spreads are scaled by the leave-one-out error of the process, so that the estimate depends on the
+        trials alone, not on earlier predictions. With a draft, which tells of every row by itself, what the
+        model does not know of like rows is alike: they beat the best together or not at all. Without one the
+        best may be a row that no other tells of, and rows are taken as independent, which errs on the side of
+        doubt.
         """
         self.catch_up(study)
         predictor = self._model.predictor(self._problem)
@@ -147,14 +147,14 @@ class KernelSampler(BaseSampler):
         )
 
     def _expect(self, rows: Rows) -> None:
-        """Remember what is predicted of `rows`, for whoever watches."""
+        """Keep the predictions for `rows`, for the listeners of the run."""
         predictor = self._model.predictor(self._problem)
         if predictor is not None and len(rows):
             means = predictor.predict(rows).mean_log.tolist()
             self._expected.update(zip(row_keys(rows).tolist(), means, strict=True))
 
     def expected_best(self) -> float | None:
-        """The lowest value that the model expects of rows asked and not answered; None before it can tell."""
+        """The lowest prediction among rows under measurement; None before there is one."""
         return float(np.exp(min(self._expected.values()))) if self._expected else None
 
     def catch_up(self, study: Study) -> None:
@@ -188,7 +188,7 @@ class KernelSampler(BaseSampler):
 
 
 def _value_logs(trial: FrozenTrial, count: int) -> list[float]:
-    """Logs of all of a trial's values, or NaN for each where one of them says nothing."""
+    """Logs of all of a trial's values, or NaN for each where one is absent."""
     values = trial.values if trial.state is TrialState.COMPLETE and trial.values else []
     if len(values) != count or not all(0.0 < value < float("inf") for value in values):
         return [float("nan")] * count

@@ -48,7 +48,7 @@ _NEEDS = {"gp": "torch", "cmaes": "cmaes"}
 
 
 def sampler_factory(name: str | None, objectives: int = 1) -> SamplerFactory | None:
-    """The maker of a sampler from a seed; None for our own. UsageError says what is there."""
+    """The maker of a sampler from a seed; None for our own. UsageError names the samplers that exist."""
     if name is not None and name not in SAMPLERS:
         raise UsageError(f"--sampler {name!r} is unknown; choose from {', '.join(SAMPLERS)}")
     if name in _SINGLE and objectives > 1:

@@ -1,8 +1,9 @@
-"""The search of one kernel task: ask a batch, measure it, commit it, tell it, until a rule says stop.
+"""The search of one kernel task: ask a batch, measure it, commit it, tell the sampler, until the stop rule
+holds.
 
-Whatever is told has been committed before, so a killed run continues from its records. The same loop runs any
-Optuna sampler; what it asks for twice or against the space's rules is answered without a measurement and does
-not count.
+A batch is committed before the sampler gets it, so a killed run continues from its records. The same loop
+runs any Optuna sampler; what it asks for twice or against the space's rules is answered without a measurement
+and does not count.
 """
 
 import time
@@ -33,7 +34,7 @@ SamplerFactory = Callable[[int], BaseSampler]
 
 
 class Measurer(Protocol):
-    """What measures a batch: one Measurement per Config, in their order."""
+    """Measures a batch: one Measurement per Config, in their order."""
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
         """A failed measurement is a value; DeviceError means that nothing can be measured."""
@@ -89,7 +90,7 @@ class KernelSearch:
 
     @property
     def batch_size(self) -> int:
-        """How many trials it would ask for next."""
+        """The size of the next batch."""
         return self.settings.batch_size(len(self.trials), blind=self.problem.draft_log is None)
 
     def trials_of(self, measurements: Sequence[Measurement]) -> list[SearchTrial]:
@@ -130,7 +131,7 @@ class KernelSearch:
         self._learn()
 
     def _learn(self) -> None:
-        """Teach the shared model at once: it must depend on the trials, not on who was asked last."""
+        """Update the shared model at once: it must depend on the trials, not on the order of questions."""
         if self._foreign is None:
             self._own.catch_up(self._study)
 
@@ -141,11 +142,13 @@ class KernelSearch:
 
     @property
     def expected_best(self) -> float | None:
-        """What the model expects of the best Config just asked, in the unit of the objective, if it can."""
+        """The model's prediction for the best Config just asked, in the unit of the objective; None without a
+        model.
+        """
         return None if self._foreign else self._own.expected_best()
 
     def progress(self, elapsed_s: float, regret: float | None = None) -> Progress:
-        """Where the search stands, for the stop rule; `regret` is the rule's, where it wants an estimate."""
+        """The state of the search for the stop rule; `regret` is the estimate where the rule needs one."""
         believed = None if regret is None else self.regret(regret)
         within = believed.within if believed is not None else 0.0
         return Progress(len(self.trials), self.since_best, elapsed_s, p_within=within, at_bound=False)
@@ -163,7 +166,7 @@ class KernelSearch:
         return believed is not None and believed.within >= rule.confidence
 
     def regret(self, regret: float) -> Regret | None:
-        """How far the best is believed to be from the optimum; None before the model can tell."""
+        """The estimated distance of the best from the optimum; None before the model has an estimate."""
         return None if self._foreign else self._own.regret(self._study, regret)
 
     def _note(self, trial: SearchTrial) -> None:
@@ -235,7 +238,7 @@ def search_kernel(
     commit: Commit = lambda trials: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> SearchResult:
-    """Search `problem` on `pool` until `rule` says stop; `earlier` are committed trials of the same run.
+    """Search `problem` on `pool` until `rule` holds; `earlier` are committed trials of the same run.
 
     `commit` receives every batch, failures included, before the sampler learns of it.
     """

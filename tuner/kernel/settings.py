@@ -1,4 +1,4 @@
-"""How a search of a kernel goes about it, as plain numbers: light to import, whoever only names them."""
+"""Settings of a kernel search, as plain numbers in a module that is light to import."""
 
 from dataclasses import dataclass, field
 
@@ -45,7 +45,7 @@ class SearchSettings:
     propose: ProposeSettings = field(default_factory=ProposeSettings)
 
     def batch_size(self, asked: int, *, blind: bool = False) -> int:
-        """How many trials to ask for after `asked` of them; `blind` without a draft."""
+        """The size of the next batch after `asked` trials; `blind` without a draft."""
         first, growth = self.first_batch, self.batch_growth
         if blind:
             first, growth = self.blind_first_batch, self.blind_batch_growth

@@ -37,7 +37,7 @@ class StopRule:
 
 @dataclass(frozen=True)
 class Regret:
-    """What is believed of a best: P(within a given regret of the optimum); the mean regret (0.02 = 2 %)."""
+    """An estimate for the best: P(within a given regret of the optimum), and the mean regret (0.02 = 2 %)."""
 
     within: float
     expected: float
@@ -74,5 +74,5 @@ def stop_reason(rule: StopRule, progress: Progress) -> StopReason | None:
 
 
 def settled(rule: StopRule, trials: int, since_best: int) -> bool:
-    """Whether it is time to ask for an estimate of the regret, which costs as much as a proposal."""
+    """Whether an estimate of the regret is due; it costs as much as a proposal."""
     return rule.regret is not None and since_best >= max(rule.settle, trials // 3)

@@ -28,10 +28,10 @@ from tilewright.tuner.kernel.problem import Problem, Promise
 
 @dataclass(frozen=True, eq=False)
 class KernelTask:
-    """One distinct kernel: what is measured, where it may be looked for, and what is known beforehand.
+    """One distinct kernel: its workload, its space of Configs, and its nominal model.
 
-    `kin` is a task of the same kernel with its operands in other places: what does not depend on these is
-    taken from it (`kinship` says which tasks may be kin).
+    `kin` is a task of the same kernel with its operands in other places; parts that do not depend on the
+    places are shared with it (`kinship` is equal for tasks that may be kin).
     """
 
     regions: Regions
@@ -45,7 +45,7 @@ class KernelTask:
 
     @property
     def workload(self) -> Workload:
-        """What is measured."""
+        """The workload that a device measures."""
         return self.regions.workload
 
     @property
@@ -123,7 +123,7 @@ class KernelTask:
         )
 
     def _promises(self) -> Mapping[Objective, Promise]:
-        """Drafts and bounds of the objectives besides the latency that the target file tells."""
+        """Drafts and bounds of the objectives besides latency, from the target file."""
         energy, model = KernelEnergy(self.model), self.model
         return {
             Objective.ENERGY: Promise(energy.draft_log, energy.bound_log),
@@ -136,7 +136,7 @@ class KernelTask:
     def start(self) -> Rows:
         """Where a climb over the draft begins: the default; without one, whole or least extents that fit.
 
-        Chance finds hardly any Config of a kernel so large that the default rule gives up.
+        Random draws find hardly any Config of a kernel that is too large for the default rule.
         """
         if self.kin:
             return self.kin.start
@@ -151,7 +151,7 @@ class KernelTask:
 
 @dataclass(frozen=True)
 class Recalled:
-    """What records know of a kernel: its best Config with its latency, and Configs measured as no better."""
+    """The records of a kernel: its best Config with its latency, and Configs measured as no better."""
 
     config: Config
     latency_us: float
