@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from tilewright.compiler_core.target_model.file import load_target
     from tilewright.compiler_core.target_model.target import Target
     from tilewright.tuner.answer.report import Report
+    from tilewright.tuner.codesign.sweep import Sweep, sweep
     from tilewright.tuner.explain.explain import Explanation, explain
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest
     from tilewright.tuner.run import run
@@ -63,6 +64,7 @@ __all__ = [
     "RangeReport",
     "RecordError",
     "Report",
+    "Sweep",
     "Target",
     "TargetError",
     "TilewrightError",
@@ -78,6 +80,7 @@ __all__ = [
     "profile",
     "report",
     "run",
+    "sweep",
     "tune",
     "tune_range",
     "verify",
@@ -89,6 +92,7 @@ _ROOMS = {
     "compiler_core.target_model.file": ("load_target",),
     "compiler_core.target_model.target": ("Target",),
     "tuner.answer.report": ("Report",),
+    "tuner.codesign.sweep": ("Sweep", "sweep"),
     "tuner.explain.explain": ("Explanation", "explain"),
     "tuner.request": ("Hooks", "PoolChoice", "TuneRequest"),
     "tuner.run": ("run",),

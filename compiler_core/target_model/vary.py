@@ -10,6 +10,8 @@ from tilewright.compiler_core.target_model.lines import lines_of
 from tilewright.compiler_core.target_model.target import numbers_of
 
 VALUE = r"[A-Za-z0-9_.+-]+"
+UNLIMITED = "inf"
+"""How numbers_of writes a rate without limit."""
 
 
 def varied(text: str, changes: Mapping[str, str]) -> str:
@@ -25,7 +27,7 @@ def varied(text: str, changes: Mapping[str, str]) -> str:
     known = dict(numbers_of(target))
     lines = text.splitlines()
     for key, value in changes.items():
-        if key not in known or isinstance(known[key], str):
+        if key not in known or (isinstance(known[key], str) and known[key] != UNLIMITED):
             near = get_close_matches(key, list(known), n=1)
             hint = f"did you mean {near[0]}?" if near else "tune targets show NAME --numbers lists them"
             raise TargetError(f"{key!r} is no number of this target; {hint}")
