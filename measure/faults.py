@@ -32,6 +32,7 @@ class FaultPlan:
     """What goes wrong. Rates are probabilities per measurement; 0 (or a factor of 1) switches a fault off."""
 
     seed: int = 0
+    hosts: float = 0.0  # 1: each host of a farm has the faults of its own `tune worker --lab`, and no others
     # The clock is right, the world is not quiet.
     noise: float = 0.0  # sigma of a log-normal factor on the latency
     drift: float = 0.0  # relative slow-down that builds up over DRIFT_PERIOD measurements
@@ -82,6 +83,7 @@ class FaultPlan:
 
 
 RATES = (
+    "hosts",
     "throttle",
     "straggler",
     "hang",

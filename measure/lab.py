@@ -8,8 +8,8 @@ What is measured so is never mixed with clean measurements: it is of another too
 
 import os
 import tomllib
-from collections.abc import Mapping
-from dataclasses import asdict, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
@@ -17,9 +17,11 @@ from typing import Any
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.measure.checked import CheckedDevice
-from tilewright.measure.device import Device
+from tilewright.measure.device import Device, DeviceInfo, Task
 from tilewright.measure.faults import FaultPlan, FaultyDevice
 from tilewright.measure.own_device import OwnDevice
+from tilewright.measure.results import Measurement
+from tilewright.search_space.knobs import Config
 
 HOST_LAB = "TILEWRIGHT_LAB"
 """The variable by which `tune worker --lab` tells the workers of its host their plan."""
@@ -84,6 +86,34 @@ def in_lab(device: Device, lab: str) -> Device:
     return _noticed(device, FaultyDevice(device, plan), plan)
 
 
+def of_worker(device: Device, lab: str) -> Device:
+    """`device` of a worker for a run under the plan `lab`, on a host that may have a plan of its own.
+
+    It says which: a run measures on no host whose faults it does not know of.
+    """
+    own = lab_of_host()
+    if not (said := lab or own):
+        return device
+    there = in_lab(device, own if not lab or read_lab(lab).hosts else lab)
+    return _InLab(there, toolchain_of(device.describe().toolchain, read_lab(said)))
+
+
+class _InLab:
+    """A device that says under which plan it measures."""
+
+    def __init__(self, device: Device, toolchain: str) -> None:
+        self._device = device
+        self._toolchain = toolchain
+
+    def describe(self) -> DeviceInfo:
+        """As the device does, of another toolchain."""
+        return replace(self._device.describe(), toolchain=self._toolchain)
+
+    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
+        """As the device does."""
+        return self._device.measure(task, configs)
+
+
 def _noticed(device: Device, faulty: FaultyDevice, plan: FaultPlan) -> Device:
     """`faulty` with its outputs checked: a user's own always, others where the plan makes some wrong."""
     shows = callable(getattr(device, "outputs", None))
@@ -118,4 +148,4 @@ def _plan(given: Mapping[str, Any]) -> FaultPlan:
             raise UsageError(f"--lab {name} is {value!r}; give a number from 0 on")
         if name == "seed" and not isinstance(value, int):
             raise UsageError(f"--lab seed is {value!r}; give a whole number")
-    return FaultPlan(**given)
+    return FaultPlan(**{name: value if name == "seed" else float(value) for name, value in given.items()})

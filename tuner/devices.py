@@ -65,7 +65,11 @@ def simulated_pool(
         choices = (start, start, partial(_in_process, target_text))
         return StandbyPool(choices, lambda why: say(f"in this process, as Ray could not: {why}"))
     # A cluster reports its number of workers, and canaries test the answers of other hosts.
-    rules = Rules(canaries=simulated_canaries(target_text), canary_every=CANARY_EVERY)
+    rules = Rules(
+        toolchain="" if target is None else info_of(target, None, lab).toolchain,
+        canaries=simulated_canaries(target_text),
+        canary_every=CANARY_EVERY,
+    )
     return RayPool(spec, None, ray, rules)
 
 
@@ -96,6 +100,7 @@ def _host_pool(target: Target, target_text: str, ray: str, lab: FaultPlan | None
         from tilewright.measure.host.worker import host_device
 
         return SerialPool(_under(host_device(target_text), lab))
+    from tilewright.measure.farm.messages import Rules
     from tilewright.measure.ray_farm.pool import RayPool
     from tilewright.measure.wire import DeviceSpec
 
@@ -106,7 +111,7 @@ def _host_pool(target: Target, target_text: str, ray: str, lab: FaultPlan | None
         "tilewright.measure.simulator.worker:task_from_text",
         {"target_text": target_text},
     )
-    return RayPool(spec, None, ray)
+    return RayPool(spec, None, ray, Rules(toolchain=info_of(target, None, None).toolchain))
 
 
 def load_device(reference: str) -> Device:

@@ -10,7 +10,7 @@ from tilewright.compiler_core.ir.workload import kernel_of
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.measure.device import Device
 from tilewright.measure.farm.messages import Canary
-from tilewright.measure.lab import in_lab, lab_of_host
+from tilewright.measure.lab import of_worker
 from tilewright.measure.results import Status
 from tilewright.measure.simulator.worker import simulated_device
 from tilewright.search_space.moves import sample
@@ -38,10 +38,10 @@ def simulated_canaries(target_text: str) -> tuple[Canary, ...]:
 def warmed_device(target_text: str, lab: str = "") -> Device:
     """The chip, after everything was compiled that its first measurement would have to wait for.
 
-    It lives under the plan `lab` of its driver, else under that of its host (see lab.py).
+    It lives under the plan `lab` of its driver, else under that of its host, and says so (see lab.py).
     """
     simulated_canaries(target_text)
-    return in_lab(simulated_device(target_text), lab or lab_of_host())
+    return of_worker(simulated_device(target_text), lab)
 
 
 def _square_product() -> Graph:

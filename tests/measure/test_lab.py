@@ -11,13 +11,12 @@ from tests.onnx_models import saved, small_cnn
 from tilewright.api.cli.main import main
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.toolchain import TOOLCHAIN
-from tilewright.measure.faults import FaultPlan, FaultyDevice
+from tilewright.measure.faults import FaultPlan
 from tilewright.measure.lab import (
     ELSEWHERE,
     HOST_LAB,
-    in_lab,
     lab_here,
-    lab_of_host,
+    of_worker,
     plan_text,
     read_lab,
     toolchain_of,
@@ -68,11 +67,27 @@ def test_a_lab_in_this_process_repeats_itself_and_loses_answers_only() -> None:
     assert lab_here(FakeDevice(), FaultPlan(seed=2, noise=0.1)).measure(TASK, CONFIGS) != first
 
 
-def test_workers_live_under_the_plan_of_their_driver_or_host(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_workers_live_under_the_plan_of_their_driver_or_host_and_say_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     device = FakeDevice()
-    assert in_lab(device, lab_of_host()) is device
-    monkeypatch.setenv(HOST_LAB, "noise=0.5")
-    assert isinstance(in_lab(device, lab_of_host()), FaultyDevice)
+    plain = device.describe().toolchain
+    config = CONFIGS[:1]
+
+    def said(plan: FaultPlan) -> str:
+        return toolchain_of(plain, plan)
+
+    assert of_worker(device, "") is device
+    assert of_worker(device, "hosts=1").measure(TASK, config) == device.measure(TASK, config)
+    monkeypatch.setenv(HOST_LAB, "sickness=3")
+    for lab, plan, factor in (
+        ("", FaultPlan(sickness=3.0), 3),
+        ("sickness=2", FaultPlan(sickness=2.0), 2),
+        ("hosts=1", FaultPlan(hosts=1.0), 3),
+    ):
+        made = of_worker(device, lab)
+        assert made.describe().toolchain == said(plan) != plain
+        assert made.measure(TASK, config)[0].latency_us == factor * latency_of(TASK, config[0])
 
 
 def test_a_run_in_a_lab_repeats_itself_and_answers_no_other(tmp_path: Path) -> None:
