@@ -148,4 +148,5 @@ def _plan(given: Mapping[str, Any]) -> FaultPlan:
             raise UsageError(f"--lab {name} is {value!r}; give a number from 0 on")
         if name == "seed" and not isinstance(value, int):
             raise UsageError(f"--lab seed is {value!r}; give a whole number")
-    return FaultPlan(**{name: value if name == "seed" else float(value) for name, value in given.items()})
+    same: dict[str, Any] = {name: value if name == "seed" else float(value) for name, value in given.items()}
+    return FaultPlan(**same)
