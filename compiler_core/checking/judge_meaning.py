@@ -41,10 +41,11 @@ class Reported:
 
 @dataclass(frozen=True)
 class Meant:
-    """The judgement on one value as imported, or on the other form of the op that makes it."""
+    """The judgement on one value as imported, or (`of_form`) on the other form of the op that makes it."""
 
     value: int
     judgement: Judgement
+    of_form: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,7 +169,8 @@ class _Walk:
         for each in form:
             known[each.result] = self._evaluated(each, known, values)
         got = known[op.result].exact.value
-        return Meant(op.result, _judged(made.exact, made.plain, got, values[op.result].dtype))
+        judgement = _judged(made.exact, made.plain, got, values[op.result].dtype)
+        return Meant(op.result, judgement, of_form=True)
 
 
 def _judged(exact: Bounded, plain: Array, other: Array, dtype: DType) -> Judgement:

@@ -1,9 +1,18 @@
-"""Does the network as imported mean what its file says? The file's own values against the Graph's."""
+"""Does the network as imported mean what its file says? The file's own values against the Graph's.
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+Others run the file (onnx_import/reference.py), and what they make of it is theirs: so they do it in a process
+of its own, where a crash or a loop without end costs the comparison of what comes after, and nothing else.
+"""
 
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from typing import Any
+
+from tilewright.compiler_core.checking.apart import LostError, Send, apart
+from tilewright.compiler_core.checking.judge import Judgement
 from tilewright.compiler_core.checking.judge_meaning import Meant, Reported, judge_meaning
+from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.graph import Rewrites
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.feeds import contradiction
@@ -35,11 +44,45 @@ def judge_model(
 
     With `rewrites` the other forms of ops are judged too, against the ops as imported.
     """
+    found = _Found()
+    try:
+        for told in apart(partial(_judge, model, feeds, rewrites)):
+            found.add(told)
+    except LostError as error:
+        found.untold = f"the outside reference {error} at {found.node}" if found.node else str(error)
+        if rewrites:
+            meant = [each for each in found.meant if not each.of_form]
+            inputs = {value: feeds[name] for name, value in model.inputs}
+            found.meant = [*meant, *judge_meaning(model.graph, inputs, (), (), rewrites)]
+    return ModelJudged(tuple(found.meant), found.untold)
+
+
+@dataclass
+class _Found:
+    """What the process apart has sent so far, and the node that it was about to run."""
+
+    meant: list[Meant] = field(default_factory=list)
+    untold: str = ""
+    node: str = ""
+
+    def add(self, told: Mapping[str, Any]) -> None:
+        """One line of it."""
+        self.node = told.get("node", self.node)
+        self.untold = told.get("untold", self.untold)
+        if "value" in told:
+            figures = dict(told["judgement"], dtype=DType(told["judgement"]["dtype"]))
+            figures["place"] = tuple(figures["place"])
+            self.meant.append(Meant(told["value"], Judgement(**figures), told["of_form"]))
+
+
+def _judge(model: ImportedModel, feeds: Mapping[str, Array], rewrites: Rewrites | None, send: Send) -> None:
+    """Send every node that is about to be run, every judgement, and why others were not made."""
     names = {name: value for name, value in named_values(model).items() if value in model.graph.producer}
     inputs = {value: feeds[name] for name, value in model.inputs}
-    teller = _Teller(model, {**feeds, **model.given}, names)
-    meant = tuple(judge_meaning(model.graph, inputs, teller.reported(), names.values(), rewrites))
-    return ModelJudged(meant, teller.untold)
+    teller = _Teller(model, {**feeds, **model.given}, names, lambda node: send({"node": node}))
+    for each in judge_meaning(model.graph, inputs, teller.reported(), names.values(), rewrites):
+        send({"value": each.value, "judgement": asdict(each.judgement), "of_form": each.of_form})
+    send({"untold": teller.untold})
 
 
 @dataclass
@@ -47,6 +90,7 @@ class _Teller:
     model: ImportedModel
     feeds: Mapping[str, Array]
     names: Mapping[str, int]
+    starts: Callable[[str], None]
     untold: str = field(default="", init=False)
 
     def reported(self) -> Iterator[Reported]:
@@ -56,7 +100,7 @@ class _Teller:
             return
         wanted = {name: self.model.graph.values[value].dtype.numpy for name, value in self.names.items()}
         try:
-            for each in reference_walk(self.model.path, wanted, self.feeds):
+            for each in reference_walk(self.model.path, wanted, self.feeds, self.starts):
                 yield Reported(self.names[each.name], each.array, each.rounded)
         except RefusedError as error:
             self.untold = str(error)

@@ -6,6 +6,7 @@ what the two compute differently. What depends on no input of the model is a con
 model's own dtype makes it.
 """
 
+import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count, takewhile
@@ -61,13 +62,16 @@ class RefusedError(ModelError):
 
 
 def reference_walk(
-    path: Path, wanted: Mapping[str, np.dtype[Any]], feeds: Mapping[str, Array]
+    path: Path,
+    wanted: Mapping[str, np.dtype[Any]],
+    feeds: Mapping[str, Array],
+    starts: Callable[[str], None] = lambda node: None,
 ) -> Iterator[ReferenceValue]:
     """The `wanted` values of the model in `path` on `feeds`, in the order in which its nodes make them.
 
     `wanted` gives their dtypes in the model, by name. Values are dropped after their last reader, and every
-    value that is yielded may be replaced by sending another array in. RefusedError at the first node that
-    nobody runs.
+    value that is yielded may be replaced by sending another array in. `starts` is told of a node before it is
+    run. RefusedError at the first node that nobody runs.
     """
     model = load_model(path)
     walk = _Walk(model, ExternalData(path), dict(wanted))
@@ -75,6 +79,7 @@ def reference_walk(
     nodes = list(model.graph.node)
     last = {name: index for index, node in enumerate(nodes) for name in read_by(node)}
     for index, node in enumerate(nodes):
+        starts(f"{node.op_type} of {one_line(next(iter(node.output), ''))!r}")
         for name in walk.run(node):
             if name in wanted and name not in walk.constants:
                 yield ReferenceValue(name, walk.values[name], name in walk.rounded)
@@ -250,10 +255,16 @@ class _Runner:
         self.said = ""
 
     def by_standard(self, node: NodeProto, operands: Mapping[str, Any]) -> dict[str, Any] | None:
-        """By the standard's reference evaluator; None where it cannot."""
+        """By the standard's reference evaluator; None where it cannot.
+
+        Nor where it makes an integer of what no integer holds: what comes of that numpy leaves open.
+        """
         try:
             evaluator = ReferenceEvaluator(self._model(node, [onnx.ValueInfoProto(name=n) for n in operands]))
-            made = evaluator.run(None, dict(operands))
+            with np.errstate(invalid="warn"), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                warnings.filterwarnings("error", message=".*invalid value encountered in cast")
+                made = evaluator.run(None, dict(operands))
         except Exception as error:  # noqa: BLE001
             # The evaluator's errors have no common base; whatever it is, it has no value to compare with.
             self.said = f"{type(error).__name__}: {error}"

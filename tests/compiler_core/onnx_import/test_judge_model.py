@@ -1,10 +1,13 @@
 """Networks as imported against their files, in float64: right ones pass, planted errors do not."""
 
+import os
+import re
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from tests.onnx_models import Array, model, node, reals, saved, small_cnn, value
@@ -84,3 +87,46 @@ def test_another_form_of_an_op_is_judged_beside_the_op(
 
     monkeypatch.setattr(Split, "form", lossy)
     assert [each.judgement.ok for each in judge_model(made, feeds, split).meant] == [False, True]
+
+
+def test_a_reference_that_crashes_costs_the_rest_of_the_comparison(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The values before it are compared, other forms of ops too, and a line says where it ended."""
+    made, feeds = _cnn(tmp_path)
+    whole = judge_model(made, feeds)
+
+    def crashing(*asked: Any) -> Iterator[ReferenceValue]:
+        for number, told in enumerate(reference_walk(*asked)):
+            if number == 3:
+                os.abort()
+            yield told
+
+    monkeypatch.setattr(judging, "reference_walk", crashing)
+    found = judge_model(made, feeds)
+    assert found.meant == whole.meant[:3]
+    assert re.fullmatch(r"the outside reference crashed \(SIGABRT\) at \w+ of '\w+'", found.untold)
+
+
+def test_other_forms_are_judged_without_a_reference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    nodes = [node("MatMul", "x w", "y")]
+    made = import_model(saved(model(nodes, [value("x", [4, 64])], ["y"], {"w": reals(2, 64, 8)}), tmp_path))
+
+    def crashing(*asked: Any) -> Iterator[ReferenceValue]:
+        os.abort()
+        yield  # it is a generator
+
+    monkeypatch.setattr(judging, "reference_walk", crashing)
+    (form,) = judge_model(made, {"x": reals(3, 4, 64)}, {0: Split(2, 4)}).meant
+    assert form.of_form
+    assert form.judgement.ok
+
+
+def test_steps_of_no_size_saturate(tmp_path: Path) -> None:
+    """What comes of an infinity as an integer is left open by numpy, and so by the standard's evaluator."""
+    nodes = [node("QuantizeLinear", "x s z", "q"), node("DequantizeLinear", "q s z", "y")]
+    constants: dict[str, Array] = {"s": np.array(0.0, np.float32), "z": np.array(0, np.int8)}
+    made = import_model(saved(model(nodes, [value("x", [2, 3])], ["y", "q"], constants), tmp_path))
+    found = judge_model(made, {"x": np.array([[1, -1, 2], [-2, 3, -3]], np.float32)})
+    assert found.wrong is None
+    assert len(found.meant) == 2
