@@ -81,7 +81,7 @@ def name_of_group(scopes: Scopes, members: Sequence[tuple[Origin, str]]) -> str:
 
         conv2/Conv and relu/Relu of layer1.0                ->   layer1.0.conv2 + relu
         all of encoder.0.attention                          ->   encoder.0.attention
-        part of Softmax                                     ->   encoder.0.Softmax [maximum]
+        part of norm/LayerNormalization                     ->   encoder.0.norm [sum, div]
     """
     inside = scopes_of(origin for origin, _ in members).ops
     labels: dict[Parts, str] = {}
@@ -106,6 +106,9 @@ def _largest_scope(origin: Origin, scopes: Scopes, inside: Mapping[Parts, int]) 
     """The largest scope around a node that a kernel holds whole, below what the whole network shares."""
     parts = origin.parts
     found, ops = len(parts), inside[parts]
+    if found - 1 > scopes.shared and _is_operator(parts[-1], origin.op_type):
+        # A module of one operator: its name says more than the operator's.
+        found -= scopes.ops.get(parts[:-1]) == scopes.ops.get(parts)
     for end in range(len(parts) - 1, scopes.shared, -1):
         held = inside[parts[:end]]
         if held < scopes.ops.get(parts[:end], 0):
