@@ -1,1 +1,1 @@
-"""What a Config should cost before it is measured: analytic bound and draft, learned residual."""
+"""The expected cost of a Config before it is measured: analytic bound and draft, learned residual."""

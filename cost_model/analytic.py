@@ -43,9 +43,9 @@ Cycles: TypeAlias = npt.NDArray[np.float64]
 class LeastWork:
     """The least work of a kernel or network, in cycles of one unit (ports: of the whole port).
 
-    `units` has an op's cycles on the matrix and on the vector unit, infinite where it cannot run; a lowered
-    op is done by one of them. `llb` counts the bytes themselves, both ways; `dram` the whole bursts that they
-    cost where the engine keeps their runs shorter. Constants lie packed.
+    `units` has an op's cycles on the matrix and on the vector unit, infinite where the unit cannot run it; a
+    lowered op runs on one of the two. `llb` counts the bytes themselves, both ways; `dram` the whole bursts
+    that they cost where the engine keeps their runs shorter. Constants lie packed.
     """
 
     units: tuple[tuple[float, float], ...] = ()
@@ -132,7 +132,7 @@ def kernel_work(workload: Workload, target: Target) -> LeastWork:
     shares = needed_shares(graph)
     work = _ops_work(graph, target, shares)
     if target.caches:
-        # Whatever a kernel reads may lie in any cache when it begins: no port is a bound.
+        # A kernel's operands may lie in any cache when it begins, so no port gives a bound.
         return work
     for value in (*graph.inputs, *graph.outputs):
         size = touched_bytes(graph, value, target, shares)
@@ -195,7 +195,7 @@ class KernelModel:
 
     @cached_property
     def resources(self) -> KernelResources:
-        """What rows ask of each resource."""
+        """The demand of rows on each resource."""
         return KernelResources(self.layout, self.workload)
 
     @cached_property
@@ -239,7 +239,7 @@ class KernelModel:
         )
 
     def _compute_cycles(self, rows: Rows, demand: Demand) -> Cycles:
-        """What the two units take together: in turn inside a tile, side by side between tiles.
+        """The time of the two units together: in turn inside a tile, side by side between tiles.
 
         With one tile at a time the next one's first part runs beside this one's last. With two in flight each
         part runs beside the other tile's next one, except that the first tile begins and the last ends alone.

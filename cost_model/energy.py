@@ -3,8 +3,8 @@
     bound   least arithmetic, every outer operand moved once, static power over the least time
     draft   the same, with the bytes that a Config loads and its draft of the time
 
-What is fetched out of L1 is left out of both: how often depends on the units' inside. Both are in uJ. Prices
-are those that the simulator adds up (measure/simulator/energy.py).
+Reads out of L1 are left out of both, for their number depends on the inside of the units. Both are in uJ.
+Prices are those that the simulator adds up (measure/simulator/energy.py).
 """
 
 from collections.abc import Callable, Iterable, Mapping

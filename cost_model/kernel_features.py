@@ -1,8 +1,8 @@
 """Features of the Configs of compiled kernels: the same columns for every shape and every target.
 
-They describe what a Config asks of the machine rather than which numbers it consists of, so that records of
-one kernel on one chip say something about another kernel on another chip. FEATURES is their version: records
-are featurised anew whenever a model is fitted, so a change of columns needs no migration.
+They describe a Config's demand on the machine rather than the numbers in it, so that records of one kernel on
+one chip help to predict another kernel on another chip. FEATURES is their version: records are featurised
+anew whenever a model is fitted, so a change of columns needs no migration.
 """
 
 from typing import Any, TypeAlias

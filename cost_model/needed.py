@@ -1,4 +1,4 @@
-"""Which share of every value somebody needs: a kernel computes no more of it than its outputs ask for.
+"""The share of every value that is needed: a bound may count no more of it than the outputs depend on.
 
     y = crop(relu(x)), half of it   ->    needed of relu(x): 1/2, of x: 1/2
 

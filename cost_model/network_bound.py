@@ -1,7 +1,6 @@
-"""The bound of a network in whatever forms its ops are (compiler_core/transforms/rewrites.py).
-
-A contraction counts as the cheapest of its forms, and what a form needs besides it - windows to write out,
-parts to add up - as nothing: each only adds work.
+"""The bound of a network over all forms of its ops (compiler_core/transforms/rewrites.py). A contraction
+counts as the cheapest of its forms. The extra work of a form, such as windows to write out or parts to add
+up, counts as nothing.
 """
 
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Features of any Space: what a row says by itself, for tasks that come without features of their own.
+"""Features of any Space, from its rows alone, for tasks without features of their own.
 
 A trained model is only as good as the axes it may split on. Products and ratios of tile sizes (threads in a
 block, elements in a tile) decide more than the sizes themselves, so every pair of numeric knobs adds both.

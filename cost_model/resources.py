@@ -1,4 +1,4 @@
-"""What the Configs of one kernel ask of each resource: the closed form that draft and features are made of.
+"""The demand of a kernel's Configs on each resource: the closed form behind draft and features.
 
 A step of the kernel fires once per change of a loop it moves with; per firing it costs what its widest tile
 costs (units.py), so ragged borders are counted as full tiles. The steps are written down as tables once;
@@ -49,9 +49,10 @@ Counts: TypeAlias = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class Demand:
-    """Cycles per core by engine [n], those of the DRAM port for what must cross it, those of the busiest port
-    for what all cores load and store, and what shapes the pipeline around them. `parts` [turns, 2, n] are the
-    cycles of each turn of the units (turns.py) on the unit that begins and on the other.
+    """Cycles per core by engine [n], cycles of the DRAM port for the bytes that must cross it, cycles of the
+    busiest port for all loads and stores of all cores, and the figures of the pipeline around them. `parts`
+    [turns, 2, n] are the cycles of each turn of the units (turns.py) on the unit that begins and on the
+    other.
     """
 
     load: Counts
@@ -102,7 +103,7 @@ class KernelResources:
         return Nests(rank=np.argsort(nest, axis=1), loop=nest)
 
     def demand(self, rows: Rows) -> Demand:
-        """What each row [n, knobs] asks for."""
+        """The demand of each row [n, knobs]."""
         steps, terms, machine = self._written
         parts = np.zeros((max(self.layout.handovers) // 2 + 1, 2, len(rows)), dtype=np.int64)
         layout = self.layout
@@ -127,7 +128,7 @@ class KernelResources:
 
     @cached_property
     def _written(self) -> tuple[StepTables, TermTables, TargetTables]:
-        """The steps as tables, and what their costs are looked up in."""
+        """The steps as tables, and the tables of their costs."""
         writing = _Writing(self)
         for step in self.plan.steps:
             writing.add(step)
@@ -142,7 +143,7 @@ class KernelResources:
         return graph.elements(value) * self.target.storage_dtype(graph.values[value].dtype).bytes
 
     def far_table(self, level: Level, action: Action) -> Table:
-        """How a load or store of DRAM goes."""
+        """The DMA row of a load or store of DRAM."""
         if action is Action.STORE:
             return store_table(self.target, self.target.dram)
         return load_table(self.target, self.target.dram, constant=level is Level.CONSTANT)

@@ -27,7 +27,7 @@ _moved_bytes = jitable(units.moved_bytes)
 _stream_cycles = jitable(units.stream_cycles)
 
 LOAD, STORE, GATHER, POINTS, CONTRACTION, NOTHING = range(6)
-"""Kinds of steps: moves, rows by an indexed DMA, an op point by point, a product, and what takes no time."""
+"""Kinds of steps: moves, rows by an indexed DMA, an op point by point, a product, and steps without time."""
 APART = -1
 """Extent of a dim that no run of elements reaches into."""
 
@@ -81,7 +81,7 @@ class TermTables(NamedTuple):
 
 
 class TargetTables(NamedTuple):
-    """What a target charges: rows of DMA and matrix tables (units.py)."""
+    """The costs of a target: rows of DMA and matrix tables (units.py)."""
 
     dma: Ints
     ways: Ints
@@ -107,7 +107,7 @@ def demands(
     machine: TargetTables,
     parts: Ints,
 ) -> Ints:
-    """What every row asks for, int64 [rows, DEMAND_COLUMNS], of its busiest core.
+    """The demand of every row, int64 [rows, DEMAND_COLUMNS], on its busiest core.
 
     Fills in `parts` [turns, 2, rows]: cycles of each turn on the unit that begins and on the other.
     """

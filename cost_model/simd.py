@@ -1,4 +1,4 @@
-"""Draft of kernels on a simd unit: what bounds a register block, how often it runs, what caches bring.
+"""Draft of kernels on a simd unit: the limit of a register block, its number of runs, the traffic of caches.
 
 a step of the fold    the busiest of multiply-adds, loads, and the latency of a multiply-add
 a sweep of the fold   its steps, and the bytes that no nearer cache still holds
@@ -42,19 +42,19 @@ SPREAD_CYCLES = 1.6
 LONG_STRETCH, SPILL_SHARE = 96.0, 0.4
 """Multiply-adds in a row from which on registers spill, and what each doubling costs."""
 FAR_BYTES, FAR_CYCLES = 4096, 0.5
-"""Rows so far apart lie in other pages and in the same sets of a cache: what a load of one takes more."""
+"""Rows this far apart lie in other pages and in the same sets of a cache: the extra time of a load."""
 LATE_SHARE = 0.2
-"""Of what caches bring, what arithmetic has to wait for."""
+"""The share of the caches' traffic that arithmetic waits for."""
 TILE_CYCLES = 25.0
 """Dividing a tile's number into tiles of loops, and the heads of its stages."""
 TURNED_ROWS, TURNED_CYCLES = 4, 0.4
-"""Rows from which on lanes are turned round before a store, and what an element takes then."""
+"""The number of rows from which on lanes are transposed before a store, and the cycles per element then."""
 FLOAT_BYTES = 4.0
 
 
 class SimdCosts(NamedTuple):
-    """Cycles of a kernel's parts, [n] each: the fold in registers, what caches bring meanwhile, the stores,
-    what stages leave to each other, all ops but the core.
+    """Cycles of a kernel's parts, [n] each: the fold in registers, the caches' traffic meanwhile, the stores,
+    values passed between stages, all ops but the core.
     """
 
     arithmetic: Numbers
@@ -65,7 +65,7 @@ class SimdCosts(NamedTuple):
 
     @property
     def total(self) -> Numbers:
-        """All together: most of what caches bring comes beside the arithmetic."""
+        """The total: most of the caches' traffic overlaps with the arithmetic."""
         busiest = np.maximum(self.arithmetic, self.moved)
         return np.asarray(busiest + LATE_SHARE * self.moved + self.stores + self.inner + self.others)
 
@@ -112,7 +112,7 @@ class SimdDraft:
         return self.costs(rows).total
 
     def costs(self, rows: Rows) -> "SimdCosts":
-        """What the guess is made of."""
+        """The parts of the draft."""
         blocking = self.layout.blocking(rows)
         others = np.full(len(rows), self._other_cycles)
         nothing = np.zeros(len(rows))
@@ -138,7 +138,7 @@ class SimdDraft:
         return SimdCosts(arithmetic, moved, stores, self._inner_cycles(rows), others)
 
     def _inner_cycles(self, rows: Rows) -> Numbers:
-        """Cycles for what stages leave to each other: written and read where a tile's values fit."""
+        """Cycles for values passed between stages: written and read where a tile's values fit."""
         regions, layout = self.layout.regions, self.layout
         graph = regions.graph
         inner = [
@@ -287,7 +287,7 @@ class SimdDraft:
 
     @cached_property
     def _other_cycles(self) -> float:
-        """What all ops but the core take, their lanes full."""
+        """Cycles of all ops but the core, with full lanes."""
         graph = self.layout.regions.graph
         others: Sequence[Op] = [
             op for op in graph.ops if op is not self._core and op.row.unit is not Unit.NONE

@@ -1,4 +1,4 @@
-"""The least time in which two units do all ops, each op done by one of them: below what any choice takes."""
+"""A lower bound on the time in which two units do all ops, where each op runs on one of the two."""
 
 from collections.abc import Sequence
 
@@ -13,10 +13,11 @@ ACCURACY = 1e-6
 def least_busier(works: Sequence[tuple[float, float]]) -> float:
     """Time of the busier unit at best; `works` has an op's time on either unit, infinite where it cannot run.
 
-    Which ops go where is a hard question. Instead: whatever ends within T puts no op on a unit that the op
-    alone, with what must run there, keeps busy for longer. With the others split between the units as if they
-    were fluid, those that lose least on the second unit first, the least T that is not refuted is a bound
-    (the relaxation of J. K. Lenstra, D. B. Shmoys, E. Tardos, Math. Programming 46, 1990).
+    The best assignment is hard to find. The bound relaxes it: in a schedule that ends within T, no op runs on
+    a unit where it alone, together with the ops that can run only there, takes longer than T. With the others
+    split between the units as if they were fluid, those that lose least on the second unit first, the least T
+    that is not refuted is a bound (the relaxation of J. K. Lenstra, D. B. Shmoys, E. Tardos, Math.
+    Programming 46, 1990).
     """
     times = np.array([each for each in works if min(each) > 0.0], dtype=np.float64).reshape(-1, 2)
     if not len(times):
@@ -36,7 +37,9 @@ def least_busier(works: Sequence[tuple[float, float]]) -> float:
 
 
 def _may_end(times: Floats, within: float) -> bool:
-    """Whether nothing speaks against all ops being done in time; `times` by what the second unit loses."""
+    """Whether the relaxation allows an end within the time; `times` are sorted by the loss on the second
+    unit.
+    """
     barred = times > within
     while True:
         if barred.all(axis=1).any():

@@ -43,7 +43,7 @@ _select_families: Select[Any] = (
     .where(workload.c.family_digest.in_(bindparam("families", expanding=True)), *_of_context)
     .order_by(best.c.latency_us, best.c.workload_digest)
 )
-# What decides about publishing: confirmations, and any proof that a config computes wrong numbers.
+# Publishing depends on confirmations, and on any proof that a config computes wrong numbers.
 _deciding: Select[Any] = select_trial.where(
     or_(trial.c.purpose == Purpose.CONFIRMATION, trial.c.status == Status.WRONG),
     trial.c.imported.is_(False),
@@ -53,7 +53,7 @@ _ROWS_AT_A_TIME = 10_000
 
 
 class Answers:
-    """Best records. Derived, never entered: publishing means deriving again from what is recorded."""
+    """Best records. They are derived, never entered: publishing derives them again from the trials."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
@@ -95,7 +95,7 @@ class Answers:
     ) -> dict[str, Best]:
         """The best of each workload that has one, by digest; one query.
 
-        With `before_s` what was the best at that moment, derived anew from the trials until then.
+        With `before_s` the best at that moment, derived anew from the trials until then.
         """
         found: dict[str, Best] = {}
         if before_s is not None:
@@ -163,7 +163,7 @@ class Answers:
             return objection(rows, config_digest, _kind(connection, key))
 
     def default(self, key: Key) -> Best | None:
-        """What the default of `key` takes, as it was last measured; perhaps not verified."""
+        """The default of `key` as it was last measured; perhaps not verified."""
         question = _deciding.where(*_measures(key), trial.c.is_default)
         return derive_default(map(to_trial, self.database.ask(question)))
 
@@ -180,7 +180,7 @@ class Answers:
         return derived
 
     def to_verify(self, target_digest: str, toolchain: str) -> list[TrialRow]:
-        """What is worth measuring again here: per key under `toolchain`, the best claim that is not proven.
+        """Claims to measure again here: per key under `toolchain`, the best one that is not proven.
 
         Claims are good trials that were imported, made under another toolchain, or on a device that did not
         say its protocol, where there is no best of today's toolchain or the claim beats it. One per workload

@@ -1,4 +1,4 @@
-"""Looking around in runs and records, page by page, within what the one who looks may see.
+"""Runs and records, page by page, limited to those that the viewer may see.
 
 A run that a job asked for belongs to the job's tenant. A run without a job (made on the command line, or
 imported) belongs to the operator of the database.
@@ -74,7 +74,7 @@ class Browse:
         return [to_run(row) for row in rows], following
 
     def run(self, viewer: Viewer, uid: str) -> RunRow | None:
-        """The run of that uid, if there is one to see."""
+        """The run of that uid, if it exists and is visible."""
         rows = self.database.ask(select(run).where(run.c.uid == uid, _visible(viewer)))
         return to_run(rows[0]) if rows else None
 
@@ -100,7 +100,7 @@ class Browse:
         return [_to_record(row) for row in rows], following
 
     def record(self, viewer: Viewer, record_id: int) -> RecordRow | None:
-        """The record with that number, if there is one to see."""
+        """The record with that number, if it exists and is visible."""
         rows = self.database.ask(_records.where(trial.c.id == record_id, _visible(viewer)))
         return _to_record(rows[0]) if rows else None
 
@@ -117,7 +117,7 @@ class Browse:
         return [row.digest for row in self.database.ask(question)]
 
     def models(self, viewer: Viewer, limit: int = LARGEST_PAGE) -> list[tuple[str, str]]:
-        """Digest and name of networks with runs to see, by name."""
+        """Digest and name of networks with visible runs, by name."""
         question = (
             select(model.c.digest, model.c.name)
             .join(run, run.c.model_digest == model.c.digest)

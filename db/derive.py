@@ -57,7 +57,7 @@ def objection(rows: Sequence[TrialRow], config_digest: str, kind: WorkloadKind) 
 
 
 def ranked_for(objective: Objective, kind: WorkloadKind) -> Objective:
-    """What the records of one kind are ranked by, under a key's objective."""
+    """The number by which records of one kind are ranked, under a key's objective."""
     return objective.row.of_kernels if kind is WorkloadKind.KERNEL else objective
 
 
@@ -168,7 +168,7 @@ def _place(row: TrialRow) -> tuple[str, str, int, int]:
 
 
 def best_value(best: Best, kind: WorkloadKind = WorkloadKind.GRAPH) -> float:
-    """What the objective of `best` makes small, in its own unit."""
+    """The objective's value of `best`, in its own unit."""
     measured = Measurement(Status.OK, best.latency_us, energy_uj=best.energy_uj, peak_bytes=best.peak_bytes)
     value = ranked_for(best.key.objective, kind).of(measured)
     return float("inf") if value is None else value

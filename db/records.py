@@ -1,4 +1,4 @@
-"""The frozen values that cross the border of db: what is handed in, what comes out.
+"""The frozen values that cross the border of db, in and out.
 
 Digests are 64 hex characters. Times on a clock are seconds since 1970 by the database's own clock, and
 absent (None) until the database has written them.
@@ -63,7 +63,7 @@ def plain_text(text: str) -> str:
 
 @dataclass(frozen=True)
 class Key:
-    """What a best record answers for. Nothing is ever served across any of the four."""
+    """The key of a best record. No record answers under another value of any of the four."""
 
     workload_digest: str
     target_digest: str
@@ -102,7 +102,7 @@ class WorkloadRow:
 
 @dataclass(frozen=True)
 class ModelRow:
-    """A network by its graph digest, and the name people know it by."""
+    """A network by its graph digest, and its name for people."""
 
     digest: str
     name: str
@@ -110,11 +110,9 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class NewRun:
-    """What a search is asked to do: constant over its life.
-
-    `settings` is canonical JSON of everything that decides what the search does, so that an interrupted run
-    is recognised; `versions` is canonical JSON of package versions, for provenance only. `protocol` is the
-    device's. `uid` is made by the database when it is empty.
+    """The request of a search, constant over its life. `settings` is canonical JSON of all settings that
+    affect the search, so that an interrupted run is recognised; `versions` is canonical JSON of package
+    versions, for provenance only. `protocol` is the device's. `uid` is made by the database when it is empty.
     """
 
     target_digest: str
@@ -243,7 +241,7 @@ class Best:
 
 @dataclass(frozen=True)
 class Effort:
-    """What one run spent on one workload, and how far from the optimum it thinks it stopped (0.02 = 2 %)."""
+    """The trials of one run on one workload, and its estimated distance from the optimum (0.02 = 2 %)."""
 
     workload_digest: str
     trials_budget: int

@@ -1,4 +1,4 @@
-"""The repository: every verb by which the rest of the program records and asks."""
+"""The repository: every verb that reads or writes records."""
 
 from tilewright.db.answers import Answers
 from tilewright.db.runs import Runs

@@ -1,4 +1,4 @@
-"""Hiding what a newer toolchain made stale. Nothing is deleted; what is hidden can be shown again."""
+"""Hiding records that a newer toolchain made stale. Nothing is deleted; hidden records can be shown again."""
 
 from collections.abc import Iterator
 

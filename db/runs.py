@@ -54,13 +54,13 @@ class Runs:
         self.database = database
 
     def put_target(self, row: TargetRow) -> None:
-        """Makes a target known. What is put here overrules what an import said of the same digest."""
+        """Adds a target. Its text replaces that of an import with the same digest."""
         check_digest(row.digest, "target")
         with self.database.writing() as connection:
             put(connection, target, [{"digest": row.digest, "name": plain_name(row.name), "text": row.text}])
 
     def put_workloads(self, rows: Iterable[WorkloadRow]) -> None:
-        """Makes workloads known. What is put here overrules what an import said of the same digest."""
+        """Adds workloads. Their texts replace those of an import with the same digest."""
         columns = [workload_columns(row) for row in rows]
         with self.database.writing() as connection:
             put(connection, workload, columns)
@@ -82,7 +82,7 @@ class Runs:
         """The run of that uid; RecordError when there is none."""
         rows = self.database.ask(select(run).where(run.c.uid == uid))
         if not rows:
-            raise RecordError(f"run {uid!r} is not in the database; `tune db stats` lists what is")
+            raise RecordError(f"run {uid!r} is not in the database; `tune db stats` lists those that are")
         return to_run(rows[0])
 
     def run_called(self, text: str) -> RunRow:
@@ -108,7 +108,7 @@ class Runs:
         efforts: Sequence[Effort] = (),
         guard: Guard | None = None,
     ) -> None:
-        """Closes a run, once, and enters what it spent on each workload into the ledger."""
+        """Closes a run, once, and enters its trials on each workload into the ledger."""
         with self.database.writing() as connection:
             if guard is not None:
                 guard(connection)

@@ -1,4 +1,4 @@
-"""The knobs of a CPU's registers: what lies across lanes, vectors and rows at once, what is unrolled.
+"""The knobs of a CPU's registers: axes across lanes, vectors and rows at once, unrolling.
 
 They are about the main stage of a kernel (its anchor's fold, else its last). Axes are those of its core.
 """
@@ -105,7 +105,7 @@ def _axes(text: KnobValue) -> tuple[int, ...]:
 
 
 def machine_of(target: Target) -> Machine:
-    """What a blocking depends on of a target's simd unit; no code can be made for it."""
+    """The figures of a target's simd unit that a blocking depends on."""
     unit = target.matrix
     assert isinstance(unit, SimdUnit), "only a simd unit has registers to block for"
     return Machine("", "", "", unit.bits, unit.registers)
@@ -114,7 +114,7 @@ def machine_of(target: Target) -> Machine:
 def default_values(
     regions: Regions, program: KernelProgram, target: Target, knobs: tuple[Knob, ...]
 ) -> dict[str, KnobValue]:
-    """The blocking that a nest would take by itself, as near as the knobs can say it."""
+    """The default blocking of a nest, as near as the knobs can express it."""
     nest = nest_of(regions, program, machine_of(target))
     chosen = nest.blockings[main_stage(nest.stages, regions)]
     row, rows = chosen.rows[0] if chosen.rows else (NO_AXIS, 1)

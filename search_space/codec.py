@@ -1,4 +1,4 @@
-"""Between a Config of a kernel's Space and what it means to the compiler: a Tiling and a number of cores."""
+"""From a Config of a kernel's Space to its meaning for the compiler: a Tiling and a number of cores."""
 
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.lowering.lower import lower_kernel
@@ -14,7 +14,7 @@ def tiling_of(config: Config, regions: Regions) -> tuple[Tiling, int]:
     """The Tiling and core count that `config` stands for.
 
     Knobs a kernel does not offer may be absent: the loop is not cut, one slot. ConfigError on a value of the
-    wrong kind; whether the Tiling is legal is for the lowering to say.
+    wrong kind; the lowering decides whether the Tiling is legal.
     """
     values = dict(config.items)
     rank = regions.graph.ops[regions.root].rank

@@ -22,11 +22,9 @@ Rows: TypeAlias = npt.NDArray[np.int32]
 
 @dataclass(frozen=True)
 class Knob:
-    """One choice: `values` in their natural order.
-
-    `ordered` says that neighbours in `values` are alike (tile sizes), so that a search may step between
-    them; an unordered knob (a loop order) has no near and far. `absent` is what a Config written before
-    there was this knob means.
+    """One choice: `values` in their natural order. `ordered`: neighbours in `values` are similar (tile
+    sizes), so that a search may step between them; values of an unordered knob (a loop order) have no
+    distance. `absent` is the value for Configs that were written before the knob existed.
     """
 
     name: str

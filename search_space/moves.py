@@ -33,7 +33,7 @@ class SpaceSize:
 def row_keys(rows: Rows) -> Keys:
     """A 64-bit key per row, uint64 [n]: equal rows have equal keys.
 
-    Two different rows share a key with a chance of 2^-64. Whoever drops rows by key can lose a fresh one that
+    Two different rows share a key with a chance of 2^-64. Code that drops rows by key loses a fresh one that
     rarely, and never keeps a duplicate.
     """
     return _keys(np.ascontiguousarray(rows))

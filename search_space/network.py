@@ -106,7 +106,8 @@ def network_config(
 
 
 def network_schedule(task: NetworkTask, config: Config, target: Target) -> tuple[Plan, Schedule]:
-    """What `config` means for the network of `task`: inverse of `network_config`, on canonical numbers.
+    """The Plan and Schedule of `config` for the network of `task`: inverse of `network_config`, on canonical
+    numbers.
 
     The plan's graph is the network as rewritten. ConfigError when a group is not one of it, an op has no such
     form, or a kernel has no Config.

@@ -62,7 +62,7 @@ class Rooms(NamedTuple):
 
 
 class RowLimits(NamedTuple):
-    """What there is room for; storages are rounded up to `alignment_bytes`."""
+    """Sizes of the memories; storages are rounded up to `alignment_bytes`."""
 
     l1_bytes: int
     accumulator_bytes: int

@@ -1,6 +1,7 @@
 """A kernel's knobs and tile widths as integer tables, for code that answers thousands of rows one by one.
 
-numba compiles what takes these: row_rules.py, and cost_model's demand. The plain functions give the same.
+numba compiles the functions over these: row_rules.py, and cost_model's demand. The plain functions give the
+same.
 """
 
 from collections.abc import Sequence, Sized
@@ -20,7 +21,7 @@ ABSENT = -1
 
 
 class RowTables(NamedTuple):
-    """Where knobs stand in a row, and what their positions mean.
+    """The columns of knobs in a row, and the meaning of their positions.
 
     Loop l has its position in column `loop_column[l]` (ABSENT: it has one size), the last of them leaves it
     whole; at position p it has `tiles[first_size[l] + p]` tiles of `sizes[first_size[l] + p]`. `columns` are

@@ -1,4 +1,4 @@
-"""Which knobs a kernel on a target offers, and what rows of their positions mean: sizes, slots, widths.
+"""The knobs of a kernel on a target, and the meaning of rows of their positions: sizes, slots, widths.
 
 Everything is answered for thousands of rows at once, without lowering them: widths come from tables by tile
 size.
@@ -43,7 +43,7 @@ def cores_with_work(tiles: int, cores: int) -> int:
 
 @dataclass(frozen=True, eq=False)
 class KnobLayout:
-    """Where each knob of a kernel's Space stands, and what its value positions mean."""
+    """The column of each knob of a kernel's Space, and the meaning of its value positions."""
 
     regions: Regions
     target: Target
@@ -128,7 +128,7 @@ class KnobLayout:
         }
 
     def blocking(self, rows: Rows) -> dict[str, npt.NDArray[np.int64]]:
-        """What every row says of the registers, by knob, [n] each; empty where a target has none to block."""
+        """The values of the register knobs in every row, [n] each; empty where a target has none to block."""
         return {name: column[rows[:, self.column(name)]] for name, column in self._blocking_columns.items()}
 
     def loop_positions(self, rows: Rows) -> npt.NDArray[np.int64]:

@@ -27,10 +27,10 @@ def every_row_is_canonical(rows: Rows) -> Rows:
 
 @dataclass(frozen=True)
 class Space:
-    """Knobs and which of their combinations are worth asking for.
+    """Knobs, and which of their combinations a search may ask for.
 
     `feasible` maps rows [n, knobs] to booleans [n]: capacity, alignment and other static rules, checked
-    before anything is compiled. `rules` is the text those rules are known by; it goes into the digest.
+    before anything is compiled. `rules` is the text that stands for those rules in the digest.
     `canonical` maps each row to the one that stands for all rows of the same meaning; only that one is
     feasible.
 
@@ -86,7 +86,7 @@ class Space:
                 raise ConfigError(f"knob {knob.name!r} cannot be {value!r}; choose from {list(knob.values)}")
             row[column] = at
         if given:
-            raise ConfigError(f"config has a knob {next(iter(given))!r} that the space does not know")
+            raise ConfigError(f"config has a knob {next(iter(given))!r} that is not in the space")
         return row
 
     def decode(self, row: Rows | Sequence[int]) -> Config:

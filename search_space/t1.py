@@ -56,7 +56,7 @@ _MAX_VALUES = 100_000
 
 
 def load_t1(path: Path) -> Space:
-    """The Space of a T1 JSON file; ConfigError names the file and what is wrong with it."""
+    """The Space of a T1 JSON file; ConfigError names the file and the mistake."""
     try:
         with open_regular(path) as file:
             document = json.loads(file.read().decode("utf-8"))

@@ -1,4 +1,4 @@
-"""The Space of a Workload: the knobs of a kernel, and which rows of them are worth asking for.
+"""The Space of a Workload: the knobs of a kernel, and which of their rows are valid and canonical.
 
 Validity is decided for thousands of rows at once, exactly as the lowering would decide it: each set of loops
 that rows cut has one outline, written down as tables, and compiled code (row_rules.py) looks every row up.
@@ -56,7 +56,9 @@ _KNOB = {
     SlotKnob.STORE: row_tables.STORE,
 }
 MOST_PLAIN = 1
-"""Rows that are looked at without compiled code, where none is loaded: a lookup asks about a single one."""
+"""Up to this many rows are checked without compiled code where none is loaded: a lookup asks about a single
+one.
+"""
 
 
 def kernel_space(layout: KnobLayout) -> Space:

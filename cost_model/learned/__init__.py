@@ -1,1 +1,1 @@
-"""What is learned from measurements: residuals, feasibility, and how good a ranking is."""
+"""Models learned from measurements: residuals, feasibility, and scores of a ranking."""

@@ -1,7 +1,7 @@
 """A small bagged ensemble of boosted trees: a mean and a spread for thousands of rows at once.
 
-Boosters live and die in memory: a model file from elsewhere can crash the process that loads it, so models
-are always trained again from rows.
+Boosters are never stored. A model file from elsewhere can crash the process that loads it, so models are
+always trained from rows.
 """
 
 from dataclasses import dataclass
@@ -18,8 +18,8 @@ Features = npt.NDArray[np.float32]
 class EnsembleSettings:
     """Sizes of the ensemble; `max_rows` bounds what one refit can cost.
 
-    `process_share` is what the Gaussian process says beside the trees while all measurements fit its
-    `process_rows`; beyond, it shrinks with the share of them that it holds.
+    `process_share` is the weight of the Gaussian process beside the trees while all measurements fit its
+    `process_rows`; beyond, the weight shrinks with the share of rows that the process holds.
     """
 
     members: int = 3
@@ -58,7 +58,7 @@ def fit_ensemble(
 ) -> Ensemble:
     """Fit to `target` float64 [n] at `features` float32 [n, f], each member on its own share of the rows.
 
-    `groups` [n], ascending, says which rows a ranking objective compares.
+    A ranking objective compares rows of equal `groups` [n], ascending.
     """
     rng = np.random.default_rng(seed)
     boosters = []

@@ -25,7 +25,7 @@ class Feasibility:
 def fit_feasibility(
     features: Features, ok: npt.NDArray[np.bool_], seed: int, settings: EnsembleSettings
 ) -> Feasibility:
-    """Fit to outcomes `ok` [n]; without a failure, or without a success, there is nothing to tell apart."""
+    """Fit to outcomes `ok` [n]; without a failure, or without a success, every row has the same chance."""
     if ok.all() or not ok.any():
         return Feasibility(None, 1.0)
     smaller = replace(settings, members=1, rounds=min(settings.rounds, 30), depth=4, row_share=1.0)

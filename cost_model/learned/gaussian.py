@@ -1,8 +1,8 @@
 """A Gaussian process over the same features: the surrogate for the first hundred measurements.
 
-Trees need tens of measurements before they split in the right places; a smooth process ranks from the first
-few, and knows where it knows nothing. Each feature has a length of its own, so that knobs which do nothing
-are forgotten. Its cost grows with the cube of its rows, so they are bounded.
+Trees need tens of measurements before they split in the right places. A smooth process ranks from the first
+few, and its spread is large where it has no data. Each feature has a length of its own, so that knobs without
+effect drop out. Its cost grows with the cube of its rows, so they are bounded.
 """
 
 from dataclasses import dataclass, replace
@@ -28,10 +28,11 @@ _LENGTH_ROWS, _LENGTH_WORK = 100, 200_000
 
 @dataclass(frozen=True)
 class Posterior:
-    """What a process believes of m rows: `mean` [m], and `left` [m], the share of its variance that is left.
+    """The posterior of a process at m rows: `mean` [m], and `left` [m], the share of its variance that is
+    left.
 
-    `explained` [n, m] is what its n observations say about each row, `supposed` [s, m] what s imagined ones
-    would add.
+    `explained` [n, m] is the part that its n observations explain of each row, `supposed` [s, m] the part
+    that s imagined ones would add.
     """
 
     process: "GaussianProcess"
@@ -48,7 +49,7 @@ class Posterior:
         return result
 
     def correlation(self, rows: npt.NDArray[np.int64]) -> Floats:
-        """What measuring one of `rows` [s] would tell of another, [s, s], imagined observations included."""
+        """The posterior correlation between `rows` [s], as [s, s], imagined observations included."""
         points = self.scaled[rows].astype(np.float64)
         factor = np.concatenate([self.explained[:, rows], self.supposed[:, rows]]).astype(np.float64)
         with _quiet():
@@ -72,8 +73,8 @@ class Posterior:
 class GaussianProcess:
     """A fitted process with a Matern 5/2 kernel; `spread` holds a length per feature, `noise` is relative.
 
-    `misjudged` is the root mean square of what its points measured less what all others foretold, in foretold
-    standard deviations: 1 where its spreads are honest.
+    `misjudged` is the root mean square of the leave-one-out errors in predicted standard deviations: 1 where
+    the spreads are right.
     """
 
     center: Features
@@ -128,7 +129,7 @@ def fit_gaussian(
     few, few_known = _thinned(points[:, useful], known, rng, most)
     lengths = np.full(len(useful), np.inf)
     lengths[useful], amplitude, noise = _lengths(few.astype(np.float64), few_known)
-    # A feature that never varied tells nothing of what it does: the length that the prior expects.
+    # A feature that never varied has no visible effect: it keeps the length that the prior expects.
     lengths[~useful] = np.sqrt(len(useful))
     shrink = lengths.astype(np.float32)
     points = points / shrink

@@ -1,4 +1,4 @@
-"""The model of a run: what measuring says beyond the draft, learned over the records of all its tasks.
+"""The model of a run: the residual between measurement and draft, learned over the records of all its tasks.
 
 The target is log(measured) - log(draft) less the task's own mean, so that records of other shapes and other
 devices teach the shape of the landscape, while each task's level comes from its own measurements.
@@ -20,10 +20,9 @@ _FAILED = 0.9
 
 @dataclass(frozen=True)
 class TaskRecords:
-    """What was measured of one task.
-
-    `features` [n, f], `draft_log` [n] (zeros without a draft), `latency_log` [n] (NaN where it failed);
-    `prior_log` [n] is what a prior adds to the draft. `in_full`: slow values are learned as they are.
+    """The measurements of one task. `features` [n, f], `draft_log` [n] (zeros without a draft), `latency_log`
+    [n] (NaN where it failed); `prior_log` [n] is the correction of a prior to the draft. `in_full`: slow
+    values are learned as they are.
     """
 
     task: str
@@ -38,7 +37,7 @@ class TaskRecords:
 class Prediction:
     """Per row: mean of log latency, and the chance that it measures at all; `std_log` is the mean's spread.
 
-    `known_log` [n] is what draft, prior and task level say, to which trees and process add.
+    `known_log` [n] is the sum of draft, prior and task level, before trees and process.
     """
 
     known_log: Floats
@@ -110,7 +109,7 @@ def fit_residual(
     for record, residual, ok in zip(kept, residuals, finite, strict=True):
         count = int(ok.sum())
         near = float(residual[ok].sum()) + _OFFSET_SHRINKAGE * default
-        # Without a draft a level learned elsewhere says nothing here.
+        # Without a draft a level learned elsewhere does not apply here.
         shrunken = near / (count + _OFFSET_SHRINKAGE)
         offsets[record.task] = shrunken if record.draft_log.any() or not count else float(residual[ok].mean())
     features = np.concatenate([r.features for r in kept])

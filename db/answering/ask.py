@@ -1,4 +1,4 @@
-"""What a compiler calls: the Config of a Workload on a Target, checked against the space of today.
+"""The entry for a compiler: the Config of a Workload on a Target, checked against the space of today.
 
     database = open_database("best.db", read_only=True)
     answer = ask(database, workload, load_target("ascend910"))

@@ -36,7 +36,7 @@ class Operand:
 
 @dataclass(frozen=True)
 class ElementwiseStep:
-    """An elementwise op on what the kernel has so far and, for an op of two operands, another tensor.
+    """An elementwise op on the kernel's result so far and, for an op of two operands, another tensor.
 
     `along` gives the result dim of each dim of the tensor; without it they meet from the last dim, as numpy's
     do. `attributes` are those of the op's row, as in `{"low": 0.0, "high": 6.0}` of a clip.
@@ -156,7 +156,7 @@ def reduction(
 
 
 def row_of(workload: Workload) -> WorkloadRow:
-    """A kernel as the database knows it."""
+    """A kernel as a row of the database."""
     return WorkloadRow(
         workload.digest,
         workload.family_digest,

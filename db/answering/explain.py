@@ -55,7 +55,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Nearest:
-    """The nearest record. What it would predict is a guess: nothing bounds how wrong, but its own gap does.
+    """The nearest record. Its prediction is a guess; only its own gap bounds the error.
 
     `guess_us` is its latency; `guess_regret` how far that lies above its bound (0.5 = 50 %), when known.
     """

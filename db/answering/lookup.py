@@ -1,4 +1,4 @@
-"""What a compiler asks at compile time: the best Config of a workload, or why there is none.
+"""Lookups at compile time: the best Config of a workload, or the reason why there is none.
 
     database = open_database("tuning.db", read_only=True)
     answer = lookup(Repository(database), workload, target_digest, toolchain, space_digest=space.digest)
@@ -98,9 +98,9 @@ def lookup_many(
     """One answer per workload, in order: one query for all exact hits, one more for their relatives.
 
     A hit counts when its stored space digest equals that of `space_digests` (by workload digest), or else
-    when `fits(workload, best)` says that the Config still lies in the space of today. With neither, the
-    record is trusted. `explain` looks for the record nearest to each miss, which takes longer. With
-    `before_s` exact hits are those of that moment.
+    when `fits(workload, best)`: the Config still lies in the space of today. With neither, the record is
+    trusted. `explain` looks for the record nearest to each miss, which takes longer. With `before_s` exact
+    hits are those of that moment.
     """
     digests = [row.digest for row in workloads]
     exact = repository.best_many(digests, target_digest, toolchain, objective, before_s)

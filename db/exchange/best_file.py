@@ -39,9 +39,8 @@ def export_best(
 
 @contextmanager
 def shipped_whole(path: Path, private: bool = False) -> Iterator[Database]:
-    """A new database to fill; what it holds takes the place of `path` when the block ends well.
-
-    The result is one compact file in no need of companions, so that it opens where nobody may write.
+    """A new database to fill; it replaces `path` when the block ends well. The result is one compact file
+    without companions, so that it opens in a folder that is read-only.
     """
     work = tempfile.TemporaryDirectory(prefix="tilewright-")
     with output(path, private=private) as stream, work as directory:

@@ -9,7 +9,7 @@ LARGEST_INTEGER = 2**63 - 1
 
 
 def parse_bounded(text: str) -> Any:
-    """`text` as a JSON value; ValueError says in a few words what is wrong with it."""
+    """`text` as a JSON value; ValueError names the mistake in a few words."""
     if _deeper_than(text, DEEPEST):
         raise ValueError(f"JSON nested deeper than {DEEPEST}")
     return json.loads(

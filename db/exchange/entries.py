@@ -1,7 +1,7 @@
-"""What is exchanged: six kinds of immutable entries, each with an identity, a text and a digest.
+"""The entries of an exchange: six kinds, immutable, each with an identity, a text and a digest.
 
 Two entries of one identity and different content contradict each other, except for the names and texts that
-describe targets and models: these are no part of what is known about them.
+describe targets and models: these may differ.
 """
 
 from collections.abc import Mapping
@@ -53,7 +53,7 @@ DESCRIPTIVE = (TargetRow, ModelRow)
 
 
 def identity(entry: Entry) -> Identity:
-    """What makes two entries the same one; sorts as the lines of a file do."""
+    """The identity of an entry; it sorts as the lines of a file do."""
     rank = KINDS.index(type(entry))
     match entry:
         case StoredRun():
@@ -74,7 +74,7 @@ def to_object(entry: Entry) -> dict[str, Any]:
 
 
 def from_object(line: Mapping[str, Any]) -> Entry:
-    """Inverse of `to_object`; ValueError says what is wrong with a line that nobody should have written."""
+    """Inverse of `to_object`; ValueError names the mistake in a malformed line."""
     for name in ("kind", "value", "digest"):
         if name not in line:
             raise ValueError(f"line has no {name!r}")

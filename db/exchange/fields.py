@@ -1,4 +1,6 @@
-"""Which fields an exchanged record has, and what each may hold. A field too many or too few is refused."""
+"""The fields of an exchanged record, and the values that each may have. A field too many or too few is
+refused.
+"""
 
 import math
 import re
@@ -31,7 +33,7 @@ def take(values: Any, checks: Mapping[str, Check]) -> dict[str, Any]:
     taken = {}
     for name, check in checks.items():
         if name in PLAIN and values.get(name) == PLAIN[name]:
-            raise ValueError(f"field {name!r} holds what it holds when left out; leave it out")
+            raise ValueError(f"field {name!r} has its default value; leave it out")
         if name in PLAIN and name not in values:
             continue
         if name not in values:
@@ -143,7 +145,7 @@ def _flag(value: Any) -> bool:
 
 
 PLAIN: Mapping[str, Any] = {"protocol": "", "default": False}
-"""What younger fields hold where an entry leaves them out."""
+"""Defaults of younger fields, where an entry leaves them out."""
 TARGET: Mapping[str, Check] = {"digest": _digest, "name": _name, "text": _text}
 MODEL: Mapping[str, Check] = {"digest": _digest, "name": _name}
 WORKLOAD: Mapping[str, Check] = {

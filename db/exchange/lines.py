@@ -36,7 +36,7 @@ FORMAT_SCHEMA = 1
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a file may cost to read."""
+    """Limits on reading a file."""
 
     file_bytes: int = 4 << 30
     line_bytes: int = 16 << 20
@@ -44,7 +44,7 @@ class Bounds:
 
 @dataclass(frozen=True)
 class Written:
-    """What was written: how many entries, and the digest of all of them."""
+    """The outcome of an export: how many entries, and the digest of all of them."""
 
     entries: int
     digest: str
@@ -68,7 +68,7 @@ def write_lines(path: Path, entries: Iterable[Entry]) -> Written:
 def read_lines(path: Path, bounds: Bounds | None = None) -> Iterator[Entry]:
     """The entries of a file, one by one; RecordError names file, line and reason at the first bad one.
 
-    What was yielded before may be believed only when the iteration ends well.
+    Entries yielded before count only when the iteration ends well.
     """
     try:
         with path.open("rb") as stream:
@@ -152,7 +152,7 @@ def _end(entries: int, total: str) -> dict[str, Any]:
 
 
 class _SoFar:
-    """What was read until now: entries come sorted, each once, and after those that they speak of."""
+    """The state of a reader: entries come sorted, each once, and after those that they refer to."""
 
     def __init__(self) -> None:
         self.entries = 0
@@ -161,7 +161,7 @@ class _SoFar:
         self._known: set[str] = set()
 
     def take(self, entry: Entry, digest: str) -> None:
-        """Counts an entry in, or says with a ValueError why it cannot stand here."""
+        """Counts an entry in; ValueError names the reason where it may not stand here."""
         self._check(entry)
         self.entries += 1
         self.total.update(bytes.fromhex(digest))

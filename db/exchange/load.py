@@ -1,4 +1,4 @@
-"""Into a database: all or nothing, and believed only after measuring again.
+"""Import into a database: all or nothing, and served only after a measurement here.
 
 Imported trials serve as priors; no best is ever derived from them.
 """
@@ -59,12 +59,12 @@ def import_records(
 
 
 def merge_database(source: Database, destination: Database) -> LoadCounts:
-    """Takes in what another database holds, as if it had been exported and imported."""
+    """Takes in another database, as if it had been exported and imported."""
     return load_entries(destination, entries_of(source), source.name)
 
 
 def load_entries(database: Database, entries: Iterable[Entry], name: str, first_line: int = 1) -> LoadCounts:
-    """Writes sorted entries in one transaction. RecordError when one contradicts what is here."""
+    """Writes sorted entries in one transaction. RecordError when one contradicts an entry that is here."""
     new = known = 0
     line = first_line
     with database.writing() as connection:
@@ -107,7 +107,7 @@ def _batches(entries: Iterable[Entry]) -> Iterator[list[Any]]:
 
 
 class _Loader:
-    """Each method takes entries of one kind and says how many of them were new."""
+    """Each method takes entries of one kind and returns how many of them were new."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection

@@ -1,6 +1,6 @@
 """T4, the autotuning community's form of recorded results: one workload on one device, in and out.
 
-What comes in is a run of its own, known by the digest of the file, unverified like every import.
+An imported file becomes a run of its own, identified by the digest of the file, unverified like every import.
 """
 
 import gzip
@@ -46,7 +46,7 @@ _VERDICT_OF = {
 
 @dataclass(frozen=True)
 class Foreign:
-    """What a T4 file does not say: the space its configs lie in, the device it came from, its toolchain."""
+    """Facts that a T4 file lacks: the space of its configs, its device, its toolchain."""
 
     space: Space
     target: TargetRow
@@ -128,7 +128,7 @@ def _trial(result: dict[str, Any], unit: str, run: str, number: int, space: Spac
 
 
 def _config(given: dict[str, Any], space: Space) -> Config:
-    """A recorded configuration, of this space alone: what names other knobs is of another."""
+    """A recorded configuration; one with other knobs belongs to another space, and is refused."""
     unknown = sorted(given.keys() - {knob.name for knob in space.knobs})
     if unknown:
         raise ValueError(f"knob {unknown[0]!r} is not one of the space")

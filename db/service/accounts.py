@@ -1,4 +1,4 @@
-"""Verbs that count: what was spent on a key, what the database holds, what of a network it covers."""
+"""Verbs that count: trials spent on a key, rows of the database, coverage of a network."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -50,7 +50,7 @@ class Accounts:
         self._answers = Answers(database)
 
     def ledger(self, key: Key) -> Ledger:
-        """What runs of this database (imported and hidden ones left out) spent on `key`."""
+        """Trials that runs of this database (imported and hidden ones left out) spent on `key`."""
         of_key = (
             workload.c.digest == key.workload_digest,
             run.c.target_digest == key.target_digest,

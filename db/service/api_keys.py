@@ -15,11 +15,11 @@ from tilewright.db.storage.columns import database_clock
 from tilewright.db.storage.schema import api_key
 from tilewright.db.storage.session import Database
 
-PREFIX = "tw_"  # so that a leaked key is recognised for what it is
+PREFIX = "tw_"  # so that secret scanners recognise a leaked key
 
 
 class Scope(StrEnum):
-    """What a key may do. Each stands for itself: admin does not imply the others."""
+    """The rights of a key. Scopes are independent: admin does not imply the others."""
 
     READ = "read"
     SUBMIT = "submit"

@@ -52,7 +52,7 @@ class JobRow:
 
 @dataclass(frozen=True)
 class About:
-    """What lists and quotas know of a job, all of it short. `trials` is how many it may measure."""
+    """The facts of a job for lists and quotas, all of them short. `trials` is how many it may measure."""
 
     model_name: str = ""
     target_name: str = ""

@@ -1,7 +1,7 @@
 """Jobs: requests that wait in the database for a runner, and the leases under which runners hold them.
 
-A lease is fenced: each time a job is leased its token grows, and whoever holds an older token, or lets the
-lease run out, can write nothing more for the job. All times are the database's own clock.
+A lease is fenced: each time a job is leased its token grows. A runner with an older token, or whose lease has
+run out, can write nothing more for the job. All times are the database's own clock.
 
     queued -> running -> succeeded | failed | cancelled
     queued -> cancelled;  running -> running (next token) when the lease ran out
@@ -154,7 +154,9 @@ class Jobs:
         return None
 
     def heartbeat(self, lease: JobLease, duration_s: float) -> JobLease:
-        """Prolongs a lease; its job says whether a cancel was asked for. LeaseLostError when it ran out."""
+        """Prolongs a lease; the job that comes back shows whether a cancel was requested. LeaseLostError when
+        it ran out.
+        """
         with self.database.writing() as connection:
             prolong(connection, job, _holds(lease), duration_s, _lost(lease))
             return to_lease(connection.execute(select(job).where(job.c.uid == lease.job.uid)).one())

@@ -1,8 +1,7 @@
-"""Leases on rows: who may write about a row, told by a token and the database's own clock.
-
-Each time a row is leased its token grows, and whoever holds an older one writes nothing more about it: the
-check of a lease and the writes that it guards are one transaction. A table whose rows are leased has the
-columns `uid`, `lease_token`, `lease_until_s` and `lease_s`.
+"""Leases on rows: the right to write about a row, by a token and the database's own clock. Each time a row is
+leased its token grows, and a holder of an older token writes nothing more about it: the check of a lease and
+the writes that it guards are one transaction. A table whose rows are leased has the columns `uid`,
+`lease_token`, `lease_until_s` and `lease_s`.
 
 A clock may be set back. A lease that ends further ahead than it was long was given before that, and has
 expired: nobody waits for the clock to catch up.

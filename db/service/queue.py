@@ -1,4 +1,4 @@
-"""Whose job comes next. Tenants take turns, so that no number of jobs, nor their urgency, starves anybody.
+"""The order of jobs. Tenants take turns, so that neither many jobs nor urgent ones starve another tenant.
 
 First comes the tenant of whom the fewest jobs run, among equals the one whose last turn is longest ago. Of a
 tenant's jobs the most urgent comes first, among equals the oldest: priority says nothing between tenants.

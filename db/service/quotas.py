@@ -16,7 +16,7 @@ class QuotaError(RecordError):
 
 @dataclass(frozen=True)
 class Quota:
-    """What each tenant may have: jobs that wait or run, trials that those may measure together, bytes of
+    """Limits of each tenant: jobs that wait or run, trials that those may measure together, bytes of
     models stored for all its jobs, and the highest priority.
     """
 

@@ -1,4 +1,4 @@
-"""What a service keeps, and for how long: jobs that have ended, files, the audit log, workers.
+"""How long a service keeps jobs that have ended, files, the audit log and workers.
 
 Records are never deleted. The runs of a job that is deleted become the operator's.
 """
@@ -36,7 +36,7 @@ class Keep:
 
 @dataclass(frozen=True)
 class Freed:
-    """How many rows are gone, and the bytes of the files among them."""
+    """The number of deleted rows, and the bytes of the files among them."""
 
     jobs: int = 0
     events: int = 0
@@ -53,7 +53,7 @@ class Freed:
 
 
 def sweep(database: Database, keep: Keep) -> Freed:
-    """Deletes what is older than it has to be kept, in many short transactions."""
+    """Deletes expired rows, in many short transactions."""
     jobs, events = _sweep_jobs(database, keep.jobs_s)
     # A model is needed until its jobs have ended, a result for as long as its job may be looked at.
     models, results = upload.c.symbols.is_not(None), upload.c.symbols.is_(None)

@@ -1,6 +1,6 @@
 """Leases on runs: of one network, on one target, for one objective, one run is under way at a time.
 
-Whoever comes second is told who is at it, and may ask again. A run whose process has gone is taken over at
+A second run learns who holds the lease, and may ask again. A run whose process has gone is taken over at
 once, another one when its lease has run out; it goes on where its records end. A lease that ran out while
 nobody else came, as on a laptop that slept, still holds.
 """
@@ -25,7 +25,7 @@ from tilewright.db.storage.writes import lock_name
 
 @dataclass(frozen=True)
 class RunLease:
-    """The right to write about a run; `token` is what fences out earlier holders."""
+    """The right to write about a run; `token` fences out earlier holders."""
 
     run: RunRow
     token: int
@@ -33,7 +33,7 @@ class RunLease:
 
 @dataclass(frozen=True)
 class BusyRun:
-    """A run that somebody else has under way: `holder` is who, `trials` what it has measured so far."""
+    """A run that another process has under way: `holder` names it, `trials` counts its trials so far."""
 
     run: RunRow
     holder: str
@@ -93,7 +93,7 @@ class RunLeases:
         return guard_of(run, _still(lease), _lost(lease))
 
     def release(self, lease: RunLease) -> None:
-        """Gives a lease back, if it is still held: whoever is asked the same next goes on at once."""
+        """Gives a lease back, if it is still held: the next run with the same request continues at once."""
         with self.database.writing() as connection:
             connection.execute(update(run).where(_still(lease)).values(lease_until_s=None))
 

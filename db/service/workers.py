@@ -1,4 +1,4 @@
-"""Who measures: the workers ever seen, and which of them are not to be believed for now."""
+"""The workers ever seen, and which of them are in quarantine."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -23,7 +23,7 @@ class WorkerState(StrEnum):
 
 @dataclass(frozen=True)
 class WorkerRow:
-    """A worker as last heard of."""
+    """A worker as of its last report."""
 
     name: str
     device: str
@@ -35,7 +35,7 @@ class WorkerRow:
 
 @dataclass(frozen=True)
 class WorkerNews:
-    """What a pool says of one of its workers; `reason` where it is quarantined."""
+    """A pool's report on one of its workers; `reason` where it is quarantined."""
 
     name: str
     device: str
@@ -44,7 +44,7 @@ class WorkerNews:
 
 
 def note_seen(connection: Connection, workers: Iterable[WorkerNews]) -> None:
-    """Notes inside a transaction of the caller that these workers are alive, and what state they are in."""
+    """Notes, inside a transaction of the caller, that these workers are alive, and their states."""
     for each in sorted(workers, key=lambda worker: worker.name):  # in one order, or two runs may deadlock
         row = {
             "name": plain_name(each.name),

@@ -14,7 +14,7 @@ from tilewright.compiler_core.errors import RecordError
 
 
 def parse_json(text: str, what: str) -> Any:
-    """`text` as JSON; RecordError names `what` when it is not, or is nested too deep to be read."""
+    """`text` as JSON; RecordError names `what` when it is no JSON or is nested too deep."""
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as error:

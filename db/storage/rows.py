@@ -1,4 +1,4 @@
-"""Between the frozen values of records.py and the columns of schema.py; nothing else knows both."""
+"""Conversion between the frozen values of records.py and the columns of schema.py, and nowhere else."""
 
 import json
 from typing import Any, TypeAlias
@@ -45,7 +45,7 @@ in_trial_order = (run.c.uid, trial.c.purpose, trial.c.number, trial.c.attempt)
 
 
 def workload_columns(row: WorkloadRow) -> Columns:
-    """What is stored of a workload; RecordError when its JSON texts are not JSON."""
+    """The columns of a workload; RecordError when its JSON texts are not JSON."""
     check_digest(row.digest, "workload")
     check_digest(row.family_digest, "family")
     parse_json(row.placement, f"placement of workload {row.digest[:12]}")
@@ -68,7 +68,7 @@ def to_workload(row: Row[Any]) -> WorkloadRow:
 
 
 def run_columns(asked: NewRun) -> Columns:
-    """What is stored of a run when it starts."""
+    """The columns of a run at its start."""
     return {
         "uid": asked.uid,
         "model_digest": asked.model_digest,
@@ -115,7 +115,7 @@ def to_run(row: Row[Any]) -> RunRow:
 
 
 def trial_columns(record: Trial, run_id: int, workload_id: int) -> Columns:
-    """What is stored of a trial, but for the clock."""
+    """The columns of a trial, except the time."""
     measured = record.measurement
     return {
         "run_id": run_id,

@@ -1,7 +1,7 @@
 """The tables, one set of models for SQLite and PostgreSQL.
 
-What is asked for is a column. Trials are append-only: triggers refuse UPDATE and DELETE on both databases.
-`best` is derived from `trial` and can be rebuilt at any time.
+Every field that queries filter by is a column. Trials are append-only: triggers refuse UPDATE and DELETE on
+both databases. `best` is derived from `trial` and can be rebuilt at any time.
 """
 
 from sqlalchemy import (

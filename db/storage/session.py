@@ -280,7 +280,7 @@ def _stored_version(database: Database) -> str | None:
 
 @contextmanager
 def one_line_errors(name: str) -> Iterator[None]:
-    """Turns whatever SQLAlchemy raises into one RecordError that names the database."""
+    """Turns any error of SQLAlchemy into one RecordError that names the database."""
     try:
         yield
     except (SQLAlchemyError, NoSuchModuleError) as error:
@@ -292,7 +292,7 @@ class DatabaseDownError(RecordError):
 
 
 def record_error(error: SQLAlchemyError, name: str) -> RecordError:
-    """`error` in one line, with what to do about it where that is known."""
+    """`error` in one line, with a remedy where one is known."""
     cause = str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
     line = " ".join(cause.split())
     advice = next((text for sign, text in _ADVICE if sign in line), "")
@@ -302,7 +302,7 @@ def record_error(error: SQLAlchemyError, name: str) -> RecordError:
 
 _ADVICE = (
     ("unable to open", "; check that the directory exists and is writable"),
-    ("readonly", "; check who may write the file and its directory"),
+    ("readonly", "; check the permissions of the file and its directory"),
     ("not a database", "; choose another path"),
     ("disk is full", "; nothing of this transaction was kept, free some space and repeat"),
     ("database is locked", f"; another process held the write lock for over {BUSY_TIMEOUT_S:.0f} s"),

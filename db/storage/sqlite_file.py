@@ -1,7 +1,7 @@
 """A database in a SQLite file: how it is opened, whether it is still there, and whether it is whole.
 
-A file that is deleted or replaced while it is open lives on under the hands of whoever has it open. What is
-written then is lost with the process, and may damage the new file, whose log has the same name. So the file's
+A file that is deleted or replaced while it is open stays readable for the processes that have it open. Later
+writes are lost with the process, and may damage the new file, whose log has the same name. So the file's
 identity is looked at before and after every commit.
 """
 
@@ -55,7 +55,7 @@ def give_back(connection: Connection, whole: bool) -> None:
 
 
 def sqlite_engine(path: Path, read_only: bool) -> Engine:
-    """Connections to the file; every transaction begins as its execution options say."""
+    """Connections to the file; every transaction begins by its execution options."""
     query = {"uri": "true", **_options(path)} if read_only else {}
     database = f"file:{quote(str(path))}" if read_only else str(path)
     engine = create_engine(
@@ -65,7 +65,7 @@ def sqlite_engine(path: Path, read_only: bool) -> Engine:
 
     @event.listens_for(engine, "connect")
     def _connect(connection: Any, record: Any) -> None:
-        connection.isolation_level = None  # BEGIN is ours to say
+        connection.isolation_level = None  # the code below issues BEGIN itself
         cursor = connection.cursor()
         if not read_only:
             cursor.execute("PRAGMA auto_vacuum = INCREMENTAL")  # heard where the file is new
