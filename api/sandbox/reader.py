@@ -79,11 +79,15 @@ def _until_end(pipe: int, until: float) -> bytes | None:
     return None
 
 
-def main(memory_mb: int, seconds: int) -> None:
-    """Import the code first; then answer until standard input ends."""
+def load_code() -> None:
+    """Imports what an answer may need: a confined fork can read no file, modules included."""
     import tilewright.api.schemas.jobs
     import tilewright.compiler_core.onnx_import.importer  # noqa: F401 - every fork starts with both loaded
 
+
+def main(memory_mb: int, seconds: int) -> None:
+    """Import the code first; then answer until standard input ends."""
+    load_code()
     hide_memory()
     while line := sys.stdin.readline():
         print(json.dumps(answer_apart(json.loads(line), memory_mb, seconds)), flush=True)

@@ -11,6 +11,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.api.service import model_bytes, whole_service
 from tilewright.db.service.api_keys import ApiKeys, Scope
+from tilewright.db.service.job_rows import About
 from tilewright.db.service.jobs import Jobs
 from tilewright.db.storage.session import Database
 from tilewright.tuner.jobs.request import request_to_json
@@ -83,7 +84,7 @@ def test_submit_watch_and_read(page: Page, tmp_path: Path) -> None:
     for name in ("Convergence", "Kernels", "Roofline", "Timeline", "Memory"):
         expect(page.get_by_role("figure", name=name)).to_be_visible()
     expect(page.get_by_role("img", name="Convergence")).to_be_visible()
-    expect(page.get_by_role("cell", name="contract + <relu>")).to_be_visible()
+    expect(page.get_by_role("cell", name="contract + <relu>", exact=True)).to_be_visible()
     expect(page.get_by_role("button", name="Cancel this job")).to_have_count(0)
     with page.expect_download() as download:
         page.get_by_role("link", name="Result as JSON").click()
@@ -180,7 +181,8 @@ def test_signing_in_and_out_with_many_jobs(browser: Browser, tmp_path: Path) -> 
         jobs = Jobs(database)
         for number in range(120):
             request = TuneRequest(Path(f"model {number}.onnx"), "ascend910")
-            jobs.cancel(jobs.submit("tenant", request_to_json(request))[0].uid)
+            about = About(f"model {number}", "ascend910")
+            jobs.cancel(jobs.submit("tenant", request_to_json(request), about=about)[0].uid)
         page = browser.new_page(base_url=url)
         page.goto("/")
         page.get_by_label("API key").fill("tw_wrong")

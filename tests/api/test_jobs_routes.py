@@ -140,7 +140,7 @@ def best_rows() -> bytes:
 
 def test_a_model_is_read_with_its_dims_bound(client: httpx.Client) -> None:
     model = best_rows()
-    assert "dims it may be imported: --dim rows=N" in submit(client, model).json()["detail"]
+    assert "give a size for 'rows'" in submit(client, model).json()["detail"]
     for rows in (3, 0, {"low": 1, "high": 40}):
         answer = submit(client, model, dims={"rows": rows})
         assert answer.status_code == 201, answer.text

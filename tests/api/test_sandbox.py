@@ -154,8 +154,8 @@ def test_a_confined_process_still_imports_a_model(tmp_path: Path) -> None:
     program = textwrap.dedent(
         """
         import json, sys
-        import tilewright.compiler_core.onnx_import.importer
-        from tilewright.api.sandbox.reader import answer_apart
+        from tilewright.api.sandbox.reader import answer_apart, load_code
+        load_code()
         for question in json.loads(sys.argv[1]):
             print(json.dumps(answer_apart(question, 2048, 20)))
         """
