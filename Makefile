@@ -8,7 +8,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign differential fuzz lock clean
+.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign differential fuzz sbom licences lock clean
 
 setup: $(READY)
 
@@ -71,6 +71,21 @@ lock:
 	    --generate-hashes --strip-extras --no-emit-options --no-emit-index-url --no-emit-find-links \
 	    --no-emit-trusted-host --unsafe-package nvidia-nccl-cu12 $(UPGRADE) --output-file requirements.lock pyproject.toml
 	sed -i '/^# WARNING/,$$d' requirements.lock
+
+# What is installed, for those who have to know: a bill of materials (CycloneDX), and licences.
+build/supply/.ready:
+	$(PYTHON) -m venv build/supply
+	build/supply/bin/python -m pip install --quiet --disable-pip-version-check \
+	    cyclonedx-bom==7.5.0 pip-licenses==5.5.5
+	touch $@
+
+sbom: setup build/supply/.ready
+	build/supply/bin/cyclonedx-py environment --pyproject pyproject.toml --output-reproducible \
+	    --output-format JSON --output-file build/sbom.cdx.json $(BIN)/python
+
+licences: setup build/supply/.ready
+	build/supply/bin/pip-licenses --python $(BIN)/python --format markdown --with-urls --order license \
+	    --output-file build/licences.md
 
 clean:
 	rm -rf .venv .venv-kernel-tuner build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis

@@ -141,3 +141,116 @@ def test_alerts_ask_for_metrics_that_exist() -> None:
         host, _, port = job["static_configs"][0]["targets"][0].partition(":")
         assert host in COMPOSE["services"]
         assert port in ("8757", "9102")
+
+
+PODS = {
+    **{each["metadata"]["name"]: each["spec"]["template"]["spec"] for each in DEPLOYMENTS},
+    **{
+        f"ray {number}": group["template"]["spec"]
+        for number, group in enumerate((RAY["spec"]["headGroupSpec"], *RAY["spec"]["workerGroupSpecs"]))
+    },
+}
+POLICIES = {
+    each["metadata"]["name"]: each["spec"] for each in RESOURCE_KINDS if each["kind"] == "NetworkPolicy"
+}
+BINARY = {"Mi": 1 << 20, "Gi": 1 << 30}
+
+
+def bytes_of(quantity: str) -> int:
+    return int(quantity[:-2]) * BINARY[quantity[-2:]]
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_pods_may_do_nothing_that_they_need_not(name: str) -> None:
+    pod = PODS[name]
+    assert pod["automountServiceAccountToken"] is False
+    assert pod["securityContext"] == {
+        "runAsNonRoot": True,
+        "runAsUser": 10001,
+        "seccompProfile": {"type": "RuntimeDefault"},
+    }
+    for container in pod["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert "/tmp" in [mount["mountPath"] for mount in container["volumeMounts"]]
+        assert container["resources"]["limits"]["memory"]
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_folders_fit_what_is_kept_in_them(name: str) -> None:
+    pod, settings = PODS[name], Settings()
+    sizes = [bytes_of(volume["emptyDir"]["sizeLimit"]) for volume in pod["volumes"] if "emptyDir" in volume]
+    assert len(sizes) == len(pod["volumes"])
+    limits = pod["containers"][0]["resources"]["limits"]
+    on_disk = sum(
+        bytes_of(volume["emptyDir"]["sizeLimit"])
+        for volume in pod["volumes"]
+        if volume["emptyDir"].get("medium") != "Memory"
+    )
+    assert on_disk <= bytes_of(limits["ephemeral-storage"])
+    if name == "tilewright-api":
+        on_their_way = (settings.max_uploads + settings.model_readers) * settings.max_upload_mb << 20
+        assert on_their_way <= sizes[0]
+        assert (settings.model_readers * settings.model_memory_mb << 20) + (1 << 30) <= bytes_of(
+            limits["memory"]
+        )
+
+
+def test_nobody_is_reached_and_reaches_out_but_as_said() -> None:
+    nothing = POLICIES["tilewright-nothing-else"]
+    assert (nothing["podSelector"], nothing.get("ingress")) == ({"matchLabels": {"app": "tilewright"}}, None)
+    for name, policy in POLICIES.items():
+        assert policy["policyTypes"] == ["Ingress", "Egress"], name
+        for rule in policy["egress"]:
+            assert rule["to"], f"{name} reaches everybody"
+    for pod in DEPLOYMENTS:
+        labels = pod["spec"]["template"]["metadata"]["labels"]
+        assert any(
+            labels.items() >= policy["podSelector"]["matchLabels"].items() and policy.get("ingress")
+            for policy in POLICIES.values()
+        )
+
+
+def test_services_cannot_write_their_own_image() -> None:
+    for name, service in COMPOSE["services"].items():
+        assert service["read_only"] is True, name
+        assert "no-new-privileges:true" in service["security_opt"], name
+        assert service["image"].startswith("${"), f"{name}: an image is given by its digest in .env"
+    assert "ports" not in COMPOSE["services"]["api"], "the proxy has TLS"
+    assert [name for name, each in COMPOSE["services"].items() if "front" in each["networks"]] == [
+        "proxy",
+        "api",
+    ]
+
+
+def test_the_proxy_says_whose_requests_it_passes_on() -> None:
+    text = (DEPLOY / "proxy" / "nginx.conf").read_text(encoding="utf-8")
+    assert text.count("proxy_pass http://api:8757;") == text.count("X-Forwarded-For $remote_addr;") == 2
+    environment = COMPOSE["services"]["api"]["environment"]
+    (subnet,) = COMPOSE["networks"]["front"]["ipam"]["config"]
+    assert environment["TILEWRIGHT_PROXIES"] == subnet["subnet"]
+    (name,) = re.findall(r"server_name ([\w.]+);", text)
+    assert name in environment["TILEWRIGHT_ALLOWED_HOSTS"].split(",")
+    (limit,) = re.findall(r"client_max_body_size (\d+)m;", text)
+    assert int(limit) > Settings().max_upload_mb
+
+
+def test_images_can_be_pinned() -> None:
+    listed = dict(re.findall(r"^([A-Z]+_IMAGE) (\S+)$", (DEPLOY / "pin.sh").read_text(), re.MULTILINE))
+    used = dict(re.findall(r"\$\{([A-Z]+_IMAGE):-([^}]+)\}", (DEPLOY / "compose.yaml").read_text()))
+    assert listed == {name: image for name, image in used.items() if name != "SERVICE_IMAGE"}
+    docker = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    assert f"ARG PYTHON_IMAGE={listed['PYTHON_IMAGE']}\n" in docker
+    assert re.findall(r"^FROM (\S+)", docker, re.MULTILINE) == ["${PYTHON_IMAGE}"] * 2
+
+
+def test_what_the_image_is_made_of_is_sent_and_nothing_else() -> None:
+    lines = (ROOT / ".dockerignore").read_text(encoding="utf-8").splitlines()
+    assert "*" in lines
+    sent = {line.removeprefix("!") for line in lines if line.startswith("!")}
+    docker = (DEPLOY / "Dockerfile").read_text(encoding="utf-8")
+    copied = re.findall(r"^COPY (?!--from)(.+) \S+$", docker, re.MULTILINE)
+    assert {name for line in copied for name in line.split()} == sent
