@@ -104,6 +104,19 @@ def test_what_goes_wrong_is_a_value(body: str, status: Status, monkeypatch: pyte
         device.close()
 
 
+@pytest.mark.parametrize("vectors", [2, 3, 4])
+def test_a_tail_reads_nothing_beyond_its_operands(vectors: int) -> None:
+    """Folds across lanes over tiles that fill no block, right before a page that nobody may touch."""
+    sizes = {"tile_0": 32, "tile_1": 12, "reduction_tile_0": 32, "loop_order": "0 1", "cores": 1}
+    blocks = {"vector_axis": 2, "vectors": vectors, "row_axis": 0, "rows": 6, "inner": "rows", "unroll": 1}
+    device = HostDevice(this_core(), budget_ns=1_000_000)
+    try:
+        (measured,) = device.measure(product(), [Config(tuple((sizes | blocks).items()))])
+    finally:
+        device.close()
+    assert measured.status is Status.OK, measured.reason
+
+
 def test_faster_configs_are_told_from_slower_ones() -> None:
     target, workload = this_core(), product(128)
     device = HostDevice(target)
