@@ -10,12 +10,15 @@ import numpy as np
 import pytest
 
 from tests.measure.host.test_device import BEYOND, CRASHES, DOES_NOTHING, HANGS, broken, product, this_core
+from tilewright.compiler_core.checking.probe import Probe
 from tilewright.compiler_core.codegen.machine.image import Image
 from tilewright.compiler_core.codegen.nest import KernelNest
+from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.measure.farm.pool import SerialPool
 from tilewright.measure.host import device as module
 from tilewright.measure.host.device import HostDevice
+from tilewright.measure.host.jobs import HostJob
 from tilewright.measure.results import Status
 from tilewright.search_space.moves import sample
 from tilewright.tuner.kernel.search import search_kernel
@@ -108,9 +111,7 @@ good:
     target, workload = this_core(), product()
     device = HostDevice(target)
     monkeypatch.setattr(HostDevice, "_image_of", lambda self, nest: broken(spoils))
-    monkeypatch.setattr(
-        module.Probe, "objection", lambda self, value, got: "wrong" if got.max() > 1e30 else ""
-    )
+    monkeypatch.setattr(Probe, "objection", lambda self, value, got: "wrong" if got.max() > 1e30 else "")
     monkeypatch.setattr(HostDevice, "_computed", _zeroed)
     try:
         (measured,) = device.measure(workload, [KernelTask(Regions(workload), target).default])
@@ -120,7 +121,7 @@ good:
     assert "run again" in measured.reason
 
 
-def _zeroed(self: HostDevice, job: module.HostJob, calls: object, shapes: object) -> dict[int, module.Array]:
+def _zeroed(self: HostDevice, job: HostJob, calls: object, shapes: object) -> dict[int, Array]:
     for name in job.outputs:
         self._ask({"what": "fill", "name": name, "byte": 0})
     self._ask({"what": "run", "calls": calls})
