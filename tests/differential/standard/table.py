@@ -44,7 +44,7 @@ MAY_BE_UNDEFINED = frozenset(
 NEED_NUMBERS = frozenset(
     ["Cast", "DynamicQuantizeLinear", "Hardmax", "LRN", "TopK", "ThereAndBack", "Unique"]
 )
-"""Steps of which nobody says what they make of those, and LRN: a running sum of squares loses the small ones."""
+"""Steps of which nobody says what they make of those. LRN: a running sum of squares loses small ones."""
 LAST = frozenset(["BlackmanWindow", "DFT", "STFT"])
 """Steps whose results are nearly zero where they should be: nothing is made of them."""
 
