@@ -62,7 +62,8 @@ def _upsample(net: Net) -> None:
     if net.opset < 9:
         net.add("Upsample", [x], mode=mode, scales=scales)
     else:
-        net.add("Upsample", [x, net.parameter(scales, np.float32)], mode=mode)
+        told = net.hold(scales, np.float32) if mode == "linear" else net.parameter(scales, np.float32)
+        net.add("Upsample", [x, told], mode=mode)
 
 
 def _resize(net: Net) -> None:
