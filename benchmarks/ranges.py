@@ -97,7 +97,7 @@ def _answered(model: Path, target: str, dims: Mapping[str, int], database: Path)
     try:
         answer = lookup(model, target, dims=dims, database=database)
         compiled = compile_known(model, target, dims=dims, database=database)
-        timed = SimulatedDevice(compiled.session.target).run(compiled.program, compiled.graph)
+        timed = SimulatedDevice(compiled.opened.target).run(compiled.program, compiled.graph)
         row["us"] = timed.latency_us
         if answer.selected is None:
             row["why"] = "not answered by the range"

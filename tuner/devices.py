@@ -3,20 +3,22 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib import import_module
 
 from tilewright.compiler_core.errors import UsageError
-from tilewright.compiler_core.target_model.file import parse_target
+from tilewright.compiler_core.target_model.file import load_target, parse_target
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.checked import checked
 from tilewright.measure.device import Device, DeviceInfo, built_in_info
 from tilewright.measure.farm.pool import Pool, SerialPool
 from tilewright.measure.farm.standby import StandbyPool
+from tilewright.measure.farm.witnesses import WitnessedPool
 from tilewright.measure.faults import FaultPlan
-from tilewright.measure.lab import lab_here, plan_text, toolchain_of
+from tilewright.measure.lab import lab_here, plan_text, read_lab, toolchain_of
 from tilewright.measure.own_device import OwnDevice
+from tilewright.tuner.request import PoolChoice, TuneRequest
 
 SERIAL = "none"
 """The `ray` address that means: measure in this process."""
@@ -165,6 +167,36 @@ def own_pool(device: Device, lab: FaultPlan | None = None) -> Pool:
     """A user's device, in this process; its outputs are checked where it returns them."""
     own = OwnDevice(device)
     return SerialPool(checked(own) if lab is None else lab_here(own, lab))
+
+
+@dataclass(frozen=True)
+class Devices:
+    """What measures: a user's `own` device, or the `pool` of the target's; under a plan of faults if there is
+    one.
+    """
+
+    pool: PoolChoice
+    own: Device | None = None
+    lab: FaultPlan | None = None
+
+    def describe(self, target: Target) -> DeviceInfo:
+        """The device that measures. A plan of faults changes its toolchain."""
+        return info_of(target, self.own, self.lab)
+
+    def open(self, target: Target, target_text: str, say: Callable[[str], None]) -> Pool:
+        """A pool of them; the clock of any but the target's own is checked before a reading counts
+        (measure/farm/witnesses.py).
+        """
+        if self.own is not None:
+            return WitnessedPool(own_pool(self.own, self.lab), say)
+        pool = simulated_pool(target.name, target_text, self.pool.workers, self.pool.ray, self.lab, say)
+        return pool if self.lab is None else WitnessedPool(pool, say)
+
+
+def devices_of(request: TuneRequest) -> Devices:
+    """The devices that a request asks for."""
+    own = own_device(request.device, load_target(request.target).digest) if request.device else None
+    return Devices(request.pool, own, read_lab(request.lab) if request.lab else None)
 
 
 def info_of(target: Target, device: Device | None, lab: FaultPlan | None) -> DeviceInfo:

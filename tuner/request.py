@@ -9,6 +9,7 @@ from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.db.service.leases import Guard
 from tilewright.measure.objectives import Objective, read_objective
 from tilewright.tuner.network.events import Listener, silent
+from tilewright.tuner.subject import Subject
 
 TRIALS = {0: 0, 1: 0, 2: 512, 3: 4096}
 """Default budgets by level: -O0 default schedule, -O1 database or guess, -O2 and -O3 searches."""
@@ -96,6 +97,11 @@ class TuneRequest:
             raise UsageError(f"--objective {named} asks for a front; a range takes one objective")
         if self.budget == 0:
             raise UsageError(f"{asked} needs measurements; give -O 2 or --trials")
+
+    @property
+    def subject(self) -> Subject:
+        """What is tuned."""
+        return Subject(self.model, self.target, self.objectives, self.dims, self.inputs, self.seed)
 
     @property
     def budget(self) -> int:

@@ -1,15 +1,16 @@
 """Taking turns: one run of a network is under way at a time, and the next measures what that leaves to do."""
 
 import time
-from collections.abc import Callable
+from dataclasses import dataclass
 
 from tilewright.db.service.run_leases import BusyRun, RunLease
 from tilewright.tuner.answer.conclude import recall_network
 from tilewright.tuner.answer.front import recall_front
 from tilewright.tuner.answer.room import require_room
 from tilewright.tuner.network.events import Phase
-from tilewright.tuner.network.session import Session
-from tilewright.tuner.request import TuneRequest
+from tilewright.tuner.network.opened import Opened
+from tilewright.tuner.network.records import NewSearch
+from tilewright.tuner.request import Hooks, TuneRequest
 
 POLL_S = 0.5
 """How often a run that waits looks whether it is its turn."""
@@ -17,28 +18,37 @@ REGRET = 0.02
 """-O3 stops where the best is within this of the optimum, with 95 % confidence."""
 
 
-def take_turn(session: Session, request: TuneRequest, cancelled: Callable[[], bool]) -> int | None:
-    """Open the session's book, and give the trials that earlier runs have spent of the budget.
+@dataclass(frozen=True)
+class Turn:
+    """A run that was started: its lease, and the trials that earlier runs have spent of the budget."""
+
+    lease: RunLease
+    spent: int
+
+
+def take_turn(opened: Opened, request: TuneRequest, hooks: Hooks) -> Turn | None:
+    """Start the run of a request when it is its turn.
 
     None where nothing is left to measure, or the wait for another run of the network was cancelled.
     """
-    book, waiting_for = session.book, ""
+    records, waiting_for = opened.records, ""
     while True:
-        ended = book.ended()
-        spent = already_spent(session, request)
-        if request.level >= 1 and spent >= request.budget and recall_network(session):
+        ended = records.ended()
+        spent = already_spent(opened, request)
+        if request.level >= 1 and spent >= request.budget and recall_network(opened):
             return None
-        require_room(session.graph)
-        settings = _settings(session, request)
-        taken = book.open(session.model.name, session.seed, missing(request, spent), settings, ended)
+        require_room(opened.graph)
+        trials, settings = missing(request, spent), _settings(opened, request)
+        search = NewSearch(opened.model.name, opened.seed, trials, settings, hooks.job)
+        taken = records.start(search, ended)
         if isinstance(taken, RunLease):
-            return spent
+            return Turn(taken, spent)
         if taken is None:
             continue
         if taken.run.uid != waiting_for:
             waiting_for = taken.run.uid
-            session.listener(Phase("wait", _told(taken)))
-        if cancelled():
+            opened.listener(Phase("wait", _told(taken)))
+        if hooks.cancelled():
             return None
         time.sleep(POLL_S)
 
@@ -49,15 +59,15 @@ def _told(busy: BusyRun) -> str:
     return f"{who} tunes this network ({did}); what it finds is used here"
 
 
-def already_spent(session: Session, request: TuneRequest) -> int:
+def already_spent(opened: Opened, request: TuneRequest) -> int:
     """Trials that earlier runs have spent on what is asked for.
 
     A front of as many trials knows less of each objective alone, and the other way round: neither answers for
     the other.
     """
     if not request.front:
-        return session.book.spent()
-    return request.budget if recall_front(session, request.budget) else 0
+        return opened.records.spent()
+    return request.budget if recall_front(opened, request.budget) else 0
 
 
 def missing(request: TuneRequest, spent: int) -> int:
@@ -65,11 +75,11 @@ def missing(request: TuneRequest, spent: int) -> int:
     return request.budget - spent if spent < request.budget else request.budget
 
 
-def _settings(session: Session, request: TuneRequest) -> dict[str, object]:
+def _settings(opened: Opened, request: TuneRequest) -> dict[str, object]:
     """What decides, beside seed and budget, which trials a run measures."""
     settings: dict[str, object] = {
         "sampler": request.sampler,
         "time_limit_s": request.time_limit_s,
         "regret": REGRET if request.level == 3 else None,
     }
-    return settings | ({"objectives": session.objectives} if session.objectives else {})
+    return settings | ({"objectives": opened.objectives} if opened.objectives else {})

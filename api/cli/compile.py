@@ -76,8 +76,8 @@ def compile_model(
     if lacking:
         return complain(f"tune compile: {lacking}; {output} was not written", exit_code=MISSED)
     graph = compiled.graph
-    require_sound(graph, compiled.program, compiled.session.target)
-    calls, guessed = sum(compiled.session.plan.counts.values()), sum(compiled.guesses.values())
+    require_sound(graph, compiled.program, compiled.opened.target)
+    calls, guessed = sum(compiled.assignment.plan.counts.values()), sum(compiled.guesses.values())
     aside = json_file == "-"
     if guessed:
         share = f"{guessed} of {calls} kernels ({guessed / calls:.0%})"

@@ -19,8 +19,10 @@ from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.tuner.answer import cover
 from tilewright.tuner.answer.cover import candidate_groups, cheapest_cover
-from tilewright.tuner.answer.guess import best_guess, cover_known
-from tilewright.tuner.network.session import open_session
+from tilewright.tuner.answer.guess import cover_known
+from tilewright.tuner.network.assignment import best_guess
+from tilewright.tuner.network.opened import open_network
+from tilewright.tuner.subject import Subject
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.tune import tune
 
@@ -98,18 +100,17 @@ def test_another_network_is_cut_as_records_know_its_parts(tuned: Path, tmp_path:
     answer = lookup(path, TARGET, database=database)
     assert answer.network_latency_us is None
     assert any(kernel.hit for kernel in answer.kernels)
-    with open_session(path, TARGET, "latency", None, 0, database, read_only=True) as session:
-        cover_known(session)
-        us = sum(session.choices[digest].latency_us * n for digest, n in session.plan.counts.items())
-        session.planner.plan = session.planner.base
-        base_us = 0.0
-        for task in session.tasks:
-            known = session.known.get(task.digest)
-            own_us = best_guess(session, task).latency_us if known is None else known.latency_us
-            base_us += session.plan.counts[task.digest] * own_us
+    with open_network(Subject(path, TARGET), database, read_only=True) as opened:
+        cover, _ = cover_known(opened)
+        us = sum(cover.choices[digest].latency_us * n for digest, n in cover.plan.counts.items())
+        base, base_us = opened.planner.base, 0.0
+        for task in opened.planner.tasks_of(base):
+            known = opened.records.best_of(task)
+            own_us = best_guess(opened, task).latency_us if known is None else known.latency_us
+            base_us += base.counts[task.digest] * own_us
     assert us <= base_us * (1 + 1e-9)
     compiled = compile_known(path, TARGET, database=database)
-    compiled.session.book.repository.database.close()
+    compiled.close()
     assert set(compiled.sources.values()) <= {"database", "other-placement", "guessed"}
     assert set(compiled.sources) == {kernel.workload_digest for kernel in answer.kernels}
     matches = {kernel.workload_digest: kernel.match for kernel in answer.kernels}
@@ -150,6 +151,6 @@ def test_a_cover_of_nothing_known_is_the_default_plan(tmp_path: Path) -> None:
     path = saved(network(2), tmp_path)
     answer = lookup(path, TARGET, database=tmp_path / "empty.db")
     assert [kernel.match for kernel in answer.kernels] == ["guessed"] * len(answer.kernels)
-    with open_session(path, TARGET, "latency", None, 0, tmp_path / "empty.db", read_only=True) as session:
-        cover_known(session)
-        assert session.plan.groups == session.planner.base.groups
+    with open_network(Subject(path, TARGET), tmp_path / "empty.db", read_only=True) as opened:
+        cover, _ = cover_known(opened)
+        assert cover.plan.groups == opened.planner.base.groups

@@ -12,8 +12,7 @@ from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.answer import check, conclude
-from tilewright.tuner.network.session import Session
+from tilewright.tuner.answer import check
 from tilewright.tuner.verbs.tune import tune
 
 REASON = "value 3 is 1 instead of 2 at [0]: off by 1, 1e+06 times what f32 may be off by there"
@@ -68,16 +67,16 @@ def test_the_next_best_kernel_is_taken(
 def test_the_next_best_schedule_is_taken(
     network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    honest = check.check_network
+    honest = check.NetworkCheck.verified
     refused: list[str] = []
 
-    def failing(session: Session, config: Config) -> Verification:
-        if config != session.default_config:
+    def failing(self: check.NetworkCheck, config: Config) -> Verification:
+        if config != self._opened.default_config:
             refused.append(config.digest)
             raise VerifyError(REASON)
-        return honest(session, config)
+        return honest(self, config)
 
-    monkeypatch.setattr(conclude, "check_network", failing)
+    monkeypatch.setattr(check.NetworkCheck, "verified", failing)
     database = tmp_path / "tuning.db"
     report = tune(network, "ascend910", trials=24, database=database, ray="none")
     assert report.tuned == report.default

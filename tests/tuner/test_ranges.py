@@ -81,7 +81,7 @@ def test_every_size_inside_is_answered(rows: int, tuned: tuple[Path, Path, Range
     assert answer.selected.interval.low <= rows <= answer.selected.interval.high
     compiled = compile_known(path, "ascend310", dims={"rows": rows}, database=database)
     assert set(compiled.sources.values()) == {"range"}
-    assert verify_program(compiled.session.graph, compiled.program, compiled.session.target) == []
+    assert verify_program(compiled.opened.graph, compiled.program, compiled.opened.target) == []
     assert verify(path, "ascend310", dims={"rows": rows}, database=database).ok
 
 

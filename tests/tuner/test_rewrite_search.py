@@ -39,14 +39,15 @@ from tilewright.search_space.network import (
     rewrites_from,
     rewrites_text,
 )
-from tilewright.tuner.answer.guess import best_guess
 from tilewright.tuner.answer.transfer import carried, portable
 from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.assignment import guessed_of
+from tilewright.tuner.network.opened import Opened, open_network
 from tilewright.tuner.network.search import NetworkSearch
-from tilewright.tuner.network.session import Session, open_session
 from tilewright.tuner.planning.graph_knobs import GraphKnobs, ask_knobs
 from tilewright.tuner.planning.prices import Reading
+from tilewright.tuner.subject import Subject
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.report import report_on
 from tilewright.tuner.verbs.tune import tune
@@ -197,7 +198,7 @@ def test_the_database_answers_with_forms(tuned: tuple[Path, Path]) -> None:
     compiled = compile_known(path, "ascend910", database=database)
     assert set(compiled.sources.values()) == {"network"}
     assert compiled.graph.rewrites
-    assert verify_program(compiled.graph, compiled.program, compiled.session.target) == []
+    assert verify_program(compiled.graph, compiled.program, compiled.opened.target) == []
     assert verify(path, "ascend910", database=database).ok
     again = tune(path, "ascend910", trials=12, database=database, ray="none")
     assert (again.trials, again.stop_reason) == (0, "database")
@@ -225,21 +226,19 @@ def test_a_range_of_sizes_carries_forms(tmp_path: Path) -> None:
     made = model([node("MatMul", "a b", "c")], [value("a", [16, "depth"]), value("b", ["depth", 16])], ["c"])
     path, database = saved(made, tmp_path), tmp_path / "range.db"
 
-    def opened(depth: int) -> Session:
-        return open_session(path, "ascend910", "latency", {"depth": depth}, 0, database)
+    def opened(depth: int) -> Opened:
+        return open_network(Subject(path, "ascend910", dims={"depth": depth}), database)
 
     with opened(16384) as tuned_at:
         plan = tuned_at.planner.replan()
         split = plan.graph.rewrites[0]
         assert isinstance(split, Split)
         assert split.parts >= 8
-        for task in tuned_at.tasks:
-            tuned_at.choices[task.digest] = best_guess(tuned_at, task)
-        told = portable(tuned_at, tuned_at.config_of(plan))
-    with opened(5000) as session:
-        config = carried(told, session).config
+        told = portable(tuned_at, guessed_of(tuned_at, plan).config)
+    with opened(5000) as network:
+        config = carried(told, network).config
         most = max(parts for parts in range(split.parts + 1) if parts and 5000 % parts == 0)
         assert dict(config.items)[REWRITES] == f"0:split.2.{most}"
-        there, schedule = session.schedule_of(config)
-        program = compile_graph(there.graph, schedule, session.target, there)
-        assert verify_program(there.graph, program, session.target) == []
+        there, schedule = network.schedule_of(config)
+        program = compile_graph(there.graph, schedule, network.target, there)
+        assert verify_program(there.graph, program, network.target) == []

@@ -128,4 +128,4 @@ def test_a_range_of_sizes_keeps_them_side_by_side(tmp_path: Path) -> None:
     compiled = compile_known(path, "ascend910", dims={"rows": 40}, database=database)
     assert set(compiled.sources.values()) == {"range"}
     assert [len(stage) for stage in compiled.program.stages] == [3]
-    assert verify_program(compiled.session.graph, compiled.program, compiled.session.target) == []
+    assert verify_program(compiled.opened.graph, compiled.program, compiled.opened.target) == []

@@ -9,16 +9,17 @@ from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.lowering.pipeline import compile_graph
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.answer.guess import best_guess
 from tilewright.tuner.answer.retile import Tuned, loop_extents, retiled
 from tilewright.tuner.answer.transfer import carried, portable
-from tilewright.tuner.network.session import Session, open_session
+from tilewright.tuner.network.assignment import assignment_of, guessed_of
+from tilewright.tuner.network.opened import Opened, open_network
+from tilewright.tuner.subject import Subject
 
-Opened = Callable[[int], Session]
+Open = Callable[[int], Opened]
 
 
 @pytest.fixture(scope="module")
-def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
+def opened(tmp_path_factory: pytest.TempPathFactory) -> Open:
     """Sessions of softmax(x @ x') @ x: rows of scores that a small L1 holds up to some size."""
     folder = tmp_path_factory.mktemp("transfer")
     made = model(
@@ -32,39 +33,36 @@ def opened(tmp_path_factory: pytest.TempPathFactory) -> Opened:
         ["y"],
     )
     path = saved(made, folder)
-    return lambda rows: open_session(
-        path, "ethos_u55_128", "latency", {"rows": rows}, 0, folder / "transfer.db"
+    return lambda rows: open_network(
+        Subject(path, "ethos_u55_128", dims={"rows": rows}), folder / "transfer.db"
     )
 
 
 @pytest.fixture(scope="module")
-def told(opened: Opened) -> Config:
+def told(opened: Open) -> Config:
     """The answer at 16 rows, where everything is one kernel."""
-    with opened(16) as session:
-        session.planner.replan()
-        for task in session.tasks:
-            session.choices[task.digest] = best_guess(session, task)
-        assert len(session.plan.groups) == 1
-        return portable(session, session.tuned_config)
+    with opened(16) as network:
+        plan = network.planner.replan()
+        assert len(plan.groups) == 1
+        return portable(network, guessed_of(network, plan).config)
 
 
 @pytest.mark.parametrize(("rows", "split"), [(2, 0), (15, 0), (17, 0), (150, 0), (400, 1)])
 def test_a_group_runs_at_every_size_whole_or_in_parts(
-    rows: int, split: int, opened: Opened, told: Config
+    rows: int, split: int, opened: Open, told: Config
 ) -> None:
-    with opened(rows) as session:
-        found = carried(told, session)
+    with opened(rows) as network:
+        found = carried(told, network)
         assert found.split == split
-        plan, schedule = session.schedule_of(found.config)
-        program = compile_graph(plan.graph, schedule, session.target, plan)
-        assert verify_program(plan.graph, program, session.target) == []
-        session.adopt(found.config)
-        assert set(session.choices) >= set(plan.counts)
+        plan, schedule = network.schedule_of(found.config)
+        program = compile_graph(plan.graph, schedule, network.target, plan)
+        assert verify_program(plan.graph, program, network.target) == []
+        assert set(assignment_of(network, found.config).choices) == set(plan.counts)
 
 
-def test_a_tile_keeps_its_size_or_its_count_whichever_promises_more(opened: Opened, told: Config) -> None:
-    with opened(96) as session:
-        (task,) = session.planner.tasks_of(session.schedule_of(carried(told, session).config)[0])
+def test_a_tile_keeps_its_size_or_its_count_whichever_promises_more(opened: Open, told: Config) -> None:
+    with opened(96) as network:
+        (task,) = network.planner.tasks_of(network.schedule_of(carried(told, network).config)[0])
         tuned = retiled(task, Tuned(task.default, loop_extents(task.regions)))
         assert tuned is not None
         assert task.space.contains(tuned)
@@ -72,7 +70,7 @@ def test_a_tile_keeps_its_size_or_its_count_whichever_promises_more(opened: Open
         assert draft_log(encode(tuned)[None, :])[0] <= draft_log(encode(task.default)[None, :])[0]
 
 
-def test_another_network_is_refused(opened: Opened, told: Config) -> None:
+def test_another_network_is_refused(opened: Open, told: Config) -> None:
     other = Config(tuple((name, "0" if name == "ops" else given) for name, given in told.items))
-    with opened(20) as session, pytest.raises(ConfigError, match="other ops"):
-        carried(other, session)
+    with opened(20) as network, pytest.raises(ConfigError, match="other ops"):
+        carried(other, network)

@@ -10,6 +10,7 @@ from tilewright.measure.device import Task
 from tilewright.measure.farm.pool import Answer, SerialPool
 from tilewright.measure.simulator.worker import simulated_device
 from tilewright.search_space.knobs import Config
+from tilewright.tuner import devices
 from tilewright.tuner import run as run_module
 from tilewright.tuner.network.events import Event, Measured, Phase
 from tilewright.tuner.request import Hooks, TuneRequest
@@ -49,7 +50,7 @@ def test_kernels_are_searched_side_by_side_and_the_budget_is_exact(
         pools.append(Reversed(target_text))
         return pools[-1]
 
-    monkeypatch.setattr(run_module, "simulated_pool", pool_of)
+    monkeypatch.setattr(devices, "simulated_pool", pool_of)
     heard: list[Event] = []
     report = tune(
         saved(two_parts(), tmp_path),
@@ -79,7 +80,7 @@ def test_a_cancelled_search_keeps_what_was_under_way(tmp_path: Path, monkeypatch
         pools.append(Reversed(target_text))
         return pools[-1]
 
-    monkeypatch.setattr(run_module, "simulated_pool", pool_of)
+    monkeypatch.setattr(devices, "simulated_pool", pool_of)
     request = TuneRequest(
         saved(two_parts(), tmp_path),
         "ascend310",

@@ -33,7 +33,7 @@ from tilewright.measure.host.evaluator import NativeEvaluator
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.network.session import Session
+from tilewright.tuner.network.opened import Opened
 
 
 class KernelCheck:
@@ -132,42 +132,49 @@ MOST_MACS = 2_000_000_000
 """Networks with more arithmetic than this are not run in numpy as a whole."""
 
 
-def check_network(session: Session, config: Config) -> Verification:
-    """Compile the network as `config` says, run it on random data, and judge all that it computes.
+class NetworkCheck:
+    """The verdict on Configs of a whole network."""
 
-    Networks of more than MOST_MACS are run by machine code of this CPU; of kernels that have none every
-    distinct tile shape is run in numpy, and a few tiles more.
-    VerifyError when a rule is broken, a value is wrong, or the network as imported does not mean what its
-    file says: which value, by how much and where.
-    """
-    target = session.target
-    plan, schedule = session.schedule_of(config)
-    program = compile_graph(plan.graph, schedule, target, plan)
-    require_sound(plan.graph, program, target)
-    misread = _misread(session, plan.graph.rewrites)
-    if misread:
-        raise VerifyError(misread)
-    sampled = plan.graph.macs > MOST_MACS
-    inputs = {**random_inputs(session.graph, session.seed), **_presumed(session.model)}
-    whole = True
-    with ExitStack() as children:
-        native = children.enter_context(NativeEvaluator()) if sampled else None
-        seed = session.seed if sampled else None
-        for each in judge_program(plan.graph, program, inputs, sample_seed=seed, native=native):
-            whole &= each.whole
-            if not each.judgement.ok:
-                raise VerifyError(f"the program's {plan.graph.name_of(each.value)} is {each.judgement}")
-    return Verification.VALUE_EXACT if whole else Verification.SAMPLED
+    def __init__(self, opened: Opened) -> None:
+        self._opened = opened
+        self._misread: dict[str, str] = {}
 
+    def verified(self, config: Config) -> Verification:
+        """Compile the network as `config` says, run it on random data, and judge all that it computes.
 
-def _misread(session: Session, rewrites: Rewrites) -> str:
-    """What the network means otherwise than its file, as imported or in other forms; asked once a run."""
-    key = str({op: str(rewrite) for op, rewrite in rewrites.items()})
-    if key not in session.misread:
-        wrong = judge_model(session.model, draw_feeds(session.model, session.seed), rewrites).wrong
-        name = "" if wrong is None else session.graph.name_of(wrong.value)
-        session.misread[key] = "" if wrong is None else f"{name} as imported is {wrong.judgement}"
-    return session.misread[key]
+        Networks of more than MOST_MACS are run by machine code of this CPU; of kernels that have none every
+        distinct tile shape is run in numpy, and a few tiles more.
+        VerifyError when a rule is broken, a value is wrong, or the network as imported does not mean
+        what its file says: which value, by how much and where.
+        """
+        opened = self._opened
+        plan, schedule = opened.schedule_of(config)
+        program = compile_graph(plan.graph, schedule, opened.target, plan)
+        require_sound(plan.graph, program, opened.target)
+        misread = self._misread_as(plan.graph.rewrites)
+        if misread:
+            raise VerifyError(misread)
+        sampled = plan.graph.macs > MOST_MACS
+        inputs = {**random_inputs(opened.graph, opened.seed), **_presumed(opened.model)}
+        whole = True
+        with ExitStack() as children:
+            native = children.enter_context(NativeEvaluator()) if sampled else None
+            seed = opened.seed if sampled else None
+            for each in judge_program(plan.graph, program, inputs, sample_seed=seed, native=native):
+                whole &= each.whole
+                if not each.judgement.ok:
+                    raise VerifyError(f"the program's {plan.graph.name_of(each.value)} is {each.judgement}")
+        return Verification.VALUE_EXACT if whole else Verification.SAMPLED
+
+    def _misread_as(self, rewrites: Rewrites) -> str:
+        """What the network means otherwise than its file, with its ops in these forms; asked once."""
+        key = str({op: str(rewrite) for op, rewrite in rewrites.items()})
+        if key not in self._misread:
+            opened = self._opened
+            wrong = judge_model(opened.model, draw_feeds(opened.model, opened.seed), rewrites).wrong
+            name = "" if wrong is None else opened.graph.name_of(wrong.value)
+            self._misread[key] = "" if wrong is None else f"{name} as imported is {wrong.judgement}"
+        return self._misread[key]
 
 
 def _presumed(model: ImportedModel) -> dict[int, Array]:

@@ -15,20 +15,19 @@ from tilewright.compiler_core.errors import DeviceError
 from tilewright.compiler_core.lowering.kernel_order import between_kernels, in_order, least_peak
 from tilewright.compiler_core.lowering.pipeline import Plan, plan_groups
 from tilewright.db.records import TrialRow
-from tilewright.measure.farm.pool import Pool
 from tilewright.measure.objectives import Objective, values_of
 from tilewright.measure.results import Status
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import GROUPS, network_config
 from tilewright.tuner.answer.check import KernelCheck
-from tilewright.tuner.answer.conclude import CHECKED
-from tilewright.tuner.answer.guess import best_guess
+from tilewright.tuner.answer.chosen import CHECKED, Chosen
 from tilewright.tuner.answer.report import Figures, FrontPoint
 from tilewright.tuner.kernel.front import front_of
 from tilewright.tuner.kernel.problem import Floats
 from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.assignment import best_guess
+from tilewright.tuner.network.opened import Opened
 from tilewright.tuner.network.search import NetworkSearch
-from tilewright.tuner.network.session import Session
 
 DIRECTIONS = 9
 """Mixtures of latency and energy for which kernels are chosen, both ends included."""
@@ -36,36 +35,36 @@ LATEST = 1000
 """Runs among which an earlier one that was asked the same is sought."""
 
 
-def measure_mixtures(session: Session, search: NetworkSearch, pool: Pool) -> None:
+def measure_mixtures(chosen: Chosen) -> None:
     """Measure whole, and commit, what mixtures of latency and energy and other orders make of the plans.
 
     The kernels of every candidate are checked one by one.
     """
-    chosen = _Kernels(session, search)
+    opened, search = chosen.searched.opened, chosen.searched.search
+    kernels = _Kernels(chosen)
     configs: dict[Config, None] = {}
-    for plan in _plans(session, search):
-        for share in _shares(session):
-            wanted = {task.digest: chosen.best(task, share) for task in session.planner.tasks_of(plan)}
-            configs[network_config(plan, wanted, session.network)] = None
-    session.book.measure_whole(list(configs), pool, session.bound_us)
+    for plan in _plans(opened, search):
+        for share in _shares(opened):
+            wanted = {task.digest: kernels.best(task, share) for task in opened.planner.tasks_of(plan)}
+            configs[network_config(plan, wanted, opened.network)] = None
+    chosen.searched.book.measure_whole(list(configs), opened.bound_us)
 
 
-def _shares(session: Session) -> list[float]:
+def _shares(opened: Opened) -> list[float]:
     """Shares of the energy in the mixtures that are worth a look."""
-    sought = set(session.objectives or (session.objective,))
+    sought = set(opened.objectives or (opened.objective,))
     mixed = sought & {Objective.ENERGY, Objective.EDP}
     return [float(share) for share in np.linspace(0.0, 1.0, DIRECTIONS if mixed else 1)]
 
 
-def front_of_run(session: Session) -> tuple[FrontPoint, ...]:
-    """The front of all Programs that this run has measured whole."""
-    book = session.book
+def front_of_run(opened: Opened, uid: str) -> tuple[FrontPoint, ...]:
+    """The front of all Programs that the run `uid` has measured whole."""
     found = front_of_trials(
-        book.repository.trials_of_run(book.uid), session.network.task.digest, session.objectives
+        opened.records.repository.trials_of_run(uid), opened.network.task.digest, opened.objectives
     )
     if not found:
         raise DeviceError(
-            f"the device does not tell all of {', '.join(session.objectives)}; ask for those it does"
+            f"the device does not tell all of {', '.join(opened.objectives)}; ask for those it does"
         )
     return found
 
@@ -93,21 +92,21 @@ def front_of_trials(
     )
 
 
-def recall_front(session: Session, budget: int) -> tuple[FrontPoint, ...]:
+def recall_front(opened: Opened, budget: int) -> tuple[FrontPoint, ...]:
     """What a finished run found that sought the same objectives and spent as much; none without one."""
-    book = session.book
-    key = book.key(session.network.task.digest)
-    for run in book.repository.runs(LATEST):
+    records = opened.records
+    key = records.key(opened.network.task.digest)
+    for run in records.repository.runs(LATEST):
         asked = run.asked
         if (
             (asked.model_digest, asked.target_digest) == (key.workload_digest, key.target_digest)
             and (asked.toolchain, asked.objective) == (key.toolchain, key.objective)
             and run.stop_reason
             and (asked.trials_budget or 0) >= budget
-            and objectives_of(asked.settings) == session.objectives
+            and objectives_of(asked.settings) == opened.objectives
         ):
             return front_of_trials(
-                book.repository.trials_of_run(asked.uid), key.workload_digest, session.objectives
+                records.repository.trials_of_run(asked.uid), key.workload_digest, opened.objectives
             )
     return ()
 
@@ -118,11 +117,11 @@ def objectives_of(settings: str) -> tuple[Objective, ...]:
     return tuple(map(Objective, given.get("objectives", ())))
 
 
-def _plans(session: Session, search: NetworkSearch) -> list[Plan]:
+def _plans(opened: Opened, search: NetworkSearch) -> list[Plan]:
     """The plans followed and that of -O0; where memory counts, in their orders of least peak too."""
-    target, known = session.target, session.planner.analysed
-    plans = [*search.plans, session.planner.base]
-    if Objective.MEMORY in (session.objectives or (session.objective,)):
+    target, known = opened.target, opened.planner.analysed
+    plans = [*search.plans, opened.planner.base]
+    if Objective.MEMORY in (opened.objectives or (opened.objective,)):
         for plan in tuple(plans):
             order = least_peak(between_kernels(plan, target)).order
             groups = in_order(plan.groups, order)
@@ -133,15 +132,16 @@ def _plans(session: Session, search: NetworkSearch) -> list[Plan]:
 class _Kernels:
     """Which Config a kernel runs for a mixture: of its trials, or what it would run anyway; checked first."""
 
-    def __init__(self, session: Session, search: NetworkSearch) -> None:
-        self._session = session
-        self._search = search
+    def __init__(self, chosen: Chosen) -> None:
+        self._opened = chosen.searched.opened
+        self._choices = chosen.choices
+        self._search = chosen.searched.search
         self._measured: dict[str, tuple[Floats, list[Config]]] = {}
         self._checks: dict[str, KernelCheck] = {}
         self._sound: dict[tuple[str, str], bool] = {}
         least = [
             count * self._trials(digest)[0].min(axis=0)
-            for digest, count in search.plan.counts.items()
+            for digest, count in self._search.plan.counts.items()
             if len(self._trials(digest)[1])
         ]
         self._totals = np.sum(least, axis=0) if least else np.ones(2)
@@ -151,10 +151,10 @@ class _Kernels:
         values, configs = self._trials(task.digest)
         mixture = values / self._totals @ np.array([1.0 - share, share])
         ranked = [configs[index] for index in np.argsort(mixture, kind="stable")]
-        choice = self._session.choices.get(task.digest) or best_guess(self._session, task)
+        choice = self._choices.get(task.digest) or best_guess(self._opened, task)
         ranked = [*ranked[:CHECKED], choice.config]
         sound = next((config for config in ranked if self._is_sound(task, config)), None)
-        return self._session.default_of(task) if sound is None else sound
+        return self._opened.default_of(task) if sound is None else sound
 
     def _trials(self, digest: str) -> tuple[Floats, list[Config]]:
         """Latency and energy [n, 2] of a kernel's successful trials, and their Configs."""
@@ -173,7 +173,7 @@ class _Kernels:
         key = task.digest, config.digest
         if key not in self._sound:
             if task.digest not in self._checks:
-                session = self._session
-                self._checks[task.digest] = KernelCheck(task.regions, session.target, session.seed)
+                opened = self._opened
+                self._checks[task.digest] = KernelCheck(task.regions, opened.target, opened.seed)
             self._sound[key] = not self._checks[task.digest].objection(config)
         return self._sound[key]

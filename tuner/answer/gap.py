@@ -8,10 +8,10 @@ from tilewright.compiler_core.lowering.pipeline import CoPlacement
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.report import Figures, Gap
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.session import Session
+from tilewright.tuner.network.assignment import Assignment
 
 
-def explain_gap(session: Session, tuned: Figures, bound: Figures) -> Gap:
+def explain_gap(assignment: Assignment, tuned: Figures, bound: Figures) -> Gap:
     """Split what the latency of `tuned` is above its `bound` into its causes.
 
     A ladder from the bound to the latency, each rung no lower than the one before and none above the latency:
@@ -22,10 +22,11 @@ def explain_gap(session: Session, tuned: Figures, bound: Figures) -> Gap:
         + bandwidth  each stage takes its busiest unit or memory engine, whichever is slower
         + rest       up to the latency
     """
-    plan, per_us, bound_us = session.plan, session.target.cycles_per_us, session.bound_us
-    launch_us = session.target.launch_cycles / per_us
+    opened, plan = assignment.opened, assignment.plan
+    per_us, bound_us = opened.target.cycles_per_us, opened.bound_us
+    launch_us = opened.target.launch_cycles / per_us
     launches = sum(any(plan.kernels[each.group] for each in stage) for stage in plan.stages)
-    stages = _stages(session)
+    stages = _stages(assignment)
     arithmetic_us = sum(stage.arithmetic for stage in stages) / per_us
     busiest_us = sum(max(stage.arithmetic, stage.memory) for stage in stages) / per_us
     inside_us = bound_us - launch_us
@@ -34,7 +35,7 @@ def explain_gap(session: Session, tuned: Figures, bound: Figures) -> Gap:
     launch = min(max(0, launches - 1) * launch_us, left_us)
     padding = min(computed_us - inside_us, left_us - launch)
     bandwidth = min(max(0.0, busiest_us - computed_us), left_us - launch - padding)
-    ratio = ratio_of(tuned.number_of(session.objective), bound.number_of(session.objective))
+    ratio = ratio_of(tuned.number_of(opened.objective), bound.number_of(opened.objective))
     return Gap(ratio, launch, padding, bandwidth, left_us - launch - padding - bandwidth)
 
 
@@ -45,16 +46,20 @@ def ratio_of(number: float | None, bound: float | None) -> float | None:
     return number / bound if bound else 1.0
 
 
-def _stages(session: Session) -> list["_Demand"]:
+def _stages(assignment: Assignment) -> list["_Demand"]:
     """Of every stage the busiest kernel's demands, as chosen."""
-    tasks = {task.digest: task for task in session.tasks}
+    tasks = {task.digest: task for task in assignment.tasks}
     known: dict[CoPlacement, _Demand] = {}
     found = []
-    for stage in session.plan.stages:
+    for stage in assignment.plan.stages:
         demands = []
-        for co_placement, choice in session.choices_of(stage):
+        for co_placement, choice in assignment.choices_of(stage):
             if co_placement not in known:
-                task = tasks[co_placement.digest] if len(stage) == 1 else session.co_placed(co_placement)
+                task = (
+                    tasks[co_placement.digest]
+                    if len(stage) == 1
+                    else assignment.opened.co_placed(assignment.plan, co_placement)
+                )
                 known[co_placement] = _demand(task, choice.config)
             demands.append(known[co_placement])
         arithmetic = max((each.arithmetic for each in demands), default=0.0)

@@ -8,8 +8,8 @@ from tilewright.db.records import Best
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
+from tilewright.tuner.network.book import Dropped
 from tilewright.tuner.network.events import standing
-from tilewright.tuner.network.session import Dropped
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,6 @@ class Figures:
     def of_best(best: Best) -> "Figures":
         """The figures of a record."""
         return Figures(best.latency_us, best.latency_cycles or 0.0, best.energy_uj, best.peak_bytes)
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """The network's figures at -O0 and as answered, and how the answer's outputs were checked.
-
-    Without `measured` the answer is a guess, simulated from the target file; `expected_error` is how far off
-    the device is likely to be (0.1 = 10 %), None where nothing tells.
-    """
-
-    default: Figures
-    tuned: Figures
-    verification: str
-    measured: bool = True
-    expected_error: float | None = None
-
-
-NOTHING_RUNS = Outcome(Figures(0.0, 0.0, 0.0, 0), Figures(0.0, 0.0, 0.0, 0), "none")
-"""Of a network without ops: what it gives is what it was given, or constants."""
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,8 @@ from tilewright.db.records import WorkloadKind, WorkloadRow
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.transfer import carried
 from tilewright.tuner.network.book import NETWORK_SPACE
-from tilewright.tuner.network.session import Session
+from tilewright.tuner.network.opened import Opened
+from tilewright.tuner.subject import Subject
 
 TUNED_AT, PLANNED = "tuned_at", "planned"
 
@@ -96,30 +97,25 @@ def _given(inputs: Mapping[str, Given]) -> dict[str, Json]:
     return {"inputs": values} if values else {}
 
 
-def selected(
-    session: Session,
-    model: str | Path,
-    dims: Mapping[str, int] | None,
-    inputs: Mapping[str, Given] | None,
-) -> Selected | None:
-    """The answer of a range that holds the sizes of `session`, whichever dim was ranged; None without one.
+def selected(opened: Opened, subject: Subject) -> Selected | None:
+    """The answer of a range that holds the sizes of `opened`, whichever dim was ranged; None without one.
 
     The interval that holds the size answers; where the network has other ops at this size than there, the
     nearest one that has the same.
     """
-    selectors = Selectors(session.book.repository.database)
-    ranged = selectors.symbols(session.book.key(session.network.task.digest))
-    for symbol, size in sorted((dims or {}).items()):
+    selectors, key = Selectors(opened.records.repository.database), opened.records.key
+    ranged = selectors.symbols(key(opened.network.task.digest))
+    for symbol, size in sorted(subject.dims.items()):
         if symbol not in ranged:
             continue
-        others = {name: value for name, value in (dims or {}).items() if name != symbol}
-        digest = ranged_row(Path(model), symbol, others, inputs).digest
-        rows = selectors.intervals(session.book.key(digest), symbol)
+        others = {name: value for name, value in subject.dims.items() if name != symbol}
+        digest = ranged_row(Path(subject.model), symbol, others, subject.inputs).digest
+        rows = selectors.intervals(key(digest), symbol)
         if not any(row.low <= size <= row.high for row in rows):
             continue
         for row in sorted(rows, key=lambda row: (_distance(row, size), row.low)):
             try:
-                found = carried(row.config, session)
+                found = carried(row.config, opened)
             except ConfigError:
                 continue
             return Selected(symbol, interval_of(row), found.config, digest, found.split)

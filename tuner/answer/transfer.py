@@ -37,7 +37,7 @@ from tilewright.search_space.network import (
 )
 from tilewright.tuner.answer.retile import Tuned, loop_extents, retiled
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.session import Session
+from tilewright.tuner.network.opened import Opened
 from tilewright.tuner.planning.grouping import merge_while_it_pays
 from tilewright.tuner.planning.side_by_side import share_of
 
@@ -52,14 +52,14 @@ class Carried:
     split: int
 
 
-def portable(session: Session, config: Config) -> Config:
-    """`config` of a session's network, written down by groups instead of by the digests of one size.
+def portable(opened: Opened, config: Config) -> Config:
+    """`config` of an opened network, written down by groups instead of by the digests of one size.
 
     Ops have the numbers of the model: canonical ones may differ from size to size.
     """
-    plan, _ = session.schedule_of(config)
+    plan, _ = opened.schedule_of(config)
     configs, beside = kernel_configs(config, plan), beside_configs(config, plan)
-    items = [(_OPS, _alike(session.graph)), (GROUPS, stages_text(plan)), (LAYOUTS, layouts_text(plan))]
+    items = [(_OPS, _alike(opened.graph)), (GROUPS, stages_text(plan)), (LAYOUTS, layouts_text(plan))]
     items.append((REWRITES, rewrites_text(plan.graph.rewrites)))
     for stage in plan.stages:
         for group, cores in ((placed.group, placed.cores.count) for placed in stage):
@@ -79,32 +79,32 @@ def _alike(graph: Graph) -> str:
     return digest_of([[op.kind, [access.value for access in op.operands]] for op in graph.ops])
 
 
-def carried(config: Config, session: Session) -> Carried:
-    """What a `portable` Config says for a session's network, which differs from its own in extents only.
+def carried(config: Config, opened: Opened) -> Carried:
+    """What a `portable` Config says for an opened network, which differs from its own in extents only.
 
     ConfigError where the network has other ops than the one it was made for, an op has no such form at this
     size, or there is an op of which no tile fits the target.
     """
     values = dict(config.items)
-    if values.get(_OPS) != _alike(session.graph):
+    if values.get(_OPS) != _alike(opened.graph):
         raise ConfigError("the network has other ops at this size than where it was tuned")
     forms = rewrites_from(str(values.get(REWRITES, "")))
-    forms = {op: rewrite.carried(session.graph.ops[op]) for op, rewrite in forms.items()}
-    graph = rewritten(session.graph, forms)
+    forms = {op: rewrite.carried(opened.graph.ops[op]) for op, rewrite in forms.items()}
+    graph = rewritten(opened.graph, forms)
     laid = layouts_from(str(values.get(LAYOUTS, "")), graph)
     laid = {value: layout for value, layout in laid.items() if layout.fits(graph.shape(value))}
-    groups, stages = stages_from(str(values[GROUPS]), session.target)
+    groups, stages = stages_from(str(values[GROUPS]), opened.target)
     tuned = {group: _tuned_of(values, index) for index, group in enumerate(groups)}
     split = 0
     while True:
-        known = session.planner.analysed
-        plan = plan_groups(graph, groups, session.target, known, laid, stages)
-        carrying = _Carrying(session, plan, tuned)
+        known = opened.planner.analysed
+        plan = plan_groups(graph, groups, opened.target, known, laid, stages)
+        carrying = _Carrying(opened, plan, tuned)
         if not carrying.misfits:
-            config = network_config(plan, carrying.chosen, session.network, carrying.beside)
+            config = network_config(plan, carrying.chosen, opened.network, carrying.beside)
             return Carried(config, split)
         split += len(carrying.misfits)
-        groups, stages = _taken_apart(session, plan, carrying.misfits, laid)
+        groups, stages = _taken_apart(opened, plan, carrying.misfits, laid)
 
 
 @dataclass(frozen=True)
@@ -129,12 +129,12 @@ def _tuned_of(values: Mapping[str, object], group: int) -> _TunedGroup | None:
 class _Carrying:
     """The kernels of a plan with their Configs; `misfits` are the groups of which no tile fits."""
 
-    def __init__(self, session: Session, plan: Plan, tuned: Mapping[Group, _TunedGroup | None]) -> None:
+    def __init__(self, opened: Opened, plan: Plan, tuned: Mapping[Group, _TunedGroup | None]) -> None:
         self.chosen: dict[str, Config] = {}
         self.beside: dict[CoPlacement, Config] = {}
         self.misfits: list[int] = []
-        self._session = session
-        tasks = {task.digest: task for task in session.planner.tasks_of(plan)}
+        self._opened = opened
+        tasks = {task.digest: task for task in opened.planner.tasks_of(plan)}
         for stage in plan.stages:
             for placed in stage:
                 kernel = plan.kernels[placed.group]
@@ -148,7 +148,7 @@ class _Carrying:
         """Choose a Config for a kernel, and for the `cores` that it has beside others; False without one."""
         if task.digest not in self.chosen:
             config = retiled(task, tuned.alone) if tuned is not None else None
-            config = config or self._session.planner.prices.priced(task.workload).guess
+            config = config or self._opened.planner.prices.priced(task.workload).guess
             if config is None:
                 return False
             self.chosen[task.digest] = config
@@ -162,15 +162,15 @@ class _Carrying:
 
 
 def _taken_apart(
-    session: Session, plan: Plan, misfits: Sequence[int], laid: Mapping[int, Layout]
+    opened: Opened, plan: Plan, misfits: Sequence[int], laid: Mapping[int, Layout]
 ) -> tuple[tuple[Group, ...], tuple[Stage, ...]]:
     """Groups and stages with the misfits in parts, merged again while that promises to pay.
 
     A stage with a misfit runs its groups one after the other. ConfigError where an op alone fits no better.
     """
-    start = plan_graph(plan.graph, session.target)
+    start = plan_graph(plan.graph, opened.target)
     levels = {**start.levels, **plan.levels}
-    price = partial(session.planner.prices.of, plan.graph, levels=levels, layouts=laid)
+    price = partial(opened.planner.prices.of, plan.graph, levels=levels, layouts=laid)
     groups: list[Group] = []
     stages: list[Stage] = []
 
@@ -178,7 +178,7 @@ def _taken_apart(
         stages.append(tuple(Placed(len(groups) + index, cores) for index, (_, cores) in enumerate(parts)))
         groups.extend(group for group, _ in parts)
 
-    everywhere = CoreRange(0, session.target.cores)
+    everywhere = CoreRange(0, opened.target.cores)
     for stage in plan.stages:
         if not any(placed.group in misfits for placed in stage):
             put([(plan.groups[placed.group], placed.cores) for placed in stage])
@@ -189,7 +189,7 @@ def _taken_apart(
                 merging = merge_while_it_pays(plan.graph, _pieces(start, group), price)
                 parts = merging.groups
                 if isinf(merging.price_us):
-                    raise ConfigError(f"no tile of op {max(group)} fits {session.target.name} at this size")
+                    raise ConfigError(f"no tile of op {max(group)} fits {opened.target.name} at this size")
             for part in parts:
                 put([(part, everywhere)])
     return tuple(groups), tuple(stages)

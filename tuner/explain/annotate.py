@@ -33,7 +33,7 @@ def write_annotated(compiled: CompiledNetwork, path: Path, inputs: Iterable[str 
     if told["latency_us"] is not None:
         of_model["latency_us"] = f"{told['latency_us']:.3f}"
     with output(path, inputs) as stream:
-        stream.write(annotated_model(compiled.session.model.path, of_nodes, of_model))
+        stream.write(annotated_model(compiled.opened.model.path, of_nodes, of_model))
 
 
 def _notes(call: dict[str, Any]) -> dict[str, str]:

@@ -117,14 +117,14 @@ def explain(
         teller = _Teller(compiled)
         picked = teller.digests[:most] if kernel is None else _picked(teller.digests, compiled, kernel)
         explained = tuple(map(teller.explained, picked))
-        return Explanation(compiled.session.model.name, tuple(map(teller.weighed, teller.digests)), explained)
+        return Explanation(compiled.opened.model.name, tuple(map(teller.weighed, teller.digests)), explained)
     finally:
-        compiled.session.book.repository.database.close()
+        compiled.close()
 
 
 def _picked(digests: Sequence[str], compiled: CompiledNetwork, wanted: str) -> Sequence[str]:
     """The digest that `wanted` stands for."""
-    names = compiled.session.plan.names_of_kernels
+    names = compiled.assignment.plan.names_of_kernels
     if wanted.isascii() and wanted.isdigit() and int(wanted) < len(digests):
         return [digests[int(wanted)]]
     for stands in (
@@ -139,7 +139,7 @@ def _picked(digests: Sequence[str], compiled: CompiledNetwork, wanted: str) -> S
             listed = ", ".join(repr(names[digest]) for digest in found[:4])
             raise UsageError(f"--kernel {wanted!r} may be {listed}; say more of the one you mean")
     listed = ", ".join(repr(names[digest]) for digest in digests[:4])
-    raise UsageError(f"no kernel of {compiled.session.model.name} is {wanted!r}; it has {listed} and others")
+    raise UsageError(f"no kernel of {compiled.opened.model.name} is {wanted!r}; it has {listed} and others")
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,8 +163,8 @@ class _Teller:
         return sorted(self.calls, key=lambda digest: (-self._total_us(digest), digest))
 
     def _total_us(self, digest: str) -> float:
-        session = self.compiled.session
-        return session.choices[digest].latency_us * session.plan.counts[digest]
+        assignment = self.compiled.assignment
+        return assignment.choices[digest].latency_us * assignment.plan.counts[digest]
 
     @cached_property
     def _sum_us(self) -> float:
@@ -173,34 +173,34 @@ class _Teller:
     @cached_property
     def tasks(self) -> Mapping[str, KernelTask]:
         """The task of each distinct kernel."""
-        return {task.digest: task for task in self.compiled.session.tasks}
+        return {task.digest: task for task in self.compiled.assignment.tasks}
 
     def weighed(self, digest: str) -> Weighed:
         """One kernel beside the others."""
-        session = self.compiled.session
+        assignment = self.compiled.assignment
         least = self.tasks[digest].model.least
         return Weighed(
-            name=session.plan.names_of_kernels[digest],
+            name=assignment.plan.names_of_kernels[digest],
             workload_digest=digest,
-            calls=session.plan.counts[digest],
-            latency_us=session.choices[digest].latency_us,
+            calls=assignment.plan.counts[digest],
+            latency_us=assignment.choices[digest].latency_us,
             share=self._total_us(digest) / self._sum_us if self._sum_us else 0.0,
             bound_us=self.tasks[digest].bound_us,
             source=self.compiled.sources[digest],
-            limited_by=tightest(least, session.target),
+            limited_by=tightest(least, self.compiled.opened.target),
         )
 
     def explained(self, digest: str) -> Explained:
         """All that there is to say of one kernel."""
-        session, call = self.compiled.session, self.calls[digest]
-        plan, choice, task = session.plan, session.choices[digest], self.tasks[digest]
+        assignment, call = self.compiled.assignment, self.calls[digest]
+        plan, choice, task = assignment.plan, assignment.choices[digest], self.tasks[digest]
         group = plan.groups_of(digest)[0]
         return Explained(
             kernel=self.weighed(digest),
             nodes=tuple(node.path or node.op_type for node in plan.graph.nodes_of(group)),
             config=dict(choice.config.items),
-            limits=limits_of(task.model.least, call.program, session.target),
-            nest=loop_nest(call.program, session.target, lambda value: self._name(call, value)),
+            limits=limits_of(task.model.least, call.program, self.compiled.opened.target),
+            nest=loop_nest(call.program, assignment.opened.target, lambda value: self._name(call, value)),
             runner_up=self._runner_up(task, choice.config, call.program),
             neighbours=self._neighbours(group),
         )
@@ -216,8 +216,8 @@ class _Teller:
 
     def _runner_up(self, task: KernelTask, chosen: Config, program: KernelProgram) -> RunnerUp | None:
         """The fastest other Config that was measured for this kernel, if there is one."""
-        session = self.compiled.session
-        readings = session.book.repository.fastest_readings(session.book.key(task.digest), MOST_READINGS)
+        records = self.compiled.opened.records
+        readings = records.repository.fastest_readings(records.key(task.digest), MOST_READINGS)
         other = next((row for row in readings if row.trial.config != chosen), None)
         if other is None or other.trial.measurement.status is not Status.OK:
             return None
@@ -231,10 +231,12 @@ class _Teller:
         )
         try:
             tiling, cores = tiling_of(config, task.regions)
-            lowered = lower_kernel(task.regions, tiling, cores, session.target)
+            lowered = lower_kernel(task.regions, tiling, cores, self.compiled.opened.target)
         except ConfigError:  # of a space from before
             return RunnerUp(latency_us, knobs, ())
-        limits = [limits_of(task.model.least, each, session.target) for each in (program, lowered)]
+        limits = [
+            limits_of(task.model.least, each, self.compiled.opened.target) for each in (program, lowered)
+        ]
         before, after = (dict(each.spent_us) for each in limits)
         grown = [(name, us - before.get(name, 0.0)) for name, us in after.items()]
         reported = sorted((each for each in grown if each[1] > 0.0), key=lambda each: -each[1])
@@ -242,7 +244,7 @@ class _Teller:
 
     def _neighbours(self, group: Group) -> tuple[Neighbour, ...]:
         """The groups beside one, each with the prices of both ways; what lies elsewhere is not priced."""
-        planner, plan = self.compiled.session.planner, self.compiled.session.plan
+        planner, plan = self.compiled.opened.planner, self.compiled.assignment.plan
         graph, own = plan.graph, set(group)
         made = {graph.ops[index].result for index in own}
         read = {access.value for index in own for access in graph.ops[index].operands}
@@ -253,7 +255,7 @@ class _Teller:
                 or any(access.value in made for access in graph.ops[index].operands)
                 for index in each
             )
-            return planner.price(each) if touches or own & set(each) else 0.0
+            return planner.price(each, plan) if touches or own & set(each) else 0.0
 
         here = plan.groups.index(group)
         boundaries = as_they_are(plan.graph, plan.groups, price).boundaries
@@ -265,5 +267,5 @@ class _Teller:
         reads_it = boundary.producer == here
         other = boundary.consumer if reads_it else boundary.producer
         together = None if boundary.reason is NotFused.ILLEGAL else boundary.whole_us
-        name = self.compiled.session.plan.names[other]
+        name = self.compiled.assignment.plan.names[other]
         return Neighbour(name, reads_it, str(boundary.reason), together, boundary.parts_us)

@@ -10,22 +10,22 @@ def provenance_of(compiled: CompiledNetwork) -> dict[str, Any]:
     """What stands behind a Program, as plain JSON; docs/program.md explains every field."""
     from importlib.metadata import version
 
-    session = compiled.session
-    model, target, book = session.model, session.target, session.book
-    known = book.known_network()
-    config = session.tuned_config
+    opened = compiled.opened
+    model, target, records = opened.model, opened.target, opened.records
+    known = records.known_network()
+    config = compiled.assignment.config
     return {
         "tilewright": version("tilewright"),
         "model": {
             "name": model.name,
-            "graph_digest": session.network.task.digest,
+            "graph_digest": opened.network.task.digest,
             "dims": dict(model.dims),
             "inputs": dict(model.inputs),
             "outputs": dict(model.outputs),
         },
         "target": {"name": target.name, "digest": target.digest},
-        "toolchain": book.toolchain,
-        "objective": str(session.objective),
+        "toolchain": records.toolchain,
+        "objective": str(opened.objective),
         "latency_us": None if known is None else known.latency_us,
         "verification": str(compiled.verification),
         "config": dict(config.items),
@@ -36,14 +36,14 @@ def provenance_of(compiled: CompiledNetwork) -> dict[str, Any]:
 
 def _call(compiled: CompiledNetwork, call: KernelCall | HostCall) -> dict[str, Any]:
     """A call by its name and nodes, and how its Config is known."""
-    session, graph = compiled.session, compiled.graph
+    graph = compiled.graph
     ops = [call.op] if isinstance(call, HostCall) else call.kernel.ops
     nodes = [node.path or node.op_type for node in graph.nodes_of(ops)]
     told: dict[str, Any] = {"name": graph.kernel_name(ops), "nodes": nodes}
     if isinstance(call, HostCall):
         return told
     digest = call.kernel.workload.digest
-    choice = session.choices[digest]
+    choice = compiled.assignment.choices[digest]
     return told | {
         "workload_digest": digest,
         "source": compiled.sources[digest],

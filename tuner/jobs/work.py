@@ -44,7 +44,7 @@ class Tuning:
         )
         program = program_to_json(compiled.program, compiled.graph.names, provenance_of(compiled))
         pictures = pictures_of(compiled)
-        compiled.session.book.repository.database.close()
+        compiled.close()
         return {
             "program.json": json.dumps(program).encode(),
             "pictures.json": json.dumps(finite(pictures)).encode(),

@@ -53,9 +53,9 @@ class Planner:
     def __post_init__(self) -> None:
         self.plan = self.base
 
-    def boundaries(self) -> tuple[Boundary, ...]:
-        """Why neighbouring groups of the present plan are not one kernel."""
-        return as_they_are(self.plan.graph, self.plan.groups, self.price).boundaries
+    def boundaries(self, plan: Plan) -> tuple[Boundary, ...]:
+        """Why neighbouring groups of a plan are not one kernel."""
+        return as_they_are(plan.graph, plan.groups, partial(self.price, plan=plan)).boundaries
 
     def replan(self) -> Plan:
         """Merge groups under today's prices; keep the present plan where nothing promises to be faster."""
@@ -70,7 +70,7 @@ class Planner:
         choices = dict.fromkeys((self.knobs, self.knobs.without_forms()))
         merged = [(self._merged(knobs), knobs) for knobs in choices if knobs is self.knobs or self.better]
         grouping, knobs = min(merged, key=lambda pair: pair[0].price_us)
-        present_us = sum(map(self.price, self.plan.groups))
+        present_us = sum(self.price(group, self.plan) for group in self.plan.groups)
         if self.grouping is None or grouping.price_us < SWITCH * present_us:
             if self.grouping is None and self._start(knobs).graph.rewrites:
                 self.plain = self._planned(*merged[-1])
@@ -83,10 +83,9 @@ class Planner:
         """The -O0 plan of the network in the forms that the present plan was merged from."""
         return self.base if self.grouping is None else self._start(self.knobs)
 
-    @property
-    def levels(self) -> Mapping[int, Level]:
-        """Where values live in the present plan; those inside its kernels as at -O0."""
-        return {**self.base.levels, **self.plan.levels}
+    def _levels_of(self, plan: Plan) -> Mapping[int, Level]:
+        """Where values live in a plan; those inside its kernels as at -O0."""
+        return {**self.base.levels, **plan.levels}
 
     def _start(self, knobs: GraphKnobs) -> Plan:
         """The -O0 plan in the forms that the knobs take: where merging starts."""
@@ -137,13 +136,13 @@ class Planner:
         plan = self._planned(self._merged(knobs), knobs)
         return sum(self.prices.of(plan.graph, group, plan.levels, plan.layouts) for group in plan.groups)
 
-    def price(self, group: Group) -> float:
-        """Microseconds of a group as one kernel, operands as in the present plan; 0 for a host op."""
-        return self.prices.of(self.plan.graph, group, self.levels, self.plan.layouts)
+    def price(self, group: Group, plan: Plan) -> float:
+        """Microseconds of a group as one kernel, operands as in `plan`; 0 for a host op."""
+        return self.prices.of(plan.graph, group, self._levels_of(plan), plan.layouts)
 
-    def is_measured(self, group: Group) -> bool:
-        """Whether this run measured a group as one kernel, operands as in the present plan."""
-        return self.prices.is_measured(self.plan.graph, group, self.levels, self.plan.layouts)
+    def is_measured(self, group: Group, plan: Plan) -> bool:
+        """Whether this run measured a group as one kernel, operands as in `plan`."""
+        return self.prices.is_measured(plan.graph, group, self._levels_of(plan), plan.layouts)
 
     def default_config(self, network: Numbered) -> Config:
         """The -O0 Config of the network that the base plan is of."""

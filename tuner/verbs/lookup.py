@@ -1,7 +1,7 @@
 """What the database knows of a network, kernel by kernel, and a Program made of it without measuring."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Any
@@ -10,12 +10,17 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.pipeline import compile_graph
 from tilewright.compiler_core.lowering.program import Program
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
+from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.answering.lookup import Answer, Hit, Miss
 from tilewright.db.records import Verification
+from tilewright.measure.device import DeviceInfo, built_in_info
+from tilewright.measure.objectives import read_objective
 from tilewright.tuner.answer.guess import ask_exactly, cover_or_guess
 from tilewright.tuner.answer.selection import Selected, selected
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.session import Session, open_session
+from tilewright.tuner.network.assignment import Assignment, assignment_of
+from tilewright.tuner.network.opened import Opened, open_network
+from tilewright.tuner.subject import Subject
 
 
 @dataclass(frozen=True)
@@ -79,42 +84,54 @@ def lookup(
     A network that the database knows as a whole is told by its own groups, any other by its cheapest cover.
     Records of `toolchain` answer: that of the device that measured.
     """
-    with open_session(
-        model, target, objective, dims, 0, database, toolchain=toolchain, read_only=True, inputs=inputs
-    ) as session:
-        best = session.book.known_network()
-        of_range = selected(session, model, dims, inputs) if best is None else None
+    subject = Subject(model, target, (read_objective(objective),), dims or {}, inputs or {})
+    with open_network(subject, database, _answering(toolchain), read_only=True) as opened:
+        best = opened.records.known_network()
+        of_range = selected(opened, subject) if best is None else None
         answer = best or of_range
         if answer is None:
-            answers = cover_or_guess(session, explain=True)
+            assignment, answers = cover_or_guess(opened, explain=True)
         else:
-            session.adopt(answer.config)
-            answers = ask_exactly(session)
+            assignment = assignment_of(opened, answer.config)
+            answers = ask_exactly(assignment)
         kernels = [
-            _answer(session, each, task, of_range) for each, task in zip(answers, session.tasks, strict=True)
+            _answer(assignment, each, task, of_range)
+            for each, task in zip(answers, assignment.tasks, strict=True)
         ]
         return NetworkAnswer(
-            session.model.name,
-            session.network.task.digest,
-            session.target.name,
+            opened.model.name,
+            opened.network.task.digest,
+            opened.target.name,
             None if best is None else best.latency_us,
             tuple(kernels),
             of_range,
         )
 
 
-def _answer(session: Session, answer: Answer, task: KernelTask, of_range: Selected | None) -> KernelAnswer:
-    count, ops = session.plan.counts[task.digest], tuple(op.kind for op in task.regions.graph.ops)
-    name = session.plan.names_of_kernels[task.digest]
-    if of_range is not None and session.choices[task.digest].source != "database":
-        choice = session.choices[task.digest]
+def _answering(toolchain: str | None) -> Callable[[Target], DeviceInfo]:
+    """Whose records answer: those of `toolchain`, without one those of the target's own device."""
+
+    def info(target: Target) -> DeviceInfo:
+        own = built_in_info(target)
+        return own if toolchain is None else replace(own, toolchain=toolchain)
+
+    return info
+
+
+def _answer(
+    assignment: Assignment, answer: Answer, task: KernelTask, of_range: Selected | None
+) -> KernelAnswer:
+    count, ops = assignment.plan.counts[task.digest], tuple(op.kind for op in task.regions.graph.ops)
+    name = assignment.plan.names_of_kernels[task.digest]
+    if of_range is not None and assignment.choices[task.digest].source != "database":
+        choice = assignment.choices[task.digest]
         carried = dict(choice.config.items)
         return KernelAnswer(name, task.digest, ops, count, True, "range", choice.latency_us, "", carried)
     if isinstance(answer, Hit):
         best = answer.best
         match, config = str(answer.match), dict(best.config.items)
         return KernelAnswer(name, task.digest, ops, count, True, match, best.latency_us, "", config)
-    choice = session.choices[task.digest]
+    choice = assignment.choices[task.digest]
     predicted = _predicted(answer, task)
     return KernelAnswer(
         name,
@@ -140,32 +157,41 @@ def _predicted(miss: Miss, task: KernelTask) -> tuple[float | None, float | None
 
 @dataclass(frozen=True, eq=False)
 class CompiledNetwork:
-    """A Program of `graph`, the session it was made in, and per workload digest where its Config came from.
+    """A Program of `graph`, what it runs, and per workload digest where its Config came from.
 
     Sources are `network` (the whole is known, with its `verification`), `range` (a selector answers),
     `database` (measured as it is), `other-placement`, `guessed`. `selected` is what the selector says.
     """
 
-    session: Session
+    assignment: Assignment
     program: Program
     sources: Mapping[str, str]
     verification: Verification = Verification.NONE
     selected: Selected | None = None
 
     @property
+    def opened(self) -> Opened:
+        """The network, its target and what records know of it."""
+        return self.assignment.opened
+
+    def close(self) -> None:
+        """Close the database that it came from."""
+        self.opened.records.close()
+
+    @property
     def graph(self) -> Graph:
         """The network as the Program computes it: perhaps with ops in other forms."""
-        return self.session.plan.graph
+        return self.assignment.plan.graph
 
     @property
     def guesses(self) -> Mapping[str, int]:
         """Calls of the kernels that no answer of the database stands behind, by workload digest."""
-        counts = self.session.plan.counts
+        counts = self.assignment.plan.counts
         return {digest: counts[digest] for digest, source in self.sources.items() if source not in ANSWERED}
 
     def lacks(self, required: "Require") -> str:
         """What is missing of what is required; empty when nothing is."""
-        calls, guessed = sum(self.session.plan.counts.values()), sum(self.guesses.values())
+        calls, guessed = sum(self.assignment.plan.counts.values()), sum(self.guesses.values())
         if guessed:
             return f"{guessed} of {calls} kernels are guesses"
         if required is not Require.ANSWERED and self.selected is not None:
@@ -204,20 +230,16 @@ def compile_known(
     The network's own best first, then what a tuned range of sizes says, else kernel by kernel. Kernels the
     database does not know run as the draft guesses best, and are marked so. `toolchain` is as in `lookup`.
     """
-    session = open_session(
-        model, target, objective, dims, 0, database, toolchain=toolchain, read_only=True, inputs=inputs
-    )
-    best = session.book.known_network()
-    of_range = selected(session, model, dims, inputs) if best is None else None
+    subject = Subject(model, target, (read_objective(objective),), dims or {}, inputs or {})
+    opened = open_network(subject, database, _answering(toolchain), read_only=True)
+    best = opened.records.known_network()
+    of_range = selected(opened, subject) if best is None else None
     answer = best or of_range
-    if answer is None:
-        cover_or_guess(session)
-    else:
-        session.adopt(answer.config)
-    plan, schedule = session.schedule_of(session.tuned_config)
-    program = compile_graph(plan.graph, schedule, session.target, plan)
-    sources = {digest: session.choices[digest].source for digest in plan.counts}
+    assignment = cover_or_guess(opened)[0] if answer is None else assignment_of(opened, answer.config)
+    plan, schedule = opened.schedule_of(assignment.config)
+    program = compile_graph(plan.graph, schedule, opened.target, plan)
+    sources = {digest: assignment.choices[digest].source for digest in plan.counts}
     if answer is not None:
         sources = dict.fromkeys(sources, "network" if best is not None else "range")
     verification = Verification.NONE if best is None else best.verification
-    return CompiledNetwork(session, program, sources, verification, of_range)
+    return CompiledNetwork(assignment, program, sources, verification, of_range)

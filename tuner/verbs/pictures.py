@@ -18,7 +18,7 @@ VERSION = 1
 
 def pictures_of(compiled: CompiledNetwork) -> dict[str, Any]:
     """What there is to draw of a compiled network: see `draw`."""
-    return draw(compiled.program, compiled.session.plan, compiled.session.target)
+    return draw(compiled.program, compiled.assignment.plan, compiled.opened.target)
 
 
 def draw(program: Program, plan: Plan, chip: Target) -> dict[str, Any]:

@@ -81,11 +81,11 @@ def profile(
     compiled = compile_known(
         model, target, objective=objective, dims=dims, inputs=inputs, database=database, toolchain=toolchain
     )
-    session, graph = compiled.session, compiled.graph
-    chip = session.target
+    opened, graph = compiled.opened, compiled.graph
+    chip = opened.target
     timing = simulate_program(compiled.program, graph, chip)
     sources = Counter(compiled.sources.values())
-    return Profile(session.model.name, graph, chip, compiled.program, timing, sources)
+    return Profile(opened.model.name, graph, chip, compiled.program, timing, sources)
 
 
 def _default_profile(

@@ -15,23 +15,24 @@ from typing import Any
 
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
-from tilewright.compiler_core.target_model.file import load_target
 from tilewright.db.answering.selectors import Selectors
+from tilewright.db.service.leases import Guard
 from tilewright.db.service.run_leases import RunLease
 from tilewright.measure.farm.pool import Pool
-from tilewright.measure.lab import read_lab
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.answer.guess import best_guess
 from tilewright.tuner.answer.intervals import Anchor, Span, intervals_of, spans_between
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.selection import Interval, ranged_row, selector_row
 from tilewright.tuner.answer.sizes import representatives
 from tilewright.tuner.answer.transfer import carried, portable
-from tilewright.tuner.devices import info_of, one_start, own_device
+from tilewright.tuner.devices import devices_of, one_start
+from tilewright.tuner.network.assignment import guessed_of
+from tilewright.tuner.network.book import Book, held
 from tilewright.tuner.network.events import Phase
-from tilewright.tuner.network.session import Session, open_session
+from tilewright.tuner.network.opened import Opened, open_network
+from tilewright.tuner.network.records import NewSearch
 from tilewright.tuner.request import Hooks, TuneRequest
-from tilewright.tuner.run import NO_HOOKS, pool_of, run
+from tilewright.tuner.run import NO_HOOKS, run
 
 MOST_PLANS = 8
 """Plans made for sizes of a range that are not tuned."""
@@ -90,40 +91,30 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
             ranges={},
         )
 
-    own = own_device(request.device, load_target(request.target).digest) if request.device else None
-    lab = read_lab(request.lab) if request.lab else None
+    devices = devices_of(request)
 
-    def opened(size: int) -> Session:
-        asked = at(size)
-        session = open_session(
-            asked.model,
-            asked.target,
-            asked.objective,
-            asked.dims,
-            asked.seed,
-            asked.database,
-            guard=hooks.guard,
-            inputs=asked.inputs,
-        )
-        session.book.device = info_of(session.target, own, lab)
-        return session
+    def opened(size: int) -> Opened:
+        return open_network(at(size).subject, request.database, devices.describe)
+
+    def say(line: str) -> None:
+        hooks.on_event(Phase("measure", line))
 
     with one_start(request.pool.ray):
         reports = _tuned(at, sizes, hooks)
         sizes = sizes[: len(reports)]
         hooks.on_event(Phase("range", f"measuring {symbol} at sizes between {', '.join(map(str, sizes))}"))
         with opened(sizes[0]) as first:
-            with pool_of(request, first, own, lab) as pool:
+            with devices.open(first.target, first.records.target_text, say) as pool:
                 pool.start()
-                spans, loss = _surveyed(_Survey(opened, pool, legal, symbol), sizes, hooks)
+                survey = _Survey(opened, pool, legal, symbol, hooks.guard)
+                spans, loss = _surveyed(survey, sizes, hooks)
             intervals = intervals_of(spans, (1 + loss) * (1 + _still_to_find(reports)) - 1)
             configs = {span.high: span.anchor.config for span in spans}
             row = ranged_row(request.model, symbol, request.dims, request.inputs)
-            first.book.repository.put_workloads([row])
+            records = first.records
+            records.repository.put_workloads([row])
             rows = [selector_row(interval, configs[interval.high]) for interval in intervals]
-            Selectors(first.book.repository.database).publish(
-                first.book.key(row.digest), symbol, rows, hooks.guard
-            )
+            Selectors(records.repository.database).publish(records.key(row.digest), symbol, rows, hooks.guard)
     return RangeReport(
         reports[0].model,
         row.digest,
@@ -172,26 +163,27 @@ def _surveyed(survey: "_Survey", sizes: tuple[int, ...], hooks: Hooks) -> tuple[
 class _Survey:
     """The sizes of one range as tuner/answer/intervals.py asks for them; what is measured is recorded."""
 
-    opened: Callable[[int], Session]
+    opened: Callable[[int], Opened]
     pool: Pool
     sizes: Sequence[int]
     symbol: str
+    guard: Guard | None
     plans_left: int = MOST_PLANS
 
     def tuned(self, size: int) -> Anchor:
         """A size that was tuned, as the database has it."""
-        with self.opened(size) as session:
-            best = session.book.known_network()
-            config = session.default_config if best is None else best.config
-            return Anchor(size, portable(session, config), self._cost(session, config), size)
+        with self.opened(size) as opened:
+            best = opened.records.known_network()
+            config = opened.default_config if best is None else best.config
+            return Anchor(size, portable(opened, config), self._cost(opened, config), size)
 
     def carried(self, size: int, anchors: tuple[Anchor, ...]) -> list[float]:
         """See Survey."""
         costs = []
-        with self._recording(size) as session:
+        with self._recording(size) as (opened, book):
             for anchor in anchors:
                 try:
-                    costs.append(self._cost(session, carried(anchor.config, session).config))
+                    costs.append(self._cost(opened, carried(anchor.config, opened).config, book))
                 except ConfigError:
                     costs.append(inf)
         return costs
@@ -201,36 +193,35 @@ class _Survey:
         if self.plans_left == 0:
             return None
         self.plans_left -= 1
-        with self._recording(size) as session:
-            session.planner.replan()
-            for task in session.tasks:
-                session.choices[task.digest] = best_guess(session, task)
-            cost = self._cost(session, session.tuned_config)
-            found = Anchor(size, portable(session, session.tuned_config), cost, size, planned=True)
+        with self._recording(size) as (opened, book):
+            guess = guessed_of(opened, opened.planner.replan()).config
+            cost = self._cost(opened, guess, book)
+            found = Anchor(size, portable(opened, guess), cost, size, planned=True)
             return found if isfinite(cost) else None
 
     @contextmanager
-    def _recording(self, size: int) -> Iterator[Session]:
-        """A session of one size, with a run of no budget for what is measured of it.
+    def _recording(self, size: int) -> Iterator[tuple[Opened, Book | None]]:
+        """A network of one size, with a run of no budget for what is measured of it.
 
         Nothing is recorded while another run of that size is under way.
         """
-        with self.opened(size) as session:
-            book = session.book
-            taken = book.open(session.model.name, session.seed, 0, {"range": self.symbol}, book.ended())
+        with self.opened(size) as opened:
+            records = opened.records
+            search = NewSearch(opened.model.name, opened.seed, 0, {"range": self.symbol})
+            taken = records.start(search, records.ended())
             if not isinstance(taken, RunLease):
-                yield session
+                yield opened, None
                 return
-            with book.held():
-                book.earlier()
-                yield session
+            with held(records, taken):
+                book = Book(records, taken, self.pool, self.guard)
+                yield opened, book
             book.close("range", {}, None)
 
-    def _cost(self, session: Session, config: Config) -> float:
-        """What a Config of a session's network costs on the device; infinite where it does not run."""
-        if session.book.is_open:
-            (measured,) = session.book.measure_whole([config], self.pool, session.bound_us)
+    def _cost(self, opened: Opened, config: Config, book: Book | None = None) -> float:
+        """What a Config of a network costs on the device; infinite where it does not run."""
+        if book is not None:
+            (measured,) = book.measure_whole([config], opened.bound_us)
         else:
-            (measured,) = self.pool.measure(session.network.task, [config], floor_us=session.bound_us)
-        value = session.objective.of(measured)
+            (measured,) = self.pool.measure(opened.network.task, [config], floor_us=opened.bound_us)
+        value = opened.objective.of(measured)
         return inf if value is None else value

@@ -104,10 +104,10 @@ def report_on(
 
 def _with_range(report: RunReport, compiled: CompiledNetwork) -> RunReport:
     """The report of a network that was not tuned at its sizes, with what the selector of a range says."""
-    compiled.session.book.repository.database.close()
+    compiled.close()
     if compiled.selected is None:
         return report
-    drawn = draw(compiled.program, compiled.session.plan, compiled.session.target)
+    drawn = draw(compiled.program, compiled.assignment.plan, compiled.opened.target)
     return replace(report, result={**report.result, "range": str(compiled.selected)}, pictures=drawn)
 
 

@@ -122,19 +122,19 @@ def verify(
         database=database,
         toolchain=toolchain,
     )
-    session, graph = compiled.session, compiled.graph
-    require_sound(graph, compiled.program, session.target)
+    opened, graph = compiled.opened, compiled.graph
+    require_sound(graph, compiled.program, opened.target)
     require_room(graph)
-    feeds = draw_feeds(session.model, seed)
-    arrays = {value: feeds[name] for name, value in session.model.inputs}
-    names = named_values(session.model)
-    outputs = tuple(name for name, _ in session.model.outputs)
-    verdict = Verdict(session.model.name, session.target.name, (), outputs=outputs)
+    feeds = draw_feeds(opened.model, seed)
+    arrays = {value: feeds[name] for name, value in opened.model.inputs}
+    names = named_values(opened.model)
+    outputs = tuple(name for name, _ in opened.model.outputs)
+    verdict = Verdict(opened.model.name, opened.target.name, (), outputs=outputs)
     if dtype == TARGET:
         return replace(
-            verdict, dtype=described(session.target), values=_in_targets_dtypes(compiled, arrays, names)
+            verdict, dtype=described(opened.target), values=_in_targets_dtypes(compiled, arrays, names)
         )
-    meant = judge_model(session.model, feeds, graph.rewrites)
+    meant = judge_model(opened.model, feeds, graph.rewrites)
     judged = judge_program(graph, compiled.program, arrays, exact=True)
     found = _Found(graph, {value: name for name, value in names.items()})
     for each in judged:
@@ -184,7 +184,7 @@ def _in_targets_dtypes(
     """How far named values are from the network in the model's dtypes, where they are computed whole."""
     graph, watched = compiled.graph, dict[int, Seen]()
     known = interpret(graph, inputs)
-    precision = precision_of(graph, compiled.session.target, known)
+    precision = precision_of(graph, compiled.opened.target, known)
     stored = emulate(graph, compiled.program, inputs, None, precision, watched)
     got = {value: seen.array for value, seen in watched.items() if seen.whole} | stored
     reported = []

@@ -12,9 +12,7 @@ from onnx import TensorProto, defs, helper, numpy_helper, shape_inference
 from tests.differential.case import Case, Draw
 from tests.onnx_models import Array
 
-OPSETS = (11, 12, 13, 15, 17, 18, 19, 21, 22, 23, 24, 25, 26)
-SYMBOLIC = 0.3
-"""The share of models whose inputs have extents without a value."""
+OPSETS = (11, 12, 13, 15, 17, 18, 19, 21, 22, 23, 24, 26)
 MOST_EXTENT = 6
 MOST_ELEMENTS = 4096
 _TENSOR = "tensor("
@@ -35,11 +33,6 @@ _NUMPY: dict[str, Any] = {
 }
 LIKELY = ("float", "float", "float", "float", "double", "float16", "int64", "int32")
 """Types that networks have more often than the others."""
-
-
-def extent_name(name: str, dim: int) -> str:
-    """What a dim of an input is called in models whose extents have no value."""
-    return f"{name}_{dim}"
 
 
 class NoFormError(Exception):
@@ -203,14 +196,10 @@ class Net:
                 found.append(Value(name, tuple(dim.dim_value for dim in dims), dtype))
         return found
 
-    def model(self, symbolic: bool = False) -> onnx.ModelProto:
-        """The model, the results of the last node its outputs; extents of inputs have names if `symbolic`."""
+    def model(self) -> onnx.ModelProto:
+        """The model, the results of the last node its outputs."""
         infos = [
-            helper.make_tensor_value_info(
-                name,
-                helper.np_dtype_to_tensor_dtype(array.dtype),
-                [extent_name(name, dim) for dim in range(array.ndim)] if symbolic else array.shape,
-            )
+            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
             for name, array in self.feeds.items()
         ]
         outputs = [onnx.ValueInfoProto(name=name) for name in self.nodes[-1].output if name]
@@ -220,8 +209,7 @@ class Net:
 
     def case(self) -> Case:
         """The model and its inputs."""
-        symbolic = self.draw.flag(SYMBOLIC)
-        return Case(self.model(symbolic), self.feeds, tolerance=self.tolerance, steps=self.steps)
+        return Case(self.model(), self.feeds, tolerance=self.tolerance, steps=self.steps)
 
 
 Step: TypeAlias = Callable[[Net], None]

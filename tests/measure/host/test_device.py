@@ -20,7 +20,7 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.host import device as module
 from tilewright.measure.host.device import HostDevice
 from tilewright.measure.results import Status
-from tilewright.search_space.knobs import Config, KnobValue
+from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.task import KernelTask
 
 P, R = AxisKind.PARALLEL, AxisKind.REDUCTION
@@ -102,19 +102,6 @@ def test_what_goes_wrong_is_a_value(body: str, status: Status, monkeypatch: pyte
         assert device.measure(workload, [config])[0].status is Status.OK
     finally:
         device.close()
-
-
-@pytest.mark.parametrize("vectors", [2, 3, 4])
-def test_a_tail_reads_nothing_beyond_its_operands(vectors: int) -> None:
-    """Folds across lanes over tiles that fill no block, right before a page that nobody may touch."""
-    knobs: dict[str, KnobValue] = {"tile_0": 32, "tile_1": 12, "reduction_tile_0": 32, "loop_order": "0 1"}
-    knobs |= {"vector_axis": 2, "vectors": vectors, "row_axis": 0, "rows": 6, "inner": "rows", "unroll": 1}
-    device = HostDevice(this_core(), budget_ns=1_000_000)
-    try:
-        (measured,) = device.measure(product(), [Config((*knobs.items(), ("cores", 1)))])
-    finally:
-        device.close()
-    assert measured.status is Status.OK, measured.reason
 
 
 def test_faster_configs_are_told_from_slower_ones() -> None:

@@ -1,0 +1,120 @@
+"""What a network runs: a plan, and a Config for each of its kernels."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tilewright.compiler_core.lowering.pipeline import CoPlacement, Plan
+from tilewright.compiler_core.lowering.schedule import Stage
+from tilewright.db.records import Best
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import beside_configs, kernel_configs, network_config
+from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.opened import Opened
+from tilewright.tuner.planning.prices import draft_us
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What a kernel will run with, and where that comes from: measured, database, guessed or default."""
+
+    config: Config
+    latency_us: float
+    source: str
+
+
+@dataclass(frozen=True, eq=False)
+class Assignment:
+    """A plan of a network, and what each of its kernels runs with: `choices` by workload digest, `beside` of
+    those that run on a part of the chip.
+    """
+
+    opened: Opened
+    plan: Plan
+    choices: Mapping[str, Choice]
+    beside: Mapping[CoPlacement, Choice] = field(default_factory=dict)
+
+    @property
+    def tasks(self) -> tuple[KernelTask, ...]:
+        """The distinct kernels of the plan."""
+        return self.opened.planner.tasks_of(self.plan)
+
+    @cached_property
+    def config(self) -> Config:
+        """The network's Config."""
+        alone = {digest: self.choices[digest].config for digest in self.plan.counts}
+        beside = {placed: self.beside[placed].config for placed in self.plan.co_placements}
+        return network_config(self.plan, alone, self.opened.network, beside)
+
+    @property
+    def sum_us(self) -> float:
+        """The plan's stages added up, each as long as its slowest kernel measured alone."""
+        return sum(
+            max((choice.latency_us for _, choice in self.choices_of(stage)), default=0.0)
+            for stage in self.plan.stages
+        )
+
+    def choices_of(self, stage: Stage) -> list[tuple[CoPlacement, Choice]]:
+        """What the kernels of one stage of the plan run with, and where."""
+        kernels = [(self.plan.kernels[each.group], each.cores.count) for each in stage]
+        co_placements = [
+            CoPlacement(kernel.workload.digest, cores) for kernel, cores in kernels if kernel is not None
+        ]
+        alone = len(stage) == 1
+        return [
+            (co_placement, self.choices[co_placement.digest] if alone else self.beside[co_placement])
+            for co_placement in co_placements
+        ]
+
+
+def guessed_of(opened: Opened, plan: Plan) -> Assignment:
+    """The plan with the Config of every kernel that its draft likes best."""
+    return Assignment(
+        opened, plan, {task.digest: best_guess(opened, task) for task in opened.planner.tasks_of(plan)}
+    )
+
+
+def best_guess(opened: Opened, task: KernelTask) -> Choice:
+    """The Config that the draft likes best."""
+    priced = opened.planner.prices.priced(task.workload)
+    assert priced.guess is not None, "a kernel of a plan fits"
+    return Choice(priced.guess, priced.guess_us, "guessed")
+
+
+def assignment_of(
+    opened: Opened,
+    config: Config,
+    choices: Mapping[str, Choice] | None = None,
+    beside: Mapping[CoPlacement, Choice] | None = None,
+    readings_us: Mapping[tuple[str, str], float] | None = None,
+) -> Assignment:
+    """What a Config of the network says; where its Configs are those of `choices` and `beside`, these.
+
+    `readings_us` is what was measured of kernels, by workload and Config digest.
+    """
+    plan, _ = opened.schedule_of(config)
+    configs = kernel_configs(config, plan)
+    bests = opened.records.bests(opened.planner.tasks_of(plan))
+    alone = {}
+    for task in opened.planner.tasks_of(plan):
+        present, wanted = (choices or {}).get(task.digest), configs[task.digest]
+        if present is None or present.config != wanted:
+            present = _choice(task, wanted, bests.get(task.digest), readings_us or {})
+        alone[task.digest] = present
+    shared = {}
+    for co_placement, wanted in beside_configs(config, plan).items():
+        present = (beside or {}).get(co_placement)
+        if present is None or present.config != wanted:
+            present = Choice(wanted, draft_us(opened.co_placed(plan, co_placement), wanted), "guessed")
+        shared[co_placement] = present
+    return Assignment(opened, plan, alone, shared)
+
+
+def _choice(
+    task: KernelTask, config: Config, best: Best | None, readings_us: Mapping[tuple[str, str], float]
+) -> Choice:
+    if best is not None and best.config == config:
+        return Choice(config, best.latency_us, "database")
+    if (task.digest, config.digest) in readings_us:
+        return Choice(config, readings_us[task.digest, config.digest], "measured")
+    return Choice(config, draft_us(task, config), "default" if config == task.ruled else "guessed")

@@ -1,0 +1,188 @@
+"""What the database knows of a network on a target: for a run to begin with, for a lookup to answer from."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from tilewright.compiler_core.digest import canonical_json
+from tilewright.compiler_core.ir.graph_json import graph_to_json
+from tilewright.compiler_core.target_model.target import Target
+from tilewright.db.answering.describe import row_of
+from tilewright.db.answering.lookup import Hit, lookup_many
+from tilewright.db.records import Best, Key, ModelRow, NewRun, TargetRow, WorkloadKind, WorkloadRow
+from tilewright.db.repository import Repository
+from tilewright.db.service.run_leases import BusyRun, RunLease, RunLeases
+from tilewright.measure.device import DeviceInfo
+from tilewright.measure.objectives import Objective
+from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import NetworkTask
+from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.process import is_gone, this_process
+
+LEASE_S = 30.0
+"""How long a run elsewhere that fell silent keeps others waiting."""
+
+
+def kernel_row(task: KernelTask) -> WorkloadRow:
+    """A kernel as the database knows it."""
+    return row_of(task.workload)
+
+
+def network_row(network: NetworkTask) -> WorkloadRow:
+    """A network as the database knows it."""
+    body = canonical_json(graph_to_json(network.graph))
+    return WorkloadRow(network.digest, network.digest, WorkloadKind.GRAPH, "[]", body)
+
+
+@dataclass(frozen=True)
+class NewSearch:
+    """A run to be started: the `name` of its network, its `seed`, the `trials` it may spend, the `settings`
+    that decide, beside these, which trials it measures, and the service's `job` that it belongs to.
+    """
+
+    name: str
+    seed: int
+    trials: int
+    settings: Mapping[str, object]
+    job: str | None = None
+
+
+@dataclass(eq=False)
+class Records:
+    """Records of one network and its kernels on one target for one objective; answers are kept.
+
+    `device` is who measures: its records answer under its own toolchain.
+    """
+
+    repository: Repository
+    network: NetworkTask
+    target: Target
+    target_text: str
+    device: DeviceInfo
+    objective: Objective = Objective.LATENCY
+    _before_s: float | None = None
+    _known: dict[str, Best] = field(default_factory=dict)
+    _looked_up: set[str] = field(default_factory=set)
+
+    @property
+    def toolchain(self) -> str:
+        """The device's."""
+        return self.device.toolchain
+
+    def key(self, digest: str) -> Key:
+        """The database key of a workload here."""
+        return Key(digest, self.target.digest, self.toolchain, self.objective)
+
+    @cached_property
+    def leases(self) -> RunLeases:
+        """The leases of runs."""
+        return RunLeases(self.repository.database)
+
+    def stay_at(self, moment_s: float) -> None:
+        """Answer from now on with what was known then, so that a run that was cut off goes on as it would
+        have.
+        """
+        self._before_s = moment_s
+        self._known.clear()
+        self._looked_up.clear()
+
+    def best_of(self, task: KernelTask) -> Best | None:
+        """The best of a kernel whose Config lies in today's space."""
+        return self.bests((task,)).get(task.digest)
+
+    def recall(self, tasks: Sequence[KernelTask]) -> Mapping[str, float]:
+        """Latencies of the kernels that are known, in us by workload digest."""
+        return {digest: best.latency_us for digest, best in self.bests(tasks).items()}
+
+    def bests(self, tasks: Sequence[KernelTask]) -> Mapping[str, Best]:
+        """The bests of the kernels that are known, by workload digest; one question for all that are new."""
+        fresh = [task for task in tasks if task.digest not in self._looked_up]
+        if fresh:
+            self._known |= self._looked(fresh)
+            self._looked_up |= {task.digest for task in fresh}
+        return {task.digest: self._known[task.digest] for task in tasks if task.digest in self._known}
+
+    def beaten(self, bests: Mapping[str, Best], of_kernels: Objective) -> Mapping[str, tuple[Config, ...]]:
+        """Configs that earlier runs for the same objective measured as no better than the best, by workload.
+
+        Measured by the same protocol; what looked better and was not published may be asked for again.
+        """
+        found: dict[str, list[Config]] = {}
+        rows = self.repository.trials_for(list(bests), self.target.digest, self.toolchain)
+        for row in rows:
+            best, measured = bests[row.key.workload_digest], row.trial.measurement
+            alike = (row.key.objective, row.protocol) == (self.objective, self.device.protocol)
+            known = self._before_s is None or row.created_at_s < self._before_s
+            value, least = of_kernels.of(measured), of_kernels.of(best.as_measured)
+            told = value is not None and least is not None and value >= least
+            if alike and known and told and row.trial.config != best.config:
+                found.setdefault(row.key.workload_digest, []).append(row.trial.config)
+        return {digest: tuple(dict.fromkeys(configs)) for digest, configs in found.items()}
+
+    def _looked(self, tasks: Sequence[KernelTask]) -> Mapping[str, Best]:
+        spaces = {task.digest: task.space for task in tasks}
+        answers = lookup_many(
+            self.repository,
+            [kernel_row(task) for task in tasks],
+            self.target.digest,
+            self.toolchain,
+            self.objective,
+            space_digests={digest: space.digest for digest, space in spaces.items()},
+            fits=lambda row, best: spaces[row.digest].contains(best.config),
+            explain=False,
+            before_s=self._before_s,
+        )
+        return {a.workload.digest: a.best for a in answers if isinstance(a, Hit)}
+
+    def known_network(self) -> Best | None:
+        """The best of the whole network."""
+        key = self.key(self.network.digest)
+        if self._before_s is None:
+            return self.repository.best(key)
+        found = self.repository.best_many(
+            [key.workload_digest], key.target_digest, key.toolchain, key.objective, self._before_s
+        )
+        return found.get(key.workload_digest)
+
+    def default_network(self) -> Best | None:
+        """What the whole network takes by default, as it was last measured."""
+        return self.repository.default(self.key(self.network.digest))
+
+    def spent(self) -> int:
+        """The trials that finished runs together were given for this network."""
+        return self.repository.ledger(self.key(self.network.digest)).trials_budget
+
+    def ended(self) -> int:
+        """How many runs of this network have ended; to be told to `start`."""
+        return self.leases.ended(self.key(self.network.digest))
+
+    def start(self, search: NewSearch, ended: int) -> RunLease | BusyRun | None:
+        """Make known what a run refers to; start it, or go on with the one that was cut off.
+
+        Nothing is started where another run of this network is under way, which comes back, or where not
+        `ended` of them have ended by now (None): there may be less to do.
+        """
+        self.repository.put_target(TargetRow(self.target.digest, self.target.name, self.target_text))
+        self.repository.put_workloads([network_row(self.network)])
+        self.repository.put_model(ModelRow(self.network.digest, search.name))
+        asked = NewRun(
+            target_digest=self.target.digest,
+            toolchain=self.toolchain,
+            objective=self.objective,
+            seed=search.seed,
+            model_digest=self.network.digest,
+            device=self.device.name,
+            protocol=self.device.protocol,
+            trials_budget=search.trials,
+            settings=json.dumps(search.settings, sort_keys=True),
+            job=search.job,
+        )
+        taken = self.leases.take(asked, this_process(), LEASE_S, is_gone, ended)
+        if isinstance(taken, RunLease):
+            self.stay_at(taken.run.started_at_s)
+        return taken
+
+    def close(self) -> None:
+        """Close the database."""
+        self.repository.database.close()
