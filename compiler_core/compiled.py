@@ -22,7 +22,7 @@ R = TypeVar("R")
 
 _PROJECT = __name__.partition(".")[0] + "."
 _plain: list[Callable[..., Any]] = []
-"""Functions that compiled ones may call, and that numba has not been told of yet."""
+"""Functions that compiled ones may call, and that are not registered with numba yet."""
 
 
 class Compiled(Generic[P, R]):
@@ -38,7 +38,7 @@ class Compiled(Generic[P, R]):
 
     @cached_property
     def dispatcher(self) -> Any:
-        """What numba makes of it; other compiled functions call this directly."""
+        """The dispatcher that numba makes of it; other compiled functions call it directly."""
         numba = _numba()
         with _cached_in(numba, self.py_func):
             return numba.njit(cache=True)(self.py_func)
@@ -61,7 +61,7 @@ def is_loaded() -> bool:
 
 
 def _numba() -> Any:
-    """numba, told of everything that compiled functions may call."""
+    """numba, with every function registered that compiled ones may call."""
     import numba
     from numba.extending import register_jitable
 
@@ -83,7 +83,9 @@ def _teach_types() -> None:
 
 @contextmanager
 def _cached_in(numba: Any, function: Callable[..., Any]) -> Iterator[None]:
-    """Meanwhile, machine code is kept beside the source of `function`, under what it draws on."""
+    """Meanwhile, machine code is kept beside the source of `function`, under the digest of the sources that
+    it depends on.
+    """
     folder = Path(function.__code__.co_filename).parent
     settings = vars(numba.config)
     before = settings["CACHE_DIR"]

@@ -18,7 +18,7 @@ class TilewrightError(Exception):
 
 
 class InputError(TilewrightError):
-    """Unusable input; the message is fit to show to the person who sent it."""
+    """Unusable input; the message is written for the person who sent it."""
 
 
 class ModelError(InputError):

@@ -9,7 +9,7 @@ NATIVE = "1"
 
 
 def native_toolchain() -> str:
-    """What makes machine code: our generator, and the LLVM behind it."""
+    """The toolchain of machine code: our generator, and LLVM's version."""
     return f"native-{NATIVE}-llvmlite-{version('llvmlite')}"
 
 

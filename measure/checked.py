@@ -1,7 +1,8 @@
-"""What a device computes is compared with what it should: a kernel that is fast and wrong comes out WRONG.
+"""The outputs of a device are compared with the reference: a kernel that is fast and wrong gets the status
+WRONG.
 
-Every measurement that succeeds is checked. Two sets of inputs take turns, so that what an earlier candidate
-has left in memory is wrong. The rule is the one of compiler_core/checking/judge.py.
+Every measurement that succeeds is checked. Two sets of inputs take turns, so that an earlier candidate's
+results in memory are wrong ones. The rule is the one of compiler_core/checking/judge.py.
 """
 
 from collections.abc import Mapping, Sequence
@@ -26,10 +27,11 @@ _MOST_REMEMBERED = 8
 
 
 class OutputDevice(Device, Protocol):
-    """A Device that also shows what it computes."""
+    """A Device that also returns its outputs."""
 
     def outputs(self, task: Task, config: Config, inputs: Mapping[int, Array]) -> Mapping[int, Array]:
-        """What a Config makes of `inputs` (and constants), by value of the graph of a Workload or a network.
+        """The outputs of a Config on `inputs` (and constants), by value of the graph of a Workload or a
+        network.
 
         Arrays have the shapes and dtypes of the graph, in the model's order whatever the layout.
         """
@@ -75,7 +77,9 @@ class CheckedDevice:
                 self._found[key] = self._objection(once, config) or self._found.get(key, "")
             except Exception as error:  # noqa: BLE001 - somebody else's code may raise anything
                 said = f"{type(error).__name__}: {error}"
-                return failure(Status.FAILED, f"the device raised {said} when asked for outputs", told.worker)
+                return failure(
+                    Status.FAILED, f"the device raised {said} while computing outputs", told.worker
+                )
         return failure(Status.WRONG, self._found[key], told.worker) if self._found[key] else told
 
     def _objection(self, task: Task, config: Config) -> str:
@@ -102,7 +106,7 @@ class CheckedDevice:
 
 
 def _graph_of(task: Task) -> Graph | None:
-    """What a task computes; None where that is unknown, or too much to be followed."""
+    """The reference outputs of a task; None where they are unknown, or too costly to compute."""
     if isinstance(task, Workload):
         return task.graph
     if isinstance(task, NetworkTask) and task.graph.macs <= MOST_MACS:

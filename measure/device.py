@@ -1,7 +1,7 @@
-"""The Device protocol: anything that can say how long a Config takes.
+"""The Device protocol: measures the time of a Config.
 
-Implementations: the simulated accelerator, the replay of a recorded table, a user's own board. The suite in
-tests/conformance/ is what each of them passes.
+Implementations: the simulated accelerator, the replay of a recorded table, a user's own board. Each of them
+passes the suite in tests/conformance/.
 """
 
 from collections.abc import Sequence
@@ -16,11 +16,10 @@ from tilewright.search_space.knobs import Config
 
 @dataclass(frozen=True)
 class DeviceInfo:
-    """Who measured: goes into every record.
-
-    `toolchain` names whatever decides what a Config's latency is, compiler, firmware and clock settings for a
-    board: records answer under the same one only. `protocol` says how one latency comes about, as in "median
-    of 3 after 1 warm-up": latencies of two protocols are never compared. Both are plain names.
+    """The device's identity, part of every record. `toolchain` names everything that affects a Config's
+    latency (compiler, firmware and clock settings for a board): records answer under the same one only.
+    `protocol` is the way to one latency, as in "median of 3 after 1 warm-up": latencies of two protocols are
+    never compared. Both are plain names.
     """
 
     name: str
@@ -31,7 +30,7 @@ class DeviceInfo:
 
 
 def simulated_info(target_digest: str, name: str = "simulator") -> DeviceInfo:
-    """What the simulated accelerator of a target says of itself."""
+    """The DeviceInfo of a target's simulated accelerator."""
     return DeviceInfo(name, target_digest, TOOLCHAIN, deterministic=True)
 
 
@@ -40,14 +39,14 @@ PAIRED = "median of kernel over multiply-adds beside it, in CPU time, after 2 wa
 
 
 def built_in_info(target: Target) -> DeviceInfo:
-    """Who measures for a target where nobody else is named: a CPU itself, else a simulated accelerator."""
+    """The default device of a target: the CPU itself for the host, else a simulated accelerator."""
     if target.identity:
         return DeviceInfo("host", target.digest, native_toolchain(), deterministic=False, protocol=PAIRED)
     return simulated_info(target.digest)
 
 
 class Task(Protocol):
-    """What is being tuned: a Workload, a whole Program, or a foreign space. Its digest is a database key."""
+    """The object of tuning: a Workload, a whole Program, or a foreign space. Its digest is a database key."""
 
     @property
     def digest(self) -> str:

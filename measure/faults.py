@@ -1,7 +1,6 @@
-"""A real lab's troubles, on purpose: each with a rate of its own, each repeated exactly by its seed.
-
-A `FaultPlan` says what goes wrong and how often. `FaultyDevice` does it to any Device inside a worker;
-`VirtualFarm` does the same to a whole farm in virtual time. Nothing here is for use against a real board.
+"""Faults of a real lab, injected on purpose: each with a rate of its own, each repeated exactly by its seed.
+A `FaultPlan` has their kinds and rates. `FaultyDevice` does it to any Device inside a worker; `VirtualFarm`
+does the same to a whole farm in virtual time. Nothing here is for use against a real board.
 """
 
 import os
@@ -29,7 +28,7 @@ CRASH_EXIT = 70
 
 @dataclass(frozen=True)
 class FaultPlan:
-    """What goes wrong. Rates are probabilities per measurement; 0 (or a factor of 1) switches a fault off."""
+    """Kinds of faults. Rates are probabilities per measurement; 0 (or a factor of 1) switches a fault off."""
 
     seed: int = 0
     hosts: float = 0.0  # 1: each host of a farm has the faults of its own `tune worker --lab`, and no others
@@ -52,7 +51,7 @@ class FaultPlan:
     # The answer does not arrive, or arrives too often.
     lost_reply: float = 0.0
     double_reply: float = 0.0
-    # The answer is wrong. These stick to a candidate, whoever measures it.
+    # The answer is wrong. These stick to a candidate on every worker.
     wrong_output: float = 0.0  # other numbers, at the right time
     wrong_time: float = 0.0  # the right numbers, `wrong_time_factor` times as fast; so many runs of one
     wrong_time_factor: float = 3.0
@@ -100,7 +99,7 @@ RATES = (
 
 
 class Effects(Protocol):
-    """What a fault does to the process; `RealEffects` in a worker, something gentler elsewhere."""
+    """The effect of a fault on the process: `RealEffects` in a worker, a milder one elsewhere."""
 
     def crash(self) -> None:
         """End the process, or pretend to."""

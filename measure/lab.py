@@ -1,9 +1,9 @@
-"""`--lab`: a FaultPlan as people write one, and the devices that live under it.
+"""`--lab`: the text form of a FaultPlan, and devices under a plan.
 
     noise=0.03,straggler=0.01,pace_s=0.2        on the command line
     noise = 0.03                                or the same names as keys of a TOML file
 
-What is measured so is never mixed with clean measurements: it is of another toolchain, `toolchain_of`.
+These measurements are never mixed with clean ones: they have another toolchain, `toolchain_of`.
 """
 
 import os
@@ -28,11 +28,11 @@ HOST_LAB = "TILEWRIGHT_LAB"
 ELSEWHERE = {
     "double_reply": "a call has one answer; the farm's tests in virtual time know of two",
 }
-"""Faults that a FaultPlan knows and a simulated device cannot have."""
+"""Faults of a FaultPlan that a simulated device cannot have."""
 
 
 class PretendedEffects:
-    """For a device in our own process: what would end it or stop it costs the candidate its answer only."""
+    """For a device in our own process: faults that would end or stop the process only fail the candidate."""
 
     def crash(self) -> None:
         """Nothing; the answer is lost."""
@@ -67,7 +67,7 @@ def plan_text(plan: FaultPlan) -> str:
 
 
 def toolchain_of(toolchain: str, plan: FaultPlan) -> str:
-    """What timings under a plan are comparable under: the plan itself, besides the toolchain."""
+    """The toolchain of timings under a plan: the plan's text, besides the toolchain proper."""
     return f"{toolchain}-lab-{digest_of(asdict(plan))[:12]}"
 
 
@@ -82,7 +82,7 @@ def in_lab(device: Device, lab: str) -> Device:
         return device
     plan = read_lab(lab)
     if plan.happens("failed_start", os.getpid()):
-        raise DeviceError("the device failed to start, as --lab wants it")
+        raise DeviceError("the device failed to start, by --lab")
     return _noticed(device, FaultyDevice(device, plan), plan)
 
 
@@ -99,7 +99,7 @@ def of_worker(device: Device, lab: str) -> Device:
 
 
 class _InLab:
-    """A device that says under which plan it measures."""
+    """A device whose toolchain names its plan."""
 
     def __init__(self, device: Device, toolchain: str) -> None:
         self._device = device

@@ -1,4 +1,4 @@
-"""What a search makes small: a table with a row an objective.
+"""Objectives of a search: a table with one row per objective.
 
 A new objective is a word and its row here, a migration for the rule of table `run`, and a test.
 """
@@ -21,11 +21,11 @@ class Objective(StrEnum):
 
     @property
     def row(self) -> "ObjectiveRow":
-        """What is known of it."""
+        """Its row of the table."""
         return TABLE[self]
 
     def of(self, measured: Measurement) -> float | None:
-        """The number to make small, in the row's unit; None where the measurement failed or does not tell."""
+        """The number to minimise, in the row's unit; None where the measurement failed or lacks it."""
         if measured.status is not Status.OK:
             return None
         number = self.row.reads(measured)
@@ -65,7 +65,7 @@ TABLE: Mapping[Objective, ObjectiveRow] = {
     Objective.ENERGY: ObjectiveRow(
         "uJ", "energy_uj", lambda measured: measured.energy_uj, True, True, Objective.ENERGY
     ),
-    # The plan decides what lies between kernels; they themselves are made fast.
+    # The plan decides the bytes between kernels; kernels themselves are searched for latency.
     Objective.MEMORY: ObjectiveRow("bytes", "peak_bytes", _memory, False, False, Objective.LATENCY),
     Objective.EDP: ObjectiveRow("us uJ", "edp_us_uj", _edp, False, True, Objective.EDP),
 }
@@ -80,7 +80,7 @@ def read_objective(name: str) -> Objective:
 
 
 def values_of(measured: Measurement, objectives: Sequence[Objective]) -> tuple[float, ...] | None:
-    """Every objective's number, or None where the measurement does not tell one of them."""
+    """Every objective's number, or None where the measurement lacks one of them."""
     numbers = [objective.of(measured) for objective in objectives]
     known = tuple(number for number in numbers if number is not None)
     return known if len(known) == len(numbers) else None

@@ -1,4 +1,4 @@
-"""A user's own device, whose code may raise anything: what it raises is a failed trial with its reason."""
+"""A user's own device, whose code may raise anything: an exception becomes a failed trial with its reason."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -20,7 +20,7 @@ class OwnDevice:
         return getattr(self._device, name)
 
     def describe(self) -> DeviceInfo:
-        """Who measures."""
+        """The device's own DeviceInfo."""
         return self._device.describe()
 
     def measure_repeated(self, task: Task, configs: Sequence[Config], times: int) -> list[Measurement]:
@@ -28,7 +28,7 @@ class OwnDevice:
         return self.measure(Repeated(task, times), configs)
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
-        """One Measurement per Config, whatever the device raises."""
+        """One Measurement per Config, even where the device raises."""
         try:
             return measured(self._device, task, configs)
         except Exception as error:  # noqa: BLE001 - somebody else's code may raise anything

@@ -1,8 +1,6 @@
-"""The same work several times in a row between two readings of the clock: how a clock is checked.
-
-What makes a time too short for one candidate, as a counter that wraps or a launch that nobody waits for,
-does so otherwise for two or three runs in a row. `Repeated` is that work as a task; its latency is that of
-one run.
+"""The same work several times in a row between two readings of the clock, to check the clock. A cause that
+makes the time of one run too short, as a counter that wraps or a launch that is not awaited, has another
+effect on two or three runs in a row. `Repeated` is that work as a task; its latency is that of one run.
 """
 
 from collections.abc import Sequence
@@ -38,7 +36,7 @@ class RepeatingDevice(Device, Protocol):
 
 
 def measured(device: Device, task: Task, configs: Sequence[Config]) -> list[Measurement]:
-    """What a device says of a task; of a repeated one, where it cannot repeat, its reading of one run."""
+    """A device's readings of a task; of a repeated one, where it cannot repeat, its reading of one run."""
     if not isinstance(task, Repeated):
         return device.measure(task, configs)
     repeat = getattr(device, "measure_repeated", None)

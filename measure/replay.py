@@ -48,7 +48,7 @@ class ReplayDevice:
         return DeviceInfo(f"replay:{self.name}", self.table_digest, "t4", deterministic=True)
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
-        """What the table says, whatever the task."""
+        """The DeviceInfo of the table, for any task."""
         missing = failure(Status.INVALID, f"no such configuration in table {self.name}")
         return [self.table.get(config.digest, missing) for config in configs]
 
@@ -96,7 +96,7 @@ def replay_device(name: str, document: Any, space: Space) -> ReplayDevice:
 
 
 def _measurement(entry: Mapping[str, Any], unit: str) -> Measurement:
-    """What an entry says; one that says nothing usable is a failed measurement, not a damaged table."""
+    """The Measurement of an entry; an unusable entry is a failed measurement, not a damaged table."""
     word, status = verdict_of(entry)
     if status is not Status.OK:
         return failure(status or Status.FAILED, f"recorded as {word!r}")

@@ -1,4 +1,4 @@
-"""What a measurement is: a value, whether it succeeded or not."""
+"""Measurements: values, for successes and failures alike."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -14,7 +14,7 @@ class Status(StrEnum):
     FAILED = "failed"  # the device refused or crashed on this Config
     WRONG = "wrong"  # it ran, and computed other numbers
     TIMEOUT = "timeout"  # it overran its deadline
-    LOST = "lost"  # the worker died or the reply never came; says nothing about the Config
+    LOST = "lost"  # the worker died or the reply never came; no evidence about the Config
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
-"""What an entry of a T4 file says: its configuration, how its measurement ended, its time.
+"""Entries of a T4 file: configuration, status, time.
 
 T4 is the autotuning community's form of recorded results. Errors are ValueError and ConfigError with the
-reason; who reads a file adds the file and the entry.
+reason; the reader of a file adds the file and the entry.
 """
 
 import math

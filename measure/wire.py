@@ -1,4 +1,4 @@
-"""What crosses from a driver to its workers and back: JSON text, and functions by name. Never a pickle.
+"""Messages between a driver and its workers: JSON text, and functions by name. Never a pickle.
 
 A worker learns which device to build from a `DeviceSpec`, and a task from its text, sent once and known by
 its digest from then on.
@@ -16,7 +16,7 @@ from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.measure.device import Device, Task
 from tilewright.measure.results import Measurement, Status
 
-PLAIN = Measurement(Status.FAILED)  # what a field holds that a reply leaves out
+PLAIN = Measurement(Status.FAILED)  # defaults of fields that a reply leaves out
 NUMBERS = ("latency_us", "latency_cycles", "energy_uj")
 
 
@@ -78,7 +78,7 @@ def _named(name: str) -> Callable[..., Any]:
 
 
 def measurement_to_plain(measurement: Measurement) -> dict[str, Any]:
-    """A JSON-able dict of the fields that say something."""
+    """A JSON-able dict of the fields that differ from their defaults."""
     plain: dict[str, Any] = {"status": measurement.status.value}
     for field in fields(Measurement)[1:]:
         value = getattr(measurement, field.name)
@@ -88,7 +88,9 @@ def measurement_to_plain(measurement: Measurement) -> dict[str, Any]:
 
 
 def measurement_from_plain(plain: Any, worker: str) -> Measurement:
-    """Inverse of `measurement_to_plain`; a malformed answer is LOST, since it says nothing of the Config."""
+    """Inverse of `measurement_to_plain`; a malformed answer is LOST, since it is no evidence about the
+    Config.
+    """
     try:
         values = dict(plain, status=Status(plain["status"]), worker=worker)
         values["samples_us"] = tuple(float(sample) for sample in values.get("samples_us", ()))

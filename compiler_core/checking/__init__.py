@@ -1,1 +1,1 @@
-"""What holds a Program to its rules, and runs it in numpy."""
+"""Checks of a Program: its rules, its numbers, an emulator in numpy."""

@@ -1,7 +1,7 @@
-"""Work in a process of its own, with limits: what runs foreign code on foreign data may crash, or eat all.
+"""Work in a process of its own, with limits: foreign code on foreign data may crash, or use up the memory.
 
-The work runs in a fork and sends lines of JSON; no array and no object crosses. Whatever becomes of it, the
-caller gets what was sent so far, and one line that says how it ended.
+The work runs in a fork and sends lines of JSON; no array and no object crosses. In every case the caller gets
+the lines sent so far, and one line about the end.
 """
 
 import faulthandler
@@ -22,7 +22,7 @@ STEP_CPU_S = 120
 STEP_WALL_S = 1200
 """The same of real time: a machine may be busy, but a process that waits for ever is lost."""
 MOST_BYTES, LEAST_BYTES = 8 << 30, 1 << 30
-"""What the work may allocate, unless less is free."""
+"""Limit on the memory of the work, unless less is free."""
 SHARE_OF_FREE = 0.7
 _DONE, _RAISED = "done", "raised"
 _CHUNK = 1 << 16
@@ -31,13 +31,12 @@ Send = Callable[[dict[str, Any]], None]
 
 
 class LostError(ModelError):
-    """The work crashed, or met a limit; the message says which."""
+    """The work crashed, or met a limit; the message names it."""
 
 
 def apart(work: Callable[[Send], None]) -> Generator[dict[str, Any], None, None]:
-    """What `work` sends, as it sends it. LostError where it crashes or meets a limit.
-
-    What it raises otherwise is raised here: a ModelError as such, anything else as a RuntimeError.
+    """The lines of `work`, as it sends them. LostError where it crashes or meets a limit. Its other
+    exceptions are raised here: a ModelError as such, anything else as a RuntimeError.
     """
     read, write = os.pipe()
     child = os.fork()

@@ -1,7 +1,7 @@
-"""Run a Program in numpy, tile by tile, doing what its instructions say and nothing else.
+"""Run a Program in numpy, tile by tile, by its instructions and nothing else.
 
 Each core has its own L1. Reading a box that a slot does not hold, or a slot that was never filled or was
-freed, raises VerifyError; filling a slot poisons whatever else lies in the same bytes. So equality with the
+freed, raises VerifyError; filling a slot poisons every other value in the same bytes. So equality with the
 interpreter says that every load, halo, accumulation, store and sharing of room is right.
 """
 
@@ -32,7 +32,9 @@ from tilewright.compiler_core.target_model.precision import Precision
 
 @dataclass(eq=False)
 class Seen:
-    """What tiles have computed of a value: `array` where `there`, and where two of them did not agree."""
+    """The elements of a value that tiles have computed: `array` where `there`, and the places where two tiles
+    disagree.
+    """
 
     array: Array
     there: Array
@@ -120,7 +122,7 @@ def run_call(
     precision: Precision | None = None,
     watched: dict[int, Seen] | None = None,
 ) -> dict[int, Array]:
-    """What one call stores, in the model's order, from what lies in `memory` as `laid_out` left it."""
+    """The values that one call stores, in the model's order, from `memory` as `laid_out` left it."""
     if isinstance(call, HostCall):
         return {graph.ops[call.op].result: _run_on_host(graph, graph.ops[call.op], memory)}
     seen = dict(memory)
@@ -173,7 +175,7 @@ def run_kernel(
     precision: Precision | None = None,
     watched: dict[int, Seen] | None = None,
 ) -> None:
-    """Execute one kernel on `memory` (value of the graph -> array), adding what it stores."""
+    """Execute one kernel on `memory` (value of the graph -> array), and add its results."""
     _prepare(graph, call, memory)
     for core in range(call.program.cores):
         _Core(call, memory, precision, watched=watched).run(call.program.instructions(core))
@@ -186,7 +188,7 @@ def run_tiles(
     tiles: Sequence[int],
     watched: dict[int, Seen] | None = None,
 ) -> list[StoredBox]:
-    """What one core stores that runs only these parallel tiles of a kernel on operands of `known`."""
+    """The results of one core that runs only these parallel tiles of a kernel, on operands of `known`."""
     outer = [call.kernel.values[value] for value in call.kernel.workload.graph.inputs]
     memory = {value: known[value] for value in outer if value in known}
     _prepare(graph, call, memory)
@@ -210,7 +212,7 @@ def _prepare(graph: Graph, call: KernelCall, memory: dict[int, Array]) -> None:
 
 
 def poison(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
-    """Elements that spoil whatever is computed from them."""
+    """Elements that spoil every result that depends on them."""
     if dtype == np.bool_:
         return np.ones(shape, dtype=dtype)
     kind = dtype_of(dtype)
@@ -223,7 +225,7 @@ def poison(shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
 
 @dataclass
 class _Core:
-    """One core: what its L1 slots hold, and the carries of scans in progress."""
+    """One core: the contents of its L1 slots, and the carries of scans in progress."""
 
     call: KernelCall
     memory: dict[int, Array]
@@ -265,7 +267,7 @@ class _Core:
         return f"buffer {buffer} of value {self.program.buffers[buffer].value}"
 
     def _source(self, value: int) -> Array:
-        """What the kernel reads as an operand from memory."""
+        """An operand of the kernel, from memory."""
         return self.call.kernel.part(value, self.memory[self.call.kernel.values[value]])
 
     def _load(self, instruction: Instruction) -> None:
@@ -385,7 +387,7 @@ class _Core:
     def _carry(self, at: int, op: Op, box: list[tuple[int, int]], result: Array) -> Array:
         """Continue a scan from the tile before, and remember where it got to."""
         if not result.size:
-            # All that a tile reads of it lies in somebody's padding.
+            # Every element of it that the tile reads is padding.
             return result
         axis = op.axis_kinds.index(AxisKind.SCAN)
         reducer = op.row.reducer

@@ -1,6 +1,6 @@
 """Is a value right? The one rule by which every check of numbers in Tilewright judges.
 
-A value is judged against what the op that made it makes of the same operands in float64. An element is right
+A value is judged against a float64 evaluation of its op on the same operands. An element is right
 when its error is within the tolerance of its dtype (meaning/tolerance.py), or within NOISE times the largest
 error that the plain evaluation of the op in the model's dtype makes itself. Integers have no tolerance but
 where a rounding may fall the other way. Because operands are given, nothing is blamed for what came in, and
@@ -73,7 +73,7 @@ class _Element:
 
 @dataclass
 class Tally:
-    """What is known of a value while it is judged box by box.
+    """The state of a judgement box by box.
 
     `near` is the element that is furthest off for its slack, `far` the one that is furthest off of those
     beyond their slack.

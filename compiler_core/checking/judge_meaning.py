@@ -1,7 +1,7 @@
 """Does the network as imported mean what its model means? Both in float64, value by value.
 
 The ops of the Graph are evaluated in float64 from one value that the model names to the next. Each is judged
-against what others compute for it (onnx_import/reference.py), and then replaced by that, so that nothing is
+against the value of the reference (onnx_import/reference.py), and then replaced by it, so that nothing is
 blamed for what came in. The tolerance is the one of the model's dtype, because weights that were folded are
 rounded to it. Ops in another form (rewrites) are judged against the op whose place they take.
 """
@@ -32,7 +32,7 @@ from tilewright.compiler_core.meaning.tolerance import is_rounded
 
 @dataclass(frozen=True, eq=False)
 class Reported:
-    """What somebody else has for a value of the graph; `rounded`: in the model's dtype, not in float64."""
+    """The reference's value for a value of the graph; `rounded`: in the model's dtype, not in float64."""
 
     value: int
     array: Array
@@ -66,7 +66,7 @@ class Meaning:
     dtype: DType
 
     def judge(self, got: Array) -> Judgement:
-        """The judgement on what somebody has computed."""
+        """The judgement on a computed array."""
         return mismatch(self.dtype, got, self.plain) or _tallied(self.exact, self.plain, got, self.dtype)
 
 
@@ -174,7 +174,7 @@ class _Walk:
 
 
 def _judged(exact: Bounded, plain: Array, other: Array, dtype: DType) -> Judgement:
-    """The ops of the Graph, `exact` and `plain`, beside what somebody else has."""
+    """The ops of the Graph, `exact` and `plain`, beside the reference's values."""
     mistake = mismatch(dtype, exact.value, other)
     if mistake is not None:
         return mistake
@@ -193,7 +193,7 @@ def _tallied(exact: Bounded, plain: Array, other: Array, dtype: DType) -> Judgem
 
 
 def _evaluated(op: Op, read: Sequence[_Known], kinds: Sequence[TensorType], result: TensorType) -> _Known:
-    """The whole result of an op behind others; what moves elements has the own slack of what it moves."""
+    """The whole result of an op behind others; an op that moves elements keeps their slack."""
     shape = op.extents[: op.rank]
     made = [np.zeros(shape, kind) for kind in (_wide(result), np.float64, np.float64, result.dtype.numpy)]
     value, slack, own, plain = made

@@ -22,10 +22,9 @@ from tilewright.compiler_core.onnx_import.reference import RefusedError, named_v
 
 @dataclass(frozen=True)
 class ModelJudged:
-    """What was compared of a model, by value of its Graph, in the order of its nodes.
-
-    `untold` says why the rest was not: the node that nobody else runs, or an extent that is bound to another
-    size than the inputs make. Empty when all was.
+    """The comparison of a model, by value of its Graph, in the order of its nodes. `untold` is the reason why
+    the rest was not compared: a node that the reference cannot run, or an extent that is bound to another
+    size than the inputs make. It is empty when every value was compared.
     """
 
     meant: tuple[Meant, ...]
@@ -33,7 +32,7 @@ class ModelJudged:
 
     @property
     def wrong(self) -> Meant | None:
-        """The first value that does not mean what the model says."""
+        """The first value that differs from the model's."""
         return next((each for each in self.meant if not each.judgement.ok), None)
 
 
@@ -59,7 +58,7 @@ def judge_model(
 
 @dataclass
 class _Found:
-    """What the process apart has sent so far, and the node that it was about to run."""
+    """The lines that the other process has sent so far, and the node that it was about to run."""
 
     meant: list[Meant] = field(default_factory=list)
     untold: str = ""

@@ -1,8 +1,8 @@
 """Does a Program compute what its network means? One walk down the Program, every op judged alone.
 
-Calls are run one after the other, and everything that their tiles compute is judged (judge.py) from the
-operands that they had. Beside it the network may be followed in float64 from end to end (`exact`), which
-tells how far the Program's values have moved by then. What nobody reads any more is dropped on the way.
+Calls are run one after the other, and every value that their tiles compute is judged (judge.py) on its actual
+operands. Beside it the network may be followed in float64 from end to end (`exact`), which tells how far the
+Program's values have moved by then. What nobody reads any more is dropped on the way.
 """
 
 import math
@@ -88,8 +88,8 @@ def judge_program(
 
 
 class _Memory:
-    """What later calls read: in the model's order (`known`), as it lies between kernels (`lying`), and what
-    the network has there in float64 (`exact`).
+    """The operands of later calls: in the model's order (`known`), in their layouts between kernels
+    (`lying`), and the network's values in float64 (`exact`).
     """
 
     def __init__(self, graph: Graph, program: Program, given: Mapping[int, Array], *, exact: bool) -> None:
@@ -111,7 +111,7 @@ class _Memory:
         return self._graph.constants[value]
 
     def step(self, at: int, made: Mapping[int, Array], judged: Sequence[Judged]) -> Iterator[Judged]:
-        """After call `at`: what it stores is there, what nobody reads any more is not."""
+        """After call `at`: add the values that it stores, drop those without further readers."""
         call = self.calls[at]
         exact = self._exactly(call)
         for each in judged:
@@ -129,7 +129,7 @@ class _Memory:
                     there.pop(value, None)
 
     def _exactly(self, call: KernelCall | HostCall) -> dict[int, Array]:
-        """What a call computes in float64 of what the network has there, inner values too."""
+        """A call's results in float64 from the network's float64 values, inner ones too."""
         if self.exact is None:
             return {}
         if isinstance(call, HostCall):
@@ -149,7 +149,7 @@ class _Memory:
 
 
 def moved_from(got: Array, exact: Array) -> Moved:
-    """How far a value is from what it is in float64."""
+    """The distance of a value from its float64 one."""
     most = largest = dot = mine = theirs = 0.0
     all_there = True
     for box in boxes(exact.shape):
@@ -204,7 +204,7 @@ def _judge_natively(
 def _judge_kernel(
     graph: Graph, call: KernelCall, memory: _Memory, rng: np.random.Generator | None
 ) -> tuple[dict[int, Array], list[Judged]]:
-    """What one kernel makes, by value of the graph, and a judgement on all it computes."""
+    """The results of one kernel, by value of the graph, and a judgement on each value that it computes."""
     watched: dict[int, Seen] = {}
     if rng is None:
         made = run_call(graph, call, memory.lying, watched=watched)
@@ -258,7 +258,7 @@ def judge_ops(
 
 
 def _filled(seen: Seen | None, reference: Array) -> Array:
-    """What was computed, and float64 rounded where nothing was."""
+    """The computed elements, and rounded float64 ones where none were computed."""
     if seen is None:
         return reference
     return seen.array if seen.whole else np.where(seen.there, seen.array, reference)

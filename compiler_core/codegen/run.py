@@ -1,4 +1,4 @@
-"""Run a Program natively: what emulate does, by machine code. The third leg of the law."""
+"""Run a Program by machine code: the native leg of the law."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ from tilewright.compiler_core.meaning.evaluate import Held, evaluate
 
 @dataclass(frozen=True, eq=False)
 class NativeKernel:
-    """A kernel as an image, and the nest that says what it wants of its operands."""
+    """A kernel as an image, and its nest, which describes the places of operands."""
 
     nest: KernelNest
     image: Image

@@ -3,7 +3,7 @@
     before: out.json holds yesterday's answer, or does not exist
     after:  out.json holds all of today's, or what it held before; never a part
 
-A link is followed: its file changes, and it stays a link. What is no regular file, a device or a pipe, is
+A link is followed: its file changes, and it stays a link. A device or a pipe is
 written to as it is. What the command reads from is never overwritten. New files get the rights that the
 umask leaves, old ones keep theirs.
 """
@@ -47,7 +47,7 @@ def refuse_inputs(path: str | Path, inputs: Iterable[str | Path]) -> None:
     for each in inputs:
         with suppress(OSError):
             if os.path.realpath(path) == os.path.realpath(each) or os.path.samefile(path, each):
-                raise UsageError(f"{path} is what the command reads from; name another file to write")
+                raise UsageError(f"{path} is an input of the command; name another file to write")
 
 
 def shortened(name: str, most_bytes: int) -> str:

@@ -1,4 +1,4 @@
-"""Canonical numbering: the same network gets the same numbers whatever its file called or ordered things.
+"""Canonical numbering: the same network gets the same numbers under any names and order in its file.
 
 The DAG is walked depth-first from the ordered outputs through ordered operands, and the *numbered* DAG is
 hashed. A Merkle hash would not do: it cannot tell a value that two ops share from one that is computed twice.
@@ -61,8 +61,8 @@ def number(
 ) -> Numbering:
     """Number the ops `members` (positions in graph.ops, closed under what `outputs` need of them).
 
-    `stored` are values read outside besides the outputs. `marks` say of values what the form leaves out
-    (where they live): they decide only between operands that are alike without them.
+    `stored` are values read outside besides the outputs. `marks` are facts about values that the form leaves
+    out (where they live): they decide only between operands that are equal without them.
     """
     inside = {graph.ops[index].result: index for index in members}
     colours = Colours(graph, sorted(members), outputs, stored, marks or {})
@@ -71,7 +71,7 @@ def number(
     inputs: list[int] = []
 
     def needs(value: int) -> Iterator[int]:
-        """What a value is made of and has no number yet, in the order to visit it."""
+        """The operands of a value that have no number yet, in the order of the walk."""
         at = inside.get(value)
         if at is None:
             return
@@ -107,7 +107,7 @@ def _attribute_form(attributes: tuple[tuple[str, AttributeValue], ...]) -> list[
 
 
 def _body_form(body: Graph | None) -> list[Json]:
-    """What one step of a loop computes: its numbered DAG, and which number each of its inputs has there."""
+    """The numbered DAG of one step of a loop, and the numbers of its inputs there."""
     if body is None:
         return []
     numbering = number(body, range(len(body.ops)), body.outputs)

@@ -1,4 +1,4 @@
-"""Colours of values: alike where they compute the same, serve the same and live in like places.
+"""Colours of values: equal for values with equal ops, equal readers and equal places.
 
 Colour refinement on the DAG: a value's colour takes in those of its op's operands (forward) and of the ops
 that read it (backward), until that tells no more values apart. It orders the operands of commutative ops
@@ -19,8 +19,8 @@ Colour = bytes
 class Colours:
     """Colours of the values that the ops `members` (ascending) of a graph read and make.
 
-    What an op computes is enough for most kernels; the rest is worked out only where that leaves two operands
-    of a commutative op alike.
+    The forward colours are enough for most kernels; backward ones are computed only where two operands of a
+    commutative op are still equal.
     """
 
     def __init__(
@@ -84,7 +84,9 @@ class Colours:
         return self._unmarked[value], self._forms[at][operand], self._colour[value]
 
     def _roles(self, at: int) -> list[bytes]:
-        """What tells the operands of an op apart: how they are read, and their places where those matter."""
+        """The features that distinguish the operands of an op: how they are read, and their places where
+        those matter.
+        """
         if self._graph.ops[at].row.commutative:
             return self._forms[at]
         return [b"%d " % place + form for place, form in enumerate(self._forms[at])]

@@ -102,7 +102,7 @@ class SymDim:
 
 
 LOCAL = "%"
-"""How the symbols begin that each step of a loop tells anew."""
+"""Prefix of symbols whose size each step of a loop decides anew."""
 Dim: TypeAlias = int | SymDim
 Shape: TypeAlias = tuple[Dim, ...]
 
@@ -282,7 +282,7 @@ def symbols_in(dims: Iterable[Dim]) -> frozenset[str]:
 
 
 def sizes_in(shape: Shape, extents: Sequence[int]) -> dict[str, int]:
-    """What the symbols that stand alone in `shape` are where the same dims are `extents`.
+    """Sizes of the symbols that stand alone in `shape`, where the same dims are `extents`.
 
     (rows, 8, batch + 1) and (5, 8, 3)   ->   {"rows": 5}
     """

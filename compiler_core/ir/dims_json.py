@@ -1,4 +1,4 @@
-"""Extents as plain JSON and back: integers, and those that only a step of a loop tells (loops.py).
+"""Extents as plain JSON and back: integers, and extents that a step of a loop decides (loops.py).
 
 8                    ->   8
 %0 + 1               ->   [[1], [1, "%0"]]

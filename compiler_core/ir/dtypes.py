@@ -1,7 +1,7 @@
 """Element types and tensor types.
 
-A value has one dtype, the model's. What a Target stores it as is the Target's business: it sets bytes and
-timing, never the numbers that the law, the verifier and the comparison with onnxruntime are about.
+A value has one dtype, the model's. The type in which a Target stores it is a matter of the Target: it sets
+bytes and timing, and has no part in the law, the verifier and the comparison with onnxruntime.
 """
 
 from dataclasses import dataclass
@@ -82,7 +82,7 @@ class DType(StrEnum):
     @property
     def lowest(self) -> float:
         """The least finite number of a float type."""
-        # ml_dtypes knows the types of numpy and its own; it has no annotations.
+        # ml_dtypes covers the types of numpy and its own; it has no annotations.
         return float(ml_dtypes.finfo(self.numpy).min)  # type: ignore[no-untyped-call]
 
     @property

@@ -25,7 +25,7 @@ from tilewright.compiler_core.ir.ops import OPS, AttributeValue, AxisKind, OpRow
 class Op:
     """One structured op: `kind` is its row in the table, `domain` the extent of each axis.
 
-    A loop has a `body`, what one step of it computes (see loops.py).
+    A loop has a `body`, the Graph of one step (see loops.py).
     """
 
     kind: str
@@ -65,7 +65,8 @@ class Op:
     def turns(self) -> Dim:
         """How often a loop's body runs, at most where a condition ends it: its axis that is not parallel.
 
-        A loop inside another one that a condition ends has none: every step of the other tells it anew.
+        A loop inside another one that a condition ends has none: every step of the outer loop decides it
+        anew.
         """
         extents = zip(self.domain, self.axis_kinds, strict=True)
         most = int(dict(self.attributes).get("most_steps", 0))
@@ -104,7 +105,7 @@ class Op:
 
 
 Form: TypeAlias = tuple[tuple[TensorType, ...], tuple[Op, ...]]
-"""What takes an op's place: types of the values it adds, and ops in data order."""
+"""The replacement of an op: types of the values it adds, and ops in data order."""
 
 
 class Rewrite(Protocol):
@@ -203,7 +204,7 @@ class Graph:
         return tuple(dict.fromkeys(found))
 
     def kernel_name(self, members: Sequence[int]) -> str:
-        """What people call the kernel made of a group of ops: one short, printable line ("conv2 + relu")."""
+        """The name of a group's kernel for people: one short, printable line ("conv2 + relu")."""
         ops = [self.ops[index] for index in sorted(members)]
         costly = [op for op in ops if op.row.unit is not Unit.NONE]
         kinds = [

@@ -1,4 +1,4 @@
-"""A Graph (or a Workload) as plain JSON and back: what travels to workers and rests in the database.
+"""A Graph (or a Workload) as plain JSON and back, for workers and the database.
 
 Names and weights stay behind; which values are constant travels. Only networks with bound extents do.
 """
@@ -116,7 +116,7 @@ def _expr_from_json(form: Any) -> IndexExpr:
 
 
 def _check(graph: Graph) -> None:
-    """What a foreign text could get wrong that would not fail by itself."""
+    """Mistakes in a foreign text that no later code would find."""
     made = {*graph.inputs, *graph.constants}
     for number, op in enumerate(graph.ops):
         where = f"op {number} of a recorded graph"
@@ -161,6 +161,6 @@ def workload_from_json(form: Any) -> Workload:
     for value, layout in layouts.items():
         if value not in workload.outer or len(layout.order) != len(workload.graph.shape(value)):
             raise RecordError(
-                f"a recorded workload has layout {layout} for value {value}, which cannot lie so"
+                f"a recorded workload has layout {layout} for value {value}, which does not fit its shape"
             )
     return workload

@@ -101,7 +101,7 @@ def affine(*terms: tuple[int, Dim], offset: Dim = 0, divisor: Dim = 1, modulus: 
 class Access:
     """How an op reads one operand: the value and one IndexExpr per dim of it.
 
-    `pad` is what a read outside the operand's extents gives; None says that no read ever falls outside.
+    `pad` is the value of a read outside the operand's extents; None means that no read ever falls outside.
     """
 
     value: int

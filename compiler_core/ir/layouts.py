@@ -16,7 +16,7 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array, Unit
 
 BLOCKS = (16, 32)
-"""Neighbours along a dim that may lie together: what 32 bytes hold of float16 and of int8."""
+"""Neighbours along a dim that may lie together: as many as 32 bytes hold of float16 and of int8."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Layout:
         return ".".join([*map(str, self.order), *blocks])
 
     def fits(self, shape: Shape) -> bool:
-        """Whether a value of this shape can lie so: every dim once, whole blocks."""
+        """Whether the layout fits a value of this shape: every dim once, whole blocks."""
         if sorted(self.order) != list(range(len(shape))):
             return False
         return self.block == 1 or known(shape[self.blocked], "an extent") % self.block == 0
@@ -101,9 +101,9 @@ def layouts_of(graph: Graph, value: int) -> Iterator[Layout]:
 
 
 def misplaced(graph: Graph, layouts: Mapping[int, Layout]) -> Iterator[str]:
-    """What is wrong with the layouts of a Schedule, one line each."""
+    """Mistakes in the layouts of a Schedule, one line each."""
     for value, layout in layouts.items():
         if not may_be_laid_out(graph, value):
-            yield f"{graph.name_of(value)} has layout {layout}; not only kernels see it, so it has none"
+            yield f"{graph.name_of(value)} has layout {layout}; it is used outside kernels, so it has none"
         elif not layout.fits(graph.shape(value)):
             yield f"{graph.name_of(value)} of shape {list(graph.shape(value))} cannot have layout {layout}"

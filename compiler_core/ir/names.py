@@ -107,7 +107,7 @@ def _largest_scope(origin: Origin, scopes: Scopes, inside: Mapping[Parts, int]) 
     parts = origin.parts
     found, ops = len(parts), inside[parts]
     if found - 1 > scopes.shared and _is_operator(parts[-1], origin.op_type):
-        # A module of one operator: its name says more than the operator's.
+        # A module of one operator: its name is better than the operator's.
         found -= scopes.ops.get(parts[:-1]) == scopes.ops.get(parts)
     for end in range(len(parts) - 1, scopes.shared, -1):
         held = inside[parts[:end]]
@@ -124,7 +124,7 @@ def _is_operator(name: str, op_type: str) -> bool:
 
 
 def _tells(parts: Parts) -> bool:
-    """Whether a label says something: numbers and single letters (n12, 0) do not."""
+    """Whether a label is a word: numbers and single letters (n12, 0) are not."""
     return sum(character.isalpha() for part in parts for character in part) > 1
 
 

@@ -1,4 +1,4 @@
-"""The structured-op table: what each kind of op means at one point of its domain, and which unit does it.
+"""The structured-op table: the meaning of each kind of op at one point of its domain, and its unit.
 
 A structured op is a domain, one index map per operand, a *body* applied at every point, and a *reducer* that
 folds the body over the reduction axes (or, on a scan axis, keeps every prefix of the fold):
@@ -71,7 +71,7 @@ MIN = Reducer("min", np.minimum, np.inf)
 
 @dataclass(frozen=True)
 class OpRow:
-    """One row: unit, numpy meaning, cost of a point in vector lane operations, and what algebra allows.
+    """One row: unit, numpy meaning, cost of a point in vector lane operations, and algebraic properties.
 
     `exact` says that on small integers any order of evaluation gives the same bits; rows without it are
     compared with a tolerance. `contraction` marks a sum of products that a matrix unit can take. `emit` names

@@ -1,4 +1,4 @@
-"""Numbers into shorter types, as the standard's Cast and QuantizeLinear say."""
+"""Numbers into shorter types, by the standard's Cast and QuantizeLinear."""
 
 from typing import Any
 
@@ -9,7 +9,9 @@ from tilewright.compiler_core.ir.dtypes import DType, dtype_of
 
 Array = npt.NDArray[Any]
 EIGHT_BITS = frozenset({DType.F8E4M3FN, DType.F8E4M3FNUZ, DType.F8E5M2, DType.F8E5M2FNUZ})
-"""Floats whose conversion may saturate: what is too large becomes the largest number, not NaN or infinity."""
+"""Floats whose conversion may saturate: a number that is too large becomes the largest one, not NaN or
+infinity.
+"""
 _LEAST_POWER, _LARGEST_POWER = -127, 127
 
 
@@ -30,7 +32,7 @@ def converted(x: Array, to: str, *, saturate: bool, rounding: str) -> Array:
 
 
 def _powers_of_two(x: Array, saturate: bool, rounding: str) -> Array:
-    """`x` as powers of two between 2**-127 and 2**127; NaN for what is not a number, or out of range."""
+    """`x` as powers of two between 2**-127 and 2**127; NaN for NaN and for numbers out of range."""
     kind = DType.F8E8M0FNU.numpy
     if x.dtype == kind:
         return x

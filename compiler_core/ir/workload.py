@@ -51,7 +51,7 @@ class Workload:
 
     @cached_property
     def family_digest(self) -> str:
-        """What is computed, wherever the operands live."""
+        """The form of the computation, without the places of operands."""
         return digest_of(self.form)
 
     @cached_property
@@ -69,15 +69,15 @@ class Workload:
 
     @cached_property
     def digest(self) -> str:
-        """What is computed, and where the operands live."""
+        """The form of the computation, with the places of operands."""
         return digest_of({"family": self.family_digest, "placement": list(self.placement)})
 
     def level_of(self, value: int) -> Level:
-        """Where an outer operand lives; KeyError for an inner value."""
+        """The level of an outer operand; KeyError for an inner value."""
         return self._levels[value]
 
     def layout_of(self, value: int) -> Layout:
-        """How an outer operand lies in memory."""
+        """The layout of an outer operand."""
         return self.layouts.get(value) or Layout(tuple(range(len(self.graph.shape(value)))))
 
     @cached_property
@@ -99,7 +99,7 @@ def _place(level: Level, layout: Layout | None) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Kernel:
-    """A group of a Graph as a Workload, and what its numbers stand for.
+    """A group of a Graph as a Workload, and the meaning of its numbers.
 
     `values[i]` is the Graph's value behind the Workload's value i, `ops[j]` the position in graph.ops of its
     op j. `origins` names the operands of which the kernel reads a part only, one place of each leading dim:
@@ -112,7 +112,7 @@ class Kernel:
     origins: Mapping[int, tuple[int, ...]] = field(default_factory=dict)
 
     def part(self, value: int, whole: Array) -> Array:
-        """What the kernel reads as its value `value`, of the array of the Graph's value behind it."""
+        """The part that the kernel reads as its value `value`, of the array of the Graph's value."""
         return whole[tuple(slice(index, index + 1) for index in self.origins.get(value, ()))]
 
 
@@ -123,10 +123,9 @@ def as_its_own(workload: Workload) -> Kernel:
 
 
 def is_remade(graph: Graph, at: int) -> bool:
-    """Whether op `at` is a view that every group reading through it makes for itself: nobody stores it.
-
-    The views that are stored are outputs of the network, what a host op wants as a whole, and what is put
-    together from several values for several readers.
+    """Whether op `at` is a view that no kernel stores: every group that reads through it makes it for itself.
+    Stored views are outputs of the network, operands of host ops, and views of several values with several
+    readers.
     """
     op = graph.ops[at]
     readers = graph.readers.get(op.result, ())
@@ -167,8 +166,8 @@ def kernel_of(
 ) -> Kernel:
     """Cut the ops `members` out of `graph`; the last of them in graph order is the root.
 
-    `levels` says where each outer operand lives; constants, and values it does not name, live in DRAM. They
-    lie there as `layouts` says, else in the model's order.
+    `levels` says where each outer operand lives; constants, and values it does not name, live in DRAM. Their
+    order in memory is that of `layouts`, else the model's.
 
         conv -> relu -> add(x)     --members (conv, relu)-->     inputs (x0, w), outputs (relu's result)
 

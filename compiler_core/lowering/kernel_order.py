@@ -2,7 +2,7 @@
 
     groups (conv, relu), (conv, add, relu), ...   ->   kernels 0, 1, ... and what crosses them, in bytes
 
-Constants are not among the tensors: they stream from DRAM whatever the order.
+Constants are not among the tensors: they stream from DRAM in any order.
 """
 
 from collections.abc import Sequence

@@ -84,7 +84,7 @@ class _Reaches:
         return self.regions.op_moves[at] & cut
 
     def of_load(self, value: int, late: bool, cut: frozenset[int]) -> frozenset[int]:
-        """What streams past L1 is fetched anew for every tile."""
+        """Operands that stream past L1 are fetched anew for every tile."""
         return cut if self.streams(value, late) else self.regions.value_moves(value, not late) & cut
 
     def streams(self, value: int, late: bool) -> bool:
@@ -97,7 +97,7 @@ class _Reaches:
         )
 
     def pattern(self, cut: frozenset[int]) -> Pattern:
-        """What the buffers of `cut` depend on."""
+        """The key of the buffers of `cut`."""
         tile_cut = cut & self.regions.tile_loops
         ops = []
         for index in range(len(self.regions.graph.ops)):
@@ -114,7 +114,7 @@ class _Reaches:
 
 @dataclass(frozen=True)
 class _Life:
-    """What decides whether a buffer may take turns with others.
+    """The facts that decide whether a buffer may share its room with others.
 
     `shareable`: one slot, filled anew in every tile, not stored, not read a tile behind. Steps `born` to
     `dies` use it. Only buffers of one `turn` take turns: others belong to the other tile in flight.

@@ -25,7 +25,7 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_greedily
 
 Chosen = tuple[Tiling, int]
-"""What a kernel runs with: its Tiling, and the cores it uses."""
+"""A kernel's Tiling, and the cores it uses."""
 LLB_SHARE = 0.75
 """Share of the LLB that values between kernels may take; the rest stages what streams through."""
 
@@ -61,7 +61,7 @@ class Plan:
 
     @cached_property
     def names(self) -> tuple[str, ...]:
-        """What people call every group, after the nodes of the model."""
+        """Names of the groups for people, after the nodes of the model."""
         return tuple(self.graph.kernel_name(group) for group in self.groups)
 
     @cached_property

@@ -134,7 +134,7 @@ class KernelProgram:
         return self.instructions_of(self.tiles_of(core))
 
     def instructions_of(self, tiles: Sequence[int]) -> Iterator[Instruction]:
-        """What a core executes that has these parallel tiles to do, one after the other."""
+        """The instructions of a core that does these parallel tiles one after the other."""
         fired: dict[int, Position] = {}
         version = [-1] * len(self.buffers)
         visits: list[_Visit | None] = [None] * (self.most_lag + 1)
@@ -150,7 +150,7 @@ class KernelProgram:
     def _at(
         self, visit: _Visit, number: int, fired: dict[int, Position], version: list[int]
     ) -> Iterator[Instruction]:
-        """What step `number` does at a position, and the slots that nothing needs after it."""
+        """The instruction of step `number` at a position, and the slots that are free after it."""
         step, position = self.steps[number], visit.position
         fires = self._fires(number, position, fired)
         if step.action is not Action.STORE:
@@ -225,7 +225,7 @@ class KernelProgram:
         return visit.following is None or self._refills(step, visit.position, visit.following)
 
     def _refills(self, step: Step, position: tuple[int, ...], following: tuple[int, ...]) -> bool:
-        """Whether the step's next firing comes before any further use of what it left now."""
+        """Whether the step's next firing comes before any further use of its present result."""
         ignored = {loop.dim for loop in self.reductions} if step.late or step.op == self.anchor else set()
         return any(position[dim] != following[dim] for dim in step.moves if dim not in ignored)
 

@@ -1,4 +1,4 @@
-"""Backward region inference: what every op and value of a kernel must cover for one tile of the root.
+"""Backward region inference: the region of every op and value of a kernel for one tile of the root.
 
 Intervals are int64 arrays with one dim a loop, of size 1 where the interval does not move with that loop, so
 they broadcast: `low[i, 0, j]` is the bound at tile i of loop 0 and tile j of loop 2. Each interval depends on
@@ -26,17 +26,17 @@ Bounds = npt.NDArray[np.int64]
 Span = tuple[Bounds, Bounds]
 """[low, high) per tile."""
 Size = int | tuple[int, ...]
-"""What cuts a loop: a tile size, or several whose tiles lie one behind the other."""
+"""The cut of a loop: a tile size, or several whose tiles lie one behind the other."""
 SpanKey = tuple[Size, ...]
-"""Of an op or value, its axis or dim, who reads it, and the sizes of the loops it moves with."""
+"""An op or value, its axis or dim, its reader, and the sizes of the loops it moves with."""
 OF_OP = -1
-"""In place of who reads it, where the interval is that of an op's axis."""
+"""In place of the reader, where the interval is that of an op's axis."""
 NO_ANCHOR = -1
 
 
 @dataclass(frozen=True)
 class LoopAxis:
-    """What one loop of a kernel runs over: an axis of the root's result, or of the anchor's reduction."""
+    """One loop of a kernel: over an axis of the root's result, or of the anchor's reduction."""
 
     op: int
     axis: int

@@ -50,8 +50,8 @@ Stage = tuple[Placed, ...]
 class Schedule:
     """Groups of op positions, stages in order (kernels of a stage run side by side), a Tiling per group.
 
-    `levels` places values that cross groups; what it does not name lives in DRAM. `layouts` says how they lie
-    there; what it does not name lies in the model's order.
+    `levels` places values that cross groups; values without an entry live in DRAM. `layouts` has their order
+    in memory; values without an entry have the model's.
     """
 
     groups: tuple[tuple[int, ...], ...]

@@ -1,4 +1,4 @@
-"""Which groups may run side by side: what each needs, and stages in an order that respects data.
+"""Groups that may run side by side: the needs of each, and stages in data order.
 
 conv a -> concat <- conv b        stages (a), (b), (concat)   ->   (a, b), (concat)
 """
@@ -39,7 +39,7 @@ def side_by_side(members: Members, cores: Sequence[int]) -> Stage:
 
 
 class Ancestry:
-    """Who needs whom among stages, directly or not, while stages that need nothing of each other are joined.
+    """The needs among stages, direct or not, while independent stages are joined.
 
     A stage goes by the number of its first group; sets of stages are bits.
     """

@@ -1,6 +1,6 @@
 """Steps, and the outline of a kernel: its steps over its buffers before any size is known.
 
-A `Step` is an instruction template. An `Outline` says which steps there are, what they fill and read, and
+A `Step` is an instruction template. An `Outline` has the steps, the buffers that they fill and read, and
 which buffers take turns; `outline.py` draws it, `lower.py` gives it sizes.
 """
 
@@ -13,7 +13,7 @@ FROM_MEMORY = -1
 
 
 class Action(StrEnum):
-    """What an instruction does."""
+    """The kind of an instruction."""
 
     LOAD = "load"
     COMPUTE = "compute"
@@ -73,7 +73,7 @@ class Outline:
 
 
 class OutlineKey(NamedTuple):
-    """What an outline depends on: the loops cut or, of buffers alone, their pattern."""
+    """The key of an outline: the loops cut or, for buffers alone, their pattern."""
 
     cut: "frozenset[int] | Pattern"
     target: str
@@ -82,8 +82,9 @@ class OutlineKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Pattern:
-    """What buffers depend on in a cut: whether tiles and the reduction are cut, and by op whether its steps
-    move, and with every loop of the cut; by outer operand and time of reading, whether its loads move.
+    """The features of a cut that buffers depend on: whether tiles and the reduction are cut, and by op
+    whether its steps move, and with every loop of the cut; by outer operand and time of reading, whether its
+    loads move.
     """
 
     cuts_tiles: bool

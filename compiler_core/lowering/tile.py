@@ -99,7 +99,7 @@ def default_tiling(regions: Regions, target: Target, widths: Widths | None = Non
     """
     cutting = _Cutting(widths or Widths(regions, loop_sizes(regions, target)), target)
     if target.caches and sum(op.row.reducer is not None for op in regions.graph.ops) > 1:
-        # What one fold leaves for the next had better stay near, where some tile allows it.
+        # The result of one fold should stay near for the next, where some tile allows it.
         near = replace(target, caches=(), l1_kib=target.caches[0].kib)
         try:
             return _cut(replace(cutting, target=near))

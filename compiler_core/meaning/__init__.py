@@ -1,1 +1,1 @@
-"""What ops and Graphs compute, in numpy."""
+"""The numpy meaning of ops and Graphs."""

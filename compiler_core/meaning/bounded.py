@@ -1,4 +1,4 @@
-"""What an op means in float64, and how far from it the op may be in its own dtype: a running error bound.
+"""The float64 meaning of an op, and the allowed error of the op in its own dtype: a running error bound.
 
 A `Bounded` value has a slack for each element: what its operands' slacks can do to it, and what one op more
 may add (tolerance.py). The bound follows from the op itself, whatever it is called:
@@ -116,7 +116,7 @@ def _halved(box: list[tuple[int, int]], axes: Sequence[int], rank: int) -> Itera
 
 
 def place_of(op: Op, box: Box) -> tuple[slice, ...]:
-    """Where the results of a box of the domain lie."""
+    """The place of a box's results."""
     return tuple(slice(low, high) for low, high in box[: op.rank])
 
 
@@ -155,7 +155,7 @@ def in_float64(array: Array) -> Array:
 
 
 def part_of(access: Access, array: Array, box: Box) -> Held:
-    """What an op reads of an operand over a box; all of it where that depends on data."""
+    """The part of an operand that an op reads over a box; all of it where that depends on data."""
     if not all(expr.is_affine for expr in access.exprs):
         return Held(array, (0,) * array.ndim, array.shape)
     spans = [clamped_interval(expr, list(box), n) for expr, n in zip(access.exprs, array.shape, strict=True)]
@@ -285,7 +285,7 @@ def _within(array: Array, dtype: np.dtype[Any]) -> Array:
 
 
 def _local(wide: _Wide, value: Array, result: TensorType) -> Array | None:
-    """What the op itself may add to the error of its result."""
+    """The op's own contribution to the error of its result."""
     op, dtype = wide.op, result.dtype
     if not is_rounded(dtype) or op.row.unit in (Unit.NONE, Unit.DMA):
         return None

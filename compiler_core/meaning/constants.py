@@ -1,4 +1,4 @@
-"""Constants computed when somebody looks: weights, folded arithmetic, tables that depend on symbols.
+"""Constants computed on demand: weights, folded arithmetic, tables that depend on symbols.
 
 A Recipe says how to make an array from other recipes and from the values bound to symbols. Importing a
 network makes recipes only; a compile that needs shapes but no weights never runs them.
@@ -117,14 +117,14 @@ def _order(recipe: Recipe) -> tuple[list[Recipe], dict[int, int]]:
 
 
 MOST_KEPT_BYTES = 1 << 29
-"""Bytes of constants that are kept once they are computed; what is beyond is computed at every look."""
+"""Bytes of computed constants that are kept; beyond, constants are computed at every access."""
 
 
 class Constants(Mapping[int, Array]):
-    """Constants of a Graph by value: computed at the first look, then kept, up to MOST_KEPT_BYTES of them.
+    """Constants of a Graph by value: computed at the first access, then kept, up to MOST_KEPT_BYTES of them.
 
-    Weights in files beside the model are mapped, so that looking again costs little; larger than all that is
-    kept they need no room but while somebody looks.
+    Weights in files beside the model are mapped, so that a second access is cheap; they take memory only
+    while they are in use.
     """
 
     def __init__(
@@ -157,7 +157,7 @@ class Constants(Mapping[int, Array]):
         return len(self._recipes)
 
     def bound_to(self, symbols: Mapping[str, int]) -> "Constants":
-        """The same constants with more symbols bound; what does not depend on symbols is not made again."""
+        """The same constants with more symbols bound; constants without symbols are not computed again."""
         kept = {value: array for value, array in self._made.items() if not self._recipes[value].symbols}
         return Constants(self._recipes, {**self._symbols, **symbols}, kept)
 

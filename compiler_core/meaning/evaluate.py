@@ -147,7 +147,7 @@ def evaluate(
         # Later operands first: a data-dependent index is an operand behind the one it indexes.
         args.insert(0, read_over(access, held, box, [*[_NOTHING] * (len(operands) - len(args)), *args]))
     with np.errstate(all="ignore"):
-        # Infinities and NaNs are values like others: what a network makes of them is its own business.
+        # Infinities and NaNs are values like others; a network may compute with them.
         point = row.body(args, attributes)
     point = np.broadcast_to(point, tuple(high - low for low, high in box))
     if row.reducer is None:
@@ -170,7 +170,7 @@ _NOTHING = np.zeros(())
 
 
 def fitted(made: Array, extents: Sequence[int]) -> Array:
-    """What a host op makes in the extents that it is bound to: more is cut off, what is missing is zero.
+    """The result of a host op in its bound extents: more elements are cut off, missing ones are zero.
 
     7 boxes in an extent of 5   ->   the first 5;   3 boxes   ->   these, and 2 rows of zeros
     """
@@ -185,7 +185,7 @@ def fitted(made: Array, extents: Sequence[int]) -> Array:
 
 
 def on_host(op: Op, operands: Sequence[Array], result: TensorType) -> Array:
-    """The whole result of an op of the host, whatever its shape turns out to be."""
+    """The whole result of a host op, of any shape."""
     if op.body is None:
         return np.asarray(op.row.body(operands, dict(op.attributes)), dtype=result.dtype.numpy)
     return np.asarray(_looped(op, op.body, operands)[0], dtype=result.dtype.numpy)
@@ -217,7 +217,7 @@ def _looped(op: Op, body: Graph, operands: Sequence[Array]) -> tuple[Array, int]
     if output < carried:
         return state[output], done
     if len({element.shape for element in collected}) > 1:
-        raise ModelError("what a loop collects changes its shape from step to step")
+        raise ModelError("the loop collects values whose shape changes from step to step")
     if not collected:
         inner = [extent if isinstance(extent, int) else 0 for extent in op.domain[1:]]
         return np.zeros((0, *inner), body.values[body.outputs[output]].dtype.numpy), done
@@ -240,7 +240,7 @@ def run_open(
     """Run a graph of which data decide some extents on the host ops that they come from.
 
     `made` has the inputs, and fills with what ops make; `sizes` fills with the extents that turn up. Without
-    `needed` (results) every op is run. What comes back gives any value, constants too.
+    `needed` (results) every op is run. The result gives any value, constants too.
     """
 
     def known(value: int) -> Array:
@@ -293,7 +293,7 @@ def _contract_by_blocks(op: Op, box: Box, operands: Sequence[Held], accumulator:
 
 
 def _contract(op: Op, box: Box, left: Array, right: Array, accumulator: np.dtype[Any]) -> Array:
-    """Sum of products as one batched matrix product; axes sort themselves by who moves with them."""
+    """Sum of products as one batched matrix product; axes are sorted by the operands that move with them."""
     left_axes, right_axes = op.operands[0].axes, op.operands[1].axes
     both = left_axes & right_axes
     batch = [a for a in op.result_axes if a in both or (a not in left_axes and a not in right_axes)]

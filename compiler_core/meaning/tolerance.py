@@ -1,4 +1,4 @@
-"""How far a value may be from its exact one because of what it is stored and summed in: one place for all.
+"""Tolerances: the error of a value from the types in which it is stored and summed.
 
 Every float is rounded when it is made, and once more for each term of a sum in the order that a schedule
 happens to choose. Both are told by the machine epsilon of the type at hand, the number of terms, and the size
@@ -15,7 +15,7 @@ from tilewright.compiler_core.ir.dtypes import DType
 STORED = 1.0
 """Epsilons of the storage type, of the value itself: one rounding is at most half of one."""
 COMPUTED = 4.0
-"""Epsilons of the accumulator type, of the value itself: what a library's exp or sqrt may be off by."""
+"""The error of a library's exp or sqrt, in epsilons of the accumulator type and of the value itself."""
 SUMMED = 4.0
 """Epsilons of the accumulator type, of the magnitudes of a sum's terms added up: roundings of its parts."""
 GROWING = 2.0
@@ -34,30 +34,30 @@ def epsilon(dtype: DType) -> float:
 
 
 def relative_tolerance(dtype: DType) -> float:
-    """What one op may add to the error of a value that it stores, relative to that value."""
+    """The error that one op may add to a value that it stores, relative to that value."""
     return STORED * epsilon(dtype) + COMPUTED * epsilon(dtype.accumulator)
 
 
 def summing_tolerance(dtype: DType) -> float:
-    """What summing may add to it, relative to the magnitudes of the terms added up."""
+    """The error of a sum, relative to the magnitudes of its terms."""
     return SUMMED * epsilon(dtype.accumulator)
 
 
 def growing_tolerance(dtype: DType, terms: int) -> float:
-    """What summing so many terms may add to it, relative to the sum."""
+    """The error of a sum of so many terms, relative to the sum."""
     return GROWING * epsilon(dtype.accumulator) * math.sqrt(terms)
 
 
 def absolute_tolerance(dtype: DType) -> float:
-    """What is lost below the smallest float of a type."""
+    """The error below the smallest float of a type."""
     return UNDERFLOW * float(_limits(dtype).smallest_subnormal)
 
 
 def is_rounded(dtype: DType) -> bool:
-    """Whether values of a type stand for reals and are as good as its epsilon says."""
+    """Whether values of a type stand for reals with a relative error of its epsilon."""
     return dtype.is_float and dtype.bytes > 1
 
 
 def _limits(dtype: DType) -> Any:
-    # numpy's own finfo does not know bfloat16 and the floats of eight bits.
+    # numpy's own finfo lacks bfloat16 and the floats of eight bits.
     return ml_dtypes.finfo(dtype.numpy)  # type: ignore[no-untyped-call]

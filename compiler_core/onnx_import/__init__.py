@@ -1,1 +1,1 @@
-"""ONNX files in, Graphs out: the one package that knows onnx."""
+"""ONNX files in, Graphs out: the one package that imports onnx."""

@@ -26,9 +26,9 @@ def draw_feeds(model: ImportedModel, seed: int) -> dict[str, Array]:
 
 
 def extents_decided(model: ImportedModel, feeds: Mapping[str, Array]) -> dict[str, int]:
-    """What the symbols of `model` that only a run tells are in a run on `feeds`, by name of the input.
-
-    Only what they follow from is run. ModelError where that fails: a loop that does not end on these inputs.
+    """Sizes of the symbols of `model` that depend on data, in a run on `feeds` (by name of the input). Only
+    the ops that they depend on are run. ModelError where that fails: a loop that does not end on these
+    inputs.
     """
     graph = model.graph
     sizes: dict[str, int] = {}
@@ -52,7 +52,7 @@ def deciding_inputs(model: ImportedModel) -> tuple[str, ...]:
 def contradiction(model: ImportedModel, feeds: Mapping[str, Array]) -> str:
     """How extents that only data decide differ in a run on `feeds` from what they are bound to; or nothing.
 
-    Then the network computes something else than its file: what is too much is cut, what is missing is zero.
+    Then the network differs from its file: surplus elements are cut, missing ones are zero.
     """
     if not model.bound_decided:
         return ""

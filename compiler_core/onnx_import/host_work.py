@@ -1,4 +1,4 @@
-"""What share of a network's work runs on the host: multiply-accumulates, bytes of operands and results."""
+"""The share of a network's work on the host: multiply-accumulates, bytes of operands and results."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass

@@ -46,8 +46,9 @@ class ImportedModel:
     `inputs` and `outputs` pair the model's names with values of `graph`, in the model's order; an output may
     be an input or a constant. `host_ops` lists what runs on the host. `given` are the inputs that were bound
     to a value, constants of `graph`; `presumed` is what other inputs hold in a run of these extents.
-    `dims` are the sizes that dims were bound to. `decided` are symbols of `graph` that only a run tells;
-    `bound_decided` has those that were bound, `drawn` those of them that drawn inputs told (feeds.py).
+    `dims` are the sizes that dims were bound to. `decided` are symbols of `graph` that depend on data;
+    `bound_decided` has those that were bound, `drawn` those of them that a run on drawn inputs found
+    (feeds.py).
     """
 
     name: str
@@ -141,7 +142,7 @@ def _import(
 def _named_by_outputs(
     infos: Sequence[onnx.ValueInfoProto], scope: Mapping[str, Value], context: Context
 ) -> dict[str, str]:
-    """What the model itself calls extents that only a run tells, where an output of it has them."""
+    """The model's own names for extents that depend on data, where one of its outputs has them."""
     called: dict[str, str] = {}
     for info in infos:
         made = scope.get(info.name)
@@ -179,7 +180,7 @@ def _define_constants(graph: onnx.GraphProto, context: Context, scope: dict[str,
 def _outputs(
     infos: Sequence[onnx.ValueInfoProto], scope: Mapping[str, Value], builder: Builder
 ) -> tuple[tuple[str, int], ...]:
-    """Names and values of what the model gives: the elements of a sequence one by one, of optionals none."""
+    """Names and values of the model's outputs: the elements of a sequence one by one, of optionals none."""
     outputs: list[tuple[str, int]] = []
     for info in infos:
         if info.name not in scope:
@@ -198,7 +199,7 @@ def _outputs(
 
 
 def _require_countable(graph: Graph) -> None:
-    """ModelError for what is so large that its bytes and cycles would not fit the numbers that count them."""
+    """ModelError for ops so large that their bytes and cycles overflow 64 bits."""
     for value, kind in enumerate(graph.values):
         elements = prod(extent for extent in kind.shape if isinstance(extent, int))
         if elements > MOST_ELEMENTS:
@@ -231,7 +232,7 @@ def _imported(
     outputs: Sequence[tuple[str, int]],
     dims: Mapping[str, int],
 ) -> ImportedModel:
-    """What was built, as a network; `dims` are extents that the file leaves to a run."""
+    """The built network; `dims` are sizes of extents that depend on data."""
     builder = context.builder
     graph = Graph(
         values=tuple(builder.values),

@@ -1,8 +1,8 @@
-"""What a model means, by others: every node of an ONNX file in float64, one after the other.
+"""A reference for a model's numbers: every node of an ONNX file in float64, one after the other.
 
 A node is run by onnxruntime where it has a kernel for float64, else by the standard's reference evaluator.
-What neither can run in float64 is run by onnxruntime in the model's own dtype, and marked as rounded; so is
-what the two compute differently. What depends on no input of the model is a constant: it is what the
+A node that neither can run in float64 is run by onnxruntime in the model's own dtype, and marked as rounded;
+so is what the two compute differently. What depends on no input of the model is a constant: it is what the
 model's own dtype makes it.
 """
 
@@ -58,7 +58,7 @@ Run: TypeAlias = Callable[[NodeProto, Mapping[str, Any]], dict[str, Any] | None]
 
 
 class RefusedError(ModelError):
-    """Nobody runs a node; the message says which and why."""
+    """No reference runs the node; the message names the node and the reason."""
 
 
 def reference_walk(
@@ -90,7 +90,7 @@ def reference_walk(
 
 @dataclass(frozen=True)
 class _Constants(MutableMapping[str, Any]):
-    """Constants by name: those computed so far, and weights, which are read when somebody looks."""
+    """Constants by name: those computed so far, and weights, which are read at their first use."""
 
     made: dict[str, Any] = field(default_factory=dict)
     weights: dict[str, Callable[[], Array]] = field(default_factory=dict)
@@ -266,7 +266,7 @@ class _Runner:
                 warnings.filterwarnings("error", message=".*invalid value encountered in cast")
                 made = evaluator.run(None, dict(operands))
         except Exception as error:  # noqa: BLE001
-            # The evaluator's errors have no common base; whatever it is, it has no value to compare with.
+            # The evaluator's errors have no common base; after any of them there is no value to compare with.
             self.said = f"{type(error).__name__}: {error}"
             return None
         return dict(zip([name for name in node.output if name], made, strict=True))
@@ -287,7 +287,7 @@ class _Runner:
         ]
         options = onnxruntime.SessionOptions()
         if not self._wide:
-            # Some kernels quantize what each thread has by itself: their numbers follow the number of cores.
+            # Some kernels quantize per thread, so their numbers depend on the number of cores.
             options.intra_op_num_threads = 1
         options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
         options.log_severity_level = 4

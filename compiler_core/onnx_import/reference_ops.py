@@ -60,7 +60,7 @@ def run_standard(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequen
     try:
         made: list[Array] = evaluator.run(None, dict(zip(evaluator.input_names, args, strict=True)))
     except Exception as error:
-        # The reference's errors have no common base; what it refuses are operands that do not fit.
+        # The reference's errors have no common base; it raises where operands do not fit.
         raise ModelError(f"an operator on the host refuses its operands: {error}") from error
     return made
 

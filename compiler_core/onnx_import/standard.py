@@ -1,4 +1,4 @@
-"""Operators of the standard that no builder knows: by the function that defines them, or whole on the host.
+"""Operators of the standard without a builder: inlined by their defining function, or whole on the host.
 
 The standard defines many an operator by a function of simpler ones; those are inlined like a model's own
 functions. What it defines by words alone and real networks use runs on the host, by the standard's reference
@@ -58,7 +58,7 @@ def function_of(node: Node, inputs: Inputs) -> tuple[onnx.FunctionProto, dict[st
 
 @contextmanager
 def _refusals() -> Iterator[None]:
-    """What the standard's own code refuses is the model's fault."""
+    """An error of the standard's own code is an error of the model."""
     try:
         yield
     except (checker.ValidationError, shape_inference.InferenceError, RuntimeError, ValueError) as error:
@@ -98,7 +98,7 @@ def on_host(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     proto, types = _typed(node, inputs, names)
     schema = _schema(node)
     given = {attribute.name for attribute in proto.attribute}
-    # Inference does not know every default.
+    # Shape inference lacks some defaults.
     proto.attribute.extend(
         a.default_value for name, a in schema.attributes.items() if name not in given and a.default_value.type
     )
@@ -156,7 +156,7 @@ def _whole(
 
 
 def _rank(node: Node, inputs: Inputs) -> int | None:
-    """The rank of an operator's results where inference does not know it: the length of a parameter says."""
+    """The rank of an operator's results where inference lacks it: the length of a parameter."""
     x, parameter = required(inputs, 0), optional(inputs, 1)
     count = None if parameter is None or parameter.rank != 1 else parameter.shape[0]
     if node.op_type in ("MelWeightMatrix", "STFT"):

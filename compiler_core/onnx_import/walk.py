@@ -32,7 +32,7 @@ MAX_DEPTH = 64
 
 _STANDARD_DOMAIN = ""
 _OFFICIAL_DOMAINS = ("", "ai.onnx.ml", "ai.onnx.preview")
-"""Domains whose functions the onnx package knows."""
+"""Domains whose functions the onnx package defines."""
 
 
 def graph_frame(graph: onnx.GraphProto, versions: Mapping[str, int], outer: Frame | None) -> Frame:
@@ -71,7 +71,7 @@ class ImportWalk:
         self.label = ""
 
     def run(self, frame: Frame) -> None:
-        """Import `frame` and whatever it enters."""
+        """Import `frame` and every frame that it enters."""
         self.frames.append(frame)
         while self.frames:
             top = self.frames[-1]

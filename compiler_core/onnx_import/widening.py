@@ -7,7 +7,7 @@ import onnx
 from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, numpy_helper
 
 ROUNDED = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
-"""Types that stand for reals; floats of eight bits stay: what is stored in them is rounded to steps."""
+"""Types that stand for reals; floats of eight bits stay: their values are rounded to steps."""
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type", "softmax_precision")
 
 

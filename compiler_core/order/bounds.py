@@ -36,7 +36,7 @@ class Bound:
 
 @compiled
 def _pinned(flat: FlatGraph, kernel: int, in_set: Bytes8, step: int) -> Bytes8:
-    """What is fixed when `kernel` runs last (step 1) or first (step -1) of the set."""
+    """The kernels that are fixed when `kernel` runs last (step 1) or first (step -1) of the set."""
     side = np.zeros(flat.kernels, dtype=np.int8)
     for other in range(flat.kernels):
         if in_set[other]:

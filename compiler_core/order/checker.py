@@ -46,7 +46,7 @@ class _Checker:
         if not holds:
             raise CheckError(f"kernel graph {self.graph.name}: plan refused, {complaint}; solve it again")
 
-    # What an order costs.
+    # The cost of an order.
 
     def peak(self, order: tuple[int, ...]) -> int:
         self.require(sorted(order) == list(range(self.graph.kernels)), "the order is no permutation")

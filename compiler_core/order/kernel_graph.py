@@ -1,4 +1,4 @@
-"""The kernel graph: all that ordering and allocation need to know of a network, and what an order costs.
+"""The kernel graph: a network for ordering and allocation, and the cost of an order.
 
 A kernel reads tensors and writes tensors; a tensor is bytes that stay live from its producer to its last
 reader. Semantics (those of the reference tables):

@@ -1,4 +1,4 @@
-"""The moving state of the bottleneck search: a down-set, what may move next, and the way back. Compiled."""
+"""The state of the bottleneck search: a down-set, its possible moves, a trail to undo them. Compiled."""
 
 from typing import NamedTuple
 
@@ -53,7 +53,7 @@ def index_states(states: Words) -> Ints:
 
 
 class SearchState(NamedTuple):
-    """The state of the search: a down-set and what follows from it."""
+    """The state of the search: a down-set and the figures derived from it."""
 
     way: int  # 1: kernels enter, from none to all; -1: they leave, from all to none
     bits: Words

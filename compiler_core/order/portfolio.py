@@ -67,7 +67,7 @@ def _longest_paths(flat: FlatGraph, step: int) -> Ints:
 
 @compiled
 def _share(count: int, total: int, size: int, step: int) -> int:
-    """What a tensor of `size` bytes adds to the move_delta of a member that has not moved yet."""
+    """The contribution of a tensor of `size` bytes to the move_delta of a member that has not moved yet."""
     was = 0 < count < total
     now = 0 < count + step < total
     return (size if now else 0) - (size if was else 0)

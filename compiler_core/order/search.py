@@ -43,7 +43,7 @@ MAX_STATE_BYTES = 1 << 28
 
 @dataclass(frozen=True)
 class OrderSearchResult:
-    """What came of entering `entered` down-sets.
+    """The result of entering `entered` down-sets.
 
     `outcome` FOUND: `order` fits. DEAD: no order stays below `next_limit`, as `witness` shows. OPEN: unknown.
     """

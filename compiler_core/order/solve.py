@@ -81,7 +81,7 @@ def _repeat(step: _Step, state: _State, stop: Callable[[], bool]) -> _State:
 
 
 def _steps(flat: FlatGraph, budget: PeakBudget) -> Iterator[_Step]:
-    """What to try, in turn."""
+    """The solvers to try, in turn."""
     cuts = max(_FEW_CUTS, budget.bound_visits // flat.kernels)
     yield partial(_by_cuts, flat, cuts=_FEW_CUTS)
     yield partial(_by_sets, flat, near=_NEAR_STEPS, cuts=cuts)

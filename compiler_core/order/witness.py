@@ -1,4 +1,4 @@
-"""A solved order and its proof, as plain values: what the solver returns and `checker` reads.
+"""A solved order and its proof, as plain values, from the solver to the `checker`.
 
 A flow shows that live bytes cannot be small between two down-sets (a maximum flow is dual to the least cut).
 A SetWitness shows that whichever kernel of a set runs last (first), the bound is reached; a SearchWitness,

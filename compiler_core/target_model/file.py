@@ -34,7 +34,7 @@ MOST_KEY_PARTS, DEEPEST = 32, 32
 
 @dataclass(frozen=True)
 class Mistake:
-    """What is wrong in a file, at which key; `line` counts from 1, 0 where the key is missing altogether."""
+    """A mistake in a file, by key; `line` counts from 1, and is 0 where the key is missing."""
 
     key: str
     line: int
@@ -52,7 +52,9 @@ def list_targets() -> tuple[str, ...]:
 
 
 def load_target(name_or_path: str | Path) -> Target:
-    """A preset by name, or a file by path. TargetError says what is wrong, where, and what else exists."""
+    """A preset by name, or a file by path. TargetError names the mistake, its place, and the presets that
+    exist.
+    """
     path = _locate(str(name_or_path))
     target, mistakes = parse_target(_read(path))
     if target is None:
@@ -72,7 +74,7 @@ def check_target_file(path: str | Path) -> tuple[Target | None, tuple[Mistake, .
 
 
 def doubts_of(text: str) -> tuple[Mistake, ...]:
-    """What is allowed in a file and hardly meant, by line; nothing where it is no target."""
+    """Numbers of a file that are legal but unlikely, by line; nothing where it is no target."""
     target, _ = parse_target(text)
     reader = _Reader(lines_of(text))
     for key, reason in () if target is None else doubts_about(target):
@@ -111,7 +113,7 @@ def target_from_text(text: str) -> Target:
 
 
 def _too_much(text: str) -> Mistake | None:
-    """What makes a text too large to be parsed; found in time by its length."""
+    """Why a text is too large to be parsed."""
     if len(text) > LARGEST_FILE_BYTES:
         return Mistake("", 0, f"larger than {LARGEST_FILE_BYTES} bytes; is it a target file?")
     depth = 0
@@ -247,12 +249,12 @@ def required(field: "Field[Any]") -> bool:
 
 
 def choices(kind: type[StrEnum]) -> tuple[str, ...]:
-    """What a file may name; partial sums are no type of a chip's."""
+    """The dtypes that a file may name; partial sums are not among them."""
     return tuple(str(member) for member in kind if member is not DType.F32_SUM)
 
 
 def describe(kind: Any) -> str:
-    """What a key may hold, for people."""
+    """The allowed values of a key, for people."""
     if get_origin(kind) is Annotated:
         number, limits = get_args(kind)
         low, high = (f"{limit:.0f}" if number is int else f"{limit:g}" for limit in (limits.low, limits.high))

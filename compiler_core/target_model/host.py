@@ -8,14 +8,14 @@ from importlib.metadata import version
 from pathlib import Path
 
 FORMAT = "2"
-"""Of what a kept file says; one of another format is measured anew."""
+"""Version of the kept file; a file of another version is measured anew."""
 HOST = "host"
 """The name of the target that is this CPU."""
 
 
 @cache
 def identity() -> str:
-    """What decides which machine code is best here: family, model, stepping, features, caches, LLVM."""
+    """The facts that decide about machine code here: family, model, stepping, features, caches, LLVM."""
     said: dict[str, str] = {}
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():

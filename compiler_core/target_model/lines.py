@@ -1,10 +1,10 @@
-"""Where the keys of a target file stand; tomllib does not tell."""
+"""Line numbers of the keys of a target file, which tomllib does not give."""
 
 import re
 
 
 def lines_of(text: str) -> dict[str, int]:
-    """Line of every table header and key, by dotted path with array positions; tomllib does not tell."""
+    """Line of every table header and key, by dotted path with array positions."""
     lines: dict[str, int] = {}
     counts: dict[str, int] = {}
     stem = ""

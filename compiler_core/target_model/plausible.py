@@ -1,4 +1,4 @@
-"""Numbers of a Target that are allowed and hardly meant: what a check asks about."""
+"""Numbers of a Target that are legal but unlikely: `tune targets check` questions them."""
 
 from collections.abc import Iterator
 from itertools import pairwise

@@ -19,7 +19,7 @@ from tilewright.compiler_core.target_model.target import Target
 
 @dataclass(frozen=True)
 class Precision:
-    """What each value of a graph is stored as and summed in on a target, and the step of quantised ones."""
+    """The storage and accumulator types of a graph's values on a target, and the step of quantised ones."""
 
     stored_as: Mapping[int, DType]
     summed_in: Mapping[int, DType]
@@ -45,7 +45,7 @@ def _through(elements: Array, kind: DType | None) -> Array:
 
 
 def _saturated(elements: Array, kind: np.dtype[Any]) -> Array:
-    """`elements` rounded to a float type; what is too large becomes its largest number, infinities stay."""
+    """`elements` rounded to a float type; beyond its range is its largest number, infinities stay."""
     most = dtype_of(kind).largest
     wide = elements.astype(np.float64)
     return np.where(np.isfinite(wide), np.clip(wide, -most, most), wide).astype(kind)
@@ -71,7 +71,7 @@ def precision_of(graph: Graph, target: Target, known: Mapping[int, Array]) -> Pr
 
 
 def described(target: Target) -> str:
-    """One line for people: what floats are stored as and summed in."""
+    """One line for people: the storage and accumulator types of floats."""
     stored = target.storage_dtype(DType.F32)
     how = "" if stored.is_float else ", symmetric, one scale a value from its largest magnitude"
     return f"floats stored as {stored}{how}; sums in {target.accumulator_dtype(stored)}"

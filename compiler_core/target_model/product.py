@@ -1,4 +1,4 @@
-"""Which axes of a contraction are rows, columns and depth of the product that a matrix unit sees."""
+"""The axes of a contraction as rows, columns and depth of a matrix unit's product."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

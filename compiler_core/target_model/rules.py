@@ -1,4 +1,4 @@
-"""Rules between the numbers of a Target: what each alone allows may still not fit together."""
+"""Rules between the numbers of a Target, each of which is legal alone."""
 
 import re
 from collections.abc import Iterator
@@ -9,7 +9,7 @@ from tilewright.compiler_core.target_model.target import CubeUnit, SimdUnit, Sys
 
 
 def broken_rules(target: Target) -> Iterator[tuple[str, str]]:
-    """Pairs of a dotted key and what is wrong with it."""
+    """Pairs of a dotted key and the mistake in it."""
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", target.name):
         yield "name", f"is {target.name!r}; use 1 to 64 letters, digits, _ and -"
     yield from _dtypes(target)

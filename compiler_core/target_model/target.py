@@ -1,4 +1,4 @@
-"""Target: an accelerator as plain numbers, frozen. What the numbers cost in cycles is units.py's business.
+"""Target: an accelerator as plain numbers, frozen. units.py turns the numbers into cycles.
 
 A chip is `cores` equal cores. A core has a matrix unit, a vector unit, a private L1, and a load and a store
 DMA engine. The cores share the LLB; DRAM sits behind it and the host behind a link. Bandwidths may be `inf`.
@@ -44,7 +44,7 @@ class Dataflow(StrEnum):
 
 @dataclass(frozen=True)
 class CubeShape:
-    """What one step multiplies for one dtype: m_outer x m rows, n columns, sums over taps x k products.
+    """The product of one step for one dtype: m_outer x m rows, n columns, sums over taps x k products.
 
     A step takes `cycles`. The n x taps x k weights of a block are held while its rows stream past; bringing
     in the next ones takes `load_cycles`, hidden behind the rows of the block before.
@@ -143,7 +143,7 @@ MatrixUnit: TypeAlias = CubeUnit | SystolicUnit | SimdUnit
 
 @dataclass(frozen=True)
 class Cache:
-    """A cache of one core: what does not fit costs time, and is no mistake. Innermost first in a Target."""
+    """A cache of one core: a tile that does not fit costs time, and is legal. Innermost first in a Target."""
 
     kib: Kib
     bytes_per_cycle: Rate
@@ -248,7 +248,7 @@ _LATER = {
 
 @dataclass(frozen=True)
 class Target:
-    """An accelerator. `dtypes` pairs what it stores with what it keeps sums in, the preferred dtype first.
+    """An accelerator. `dtypes` pairs each storage type with its accumulator type, the preferred dtype first.
 
     Constants (`weights_bypass_llb`) and values in DRAM (`values_bypass_llb`) may move between DRAM and L1
     past the LLB, which then holds none of them. `streams_operands`: a contraction fetches its operands anew
@@ -289,7 +289,7 @@ class Target:
         """Content digest over all that decides time, energy or legality: not names, prose or provenance."""
         prose = ("name", "description", "assumed")
         content = {path: leaf for path, leaf in numbers_of(self) if path.split(".")[0] not in prose}
-        # What came later and is off leaves a file the digest it had.
+        # A later option that is off leaves the digest of a file as it was.
         for key, part in _LATER.items():
             if not content.get(key):
                 content = {path: leaf for path, leaf in content.items() if not path.startswith(part)}
@@ -300,7 +300,9 @@ class Target:
         return digest_of({**content, "preference": [stored for stored, _ in self.dtypes]})
 
     def is_assumed(self, path: str) -> bool:
-        """Whether nobody published the number at a dotted path: it, or a part it lies in, is in `assumed`."""
+        """Whether the number at a dotted path is not published: it, or a table that contains it, is in
+        `assumed`.
+        """
         return any(f"{path}.".startswith(f"{part}.") for part in self.assumed)
 
     @property
@@ -315,7 +317,7 @@ class Target:
 
     @property
     def l1_bytes(self) -> int:
-        """What tiles of one core must fit into: without limit where caches take what there is."""
+        """The capacity for tiles of one core: without limit where caches take any tile."""
         return UNLIMITED_BYTES if self.caches else self.l1_kib * 1024
 
     @property
@@ -349,7 +351,7 @@ class Target:
         return any(stored.is_float for stored, _ in self.dtypes)
 
     def storage_dtype(self, dtype: DType) -> DType:
-        """What a value of the model's `dtype` is stored as: it sets bytes and timing, never numbers.
+        """The storage type of a value of the model's `dtype`: it sets bytes and timing, never numbers.
 
         A listed dtype is stored as it is, except that f32 and f64 take the preferred (first) float. A float
         that is not listed takes the preferred float, or on an integer-only target the preferred type. A short

@@ -1,4 +1,4 @@
-"""Least work of a whole operation on each unit: never above what units.py charges for it under any tiling.
+"""Least work of a whole operation on each unit: never above its cost in units.py under any tiling.
 
 Sums over all cores, in cycles of one core's unit (or of the shared port): divide by the cores for a bound on
 time. Work in float64 where a quotient is needed, rounded toward less before it is rounded up.

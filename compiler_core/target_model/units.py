@@ -172,7 +172,7 @@ def vector_cycles(points: Whole, lane_ops: Whole, lanes: Whole, start_up: Whole)
 
 
 def crosses_llb(target: Target, level: Level) -> bool:
-    """Whether what lives at `level` moves between there and L1 through the LLB's port."""
+    """Whether values at `level` move to and from L1 through the LLB's port."""
     bypassed = {Level.CONSTANT: target.weights_bypass_llb, Level.DRAM: target.values_bypass_llb}
     return target.llb_bytes > 0 and not bypassed.get(level, False)
 

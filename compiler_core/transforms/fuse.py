@@ -19,10 +19,8 @@ Group = tuple[int, ...]
 
 @dataclass(frozen=True)
 class FusionPolicy:
-    """What the greedy grouping may put together.
-
-    `epilogues`: elementwise ops join the kernel whose value they read, as long as nobody else reads it.
-    `max_ops` bounds a group.
+    """Limits of the greedy grouping. `epilogues`: elementwise ops join the kernel whose value they read, as
+    long as it has no other reader. `max_ops` bounds a group.
     """
 
     epilogues: bool = True

@@ -22,7 +22,7 @@ class Split:
         y[m] = sum over k of x[m, k]     ->     p[s, m] = sum over j of x[m, K/S s + j]
                                                 y[m]    = sum over s of p[s, m]
 
-    Sums lie between the two in the type that sums are kept in. A contraction reads its operands through views
+    The partial sums are stored in the accumulator type. A contraction reads its operands through views
     [.., K] -> [.., S, K/S]: an index with two terms would be a window's to the matrix unit.
     """
 
@@ -184,7 +184,7 @@ def rewrite_from(text: str) -> Rewrite:
 def rewritten(graph: Graph, rewrites: Rewrites) -> Graph:
     """`graph` with the ops of `rewrites` in their other form; ConfigError where one has no such form.
 
-    Values keep their numbers, so what is known of them holds for both.
+    Values keep their numbers, so facts about them hold for both.
     """
     if not rewrites:
         return graph

@@ -15,7 +15,8 @@ from tilewright.compiler_core.meaning.constants import Constants, Recipe, recipe
 
 
 def simplify(graph: Graph) -> tuple[Graph, Mapping[int, int]]:
-    """The same network without what costs nothing, and where each value that is left went.
+    """The same network without views and copies that cost nothing, and the new number of each remaining
+    value.
 
     Inputs and outputs keep their order. A view stays only where its reader cannot express it.
     """
@@ -58,7 +59,7 @@ def _rearranges(view: Op, graph: Graph) -> bool:
 
 
 def _through(access: Access, reader: Op, views: Mapping[int, Op], graph: Graph) -> Access:
-    """`access` with the views behind it composed in, as far as index maps can say it."""
+    """`access` with the views behind it composed in, as far as index maps can express it."""
     while access.value in views and reader.row.unit is not Unit.HOST:
         composed = compose(
             access, reader.domain, views[access.value], graph.values[access.value].shape, graph
@@ -70,7 +71,7 @@ def _through(access: Access, reader: Op, views: Mapping[int, Op], graph: Graph) 
 
 
 def compose(access: Access, domain: Sequence[Dim], view: Op, shape: Shape, graph: Graph) -> Access | None:
-    """The access that reads the view's source directly, or None where no index map says it.
+    """The access that reads the view's source directly, or None where no index map expresses it.
 
     `shape` is the view's own. A dim on which the reader may reach outside (and so read its pad) must be a dim
     of the source, of the same extent.

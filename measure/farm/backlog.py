@@ -52,12 +52,12 @@ class Backlog:
         del self.items[number]
 
     def clear(self) -> None:
-        """Nothing goes to anybody any more."""
+        """The backlog is closed: no item is handed out any more."""
         self._queue.clear()
         self._singles.clear()
 
     def take(self, name: str, live: set[str]) -> tuple[int, ...]:
-        """What the worker `name` should measure next; () when nothing is for it."""
+        """The next items for the worker `name`; () when there are none."""
         for number in self._singles:
             if self._eligible(self.items[number], name, live):
                 del self._singles[number]

@@ -1,4 +1,5 @@
-"""Who measures what: the farm's state machine. Events in, commands out; no clock, no thread, no chance.
+"""The farm's state machine: which worker measures which candidate. Events in, commands out; no clock, no
+thread, no randomness.
 
 `Dispatch.handle(event, now_s)` is the only way in, time is an argument, and the same events give the same
 commands, so that a farm of any size runs in virtual time and every failure replays. Values in the tables are
@@ -57,7 +58,7 @@ class Dispatch:
         self._commands: list[Command] = []
 
     def handle(self, event: Event, now_s: float) -> list[Command]:
-        """Take one event; what the shell must do about it, in order."""
+        """Take one event; returns the commands for the shell, in order."""
         match event:
             case Opened():
                 self._open(event, now_s)
@@ -86,7 +87,7 @@ class Dispatch:
         commands, self._commands = self._commands, []
         return commands
 
-    # What the shell may ask.
+    # Queries of the shell.
 
     def next_deadline_s(self) -> float | None:
         """When the shell should tick at the latest; None while nothing is awaited."""
@@ -228,10 +229,10 @@ class Dispatch:
     # A worker's end.
 
     def _down(self, name: str, reason: str, now_s: float, cause: Status | None) -> bool:
-        """The process in the slot is of no more use. Whether a fresh one shall take its place.
+        """The process in the slot is lost. Returns whether a fresh one shall take its place.
 
-        `cause` is what the candidates it was on end as, once they have done this often enough; None blames
-        the worker alone, as if it had not started.
+        `cause` is the final status of its candidates once they have lost enough processes; None blames the
+        worker alone, as if it had not started.
         """
         worker = self._roster[name]
         starting = worker.phase is WorkerPhase.STARTING or cause is None

@@ -1,4 +1,4 @@
-"""What the dispatcher hears and says: frozen events in, frozen commands out, and the rules in between."""
+"""Messages of the dispatcher: frozen events in, frozen commands out, and the rules in between."""
 
 from dataclasses import dataclass
 from typing import TypeAlias
@@ -33,7 +33,7 @@ class Rules:
     """How the farm is run. Times are in seconds; the defaults suit a simulated device on one machine."""
 
     toolchain: str = ""  # workers of another version get no work; "" takes the first worker's
-    deadline_s: float = 30.0  # what one candidate may take beyond what its kind usually takes
+    deadline_s: float = 30.0  # one candidate's allowance beyond the usual time of its kind
     start_deadline_s: float = 120.0  # from opening a slot, or killing its worker, to the worker's greeting
     chunk_s: float = 0.05  # a call should keep its worker busy about this long
     chunk_max: int = 64  # candidates in one call, at most
@@ -82,7 +82,7 @@ class Item:
     burned: tuple[str, ...] = ()
 
 
-# Events: what the shell saw.
+# Events, from the shell.
 
 
 @dataclass(frozen=True)
@@ -120,9 +120,8 @@ class Replied:
 
 @dataclass(frozen=True)
 class Died:
-    """A worker's process is gone, or it said that its device is unusable (`own`: no candidate is to blame).
-
-    `lease` is the call that showed it, None where a greeting did; a lease taken back before says nothing.
+    """A worker's process is gone, or reported its device as unusable (`own`: no candidate is to blame).
+    `lease` is the call that failed, None for a greeting; a lease that was taken back before has no effect.
     """
 
     worker: str
@@ -133,7 +132,7 @@ class Died:
 
 @dataclass(frozen=True)
 class Scattered:
-    """Every worker's process is gone at once (the cluster's head died): nobody is to blame."""
+    """Every worker's process is gone at once (the cluster's head died): no candidate is to blame."""
 
     reason: str
 
@@ -157,7 +156,7 @@ class ToolchainChanged:
     toolchain: str
 
 
-# Commands: what the shell has to do.
+# Commands, for the shell.
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""What a search sees of the measuring side: candidates in, measurements out, from however many workers."""
+"""Between search and measurement: candidates in, measurements out, from any number of workers."""
 
 import os
 import socket
@@ -18,7 +18,7 @@ CONFIRMATIONS = 3
 
 @dataclass(frozen=True)
 class Answer:
-    """A finished submission: the ticket that `submit` gave for it, and what came out."""
+    """A finished submission: its ticket from `submit`, and the measurement."""
 
     ticket: int
     measurement: Measurement
@@ -49,20 +49,20 @@ class WorkerStatus:
 
     @property
     def activity(self) -> str:
-        """The phase in one word for a page: `ready` is told apart into idle and busy."""
+        """The phase in one word for a page: `ready` is split into idle and busy."""
         if self.phase != "ready":
             return self.phase
         return "busy" if self.calls else "idle"
 
 
 class News:
-    """Which workers have something new to tell since the last time: a phase, a measurement, a canary."""
+    """The workers that changed since the last call: by a phase, a measurement, a canary."""
 
     def __init__(self) -> None:
         self._told: dict[str, WorkerStatus] = {}
 
     def of(self, states: Sequence[WorkerStatus]) -> list[WorkerStatus]:
-        """Those of `states` that differ from what was told before, calls under way aside."""
+        """Those of `states` that differ from the last call's, calls under way aside."""
         fresh = [state for state in states if self._told.get(state.name) != replace(state, calls=0)]
         self._told.update({state.name: replace(state, calls=0) for state in fresh})
         return fresh
@@ -78,11 +78,11 @@ class Pool(Protocol):
     """
 
     def start(self) -> None:
-        """Begin to bring the workers up, and return at once; whatever follows waits for them as needed."""
+        """Begin to bring the workers up, and return at once; later calls wait for them as needed."""
         ...
 
     def info(self) -> DeviceInfo:
-        """Who measures. Waits for the first worker."""
+        """The DeviceInfo of the workers. Waits for the first worker."""
         ...
 
     def measure(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[Measurement]:
@@ -98,7 +98,8 @@ class Pool(Protocol):
         ...
 
     def collect(self, timeout_s: float | None = None) -> list[Answer]:
-        """What has finished since; waits for at least one unless nothing is out or the time is over.
+        """Submissions finished since the last call; waits for at least one unless none is out or the time is
+        over.
 
         To keep a wide farm busy, wait for some 50 ms only: with canaries, `wanted` grows before anything is
         finished.
@@ -114,11 +115,11 @@ class Pool(Protocol):
         ...
 
     def workers(self) -> list[WorkerStatus]:
-        """Everyone who belongs or belonged to the farm."""
+        """All workers that belong or belonged to the farm."""
         ...
 
     def news(self) -> list[WorkerStatus]:
-        """The workers that changed since the last call: what a table of workers or a metric is fed with.
+        """The workers that changed since the last call, for a table of workers or a metric.
 
         Costs no measuring time; ask as often as the reader can write, between batches for instance.
         """

@@ -1,4 +1,4 @@
-"""The farm's workers: what is known of each, how it changes, and who may be asked for what."""
+"""The farm's workers: the state of each, its transitions, and which may get which work."""
 
 import heapq
 from dataclasses import dataclass, replace
@@ -85,7 +85,7 @@ class RosterWorker:
     def answered(
         self, lease: CallLease, held: tuple[tuple[int, Measurement], ...], deadline_s: float | None
     ) -> "RosterWorker":
-        """One call less; `held` is what now waits for a canary."""
+        """One call less; `held` are the results that wait for a canary."""
         return replace(
             self,
             leases=tuple(number for number in self.leases if number != lease.number),
@@ -108,7 +108,7 @@ class RosterWorker:
         )
 
     def doubted(self, reason: str) -> "RosterWorker":
-        """A bad canary: what it held counts for nothing, and it must prove itself next."""
+        """A bad canary: the held results are dropped, and the worker must pass a canary next."""
         return replace(
             self,
             held=(),
@@ -125,7 +125,7 @@ class RosterWorker:
 
 
 class Roster:
-    """All workers by name, and the indexes that make a wide farm affordable: who is idle, who is overdue."""
+    """All workers by name, with indexes of the idle and the overdue ones, so that a wide farm stays cheap."""
 
     def __init__(self) -> None:
         self._workers: dict[str, RosterWorker] = {}

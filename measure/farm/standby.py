@@ -16,8 +16,8 @@ T = TypeVar("T")
 class StandbyPool:
     """See Pool. `choices` make pools of devices that answer alike, the preferred one first.
 
-    The others come up when they are needed: a question that one could not answer goes to the next, unless
-    submissions are out. `say` is told why when the last one is taken.
+    The others come up when they are needed: a call that one pool cannot answer goes to the next, unless
+    submissions are out. `say` gets the reason when the last one is taken.
     """
 
     def __init__(self, choices: Sequence[Callable[[], Pool]], say: Callable[[str], None]) -> None:

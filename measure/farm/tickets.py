@@ -94,7 +94,7 @@ class Tickets:
             return self._info
 
     def wanted(self) -> int:
-        """What the dispatcher wanted last, less what was booked since."""
+        """The dispatcher's last demand, less the tickets issued since."""
         with self._changed:
             return self._wanted
 
@@ -114,12 +114,12 @@ class Tickets:
     # For the measuring thread.
 
     def payload(self, numbers: Sequence[int]) -> list[tuple[Task, Config]]:
-        """What the items of these numbers are."""
+        """Task and Config of the items with these numbers."""
         with self._changed:
             return [self._payload[number] for number in numbers]
 
     def introduce(self, info: DeviceInfo) -> None:
-        """A worker said who measures; the first one's word counts."""
+        """A worker reported its device; the first report counts."""
         with self._changed:
             self._info = self._info or info
             self._changed.notify_all()

@@ -1,4 +1,4 @@
-"""A farm in virtual time: the real dispatcher, imagined workers, every fault, any size, no waiting.
+"""A farm in virtual time: the real dispatcher, simulated workers, every fault, any size, no waiting.
 
 A discrete-event simulation. Events reach one driver, which handles them one after the other and needs time
 for each, as the real one does; a searcher beside it commits what finished and proposes more. So it answers
@@ -150,7 +150,9 @@ class VirtualFarm:
                 self._at(max(self._driver_free_s, self._searcher_free_s), self._search)
 
     def _search(self, now_s: float) -> Event | None:
-        """One turn of the searcher: commit what came, propose what is wanted (or the next batch)."""
+        """One turn of the searcher: commit the results, propose as many candidates as are wanted (or the next
+        batch).
+        """
         if now_s < self._searcher_free_s:
             return None
         if self.batch is None:

@@ -1,7 +1,7 @@
-"""The imagined workers of a farm in virtual time: what becomes of a call, a process, a board.
+"""The simulated workers of a farm in virtual time: calls, processes, boards.
 
-They answer, late, twice or never, crash and hang, by a plan of faults and one generator; what the driver will
-hear of it, and when, goes to `Agenda.at`.
+They answer, late, twice or never, crash and hang, by a plan of faults and one generator. The events for the
+driver, and their times, go to `Agenda.at`.
 """
 
 from collections.abc import Callable
@@ -49,7 +49,7 @@ HEALTHY = Sickness(1.0)
 
 @dataclass
 class Process:
-    """What sits in a slot: `life` counts up whenever it is replaced; `measured` is the board's, for good."""
+    """The process in a slot: `life` counts its replacements; `measured` counts for the board."""
 
     life: int = 0
     alive: bool = False
@@ -69,7 +69,7 @@ class ItemOrigin:
 
 
 class Agenda(Protocol):
-    """What is to happen, and when."""
+    """Future events by time."""
 
     def __call__(self, time_s: float, what: Happening) -> None:
         """Let `what` happen at `time_s`; a function says then which event it is, if any."""
@@ -121,7 +121,7 @@ class VirtualWorkers:
         process.alive = False
 
     def call(self, command: Assign, arrival_s: float) -> None:
-        """Play one call at its worker, and put what the driver will hear of it on the agenda."""
+        """Play one call at its worker, and put the resulting events on the agenda."""
         process, name, plan = self.processes[command.worker], command.worker, self._plan
         process.calls.append(command.lease)
         if not process.alive:
@@ -158,7 +158,7 @@ class VirtualWorkers:
     def _crash(self, name: str, now_s: float) -> None:
         process = self.processes[name]
         life = process.life
-        process.stuck = True  # nothing more is answered; and from now_s on, the driver can hear why
+        process.stuck = True  # no more answers; from now_s on the driver can learn the reason
 
         def die(_: float) -> Event | None:
             if process.life != life or not process.calls:

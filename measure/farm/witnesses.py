@@ -1,12 +1,12 @@
-"""A pool whose clock is checked before a time counts: a device may tell a wrong time for right numbers.
+"""A pool whose clock is checked before a time counts: a device may report a wrong time for right numbers.
 
-A reading that would be the lowest of its task, or that is below the proven bound, is not taken at its word:
-the same Config runs two times in a row, then three times, and so on. Work that is read as too short alone
-takes its true time in most of these. A reading stands unless two of them agree on more than AGREE times as
-much; then it is read once more, and where it says the same again, the longer reading is what the candidate
-takes, now and whenever it is confirmed. No model has a say in this, and no candidate is lost: one that
-surprises stays the best. The more wrong times a device has told, the more runs have to agree with a short
-one, and of one that tells many every reading is checked.
+A reading that would be the lowest of its task, or that is below the proven bound, is checked: the same Config
+runs two times in a row, then three times, and so on. Work that is read as too short alone takes its true time
+in most of these. A reading stands unless two of them agree on more than AGREE times as much; then it is read
+once more, and where it says the same again, the longer reading is what the candidate takes, now and whenever
+it is confirmed. No model has a say in this, and no candidate is lost: one that surprises stays the best. The
+more wrong times a device has told, the more runs have to agree with a short one, and of one that tells many
+every reading is checked.
 """
 
 from collections.abc import Callable, Sequence
@@ -26,14 +26,13 @@ AGREE = 1.5
 FEWEST, MOST = 2, 8
 """How many repeated runs are read before a reading stands."""
 RISK = 1e-3
-"""How likely a wrong time may stand, as often as the device has told wrong ones so far."""
+"""The tolerated chance that a wrong time stands, at the rate of wrong times so far."""
 _Key = tuple[str, str]
 
 
 class WitnessedPool:
-    """`pool` with its lowest readings checked. See Pool for what the methods promise.
-
-    `say` is told of the first wrong time, and at the end how many there were.
+    """`pool` with its lowest readings checked; the methods keep the promises of Pool. `say` gets the first
+    wrong time, and at the end their number.
     """
 
     def __init__(self, pool: Pool, say: Callable[[str], None] = lambda line: None) -> None:
@@ -160,7 +159,7 @@ class WitnessedPool:
     def _contradicted(
         self, key: _Key, config: Config, reading: Measurement, witness: tuple[Repeated, Measurement]
     ) -> Measurement:
-        """What a Config takes whose reading is much shorter than two repeated runs say."""
+        """The time of a Config whose reading is much shorter than that of two repeated runs."""
         run, longer = witness
         (again,) = self._pool.confirm(run.task, config, 1)
         if again.latency_us is not None and not _exceeds(longer, again):

@@ -1,4 +1,4 @@
-"""Micro-kernels that say how fast this core is right now: multiply-adds by themselves, and plain reading."""
+"""Micro-kernels that measure the present speed of this core: multiply-adds alone, and plain reading."""
 
 from functools import lru_cache
 

@@ -1,4 +1,4 @@
-"""What runs kernels: a process of its own, pinned to a core, with nothing but Python's library in it.
+"""The process that runs kernels: pinned to a core, with only Python's standard library in it.
 
 It is started by its file's path and talks over its standard input and output: a length, a JSON object, the
 bytes that the object announces. It holds buffers between guard pages and images that are written first and
@@ -112,7 +112,7 @@ class ImageRunner:
             work(1)
             once = clock() - start
         times = max(1, asked["sample_ns"] // max(once, 1))
-        least = asked["least"] if once < asked["budget_ns"] else 1  # what is that slow needs no more telling
+        least = asked["least"] if once < asked["budget_ns"] else 1  # a kernel this slow needs no more samples
         samples: list[list[float]] = []
         crowded: list[list[float]] = []
         spent = 0

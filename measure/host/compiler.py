@@ -1,4 +1,4 @@
-"""LLVM in a process of its own: where it gives up on a kernel it ends its process, and no run with it.
+"""LLVM in a process of its own: where it aborts on a kernel, the process ends and the run goes on.
 
 The child answers in the frames of process.py: text of a module in, object file out.
 """
@@ -29,7 +29,7 @@ class Compiler:
         try:
             answer = self._process.ask(asked, text.encode(), DEADLINE_S)
         except ChildDiedError as error:
-            raise ConfigError(f"LLVM gives up on this kernel; {error}") from None
+            raise ConfigError(f"LLVM aborts on this kernel; {error}") from None
         except ChildHungError:
             raise ConfigError(f"LLVM takes more than {DEADLINE_S:.0f} s for this kernel") from None
         if "refused" in answer:

@@ -29,7 +29,7 @@ SAMPLE_BYTES = 1 << 24
 
 @dataclass(frozen=True)
 class MeasuredCore:
-    """What one core was seen to do."""
+    """Measured rates of one core."""
 
     mhz: float
     fma_ports: int

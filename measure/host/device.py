@@ -91,7 +91,7 @@ class HostDevice:
         raise DeviceError(f"the host runs kernels and networks, not a {type(task).__name__}")
 
     def outputs(self, task: Task, config: Config, inputs: Mapping[int, Array]) -> Mapping[int, Array]:
-        """What the machine code of a Config computes; see measure/checked.py."""
+        """The outputs of a Config's machine code; see measure/checked.py."""
         if isinstance(task, NetworkTask):
             graph, job = task.graph, network_job(task, config, self.target, self.compiled, inputs)
         elif isinstance(task, Workload):
@@ -170,7 +170,7 @@ class HostDevice:
 
     @property
     def machine(self) -> Machine:
-        """This CPU, as the generator sees it."""
+        """This CPU for the generator."""
         return host_machine()
 
     # the child
@@ -192,7 +192,7 @@ class HostDevice:
         return name
 
     def _run(self, job: HostJob, probe: Probe) -> Measurement:
-        """Look at what a job computes when it is run first, then time it."""
+        """Check the outputs of a job on its first run, then time it."""
         self._ask({"what": "run", "calls": []})  # a new child, if the last one died, holds nothing
         self._send_buffers(job)
         calls = self._calls(job)
@@ -218,7 +218,7 @@ class HostDevice:
         self._ask({"what": "buffer", "name": "scratch", "size": scratch})
 
     def _objection(self, job: HostJob, calls: list[dict[str, Any]], probe: Probe) -> str:
-        """Why what a job computes is wrong; empty where it is right."""
+        """Why the outputs of a job are wrong; empty where they are right."""
         found = self._computed(job, calls, {value: each.shape for value, each in probe.outputs.items()})
         objections = (probe.objection(value, got) for value, got in found.items())
         return next((each for each in objections if each), "")

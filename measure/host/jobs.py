@@ -1,4 +1,4 @@
-"""What a child is asked to run for a task: images, buffers, calls, and where outputs are to be read."""
+"""A task's job for the child: images, buffers, calls, and the places of outputs."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,9 +33,8 @@ class Contents:
 
 @dataclass(frozen=True)
 class HostJob:
-    """Calls in order, their buffers by name, and the outputs to look at: how they lie, which value they are.
-
-    Names tell apart what is arranged in another way, so that a buffer may stay for the next job of its task.
+    """Calls in order, their buffers by name, and the outputs to check: their layout, and their value. Buffers
+    of different layouts have different names, so that a buffer may stay for the next job of its task.
     """
 
     task: str

@@ -20,7 +20,7 @@ CHILD = Path(__file__).with_name("child.py")
 
 
 class ChildDiedError(Exception):
-    """The child is gone: it crashed on what it was asked. The reason names the signal."""
+    """The child is gone: it crashed on a request. The reason names the signal."""
 
 
 class ChildHungError(Exception):
@@ -70,10 +70,10 @@ class HostProcess:
         self._files = tuple(files)
         self._child: subprocess.Popen[bytes] | None = None
         self.births = 0
-        """How often a child was started; what it held before is gone when this has changed."""
+        """How often a child was started; after a change its buffers are gone."""
 
     def ask(self, what: dict[str, Any], data: bytes = b"", deadline_s: float = 30.0) -> Any:
-        """The answer to a request: what it says, with the bytes it carries under "data".
+        """The answer to a request: its fields, and its bytes under "data".
 
         ChildDiedError and ChildHungError leave no child behind; DeviceError where none can be had.
         """
@@ -134,7 +134,7 @@ class HostProcess:
         return ChildDiedError(f"its process ended: {named}")
 
     def close(self) -> None:
-        """End the child, whatever it is doing. Idempotent."""
+        """End the child at any point of its work. Idempotent."""
         child, self._child = self._child, None
         if child is not None:
             child.kill()

@@ -1,4 +1,4 @@
-"""What a measuring worker needs to become a core of its own CPU: names to call, text to read."""
+"""Factory, `encode` and `decode` of the host device, by name for a measuring worker."""
 
 from tilewright.compiler_core.errors import DeviceError
 from tilewright.compiler_core.target_model.file import parse_target

@@ -25,7 +25,7 @@ from tilewright.measure.ray_farm.private import (
 from tilewright.measure.ray_farm.reaper import MARK
 
 LOCAL = "local"
-LOCAL_KIND = "tilewright_local"  # what every worker of a private local Ray asks for, whatever its device
+LOCAL_KIND = "tilewright_local"  # resource of every worker of a private local Ray, for any device
 LOCAL_SLOTS = 4096
 OBJECT_STORE_BYTES = 80 * 2**20  # Ray refuses less than 75 MiB; calls and answers are small texts
 CONNECT_S = 2.0
@@ -55,7 +55,7 @@ class ClusterNode:
 
 @dataclass(frozen=True)
 class Cluster:
-    """A connection to Ray. `resource` is what one worker of the pool's kind asks for."""
+    """A connection to Ray. `resource` is the name that one worker of the pool's kind requests."""
 
     ray: Any
     address: str
@@ -150,7 +150,7 @@ def disconnect() -> None:
 
 @contextmanager
 def kept() -> Iterator[None]:
-    """What is connected to meanwhile stays so until the `with` block ends, for one pool after another."""
+    """A connection made meanwhile stays open until the `with` block ends, for one pool after another."""
     global _users
     with _lock:
         _users += 1
@@ -234,7 +234,7 @@ def _initialise(ray: Any, address: str, workers: int) -> None:
 
 
 def _refuse_open_cluster(ray: Any, address: str) -> None:
-    """A cluster reached by loopback may still stand open to the network: its nodes' addresses tell."""
+    """A cluster reached by loopback may still be open to the network; the addresses of its nodes show it."""
     beyond = [node["NodeManagerAddress"] for node in ray.nodes() if node["Alive"]]
     beyond = [host for host in beyond if not is_loopback(f"{host}:0")]
     if beyond and not has_token():

@@ -1,7 +1,7 @@
 """The measuring thread: carries the dispatcher's commands to Ray actors and their answers back to it.
 
-Everything that decides is in dispatch.py. A second thread looks after what Ray would tell late or never: a
-dead head, a host that is cut off, hosts that joined and hosts that drain.
+All decisions are in dispatch.py. A second thread finds events that Ray reports late or never: a dead head, a
+host that is cut off, hosts that joined and hosts that drain.
 """
 
 import logging
@@ -55,7 +55,7 @@ Message = Callable[[], Event | None]
 
 
 class Driver:
-    """One pool's thread. `put` gives it something to do; it reports to `tickets`, and `ends` when told to."""
+    """One pool's thread. `put` gives it something to do; it reports to `tickets`, until `end`."""
 
     def __init__(
         self, spec: DeviceSpec, workers: int | None, address: str, rules: Rules, tickets: Tickets
@@ -222,7 +222,7 @@ class Driver:
                 self._carry_out(Died(worker.name, "its host does not answer", worker.leases[0], own=True))
 
     def _watch(self) -> None:
-        """Look at the cluster again and again. In a thread of its own: a look may take long."""
+        """Probe the cluster again and again. In a thread of its own: a probe may take long."""
         missed = 0
         shut: frozenset[Endpoint] = frozenset()
         while not self._ended.wait(LOOK_S):
@@ -254,7 +254,7 @@ class Driver:
         if self._cluster is not lost:
             return None
         fresh = "a new one is started" if lost.address == LOCAL else f"connecting to {lost.address} again"
-        log.warning("Ray's head died: %s; what was not answered is measured again", fresh)
+        log.warning("Ray's head died: %s; unanswered candidates are measured again", fresh)
         self.slots.abandon()
         give_up_s = time.monotonic() + self._rules.start_deadline_s
         while True:

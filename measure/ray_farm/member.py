@@ -85,11 +85,11 @@ def _serve_once(
 
 
 def _drain(address: str, grace_s: float, mark: str) -> None:
-    """Tell the cluster, and wait for the last worker here to be let go; what is left then is cut short."""
+    """Notify the cluster, and wait for the last worker here to be released; the rest is then cut short."""
     node = _node_id(mark)
     if node is None or not _announce(address, node, grace_s):
         return
-    log.warning("draining: nothing new comes, what runs may finish within %g s", grace_s)
+    log.warning("draining: no new work comes, work under way may finish within %g s", grace_s)
     end_s = time.monotonic() + grace_s
     while time.monotonic() < end_s and _measuring(mark):
         time.sleep(LOOK_S)
@@ -104,12 +104,14 @@ def _announce(address: str, node: str, grace_s: float) -> bool:
     except subprocess.TimeoutExpired:
         return False
     if done.returncode != 0:
-        log.warning("the cluster was not told of the drain: %s", " ".join(done.stderr.split())[-200:])
+        log.warning(
+            "the cluster could not be notified of the drain: %s", " ".join(done.stderr.split())[-200:]
+        )
     return done.returncode == 0
 
 
 def _node_id(mark: str) -> str | None:
-    """What the cluster calls our node: its raylet's command line says."""
+    """The cluster's id of our node, from its raylet's command line."""
     for pid in marked(mark):
         for word in _command_line(pid):
             if word.startswith("--node_id="):

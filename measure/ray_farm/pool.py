@@ -1,4 +1,4 @@
-"""The Ray pool as its callers see it: books candidates, waits for answers, leaves the rest to a thread."""
+"""The callers' side of the Ray pool: issues tickets, waits for answers, leaves the rest to a thread."""
 
 from collections.abc import Sequence
 from dataclasses import replace

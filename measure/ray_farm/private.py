@@ -1,4 +1,4 @@
-"""What makes a Ray of ours safe and tidy: a token, quiet settings, a private directory, and a reaper.
+"""A safe and tidy Ray: a token, quiet settings, a private directory, and a reaper.
 
 Ray listens on every interface of its host whatever address it is given, so a local one gets a token of its
 own, in a directory that only this user can read and that goes away with the process; anything beyond this
@@ -30,7 +30,7 @@ QUIET = {
     "RAY_enable_metrics_collection": "0",
     # Ray ends any process that misses its head for a minute, the caller's too; the pool looks after that.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
-    # What a device started goes when its worker does.
+    # Processes that a device started end with its worker.
     "RAY_process_group_cleanup_enabled": "true",
 }
 
@@ -79,7 +79,7 @@ def node_command(address: str, resources: dict[str, int]) -> list[str]:
 
 
 def start_reaper() -> "subprocess.Popen[str]":
-    """A process that ends whatever carries our mark from now on, as soon as its standard input closes."""
+    """A process that ends all processes with our mark as soon as its standard input closes."""
     private = str(private_directory())
     reaper = subprocess.Popen(
         [sys.executable, "-I", ray_reaper.__file__, private],

@@ -1,4 +1,5 @@
-"""Ends what a private Ray leaves behind, however its driver ended. Run as a file; standard library only.
+"""Ends the processes that a private Ray leaves behind, however its driver ended. Run as a file; standard
+library only.
 
 Ray's agents outlive a killed driver by a minute, and processes that a device started outlive their worker.
 All of them inherit a mark in their environment. The driver holds the other end of this process's standard

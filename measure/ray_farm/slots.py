@@ -1,7 +1,6 @@
-"""The farm's processes as Ray actors: made, greeted, called, killed. What they say becomes events.
-
-Ray is used for what it does well (processes on many hosts, calls) and trusted with nothing else: no retries
-of its own, calls name the process they are meant for, and text is all that travels.
+"""The farm's processes as Ray actors: made, greeted, called, killed. Their answers become events. Ray is used
+for processes on many hosts and for calls, and trusted with nothing else: no retries of its own, calls name
+the process they are meant for, and text is all that travels.
 """
 
 import json
@@ -32,7 +31,7 @@ class Slot:
 
     name: str
     actor: Any = None
-    generation: int = 0  # of the process; what an older one still says is not heard
+    generation: int = 0  # of the process; late answers of an older one are dropped
     incarnation: str = ""
     node: str = ""  # the Ray node that the process was on last
     place: str = ""
@@ -76,7 +75,7 @@ class Slots:
         return slot
 
     def greet(self, cluster: Cluster, slot: Slot) -> None:
-        """Ask the slot's actor, made if need be, who it is; the answer brings Joined or Died."""
+        """Greet the slot's actor, made if need be; the answer becomes Joined or Died."""
         slot.generation += 1
         slot.sent.clear()
         if slot.actor is None:
@@ -135,7 +134,7 @@ class Slots:
         _kill_here(slot)
 
     def abandon(self) -> None:
-        """The Ray of every slot is gone: end what is left of their processes here, and forget the actors."""
+        """The Ray of every slot is gone: end their remaining processes here, and forget the actors."""
         for slot in self._slots.values():
             _kill_here(slot)
             slot.generation += 1
@@ -200,6 +199,6 @@ def _kill_here(slot: Slot) -> None:
 
 def _one_line(error: BaseException) -> str:
     if "Actor" in type(error).__name__:
-        return "its process died"  # all that Ray's page of text about it says
+        return "its process died"  # the facts in Ray's page of text about it
     error = getattr(error, "cause", None) or error  # Ray's own error begins with its page of text
     return f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"

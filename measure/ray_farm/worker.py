@@ -1,4 +1,4 @@
-"""What runs inside a measuring worker: one device, the tasks it was sent, two calls. Knows nothing of Ray."""
+"""What runs inside a measuring worker: one device, the tasks it was sent, two calls. Independent of Ray."""
 
 import json
 import os
@@ -20,13 +20,13 @@ class MeasuringWorker:
 
     def __init__(self, spec: str, node: str = "") -> None:
         self._spec = DeviceSpec.from_json(spec)
-        self._node = node  # what its cluster calls the host
+        self._node = node  # the cluster's name of the host
         self._incarnation = os.urandom(8).hex()
         self._tasks: dict[str, Task] = {}
         self._device: Device | None = None
 
     def greet(self) -> str:
-        """Who this process is: `{node, host, incarnation, place, pid, started, device}`.
+        """The identity of this process: `{node, host, incarnation, place, pid, started, device}`.
 
         Or `{node, host, broken}` with the reason when there is no device.
         """

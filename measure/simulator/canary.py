@@ -1,4 +1,6 @@
-"""A kernel whose time on a simulated chip is known beforehand: a farm asks its workers for it in between."""
+"""A canary: a kernel whose time on a simulated chip is known beforehand. A farm gives it to its workers in
+between.
+"""
 
 import numpy as np
 
@@ -36,9 +38,8 @@ def simulated_canaries(target_text: str) -> tuple[Canary, ...]:
 
 
 def warmed_device(target_text: str, lab: str = "") -> Device:
-    """The chip, after everything was compiled that its first measurement would have to wait for.
-
-    It lives under the plan `lab` of its driver, else under that of its host, and says so (see lab.py).
+    """The chip, with all numba code compiled before its first measurement. It has the plan `lab` of its
+    driver, else that of its host, and its toolchain names the plan (see lab.py).
     """
     simulated_canaries(target_text)
     return of_worker(simulated_device(target_text), lab)

@@ -30,8 +30,8 @@ _MOST_REMEMBERED = 256
 class SimulatedDevice:
     """A chip as `target` describes it. Kernels are compiled for it, and timed on `truth` where that is given.
 
-    So a skewed chip is SimulatedDevice(nominal, truth=skewed(nominal, seed), conflicts=...): nobody but the
-    device sees the numbers it really has.
+    So a skewed chip is SimulatedDevice(nominal, truth=skewed(nominal, seed), conflicts=...): only the device
+    has its real numbers.
     """
 
     target: Target
@@ -54,7 +54,7 @@ class SimulatedDevice:
         return [self._measure_one(regions, config) for config in configs]
 
     def outputs(self, task: Task, config: Config, inputs: Mapping[int, Array]) -> Mapping[int, Array]:
-        """What a Program computes, emulated tile by tile; see measure/checked.py."""
+        """The outputs of a Program, emulated tile by tile; see measure/checked.py."""
         if isinstance(task, NetworkTask):
             plan, schedule = network_schedule(task, config, self.target)
             constants = {**plan.graph.constants, **{v: inputs[v] for v in task.graph.constants}}

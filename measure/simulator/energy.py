@@ -1,4 +1,4 @@
-"""What a kernel moves and computes over all cores, and the energy that takes."""
+"""The bytes and operations of a kernel over all cores, and their energy."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

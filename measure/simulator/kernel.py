@@ -1,4 +1,4 @@
-"""simulate_kernel: how long a lowered kernel takes on a Target alone, what it moves, and what that costs."""
+"""simulate_kernel: time, traffic and energy of a lowered kernel alone on a Target."""
 
 from dataclasses import dataclass
 

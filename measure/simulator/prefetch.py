@@ -29,7 +29,7 @@ class Prefetcher:
     _next: int = 0
 
     def held(self, stage: int, call: int) -> tuple[tuple[int, int], ...]:
-        """(value, bytes) of what a call finds in the LLB when its stage starts."""
+        """(value, bytes) of the operands that are in the LLB when a call's stage starts."""
         return tuple(
             (constant.value, size)
             for constant, size in self.fetched.items()

@@ -186,14 +186,14 @@ def _constants(clock: _Clock) -> list[Constant]:
 
 
 def _idle_dram_bytes(stage: StageTiming, target: Target) -> int:
-    """Bytes that DRAM could move during a stage beside what the stage itself asks of it."""
+    """Bytes that DRAM could move during a stage besides the stage's own traffic."""
     if target.dram_bytes_per_cycle == inf:
         return 1 << 62
     return max(0, int(stage.cycles * target.dram_bytes_per_cycle) - stage.work.dram_moved)
 
 
 def _host_work(call: HostCall, graph: Graph, target: Target) -> Work:
-    """What a host op moves over the link: whole operands there, its result back."""
+    """Bytes of a host op over the link: whole operands there, its result back."""
     op = graph.ops[call.op]
     operands = dict.fromkeys([access.value for access in op.operands])
     there = sum([stored_bytes(graph, value, target) for value in operands])
@@ -202,5 +202,5 @@ def _host_work(call: HostCall, graph: Graph, target: Target) -> Work:
 
 
 def host_cycles(work: Work, target: Target) -> int:
-    """Cycles of a host op: the link there and back. What the host computes meanwhile is not charged."""
+    """Cycles of a host op: the link there and back. The host's own time is not charged."""
     return 2 * ceil(target.host.latency_us * target.frequency_mhz) + port_cycles(work, target)

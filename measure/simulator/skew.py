@@ -1,8 +1,8 @@
-"""Skewed chips: what a real device might be where nobody has published its numbers.
+"""Skewed chips: possible real devices behind numbers that are not published.
 
 Each number that a target file marks as assumed is drawn anew, log-normal with a spread of 30 %, in the
-direction that makes the chip slower or hungrier; and L1 has banks in which rows may meet, of which the
-compiler's closed forms know nothing. The search sees the nominal file only.
+direction that makes the chip slower or hungrier; and L1 has banks in which rows may meet, which the
+compiler's closed forms do not model. The search sees the nominal file only.
 """
 
 from dataclasses import fields, is_dataclass, replace

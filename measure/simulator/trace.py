@@ -1,7 +1,7 @@
-"""What happened when: the timeline of a Program as slices on tracks, and as a Chrome/Perfetto trace.
+"""The timeline of a Program as slices on tracks, and as a Chrome/Perfetto trace.
 
 Each kernel shows the core that took longest, one track an engine. A slice is an instruction with its bytes or
-work, or a gap with what the engine waited for.
+work, or a gap with the cause of the wait.
 """
 
 from collections.abc import Iterator
@@ -64,7 +64,7 @@ def slices_of(
     target: Target,
     most_instructions: int = MOST_INSTRUCTIONS,
 ) -> Iterator[Slice]:
-    """Everything that `timing` of `program` says, at most `most_instructions` of a kernel, stage by stage."""
+    """All slices of `timing` of `program`, at most `most_instructions` of a kernel, stage by stage."""
     for number, (stage, timed) in enumerate(zip(program.stages, timing.stages, strict=True)):
         at = timed.start_cycle
         yield Slice("chip", STAGES, f"launch {number}", at, target.launch_cycles, "launch")
@@ -88,7 +88,7 @@ def slices_of(
 
 
 def _summary(call: KernelCall, core: int, span: KernelSpan) -> tuple[tuple[str, int | str], ...]:
-    """What a kernel does and moves over all its cores, and which of them the tracks show."""
+    """A kernel's work and traffic over all its cores, and the core that the tracks show."""
     work = span.work
     return (
         ("ops", " ".join([op.kind for op in call.kernel.workload.graph.ops])),

@@ -1,4 +1,4 @@
-"""What a measuring worker needs to become a simulated accelerator: names to call, text to read."""
+"""Factory, `encode` and `decode` of the simulated accelerator, by name for a measuring worker."""
 
 import json
 

@@ -127,7 +127,7 @@ def test_a_kernel_that_never_ran_is_found_by_what_the_last_one_left(kernels: Seq
 @pytest.mark.parametrize(
     ("spoilt", "status", "said"),
     [
-        ("raises", Status.FAILED, "the device raised OSError: no such board when asked for outputs"),
+        ("raises", Status.FAILED, "the device raised OSError: no such board while computing outputs"),
         ("says nothing", Status.WRONG, "is missing"),
         ("another type", Status.WRONG, "it is float64[8, 16], not float32[8, 16]"),
         ("nan", Status.WRONG, "nan instead of"),

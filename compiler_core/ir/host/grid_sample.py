@@ -1,4 +1,4 @@
-"""GridSample: what lies between the elements of an array, at places that another array holds."""
+"""GridSample: interpolation between the elements of an array, at places that another array holds."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 Array: TypeAlias = npt.NDArray[Any]
 Tap: TypeAlias = tuple[Array, Array]
-"""Indices into one dim, and the weights of what lies there."""
+"""Indices into one dim, and the weights of the elements there."""
 
 LINEAR, CUBIC, NEAREST = "linear", "cubic", "nearest"
 SHARPNESS = -0.75

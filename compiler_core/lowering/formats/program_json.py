@@ -1,4 +1,4 @@
-"""A Program as versioned JSON: what `tune compile -o` writes; its schema is program.schema.json.
+"""A Program as versioned JSON, as `tune compile -o` writes it; its schema is program.schema.json.
 
 Kernels that share a lowering are written once. An interval table is {"shape", "low", "high"}: row-major, one
 dim a loop, of extent 1 where the interval does not move with that loop.
@@ -33,7 +33,7 @@ VERSION = 1
 def program_to_json(
     program: Program, names: Mapping[int, str], provenance: Mapping[str, Json] | None = None
 ) -> dict[str, Json]:
-    """The Program; `names` are the model's names of values, `provenance` says what it comes from."""
+    """The Program; `names` are the model's names of values, `provenance` is its origin."""
     numbers: dict[int, int] = {}
     kernels: list[Json] = []
     stages: list[Json] = []

@@ -1,1 +1,1 @@
-"""Which memory a value lies in between kernels, and at which offset."""
+"""The memory of each value between kernels, and its offset."""

@@ -49,7 +49,7 @@ class Arena:
 
     @property
     def gap_bytes(self) -> int:
-        """What fragmentation costs; 0 proves the arena optimal for its order."""
+        """Bytes lost to fragmentation; 0 proves the arena optimal for its order."""
         return self.arena_bytes - self.live_bytes
 
 

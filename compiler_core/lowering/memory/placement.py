@@ -1,4 +1,4 @@
-"""Where values live between kernels: in the LLB while there is room, in DRAM otherwise."""
+"""The level of each value between kernels: the LLB while there is room, DRAM otherwise."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -63,7 +63,7 @@ def live_bytes(lives: Sequence[Lifetime], stages: int) -> npt.NDArray[np.int64]:
 def place_values(lives: Sequence[Lifetime], stages: int, capacity_bytes: int) -> Mapping[int, Level]:
     """A level for every crossing value so that those in the LLB fit it at every stage.
 
-    Where they do not fit, the value that blocks the most room for the longest goes to DRAM first.
+    Where they do not fit, the value with the most bytes times stages goes to DRAM first.
     """
     kept = {life.value: life for life in lives}
     live = live_bytes(lives, stages)

@@ -22,9 +22,9 @@ MOST_ELEMENTS = 1 << 24
 def sizes_from(
     infos: Sequence[onnx.ValueInfoProto], given: Mapping[str, Given], dims: Mapping[str, int]
 ) -> dict[str, int]:
-    """`dims` and what the shapes of given values say of named extents; ModelError where they contradict.
+    """`dims`, and the named extents from the shapes of given values; ModelError where they contradict.
 
-    Values for inputs that the model has not are refused. A number alone says nothing: it fills its input. An
+    Values for inputs that the model has not are refused. A number alone has no shape: it fills its input. An
     input of unknown rank in `infos` gets that of its value.
     """
     declared = {info.name: info.type for info in infos}
@@ -45,7 +45,7 @@ def sizes_from(
         if not extents:
             continue
         if not kind.tensor_type.HasField("shape"):
-            # The value tells the rank that the model leaves out.
+            # The value has the rank that the model leaves out.
             kind.tensor_type.shape.dim.extend([onnx.TensorShapeProto.Dimension()] * len(extents))
         shape = kind.tensor_type.shape.dim
         if len(extents) != len(shape):

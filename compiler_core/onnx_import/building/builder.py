@@ -1,6 +1,6 @@
 """The Graph under construction: tensors, and the few ways to make a structured op from them.
 
-Shapes follow from construction: every method says what it takes and raises ModelError where extents cannot
+Shapes follow from construction: every method checks its operands and raises ModelError where extents cannot
 agree. An op whose operands are all constants becomes a constant recipe instead of an op.
 """
 
@@ -148,7 +148,7 @@ class Builder:
             small = isinstance(size, int) and size <= MAX_CONTENT_ELEMENTS
             if small and fits(recipe, MAX_CONTENT_STEPS, MAX_CONTENT_WORK):
                 tensor.content = run(recipe, {})
-                # What is built on it from here on starts from the array.
+                # Recipes built on it from here on start from the array.
                 tensor.recipe = recipe_of(tensor.content)
                 if tensor.value in self.recipes:
                     self.recipes[tensor.value] = tensor.recipe
@@ -229,7 +229,7 @@ class Builder:
         return self.elementwise(kind, tensor, self.scalar(number, tensor.dtype), dtype=tensor.dtype)
 
     def cast(self, tensor: Tensor, dtype: DType, **attributes: Any) -> Tensor:
-        """The same numbers in another dtype; `attributes` say how those that do not fit it change."""
+        """The same numbers in another dtype; `attributes` decide about numbers that do not fit it."""
         if tensor.dtype is dtype:
             return tensor
         return self.elementwise("cast", tensor, dtype=dtype, to=str(dtype.numpy), **attributes)

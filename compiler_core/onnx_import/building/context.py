@@ -1,4 +1,4 @@
-"""What a builder of one op may use besides its inputs, and the shape of such a builder."""
+"""The context of an op's builder, and the type of such a builder."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Context:
     presumed: dict[str, Tensor] = field(default_factory=dict)
 
     def made(self) -> tuple[list[Any], ...]:
-        """What has been made so far that a step of a loop takes with it, or a change of mind undoes."""
+        """The state of the construction, to be undone, or moved into the body of a loop."""
         return self.builder.ops, self.host_ops, self.loops, self.builder.constraints, self.local
 
     def origins(self, tensor: Tensor) -> list[str]:
@@ -88,19 +88,19 @@ class Context:
                 self.presumed.setdefault(name, ones)
 
     def undecided(self, tensor: Tensor, what: str) -> str:
-        """That `what` is not known while the model is read, and what to bind so that it is."""
+        """The message that `what` is not known while the model is read, and what to bind."""
         dims = sorted(tensor.recipe.symbols) if tensor.recipe is not None else []
         hints = [f"--input {name}=VALUE" for name in self.origins(tensor)[:MOST_NAMED]]
         hints += [f"--dim {name}=VALUE" for name in dims[:MOST_NAMED] if not name.startswith(LOCAL)]
         text = f"{what} is computed from {'data' if not dims else 'extents'}"
-        return f"{text}; bind what it follows from with {' '.join(hints)}" if hints else text
+        return f"{text}; bind the inputs that it depends on with {' '.join(hints)}" if hints else text
 
     def data_decides(self, tensor: Tensor, what: str) -> DataDecidesError:
-        """The error that `what` must be known, and which inputs to bind."""
+        """The error that `what` must be known, with the inputs to bind."""
         return DataDecidesError(self.undecided(tensor, what))
 
     def fresh(self, node: Node, at: str, output: str = "") -> SymDim:
-        """A new named symbol for an extent that only running the node can tell; a local one in a loop.
+        """A new named symbol for an extent that depends on data; a local one in a loop.
 
         It is named after the `output` of the node that has it, or after the node.
         """
@@ -117,7 +117,7 @@ class Context:
         return symbol(shown)
 
     def fresh_local(self) -> SymDim:
-        """A new symbol for an extent that each step of a loop tells anew; its name is no node's."""
+        """A new symbol for an extent that each step of a loop decides anew; its name is no node's."""
         self.local.append(f"{LOCAL}{len(self.local)}")
         return symbol(self.local[-1])
 
@@ -138,7 +138,7 @@ class Context:
         present = "".join("1" if tensor is not None else "0" for tensor in inputs)
         contents = [self.builder.content(tensor) for tensor in given]
         if all(content is not None and content.dtype != np.object_ for content in contents):
-            # All is known, and with it the extents that only running the operator tells.
+            # All inputs are known, so the operator is run here for the extents that depend on data.
             arrays = [content for content in contents if content is not None]
             found = host_ops.run(function, arrays, {**attributes, "present": present})
             return [

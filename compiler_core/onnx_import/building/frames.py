@@ -42,7 +42,7 @@ class Frame:
     standard: bool = False
 
     def lookup(self, name: str) -> Value:
-        """What a name stands for, here or in an enclosing graph."""
+        """The value of a name, here or in an enclosing graph."""
         frame: Frame | None = self
         while frame is not None:
             if name in frame.scope:
@@ -51,7 +51,7 @@ class Frame:
         raise ModelError(f"reads {printable(name)}, which nothing in the model produces")
 
     def origin_of(self, node: Node) -> Origin:
-        """Where what a node of this frame makes comes from."""
+        """The origin of the values that a node of this frame makes."""
         if self.entered_by is None:
             return Origin(node.name[-MOST_PATH:], node.op_type)
         return self.entered_by if self.standard else self.entered_by.within(node.name, node.op_type)
@@ -77,7 +77,7 @@ def reads_of(nodes: Iterable[onnx.NodeProto], results: Iterable[str]) -> dict[st
 def captured(node: onnx.NodeProto) -> list[str]:
     """Every name that the subgraphs of a node read and do not make themselves.
 
-    Exporters of merged decoders call the results of both branches what they call those of their If.
+    Exporters of merged decoders give the results of both branches the names of their If's results.
     """
     names: list[str] = []
     waiting = [(a.g, frozenset[str]()) for a in node.attribute if a.HasField("g")]

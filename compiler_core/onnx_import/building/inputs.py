@@ -84,7 +84,7 @@ class DimNames:
 
 
 def model_input(info: onnx.ValueInfoProto, names: DimNames, new: NewInput) -> Value:
-    """What an input of the model stands for, its tensors made by `new`; ModelError where it cannot be told.
+    """The value of a model's input, its tensors made by `new`; ModelError where its type is not supported.
 
     An optional is taken to be there. A sequence has as many elements as a dim called after it says, each an
     input of its own: `boxes` with --dim boxes_length=2 is `boxes[0]` and `boxes[1]`.

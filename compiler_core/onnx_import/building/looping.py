@@ -90,7 +90,7 @@ class LoopBody:
             steps = self.context.fresh(self.node, "turns")
         for index, (old, new) in enumerate(zip(self.state, after, strict=True), -len(after)):
             if old.rank != new.rank or old.dtype is not new.dtype:
-                raise ModelError("what a loop carries changes its rank or type from step to step")
+                raise ModelError("a carried value changes its rank or type from step to step")
             for dim, (left, right) in enumerate(zip(old.shape, new.shape, strict=True)):
                 if (index, dim) not in self.growing:
                     builder.equal(left, right, "extents that a loop carries from step to step")
@@ -152,7 +152,7 @@ class LoopBody:
         return after[at].shape[dim] - self.state[at].shape[dim]
 
     def _final_shape(self, at: int, steps: Dim, after: Sequence[Tensor]) -> tuple[Dim, ...]:
-        """The shape of a state after the last step: what grows by the same at each step is known."""
+        """The shape of a state after the last step: an extent that grows evenly is known."""
         shape = list(after[at].shape)
         for dim, first in enumerate(self.before[at].shape):
             if (at, dim) in self.growing:
@@ -162,7 +162,7 @@ class LoopBody:
         return tuple(shape)
 
     def _told(self, shape: tuple[Dim, ...]) -> tuple[Dim, ...]:
-        """`shape` with a new symbol for every extent that only a step tells."""
+        """`shape` with a new symbol for every extent that each step decides."""
         own = self._own_symbols()
         return tuple(
             self.context.fresh(self.node, f"dim_{dim}") if symbols_of(extent) & own else extent
@@ -170,9 +170,8 @@ class LoopBody:
         )
 
     def _report(self, steps: Dim, body: Graph, results: tuple[int, ...]) -> None:
-        """What runs on the host: ops of the body that always do; the whole loop unless it is written out.
-
-        What grows counts as long as it is at the first step, what only a step tells as 1.
+        """The host ops of a loop: ops of the body that always are; the whole loop unless it is written out. A
+        growing extent counts with its length at the first step, an extent that each step decides as 1.
         """
         at_first: dict[str, Dim] = dict.fromkeys(self._own_symbols(), 1)
         for index, dim in self.growing:

@@ -95,7 +95,7 @@ class Node:
 
 
 class Signature:
-    """What a schema says: how many inputs and outputs, which attributes of which type."""
+    """The signature in a schema: numbers of inputs and outputs, attributes and their types."""
 
     def __init__(self, schema: defs.OpSchema) -> None:
         self.inputs = (schema.min_input, schema.max_input)
@@ -105,7 +105,7 @@ class Signature:
 
 
 def _number(kind: defs.OpSchema.AttrType) -> int:
-    # The enum comes from C++ and its stub does not say that it has a value.
+    # The enum comes from C++, and its stub lacks `value`.
     return int(kind.value)  # type: ignore[attr-defined]
 
 

@@ -73,7 +73,7 @@ def constant_from(proto: TensorProto, builder: Builder, external: ExternalData) 
 def reader_of(
     proto: TensorProto, external: ExternalData
 ) -> tuple[DType, tuple[int, ...], Callable[[], Array]]:
-    """Type and shape of what a TensorProto holds, checked, and what reads its elements when they are wanted.
+    """Type and shape of a TensorProto, checked, and a reader of its elements.
 
     ModelError where its type, dims and data do not fit together.
     """

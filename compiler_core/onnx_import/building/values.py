@@ -1,4 +1,4 @@
-"""What a name of a model stands for: a tensor, a sequence of tensors, or nothing.
+"""Values of a model's names: a tensor, a sequence of tensors, or nothing.
 
 An optional with an element is that element. Sequences have no place in a Graph: what is done to them is
 slices and concats of their elements, so their structure has to be known.
@@ -28,11 +28,11 @@ class TensorSequence:
 
     @property
     def length(self) -> int:
-        """How many elements there are; ModelError where only running a loop tells."""
+        """The number of elements; ModelError where it depends on a loop's run."""
         return len(self.known())
 
     def known(self) -> tuple[Tensor, ...]:
-        """The elements; ModelError where only running a loop tells what they are."""
+        """The elements; ModelError where they depend on a loop's run."""
         if self.grows:
             raise ModelError(
                 "a sequence that a loop makes longer is read in the loop; bind what the number of turns"

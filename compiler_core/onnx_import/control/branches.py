@@ -69,12 +69,12 @@ class _Choice:
 
     @property
     def undecided(self) -> str:
-        """That the condition is not known, and what to bind."""
+        """The message that the condition is not known, and what to bind."""
         return self.context.undecided(self.condition, "the condition")
 
 
 def _chosen(choice: _Choice, one: Value, two: Value) -> Value:
-    """The result of one branch or the other, as the condition will say."""
+    """The result of one branch or the other, by the condition at run time."""
     if not same_structure(one, two):
         raise ModelError(
             "the branches of an If give a tensor and something else, or sequences of different lengths,"

@@ -41,7 +41,7 @@ def enter_loop(walk: ImportWalk, frame: Frame, node: Node, inputs: Values) -> No
     if len(carried) < len(inputs[2:]):
         raise ModelError("a state of the Loop is missing")
     if len(body.input) != 2 + len(carried) or len(body.output) < 1 + len(carried):
-        raise ModelError("the body's inputs or outputs do not fit what the Loop carries")
+        raise ModelError("the body's inputs or outputs do not fit the Loop's carried values")
     trips, start = builder.content(limit), builder.content(going)
     counted = trips is not None and trips.dtype != object
     most = int(trips.ravel()[0]) if trips is not None and counted else None
@@ -74,8 +74,8 @@ def _goes_on(body: onnx.GraphProto) -> bool:
 def _write_out(
     walk: ImportWalk, frame: Frame, node: Node, carried: Sequence[Value], most: int | None
 ) -> None:
-    """The body at most `most` times. Where its condition turns out to depend on data, or does not end, what
-    was written is undone.
+    """The body at most `most` times. Where its condition turns out to depend on data, or does not end, the
+    written ops are removed.
     """
     builder, body = walk.context.builder, node.graph("body")
     names, results = [info.name for info in body.input], [info.name for info in body.output]
@@ -104,7 +104,7 @@ def _write_out(
             after = [inner.lookup(name) for name in results[1:]]
             rows = [tensor_of(value, "a collected result") for value in after[len(state) :]]
             if most == 0:
-                # No turn at all: what would be collected has no rows.
+                # No turn at all: the collected values have no rows.
                 undo()
                 for parts, tensor in zip(scanned, rows, strict=True):
                     parts.append(_no_rows(builder, tensor))
@@ -143,8 +143,8 @@ def _enter_open(
     """A Loop whose body is imported once: counted by a symbol, or ended by a condition or count from data.
 
     Where its steps turn out to change extents of what it carries, it is imported anew with those `growing`.
-    What does not grow `evenly` has a length that only running the loop tells. Sequences that get `longer`, by
-    their place among `carried`, are collected step by step.
+    A value that does not grow `evenly` has a length that only a run of the loop decides. Sequences that get
+    `longer`, by their place among `carried`, are collected step by step.
     """
     builder, body = walk.context.builder, node.graph("body")
     inputs = [frame.lookup(name) if name else None for name in node.inputs]
@@ -219,7 +219,7 @@ def _enter_open(
 def _known_steps(
     builder: Builder, body: onnx.GraphProto, limit: Tensor | None, going: Tensor | None
 ) -> Dim | None:
-    """How many steps there are, a symbol perhaps; None where data or a condition say."""
+    """The number of steps, a symbol perhaps; None where data or a condition decide it."""
     count = builder.content(limit)
     if count is None or not _goes_on(body) or not (going is None or builder.content(going) is not None):
         return None
@@ -228,7 +228,7 @@ def _known_steps(
 
 
 def _with_growing(carried: Sequence[Value], state: Sequence[Value], longer: frozenset[int]) -> list[Value]:
-    """What a step sees of all that is carried: sequences that get longer show only what it appends."""
+    """A step's view of the carried values: a sequence that gets longer shows only the elements it appends."""
     fixed = iter(state)
     return [
         TensorSequence((), value.dtype, grows=True)
@@ -242,13 +242,13 @@ def _check_growth(carried: Sequence[Value], made: Sequence[Value], changed: froz
     for index in changed:
         old, new = carried[index], made[index]
         if not isinstance(old, TensorSequence) or not isinstance(new, TensorSequence):
-            raise ModelError("what a loop carries changes its kind from step to step")
+            raise ModelError("a carried value changes its kind from step to step")
         if len(new.elements) < len(old.elements):
             raise ModelError("a loop of unknown length takes elements out of a sequence; bind its turns")
 
 
 def _row_of(builder: Builder, value: Value) -> Tensor:
-    """What a step appends to a sequence, in one tensor."""
+    """The elements that a step appends to a sequence, in one tensor."""
     if not isinstance(value, TensorSequence) or not value.grows or not value.elements:
         raise ModelError(
             "a loop of unknown length changes a sequence other than by appending to it; bind its turns with"
@@ -258,7 +258,7 @@ def _row_of(builder: Builder, value: Value) -> Tensor:
 
 
 def _extended(builder: Builder, before: Value, rows: Tensor) -> Value:
-    """The sequence `before` and behind it what each step appended, [steps, elements a step, ...]."""
+    """The sequence `before` and behind it the elements of each step, [steps, elements per step, ...]."""
     steps, width, *shape = rows.shape
     stack = builder.reshape(rows, (steps * width, *shape))
     if isinstance(before, TensorSequence) and before.elements:

@@ -18,7 +18,7 @@ from tilewright.compiler_core.onnx_import.operators.reduction import position_of
 from tilewright.compiler_core.onnx_import.standard import on_host, whole_on_host
 
 LEAST_NORM = 1e-30
-"""What a norm of zero counts as."""
+"""The norm that replaces a norm of zero."""
 
 
 def _array_feature_extractor(context: Context, node: Node, inputs: Inputs) -> Tensor:
@@ -68,7 +68,7 @@ def _normalizer(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 
 def _imputer(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    """What is missing (NaN, or a number that stands for it) replaced, by one number or one a feature."""
+    """Missing elements (NaN, or a number that stands for it) replaced, by one number or one per feature."""
     x, builder = required(inputs, 0), context.builder
     if x.dtype.is_float:
         fresh, missing = node.numbers("imputed_value_floats"), node.number("replaced_value_float", 0.0)

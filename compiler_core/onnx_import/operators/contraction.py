@@ -1,4 +1,4 @@
-"""MatMul, Gemm and Einsum: sums of products whose transposes and batches live in the index maps."""
+"""MatMul, Gemm and Einsum: sums of products with transposes and batches in the index maps."""
 
 from collections.abc import Mapping, Sequence
 

@@ -1,4 +1,4 @@
-"""Conv of any rank as a contraction: windows, groups and strides live in the index maps."""
+"""Conv of any rank as a contraction: windows, groups and strides are in the index maps."""
 
 from collections.abc import Mapping
 from dataclasses import replace

@@ -247,7 +247,7 @@ def _positions(context: Context, given: Tensor | None, tokens: _Tokens) -> Dim |
 
 
 def _cached(context: Context, past: Tensor | None, new: Tensor, tokens: _Tokens) -> Tensor:
-    """What the cache [b, groups, cache, d] holds behind this call: the past, the new, zeros."""
+    """The cache [b, groups, cache, d] after this call: the past, the new rows, zeros."""
     builder = context.builder
     # Without keys of its own a layer looks at those of another, the newest among them.
     kept = tokens.ends if tokens.new == 0 else tokens.before
@@ -260,7 +260,7 @@ def _cached(context: Context, past: Tensor | None, new: Tensor, tokens: _Tokens)
 
 
 def _allowed(context: Context, node: Node, tokens: _Tokens) -> Tensor | None:
-    """Which query may look at which place of the cache: none ahead, none outside a window, none unused."""
+    """The places of the cache that each query attends: none ahead, none outside a window, none unused."""
     causal = node.integer("causal", 1)
     window = node.integer("local_window_size", -1)
     if causal not in (0, 1) or (window > 0 and not causal):

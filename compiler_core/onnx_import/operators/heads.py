@@ -22,7 +22,7 @@ from tilewright.compiler_core.onnx_import.operators.views import slice_view
 
 @dataclass(frozen=True)
 class Mask:
-    """What a query may attend: a bias to add, the pairs allowed, and whether a row may have none."""
+    """The mask of an attention: a bias to add, the pairs allowed, and whether a row may have none."""
 
     bias: Tensor | None = None
     allowed: Tensor | None = None

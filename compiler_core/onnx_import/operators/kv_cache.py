@@ -1,4 +1,4 @@
-"""Caches of keys and values: how they grow, and what they are stored as.
+"""Caches of keys and values: their growth, and their storage types.
 
 reals          as they are
 8 bits         i8 = round(x / scale)
@@ -21,7 +21,7 @@ from tilewright.compiler_core.onnx_import.operators.views import slice_view
 
 @dataclass(frozen=True)
 class Stored:
-    """What a cache holds of keys [b, groups, length, size]; `scale` is None for reals."""
+    """Stored keys [b, groups, length, size]; `scale` is None for reals."""
 
     builder: Builder
     bits: int = 0
@@ -44,7 +44,7 @@ class Stored:
         return builder.elementwise("bit_or", low, builder.with_number("shift_left", high, 4))
 
     def real(self, cache: Tensor, dtype: DType) -> Tensor:
-        """What a cache stands for, in `dtype`."""
+        """The values of a cache, in `dtype`."""
         builder = self.builder
         if self.scale is None:
             return cache

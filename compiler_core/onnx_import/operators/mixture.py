@@ -168,7 +168,7 @@ def _routes(context: Context, node: Node, shares: Tensor, places: Tensor) -> _Ro
 def _mixed(
     context: Context, node: Node, x: Tensor, layers: Sequence[_Layer], routing: tuple[Tensor, Tensor]
 ) -> Tensor:
-    """What the experts make of x [.., hidden], by the shares and places [tokens, experts] of the routing."""
+    """The experts' result for x [.., hidden], by the shares and places [tokens, experts] of the routing."""
     builder = context.builder
     if len(layers) < 2:
         raise ModelError("the weights of the first or the second product are missing")

@@ -23,8 +23,8 @@ from tilewright.compiler_core.onnx_import.operators.reduction import mean
 def _batch_normalization(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """(x - mean) / sqrt(variance + epsilon) * scale + bias.
 
-    It goes into the weights of a convolution in front where those are constant and nobody else reads the
-    result; otherwise it is one multiply and one add.
+    It is folded into the weights of the convolution before it where those are constant and the result has no
+    other reader; otherwise it is one multiply and one add.
     """
     builder = context.builder
     x = required(inputs, 0)

@@ -28,7 +28,7 @@ from tilewright.compiler_core.onnx_import.operators.quantized import dequantize
 def _matmul_n_bits(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """A product with w [N, K] of `bits` bits, transposed: a scale and a zero point for each block along K.
 
-    g_idx [K] says which block's they are where the columns were reordered.
+    g_idx [K] gives the block of each column where the columns were reordered.
     """
     builder = context.builder
     bits, block = node.integer("bits", 4), node.integer("block_size")
@@ -100,7 +100,7 @@ NF4 = (
 
 
 def _matmul_bnb4(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    """A product with w [N, K], transposed unless told: sixteen numbers, a largest magnitude a flat block."""
+    """A product with w [N, K], transposed by default: sixteen levels, one scale per flat block."""
     block, kind = node.integer("block_size"), node.integer("quant_type")
     depth, width = node.integer("K"), node.integer("N")
     if block <= 0 or depth <= 0 or width <= 0 or kind not in (0, 1):

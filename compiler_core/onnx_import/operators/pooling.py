@@ -41,7 +41,7 @@ def _max_pool(context: Context, node: Node, inputs: Inputs) -> Sequence[Tensor]:
 
 
 MOST_POSITIONS = 1 << 31
-"""Elements of an array whose positions are told by columns."""
+"""Elements of an array whose positions count by columns."""
 
 
 def _max_positions(context: Context, node: Node, x: Tensor, y: Tensor, window: Window) -> Tensor:

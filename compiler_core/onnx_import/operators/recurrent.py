@@ -66,14 +66,14 @@ def check_shapes(context: Context, node: Node, inputs: Inputs, gates: int, state
 
 
 def _check_host(node: Node, attributes: Mapping[str, AttributeValue]) -> None:
-    """ModelError where a recurrence that runs on the host has an activation that the host does not know."""
+    """ModelError where a recurrence on the host has an activation that the host lacks."""
     for name in str(attributes.get("activations", "")).split(","):
         if name and (name not in ON_HOST or node.has("activation_alpha") or node.has("activation_beta")):
             raise ModelError(f"activation {name!r} together with sequence_lens is not supported")
 
 
 def recurrence_attributes(node: Node, hidden: object) -> dict[str, AttributeValue]:
-    """What a recurrence is besides its weights; ModelError where an activation is unknown."""
+    """The parameters of a recurrence besides its weights; ModelError where an activation is unknown."""
     names = [name.lower() for name in node.texts("activations", [])]
     for name in names:
         if name not in ACTIVATIONS:

@@ -134,7 +134,7 @@ class Cell:
         return self.builder.elementwise(kind, *tensors)
 
     def activate(self, at: int, x: Tensor) -> Tensor:
-        """Activation number `at` of what the attribute clip leaves of x."""
+        """Activation number `at` of x clipped by the attribute clip."""
         limit = self.attributes.get("clip")
         if isinstance(limit, float):
             x = self.builder.elementwise("clip", x, low=-limit, high=limit)

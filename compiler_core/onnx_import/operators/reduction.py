@@ -31,7 +31,7 @@ def mean(context: Context, x: Tensor, dims: Sequence[int], *, keep: bool) -> Ten
 
 
 def _reduced_dims(context: Context, node: Node, inputs: Inputs, x: Tensor) -> list[int] | None:
-    """The dims to fold; None says that the op does nothing (no axes, and told so)."""
+    """The dims to fold; None means that the op does nothing (no axes, and noop_with_empty_axes)."""
     axes = known_integers(context, node, inputs, 1, "axes")
     if not axes:
         return None if node.integer("noop_with_empty_axes", 0) else list(range(x.rank))

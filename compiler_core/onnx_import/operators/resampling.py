@@ -1,4 +1,4 @@
-"""Where every output position of a resized dim lies in the input, and what it weighs of elements there."""
+"""The input coordinate of every output position of a resized dim, and the weights of the elements there."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -107,7 +107,7 @@ def weight_rows(rule: Rule, size: int, result: int) -> tuple[Array, Array]:
 
 
 def outside(rule: Rule, size: int, result: int) -> Array:
-    """Which output positions lie outside the input."""
+    """The output positions that lie outside the input."""
     original = positions(rule, size, result)
     return np.asarray((original < 0) | (original > size - 1))
 

@@ -166,7 +166,7 @@ def _weighted(context: Context, x: Tensor, dim: int, result: Dim, rule: Rule, fo
 
 @dataclass(frozen=True)
 class _Wanted:
-    """What each of `dims` is resized by or to: one of the two may be missing."""
+    """The scale or the size of each of `dims`: one of the two may be missing."""
 
     dims: list[int]
     scales: list[float] | None
@@ -207,7 +207,7 @@ def _rule(node: Node, scale: float | None, roi: tuple[float, float], dtype: DTyp
         raise ModelError(f"mode {mode!r} is not one of nearest, linear, cubic")
     nearest = node.text("nearest_mode", "round_prefer_floor")
     if _is_old(node):
-        # Nothing is said; onnxruntime takes the larger index where a dim becomes shorter.
+        # The standard leaves it open; onnxruntime takes the larger index where a dim becomes shorter.
         nearest = "ceil" if scale is not None and scale < 1 else "floor"
     return Rule(
         "linear" if mode == "bilinear" else mode,
@@ -246,7 +246,7 @@ def _resize(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 
 def _whole(builder: Builder, x: Tensor, dtype: DType) -> Tensor:
-    """Reals as the nearest integers of a type, what it does not hold as the most it does."""
+    """Reals as the nearest integers of a type, clamped to its range."""
     low, high = dtype.limits
     clipped = builder.elementwise("clip", builder.elementwise("round", x), low=float(low), high=float(high))
     return builder.cast(clipped, dtype)

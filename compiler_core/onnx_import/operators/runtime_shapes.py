@@ -1,6 +1,6 @@
 """Operators whose result extents are computed from data: the same operators, run on the host.
 
-Each wraps the builder for known parameters. Extents that only a run can tell become named symbols.
+Each wraps the builder for known parameters. Extents that depend on data become named symbols.
 """
 
 from collections.abc import Mapping, Sequence

@@ -53,7 +53,7 @@ def _required(values: Values, at: int) -> Tensor:
 
 
 def unstacked(builder: Builder, sequence: AnySequence) -> TensorSequence:
-    """The elements one by one; ModelError where a symbol says how many there are."""
+    """The elements one by one; ModelError where their number is a symbol."""
     if isinstance(sequence, TensorSequence):
         return sequence
     stack, length = sequence.stack, sequence.length
@@ -102,7 +102,7 @@ def _at(context: Context, node: Node, values: Values) -> Value:
             return sequence.known()[_place(context, position, sequence.length, sequence.length - 1)]
         at = int(known_number(context, position, "the position in a sequence"))
         return _element(builder, sequence.stack, at if at >= 0 else sequence.length + at)
-    # Data say which: a gather, where all have one shape.
+    # The position depends on data: a gather, where all have one shape.
     stack = stacked(builder, sequence).stack
     exprs = [IndexExpr(source=1), *(axis_index(dim) for dim in range(stack.rank - 1))]
     index = builder.reshape(position, ())

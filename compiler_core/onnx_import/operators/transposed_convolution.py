@@ -126,7 +126,7 @@ def _transposed_extents(
             output = wanted[-count:][index] if wanted is not None else size * stride
             total = full - output
             if wanted is not None and isinstance(total, int):
-                # What is asked for beyond the products lies at the end, as zeros.
+                # Positions beyond the products lie at the end, as zeros.
                 total = max(0, total)
             smaller = floordiv(total, 2)
             begin = smaller if auto_pad == "SAME_UPPER" else total - smaller

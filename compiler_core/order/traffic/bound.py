@@ -1,4 +1,5 @@
-"""What no order moves less than, in a limited buffer: the compulsory bytes and what cuts force out.
+"""A lower bound on the traffic of every order in a limited buffer: compulsory bytes, and bytes that cuts
+force out.
 
 While kernel v runs, the values between kernels that are live, v's results among them, exceed the capacity
 by some bytes in every order (a minimum cut); each such byte is stored once and loaded once. Moments over

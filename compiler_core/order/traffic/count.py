@@ -16,9 +16,8 @@ from tilewright.compiler_core.order.kernel_graph import GRAPH_INPUT, KernelGraph
 
 @dataclass(frozen=True)
 class Traffic:
-    """Bytes that cross the DRAM port; `compulsory_bytes` is what every order moves at any capacity.
-
-    `resident_bytes[step]` is what the buffer holds while the kernel of that step runs.
+    """Bytes that cross the DRAM port; Every order moves `compulsory_bytes` at any capacity.
+    `resident_bytes[step]` are in the buffer while the kernel of that step runs.
     """
 
     load_bytes: int
@@ -46,7 +45,7 @@ def traffic_of(
 ) -> Traffic:
     """Traffic of `order` in `capacity_bytes`; with room for the order's peak it is compulsory.
 
-    The tensors `streamed` are never resident, which may leave room for what is worth more.
+    The tensors `streamed` are never resident, which may leave room for tensors that save more.
     UsageError when `order` is not a topological order.
     """
     live_profile(graph, order)
@@ -56,7 +55,7 @@ def traffic_of(
 
 
 class _Walk:
-    """What is resident, what DRAM has, and the steps at which each tensor is still to be read."""
+    """The resident tensors, the tensors in DRAM, and the later steps that read each tensor."""
 
     def __init__(
         self, graph: KernelGraph, order: Sequence[int], capacity_bytes: int, streamed: frozenset[int]

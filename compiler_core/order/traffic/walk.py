@@ -10,7 +10,7 @@ from tilewright.compiler_core.order.kernel_graph import KernelGraph
 
 
 class TrafficGraph(NamedTuple):
-    """A flat graph and what traffic needs besides; every array is int64."""
+    """A flat graph with the tables for traffic; every array is int64."""
 
     flat: FlatGraph
     output: Ints  # per tensor 1 when it is a graph output
@@ -32,7 +32,7 @@ def traffic_graph(graph: KernelGraph) -> TrafficGraph:
 
 
 class _Buffer(NamedTuple):
-    """What is resident: `held[: counts[0]]`, each tensor's place there (-1: none), room, bytes moved."""
+    """The resident tensors: `held[: counts[0]]`, each tensor's place there (-1: none), room, bytes moved."""
 
     held: Ints
     place: Ints

@@ -1,1 +1,1 @@
-"""A lowered kernel and a Target as tables of integers: what the timeline runs on."""
+"""A lowered kernel and a Target as tables of integers, for the timeline."""

@@ -1,4 +1,4 @@
-"""A lowered kernel and a Target as flat integer arrays: what the timeline runs on."""
+"""A lowered kernel and a Target as flat integer arrays, for the timeline."""
 
 from dataclasses import dataclass
 from math import prod
@@ -26,7 +26,7 @@ class Conflicts:
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a kernel finds when it starts.
+    """The state of the memories when a kernel starts.
 
     `sharers` cores draw on the shared ports, `llb_room_bytes` of the LLB are there for what it reads again,
     and `held` has pairs (value of its Workload, bytes): operands that are there already, beside that room.
@@ -144,7 +144,7 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
 def _await_operands(
     program: KernelProgram, target: Target, plan: KernelPlan, steps: Ints, lengths: Ints, costs: Ints
 ) -> None:
-    """Add to every product what its array waits for operands, and what it takes from L1 for that."""
+    """Add to every product the cycles that its array waits for operands, and its reads from L1."""
     unit = target.matrix
     if not isinstance(unit, SystolicUnit) or not unit.operand_buffer_kib:
         return

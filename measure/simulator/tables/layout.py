@@ -8,7 +8,7 @@ import numpy.typing as npt
 Ints = npt.NDArray[np.int64]
 
 LOAD, MATRIX, VECTOR, STORE, NO_ENGINE = 0, 1, 2, 3, 4
-"""Engines of a core. What runs on no engine takes no time: it only renames elements."""
+"""Engines of a core. A step without an engine takes no time: it only renames elements."""
 ENGINES = 4
 ENGINE_NAMES = ("load", "matrix", "vector", "store")
 SLOT, DISPATCH = 4, 5
@@ -18,7 +18,7 @@ CAUSE_NAMES = ("load", "matrix", "vector", "store", "slot", "dispatch")
 MOST_SLOTS = 4
 """Three that a Config can ask for, and one for a tile more in flight."""
 
-# The step table: what the timeline asks of a step.
+# The step table: the columns of a step.
 DEPTH, LATE, ANCHOR, BUFFER, STORAGE, FILLS, FIRST_READ, LAST_READ, ENTRY, ENGINE, LAG = range(11)
 STEP_COLUMNS = 11
 
@@ -26,7 +26,7 @@ STEP_COLUMNS = 11
 READ_BUFFER, READ_STORAGE, READ_BEHIND = range(3)
 READ_COLUMNS = 3
 
-# The price table: what decides the cost of a step.
+# The price table: the columns behind the cost of a step.
 KIND, NEAR, FAR, HOLDABLE, VALUE, ELEMENT_BYTES, PACKED, LANE_OPS, LANES, BLOCKED, BLOCK = range(11)
 FIRST_TERM, LAST_TERM, FIRST_FETCH, LAST_FETCH, FIRST_WAY, LAST_WAY = range(11, 17)
 PRICE_COLUMNS = 17
@@ -45,7 +45,7 @@ NO_EVENT = -1
 
 
 class Nest(NamedTuple):
-    """What the timeline walks: a kernel's loops, steps and costs in integers.
+    """A kernel's loops, steps and costs in integers, as the timeline walks them.
 
     `counts` are the tiles of every level of the nest, outermost first: parallel ones, then scans, then the
     reductions from `reduction_level` on. Tile i of level l is of class `classes[class_start[l] + i]`, like

@@ -26,12 +26,14 @@ from tilewright.compiler_core.target_model.target import Dataflow, SystolicUnit,
 from tilewright.measure.simulator.tables.layout import Ints
 
 BLOCKS = 100
-"""A buffer knows what it holds by hundredths of its size."""
+"""The content of a buffer is tracked in hundredths of its size."""
 
 
 @dataclass(frozen=True)
 class Streams:
-    """What one tile takes: cycles its array waits, and elements fetched of the left and the right operand."""
+    """The cost of one tile: cycles that its array waits, and elements fetched of the left and the right
+    operand.
+    """
 
     wait_cycles: int
     fetched: tuple[int, int]
@@ -54,7 +56,7 @@ class _Operand:
 
 @dataclass(frozen=True, eq=False)
 class _Results:
-    """What leaves by fold: `rows` by `columns` results, row r of column c in cycle `start` + r + c."""
+    """The results of a fold: `rows` by `columns`, row r of column c in cycle `start` + r + c."""
 
     start: Ints
     rows: Ints

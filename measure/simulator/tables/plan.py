@@ -1,4 +1,4 @@
-"""What the timeline has to know of a kernel before sizes are known: its steps as tables of integers.
+"""The part of a kernel's tables that needs no sizes: its steps as tables of integers.
 
 A plan depends on the ops, the placement, which loops are cut and the target, on none of the tile sizes; so a
 search over thousands of Configs makes a handful of plans and remembers them.

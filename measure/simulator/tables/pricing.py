@@ -1,4 +1,4 @@
-"""What every instruction costs: engine cycles, bytes at each level, work; by the closed forms of units.py."""
+"""The cost of every instruction: cycles, bytes at each level, work; by the closed forms of units.py."""
 
 import numpy as np
 

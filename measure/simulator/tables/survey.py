@@ -1,9 +1,8 @@
-"""Which tiles of a kernel are alike, and how often each step meets each kind of them.
-
-Tiles of a loop are of one class when no step can tell them apart: every interval has the same width there. A
-step then has one cost for each combination of classes of the loops it moves with, its *entries*. How often an
-entry fires needs no timeline: a step fires once for every position of the loops down to the innermost one it
-moves with, and once more where a core's run of tiles starts in the middle of such a position.
+"""Classes of a kernel's tiles, and how often each step meets each class. Two tiles of a loop are in one class
+when every interval has the same width in both. A step then has one cost for each combination of classes of
+the loops it moves with, its *entries*. How often an entry fires needs no timeline: a step fires once for
+every position of the loops down to the innermost one it moves with, and once more where a core's run of tiles
+starts in the middle of such a position.
 """
 
 import numpy as np
@@ -169,7 +168,7 @@ def _fire_at_borders(
     class_start: Ints,
     costs: Ints,
 ) -> None:
-    """Count again what a core has to do again because the core before it did it for its own tiles."""
+    """Count the loads that a core repeats because the core before it made them for its own tiles."""
     tiles = 1
     for level in range(parallel_levels):
         tiles *= counts[level]

@@ -1,8 +1,8 @@
 """Interval tables and the classes of their tiles, remembered.
 
-A search meets the same tables (objects that Regions remembers) in thousands of Configs. What is derived from
-them takes time in proportion to the number of tiles once; afterwards a regular loop of any length is as cheap
-as a short one.
+A search meets the same tables (objects that Regions remembers) in thousands of Configs. Deriving the classes
+takes time in proportion to the number of tiles once; afterwards a regular loop of any length is as cheap as a
+short one.
 """
 
 from collections.abc import Sequence
@@ -60,7 +60,7 @@ def table_of(low: Ints, high: Ints) -> Table:
 
 
 def kinds_of(dim: int, tables: Sequence[Table]) -> Kinds:
-    """The classes of the tiles of the loop of dim `dim`, which all `tables` together tell apart."""
+    """The classes of the tiles of the loop of dim `dim`, by all `tables` together."""
     moving = [table for table in tables if table.shape[dim] > 1]
     key = (dim, *map(id, moving))
     known = _kinds.get(key)
