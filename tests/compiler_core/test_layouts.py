@@ -83,8 +83,8 @@ def test_a_layout_inside_a_kernel_is_left_out() -> None:
 @pytest.mark.parametrize(
     ("value", "layout", "reason"),
     [
-        (0, LAST, "not only kernels see it"),
-        (3, LAST, "not only kernels see it"),
+        (0, LAST, "it is used outside kernels"),
+        (3, LAST, "it is used outside kernels"),
         (1, Layout((0, 1)), "cannot have layout"),
         (1, Layout((0, 1, 2, 3), 2, 2), "cannot have layout"),
     ],

@@ -91,7 +91,7 @@ def read_stretch(path: Path, offset: int, nbytes: int) -> Array:
             if not stat.S_ISREG(state.st_mode):
                 raise ModelError(f"external file {printable(path.name)} is not a regular file")
             if state.st_size < offset + nbytes:
-                raise ModelError(f"external file {printable(path.name)} became shorter than the model says")
+                raise ModelError(f"external file {printable(path.name)} is shorter than the model says")
             if nbytes >= LEAST_MAPPED:
                 ahead = offset % mmap.ALLOCATIONGRANULARITY
                 whole = mmap.mmap(
@@ -103,7 +103,7 @@ def read_stretch(path: Path, offset: int, nbytes: int) -> Array:
     except OSError as error:
         raise ModelError(f"external file {printable(path.name)} cannot be read ({error.strerror})") from error
     if len(data) != nbytes:
-        raise ModelError(f"external file {printable(path.name)} became shorter than the model says")
+        raise ModelError(f"external file {printable(path.name)} is shorter than the model says")
     return np.frombuffer(data, np.uint8)
 
 

@@ -45,7 +45,8 @@ def test_a_value_decides_between_branches(rate: int, shape: tuple[int, ...], tmp
 
 def test_without_the_value_the_message_says_what_to_bind(tmp_path: Path) -> None:
     with pytest.raises(
-        ModelError, match=r"differ in rank or type.*bind what it follows from with --input rate=VALUE"
+        ModelError,
+        match=r"differ in rank or type.*bind the inputs that it depends on with --input rate=VALUE",
     ):
         _imported(RATES, tmp_path, {"n": 8})
 

@@ -103,7 +103,7 @@ def test_turns_bound_to_others_end_the_loop_or_are_filled_with_zeros(turns: int,
 def test_what_is_collected_must_not_grow(tmp_path: Path) -> None:
     imported = import_model(saved(_network((*APPENDED, node("Identity", "a2", "s"), *FOREVER)), tmp_path))
     sizes = {name: 5 if name == "length" else 4 for name in imported.graph.symbols}
-    with pytest.raises(ModelError, match="what a loop collects changes its shape from step to step"):
+    with pytest.raises(ModelError, match="the loop collects values whose shape changes from step to step"):
         _interpreted(imported, imported.graph.bound_to(sizes))
 
 

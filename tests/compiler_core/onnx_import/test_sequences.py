@@ -138,7 +138,7 @@ def test_a_sequence_that_is_an_output_is_its_elements(tmp_path: Path) -> None:
     [
         (
             A_CHOICE.replace("axis = 0> (w)", "axis = 1> (w)"),
-            r"sequences of different lengths.*bind what it follows from with --input flag=VALUE",
+            r"sequences of different lengths.*bind the inputs that it depends on with --input flag=VALUE",
         ),
         (PICKED_BY_DATA.replace("two = {2}", "two = {4}"), "extents of dim 2 of a concat differ"),
     ],
