@@ -16,6 +16,7 @@ from tilewright.measure.farm.pool import Pool, SerialPool
 from tilewright.measure.farm.standby import StandbyPool
 from tilewright.measure.farm.witnesses import WitnessedPool
 from tilewright.measure.faults import FaultPlan
+from tilewright.measure.host.worker import host_device, kind_of
 from tilewright.measure.lab import lab_here, plan_text, read_lab, toolchain_of
 from tilewright.measure.own_device import OwnDevice
 from tilewright.tuner.request import PoolChoice, TuneRequest
@@ -99,15 +100,13 @@ def _host_pool(target: Target, target_text: str, ray: str, lab: FaultPlan | None
     On one machine kernels take turns on one core: those on another would share its caches and its clock.
     """
     if ray in (SERIAL, "local"):
-        from tilewright.measure.host.worker import host_device
-
         return SerialPool(_under(host_device(target_text), lab))
     from tilewright.measure.farm.messages import Rules
     from tilewright.measure.ray_farm.pool import RayPool
     from tilewright.measure.wire import DeviceSpec
 
     spec = DeviceSpec.of(
-        f"host-{target.digest[:16]}",
+        kind_of(target),
         "tilewright.measure.host.worker:host_device",
         "tilewright.measure.simulator.worker:task_to_text",
         "tilewright.measure.simulator.worker:task_from_text",

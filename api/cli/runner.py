@@ -16,11 +16,15 @@ def runner(
     name: Annotated[str | None, typer.Option(help="How it signs; host and process by default.")] = None,
     workers: Annotated[int | None, typer.Option(min=1, help="Measuring workers of its own Ray.")] = None,
     ray: Annotated[str | None, typer.Option(help="local, or HOST:PORT of a Ray cluster.")] = None,
+    host: Annotated[bool, typer.Option("--host", help="Take jobs for this CPU, and run them on it.")] = False,
     metrics_port: Annotated[int | None, typer.Option(help="Answer /metrics on this port.")] = None,
     metrics_host: Annotated[str, typer.Option(help="Address for --metrics-port.")] = "127.0.0.1",
     config: Annotated[Path | None, typer.Option(help="TOML file of settings; docs/service.md.")] = None,
 ) -> int:
-    """Take jobs and run them until SIGTERM; another runner finishes a job that is left."""
+    """Take jobs and run them until SIGTERM; another runner finishes a job that is left.
+
+    Jobs for the CPU itself (tune submit --target host) wait for a runner with --host on a CPU of that kind.
+    """
     import os
 
     from tilewright.api.observability import metrics
@@ -30,4 +34,4 @@ def runner(
     settings = load_settings(os.environ, config, database=database, workers=workers, ray=ray)
     if metrics_port is not None:
         metrics.listen(metrics_port, metrics_host)
-    return run_runner(settings, name)
+    return run_runner(settings, name, host=host)

@@ -67,7 +67,11 @@ def submit(
 
 
 def _target(target: str) -> str:
-    """A name as it is, a file as its text: paths mean nothing to a server."""
+    """A name as it is, a file as its text: paths mean nothing to a server. `host` is a file of this CPU."""
     from tilewright.compiler_core.target_model.file import target_text
+    from tilewright.compiler_core.target_model.host import HOST
+    from tilewright.measure.host.file import ensure_host
 
+    if target == HOST:
+        return target_text(ensure_host())
     return target_text(target) if target.endswith(".toml") or "/" in target else target

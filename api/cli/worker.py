@@ -26,13 +26,16 @@ def worker(
 
     One farm holds any number of targets. SIGTERM or an interrupt drains: no new work comes, and work under
     way is finished. After a cut, or with a new head, the host joins again by itself. --lab injects faults
-    here, to test a farm. docs/farm.md.
+    here, to test a farm. `--target host` offers cores of this CPU. docs/farm.md.
     """
     import os
     import signal
     import threading
 
     from tilewright.compiler_core.target_model.file import load_target
+    from tilewright.compiler_core.target_model.host import HOST
+    from tilewright.measure.host.file import ensure_host
+    from tilewright.measure.host.worker import kind_of
     from tilewright.measure.lab import HOST_LAB, plan_text, read_lab
     from tilewright.measure.ray_farm.member import serve_farm
 
@@ -41,4 +44,6 @@ def worker(
     stop = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: stop.set())
-    serve_farm(ray, load_target(target).name, slots, grace, stop)
+    if target == HOST:
+        ensure_host()
+    serve_farm(ray, kind_of(load_target(target)), slots, grace, stop)

@@ -86,10 +86,10 @@ def _spec(text: str) -> dict[str, Any]:
 
     from tilewright.api.schemas.jobs import JobSpec
     from tilewright.compiler_core.errors import TargetError
-    from tilewright.tuner.jobs.request import target_of
+    from tilewright.tuner.jobs.request import name_of, target_of
 
     try:
-        return {"name": target_of(JobSpec.model_validate_json(text).target).name}
+        return {"name": name_of(target_of(JobSpec.model_validate_json(text).target))}
     except TargetError as error:
         return {"error": str(error)}
     except ValidationError as error:

@@ -130,14 +130,15 @@ class Jobs:
         found = {row.state: row.jobs for row in rows}
         return {state: found.get(state, 0) for state in JobState}
 
-    def lease(self, runner: str, duration_s: float) -> JobLease | None:
+    def lease(self, runner: str, duration_s: float, offered: str = "") -> JobLease | None:
         """The next job that waits or whose runner let its lease run out, if there is one: tenants take turns
         (queue.py), and of a tenant's jobs the most urgent, then the oldest comes first.
 
-        A job whose lease ran out MOST_ATTEMPTS times without progress is failed, a cancelled one is ended.
+        Jobs for a CPU go to runners that have `offered` it. A job whose lease ran out MOST_ATTEMPTS times
+        without progress is failed, a cancelled one is ended.
         """
         with self.database.writing() as connection:
-            while (row := next_job(connection)) is not None:
+            while (row := next_job(connection, offered)) is not None:
                 if row.cancel_requested:
                     _end(connection, job.c.id == row.id, JobState.CANCELLED, None, "")
                 elif row.attempts >= MOST_ATTEMPTS:

@@ -19,10 +19,20 @@ _held = (job.c.state == JobState.RUNNING) & running(job)
 _waits = or_(job.c.state == JobState.QUEUED, (job.c.state == JobState.RUNNING) & ~running(job))
 
 
-def next_job(connection: Connection) -> Row[Any] | None:
-    """The row of the job to lease, locked until the transaction ends; None where nothing waits."""
+CPU = "cpu:"
+"""What the name of a job's target begins with where only a CPU of one kind can measure it."""
+
+
+def next_job(connection: Connection, offered: str = "") -> Row[Any] | None:
+    """The row of the job to lease, locked until the transaction ends; None where nothing waits.
+
+    Jobs for a CPU are left to runners that have `offered` it, by its target's name.
+    """
+    named = func.coalesce(job.c.target_name, "")
+    fits = or_(named.not_like(f"{CPU}%"), named == offered)
     for name in _in_turn(connection):
-        mine = select(job).where(job.c.tenant == name, _waits).order_by(job.c.priority.desc(), job.c.id)
+        mine = select(job).where(job.c.tenant == name, _waits, fits)
+        mine = mine.order_by(job.c.priority.desc(), job.c.id)
         row = connection.execute(mine.limit(1).with_for_update(skip_locked=True)).first()
         if row is not None:
             return row

@@ -1,13 +1,25 @@
-"""Factory, `encode` and `decode` of the host device, by name for a measuring worker."""
+"""What a measuring worker needs to become a core of its own CPU. LLVM is loaded only where one is made."""
+
+from typing import TYPE_CHECKING
 
 from tilewright.compiler_core.errors import DeviceError
 from tilewright.compiler_core.target_model.file import parse_target
-from tilewright.measure.host.device import HostDevice
+from tilewright.compiler_core.target_model.target import Target
+
+if TYPE_CHECKING:
+    from tilewright.measure.host.device import HostDevice
 
 
-def host_device(target_text: str) -> HostDevice:
+def kind_of(target: Target) -> str:
+    """What workers with cores of a CPU offer, and those who want some ask for: its digest is in it."""
+    return f"host-{target.digest[:16]}" if target.identity else target.name
+
+
+def host_device(target_text: str) -> "HostDevice":
     """A core of this CPU; DeviceError where the text describes another."""
     target, mistakes = parse_target(target_text)
     if target is None:
         raise DeviceError(f"the target file is unusable: {mistakes[0]}")
+    from tilewright.measure.host.device import HostDevice
+
     return HostDevice(target)

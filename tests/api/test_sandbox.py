@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from tilewright.api.sandbox import landlock, questions, reader, seccomp
+from tilewright.api.sandbox import landlock, questions, reader
 from tilewright.api.sandbox.questions import LONGEST_ERROR, bounded, plain
+from tilewright.measure.host import seccomp
 
 ROOT = Path(__file__).parents[2]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the walls are Linux's; elsewhere limits are all")

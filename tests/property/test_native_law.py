@@ -26,9 +26,12 @@ from tilewright.search_space.moves import sample
 from tilewright.search_space.rules import KnobLayout
 from tilewright.search_space.validity import kernel_space
 
+EXAMPLES = settings.default.max_examples * 2 // 3 if settings.default else 66
+"""Cases of each of the three laws: 200 in all by default, 100,000 under the profile fuzz."""
+
 
 @given(st.data())
-@settings(max_examples=40)
+@settings(max_examples=EXAMPLES)
 def test_machine_code_computes_what_the_graph_means(data: Any) -> None:
     graph, inputs = data.draw(graphs(most_steps=4))
     target = data.draw(targets())
@@ -51,7 +54,7 @@ def evaluator() -> Iterator[NativeEvaluator]:
 
 
 @given(st.data())
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_whatever_a_tile_computes_machine_code_computes_too(evaluator: NativeEvaluator, data: Any) -> None:
     graph, inputs = data.draw(graphs(most_steps=4))
     target = data.draw(targets())
@@ -80,7 +83,7 @@ def test_whatever_a_tile_computes_machine_code_computes_too(evaluator: NativeEva
 
 
 @given(st.data())
-@settings(max_examples=40)
+@settings(max_examples=EXAMPLES)
 def test_every_config_of_a_simd_target_computes_what_the_kernel_means(data: Any) -> None:
     graph, inputs = data.draw(graphs(most_steps=3))
     machine = host_machine(data.draw(st.sampled_from([0, 256])))

@@ -12,6 +12,7 @@ from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.errors import TargetError, UsageError
 from tilewright.compiler_core.target_model.file import list_targets, load_target, target_from_text
 from tilewright.compiler_core.target_model.target import Target
+from tilewright.db.service.queue import CPU
 from tilewright.measure.objectives import Objective
 from tilewright.tuner.request import TuneRequest, objectives_of
 
@@ -54,6 +55,11 @@ def read_request(text: str) -> TuneRequest:
     if given:
         raise UsageError(OTHER_VERSION)
     return request
+
+
+def name_of(target: Target) -> str:
+    """What a job's target is called: that of a CPU by its digest, so that the right runner takes the job."""
+    return f"{CPU}{target.digest[:16]}" if target.identity else target.name
 
 
 def is_preset(request: TuneRequest) -> bool:

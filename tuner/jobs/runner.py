@@ -74,12 +74,16 @@ class StoppedError(TilewrightError):
 
 @dataclass(frozen=True)
 class RunnerSettings:
-    """Times in seconds. A job whose runner died waits at most `lease_s` + `poll_s` for the next one."""
+    """Times in seconds. `offered` is the name of the CPU that jobs may run on, if any.
+
+    A job whose runner died waits at most `lease_s` + `poll_s` for the next one.
+    """
 
     name: str
     lease_s: float = 8.0
     heartbeat_s: float = 2.0
     poll_s: float = 0.5
+    offered: str = ""
 
 
 class Runner:
@@ -114,7 +118,7 @@ class Runner:
 
     def step(self) -> bool:
         """Works on one job, if there is one to lease."""
-        lease = self.jobs.lease(self.settings.name, self.settings.lease_s)
+        lease = self.jobs.lease(self.settings.name, self.settings.lease_s, self.settings.offered)
         if lease is None:
             return False
         facts = {"job": lease.job.uid, "attempt": lease.job.attempts, "token": lease.token}

@@ -4,21 +4,28 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.target_model.file import load_target
+from tilewright.tuner.jobs.request import name_of
 from tilewright.tuner.jobs.runner import WorkResult, finite
 from tilewright.tuner.request import LOCAL, Hooks, PoolChoice, TuneRequest
 
 
 @dataclass(frozen=True)
 class Tuning:
-    """Tunes on `pool`; records in the database at `url`."""
+    """Tunes on `pool`, on this CPU only where it is `offered`; records in the database at `url`."""
 
     url: str
     pool: PoolChoice = LOCAL
+    offered: str = ""
 
     def run(self, request: TuneRequest, hooks: Hooks) -> WorkResult:
         """The report of the run, or of the range. Ray and the learners are loaded with the first job."""
         from tilewright.tuner.verbs.ranges import run_sizes
 
+        target = load_target(request.target)
+        if target.identity and name_of(target) != self.offered:
+            raise UsageError("this runner measures nothing on its CPU; tune runner --host does")
         return run_sizes(replace(request, database=self.url, pool=self.pool), hooks)
 
     def files(self, request: TuneRequest, answer: WorkResult) -> Mapping[str, bytes]:

@@ -1,5 +1,7 @@
 """The host as a device: what it measures, and what it makes of kernels that crash, hang or err."""
 
+import platform
+import sys
 from dataclasses import replace
 
 import numpy as np
@@ -102,6 +104,33 @@ def test_what_goes_wrong_is_a_value(body: str, status: Status, monkeypatch: pyte
         assert device.measure(workload, [config])[0].status is Status.OK
     finally:
         device.close()
+
+
+@pytest.mark.parametrize("vectors", [2, 3, 4])
+def test_a_tail_reads_nothing_beyond_its_operands(vectors: int) -> None:
+    """Folds across lanes over tiles that fill no block, right before a page that nobody may touch."""
+    knobs: dict[str, KnobValue] = {"tile_0": 32, "tile_1": 12, "reduction_tile_0": 32, "loop_order": "0 1"}
+    knobs |= {"vector_axis": 2, "vectors": vectors, "row_axis": 0, "rows": 6, "inner": "rows", "unroll": 1}
+    device = HostDevice(this_core(), budget_ns=1_000_000)
+    try:
+        (measured,) = device.measure(product(), [Config((*knobs.items(), ("cores", 1)))])
+    finally:
+        device.close()
+    assert measured.status is Status.OK, measured.reason
+
+
+@pytest.mark.skipif(not (sys.platform == "linux" and platform.machine() == "x86_64"), reason="its calls")
+def test_a_kernel_may_not_call_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It asks for a process of its own; were that not refused, it would trap."""
+    forks = bytes.fromhex("b839000000 0f05 83f8ff 7402 0f0b c3".replace(" ", ""))
+    target, workload = this_core(), product()
+    device = HostDevice(target)
+    monkeypatch.setattr(HostDevice, "_image_of", lambda self, nest: Image(forks, {"repeat": 0}))
+    try:
+        (measured,) = device.measure(workload, [default_of(workload, target)])
+    finally:
+        device.close()
+    assert measured.status is Status.WRONG
 
 
 def test_faster_configs_are_told_from_slower_ones() -> None:
