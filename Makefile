@@ -8,7 +8,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign differential fuzz sbom licences lock clean
+.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign differential host-campaign fuzz sbom licences lock clean
 
 setup: $(READY)
 
@@ -59,6 +59,10 @@ CASES ?= 20000
 SEED ?= 0
 differential: setup
 	$(BIN)/python -m tests.differential.standard.campaign --cases $(CASES) --seed $(SEED)
+
+# Kernels on this CPU of which most crash, hang or lie.
+host-campaign: setup
+	CANDIDATES=1000 $(BIN)/pytest --timeout=0 tests/measure/host/test_campaign.py
 
 fuzz: setup
 	$(BIN)/pytest --hypothesis-profile=fuzz --timeout=0 tests/property

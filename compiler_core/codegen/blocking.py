@@ -17,6 +17,9 @@ from tilewright.compiler_core.ir.workload import Level
 from tilewright.compiler_core.lowering.program import KernelProgram
 from tilewright.compiler_core.lowering.regions import Regions
 
+LATENCY = 4
+"""Rows of a block under way at once while a multiply-add has not ended."""
+
 
 def main_stage(stages: tuple[Stage, ...], regions: Regions) -> int:
     """The stage of the anchor, else the last one."""
@@ -171,5 +174,17 @@ def _widths(nest: KernelNest, stage: Stage, axis: int) -> list[int]:
 
 
 def _even(widths: list[int], most: int) -> int:
-    """The count up to `most` that leaves the least of all widths over, the largest such."""
-    return max(range(1, min(max(widths), most) + 1), key=lambda n: (-sum(-(-w // n) * n for w in widths), n))
+    """The count up to `most` that does all widths in the least time.
+
+    A block takes as long as its rows, but no less than LATENCY of them, and one more for its ends; a block of
+    another height is more code.
+    """
+
+    def cost(count: int) -> int:
+        total = 0
+        for width in widths:
+            blocks, rest = divmod(width, count)
+            total += blocks * (max(count, LATENCY) + 1) + (max(rest, LATENCY) + 3 if rest else 0)
+        return total
+
+    return min(range(1, min(max(widths), most) + 1), key=lambda count: (cost(count), -count))

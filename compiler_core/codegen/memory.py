@@ -216,6 +216,37 @@ class Addressing:
         self.remember(key, made)
         return made
 
+    def choice(self, conditions: Sequence[Inside], *, tail: bool) -> str:
+        """As `mask`, to choose between values: worked out in another way than the mask of any load.
+
+        LLVM 22 makes a masked load part of an operation whose result is chosen under the same mask, and may
+        then take it out again without the mask, which reads beyond the end of memory.
+        """
+        parts: list[str] = []
+        if tail and self.tail is not None:
+            if isinstance(self.tail, int):
+                return self.mask(conditions, tail=True)
+            parts.append(self._first_lanes(self.writer.sub(self.tail, self.tail_vector * self.lanes)))
+        for each in dict.fromkeys(conditions):
+            if each.index.varying or each.index.lane != 1:
+                return self.mask(conditions, tail=tail)
+            base = self.writer.number(replace(each.index, lane=0))
+            parts.append(self._first_lanes(self.writer.sub(each.extent, base)))
+            before = self._first_lanes(self.writer.sub(0, base))
+            parts.append(self.writer.let(f"xor i{self.lanes} {before}, -1"))
+        total = parts[0]
+        for other in parts[1:]:
+            total = self.writer.let(f"and i{self.lanes} {total}, {other}")
+        return self.writer.let(f"bitcast i{self.lanes} {total} to <{self.lanes} x i1>")
+
+    def _first_lanes(self, count: Scalar) -> str:
+        """Bits of so many lanes from the first on, however many or few they are."""
+        least = self.writer.call("llvm.smax.i64", "i64", ["i64 0", f"i64 {count}"])
+        kept = self.writer.minimum(least, self.lanes)
+        power = self.writer.let(f"shl i64 1, {kept}")
+        bits = self.writer.let(f"sub i64 {power}, 1")
+        return self.writer.let(f"trunc i64 {bits} to i{self.lanes}")
+
     # memory
 
     def load(

@@ -543,7 +543,7 @@ class StageWriter(Values):
         """The new total in lanes that count, else the old one."""
         if self.memory.tail is None:
             return following
-        test = Lane(self.memory.mask((), tail=True), "i1", self.nest.lanes)
+        test = Lane(self.memory.choice((), tail=True), "i1", self.nest.lanes)
         return self.math.select(test, following, total)
 
     def _sequence(self, points: list[dict[int, int]]) -> list[int]:

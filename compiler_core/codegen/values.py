@@ -90,7 +90,7 @@ class Values:
         if uniform:
             made = self.math.select(Lane(self.memory.test(uniform), "i1"), made, fill)
         if varying:
-            mask = Lane(self.memory.mask(varying, tail=False), "i1", self.nest.lanes)
+            mask = Lane(self.memory.choice(varying, tail=False), "i1", self.nest.lanes)
             made = self.math.select(mask, made, fill)
         return made
 

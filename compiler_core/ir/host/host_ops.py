@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.host.grid_sample import grid_sample
 from tilewright.compiler_core.ir.host.host_recurrences import gru, lstm, rnn
+from tilewright.compiler_core.ir.host.roi_pool import max_roi_pool
 
 Array = npt.NDArray[Any]
 Meaning = Callable[[Sequence[Array], Mapping[str, Any]], Sequence[Array]]
@@ -247,6 +248,7 @@ MEANINGS: dict[str, Meaning] = {
     "grid_sample": grid_sample,
     "gru": _with_absent(gru),
     "lstm": _with_absent(lstm),
+    "max_roi_pool": max_roi_pool,
     "non_max_suppression": _with_absent(_non_max_suppression),
     "non_zero": _non_zero,
     "one_hot": _one_hot,

@@ -116,9 +116,29 @@ def _determinant(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
     return context.host(node, "determinant", [x], [(x.shape[:-2], x.dtype)])
 
 
+def _max_roi_pool(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
+    x, regions = required(inputs, 0), required(inputs, 1)
+    sizes = node.integers("pooled_shape")
+    if x.rank != 4 or regions.rank != 2 or regions.shape[1] != 5 or len(sizes) != 2 or min(sizes) < 1:
+        raise ModelError("images of rank 4, regions of 5 numbers and a pooled_shape of 2 are needed")
+    shape = (regions.shape[0], x.shape[1], *sizes)
+    scale = node.number("spatial_scale", 1.0)
+    rows, columns = sizes
+    return context.host(
+        node,
+        "max_roi_pool",
+        [x, regions],
+        [(shape, x.dtype)],
+        rows=rows,
+        columns=columns,
+        scale=scale,
+    )
+
+
 HOST: Mapping[str, Build] = {
     "Compress": _compress,
     "Det": _determinant,
+    "MaxRoiPool": _max_roi_pool,
     "NonMaxSuppression": _non_max_suppression,
     "ReverseSequence": _reverse_sequence,
     "Scatter": _scatter_elements,

@@ -5,7 +5,6 @@ from collections.abc import Mapping, Sequence
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import (
     Dim,
-    SymDim,
     at_most,
     ceildiv,
     floordiv,
@@ -158,9 +157,7 @@ def _slice_range(extent: Dim, start: Dim, end: Dim, step: int) -> tuple[Dim, Dim
     else:
         first, last = _clamped(start, extent, 0, extent - 1), _clamped(end, extent, -1, extent - 1)
         count = ceildiv(first - last, -step)
-    if isinstance(count, int):
-        count = max(0, count)
-    return first, count
+    return first, count if at_most(0, count) else maximum(0, count)
 
 
 def _clamped(index: Dim, extent: Dim, low: Dim, high: Dim) -> Dim:
@@ -171,10 +168,8 @@ def _clamped(index: Dim, extent: Dim, low: Dim, high: Dim) -> Dim:
         if index < -(1 << 30):
             return low
         index = index + extent if index < 0 else index
-        if isinstance(index, SymDim):
-            return index
     bounded = index if at_most(index, high) else minimum(index, high)
-    return bounded if isinstance(bounded, SymDim) or at_most(low, bounded) else maximum(low, bounded)
+    return bounded if at_most(low, bounded) else maximum(low, bounded)
 
 
 def _split(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:

@@ -217,11 +217,20 @@ def _dropout(net: Net) -> None:
     net.add("Dropout", [x, ratio, trains], outputs=net.draw.size(1, 2))
 
 
+def _bit_cast(net: Net) -> None:
+    if net.opset < 26:
+        raise NoFormError
+    x = net.first("BitCast", dtypes=[np.float32, np.int32, np.uint32, np.int64, np.float64])
+    to = (TensorProto.INT64, TensorProto.UINT64) if x.dtype.itemsize == 8 else (TensorProto.INT32,)
+    net.add("BitCast", [x], to=net.draw.one_of(to))
+
+
 ELEMENTWISE: Mapping[str, Step] = {
     **{op_type: _plain(op_type) for op_type in PLAIN},
     **{op_type: _with_numbers(op_type) for op_type in WITH_NUMBERS},
     **{op_type: _binary(op_type) for op_type in BINARY},
     **{op_type: _variadic(op_type) for op_type in VARIADIC},
+    "BitCast": _bit_cast,
     "BitShift": _bit_shift,
     "Cast": _cast,
     "Clip": _clip,

@@ -12,7 +12,9 @@ from onnx import TensorProto, defs, helper, numpy_helper, shape_inference
 from tests.differential.case import Case, Draw
 from tests.onnx_models import Array
 
-OPSETS = (11, 12, 13, 15, 17, 18, 19, 21, 22, 23, 24, 26)
+OPSETS = (11, 12, 13, 15, 17, 18, 19, 21, 22, 23, 24, 25, 26)
+SYMBOLIC = 0.3
+"""The share of models whose inputs have extents without a value."""
 MOST_EXTENT = 6
 MOST_ELEMENTS = 4096
 _TENSOR = "tensor("
@@ -33,6 +35,11 @@ _NUMPY: dict[str, Any] = {
 }
 LIKELY = ("float", "float", "float", "float", "double", "float16", "int64", "int32")
 """Types that networks have more often than the others."""
+
+
+def extent_name(name: str, dim: int) -> str:
+    """What a dim of an input is called in models whose extents have no value."""
+    return f"{name}_{dim}"
 
 
 class NoFormError(Exception):
@@ -196,10 +203,14 @@ class Net:
                 found.append(Value(name, tuple(dim.dim_value for dim in dims), dtype))
         return found
 
-    def model(self) -> onnx.ModelProto:
-        """The model, the results of the last node its outputs."""
+    def model(self, symbolic: bool = False) -> onnx.ModelProto:
+        """The model, the results of the last node its outputs; extents of inputs have names if `symbolic`."""
         infos = [
-            helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(array.dtype), array.shape)
+            helper.make_tensor_value_info(
+                name,
+                helper.np_dtype_to_tensor_dtype(array.dtype),
+                [extent_name(name, dim) for dim in range(array.ndim)] if symbolic else array.shape,
+            )
             for name, array in self.feeds.items()
         ]
         outputs = [onnx.ValueInfoProto(name=name) for name in self.nodes[-1].output if name]
@@ -209,7 +220,8 @@ class Net:
 
     def case(self) -> Case:
         """The model and its inputs."""
-        return Case(self.model(), self.feeds, tolerance=self.tolerance, steps=self.steps)
+        symbolic = self.draw.flag(SYMBOLIC)
+        return Case(self.model(symbolic), self.feeds, tolerance=self.tolerance, steps=self.steps)
 
 
 Step: TypeAlias = Callable[[Net], None]

@@ -121,6 +121,22 @@ def _non_max_suppression(net: Net) -> None:
     net.add("NonMaxSuppression", operands, center_point_box=center)
 
 
+def _tensor_scatter(net: Net) -> None:
+    """New rows of a cache put behind those that each row of the batch has."""
+    if net.opset < 24:
+        raise NoFormError
+    x = net.ranked("TensorScatter", 3, 4, [np.float32])
+    axis = net.draw.one_of([-2, 1])
+    length = x.shape[axis]
+    shape = list(x.shape)
+    shape[axis] = net.draw.size(1, length)
+    circular = net.draw.flag()
+    most = length - 1 if circular else length - shape[axis]
+    places = net.feed(net.draw.integers(0, most, (x.shape[0],), np.int64)) if net.draw.flag(0.8) else None
+    mode = "circular" if circular else "linear"
+    net.add("TensorScatter", [x, net.either(net.numbers(shape, x.dtype)), places], axis=axis, mode=mode)
+
+
 PICKING: Mapping[str, Step] = {
     "Compress": _compress,
     "Gather": _gather,
@@ -131,5 +147,6 @@ PICKING: Mapping[str, Step] = {
     "OneHot": _one_hot,
     "ScatterElements": _scatter_elements,
     "ScatterND": _scatter_nd,
+    "TensorScatter": _tensor_scatter,
     "Unique": _unique,
 }

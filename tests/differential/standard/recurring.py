@@ -1,4 +1,4 @@
-"""Recurrences, signals, and control flow."""
+"""Recurrences and control flow."""
 
 from collections.abc import Mapping
 
@@ -43,29 +43,6 @@ def _recurrence(op_type: str, gates: int) -> Step:
             peepholes = net.hold(net.numbers((directions, 3 * hidden), np.float32))
         net.tolerance = 1e-4
         net.add(op_type, [x, w, r, bias, lengths, *states, peepholes], outputs=outputs, **attributes)
-
-    return step
-
-
-def _dft(net: Net) -> None:
-    if net.opset < 17 or net.given is not None:
-        raise NoFormError
-    x = net.feed(net.draw.reals(net.draw.size(1, 2), net.draw.size(2, 8), net.draw.size(1, 2)))
-    inverse = net.draw.size(0, 1) if x.shape[-1] == 2 else 0
-    one_sided = net.draw.size(0, 1) if x.shape[-1] == 1 else 0
-    attributes = {"inverse": inverse, "onesided": one_sided}
-    net.tolerance = 1e-4
-    if net.opset < 20:
-        net.add("DFT", [x], axis=1, **attributes)
-    else:
-        net.add("DFT", [x, None, net.hold(1, np.int64)], **attributes)
-
-
-def _window(op_type: str) -> Step:
-    def step(net: Net) -> None:
-        if net.opset < 17 or net.given is not None:
-            raise NoFormError
-        net.add(op_type, [net.parameter(net.draw.size(1, 9))], periodic=net.draw.size(0, 1))
 
     return step
 
@@ -148,11 +125,7 @@ def _scan(net: Net) -> None:
 
 
 RECURRING: Mapping[str, Step] = {
-    "BlackmanWindow": _window("BlackmanWindow"),
-    "DFT": _dft,
     "GRU": _recurrence("GRU", 3),
-    "HammingWindow": _window("HammingWindow"),
-    "HannWindow": _window("HannWindow"),
     "If": _if,
     "LSTM": _recurrence("LSTM", 4),
     "Loop": _loop,

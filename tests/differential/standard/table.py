@@ -3,25 +3,31 @@
 from collections.abc import Mapping
 
 from tests.differential.case import Case, Draw, Family
+from tests.differential.standard.containers import CONTAINERS
 from tests.differential.standard.elementwise import ELEMENTWISE
 from tests.differential.standard.moving import MOVING
 from tests.differential.standard.net import OPSETS, Net, NoFormError, Step
+from tests.differential.standard.older import OLDER
 from tests.differential.standard.picking import PICKING
 from tests.differential.standard.products import PRODUCTS
 from tests.differential.standard.quantizing import QUANTIZING
 from tests.differential.standard.recurring import RECURRING
 from tests.differential.standard.reducing import REDUCING
 from tests.differential.standard.resize_cases import RESIZE
+from tests.differential.standard.signals import SIGNALS
 from tests.differential.standard.windows import WINDOWS
 
 STEPS: Mapping[str, Step] = {
+    **CONTAINERS,
     **ELEMENTWISE,
     **MOVING,
+    **OLDER,
     **PICKING,
     **PRODUCTS,
     **QUANTIZING,
     **RECURRING,
     **REDUCING,
+    **SIGNALS,
     **WINDOWS,
 }
 ATTEMPTS = 60
@@ -35,9 +41,11 @@ MAY_BE_UNDEFINED = frozenset(
     }
 )
 """Steps whose results may hold NaN or infinities."""
-NEED_NUMBERS = frozenset(["Cast", "DynamicQuantizeLinear", "Hardmax", "TopK", "ThereAndBack", "Unique"])
-"""Steps of which nobody says what they make of those."""
-LAST = frozenset(["BlackmanWindow"])
+NEED_NUMBERS = frozenset(
+    ["Cast", "DynamicQuantizeLinear", "Hardmax", "LRN", "TopK", "ThereAndBack", "Unique"]
+)
+"""Steps of which nobody says what they make of those. LRN: a running sum of squares loses small ones."""
+LAST = frozenset(["BlackmanWindow", "DFT", "STFT"])
 """Steps whose results are nearly zero where they should be: nothing is made of them."""
 
 

@@ -205,6 +205,48 @@ def _affine_grid(net: Net) -> None:
     net.add("AffineGrid", [theta, size], align_corners=net.draw.size(0, 1))
 
 
+def _unpool(net: Net) -> None:
+    """The maxima of a pooling put back where they were."""
+    x = _image(net, "MaxPool", dtypes=[np.float32])
+    kernel = [2] * (x.rank - 2)
+    if min(x.shape[2:]) < 2:
+        raise NoFormError
+    net.add("MaxPool", [x], outputs=2, kernel_shape=kernel, strides=kernel)
+    pooled = net.results()
+    if len(pooled) < 2:
+        raise NoFormError
+    net.add("MaxUnpool", pooled, kernel_shape=kernel, strides=kernel)
+
+
+def _max_roi_pool(net: Net) -> None:
+    if net.given is not None:
+        raise NoFormError
+    x = net.first("MaxRoiPool", (net.draw.size(1, 2), 2, 8, 8), [np.float32])
+    count = net.draw.size(1, 3)
+    corners = net.draw.integers(0, 3, (count, 2))
+    ends = corners + net.draw.integers(1, 4, (count, 2))
+    images = net.draw.integers(0, x.shape[0] - 1, (count, 1))
+    rois = np.concatenate([images, corners, ends], -1).astype(np.float32)
+    sizes = [net.draw.size(1, 3), net.draw.size(1, 3)]
+    net.add("MaxRoiPool", [x, net.feed(rois)], pooled_shape=sizes, spatial_scale=1.0)
+
+
+def _deform_conv(net: Net) -> None:
+    if net.opset < 19 or net.given is not None:
+        raise NoFormError
+    groups = net.draw.size(1, 2)
+    channels, filters = groups * net.draw.size(1, 2), groups * net.draw.size(1, 2)
+    x = net.first("DeformConv", (net.draw.size(1, 2), channels, 5, 6), [np.float32])
+    kernel = [net.draw.size(1, 2), net.draw.size(1, 3)]
+    rows = [extent - size + 1 for extent, size in zip((5, 6), kernel, strict=True)]
+    moves = net.feed(net.draw.reals(x.shape[0], 2 * kernel[0] * kernel[1], *rows))
+    weights = net.either(net.draw.reals(filters, channels // groups, *kernel))
+    bias = net.hold(net.draw.reals(filters)) if net.draw.flag() else None
+    mask = net.feed(net.draw.positive(x.shape[0], kernel[0] * kernel[1], *rows)) if net.draw.flag() else None
+    operands = [x, weights, moves, bias, mask]
+    net.add("DeformConv", operands, kernel_shape=kernel, group=groups, pads=[0] * 4)
+
+
 WINDOWS: Mapping[str, Step] = {
     **{name: _pool(name) for name in ("AveragePool", "LpPool", "MaxPool")},
     **{name: _global(name) for name in ("GlobalAveragePool", "GlobalLpPool", "GlobalMaxPool")},
@@ -213,7 +255,10 @@ WINDOWS: Mapping[str, Step] = {
     "Conv": _conv,
     "ConvInteger": _integer_conv,
     "ConvTranspose": _conv_transpose,
+    "DeformConv": _deform_conv,
     "GridSample": _grid_sample,
     "LRN": _lrn,
+    "MaxRoiPool": _max_roi_pool,
+    "MaxUnpool": _unpool,
     "RoiAlign": _roi_align,
 }

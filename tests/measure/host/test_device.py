@@ -22,7 +22,7 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.host import device as module
 from tilewright.measure.host.device import HostDevice
 from tilewright.measure.results import Status
-from tilewright.search_space.knobs import Config
+from tilewright.search_space.knobs import Config, KnobValue
 from tilewright.tuner.kernel.task import KernelTask
 
 P, R = AxisKind.PARALLEL, AxisKind.REDUCTION
