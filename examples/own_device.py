@@ -1,30 +1,23 @@
-"""A device of your own for `tune run`: what it has to say, and where a board would be called.
+"""A device of your own for `tune run`: its description, and the place where a board would be called.
 
     tune run model.onnx --target ascend310 --device examples.own_device:open_board
 
-A failed trial is a Measurement with its reason, never an exception. Two methods more let a board be checked,
-`outputs` and `measure_repeated`: docs/farm.md.
+`ProgramDevice` compiles every Config; a board gets Programs. A failed run is a Measurement with its reason,
+never an exception. Two methods more let a board be checked, `outputs` and `measure_repeated`: docs/farm.md.
 """
 
-from collections.abc import Sequence
-
-from tilewright.compiler_core.errors import ConfigError
-from tilewright.compiler_core.ir.workload import Workload
-from tilewright.compiler_core.lowering.lower import lower_kernel
-from tilewright.compiler_core.lowering.program import KernelProgram
-from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.measure.device import DeviceInfo, Task
-from tilewright.measure.results import Measurement, Status, failure
-from tilewright.measure.simulator.device import SimulatedDevice
+from tilewright.measure.device import DeviceInfo
+from tilewright.measure.results import Measurement, Status
+from tilewright.measure.runner import AnyProgram, ProgramDevice
 from tilewright.measure.simulator.kernel import simulate_kernel
-from tilewright.search_space.codec import tiling_of
-from tilewright.search_space.knobs import Config
+from tilewright.measure.simulator.program import simulate_program
+from tilewright.search_space.programs import NetworkProgram
 
 
 class Board:
-    """Compiles every Config for `target` and runs it three times."""
+    """Runs every Program three times."""
 
     def __init__(self, target: Target) -> None:
         self.target = target
@@ -33,27 +26,19 @@ class Board:
         """Who measures, for which target; the toolchain and the protocol that its latencies hold under."""
         return DeviceInfo("own board", self.target.digest, "board-sdk-1.0", True, "median of 3")
 
-    def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
-        """One answer per Config, in their order."""
-        if not isinstance(task, Workload):  # whole networks, which a board would run stage by stage
-            return SimulatedDevice(self.target).measure(task, configs)
-        return [self.measure_kernel(task, config) for config in configs]
-
-    def measure_kernel(self, task: Workload, config: Config) -> Measurement:
-        """Compile, run three times, and give the median."""
-        try:
-            tiling, cores = tiling_of(config, regions := Regions(task))
-            program = lower_kernel(regions, tiling, cores, self.target)
-        except ConfigError as error:
-            return failure(Status.INVALID, str(error))
-        samples_us = sorted(self.run(program) for _ in range(3))
+    def run(self, program: AnyProgram) -> Measurement:
+        """The median of three runs."""
+        samples_us = sorted(self.run_once(program) for _ in range(3))
         return Measurement(Status.OK, latency_us=samples_us[1], samples_us=tuple(samples_us))
 
-    def run(self, program: KernelProgram) -> float:
+    def run_once(self, program: AnyProgram) -> float:
         """Microseconds of one run. Here your board gets the Program; this one asks the simulator."""
+        if isinstance(program, NetworkProgram):
+            return simulate_program(program.program, program.graph, self.target).latency_us
         return simulate_kernel(program, self.target).latency_us
 
 
-def open_board() -> Board:
+def open_board() -> ProgramDevice:
     """What --device calls."""
-    return Board(load_target("ascend310"))
+    target = load_target("ascend310")
+    return ProgramDevice(target, Board(target))

@@ -4,6 +4,7 @@ import hashlib
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from statistics import median
 from typing import Any
 
@@ -20,7 +21,6 @@ from tilewright.compiler_core.errors import ConfigError, DeviceError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.ir.workload import Workload
-from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.host import identity
 from tilewright.compiler_core.target_model.target import Target
@@ -32,9 +32,9 @@ from tilewright.measure.host.process import ChildDiedError, ChildHungError, Host
 from tilewright.measure.host.whole import network_job
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.blocking import blocking_of
-from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask
+from tilewright.search_space.programs import Builder, program_of
 
 BURST_NS, SAMPLE_NS, BUDGET_NS = 100_000, 1_000_000, 30_000_000
 LEAST, MOST = 5, 40
@@ -60,7 +60,6 @@ class HostDevice:
     budget_ns: int = BUDGET_NS
     _process: HostProcess = field(init=False, repr=False)
     _compiler: Compiler = field(init=False, repr=False)
-    _regions: dict[str, Regions] = field(default_factory=dict, repr=False)
     _probes: dict[str, Probe] = field(default_factory=dict, repr=False)
     _images: dict[str, Image] = field(default_factory=dict, repr=False)
     _sent: set[str] = field(default_factory=set, repr=False)
@@ -95,7 +94,7 @@ class HostDevice:
         if isinstance(task, NetworkTask):
             graph, job = task.graph, network_job(task, config, self.target, self.compiled, inputs)
         elif isinstance(task, Workload):
-            regions = self._regions_of(task)
+            regions = self._builder.regions_of(task)
             graph, job = regions.graph, kernel_job(self.compiled(regions, config), inputs)
         else:
             raise DeviceError(f"the host runs kernels and networks, not a {type(task).__name__}")
@@ -125,17 +124,13 @@ class HostDevice:
             return failure(Status.TIMEOUT, f"a run took more than {RUN_DEADLINE_S:.0f} s")
 
     def _kernel(self, task: Workload, config: Config) -> HostJob:
-        regions = self._regions_of(task)
+        regions = self._builder.regions_of(task)
         probe = self._probe(task.digest, regions.graph, integers=True)
         return kernel_job(self.compiled(regions, config), probe.given)
 
-    def _regions_of(self, task: Workload) -> Regions:
-        regions = self._regions.get(task.digest)
-        if regions is None:
-            if len(self._regions) >= _MOST_REMEMBERED:
-                self._regions.clear()
-            regions = self._regions[task.digest] = Regions(task)
-        return regions
+    @cached_property
+    def _builder(self) -> Builder:
+        return Builder(self.target)
 
     def _network(self, task: NetworkTask, config: Config) -> HostJob:
         probe = self._probe(task.digest, task.graph, integers=False)
@@ -150,12 +145,7 @@ class HostDevice:
 
     def compiled(self, regions: Regions, config: Config) -> NativeKernel:
         """The machine code of a kernel under a Config; ConfigError where there is none."""
-        tiling, cores = tiling_of(config, regions)
-        if cores > self.target.cores:
-            raise ConfigError(
-                f"the config asks for {cores} cores, {self.target.name} has {self.target.cores}"
-            )
-        program = lower_kernel(regions, tiling, cores, self.target)
+        program = program_of(regions, config, self.target)
         nest = nest_of(regions, program, self.machine, blocking_of(config, regions))
         return NativeKernel(nest, self._image_of(nest))
 

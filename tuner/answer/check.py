@@ -19,8 +19,6 @@ from tilewright.compiler_core.ir.dtypes import TensorType
 from tilewright.compiler_core.ir.graph import Graph, Rewrites
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.ir.workload import as_its_own
-from tilewright.compiler_core.lowering.lower import lower_kernel
-from tilewright.compiler_core.lowering.pipeline import compile_graph
 from tilewright.compiler_core.lowering.program import KernelCall
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import CoreRange
@@ -31,8 +29,8 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.records import Verification
 from tilewright.measure.host.evaluator import NativeEvaluator
 from tilewright.measure.results import Measurement, Status, failure
-from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.knobs import Config
+from tilewright.search_space.programs import program_of
 from tilewright.tuner.network.opened import Opened
 
 
@@ -57,14 +55,15 @@ class KernelCheck:
     def failure(self, config: Config) -> Measurement | None:
         """What a trial of `config` is that must not be published; None when there is nothing wrong."""
         try:
-            tiling, cores = tiling_of(config, self._regions)
-            program = lower_kernel(self._regions, tiling, cores, self._target)
+            program = program_of(self._regions, config, self._target)
         except ConfigError as error:
             return failure(Status.INVALID, str(error))
         findings = verify_kernel(program, self._target)
         if findings:
             return failure(Status.INVALID, f"rule {findings[0].rule!r}: {findings[0].what}")
-        wrong = self._wrong(KernelCall(as_its_own(self._regions.workload), program, CoreRange(0, cores)))
+        wrong = self._wrong(
+            KernelCall(as_its_own(self._regions.workload), program, CoreRange(0, program.cores))
+        )
         return failure(Status.WRONG, wrong) if wrong else None
 
     def _wrong(self, call: KernelCall) -> str:
@@ -148,22 +147,22 @@ class NetworkCheck:
         what its file says: which value, by how much and where.
         """
         opened = self._opened
-        plan, schedule = opened.schedule_of(config)
-        program = compile_graph(plan.graph, schedule, opened.target, plan)
-        require_sound(plan.graph, program, opened.target)
-        misread = self._misread_as(plan.graph.rewrites)
+        built = opened.program_of(config)
+        graph, program = built.graph, built.program
+        require_sound(graph, program, opened.target)
+        misread = self._misread_as(graph.rewrites)
         if misread:
             raise VerifyError(misread)
-        sampled = plan.graph.macs > MOST_MACS
+        sampled = graph.macs > MOST_MACS
         inputs = {**random_inputs(opened.graph, opened.seed), **_presumed(opened.model)}
         whole = True
         with ExitStack() as children:
             native = children.enter_context(NativeEvaluator()) if sampled else None
             seed = opened.seed if sampled else None
-            for each in judge_program(plan.graph, program, inputs, sample_seed=seed, native=native):
+            for each in judge_program(graph, program, inputs, sample_seed=seed, native=native):
                 whole &= each.whole
                 if not each.judgement.ok:
-                    raise VerifyError(f"the program's {plan.graph.name_of(each.value)} is {each.judgement}")
+                    raise VerifyError(f"the program's {graph.name_of(each.value)} is {each.judgement}")
         return Verification.VALUE_EXACT if whole else Verification.SAMPLED
 
     def _misread_as(self, rewrites: Rewrites) -> str:

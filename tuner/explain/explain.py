@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from tilewright.compiler_core.errors import ConfigError, UsageError
-from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, KernelProgram
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.transforms.fuse import Group
 from tilewright.measure.results import Status
-from tilewright.search_space.codec import tiling_of
 from tilewright.search_space.knobs import Config
+from tilewright.search_space.programs import program_of
 from tilewright.tuner.explain.limits import Limits, limits_of, tightest
 from tilewright.tuner.explain.nest import loop_nest
 from tilewright.tuner.kernel.task import KernelTask
@@ -230,8 +229,7 @@ class _Teller:
             if mine.get(name) != others.get(name)
         )
         try:
-            tiling, cores = tiling_of(config, task.regions)
-            lowered = lower_kernel(task.regions, tiling, cores, self.compiled.opened.target)
+            lowered = program_of(task.regions, config, self.compiled.opened.target)
         except ConfigError:  # of a space from before
             return RunnerUp(latency_us, knobs, ())
         limits = [

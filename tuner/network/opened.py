@@ -7,7 +7,13 @@ from pathlib import Path
 from typing import Self
 
 from tilewright.compiler_core.ir.graph import Graph
-from tilewright.compiler_core.lowering.pipeline import CoPlacement, Plan, plan_graph, plan_groups
+from tilewright.compiler_core.lowering.pipeline import (
+    CoPlacement,
+    Plan,
+    compile_graph,
+    plan_graph,
+    plan_groups,
+)
 from tilewright.compiler_core.lowering.schedule import Schedule
 from tilewright.compiler_core.onnx_import.importer import ImportedModel
 from tilewright.compiler_core.onnx_import.sizes import import_bound
@@ -25,6 +31,7 @@ from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import Numbered, network_schedule, numbered
+from tilewright.search_space.programs import NetworkProgram
 from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.task import KernelTask, Recalled
 from tilewright.tuner.network.events import Counted, Listener, Phase, silent
@@ -110,6 +117,11 @@ class Opened:
     def default_config(self) -> Config:
         """The network's -O0 Config."""
         return self.planner.default_config(self.network)
+
+    def program_of(self, config: Config) -> NetworkProgram:
+        """The network as a Config of it says, in the model's numbers."""
+        plan, schedule = self.schedule_of(config)
+        return NetworkProgram(plan, compile_graph(plan.graph, schedule, self.target, plan))
 
     def schedule_of(self, config: Config) -> tuple[Plan, Schedule]:
         """What a Config of the network means, in the model's numbers: a plan of the network as rewritten."""

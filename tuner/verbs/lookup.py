@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Any
 
 from tilewright.compiler_core.ir.graph import Graph
-from tilewright.compiler_core.lowering.pipeline import compile_graph
 from tilewright.compiler_core.lowering.program import Program
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.target_model.target import Target
@@ -236,9 +235,8 @@ def compile_known(
     of_range = selected(opened, subject) if best is None else None
     answer = best or of_range
     assignment = cover_or_guess(opened)[0] if answer is None else assignment_of(opened, answer.config)
-    plan, schedule = opened.schedule_of(assignment.config)
-    program = compile_graph(plan.graph, schedule, opened.target, plan)
-    sources = {digest: assignment.choices[digest].source for digest in plan.counts}
+    program = opened.program_of(assignment.config).program
+    sources = {digest: assignment.choices[digest].source for digest in assignment.plan.counts}
     if answer is not None:
         sources = dict.fromkeys(sources, "network" if best is not None else "range")
     verification = Verification.NONE if best is None else best.verification

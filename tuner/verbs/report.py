@@ -35,7 +35,8 @@ from tilewright.db.storage.near import parse_json
 from tilewright.db.storage.session import open_database
 from tilewright.measure.device import built_in_info
 from tilewright.measure.objectives import Objective
-from tilewright.search_space.network import NetworkTask, network_schedule, numbered
+from tilewright.search_space.network import NetworkTask, numbered
+from tilewright.search_space.programs import program_of
 from tilewright.search_space.rules import KnobLayout
 from tilewright.tuner.answer.front import front_of_trials, objectives_of
 from tilewright.tuner.answer.gap import ratio_of
@@ -243,11 +244,9 @@ def _program(graph: Graph, network: NetworkTask, best: Best | None, chip: Target
     """As the database knows the network, or its default where it does not."""
     if best is None:
         plan = plan_graph(graph, chip)
-        schedule = default_schedule(plan, chip)
-    else:
-        plan, schedule = network_schedule(network, best.config, chip)
-        plan = replace(plan, graph=rewritten(graph, plan.graph.rewrites))
-    return plan, compile_graph(plan.graph, schedule, chip, plan)
+        return plan, compile_graph(graph, default_schedule(plan, chip), chip, plan)
+    built = program_of(network, best.config, chip)
+    return replace(built.plan, graph=rewritten(graph, built.graph.rewrites)), built.program
 
 
 def _kernels(

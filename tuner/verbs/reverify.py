@@ -14,7 +14,7 @@ from tilewright.compiler_core.errors import TilewrightError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.graph_json import graph_from_json, workload_from_json
 from tilewright.compiler_core.ir.workload import Workload
-from tilewright.compiler_core.lowering.pipeline import compile_graph, plan_graph
+from tilewright.compiler_core.lowering.pipeline import Plan, plan_graph
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import load_target, target_text
 from tilewright.compiler_core.target_model.target import Target
@@ -42,9 +42,9 @@ from tilewright.search_space.network import (
     NetworkTask,
     beside_configs,
     kernel_configs,
-    network_schedule,
     numbered,
 )
+from tilewright.search_space.programs import program_of
 from tilewright.tuner.answer.check import MOST_MACS, KernelCheck, random_inputs
 from tilewright.tuner.devices import simulated_pool
 from tilewright.tuner.kernel.problem import trial_seed
@@ -228,22 +228,20 @@ def _prepared(row: TrialRow, workload: WorkloadRow, chip: Target, seed: int) -> 
 
 
 def _checked_network(network: NetworkTask, config: Config, chip: Target, seed: int) -> Verification:
-    plan, schedule = network_schedule(network, config, chip)
-    program = compile_graph(plan.graph, schedule, chip, plan)
-    require_sound(plan.graph, program, chip)
+    built = program_of(network, config, chip)
+    require_sound(built.graph, built.program, chip)
     if network.graph.macs > MOST_MACS:
-        for regions, kernel_config in _kernels(network, config, chip):
+        for regions, kernel_config in _kernels(built.plan, config):
             objection = KernelCheck(regions, chip, seed).objection(kernel_config)
             _require(not objection, objection)
         return Verification.SAMPLED
-    graph = rewritten(_with_weights(network.graph, seed), plan.graph.rewrites)
-    for each in judge_program(graph, program, random_inputs(graph, seed)):
+    graph = rewritten(_with_weights(network.graph, seed), built.graph.rewrites)
+    for each in judge_program(graph, built.program, random_inputs(graph, seed)):
         _require(each.judgement.ok, f"its program computes another value {each.value}: {each.judgement}")
     return Verification.VALUE_EXACT
 
 
-def _kernels(network: NetworkTask, config: Config, chip: Target) -> Iterator[tuple[Regions, Config]]:
-    plan, _ = network_schedule(network, config, chip)
+def _kernels(plan: Plan, config: Config) -> Iterator[tuple[Regions, Config]]:
     for digest, each in kernel_configs(config, plan).items():
         yield plan.regions[digest], each
     for co_placement, each in beside_configs(config, plan).items():
