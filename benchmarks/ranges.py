@@ -16,7 +16,7 @@ from tilewright.compiler_core.errors import TilewrightError
 from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.measure.simulator.device import SimulatedDevice
-from tilewright.tuner.answer.sizes import nearest
+from tilewright.tuner.sizes.representatives import nearest
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.tune import tune, tune_range
 from tilewright.tuner.verbs.verify import verify

@@ -27,7 +27,7 @@ from benchmarks.search_studies import PRIORS, STUDIES, Records, study_figures, s
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.cost_model.learned.residual import TaskRecords
-from tilewright.measure.replay import ReplayDevice, SpaceTask, load_t4
+from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, load_t4
 from tilewright.search_space.t1 import load_t1
 from tilewright.tuner.kernel.ablations import ABLATIONS
 from tilewright.tuner.kernel.problem import Problem

@@ -61,7 +61,7 @@ def verify(
     network. A range (--dim seq=1..2048) is verified at both ends and at sizes between.
     """
     from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
-    from tilewright.tuner.answer.sizes import representatives
+    from tilewright.tuner.sizes.representatives import representatives
     from tilewright.tuner.verbs.verify import verify as verify_network
 
     dims, ranges = read_ranges(dim)

@@ -19,8 +19,8 @@ from tilewright.db.records import Key, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.measure.device import built_in_info
 from tilewright.measure.objectives import Objective
-from tilewright.tuner.answer.selection import interval_of
 from tilewright.tuner.jobs.request import target_of
+from tilewright.tuner.sizes.selection import interval_of
 
 router = APIRouter(tags=["database"])
 FULL = 64

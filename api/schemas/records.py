@@ -18,7 +18,7 @@ from tilewright.measure.results import Status
 from tilewright.search_space.knobs import Config
 
 if TYPE_CHECKING:
-    from tilewright.tuner.answer.selection import Interval
+    from tilewright.tuner.sizes.selection import Interval
 
 DIGEST = "1f0e" * 16
 

@@ -27,8 +27,8 @@ from tilewright.db.records import (
     WorkloadRow,
 )
 from tilewright.db.storage.session import Database
+from tilewright.measure.recorded.t4 import STATUS_OF, config_of, time_us, verdict_of
 from tilewright.measure.results import Measurement, Status, failure
-from tilewright.measure.t4 import STATUS_OF, config_of, time_us, verdict_of
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.space import Space
 

@@ -275,7 +275,7 @@ def test_lookup_answers_a_size_inside_a_range(client: httpx.Client, database: Da
     from tilewright.db.records import Key, TargetRow
     from tilewright.db.repository import Repository
     from tilewright.search_space.knobs import Config
-    from tilewright.tuner.answer.selection import Interval, selector_row
+    from tilewright.tuner.sizes.selection import Interval, selector_row
 
     target = client.get("/v1/targets/ascend910").json()["digest"]
     repository, row = Repository(database), samples.workload()

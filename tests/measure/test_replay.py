@@ -11,7 +11,7 @@ from tests.conformance.device_suite import DeviceSuite
 from tests.tuner.landscapes import latency_ms, problem_and_device, space, t4
 from tilewright.compiler_core.errors import RecordError
 from tilewright.measure.device import Device, Task
-from tilewright.measure.replay import ReplayDevice, SpaceTask, load_t4, replay_device
+from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, load_t4, replay_device
 from tilewright.measure.results import Status
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.moves import enumerate_rows

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy as np
 
-from tilewright.measure.replay import ReplayDevice, SpaceTask, replay_device
+from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, replay_device
 from tilewright.search_space.moves import enumerate_rows
 from tilewright.search_space.space import Space
 from tilewright.search_space.t1 import space_from_t1

@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.answer.intervals import TOLERANCE, Anchor, Span, intervals_of, spans_between
+from tilewright.tuner.sizes.intervals import TOLERANCE, Anchor, Span, intervals_of, spans_between
 
 
 def made_at(size: int) -> Config:

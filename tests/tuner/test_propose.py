@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.tuner.landscapes import problem_and_device, space
-from tilewright.measure.replay import SpaceTask
+from tilewright.measure.recorded.replay import SpaceTask
 from tilewright.search_space.knobs import Knob, Rows
 from tilewright.search_space.moves import enumerate_rows, row_keys
 from tilewright.search_space.space import Space

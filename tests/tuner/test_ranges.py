@@ -17,7 +17,7 @@ from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
 from tilewright.db.browse import Browse, Viewer
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
-from tilewright.tuner.answer.sizes import representatives
+from tilewright.tuner.sizes.representatives import representatives
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.ranges import RangeReport
 from tilewright.tuner.verbs.tune import tune_range

@@ -39,7 +39,6 @@ from tilewright.search_space.network import (
     rewrites_from,
     rewrites_text,
 )
-from tilewright.tuner.answer.transfer import carried, portable
 from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.assignment import guessed_of
@@ -47,6 +46,7 @@ from tilewright.tuner.network.opened import Opened, open_network
 from tilewright.tuner.network.search import NetworkSearch
 from tilewright.tuner.planning.graph_knobs import GraphKnobs, ask_knobs
 from tilewright.tuner.planning.prices import Reading
+from tilewright.tuner.sizes.transfer import carried, portable
 from tilewright.tuner.subject import Subject
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.report import report_on

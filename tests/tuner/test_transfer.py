@@ -9,10 +9,10 @@ from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.lowering.pipeline import compile_graph
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.answer.retile import Tuned, loop_extents, retiled
-from tilewright.tuner.answer.transfer import carried, portable
 from tilewright.tuner.network.assignment import assignment_of, guessed_of
 from tilewright.tuner.network.opened import Opened, open_network
+from tilewright.tuner.sizes.retile import Tuned, loop_extents, retiled
+from tilewright.tuner.sizes.transfer import carried, portable
 from tilewright.tuner.subject import Subject
 
 Open = Callable[[int], Opened]

@@ -15,10 +15,10 @@ from tilewright.db.records import Verification
 from tilewright.measure.device import DeviceInfo, built_in_info
 from tilewright.measure.objectives import read_objective
 from tilewright.tuner.answer.guess import ask_exactly, cover_or_guess
-from tilewright.tuner.answer.selection import Selected, selected
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.assignment import Assignment, assignment_of
 from tilewright.tuner.network.opened import Opened, open_network
+from tilewright.tuner.sizes.selection import Selected, selected
 from tilewright.tuner.subject import Subject
 
 

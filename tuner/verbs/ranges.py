@@ -1,6 +1,6 @@
 """Ranges of a dim: a few sizes are tuned, and a selector says what answers for every other size.
 
-What was tuned is carried to sizes between and measured there (tuner/answer/intervals.py), at both ends of
+What was tuned is carried to sizes between and measured there (tuner/sizes/intervals.py), at both ends of
 every interval of the selector and inside it. An interval's measured regret is the worst seen there. The
 predicted one adds what a search finds beyond a carried Config: the worst, over the tuned sizes, of what was
 tuned there with its tiles made anew, and of what a longer search is expected to find there.
@@ -20,11 +20,7 @@ from tilewright.db.service.leases import Guard
 from tilewright.db.service.run_leases import RunLease
 from tilewright.measure.farm.pool import Pool
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.answer.intervals import Anchor, Span, intervals_of, spans_between
 from tilewright.tuner.answer.report import Report
-from tilewright.tuner.answer.selection import Interval, ranged_row, selector_row
-from tilewright.tuner.answer.sizes import representatives
-from tilewright.tuner.answer.transfer import carried, portable
 from tilewright.tuner.devices import devices_of, one_start
 from tilewright.tuner.network.assignment import guessed_of
 from tilewright.tuner.network.book import Book, held
@@ -33,6 +29,10 @@ from tilewright.tuner.network.opened import Opened, open_network
 from tilewright.tuner.network.records import NewSearch
 from tilewright.tuner.request import Hooks, TuneRequest
 from tilewright.tuner.run import NO_HOOKS, run
+from tilewright.tuner.sizes.intervals import Anchor, Span, intervals_of, spans_between
+from tilewright.tuner.sizes.representatives import representatives
+from tilewright.tuner.sizes.selection import Interval, ranged_row, selector_row
+from tilewright.tuner.sizes.transfer import carried, portable
 
 MOST_PLANS = 8
 """Plans made for sizes of a range that are not tuned."""
@@ -161,7 +161,7 @@ def _surveyed(survey: "_Survey", sizes: tuple[int, ...], hooks: Hooks) -> tuple[
 
 @dataclass
 class _Survey:
-    """The sizes of one range as tuner/answer/intervals.py asks for them; what is measured is recorded."""
+    """The sizes of one range as tuner/sizes/intervals.py asks for them; what is measured is recorded."""
 
     opened: Callable[[int], Opened]
     pool: Pool

@@ -11,7 +11,7 @@ from typing import Any
 
 from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.measure.device import Device
-from tilewright.measure.replay import ReplayDevice, SpaceTask, load_t4
+from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, load_t4
 from tilewright.search_space.t1 import load_t1
 from tilewright.tuner.devices import load_device
 from tilewright.tuner.kernel.problem import Problem

@@ -15,8 +15,8 @@ from math import inf, isfinite
 from typing import Protocol
 
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.answer.selection import Interval
-from tilewright.tuner.answer.sizes import middle_of
+from tilewright.tuner.sizes.representatives import middle_of
+from tilewright.tuner.sizes.selection import Interval
 
 TOLERANCE = 0.02
 """Regret against the best seen at a size, above which sizes between two anchors are looked at closer."""

@@ -15,8 +15,8 @@ from typing import Any
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import ConfigError, RecordError
 from tilewright.measure.device import DeviceInfo, Task
+from tilewright.measure.recorded.t4 import config_of, time_us, verdict_of
 from tilewright.measure.results import Measurement, Status, failure
-from tilewright.measure.t4 import config_of, time_us, verdict_of
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.space import Space
 

@@ -35,11 +35,11 @@ from tilewright.search_space.network import (
     stages_from,
     stages_text,
 )
-from tilewright.tuner.answer.retile import Tuned, loop_extents, retiled
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.opened import Opened
 from tilewright.tuner.planning.grouping import merge_while_it_pays
 from tilewright.tuner.planning.side_by_side import share_of
+from tilewright.tuner.sizes.retile import Tuned, loop_extents, retiled
 
 _GROUP, _OPS = "group_", "ops"
 

@@ -16,9 +16,9 @@ from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.db.answering.selectors import SelectorRow, Selectors
 from tilewright.db.records import WorkloadKind, WorkloadRow
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.answer.transfer import carried
 from tilewright.tuner.network.book import NETWORK_SPACE
 from tilewright.tuner.network.opened import Opened
+from tilewright.tuner.sizes.transfer import carried
 from tilewright.tuner.subject import Subject
 
 TUNED_AT, PLANNED = "tuned_at", "planned"

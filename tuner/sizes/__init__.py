@@ -1,0 +1,1 @@
+"""A range of sizes of one dim: which are tuned, and what the others run."""
