@@ -138,6 +138,23 @@ def understood(command: Any, words: list[str]) -> None:
             context = command.make_context(words[0], words[1:], parent=context)
 
 
+NO_ANSWER = {"serve", "runner", "worker", "completion", "targets detect"}
+"""What runs until it is stopped, or prints a file."""
+
+
+@pytest.mark.parametrize("verb", [verb for verb in VERBS if verb not in NO_ANSWER])
+def test_json_means_the_same_on_every_verb(verb: str) -> None:
+    command = get_command(importlib.import_module(f"tilewright.api.cli.{verb}").app)
+    inner = getattr(command, "commands", {})
+    for name, each in inner.items() if inner else [("", command)]:
+        if f"{verb} {name}" in NO_ANSWER:
+            continue
+        options = [option for option in each.params if "--json" in option.opts]
+        assert [(option.metavar, option.help, option.is_flag) for option in options] == [
+            (None, "Write JSON to a file, or to - .", False)
+        ], f"tune {verb} {name}"
+
+
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_verbs_and_options(shell: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["completion", shell]) == 0

@@ -4,13 +4,14 @@ import itertools
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests.api.test_browser import QUIET
 from tests.onnx_models import saved, small_cnn
-from tilewright.api.pages.graph import layout_of
+from tilewright.api.pages.graph import layout_of, network_svg
 from tilewright.api.pages.html_report import report
 from tilewright.api.pages.story import Point, Tale
 from tilewright.tuner.answer.report import Report
@@ -125,6 +126,16 @@ def test_the_curve_never_rises_and_ends_at_what_was_published() -> None:
     curve = Tale(points, result, {}, "").curve
     assert curve == [(0, 10.0), (8, 9.0), (16, 4.2), (24, 4.2), (32, 4.2)]
     assert Tale(points[:2], None, {}, "").curve == [(8, 9.0), (16, 4.0)]
+
+
+def test_names_are_escaped_in_pictures() -> None:
+    name = '<script>&"</svg>'
+    kernel = {"name": name, "nodes": [name], "stage": 0, "us": 2.0, "host": False}
+    root = ElementTree.fromstring(network_svg({"kernels": [kernel], "edges": []}))
+    link = root.find("{http://www.w3.org/2000/svg}a")
+    assert link is not None
+    assert link.attrib["aria-label"].startswith(name)
+    assert not list(root.iter("{http://www.w3.org/2000/svg}script"))
 
 
 def test_rows_follow_the_data_and_no_two_boxes_share_a_place() -> None:
