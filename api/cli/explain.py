@@ -66,6 +66,9 @@ def explain(
         write_json(found.to_json(), json_file, files_of(model, target, database))
     if json_file == "-":
         return
+    if not found.kernels:
+        typer.echo(f"{found.model}: no kernels; every output is an input, a constant or what the host makes")
+        return
     if kernel is None:
         typer.echo("\n".join([*table(found.kernels), ""]))
     typer.echo("\n\n".join("\n".join(as_text(each)) for each in found.explained))
