@@ -149,7 +149,7 @@ def test_json_means_the_same_on_every_verb(verb: str) -> None:
     for name, each in inner.items() if inner else [("", command)]:
         if f"{verb} {name}" in NO_ANSWER:
             continue
-        options = [option for option in each.params if "--json" in option.opts]
+        options: list[Any] = [option for option in each.params if "--json" in option.opts]
         assert [(option.metavar, option.help, option.is_flag) for option in options] == [
             (None, "Write JSON to a file, or to - .", False)
         ], f"tune {verb} {name}"

@@ -139,7 +139,7 @@ def _picked(digests: Sequence[str], compiled: CompiledNetwork, wanted: str) -> S
             raise UsageError(f"--kernel {wanted!r} may be {listed}; say more of the one you mean")
     listed = ", ".join(repr(names[digest]) for digest in digests[:4]) or "none"
     others = f" and {len(digests) - 4} others" if len(digests) > 4 else ""
-    raise UsageError(f"no kernel of {compiled.session.model.name} is {wanted!r}; it has {listed}{others}")
+    raise UsageError(f"no kernel of {compiled.opened.model.name} is {wanted!r}; it has {listed}{others}")
 
 
 @dataclass(frozen=True, eq=False)
