@@ -25,6 +25,7 @@ from tilewright.api.schemas.openapi import schema_of
 from tilewright.api.service import Service
 from tilewright.api.settings import Settings
 from tilewright.api.threads import Threads
+from tilewright.compiler_core.files.bundle import MOST_FILES
 from tilewright.db.storage.session import Database as OpenDatabase
 from tilewright.db.storage.session import open_database
 
@@ -72,7 +73,11 @@ def create_app(settings: Settings, database: OpenDatabase | None = None) -> Fast
         redoc_url=None,
         openapi_url=None,
         separate_input_output_schemas=False,
-        form_limits={"max_fields": MOST_FIELDS, "max_files": 1, "max_part_size": LONGEST_FIELD_BYTES},
+        form_limits={
+            "max_fields": MOST_FIELDS,
+            "max_files": 1 + MOST_FILES,
+            "max_part_size": LONGEST_FIELD_BYTES,
+        },
     )
     app.state.service = service
     for router in (*ROUTERS, _schema_router(app)):

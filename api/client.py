@@ -9,18 +9,20 @@ with Client("http://127.0.0.1:8757") as client:
 
 import json
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
 
 import httpx
 
 from tilewright.api.schemas.jobs import Job, JobPage, JobSpec
 from tilewright.api.schemas.records import Lookup
-from tilewright.compiler_core.errors import TilewrightError, UsageError
+from tilewright.compiler_core.errors import ModelError, TilewrightError, UsageError
 
+BYTES = "application/octet-stream"
 TIMEOUT_S = 60.0
 RECONNECT_S = 1.0
 RECONNECTS = 60
@@ -62,20 +64,13 @@ class Client:
         self._http.close()
 
     def submit(self, model: Path, spec: JobSpec, idempotency_key: str | None = None) -> Job:
-        """Queues a job; the model is streamed from disk."""
+        """Queues a job; the model and the files that it keeps its tensors in are streamed from disk."""
         headers = {"Idempotency-Key": idempotency_key} if idempotency_key else {}
-        try:
-            file = model.open("rb")
-        except OSError as error:
-            raise UsageError(f"model {str(model)!r}: {error.strerror}") from None
-        with file:
-            answer = self._ask(
-                "POST",
-                "/v1/jobs",
-                files={"model": (model.name, file, "application/octet-stream")},
-                data={"spec": spec.model_dump_json()},
-                headers=headers,
-            )
+        with ExitStack() as stack:
+            files = [("model", (model.name, _opened(stack, model), BYTES))]
+            files += [("data", (name, _opened(stack, path), BYTES)) for name, path in _beside(model).items()]
+            form = {"spec": spec.model_dump_json()}
+            answer = self._ask("POST", "/v1/jobs", files=files, data=form, headers=headers)
         return Job.model_validate(answer.json())
 
     def jobs(self, state: str | None = None, cursor: str | None = None, limit: int = 50) -> JobPage:
@@ -156,6 +151,25 @@ class Client:
         if answer.is_error:
             _raise(answer)
         return answer
+
+
+def _opened(stack: ExitStack, path: Path) -> BinaryIO:
+    try:
+        return stack.enter_context(path.open("rb"))
+    except OSError as error:
+        raise UsageError(f"model {str(path)!r}: {error.strerror}") from None
+
+
+def _beside(model: Path) -> Mapping[str, Path]:
+    """The files that a model keeps its tensors in; of what is no model, the server says so."""
+    from tilewright.compiler_core.onnx_import.beside import files_beside
+    from tilewright.compiler_core.onnx_import.load import load_model
+
+    try:
+        load_model(model)
+    except ModelError:
+        return {}
+    return files_beside(model)
 
 
 def _raise(answer: httpx.Response) -> None:

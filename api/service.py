@@ -5,6 +5,7 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import PurePath
+from tempfile import TemporaryFile
 from typing import Annotated, BinaryIO
 
 from fastapi import Depends, Path, Query, Request, UploadFile
@@ -17,6 +18,7 @@ from tilewright.api.schemas.jobs import JobSpec
 from tilewright.api.settings import Settings, keep_of
 from tilewright.api.threads import Threads
 from tilewright.compiler_core.errors import RecordError, UsageError
+from tilewright.compiler_core.files.bundle import pack
 from tilewright.compiler_core.files.outputs import shortened
 from tilewright.db.browse import Browse
 from tilewright.db.records import plain_name
@@ -64,10 +66,18 @@ class Service:
 
     async def submit(self, asked: "Submission", principal: Principal, address: str) -> tuple[JobRow, bool]:
         """Queues a job once everything about it is known to be good; (the job, whether it is new)."""
+        if not asked.beside:
+            return await self._submit(asked, asked.model, principal, address)
+        with TemporaryFile() as bundle:
+            await self.threads(pack, asked.model, asked.beside, bundle)
+            return await self._submit(asked, bundle, principal, address)
+
+    async def _submit(
+        self, asked: "Submission", file: BinaryIO, principal: Principal, address: str
+    ) -> tuple[JobRow, bool]:
         request = asked.spec.request(asked.model_name)
         goal = objectives_text(request.objectives)
         about = About(asked.model_name, asked.target_name, goal, request.budget)
-        file = asked.model
         digest = await self.threads(digest_of_file, file)
         named = [*request.dims, *request.ranges, *request.inputs]
         known = await self.threads(self.uploads.symbols, digest)
@@ -130,13 +140,21 @@ class Submission:
     spec: JobSpec
     target_name: str
     idempotency_key: str | None = None
+    beside: tuple[tuple[str, BinaryIO], ...] = ()
 
     @classmethod
-    def of(cls, model: UploadFile, read: ReadSpec, idempotency_key: str | None = None) -> "Submission":
-        """From an upload; the file's name is kept as far as it is a plain one."""
+    def of(
+        cls,
+        model: UploadFile,
+        read: ReadSpec,
+        idempotency_key: str | None = None,
+        beside: Sequence[UploadFile] = (),
+    ) -> "Submission":
+        """From uploads; the model's name is kept as far as it is a plain one, those beside it as they are."""
         stem = PurePath(model.filename or "model").stem
         name = shortened(plain_name(stem).replace("/", "_").replace(":", "_"), 100) or "model"
-        return cls(model.file, name, read.spec, read.target_name, idempotency_key)
+        files = tuple((part.filename, part.file) for part in beside if part.filename)
+        return cls(model.file, name, read.spec, read.target_name, idempotency_key, files)
 
 
 def require_sizes(missing: Sequence[str]) -> None:

@@ -96,6 +96,7 @@ async def submit_form(
     inputs: Long = "",
     seed: Short = "0",
     priority: Short = "0",
+    data: Annotated[list[UploadFile] | None, File()] = None,
 ) -> Response:
     """Takes the form; the same job as over REST."""
     given = {
@@ -111,7 +112,9 @@ async def submit_form(
         spec = await service.readers.spec(
             json.dumps({**given, "dims": _dims(dims), "inputs": _inputs(inputs)}), caller.tenant
         )
-        job, _ = await service.submit(Submission.of(model, spec), caller, address_of(request))
+        job, _ = await service.submit(
+            Submission.of(model, spec, beside=data or ()), caller, address_of(request)
+        )
     except DatabaseDownError:
         raise
     except InputError as error:

@@ -40,12 +40,16 @@ async def submit_job(
     response: Response,
     service: Serving,
     caller: Caller,
-    model: Annotated[UploadFile, File(description="An ONNX file, complete in itself")],
+    model: Annotated[UploadFile, File(description="An ONNX file")],
     spec: Annotated[str, Form(max_length=LONGEST_SPEC, description="A JobSpec as JSON text")],
+    data: Annotated[
+        list[UploadFile] | None,
+        File(description="The files that hold tensors of the model, under the names that it gives them"),
+    ] = None,
     key: IdempotencyKey = None,
 ) -> Job:
     """Queue a tuning job. The model is read before this answers; a bad one is refused in one line."""
-    submission = Submission.of(model, await service.readers.spec(spec, caller.tenant), key)
+    submission = Submission.of(model, await service.readers.spec(spec, caller.tenant), key, data or ())
     job, new = await service.submit(submission, caller, address_of(request))
     response.status_code = 201 if new else 200
     response.headers["Location"] = f"/v1/jobs/{job.uid}"

@@ -3,7 +3,6 @@
 import asyncio
 import json
 import os
-import shutil
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -17,6 +16,7 @@ from tilewright.api.schemas.jobs import JobSpec
 from tilewright.api.settings import Settings
 from tilewright.api.threads import Threads
 from tilewright.compiler_core.errors import InputError, ModelError, TargetError
+from tilewright.compiler_core.files.bundle import unpack
 from tilewright.compiler_core.files.scratch import scratch
 from tilewright.tuner.request import TuneRequest
 
@@ -111,7 +111,7 @@ class Readers:
         async with self._place(tenant):
             with scratch("model") as directory:
                 path = directory / "model.onnx"
-                await self._threads(_copy, file, path)
+                await self._threads(unpack, file, path)
                 said = await self._ask({**question, "path": str(path)})
         if "ops" in said:
             return ModelFacts(int(said["ops"]), tuple(said["symbols"]))
@@ -191,9 +191,3 @@ class _Reader:
         if self.process.returncode is None:
             self.process.kill()
         await self.process.wait()
-
-
-def _copy(file: BinaryIO, path: Path) -> None:
-    file.seek(0)
-    with path.open("wb") as copy:
-        shutil.copyfileobj(file, copy, 1 << 20)

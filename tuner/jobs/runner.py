@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from tilewright.compiler_core.errors import CheckError, InputError, RecordError, TilewrightError
+from tilewright.compiler_core.files.bundle import unpack
 from tilewright.compiler_core.files.scratch import scratch
 from tilewright.db.service.job_rows import JobLease, JobRow, JobState
 from tilewright.db.service.jobs import Jobs
@@ -165,11 +166,14 @@ class Runner:
     def _unpacked(self, job: JobRow, directory: Path) -> TuneRequest:
         """The request of the job, its model and target written into `directory`."""
         request = read_request(job.spec)
-        model = directory / request.model.name
+        model = directory / "model" / request.model.name
+        model.parent.mkdir()
         if job.upload_digest is None or self.uploads.size(job.upload_digest) is None:
             raise RecordError("the model of this job is not in the database any more; submit it again")
-        with model.open("wb") as file:
+        with (directory / "upload").open("w+b") as file:
             file.writelines(self.uploads.parts(job.upload_digest))
+            unpack(file, model)
+        (directory / "upload").unlink()
         target: str | Path = request.target
         if not is_preset(request):
             target = directory / "target.toml"

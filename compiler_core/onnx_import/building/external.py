@@ -38,7 +38,7 @@ class ExternalData:
         what = f"tensor {printable(tensor.name)}"
         entries: Mapping[str, str] = {entry.key: entry.value for entry in tensor.external_data}
         location = entries.get("location", "")
-        path = self._checked_path(location, what)
+        path = self.checked_path(location, what)
         offset = _integer(entries.get("offset") or "0", "offset", what)
         length = _integer(entries.get("length") or str(nbytes), "length", what)
         if length != nbytes:
@@ -50,7 +50,8 @@ class ExternalData:
             )
         return path, offset
 
-    def _checked_path(self, location: str, what: str) -> Path:
+    def checked_path(self, location: str, what: str) -> Path:
+        """The file that `what` of the model lies in; ModelError where it may not lie there."""
         shown = printable(location)
         relative = PurePosixPath(location)
         if not location or "\0" in location or "\\" in location or relative.is_absolute():
