@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from tests.api.fake_work import FakeWork
+from tests.api.fake_work import FakeReport, FakeWork
 from tests.onnx_models import model, node, saved, value
 from tilewright.api.client import Client
 from tilewright.api.schemas.jobs import JobSpec
@@ -19,7 +19,7 @@ from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.files.bundle import MAGIC, pack, unpack
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.db.storage.session import Database
-from tilewright.tuner.jobs.runner import Runner, RunnerSettings, WorkResult
+from tilewright.tuner.jobs.runner import Runner, RunnerSettings
 from tilewright.tuner.request import Hooks, TuneRequest
 
 WEIGHTS = np.arange(4096, dtype=np.float32).reshape(64, 64)
@@ -46,7 +46,7 @@ class _Reading(FakeWork):
 
     read: np.ndarray | None = None
 
-    def run(self, request: TuneRequest, hooks: Hooks) -> WorkResult:
+    def run(self, request: TuneRequest, hooks: Hooks) -> FakeReport:
         graph = import_model(request.model).graph
         (self.read,) = (array for array in graph.constants.values() if array.size == WEIGHTS.size)
         return super().run(request, hooks)
