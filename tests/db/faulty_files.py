@@ -9,15 +9,17 @@ import ctypes
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 IOERR_WRITE, IOERR_FSYNC, IOERR_TRUNCATE, FULL = 10 | 3 << 8, 10 | 4 << 8, 10 | 6 << 8, 13
 POINTER, INT, INT64 = ctypes.c_void_p, ctypes.c_int, ctypes.c_int64
-OPEN = ctypes.CFUNCTYPE(INT, POINTER, ctypes.c_char_p, POINTER, INT, ctypes.POINTER(INT))
+OPEN = ctypes.CFUNCTYPE(INT, POINTER, POINTER, POINTER, INT, POINTER)  # a name has to outlive the call
 WRITE = ctypes.CFUNCTYPE(INT, POINTER, POINTER, INT, INT64)
+_KEPT: list[Any] = []
+"""What SQLite may call or look at for as long as a file is open, which nobody can say from here."""
 TRUNCATE = ctypes.CFUNCTYPE(INT, POINTER, INT64)
 SYNC = ctypes.CFUNCTYPE(INT, POINTER, INT)
 
@@ -69,7 +71,6 @@ class Plan:
     writes: int = 0
     syncs: int = 0
     spoiled: int = 0
-    kept: list[Any] = field(default_factory=list)
 
     def spoils(self, fault: Fault, number: int) -> bool:
         if fault is self.fault and self.at <= number < self.at + self.count:
@@ -98,7 +99,7 @@ def spoiling(sqlite: ctypes.CDLL, plan: Plan) -> Iterator[None]:
     new.name = b"spoiling"
     tables: dict[int, Methods] = {}
 
-    def open_spoiled(vfs: int, name: bytes | None, file: int, flags: int, out: Any) -> int:
+    def open_spoiled(vfs: int, name: int | None, file: int, flags: int, out: int | None) -> int:
         code: int = OPEN(old.contents.open)(ctypes.addressof(old.contents), name, file, flags, out)
         place = ctypes.cast(file, ctypes.POINTER(ctypes.c_void_p))
         if place[0]:
@@ -108,7 +109,7 @@ def spoiling(sqlite: ctypes.CDLL, plan: Plan) -> Iterator[None]:
         return code
 
     callback = OPEN(open_spoiled)
-    plan.kept += [callback, new, tables]
+    _KEPT.append((callback, new, tables))
     new.open = ctypes.cast(callback, POINTER)
     sqlite.sqlite3_vfs_register(ctypes.byref(new), 1)
     try:
@@ -140,6 +141,6 @@ def _spoiled(honest: Methods, plan: Plan) -> Methods:
     table = Methods()
     ctypes.pointer(table)[0] = honest
     callbacks = WRITE(spoiled_write), SYNC(spoiled_sync), TRUNCATE(spoiled_truncate)
-    plan.kept += [callbacks, table]
+    _KEPT.append((callbacks, table))
     table.write, table.sync, table.truncate = (ctypes.cast(each, POINTER) for each in callbacks)
     return table
