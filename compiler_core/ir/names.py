@@ -3,7 +3,6 @@
 No digest depends on anything here. The text comes from the model: it is cut, and made printable.
 """
 
-import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -103,24 +102,21 @@ def name_of_group(scopes: Scopes, members: Sequence[tuple[Origin, str]]) -> str:
 
 
 def _largest_scope(origin: Origin, scopes: Scopes, inside: Mapping[Parts, int]) -> Parts:
-    """The largest scope around a node that a kernel holds whole, below what the whole network shares."""
+    """The largest scope around a node that a kernel holds whole, below what the whole network shares.
+
+    A scope of one node says more than the node, whatever the kernel does of it: conv2/Conv is conv2.
+    """
     parts = origin.parts
     found, ops = len(parts), inside[parts]
-    if found - 1 > scopes.shared and _is_operator(parts[-1], origin.op_type):
-        # A module of one operator: its name is better than the operator's.
-        found -= scopes.ops.get(parts[:-1]) == scopes.ops.get(parts)
-    for end in range(len(parts) - 1, scopes.shared, -1):
+    if found - 1 > scopes.shared and scopes.ops.get(parts[:-1], 0) == scopes.ops.get(parts, 0):
+        found -= 1
+    for end in range(found - 1, scopes.shared, -1):
         held = inside[parts[:end]]
         if held < scopes.ops.get(parts[:end], 0):
             break
-        if held > ops or (end == len(parts) - 1 and _is_operator(parts[-1], origin.op_type)):
+        if held > ops:
             found, ops = end, held
     return parts[:found]
-
-
-def _is_operator(name: str, op_type: str) -> bool:
-    """Whether a node is called like its operator: Conv, or Conv_3."""
-    return re.fullmatch(rf"{re.escape(op_type)}(_\d+)?", name, re.IGNORECASE) is not None
 
 
 def _tells(parts: Parts) -> bool:

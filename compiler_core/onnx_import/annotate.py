@@ -6,6 +6,7 @@ from pathlib import Path
 import onnx
 
 from tilewright.compiler_core.ir.names import MOST_PATH
+from tilewright.compiler_core.onnx_import.building.node import path_of
 from tilewright.compiler_core.onnx_import.load import load_model
 
 FIRST_IR_WITH_NOTES = 10
@@ -30,7 +31,7 @@ def annotated_model(path: Path, of_nodes: Mapping[str, Notes], of_model: Notes) 
         for end in (at for at, letter in enumerate(origin) if letter == "/" and at):
             inner.setdefault(origin[:end], {}).update(notes)
     for node in model.graph.node:
-        name = (node.name or (node.output[0] if node.output else ""))[-MOST_PATH:]
+        name = path_of(node)[-MOST_PATH:]
         _note(node, of_nodes.get(name) or inner.get(name, {}))
     made: bytes = model.SerializeToString()
     return made

@@ -62,6 +62,19 @@ def test_nodes_without_names_show_operator_and_output(tmp_path: Path) -> None:
     assert names[0] == "Conv a + Relu c"
 
 
+def test_the_modules_that_an_exporter_keeps_name_the_kernels(tmp_path: Path) -> None:
+    block([(f"node_{index}", *rest) for index, (_, *rest) in enumerate(BLOCK)], tmp_path)  # type: ignore[misc]
+    exported = onnx.load(tmp_path / "block.onnx")
+    for index, (made, (path, op_type, *_)) in enumerate(zip(exported.graph.node, BLOCK, strict=True)):
+        module = ".".join(Origin(path, op_type).parts[:-1])
+        scopes = ["", module, f"value_{index}"]
+        made.metadata_props.add(key="pkg.torch.onnx.name_scopes", value=str(scopes))
+    exported.ir_version = 10
+    onnx.save(exported, tmp_path / "exported.onnx")
+    names = names_of(import_model(tmp_path / "exported.onnx").graph)
+    assert names[:2] == ["layer1.0.conv1 + relu", "layer1.0.conv2 + value_4 + relu_1"]
+
+
 def test_no_digest_depends_on_a_name(tmp_path: Path) -> None:
     graph = block(BLOCK, tmp_path)
     other = block([(f"n{index}", *rest) for index, (_, *rest) in enumerate(BLOCK)], tmp_path)  # type: ignore[misc]

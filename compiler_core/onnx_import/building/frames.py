@@ -53,8 +53,8 @@ class Frame:
     def origin_of(self, node: Node) -> Origin:
         """The origin of the values that a node of this frame makes."""
         if self.entered_by is None:
-            return Origin(node.name[-MOST_PATH:], node.op_type)
-        return self.entered_by if self.standard else self.entered_by.within(node.name, node.op_type)
+            return Origin(node.path[-MOST_PATH:], node.op_type)
+        return self.entered_by if self.standard else self.entered_by.within(node.path, node.op_type)
 
     def define(self, name: str, value: Value) -> None:
         """Bind a name once; ModelError on a second definition."""

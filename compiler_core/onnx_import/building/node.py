@@ -1,5 +1,6 @@
 """One node of a model as the importer reads it: names, attributes by type, the check against its schema."""
 
+import re
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
@@ -11,12 +12,16 @@ from onnx import AttributeProto, defs
 from tilewright.compiler_core.errors import ModelError
 
 _MISSING = object()
+NAME_SCOPES = "pkg.torch.onnx.name_scopes"
+"""What PyTorch's exporter keeps of the modules around a node: their paths from the outside in, then the name
+of the node in its own graph."""
+MOST_SCOPES = 4096
 
 
 class Node:
     """A NodeProto with its attributes resolved (a function's attribute references replaced by its call's)."""
 
-    __slots__ = ("attributes", "domain", "inputs", "name", "op_type", "outputs", "version")
+    __slots__ = ("attributes", "domain", "inputs", "name", "op_type", "outputs", "path", "version")
 
     def __init__(
         self, proto: onnx.NodeProto, version: int, call_attributes: Mapping[str, AttributeProto] | None = None
@@ -28,6 +33,7 @@ class Node:
         self.domain: str = "" if proto.domain == "ai.onnx" else proto.domain
         self.inputs: list[str] = list(proto.input)
         self.outputs: list[str] = list(proto.output)
+        self.path = path_of(proto)
         self.name: str = proto.name or (self.outputs[0] if self.outputs else "")
         self.version = version
         self.attributes: dict[str, AttributeProto] = {}
@@ -136,6 +142,20 @@ def _check_count(what: str, count: int, allowed: Sequence[int]) -> None:
     low, high = allowed
     if not low <= count <= high:
         raise ModelError(f"{count} {what} where the operator takes {low} to {high}")
+
+
+def path_of(proto: onnx.NodeProto) -> str:
+    """Where a node lies in the model that was exported: its name, with the modules around it where the file
+    says them.
+
+        node_linear_1, name_scopes ['', 'blocks.0', 'blocks.0.qkv', 'linear_1']   ->   blocks.0.qkv/linear_1
+    """
+    name = str(proto.name or (proto.output[0] if proto.output else ""))
+    for entry in proto.metadata_props:
+        if entry.key == NAME_SCOPES and isinstance(entry.value, str):
+            scopes = re.findall(r"['\"]([^'\"]*)['\"]", entry.value[:MOST_SCOPES])
+            return "/".join(filter(None, scopes[-2:])) or name
+    return name
 
 
 def printable(name: str) -> str:
