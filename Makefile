@@ -8,7 +8,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign differential host-campaign fuzz sbom licences lock clean
+.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign differential planted host-campaign fuzz sbom licences lock clean
 
 setup: $(READY)
 
@@ -63,6 +63,11 @@ differential: setup
 # Kernels on this CPU of which most crash, hang or lie.
 host-campaign: setup
 	CANDIDATES=1000 $(BIN)/pytest --timeout=0 tests/measure/host/test_campaign.py
+
+# Planted wrong kernels, each to be refused, and right ones, none of which may be: make planted KERNELS=5000
+KERNELS ?= 500
+planted: setup
+	$(BIN)/python -m tests.robust.planted --kernels $(KERNELS) --seed $(SEED)
 
 fuzz: setup
 	$(BIN)/pytest --hypothesis-profile=fuzz --timeout=0 tests/property

@@ -1,6 +1,6 @@
 """Data on which a kernel or a network is tried out, and the verdict on what comes out of it.
 
-Small integers where every order of evaluation is exact on them: then outputs must agree bit for bit.
+Integers where every order of evaluation is exact on them: then outputs must agree bit for bit.
 Elsewhere floats that keep chains of ops in range, and outputs are judged as every value is (judge.py), by the
 running bound of all that lies between them and the inputs.
 """
@@ -13,12 +13,15 @@ import numpy as np
 
 from tilewright.compiler_core.checking.judge_meaning import Meaning, meaning_of
 from tilewright.compiler_core.ir.dtypes import DType
-from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.compiler_core.meaning.tolerance import epsilon
 
-SMALL = 3
+SMALL, WIDE = 3, 100
+"""Integers up to these are drawn: where sums go into sums, and elsewhere."""
+STEPS = 32.0
+"""How large sums are that become integers: an error that vanishes in the rounding is none that is seen."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,16 +47,41 @@ class Probe:
 
 def probe_of(graph: Graph, seed: int, *, integers: bool = True) -> Probe:
     """Data for a graph in canonical numbering, drawn from `seed`; constants without data get some too."""
-    if integers and all(op.row.exact for op in graph.ops):
-        given = _drawn(graph, seed, exact=True)
-        bare, inputs = _with(graph, given)
-        if stays_exact(bare, inputs):
-            return Probe(given, _outputs_of(bare, inputs), {})
-    given = _drawn(graph, seed, exact=False)
+    exact = exact_probe(graph, seed) if integers else None
+    if exact is not None:
+        return exact
+    given = _drawn(graph, seed, 0)
     bare, inputs = _with(graph, given)
     with np.errstate(all="ignore"):
         meaning = meaning_of(bare, inputs, [value for value in graph.outputs if value in graph.producer])
     return Probe(given, {value: each.plain for value, each in meaning.items()}, meaning)
+
+
+def exact_probe(graph: Graph, seed: int) -> Probe | None:
+    """Integers on which all orders of evaluation agree, as large as may be; None where there are none.
+
+    None is zero: what multiplies or reads nothing but zeros shows no error.
+    """
+    if not all(op.row.exact for op in graph.ops):
+        return None
+    for most in dict.fromkeys((_largest_exact(graph), SMALL)):
+        given = _drawn(graph, seed, most)
+        bare, inputs = _with(graph, given)
+        if stays_exact(bare, inputs):
+            return Probe(given, _outputs_of(bare, inputs), {})
+    return None
+
+
+def _largest_exact(graph: Graph) -> int:
+    """Integers up to this stay exact where no sum goes into another; more than WIDE tell no more."""
+    room = float(WIDE)
+    for op in graph.ops:
+        kind = graph.values[op.result].dtype
+        terms = prod(op.extents[op.rank :])
+        if kind.is_float and (op.row.contraction or terms > 1):
+            sums = 0.5 / (epsilon(kind) * max(1, terms))
+            room = min(room, sums**0.5 if op.row.contraction else sums)
+    return max(SMALL, int(room))
 
 
 def stays_exact(graph: Graph, inputs: Mapping[int, Array]) -> bool:
@@ -97,29 +125,58 @@ def _with(graph: Graph, given: Mapping[int, Array]) -> tuple[Graph, Mapping[int,
     return bare, {value: given[value] for value in graph.inputs}
 
 
-def _drawn(graph: Graph, seed: int, *, exact: bool) -> dict[int, Array]:
+def _drawn(graph: Graph, seed: int, exact: int) -> dict[int, Array]:
+    """Integers of at most `exact`, or (0) floats where a dtype is one."""
     rng = np.random.default_rng(seed)
-    return {value: _data(graph, value, rng, exact=exact) for value in (*graph.inputs, *graph.constants)}
+    gain = STEPS if any(_is_step(graph, op) for op in graph.ops) else 1.0
+    return {value: _data(graph, value, rng, exact, gain) for value in (*graph.inputs, *graph.constants)}
 
 
-def _data(graph: Graph, value: int, rng: np.random.Generator, *, exact: bool) -> Array:
+def _is_step(graph: Graph, op: Op) -> bool:
+    """Whether an op makes integers of reals."""
+    reals = any(graph.values[access.value].dtype.is_float for access in op.operands)
+    return reals and not graph.values[op.result].dtype.is_float
+
+
+def _data(graph: Graph, value: int, rng: np.random.Generator, exact: int, gain: float) -> Array:
     shape, dtype = graph.shape(value), graph.values[value].dtype
     if not dtype.is_float:
-        reads = [
-            (graph.shape(access.value)[dim])
-            for at in graph.readers.get(value, ())
-            for access in graph.ops[at].operands
-            for dim, expr in enumerate(access.exprs)
-            if expr.source >= 0 and graph.ops[at].operands[expr.source].value == value
-        ]
-        low = 0 if reads or dtype is DType.BOOL or str(dtype).startswith("u") else -SMALL
-        high = min([*reads, SMALL + 1]) if reads or exact else 2
-        return np.asarray(rng.integers(low if exact or reads else 0, max(1, high), shape), dtype=dtype.numpy)
+        return _integers(graph, value, rng, exact)
     if exact:
-        return np.asarray(rng.integers(-SMALL, SMALL + 1, shape), dtype=dtype.numpy)
+        return np.asarray(_signed(rng, exact, shape), dtype=dtype.numpy)
     readers = [graph.ops[at] for at in graph.readers.get(value, ())]
     if readers and all(op.row.contraction for op in readers):
-        # Unit gain: sums stay as large as what they are made of.
-        gain = (3.0 / max(1, prod(readers[0].extents[readers[0].rank :]))) ** 0.5
-        return np.asarray(rng.uniform(-1.0, 1.0, shape) * gain, dtype=dtype.numpy)
+        # Sums stay as large as what they are made of; where they become integers, many of those.
+        unit = (3.0 / max(1, prod(readers[0].extents[readers[0].rank :]))) ** 0.5
+        return np.asarray(rng.uniform(-1.0, 1.0, shape) * unit * gain, dtype=dtype.numpy)
     return np.asarray(rng.uniform(0.5, 1.5, shape), dtype=dtype.numpy)
+
+
+def _integers(graph: Graph, value: int, rng: np.random.Generator, exact: int) -> Array:
+    """Places inside what they index; single ones that may be counts or zero points small; else wide ones."""
+    shape, dtype = graph.shape(value), graph.values[value].dtype
+    reads = [
+        (graph.shape(access.value)[dim])
+        for at in graph.readers.get(value, ())
+        for access in graph.ops[at].operands
+        for dim, expr in enumerate(access.exprs)
+        if expr.source >= 0 and graph.ops[at].operands[expr.source].value == value
+    ]
+    if reads or dtype is DType.BOOL or prod(shape) <= 1:
+        drawn = rng.integers(0, max(1, min([*reads, 2 if not reads else WIDE])), shape)
+        return np.asarray(drawn, dtype=dtype.numpy)
+    drawn = _signed(rng, min(int(dtype.limits[1]), exact or WIDE), shape)
+    return np.asarray(np.abs(drawn) if dtype.limits[0] == 0 else drawn, dtype=dtype.numpy)
+
+
+def _signed(rng: np.random.Generator, most: int, shape: tuple[int, ...]) -> Array:
+    """Integers from one to `most`, with a sign. The last along each axis are of the largest.
+
+    So a tail that is left out shows in what only looks for the largest.
+    """
+    drawn: Array = rng.integers(1, most + 1, shape)
+    for axis in range(drawn.ndim):
+        if shape[axis] > 1:
+            drawn[(slice(None),) * axis + (-1,)] = most
+    signed: Array = drawn * rng.choice([-1, 1], shape)
+    return signed
