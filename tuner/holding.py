@@ -1,4 +1,4 @@
-"""Holding a lease: a thread that keeps it alive, and what it heard meanwhile."""
+"""Holding a lease: a thread that keeps it alive, and notes cancellation and loss."""
 
 import threading
 import time
@@ -11,9 +11,9 @@ from tilewright.db.storage.session import DatabaseDownError
 class Holding:
     """A lease kept alive from entering a `with` block to leaving it.
 
-    `beat` prolongs it, and tells whether somebody asked for an end: then `cancelled` is set. `lost` says that
-    the work may be somebody else's by now. While the database does not answer, the lease counts as held until
-    it has run out by this machine's clock; what is written is checked by the database in any case.
+    `beat` prolongs it, and returns whether an end was requested: then `cancelled` is set. `lost` is set when
+    another holder may have taken over. While the database does not answer, the lease counts as held until it
+    has run out by this machine's clock; what is written is checked by the database in any case.
     """
 
     def __init__(

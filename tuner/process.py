@@ -10,7 +10,7 @@ _PROC = Path("/proc")
 
 
 def this_process() -> str:
-    """This process for people, and in brackets what nothing else on any host has: see `is_gone`."""
+    """This process for people, and in brackets an identity that is unique over hosts: see `is_gone`."""
     return f"process {os.getpid()} on {socket.gethostname()} [{_place()} {_born(os.getpid())}]"
 
 
@@ -37,7 +37,7 @@ def memory_bytes() -> int:
 
 @cache
 def _place() -> str:
-    """This boot of this host and this namespace of process ids; empty where the system does not say."""
+    """This boot of this host and this namespace of process ids; empty where the system lacks one."""
     try:
         boot = (_PROC / "sys/kernel/random/boot_id").read_text().strip()
         return f"{boot}/{(_PROC / 'self/ns/pid').stat().st_ino}"

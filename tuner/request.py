@@ -1,4 +1,4 @@
-"""What a search is asked to do, as one frozen value, whoever asks: command line, job, form or Python."""
+"""The request of a search as one frozen value, for command line, jobs, forms and Python."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -20,7 +20,7 @@ TOGETHER = {
     "memory": Objective.MEMORY,
     "peak_bytes": Objective.MEMORY,
 }
-"""What may be asked for together, and the objective that it means."""
+"""Objectives that may be combined, by name."""
 
 
 @dataclass(frozen=True)
@@ -100,7 +100,7 @@ class TuneRequest:
 
     @property
     def subject(self) -> Subject:
-        """What is tuned."""
+        """The network, target and objectives."""
         return Subject(self.model, self.target, self.objectives, self.dims, self.inputs, self.seed)
 
     @property
@@ -121,10 +121,9 @@ class TuneRequest:
 
 @dataclass(frozen=True)
 class Hooks:
-    """How a run is tied to whoever started it.
-
-    `on_event` hears of its progress. `guard` is asked in every transaction that writes, `cancelled` between
-    batches. `job` is the number of the service's job that the run belongs to.
+    """Connections of a run to its caller. `on_event` gets its progress. `guard` is asked in every transaction
+    that writes, `cancelled` between batches. `job` is the number of the service's job that the run belongs
+    to.
     """
 
     on_event: Listener = silent

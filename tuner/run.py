@@ -44,11 +44,11 @@ knobs of the whole (tuner/planning/graph_knobs.py)."""
 
 
 def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
-    """Do what `request` asks for, and record everything.
+    """Run `request`, and record everything.
 
     Raises InputError (one line) for an unusable model, target or database, DeviceError when nothing can be
-    measured. A run that was cut off before goes on where its records end; of a budget that earlier runs have
-    spent in part, the rest is spent. What is measured under a lab's faults is kept apart from the rest.
+    measured. A run that was cut off before continues where its records end; where earlier runs have spent a
+    part of the budget, the rest is spent. What is measured under a lab's faults is kept apart from the rest.
     """
     start = time.monotonic()
     sampler = sampler_factory(request.sampler, len(request.objectives))
@@ -114,11 +114,11 @@ def _search(
     sampler: SamplerFactory | None,
     cancelled: Callable[[], bool],
 ) -> Searched:
-    """Spend on the kernels what is left of the budget; what earlier runs of it drew is not drawn again."""
+    """Spend the rest of the budget on the kernels; draws of earlier runs are not repeated."""
     regret = REGRET if request.level == 3 else None
     rule = StopRule(missing(request, turn.spent), time_limit_s=request.time_limit_s, regret=regret)
     draws = f"seed {request.seed}" + (f" after {turn.spent}" if 0 < turn.spent < request.budget else "")
-    opened.listener(Phase("plan", "which ops run together, by what records and drafts promise"))
+    opened.listener(Phase("plan", "fusion groups, by records and drafts"))
     whole = Whole(opened, book)
     search = NetworkSearch(
         opened.planner,

@@ -1,4 +1,4 @@
-"""What a question is about: a network, a target, and what is asked of it."""
+"""The subject of a request: a network, a target, and objectives."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -10,7 +10,7 @@ from tilewright.measure.objectives import Objective
 
 @dataclass(frozen=True)
 class Subject:
-    """Which network is asked about, on which target, for what.
+    """A network on a target, with objectives.
 
     `model` is an ONNX file, `target` a preset's name or the path of a TOML file. Several `objectives` ask for
     a front; records answer for the first. `dims` are sizes of symbolic dims, `inputs` values of inputs that

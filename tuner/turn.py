@@ -1,4 +1,4 @@
-"""Taking turns: one run of a network is under way at a time, and the next measures what that leaves to do."""
+"""Taking turns: one run of a network is under way at a time, and the next one measures only the rest."""
 
 import time
 from dataclasses import dataclass
@@ -13,7 +13,7 @@ from tilewright.tuner.network.records import NewSearch
 from tilewright.tuner.request import Hooks, TuneRequest
 
 POLL_S = 0.5
-"""How often a run that waits looks whether it is its turn."""
+"""The polling interval of a waiting run."""
 REGRET = 0.02
 """-O3 stops where the best is within this of the optimum, with 95 % confidence."""
 
@@ -56,11 +56,11 @@ def take_turn(opened: Opened, request: TuneRequest, hooks: Hooks) -> Turn | None
 def _told(busy: BusyRun) -> str:
     who = busy.holder.partition(" [")[0]
     did = f"{busy.trials} of {busy.run.asked.trials_budget} trials"
-    return f"{who} tunes this network ({did}); what it finds is used here"
+    return f"{who} tunes this network ({did}); its results are used here"
 
 
 def already_spent(opened: Opened, request: TuneRequest) -> int:
-    """Trials that earlier runs have spent on what is asked for.
+    """Trials that earlier runs have spent on this request.
 
     A front of as many trials knows less of each objective alone, and the other way round: neither answers for
     the other.
@@ -76,7 +76,7 @@ def missing(request: TuneRequest, spent: int) -> int:
 
 
 def _settings(opened: Opened, request: TuneRequest) -> dict[str, object]:
-    """What decides, beside seed and budget, which trials a run measures."""
+    """Settings that, besides seed and budget, determine the trials of a run."""
     settings: dict[str, object] = {
         "sampler": request.sampler,
         "time_limit_s": request.time_limit_s,

@@ -50,7 +50,7 @@ class KernelCheck:
         return "" if failed is None else failed.reason
 
     def failure(self, config: Config) -> Measurement | None:
-        """What a trial of `config` is that must not be published; None when there is nothing wrong."""
+        """The failure of a Config that must not be published; None when there is none."""
         try:
             program = program_of(self._regions, config, self._target)
         except ConfigError as error:
@@ -91,8 +91,8 @@ class KernelCheck:
 def random_inputs(graph: Graph, seed: int) -> Mapping[int, Array]:
     """Small random integers for every input, in its dtype; indices stay inside what they index.
 
-    Where an op rounds, what is not a factor of a contraction is a float between 0.5 and 1.5 instead: it may
-    be a divisor or lie under a root, and one undefined element would leave a chain of ops nothing to compute.
+    Where an op rounds, inputs other than factors of contractions are floats between 0.5 and 1.5: they may be
+    divisors or lie under a root, and one undefined element would spoil a whole chain of ops.
     """
     rng = np.random.default_rng(seed)
     rounds = not all(op.row.exact for op in graph.ops)
@@ -136,7 +136,7 @@ class NetworkCheck:
         self._misread: dict[str, str] = {}
 
     def verified(self, config: Config) -> Verification:
-        """Compile the network as `config` says, run it on random data, and judge all that it computes.
+        """Compile the network by `config`, run it on random data, and judge every value that it computes.
 
         Networks of more than MOST_MACS are run by machine code of this CPU; of kernels that have none every
         distinct tile shape is run in numpy, and a few tiles more.
@@ -174,5 +174,5 @@ class NetworkCheck:
 
 
 def _presumed(model: ImportedModel) -> dict[int, Array]:
-    """What inputs hold in a run of these extents, by value of the graph."""
+    """Inputs of a run with these extents, by value of the graph."""
     return {value: model.presumed[name] for name, value in model.inputs if name in model.presumed}

@@ -1,4 +1,4 @@
-"""What the kernels of the most promising plans run with: checked, confirmed, published."""
+"""The Configs of the kernels of the most promising plans: checked, confirmed, published."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -20,14 +20,14 @@ CHECKED = 4
 FINALISTS = 8
 """How many of them are measured again, in turns, where the device is noisy."""
 MOST_PLANS = 3
-"""How many of the plans that were followed are measured whole, besides the default and what was known."""
+"""How many of the followed plans are measured whole, besides the default and the known best."""
 HOPELESS = 1.1
 """A plan whose kernels add up to more than this times the best plan's is not measured whole."""
 
 
 @dataclass(frozen=True, eq=False)
 class Chosen:
-    """The most promising `plans` of a search, best first, and what their kernels run with."""
+    """The most promising `plans` of a search, best first, and the choices for their kernels."""
 
     searched: Searched
     plans: tuple[Plan, ...]
@@ -63,7 +63,7 @@ def choose_kernels(searched: Searched) -> Chosen:
 def _side_by_side(
     searched: Searched, plans: Sequence[Plan], choices: Mapping[str, Choice]
 ) -> tuple[list[Plan], dict[CoPlacement, Choice]]:
-    """The plans with groups side by side, where that promises to be faster, and what runs there."""
+    """The plans with groups side by side, where that promises to be faster, and the choices there."""
     opened, search = searched.opened, searched.search
     tasks = {task.digest: task for plan in plans for task in opened.planner.tasks_of(plan)}
     tried = {digest: tuple(_tried(choices[digest], search.ranked(digest))) for digest in tasks}
@@ -77,7 +77,7 @@ def _side_by_side(
 
 
 def _tried(choice: Choice, ranked: list[tuple[Config, Measurement]]) -> Iterator[tuple[float, Config]]:
-    """What a kernel runs with alone, then what else was measured."""
+    """A kernel's choice alone on the chip, then its other measured Configs."""
     yield choice.latency_us, choice.config
     for config, measured in ranked:
         if measured.latency_us is not None:
@@ -123,7 +123,9 @@ def _published(searched: Searched, task: KernelTask, configs: list[Config]) -> B
 
 
 def _fails(searched: Searched, task: KernelTask, config: Config, check: KernelCheck) -> bool:
-    """Whether a kernel's Config must not be published; that is recorded, and told at the end of the run."""
+    """Whether a kernel's Config must not be published; a failure is recorded, and reported at the end of the
+    run.
+    """
     failed = check.failure(config)
     if failed is None:
         return False

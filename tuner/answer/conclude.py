@@ -20,11 +20,9 @@ from tilewright.tuner.network.opened import Opened
 
 
 def conclude_network(chosen: Chosen) -> Outcome:
-    """Measure the default, the plans as tuned and what was known whole; publish the best.
-
-    The default, the known best and what was measured whole on the way are among them, so an answer never
-    regresses. DeviceError where nothing could be measured, VerifyError where nothing computes the right
-    numbers, the default included.
+    """Measure whole networks, and publish the best. The default, the plans as tuned, the known best and those
+    measured on the way are among them, so an answer never regresses. DeviceError where nothing could be
+    measured, VerifyError where nothing computes the right numbers, the default included.
     """
     opened, book = chosen.searched.opened, chosen.searched.book
     default, value = opened.default_config, opened.objective.of
@@ -45,7 +43,7 @@ def conclude_network(chosen: Chosen) -> Outcome:
         if best is not None:
             return _outcome(chosen, best)
     if not values or not book.dropped:
-        why = of_default.reason or f"the device does not tell the {opened.objective}"
+        why = of_default.reason or f"the device does not report the {opened.objective}"
         raise DeviceError(f"no schedule of {opened.model.name} could be measured, nor its default: {why}")
     raise VerifyError(
         f"no schedule of {opened.model.name} computes what the model says, nor its default:"
@@ -54,9 +52,8 @@ def conclude_network(chosen: Chosen) -> Outcome:
 
 
 def _measured(chosen: Chosen) -> tuple[dict[Config, tuple[float, tuple[object, ...]]], Measurement]:
-    """What every whole network measured, with what decides between equals; and the default's measurement.
-
-    Of equals what is better in a front's other objectives, then the faster, then a checked one.
+    """The number of every Config of the whole network, with a key that breaks ties; and the default's
+    measurement. Ties go to the better one in a front's other objectives, then the faster, then a checked one.
     """
     opened, book = chosen.searched.opened, chosen.searched.book
     known = opened.records.known_network()
@@ -77,7 +74,9 @@ def _measured(chosen: Chosen) -> tuple[dict[Config, tuple[float, tuple[object, .
 
 
 def _sound(book: Book, check: NetworkCheck, config: Config) -> Verification | None:
-    """How a Config of the whole network was checked; None where that failed, which is recorded and told."""
+    """How a Config of the whole network was checked; None where the check failed, which is recorded and
+    reported.
+    """
     try:
         return check.verified(config)
     except (CheckError, ModelError) as error:
@@ -104,7 +103,7 @@ def _outcome(chosen: Chosen, best: Best) -> Outcome:
 
 
 def recall_network(opened: Opened) -> Outcome | None:
-    """What the database knows of the whole network, or None where it has no answer."""
+    """The database's answer for the whole network, or None where it has none."""
     best = opened.records.known_network()
     if best is None:
         return None

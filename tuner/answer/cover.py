@@ -29,7 +29,7 @@ Cost = tuple[float, int]
 
 
 def candidate_groups(graph: Graph, base: Sequence[Group]) -> tuple[Group, ...]:
-    """Legal groups that records may know: those of `base`, up to MOST_MERGED neighbours as one, single ops.
+    """Legal groups that records may have: those of `base`, up to MOST_MERGED neighbours as one, single ops.
 
     (conv, relu), (conv)   ->   (conv, relu), (conv), (conv, relu, conv), (conv), (relu)
     """
@@ -85,7 +85,7 @@ class _Covers:
                 self._starting[_lowest(mask)].append((group, mask))
 
     def best(self) -> tuple[Group, ...] | None:
-        """None where there are too many ways to look at."""
+        """None where there are too many covers to look at."""
         return self._without(frozenset(), [MOST_CIRCLES])
 
     def _without(self, forbidden: frozenset[Group], left: list[int]) -> tuple[Group, ...] | None:

@@ -1,8 +1,7 @@
-"""Who really is the best where readings are noisy: finalists are measured again, in turns, until it is clear.
-
-The lowest reading of a search is the luckiest as much as the best. So it does not count here: a finalist is
-judged by the median of fresh readings alone. All are read in turns, so that a drift hits them alike; after
-every round those that are clearly slower leave.
+"""The best of noisy readings: finalists are measured again, in turns, until one is clearly best. The lowest
+reading of a search owes as much to luck as to its Config, so it does not count here: a finalist is judged by
+the median of fresh readings alone. All are read in turns, so that a drift hits them alike; after every round
+those that are clearly slower leave.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -28,7 +27,7 @@ _DIFFERENCE = 0.9539
 
 @dataclass(frozen=True)
 class FinalSettings:
-    """How long it goes on: at most `rounds` of `readings` each for a finalist.
+    """Limits of the rounds: at most `rounds` of `readings` each for a finalist.
 
     One leaves when it is slower by `clear` standard errors of the difference. The winner is read until its
     median is known within `accuracy` (two standard errors), or the rounds are over.
@@ -106,7 +105,7 @@ def in_order(
 
 
 def median_of(readings: Sequence[Measurement], value: Value) -> float:
-    """The median of what was read; infinite where a reading failed or does not tell."""
+    """The median of the readings; infinite where one failed or lacks the number."""
     values = [value(measured) for measured in readings]
     numbers = [number for number in values if number is not None]
     return median(numbers) if numbers and len(numbers) == len(values) else inf

@@ -1,8 +1,8 @@
 """The front of a network: Programs of which none is beaten in all objectives at once.
 
 Latency and energy add up over kernels, so the kernels that are best for the network in one direction are
-those that are best each for itself. How many bytes lie between kernels follows from which ops run together
-and in which order, so the groups of -O0 and the order of least peak stand beside the plan that was searched.
+those that are best each for itself. The bytes between kernels depend on groups and order, so the groups of
+-O0 and the order of least peak stand beside the plan that was searched.
 """
 
 import json
@@ -36,7 +36,7 @@ LATEST = 1000
 
 
 def measure_mixtures(chosen: Chosen) -> None:
-    """Measure whole, and commit, what mixtures of latency and energy and other orders make of the plans.
+    """Measure whole, and commit, the plans under mixtures of latency and energy and under other orders.
 
     The kernels of every candidate are checked one by one.
     """
@@ -51,7 +51,7 @@ def measure_mixtures(chosen: Chosen) -> None:
 
 
 def _shares(opened: Opened) -> list[float]:
-    """Shares of the energy in the mixtures that are worth a look."""
+    """Shares of the energy in the mixtures that are tried."""
     sought = set(opened.objectives or (opened.objective,))
     mixed = sought & {Objective.ENERGY, Objective.EDP}
     return [float(share) for share in np.linspace(0.0, 1.0, DIRECTIONS if mixed else 1)]
@@ -64,7 +64,7 @@ def front_of_run(opened: Opened, uid: str) -> tuple[FrontPoint, ...]:
     )
     if not found:
         raise DeviceError(
-            f"the device does not tell all of {', '.join(opened.objectives)}; ask for those it does"
+            f"the device does not report all of {', '.join(opened.objectives)}; ask for the others"
         )
     return found
 
@@ -93,7 +93,7 @@ def front_of_trials(
 
 
 def recall_front(opened: Opened, budget: int) -> tuple[FrontPoint, ...]:
-    """What a finished run found that sought the same objectives and spent as much; none without one."""
+    """The front of a finished run with the same objectives and at least this budget; empty without one."""
     records = opened.records
     key = records.key(opened.network.task.digest)
     for run in records.repository.runs(LATEST):
@@ -130,7 +130,7 @@ def _plans(opened: Opened, search: NetworkSearch) -> list[Plan]:
 
 
 class _Kernels:
-    """Which Config a kernel runs for a mixture: of its trials, or what it would run anyway; checked first."""
+    """The Config of a kernel for a mixture: one of its trials that passes the check, or its choice."""
 
     def __init__(self, chosen: Chosen) -> None:
         self._opened = chosen.searched.opened

@@ -1,4 +1,4 @@
-"""Where the time above the bound goes: launch, padding, bandwidth, rest."""
+"""The time above the bound by cause: launch, padding, bandwidth, rest."""
 
 from dataclasses import dataclass
 
@@ -12,7 +12,7 @@ from tilewright.tuner.network.assignment import Assignment
 
 
 def explain_gap(assignment: Assignment, tuned: Figures, bound: Figures) -> Gap:
-    """Split what the latency of `tuned` is above its `bound` into its causes.
+    """Split the latency of `tuned` above its `bound` into causes.
 
     A ladder from the bound to the latency, each rung no lower than the one before and none above the latency:
 

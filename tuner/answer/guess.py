@@ -1,4 +1,4 @@
-"""Answers without measuring: what the database knows, else the default or the best guess of the draft."""
+"""Answers without measuring: from the database, else the default or the best guess of the draft."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -42,7 +42,7 @@ def take_defaults(opened: Opened) -> Assignment:
 
 
 def cover_or_guess(opened: Opened, *, explain: bool = False) -> tuple[Assignment, list[Answer]]:
-    """The kernels as -O1, lookup and compile have them, and the database's answer to each.
+    """The kernels for -O1, lookup and compile, and the database's answer to each.
 
     The cheapest cover by records. Where none answers, groups are merged by price first: a guess displaces no
     record that way. Of that plan no record knows a kernel either: it stays as it is, layouts included.
@@ -61,8 +61,8 @@ def cover_or_guess(opened: Opened, *, explain: bool = False) -> tuple[Assignment
 def cover_known(opened: Opened, *, explain: bool = False) -> tuple[Assignment, list[Answer]]:
     """The cheapest cover of the network by records; and the database's answer a kernel, in order.
 
-    Groups that records know (of any placement) are asked for in one query; what no record answers runs as the
-    draft guesses best. Values between kernels lie as they did where records were made. Every kernel gets its
+    Groups that records know (of any placement) are asked for in one query; kernels without a record run the
+    best guess of the draft. Values between kernels have the layouts of the records. Every kernel gets its
     choice: database, other-placement or guessed.
     """
     groups = _cheapest_groups(opened)
@@ -197,7 +197,7 @@ def guess_network(assignment: Assignment, reason: StopReason) -> Outcome:
 
 
 def _timed(assignment: Assignment) -> Assignment:
-    """Kernels that nothing measured take what the simulator makes of them, as the network's figures do."""
+    """Unmeasured kernels get simulated times, as the network's figures do."""
     device, choices = SimulatedDevice(assignment.opened.target), dict(assignment.choices)
     for task in assignment.tasks:
         choice = choices[task.digest]
@@ -209,10 +209,8 @@ def _timed(assignment: Assignment) -> Assignment:
 
 
 def expected_error(assignment: Assignment) -> float | None:
-    """How far the simulator is likely to be from the device (0.1 = 10 %); None where nothing tells.
-
-    Nothing where the device is the simulator itself; else the median over the network's kernels that the
-    device has measured.
+    """The expected error of the simulator against the device (0.1 = 10 %); None where unknown. Zero where the
+    device is the simulator itself; else the median over the network's kernels that the device has measured.
     """
     opened = assignment.opened
     if opened.records.device == simulated_info(opened.target.digest):

@@ -1,4 +1,4 @@
-"""The end of a run: what the network runs, and its figures."""
+"""The end of a run: the network's assignment, and its figures."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,9 +14,9 @@ from tilewright.tuner.network.opened import Opened
 class Outcome:
     """The network's figures at -O0 and as answered, and how the answer's outputs were checked.
 
-    Without `measured` the answer is a guess, simulated from the target file; `expected_error` is how far off
-    the device is likely to be (0.1 = 10 %), None where nothing tells. `spent` are the trials of this run by
-    workload digest, `regret` is how far its kernels are expected to be above their optimum, `dropped` are the
+    Without `measured` the answer is a guess, simulated from the target file; `expected_error` is its expected
+    error against the device (0.1 = 10 %), None where unknown. `spent` are the trials of this run by workload
+    digest, `regret` is the expected distance of its kernels from their optimum, `dropped` are the
     candidates that failed their check. `front` is there where one was asked for.
     """
 
@@ -34,6 +34,6 @@ class Outcome:
 
 
 def nothing_runs(opened: Opened) -> Outcome:
-    """Of a network without ops: what it gives is what it was given, or constants."""
+    """The outcome of a network without ops: its outputs are inputs or constants."""
     none = Figures(0.0, 0.0, 0.0, 0)
     return Outcome(Assignment(opened, opened.planner.base, {}), none, none, "none", StopReason.EXHAUSTED)

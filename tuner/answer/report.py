@@ -1,4 +1,4 @@
-"""What a run answers: the numbers people asked for, and where the rest of the time goes."""
+"""The report of a run: its figures, and the gap to the bound by cause."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from tilewright.tuner.network.events import standing
 
 @dataclass(frozen=True)
 class Figures:
-    """A schedule's cost. Energy and peak are absent where nothing says them."""
+    """A schedule's cost. Energy and peak are absent where the device does not report them."""
 
     latency_us: float
     latency_cycles: float
@@ -30,7 +30,7 @@ class Figures:
         )
 
     def number_of(self, objective: Objective) -> float | None:
-        """What the objective makes small, in its unit; None where that is absent."""
+        """The objective's number, in its unit; None where it is absent."""
         if self.latency_us == 0.0:  # nothing runs
             return 0.0
         return objective.of(
@@ -45,12 +45,11 @@ class Figures:
 
 @dataclass(frozen=True)
 class Gap:
-    """Measured over bound, and what the difference is made of in microseconds.
-
-    `ratio` is that of the objective asked for, None where that has no bound. The parts are of the latency,
-    none is negative, and they add up to what it is above its bound. `launch`: kernels beyond the first.
-    `padding`: arithmetic on units that are not full, recompute included. `bandwidth`: data that moves slower
-    than kernels compute, beyond what is inside the bound. `rest`: fill, drain, imbalance, what is left.
+    """Measured over bound, and the causes of the difference in microseconds. `ratio` is that of the
+    objective, None where it has no bound. The parts are of the latency, none is negative, and they add up to
+    the latency less its bound. `launch`: kernels beyond the first. `padding`: arithmetic on units that are
+    not full, recompute included. `bandwidth`: data that moves slower than kernels compute, beyond what is
+    inside the bound. `rest`: fill, drain, imbalance, what is left.
     """
 
     ratio: float | None
@@ -101,7 +100,7 @@ class GroupReport:
 
 @dataclass(frozen=True)
 class RewriteReport:
-    """An op that the answer computes in another form: the value it makes, and what drafts promised of it.
+    """An op that the answer computes in another form: the value it makes, and the times by drafts.
 
     `why` is empty where this run did not weigh the form.
     """
@@ -167,7 +166,7 @@ class Report:
 
     @property
     def objectives(self) -> tuple[Objective, ...]:
-        """What was asked for; the answer is published for the first."""
+        """The objectives of the request; the answer is published for the first."""
         return tuple(map(Objective, self.objective.split(",")))
 
     @property
@@ -177,7 +176,7 @@ class Report:
 
     @property
     def standing(self) -> str:
-        """The last line of a search: what it spent, why it stopped, and what is published."""
+        """The last line of a search: its trials, its stop reason, and the published answer."""
         objective = self.objectives[0]
         best, bound = self.tuned.number_of(objective), self.bound.number_of(objective)
         spent = f"{self.trials} trials, stopped by {self.stop_reason}"

@@ -8,8 +8,9 @@ from tilewright.compiler_core.ir.index_map import Access, unclamped_interval
 from tilewright.tuner.process import memory_bytes
 
 BYTES_AN_ELEMENT = 40
-"""What an element of an op's operands and result takes while the op is judged: its data in the model's dtype
-and in float64, what was computed, how far that may be off. Measured on elementwise ops, sums and windows."""
+"""Bytes for an element of an op's operands and result while the op is judged: its data in the model's dtype
+and in float64, the computed value, its tolerance. Measured on elementwise ops, sums and windows.
+"""
 
 
 def require_room(graph: Graph) -> None:

@@ -87,7 +87,7 @@ def _kernel(outcome: Outcome, task: KernelTask) -> KernelReport:
 
 
 def _groups(opened: Opened, plan: Plan) -> tuple[GroupReport, ...]:
-    """The schedule's groups in order; with reasons where this run weighed what else it might have fused."""
+    """The schedule's groups in order; with reasons where this run weighed other fusions."""
     apart: dict[int, list[str]] = {}
     if opened.planner.grouping is not None:
         for boundary in opened.planner.boundaries(plan):
@@ -113,7 +113,7 @@ def _nodes(graph: Graph, group: Group) -> tuple[str, ...]:
 
 
 def _rewrites(opened: Opened, plan: Plan) -> tuple[RewriteReport, ...]:
-    """The ops in other forms, with what was expected of these where this run weighed them."""
+    """The ops in other forms, with their expected times where this run weighed them."""
     graph, better = opened.graph, opened.planner.better
     rewrites = []
     for index, rewrite in plan.graph.rewrites.items():

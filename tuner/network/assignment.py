@@ -1,4 +1,4 @@
-"""What a network runs: a plan, and a Config for each of its kernels."""
+"""An assignment: a plan of a network, and a Config for each of its kernels."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ from tilewright.tuner.planning.prices import draft_us
 
 @dataclass(frozen=True)
 class Choice:
-    """What a kernel will run with, and where that comes from: measured, database, guessed or default."""
+    """A kernel's Config, and its source: measured, database, guessed or default."""
 
     config: Config
     latency_us: float
@@ -25,8 +25,8 @@ class Choice:
 
 @dataclass(frozen=True, eq=False)
 class Assignment:
-    """A plan of a network, and what each of its kernels runs with: `choices` by workload digest, `beside` of
-    those that run on a part of the chip.
+    """A plan of a network, and the choices for its kernels: `choices` by workload digest, `beside` for those
+    that run on a part of the chip.
     """
 
     opened: Opened
@@ -55,7 +55,7 @@ class Assignment:
         )
 
     def choices_of(self, stage: Stage) -> list[tuple[CoPlacement, Choice]]:
-        """What the kernels of one stage of the plan run with, and where."""
+        """The choices for the kernels of one stage of the plan, with their places."""
         kernels = [(self.plan.kernels[each.group], each.cores.count) for each in stage]
         co_placements = [
             CoPlacement(kernel.workload.digest, cores) for kernel, cores in kernels if kernel is not None
@@ -88,9 +88,8 @@ def assignment_of(
     beside: Mapping[CoPlacement, Choice] | None = None,
     readings_us: Mapping[tuple[str, str], float] | None = None,
 ) -> Assignment:
-    """What a Config of the network says; where its Configs are those of `choices` and `beside`, these.
-
-    `readings_us` is what was measured of kernels, by workload and Config digest.
+    """The assignment of a Config of the network; choices of `choices` and `beside` with the same Configs are
+    kept. `readings_us` are measured latencies of kernels, by workload and Config digest.
     """
     plan, _ = opened.schedule_of(config)
     configs = kernel_configs(config, plan)

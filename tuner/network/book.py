@@ -1,6 +1,5 @@
-"""The run's book: what is committed while a run goes on, and published at its end.
-
-Trials are committed before anybody acts on them.
+"""The run's book: commits trials while the run goes on, and publishes answers at its end. Trials are
+committed before they have any effect.
 """
 
 from collections import Counter
@@ -22,14 +21,14 @@ from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.records import LEASE_S, Records, kernel_row
 
 HEARTBEAT_S = 5.0
-"""How often a run says that it lives."""
+"""The interval of a run's heartbeats."""
 NETWORK_SPACE = "0" * 64
 """Space digest of whole networks: their Configs are checked by compiling them."""
 
 
 @dataclass(frozen=True)
 class Dropped:
-    """A candidate that was measured and computes wrong numbers: what it is, and which value is how wrong."""
+    """A measured candidate that computes wrong numbers: its name, and the wrong value with its error."""
 
     what: str
     reason: str
@@ -56,9 +55,9 @@ def held(records: Records, lease: RunLease) -> Iterator[None]:
 class Book:
     """The book of one run: open from the beginning, with the lease of its run and the pool that measures.
 
-    `guard` is asked in every transaction that writes, beside the lease. `wholes` is what the run has measured
-    of the network as a whole. `earlier` are the kernel trials that it committed before it was cut off, by
-    workload digest, in that order; what it measured whole then, and confirmed, is not recorded a second time.
+    `guard` is asked in every transaction that writes, beside the lease. `wholes` are the run's measurements
+    of the whole network. `earlier` are the kernel trials that it committed before it was cut off, by workload
+    digest, in that order; what it measured whole then, and confirmed, is not recorded a second time.
     """
 
     records: Records
@@ -159,8 +158,8 @@ class Book:
         self._dropped.append(Dropped(what, reason))
 
     def refuse(self, what: str, task: KernelTask | None, config: Config, failed: Measurement) -> None:
-        """Commit what a check has found wrong with a Config, of a kernel or (None) of the whole network, and
-        tell it at the end of the run as `what`.
+        """Commit the failed check of a Config, of a kernel or (None) of the whole network, and report it at
+        the end of the run as `what`.
         """
         self.drop(what, failed.reason)
         if task is not None:
@@ -216,16 +215,16 @@ class Book:
         return [self.wholes[config] for config in configs]
 
     def set_bound(self, digest: str, bound_us: float) -> None:
-        """What no measurement of `digest` may beat."""
+        """Set the bound of `digest`: no valid measurement is below it."""
         self._bounds[digest] = bound_us
 
     def close(self, reason: str, spent: Mapping[str, int], regret: float | None) -> None:
-        """End the run and enter what it spent on every workload."""
+        """End the run, and enter its trials on every workload."""
         efforts = [Effort(digest, trials, regret) for digest, trials in spent.items()]
         self.records.repository.finish_run(self.uid, reason, regret, efforts, self._guard)
 
     def _seen(self) -> list[WorkerNews]:
-        """What is new of the workers, for the table of who measures."""
+        """Changes of the workers, for the table of workers."""
         device = self.pool.info().name
         return [
             WorkerNews(

@@ -1,4 +1,4 @@
-"""What a long run tells whoever watches it: plain values, one per thing that happened."""
+"""Events of a long run for its listeners: plain values."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -17,11 +17,11 @@ class Phase:
 class Measured:
     """A batch was measured and committed.
 
-    `best` is the lowest number of the objective that the network as a whole has measured so far, `bound` what
-    no schedule beats, both in `unit`; None where nothing is known. `sum_us` adds up the best kernels of the
-    present plan, or what is expected of those not measured, times their counts; `predicted_us` is what that
-    sum was expected to be with the best of this batch, before it was measured. `proposed_s` and `measured_s`
-    are what this batch took, for those who watch. `kernel` names the kernel of the batch and
+    `best` is the lowest number of the objective that the network as a whole has measured so far, `bound` a
+    number that no schedule beats, both in `unit`; None where unknown. `sum_us` adds up the best kernels of
+    the present plan, or what is expected of those not measured, times their counts; `predicted_us` is what
+    that sum was expected to be with the best of this batch, before it was measured. `proposed_s` and
+    `measured_s` are what this batch took, for those who watch. `kernel` names the kernel of the batch and
     `digest` is its workload's; the plan has `calls` of it, it has had `kernel_trials` so far, and nothing
     beats its `kernel_bound_us`.
     """
@@ -45,14 +45,14 @@ class Measured:
 
 @dataclass(frozen=True)
 class Counted:
-    """Long work goes on: so many of `what` are done. Told to whoever watches, and kept nowhere."""
+    """Progress of long work: so many of `what` are done. For listeners only, not recorded."""
 
     what: str
     done: int
 
 
 def standing(best: float | None, bound: float | None, unit: str) -> str:
-    """The best whole network and its bound, as every line says it."""
+    """The best whole network and its bound, as every line prints them."""
     figures = (("best", best), ("bound", bound))
     return ", ".join(f"{name} {number:.2f} {unit}" for name, number in figures if number is not None)
 

@@ -1,4 +1,4 @@
-"""A network opened for a target: what was imported, the plan it begins with, what records know of it."""
+"""A network opened for a target: the imported model, its first plan, its records."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -67,7 +67,7 @@ class Opened:
 
     @property
     def objective(self) -> Objective:
-        """What is asked of the network; of a front the first."""
+        """The network's objective; of a front the first."""
         return self.records.objective
 
     @property
@@ -76,7 +76,7 @@ class Opened:
         return self.planner.base.graph
 
     def recalled(self, tasks: Sequence[KernelTask]) -> Mapping[str, Recalled]:
-        """What a search need not measure again of the kernels that the database knows, by workload digest.
+        """Results in the database that a search need not measure again, by workload digest.
 
         A front has a use for Configs that are not the best in its first objective: none are beaten there.
         """
@@ -99,7 +99,7 @@ class Opened:
     def bound_of(self, objective: Objective) -> float | None:
         """A number of an objective that no schedule of the network beats, in its unit; None where unknown.
 
-        How much lies between kernels follows from which there are: no bound of it holds for all schedules.
+        The bytes between kernels depend on the groups, so no bound on memory holds for all schedules.
         """
         bound = Measurement(Status.OK, self.bound_us, energy_uj=self.bound_uj) if self.bound_us else None
         return None if bound is None else objective.of(bound)
@@ -110,7 +110,7 @@ class Opened:
         return network_bound_uj(self.graph, self.target, self.bound_us)
 
     def default_of(self, task: KernelTask) -> Config:
-        """What a kernel runs untuned: what its answer must not be slower than."""
+        """A kernel's untuned Config: its answer must not be slower."""
         return self.planner.prices.default(task)
 
     @cached_property
@@ -119,12 +119,14 @@ class Opened:
         return self.planner.default_config(self.network)
 
     def program_of(self, config: Config) -> NetworkProgram:
-        """The network as a Config of it says, in the model's numbers."""
+        """The Program's graph under a Config, in the model's numbers."""
         plan, schedule = self.schedule_of(config)
         return NetworkProgram(plan, compile_graph(plan.graph, schedule, self.target, plan))
 
     def schedule_of(self, config: Config) -> tuple[Plan, Schedule]:
-        """What a Config of the network means, in the model's numbers: a plan of the network as rewritten."""
+        """The Plan and Schedule of a Config of the network, in the model's numbers: a plan of the network as
+        rewritten.
+        """
         there, canonical = network_schedule(self.network.task, config, self.target)
         rewrites = {self.network.ops[op]: rewrite for op, rewrite in there.graph.rewrites.items()}
         graph, ops = rewritten(self.graph, rewrites), self.network.under(rewrites).ops
@@ -145,10 +147,8 @@ def open_network(
     read_only: bool = False,
     studied: int = 0,
 ) -> Opened:
-    """Read everything that can be wrong before anything is started.
-
-    Records of what `device` says of itself answer. A plan that is made anew is the best of `studied` trials
-    of the knobs of the whole network.
+    """Read every input that can be wrong before anything is started. Records of the `device`'s toolchain
+    answer. A plan that is made anew is the best of `studied` trials of the knobs of the whole network.
     """
     if subject.target == HOST:
         ensure_host()

@@ -1,4 +1,4 @@
-"""What the database knows of a network on a target: for a run to begin with, for a lookup to answer from."""
+"""Records of a network on a target, for the start of a run and for lookups."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -25,12 +25,12 @@ LEASE_S = 30.0
 
 
 def kernel_row(task: KernelTask) -> WorkloadRow:
-    """A kernel as the database knows it."""
+    """A kernel as a row of the database."""
     return row_of(task.workload)
 
 
 def network_row(network: NetworkTask) -> WorkloadRow:
-    """A network as the database knows it."""
+    """A network as a row of the database."""
     body = canonical_json(graph_to_json(network.graph))
     return WorkloadRow(network.digest, network.digest, WorkloadKind.GRAPH, "[]", body)
 
@@ -52,7 +52,7 @@ class NewSearch:
 class Records:
     """Records of one network and its kernels on one target for one objective; answers are kept.
 
-    `device` is who measures: its records answer under its own toolchain.
+    `device` is the measuring device: its records answer under its own toolchain.
     """
 
     repository: Repository
@@ -80,8 +80,8 @@ class Records:
         return RunLeases(self.repository.database)
 
     def stay_at(self, moment_s: float) -> None:
-        """Answer from now on with what was known then, so that a run that was cut off goes on as it would
-        have.
+        """From now on answer with the records of that moment, so that a resumed run repeats the undisturbed
+        one.
         """
         self._before_s = moment_s
         self._known.clear()
@@ -106,7 +106,8 @@ class Records:
     def beaten(self, bests: Mapping[str, Best], of_kernels: Objective) -> Mapping[str, tuple[Config, ...]]:
         """Configs that earlier runs for the same objective measured as no better than the best, by workload.
 
-        Measured by the same protocol; what looked better and was not published may be asked for again.
+        Measured by the same protocol; a Config that looked better and was not published may be measured
+        again.
         """
         found: dict[str, list[Config]] = {}
         rows = self.repository.trials_for(list(bests), self.target.digest, self.toolchain)
@@ -146,7 +147,7 @@ class Records:
         return found.get(key.workload_digest)
 
     def default_network(self) -> Best | None:
-        """What the whole network takes by default, as it was last measured."""
+        """The whole network's default, as it was last measured."""
         return self.repository.default(self.key(self.network.digest))
 
     def spent(self) -> int:
@@ -154,11 +155,11 @@ class Records:
         return self.repository.ledger(self.key(self.network.digest)).trials_budget
 
     def ended(self) -> int:
-        """How many runs of this network have ended; to be told to `start`."""
+        """How many runs of this network have ended, as an argument of `start`."""
         return self.leases.ended(self.key(self.network.digest))
 
     def start(self, search: NewSearch, ended: int) -> RunLease | BusyRun | None:
-        """Make known what a run refers to; start it, or go on with the one that was cut off.
+        """Enter the rows that a run refers to, and start it, or continue the one that was cut off.
 
         Nothing is started where another run of this network is under way, which comes back, or where not
         `ended` of them have ended by now (None): there may be less to do.

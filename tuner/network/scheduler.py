@@ -1,4 +1,4 @@
-"""Where the next batch of the budget goes: to the kernel with the most to gain for the whole network."""
+"""The scheduler of the budget: the next batch goes to the kernel with the most to gain for the network."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -8,9 +8,9 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class Standing:
-    """What the choice depends on, per task.
+    """The state of a task for the choice.
 
-    `best_us` is the best measured latency (None before the first success), `bound_us` what nothing beats,
+    `best_us` is the best measured latency (None before the first success), `bound_us` its bound,
     `trials` counts the run's measurements, `count` how often the network runs the kernel.
     `bests_us` is the best after each batch of the run so far.
     """
@@ -26,7 +26,7 @@ class Standing:
 Choose: TypeAlias = Callable[[Sequence[Standing]], int | None]
 """Which task gets the next batch, or None when none is open."""
 FORGETTING = 0.4
-"""What the gain of a batch counts for when the next one is looked at, against that one's own."""
+"""Weight of a batch's gain, relative to that of the next batch."""
 LEFT = 0.1
 """Share of the way to its bound that a kernel is hoped to go in one batch, before that fades."""
 FADING = 1.5

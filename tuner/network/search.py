@@ -1,7 +1,7 @@
 """The search over a network: one study a kernel, one shared model, a budget that goes where it pays.
 
-Three times on the way the network is planned anew from what was measured: kernels whose fusion turned out not
-to pay are taken apart, others join, and the budget follows the plan.
+Three times on the way the network is planned anew from the measurements: fused kernels that do not pay are
+taken apart, others join, and the budget follows the plan.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -38,7 +38,7 @@ _REGRET = 0.02
 
 
 class Watch(Protocol):
-    """Who measures the network as a whole on the way (tuner/network/whole.py)."""
+    """Measures the network as a whole on the way (tuner/network/whole.py)."""
 
     @property
     def best(self) -> float | None:
@@ -47,7 +47,7 @@ class Watch(Protocol):
 
     @property
     def bound(self) -> float | None:
-        """What no schedule beats."""
+        """The bound of all schedules."""
         ...
 
     @property
@@ -62,7 +62,7 @@ class Watch(Protocol):
 
 @dataclass
 class _Search:
-    """One kernel's search, what records say of it, and whether it has anything left to ask."""
+    """One kernel's search, its records, and whether it is open for more trials."""
 
     task: KernelTask
     kernel: KernelSearch
@@ -99,8 +99,8 @@ class _Search:
 
 @dataclass(frozen=True, eq=False)
 class Batch:
-    """Configs asked of one kernel's search, what the network would take with the best expected of them in us
-    (None where the model cannot say), and when asking began and ended.
+    """The Configs of a batch of one kernel's search, the predicted time of the network with the best of them
+    in us (None without a model), and the start and end of asking.
     """
 
     search: _Search
@@ -113,8 +113,8 @@ class NetworkSearch:
     """The kernels of a network under a changing plan. `known` answers from records.
 
     `plans` are all plans that were followed, the last one last; where ops have other forms, the first is the
-    plan without them. `choose` says who gets the next batch, `replans` after which shares of the budget the
-    network is planned anew. `whole` measures what was found so far, put together.
+    plan without them. `choose` selects the kernel of the next batch, `replans` are the shares of the budget
+    after which the network is planned anew. `whole` measures what was found so far, put together.
     """
 
     def __init__(
@@ -191,7 +191,7 @@ class NetworkSearch:
         clock: Callable[[], float],
         cancelled: Callable[[], bool],
     ) -> StopReason:
-        """Ask, measure, commit, tell, until a limit is met or nothing is left to ask."""
+        """Ask, measure, commit, tell, until a limit is met or the spaces are exhausted."""
         start = clock()
         self.close_converged(rule)
         while not cancelled():
@@ -280,7 +280,7 @@ class NetworkSearch:
 
     @property
     def readings_us(self) -> dict[tuple[str, str], float]:
-        """What was measured of kernels with success, by workload and Config digest."""
+        """Latencies of the successful trials of kernels, by workload and Config digest."""
         return {
             (digest, trial.config.digest): trial.measurement.latency_us
             for digest, search in self.searches.items()
@@ -301,7 +301,7 @@ class NetworkSearch:
         return [(t.config, t.measurement) for _, _, t in sorted(done, key=lambda entry: entry[:2])]
 
     def sum_us(self, plan: Plan) -> float:
-        """The kernels of a plan added up: the best measured or known, else what they are expected to take."""
+        """The kernels of a plan added up: the best measured or known time of each, else its expected time."""
         return sum(self._expected_us(digest) * count for digest, count in plan.counts.items())
 
     def _expected_us(self, digest: str) -> float:
@@ -385,7 +385,7 @@ class NetworkSearch:
         return self._follow(self._planner.replan())
 
     def _reading(self, kernel: KernelSearch, objective: Objective) -> Reading | None:
-        """The least that a kernel was measured at, and what it took then."""
+        """The lowest number of a kernel, and its latency then."""
         options = [
             (price, trial.number, trial.measurement.latency_us)
             for trial in kernel.trials

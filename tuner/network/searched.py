@@ -1,4 +1,4 @@
-"""A network searched: what was measured of its kernels, under which plans, and why the search stopped."""
+"""A network searched: the trials of its kernels, the plans followed, and why the search stopped."""
 
 from dataclasses import dataclass
 

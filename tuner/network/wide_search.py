@@ -38,7 +38,7 @@ def search_widely(
     clock: Callable[[], float],
     cancelled: Callable[[], bool],
 ) -> StopReason:
-    """As `search.run`, without its repeatability. What is under way at the end is waited for, and kept."""
+    """As `search.run`, without its repeatability. Trials under way at the end are awaited, and kept."""
     start = clock()
     search.close_converged(rule)
     flying: list[_Flight] = []

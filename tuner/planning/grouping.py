@@ -1,4 +1,4 @@
-"""Which ops run together: neighbouring groups are merged while the merged kernel is cheaper than its parts.
+"""Grouping of ops: neighbouring groups are merged while the merged kernel is cheaper than its parts.
 
     (conv, relu) 4.6 us, (conv, relu) 4.9 us   ->   (conv, relu, conv, relu) 5.4 us: one launch less
 
@@ -52,7 +52,7 @@ class Grouping:
 
 
 class Order(StrEnum):
-    """Which merge is made first: the one that saves most, or most of what its parts take."""
+    """The order of merges: by absolute saving, or by saving relative to the parts."""
 
     SAVING = "saving"
     SHARE = "share"
@@ -81,13 +81,13 @@ def merge_while_it_pays(
 
 
 def as_they_are(graph: Graph, groups: Sequence[Group], price: Price) -> Grouping:
-    """`groups` unchanged, with what merging neighbours would cost."""
+    """`groups` unchanged, with the prices of merging neighbours."""
     return _Merging(graph, groups, price).result(tuple(groups))
 
 
 @dataclass(frozen=True)
 class _Union:
-    """Two groups as one, and what that costs: exactly, or at least."""
+    """Two groups as one, and its price: exact, or a lower bound."""
 
     group: Group
     us: float

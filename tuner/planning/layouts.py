@@ -15,7 +15,7 @@ WORTH = 0.005
 
 
 def lay_out(graph: Graph, groups: Sequence[Group], price: Callable[[Group, Layouts], float]) -> Layouts:
-    """The cheapest Layouts found for what `groups` store.
+    """The cheapest Layouts found for the values that `groups` store.
 
     The best single kind of layout for all values, or none; then, largest first, values that the same
     kernels touch (those of repeated layers) change together, where prices so far leave hope that it pays.
@@ -46,7 +46,7 @@ def lay_out(graph: Graph, groups: Sequence[Group], price: Callable[[Group, Layou
 
 
 def _kind(layout: Layout) -> tuple[bool, int]:
-    """What two layouts of values of different rank have in common."""
+    """The common kind of two layouts of values of different rank."""
     return layout.order[-1] == 1, layout.block
 
 

@@ -132,7 +132,7 @@ class Planner:
         return best_knobs(offered, self._promised, self.studied, self.prices.seed)
 
     def _promised(self, knobs: GraphKnobs) -> float:
-        """What the network planned with `knobs` costs."""
+        """The price of the network planned with `knobs`."""
         plan = self._planned(self._merged(knobs), knobs)
         return sum(self.prices.of(plan.graph, group, plan.levels, plan.layouts) for group in plan.groups)
 
@@ -151,7 +151,7 @@ class Planner:
 
     @property
     def analysed(self) -> Mapping[str, Regions]:
-        """What is known about the kernels that plans had so far, for others made of them."""
+        """The analysis of all kernels of plans so far, to be reused."""
         return {digest: task.regions for digest, task in self.tasks.items()}
 
     def merged_kernels(self) -> Iterator[tuple[KernelTask, tuple[KernelTask, ...]]]:

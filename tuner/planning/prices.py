@@ -1,4 +1,4 @@
-"""What a group of ops costs as one kernel: measured, else known from records, else guessed from the draft.
+"""The price of a group of ops as one kernel: measured, else from records, else guessed from the draft.
 
 Prices are remembered by workload digest, so layers that repeat are priced once. A guess is corrected by how
 much better than their guesses the kernels measured so far turned out to be.
@@ -25,7 +25,7 @@ from tilewright.tuner.kernel.task import KernelTask
 
 GUESS = ClimbEffort(drawn=512, attempts=8, climbed=2, rounds=8, settles=True)
 SETTLED = 32
-"""Trials after which a kernel's best stands for what it can do, however much better its guess was."""
+"""Trials after which a kernel's price is its best measurement, even if its guess was lower."""
 MOST_CORRECTION = 2.0
 """A draft is not further off than this over many kernels; over few, one may be an exception."""
 MOST_FAMILIES = 256
@@ -64,7 +64,8 @@ class Prices:
     """Prices of groups on one target, in the unit of an objective that adds up over kernels.
 
     `recall` answers best latencies from records, in us by workload digest. `measured` holds every kernel this
-    run has measured. Before anything is, a price is microseconds. `counted` hears how many kernels have one.
+    run has measured. Before anything is, a price is microseconds. `counted` gets the number of kernels have
+    one.
     """
 
     target: Target
@@ -80,7 +81,9 @@ class Prices:
     def of(
         self, graph: Graph, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]
     ) -> float:
-        """What `group` of `graph` costs as one kernel whose operands live and lie so; 0 for a host op."""
+        """The price of `group` of `graph` as one kernel with operands at these levels and layouts; 0 for a
+        host op.
+        """
         if is_host(graph, group):
             return 0.0
         workload = self.workload(graph, group, levels, layouts)
@@ -94,7 +97,7 @@ class Prices:
     def floor(
         self, graph: Graph, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]
     ) -> float:
-        """What `group` costs at least: its price where that is known, else what no draft is below."""
+        """A lower bound on the price of `group`: the price where that is known, else one on all drafts."""
         if is_host(graph, group):
             return 0.0
         workload = self.workload(graph, group, levels, layouts)
@@ -151,7 +154,7 @@ class Prices:
         return self.kernels[digest]
 
     def _family(self, workload: Workload) -> Family:
-        """What is known of a kernel wherever its operands live; of the last MOST_FAMILIES kernels."""
+        """Placement-free facts about a kernel; of the last MOST_FAMILIES kernels."""
         key = KernelTask.kinship(workload)
         family = self._families.pop(key, None)
         if family is None:
@@ -164,9 +167,8 @@ class Prices:
         return family
 
     def default(self, task: KernelTask) -> Config:
-        """What a kernel runs untuned: the default rule's Config, else the lowest draft of a short climb.
-
-        ConfigError where neither finds anything that fits.
+        """A kernel's untuned Config: the default rule's, else the lowest draft of a short climb. ConfigError
+        where neither finds one that fits.
         """
         if task.ruled is not None:
             return task.ruled

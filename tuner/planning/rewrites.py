@@ -33,7 +33,7 @@ PriceIn = Callable[[Plan, Group], float]
 
 @dataclass(frozen=True)
 class Better:
-    """Another form of an op, and what its kernels promise to take and took before, in us."""
+    """Another form of an op, and the promised times of its kernels with and without it, in us."""
 
     rewrite: Rewrite
     form_us: float
@@ -72,8 +72,8 @@ def better_forms(base: Plan, target: Target, price: PriceIn) -> Mapping[int, Bet
 
 
 def _limit_us(rewrite: Rewrite, own_us: float, overheads_us: float) -> float:
-    """What a form has to stay below: no fusion removes the boundary between parts and their sum, so a split
-    has to save what a fusion would.
+    """The price that a form must beat: no fusion removes the boundary between parts and their sum, so a split
+    has to save as much as a fusion would.
     """
     return own_us - overheads_us if isinstance(rewrite, Split) else WORTH * own_us
 

@@ -1,4 +1,4 @@
-"""Which groups run side by side: stages that need nothing of each other share the cores where that is faster.
+"""Groups side by side: independent stages share the cores where that is faster.
 
     (a) 3.1 us on 8 cores, (b) 2.9 us on 32   ->   (a @ 8, b @ 24) 3.4 us: one launch less, no core idle
 
@@ -49,7 +49,7 @@ def share_of(target: Target, cores: int) -> Target:
 
 @dataclass
 class PartPrices:
-    """What kernels take on a part of the chip, each priced at its first use."""
+    """Prices of kernels on a part of the chip, each computed at its first use."""
 
     target: Target
     tasks: Mapping[str, KernelTask]
@@ -122,7 +122,9 @@ def share_cores(plan: Plan, prices: PartPrices) -> Shared | None:
 
 
 _Entry = tuple[float, tuple[int, int], tuple[Members, ...]]
-"""What joining two stages may save, negated; the two; their members when it was weighed, none for a hope."""
+"""The possible saving of joining two stages, negated; the two; their members when it was weighed, none for an
+estimate.
+"""
 
 
 class _Joining:
@@ -147,7 +149,7 @@ class _Joining:
         heapify(self.queue)
 
     def _work_us(self, stage: int) -> float:
-        """What the kernel keeps the whole chip busy with at least."""
+        """The least time of the kernel's work on the whole chip."""
         kernel, target = self.plan.kernels[stage], self.prices.target
         assert kernel is not None, "only kernels are joined"
         least = self.prices.tasks[kernel.workload.digest].model.least

@@ -1,1 +1,1 @@
-"""One function a command: what CLI, REST and notebooks call."""
+"""One function per command, for CLI, REST and notebooks."""

@@ -1,4 +1,4 @@
-"""What the database knows of a network, kernel by kernel, and a Program made of it without measuring."""
+"""The database's answers for a network, kernel by kernel, and a Program from them without measuring."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -50,7 +50,7 @@ class KernelAnswer:
 class NetworkAnswer:
     """All kernels of a network, and the best of the network as a whole where there is one.
 
-    Where it was not tuned at these sizes, `selected` is what the selector of a range says.
+    Where it was not tuned at these sizes, `selected` is the answer of a range's selector.
     """
 
     model: str
@@ -80,7 +80,7 @@ def lookup(
 ) -> NetworkAnswer:
     """`tune lookup`: hit or miss per kernel of a network, and why a miss. Writes nothing.
 
-    A network that the database knows as a whole is told by its own groups, any other by its cheapest cover.
+    A network that is in the database as a whole is listed by its own groups, any other by its cheapest cover.
     Records of `toolchain` answer: that of the device that measured.
     """
     subject = Subject(model, target, (read_objective(objective),), dims or {}, inputs or {})
@@ -147,7 +147,7 @@ def _answer(
 
 
 def _predicted(miss: Miss, task: KernelTask) -> tuple[float | None, float | None]:
-    """What the nearest record would predict, and its regret; nothing where it has no bound to scale by."""
+    """The prediction of the nearest record, and its regret; nothing where it has no bound to scale by."""
     if miss.nearest is None or miss.nearest.guess_regret is None or not miss.nearest.best.bound_us:
         return None, None
     scale = task.bound_us / miss.nearest.best.bound_us
@@ -159,7 +159,7 @@ class CompiledNetwork:
     """A Program of `graph`, what it runs, and per workload digest where its Config came from.
 
     Sources are `network` (the whole is known, with its `verification`), `range` (a selector answers),
-    `database` (measured as it is), `other-placement`, `guessed`. `selected` is what the selector says.
+    `database` (measured as it is), `other-placement`, `guessed`. `selected` is the selector's answer.
     """
 
     assignment: Assignment
@@ -170,7 +170,7 @@ class CompiledNetwork:
 
     @property
     def opened(self) -> Opened:
-        """The network, its target and what records know of it."""
+        """The network, its target and its records."""
         return self.assignment.opened
 
     def close(self) -> None:
@@ -189,7 +189,7 @@ class CompiledNetwork:
         return {digest: counts[digest] for digest, source in self.sources.items() if source not in ANSWERED}
 
     def lacks(self, required: "Require") -> str:
-        """What is missing of what is required; empty when nothing is."""
+        """The missing part of the requirement; empty when nothing is missing."""
         calls, guessed = sum(self.assignment.plan.counts.values()), sum(self.guesses.values())
         if guessed:
             return f"{guessed} of {calls} kernels are guesses"
@@ -226,8 +226,8 @@ def compile_known(
 ) -> CompiledNetwork:
     """`tune compile`: the Program from the database.
 
-    The network's own best first, then what a tuned range of sizes says, else kernel by kernel. Kernels the
-    database does not know run as the draft guesses best, and are marked so. `toolchain` is as in `lookup`.
+    The network's own best first, then the answer of a tuned range of sizes, else kernel by kernel. Kernels
+    without a record run the best guess of the draft, and are marked so. `toolchain` is as in `lookup`.
     """
     subject = Subject(model, target, (read_objective(objective),), dims or {}, inputs or {})
     opened = open_network(subject, database, _answering(toolchain), read_only=True)

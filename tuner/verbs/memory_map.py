@@ -74,7 +74,7 @@ def _axes(top: int, kernels: Sequence[str], across: float, up: float) -> list[st
 
 
 def _value(span: TensorSpan, offset: int, name: str, box: tuple[float, float, float, float]) -> list[str]:
-    """The rectangle, what a pointer over it says, and a label along its longer side where one fits."""
+    """The rectangle, its tooltip, and a label along its longer side where one fits."""
     x, y, width, height = box
     colour = _COLOURS[span.tensor % len(_COLOURS)]
     steps = f"steps {span.first_step} to {span.last_step}"

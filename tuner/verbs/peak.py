@@ -1,4 +1,4 @@
-"""`tune targets peak`: what a device attains with micro-kernels, beside what its target file says.
+"""`tune targets peak`: rates of a device with micro-kernels, beside those of its target file.
 
     macs     the better of a large matrix product and a convolution       file: matrix unit
     llb      relu over a tensor in the LLB, bytes there and back          file: llb.gbps
@@ -47,7 +47,7 @@ FILTERS, WINDOW = 256, 8
 
 @dataclass(frozen=True)
 class Peak:
-    """One number of a device: `measured` and `nominal` in `unit`; `ratio` 1 is what the file promises.
+    """One number of a device: `measured` and `nominal` in `unit`; `ratio` 1 equals the file's number.
 
     The ratio is of rates (measured / nominal), and for a time its inverse: below 1 is always worse.
     """
@@ -59,7 +59,7 @@ class Peak:
 
     @property
     def ratio(self) -> float:
-        """What share of the nominal number is attained."""
+        """The attained share of the nominal number."""
         if self.unit == "us":
             return self.nominal / self.measured
         return self.measured / self.nominal

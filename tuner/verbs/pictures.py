@@ -1,5 +1,5 @@
-"""What there is to draw of a tuned network: when each stage runs, what lies where in the LLB, and each
-kernel's work. Plain JSON, so that whoever draws needs no compiler.
+"""The data of a tuned network's pictures: times of stages, places in the LLB, and each kernel's work. Plain
+JSON, so that drawing needs no compiler.
 """
 
 from math import isfinite
@@ -17,7 +17,7 @@ VERSION = 1
 
 
 def pictures_of(compiled: CompiledNetwork) -> dict[str, Any]:
-    """What there is to draw of a compiled network: see `draw`."""
+    """The pictures of a compiled network: see `draw`."""
     return draw(compiled.program, compiled.assignment.plan, compiled.opened.target)
 
 
@@ -63,7 +63,7 @@ def _stages(program: Program, timing: ProgramTiming, graph: Graph, chip: Target)
 
 
 def _graph(program: Program, timing: ProgramTiming, graph: Graph, chip: Target) -> dict[str, Any]:
-    """Every call of the Program in order, what it takes, and which reads a value of which."""
+    """Every call of the Program in order, its time, and the calls whose values it reads."""
     kernels: list[dict[str, Any]] = []
     edges: set[tuple[int, int]] = set()
     made: dict[int, int] = {}

@@ -25,7 +25,7 @@ _MOVES, _KERNELS_MOVED = 20_000, 10_000_000
 
 @dataclass(frozen=True)
 class LimitedTraffic:
-    """DRAM bytes with `capacity_bytes` of LLB; `bound_bytes` is what no order stays below.
+    """DRAM bytes with `capacity_bytes` of LLB; `bound_bytes` is a lower bound for all orders.
 
     `given_bytes` is the model's own order, `solved_bytes` the order of least peak, `least_bytes` the order of
     least traffic, `order`. Weights come on top, `weight_bytes` in any order; of these `prefetched_bytes` find

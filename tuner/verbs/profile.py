@@ -1,4 +1,4 @@
-"""`tune profile`: what a network's Program does when, as a trace for Perfetto and as a picture.
+"""`tune profile`: the timeline of a network's Program, as a trace for Perfetto and as a picture.
 
 The Program is the one `tune compile` writes. Without a database file it is the default one (-O0), and the
 trace says so. A trace is bounded: the more kernels, the fewer instructions of each are listed.
@@ -48,7 +48,7 @@ class Profile:
         return slices_of(self.program, self.timing, self.graph, self.target, self.most_instructions)
 
     def trace(self) -> dict[str, Any]:
-        """A Chrome trace object; `otherData` says what was profiled and where kernels were cut short."""
+        """A Chrome trace object; `otherData` has the subject, and the kernels that were cut short."""
         made = chrome_trace(self.slices(), self.target)
         made["otherData"] |= {
             "model": self.model,

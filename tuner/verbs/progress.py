@@ -32,12 +32,12 @@ def watching() -> Iterator[Listener]:
 
 @dataclass
 class Board:
-    """The kernels of a search as they stand, by what was said last of each."""
+    """The kernels of a search, by the last event of each."""
 
     latest: dict[str, Measured] = field(default_factory=dict)
 
     def hear(self, event: Measured) -> None:
-        """Take in what was said of a kernel; one that the plan has no more calls of leaves."""
+        """Take in the event of a kernel; one without further calls in the plan is dropped."""
         if event.calls:
             self.latest[event.digest] = event
         else:

@@ -1,4 +1,4 @@
-"""Ranges of a dim: a few sizes are tuned, and a selector says what answers for every other size.
+"""Ranges of a dim: a few sizes are tuned, and a selector answers for every other size.
 
 What was tuned is carried to sizes between and measured there (tuner/sizes/intervals.py), at both ends of
 every interval of the selector and inside it. An interval's measured regret is the worst seen there. The
@@ -140,7 +140,7 @@ def _tuned(at: Callable[[int], TuneRequest], sizes: Sequence[int], hooks: Hooks)
 
 
 def _still_to_find(reports: Sequence[Report]) -> float:
-    """The largest share that a longer search is expected to find at a tuned size, where one can say."""
+    """The largest estimated regret of the tuned sizes, where there is an estimate."""
     estimates = [report.regret_estimate for report in reports if report.regret_estimate is not None]
     return max((regret for regret in estimates if isfinite(regret)), default=0.0)
 
@@ -218,7 +218,7 @@ class _Survey:
             book.close("range", {}, None)
 
     def _cost(self, opened: Opened, config: Config, book: Book | None = None) -> float:
-        """What a Config of a network costs on the device; infinite where it does not run."""
+        """The cost of a Config of a network on the device; infinite where it does not run."""
         if book is not None:
             (measured,) = book.measure_whole([config], opened.bound_us)
         else:

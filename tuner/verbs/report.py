@@ -1,7 +1,6 @@
-"""`tune report`: everything the database can tell of one network on one target, as plain values to draw.
-
-Nothing is measured. What is told follows from records alone, so a report of a run can be made anywhere the
-database is; with the model at hand, values have its names.
+"""`tune report`: the records of one network on one target, as plain values to draw. Nothing is measured. The
+report follows from records alone, so a report of a run can be made anywhere the database is; with the model
+at hand, values have its names.
 """
 
 from collections import Counter
@@ -49,10 +48,9 @@ LATEST = 1_000
 
 @dataclass(frozen=True)
 class RunReport:
-    """A network, the run that tuned it last (None where none did), and what there is to tell and draw.
-
-    `result` has the keys of `tune run --json` as far as records know them; `points` are the search's standing
-    after each trial; `pictures` is what `tilewright.tuner.verbs.pictures.draw` gives.
+    """A network, the run that tuned it last (None where none did), and its figures and pictures. `result` has
+    the keys of `tune run --json` as far as records have them; `points` are the search's standing after each
+    trial; `pictures` is what `tilewright.tuner.verbs.pictures.draw` gives.
     """
 
     title: str
@@ -104,7 +102,7 @@ def report_on(
 
 
 def _with_range(report: RunReport, compiled: CompiledNetwork) -> RunReport:
-    """The report of a network that was not tuned at its sizes, with what the selector of a range says."""
+    """The report of a network that was not tuned at its sizes, with the answer of a range's selector."""
     compiled.close()
     if compiled.selected is None:
         return report
@@ -168,7 +166,7 @@ def _told(
     key: Key,
     run: RunRow | None,
 ) -> RunReport:
-    """What records say of `network`; `graph` is the same with the model's names where these are known."""
+    """The records of `network`; `graph` is the same with the model's names where these are known."""
     objective = key.objective
     best = repository.best(key)
     plan, program = _program(graph, network, best, chip)
@@ -241,7 +239,7 @@ def _latest_run(repository: Repository, key: Key) -> RunRow | None:
 
 
 def _program(graph: Graph, network: NetworkTask, best: Best | None, chip: Target) -> tuple[Plan, Program]:
-    """As the database knows the network, or its default where it does not."""
+    """The network as in the database, or its default where it is not there."""
     if best is None:
         plan = plan_graph(graph, chip)
         return plan, compile_graph(graph, default_schedule(plan, chip), chip, plan)

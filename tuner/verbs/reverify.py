@@ -1,4 +1,4 @@
-"""`tune db verify`: measures again what is claimed and not proven here, and promotes what holds.
+"""`tune db verify`: measures unproven claims again, and promotes those that hold.
 
 Claims are the best imported records, and those of other toolchains (all of them after a toolchain bump). A
 claim that computes the right numbers and keeps its confirmations above the bound becomes the best of its key.
@@ -56,7 +56,7 @@ from tilewright.tuner.planning.prices import Prices
 
 @dataclass(frozen=True)
 class ClaimVerdict:
-    """What became of one claim. `reason` says why it was refused; empty when it is served from now on."""
+    """The outcome of one claim. `reason` is why it was refused; empty when it is served from now on."""
 
     workload_digest: str
     objective: Objective
@@ -85,7 +85,7 @@ class _Claim:
 
 
 class _RefusedError(TilewrightError):
-    """A claim may not be published; the message says why."""
+    """A claim may not be published; the message is the reason."""
 
 
 def verify_claims(
@@ -163,7 +163,7 @@ class _Judge:
         return best.latency_us
 
     def _confirmed(self, claim: _Claim, config: Config, verification: Verification) -> Sequence[Measurement]:
-        """Measure a Config of the claim's workload, and record what came out."""
+        """Measure a Config of the claim's workload, and record the results."""
         measured = self._pool.confirm(claim.task, config)
         run, number = self._run(claim.row.key.objective), next(self._numbers)
         self._repository.commit_trials(
@@ -204,7 +204,7 @@ class _Judge:
 
 
 def _prepared(row: TrialRow, workload: WorkloadRow, chip: Target, seed: int) -> _Claim:
-    """The claim with its numbers checked by emulation; TilewrightError says why it cannot be believed."""
+    """The claim with its numbers checked by emulation; TilewrightError where they are wrong."""
     config = row.trial.config
     body = parse_json(workload.body, f"body of workload {workload.digest[:12]}")
     if workload.kind is WorkloadKind.FOREIGN:

@@ -23,7 +23,7 @@ TRIALS = 200
 
 @dataclass(frozen=True)
 class SpaceReport:
-    """What a search of a foreign space found. `optimum_us` is the table's best, where there is a table."""
+    """The result of a search of a foreign space. `optimum_us` is the table's best, where there is a table."""
 
     space: str
     device: str

@@ -37,7 +37,7 @@ def tune(
 ) -> Report:
     """Tune the network in `model` for `target` and record everything in `database`.
 
-    Options are those of `tune run`; TuneRequest says what each means. Raises InputError (one line) for an
+    Options are those of `tune run`; TuneRequest explains each. Raises InputError (one line) for an
     unusable model, target, budget or database, DeviceError when nothing can be measured. Progress goes to
     standard error, or to `on_event` where one is given.
     """

@@ -1,4 +1,4 @@
-"""`tune verify`: does the Program that a user would run compute what the model says?"""
+"""`tune verify`: does the Program that a user would run compute the model's numbers?"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +30,7 @@ MOST = float(np.finfo(np.float64).max)
 
 @dataclass(frozen=True)
 class Deviation:
-    """One value of the network: how far the Program's is from float64 by then, and whether it is right.
+    """One value of the network: the distance of the Program's value from float64, and whether it is right.
 
     `max_rel` is of the value's largest magnitude. `ok` is the judgement on the op that makes it, from the
     operands that it had; `share` how much of what it may be off by it is, `why` what is wrong. `caught` is
@@ -73,7 +73,7 @@ class Verdict:
 
     @property
     def first_bad(self) -> Deviation | None:
-        """The first value down the network that goes bad."""
+        """The first wrong value down the network."""
         return next((value for value in self.values if not value.ok), None)
 
     @property
@@ -146,7 +146,7 @@ def verify(
 
 
 class _Found:
-    """What is told of each value, put together."""
+    """The reports on each value, put together."""
 
     def __init__(self, graph: Graph, names: Mapping[int, str]) -> None:
         self._graph = graph
@@ -170,11 +170,11 @@ class _Found:
 
     @property
     def reported(self) -> Mapping[int, Deviation]:
-        """Values that the model names, and what is wrong."""
+        """Values that the model names, and the wrong ones."""
         return {value: each for value, each in self._of.items() if value in self._names or not each.ok}
 
     def values(self) -> tuple[Deviation, ...]:
-        """Those told, in the order of the network."""
+        """The reported values, in the order of the network."""
         return tuple(sorted(self.reported.values(), key=lambda each: (each.position, each.name)))
 
 

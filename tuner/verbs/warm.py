@@ -14,7 +14,7 @@ EXTENT = 64
 
 
 def warm() -> str:
-    """Measure one matrix product on a preset; what was measured, in words."""
+    """Measure one matrix product on a preset; returns the result in words."""
     square = TensorType((EXTENT, EXTENT), DType.F32)
     product = Op(
         "contract",
