@@ -1,4 +1,4 @@
-"""What a confined process can be asked of a file or a text, and the bounds of its answers."""
+"""Questions to a confined process about a file or a text, and the bounds of its answers."""
 
 import unicodedata
 from collections.abc import Mapping
@@ -12,7 +12,7 @@ MOST_SYMBOLS, LONGEST_SYMBOL = 256, 200
 
 
 def answer(question: Mapping[str, Any]) -> dict[str, Any]:
-    """The answer to one question: facts, or `error`, a line fit to show to whoever sent the file."""
+    """The answer to one question: facts, or `error`, a line for the sender of the file."""
     match question:
         case {"kind": "model", "path": str(path), **sizes}:
             return _model(Path(path), sizes.get("dims", {}), sizes.get("ranges", {}), sizes.get("inputs", {}))
@@ -22,9 +22,8 @@ def answer(question: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def bounded(said: Any) -> dict[str, Any]:
-    """`said` by a confined process, if it has the shape of an answer; ValueError otherwise.
-
-    A file may have taken the process over: its words are shortened, and signs that do not print are shown.
+    """The line `said` of a confined process as an answer; ValueError where it has not the shape of one. A
+    file may have taken the process over, so texts are shortened and unprintable characters escaped.
     """
     match said:
         case {"error": str(text), **rest} if not rest:

@@ -1,4 +1,4 @@
-"""Reads files and texts that somebody sent, each in a process that has nothing to lose.
+"""Reads uploaded files and texts, each in a confined process.
 
     python -m tilewright.api.sandbox.reader MEMORY_MB SECONDS
 
@@ -80,7 +80,7 @@ def _until_end(pipe: int, until: float) -> bytes | None:
 
 
 def load_code() -> None:
-    """Imports what an answer may need: a confined fork can read no file, modules included."""
+    """Imports all modules that an answer may need: a confined fork can read no file, modules included."""
     import tilewright.api.schemas.jobs
     import tilewright.compiler_core.onnx_import.importer  # noqa: F401 - every fork starts with both loaded
 

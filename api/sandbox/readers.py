@@ -1,4 +1,4 @@
-"""Whether what somebody sent is a model, or a job's spec: asked of processes that have nothing to lose."""
+"""Readers of uploads: a confined process decides whether an upload is a model, or a job's spec."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ QUEUE_S = 60.0
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the child says of a good model: how many ops, and the names of the dims without a size."""
+    """The child's answer for a good model: its number of ops, and the names of the dims without a size."""
 
     ops: int
     symbols: tuple[str, ...]
@@ -56,7 +56,7 @@ class BusyError(InputError):
 
 
 class Readers:
-    """Reads what is sent, a few at a time, and each model once however many send it at the same moment."""
+    """Reads uploads, a few at a time, and a model once where several requests send it at the same moment."""
 
     def __init__(self, settings: Settings, threads: Threads) -> None:
         self._settings = settings
@@ -68,8 +68,8 @@ class Readers:
         self._under_way: dict[str, asyncio.Task[ModelFacts]] = {}
 
     async def model(self, digest: str, file: BinaryIO, request: TuneRequest, tenant: str) -> ModelFacts:
-        """What the file holds with the sizes of `request`; ModelError, one line, when it is no model, cannot
-        have these sizes, or takes too much to read.
+        """The facts of the file with the sizes of `request`; ModelError, one line, when it is no model,
+        cannot have these sizes, or is too costly to read.
         """
         question = {
             "kind": "model",
@@ -137,7 +137,7 @@ class Readers:
         try:
             async with asyncio.timeout(self._settings.model_s + PATIENCE_S):
                 said = await reader.ask(question)
-        except (OSError, ValueError, TimeoutError):  # it is gone, or lost its mind: the next one is new
+        except (OSError, ValueError, TimeoutError):  # it is gone or answers nonsense: the next one is new
             await reader.end()
             return {"ended": "died"}
         except asyncio.CancelledError:

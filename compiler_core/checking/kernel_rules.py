@@ -1,6 +1,6 @@
 """Rules of the verifier about one lowered kernel. One rule, one function, one row of KERNEL_RULES.
 
-Rules look at the kernel's own tables, never at how the lowering came by them.
+Rules use the kernel's own tables only, and no code of the lowering.
 """
 
 from collections.abc import Callable, Iterator
@@ -70,7 +70,7 @@ def _moving_dims(span: Span) -> set[int]:
 
 
 def _reads_are_held(program: KernelProgram, target: Target) -> Iterator[str]:
-    """Every index an op may read lies in what the buffer it reads from holds, at every tile."""
+    """Every index that an op may read lies inside the region in its buffer, at every tile."""
     for step in program.steps:
         if step.action is not Action.COMPUTE:
             continue
@@ -89,7 +89,7 @@ def _reads_are_held(program: KernelProgram, target: Target) -> Iterator[str]:
 
 
 def _contents_are_current(program: KernelProgram, target: Target) -> Iterator[str]:
-    """What a buffer holds moves only with loops whose change refills it; an op's box likewise."""
+    """The region of a buffer moves only with loops whose change refills it; an op's box likewise."""
     for number, step in enumerate(program.steps):
         spans = list(program.buffers[step.buffer].region)
         if step.action is Action.COMPUTE:
@@ -141,7 +141,9 @@ def _reductions_complete(program: KernelProgram, target: Target) -> Iterator[str
 
 
 def _filled_as_stated(program: KernelProgram, target: Target) -> Iterator[str]:
-    """A buffer holds what its table says: an op's result over the op's box, or a part of an outer operand."""
+    """The region of a buffer equals its table: an op's result over the op's box, or a part of an outer
+    operand.
+    """
     graph = program.workload.graph
     for number, step in enumerate(program.steps):
         buffer = program.buffers[step.buffer]

@@ -12,7 +12,7 @@ ProgramRule = Callable[[Graph, Program, Target], Iterator[str]]
 
 
 def _order_respects_data(graph: Graph, program: Program, target: Target) -> Iterator[str]:
-    """Every kernel reads what earlier stages stored; every value is stored by exactly one kernel."""
+    """Every kernel reads values of earlier stages; every value is stored by exactly one kernel."""
     available = {*graph.inputs, *graph.constants}
     stored: set[int] = set()
     for number, stage in enumerate(program.stages):
@@ -95,7 +95,9 @@ def _llb_is_not_shared(graph: Graph, program: Program, target: Target) -> Iterat
 
 
 def _layouts_agree(graph: Graph, program: Program, target: Target) -> Iterator[str]:
-    """Every kernel takes a value to lie as the kernel that stored it left it, others in the model's order."""
+    """Every kernel reads a value in the layout of the kernel that stored it, other values in the model's
+    order.
+    """
     laid: dict[int, Layout | None] = {}
     for number, stage in enumerate(program.stages):
         for call in stage:

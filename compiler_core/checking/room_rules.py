@@ -1,4 +1,4 @@
-"""Rules about room: what lies in L1 or the accumulators fits, and nobody overwrites others."""
+"""Rules about memory: slots fit into L1 or the accumulators, and live slots do not overlap."""
 
 from collections.abc import Iterator
 
@@ -45,7 +45,9 @@ def room_is_not_shared(program: KernelProgram, target: Target) -> Iterator[str]:
 
 
 def fillings_are_kept(program: KernelProgram, target: Target) -> Iterator[str]:
-    """A step is at most one position behind; what it reads has a slot beside what was filled meanwhile."""
+    """A step is at most one position behind; the buffers that it reads have a slot besides those filled
+    meanwhile.
+    """
     tiled = {loop.dim for loop in program.loops if loop.count > 1}
     filler = {
         step.buffer: index for index, step in enumerate(program.steps) if step.action is not Action.STORE

@@ -1,7 +1,6 @@
-"""Run a few tiles of every kernel: how a Program is checked that is too large to emulate whole.
-
-Chosen are all distinct tile shapes, in the interior, on edges and in corners, and a few more tiles at random.
-Operands come from the values of the whole network, which whoever asks has from the interpreter.
+"""Run a few tiles of every kernel, to check a Program that is too large to emulate whole. The sample has all
+distinct tile shapes, in the interior, on edges and in corners, and a few more tiles at random. Operands come
+from the values of the whole network, which whoever asks has from the interpreter.
 """
 
 from collections.abc import Iterator, Mapping
@@ -21,7 +20,7 @@ MORE_TILES = 8
 
 @dataclass(frozen=True)
 class Sampled:
-    """What was run: `tiles` of `of_tiles` parallel tiles of `kernels` kernels, every distinct shape too."""
+    """The sample: `tiles` of `of_tiles` parallel tiles of `kernels` kernels, with every distinct shape."""
 
     kernels: int
     tiles: int
@@ -48,7 +47,7 @@ def sample_of(program: Program, seed: int) -> tuple[Sampled, tuple[tuple[KernelC
 def emulate_sample(
     graph: Graph, known: Mapping[int, Array], chosen: tuple[tuple[KernelCall, tuple[int, ...]], ...]
 ) -> Iterator[tuple[StoredBox, Array]]:
-    """Every box that the chosen tiles store, and what `known` (all values of the network) has there."""
+    """Every box that the chosen tiles store, with the elements of `known` (the network's values) there."""
     for call, tiles in chosen:
         for box in run_tiles(graph, call, known, tiles):
             yield box, known[box.value][box.place]

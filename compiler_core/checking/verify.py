@@ -1,7 +1,6 @@
-"""The verifier: what must hold of every Program, whatever produced it.
-
-A broken rule gives a Finding that names the kernel, the buffer or value, and what is wrong. The rules are two
-tables: kernel_rules.py for one lowered kernel, program_rules.py for the whole.
+"""The verifier: rules that hold for every Program, from any producer. A broken rule gives a Finding that
+names the kernel, the buffer or value, and the mistake. The rules are two tables: kernel_rules.py for one
+lowered kernel, program_rules.py for the whole.
 """
 
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from tilewright.compiler_core.target_model.target import Target
 
 @dataclass(frozen=True)
 class Finding:
-    """A broken rule: its name, where, and what is wrong."""
+    """A broken rule: its name, the place, and the mistake."""
 
     rule: str
     where: str

@@ -19,7 +19,9 @@ Rational: TypeAlias = Fraction | int
 
 @dataclass(frozen=True)
 class Variable:
-    """A whole number known at run time: its name in IR, what it is a multiple of, its least and greatest."""
+    """A whole number known at run time: its name in IR, a number that divides it, its least and greatest
+    value.
+    """
 
     name: str
     multiple_of: int
@@ -72,7 +74,7 @@ class Affine:
         )
 
     def times(self, factor: int) -> "Affine":
-        """The multiple by a whole number; not of what varies arbitrarily."""
+        """The multiple by a whole number; not of an arbitrary variable."""
         assert not self.varying, "an arbitrary vector is multiplied by the writer"
         terms = _merged((variable, factor * each) for variable, each in self.terms)
         return Affine(terms, self.constant * factor, self.lane * factor, self.lanes)

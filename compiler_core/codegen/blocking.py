@@ -1,4 +1,4 @@
-"""Blockings of stages: what lies across the lanes, how many vectors and rows are worked on at once."""
+"""Blockings of stages: the axis across the lanes, the numbers of vectors and rows in flight."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -115,7 +115,7 @@ def default_blocking(nest: KernelNest, stage: Stage) -> Blocking:
         steps = [strides.get(axis, 0) for strides in reads]
         if op.row.contraction:
             if axis in op.reduction_axes:
-                return -1.0, axis  # sums across lanes are dear, and constants lie as they are wanted
+                return -1.0, axis  # sums across lanes are expensive, and constants can be rearranged
             steps = [step and 1 if free else step for step, free in zip(steps, free_order, strict=True)]
         gains = [1.0 if step == 1 else 0.4 if step == 0 else 0.0 for step in steps]
         gains[-1] *= 0.9 if steps[-1] == 1 else 1.0
@@ -157,7 +157,9 @@ def default_blocking(nest: KernelNest, stage: Stage) -> Blocking:
 
 
 def _share_read(op: Op, strides: Mapping[int, int | None]) -> float:
-    """How many elements an operand has a point of the op: what is read again and again lies near anyway."""
+    """Elements of an operand per point of the op: an operand that is read again and again stays in a near
+    cache anyway.
+    """
     again = [extent for axis, extent in enumerate(op.extents) if strides.get(axis, 0) == 0]
     return 1.0 / max(1, prod(again))
 

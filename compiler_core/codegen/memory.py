@@ -49,14 +49,14 @@ class Addressing:
         self.tail_vector = 0
         self.scopes: list[dict[object, object]] = [{}]
 
-    # what was written before
+    # loads emitted before
 
     def known(self, key: object) -> object | None:
-        """What was written under `key` in this scope or one around it."""
+        """The value kept under `key` in this scope or one around it."""
         return next((scope[key] for scope in reversed(self.scopes) if key in scope), None)
 
     def remember(self, key: object, made: object) -> None:
-        """Keep what was written while this scope lasts."""
+        """Keep a value while this scope lasts."""
         self.scopes[-1][key] = made
 
     # indices
@@ -162,7 +162,7 @@ class Addressing:
     # conditions
 
     def outside(self, index: Sequence[Affine], shape: Sequence[int]) -> tuple[Inside, ...]:
-        """What must hold for an index to be in range, but for what always does."""
+        """Conditions for an index to be in range, without those that always hold."""
         return tuple(
             Inside(place, extent)
             for place, extent in zip(index, shape, strict=True)
@@ -175,7 +175,7 @@ class Addressing:
         return high < 0 or low >= condition.extent
 
     def test(self, conditions: Sequence[Inside]) -> str:
-        """An i1 that says whether conditions that are the same in all lanes hold; "" without any."""
+        """An i1 of the conditions that are the same in all lanes; "" without any."""
         total = ""
         for each in dict.fromkeys(conditions):
             key = ("test", each)
@@ -397,7 +397,7 @@ class Addressing:
     def store_turned(
         self, memory: MemoryView, indices: Sequence[Sequence[Affine]], rows: Sequence[Lane]
     ) -> None:
-        """Store up to as many rows as there are lanes, turned round: each lane's elements lie together."""
+        """Store up to as many rows as there are lanes, transposed: each lane's elements lie together."""
         first = self.element(memory, indices[0])
         raw = [self.arithmetic.spread(self._as_stored(row, memory.place.dtype), self.lanes) for row in rows]
         spare = replace(raw[0], text="poison")

@@ -20,7 +20,7 @@ MOST_ELEMENTS = 1 << 31
 
 @dataclass(frozen=True)
 class Machine:
-    """What a generator must know of a CPU: LLVM's names for it, bits and number of its vector registers."""
+    """A CPU for the generator: LLVM's names for it, bits and number of its vector registers."""
 
     triple: str
     cpu: str
@@ -56,9 +56,10 @@ class Blocking:
 class KernelNest:
     """A lowered kernel with the choices a CPU needs.
 
-    `blockings` has one for every stage. `arranged` says how constants lie that are put in order beforehand.
-    A nest that `shows` is for whoever checks numbers: inner values are also stored whole, and are arguments
-    too; little code is made of it; floats add up in double, since the order of a long sum is no fault.
+    `blockings` has one for every stage. `arranged` has the places of constants that are rearranged
+    beforehand. A nest that `shows` is for checks of numbers: inner values are also stored whole, and are
+    arguments too; little code is made of it; floats add up in double, since the order of a long sum is no
+    fault.
     """
 
     regions: Regions
@@ -88,7 +89,7 @@ class KernelNest:
 
     @cached_property
     def outer(self) -> Mapping[int, Place]:
-        """Where values outside the kernel lie, in the order of the machine code's arguments."""
+        """Places of values outside the kernel, in the order of the machine code's arguments."""
         workload = self.regions.workload
         found = {
             value: self.arranged.get(value)
@@ -107,7 +108,7 @@ class KernelNest:
 
     @cached_property
     def inner(self) -> Mapping[int, Place]:
-        """Where values that stay inside lie in the scratch memory, one tile of each."""
+        """Places of inner values in the scratch memory, one tile of each."""
         return {
             self.graph.ops[index].result: self._tile_of(index)
             for stage in self.stages
@@ -125,7 +126,7 @@ class KernelNest:
 
     @cached_property
     def sums(self) -> Mapping[int, Place]:
-        """Where stages keep what they carry: partial sums between reduction steps, the state of a scan."""
+        """Places of carried values: partial sums between reduction steps, the state of a scan."""
         found: dict[int, Place] = {}
         for number, stage in enumerate(self.stages):
             op = self.graph.ops[stage.core]
@@ -142,7 +143,7 @@ class KernelNest:
         return found
 
     def accumulator(self, op: Op) -> DType:
-        """What the fold of an op is kept in."""
+        """The dtype of an op's fold."""
         dtype = self.graph.values[op.result].dtype.accumulator
         assert op.row.reducer is not None, "asked of a fold"
         adds = op.row.reducer.name in ("sum", "prod")

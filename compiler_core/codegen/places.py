@@ -1,4 +1,4 @@
-"""Where the elements of a value lie: a sum over its dims of (index // divisor % modulus) * stride."""
+"""Addresses of a value's elements: a sum over its dims of (index // divisor % modulus) * stride."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,11 +31,11 @@ class Place:
 
     @property
     def bytes(self) -> int:
-        """What it takes, in bytes."""
+        """Its size in bytes."""
         return self.elements * self.dtype.bytes
 
     def arranged(self, array: Array) -> Array:
-        """The elements of `array` as they lie here, padding zero: [elements]."""
+        """The elements of `array` in this order, padding zero: [elements]."""
         flat = np.zeros(self.elements, dtype=self.dtype.numpy)
         self.put(array, flat)
         return flat

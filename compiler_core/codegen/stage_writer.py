@@ -24,7 +24,7 @@ from tilewright.compiler_core.ir.ops import AxisKind
 
 
 class StageWriter(Values):
-    """Writes one stage: loops over blocks of its result, the fold inside, what follows it, the store."""
+    """Writes one stage: loops over blocks of its result, the fold inside, the ops after it, the store."""
 
     def __init__(self, kernel: Position, number: int) -> None:
         super().__init__(kernel, kernel.nest.stages[number])
@@ -262,13 +262,13 @@ class StageWriter(Values):
             self.memory.store(self.sums, self._at(point)[: self.core.rank], total)
 
     def _finish(self, points: list[dict[int, int]], totals: list[Lane]) -> None:
-        """Round the folds, do what follows them, store."""
+        """Round the folds, do the ops after them, store."""
         if self.scan != NO_AXIS:
             self._keep(points, totals)
         self._fill(points, list(totals))
 
     def _fill(self, points: list[dict[int, int]], totals: Sequence[Lane | None]) -> None:
-        """Work out the root at all points and store it, rows turned round where those lie together."""
+        """Compute the root at all points and store it, transposed where rows lie together."""
         turned = self._turned(points)
         for group in turned or [[position] for position in range(len(points))]:
             made: list[Lane] = []
@@ -349,7 +349,7 @@ class StageWriter(Values):
         return self._fold_over(self.blocking.folded, points, begun)
 
     def _folded_across(self, points: list[dict[int, int]], identity: Lane, fresh: Lane) -> list[Lane]:
-        """Vectors of totals, then their lanes. Behind the totals of extremes lies whether NaN came by."""
+        """Vectors of totals, then their lanes. Behind the totals of extremes lies a mask of NaN."""
         reducer, copies = self.core.row.reducer, self.blocking.vectors
         assert reducer is not None, "a fold has a reducer"
         begun = [fresh] * (len(points) * copies)
@@ -373,7 +373,7 @@ class StageWriter(Values):
         return [self.math.folded(reducer.name, c, w) for c, w in zip(carried, made, strict=True)]
 
     def _begun(self, points: list[dict[int, int]], fresh: list[Lane]) -> list[Lane]:
-        """What totals begin with: the identity, or what the step before left."""
+        """The start of totals: the identity, or the totals of the step before."""
         if self.sums is None:
             return fresh
         sums = self.sums
@@ -460,7 +460,7 @@ class StageWriter(Values):
         return self.writer.branch(test, then, lambda: held)
 
     def _conditions(self, axis: int, others: Sequence[int]) -> list[Inside]:
-        """What must hold for a fold to read anything but padding, and is known once `axis` is set."""
+        """Conditions for a fold to read more than padding, known once `axis` is set."""
         open_axes = {*self.rows, self.blocking.vector, *others}
         found = []
         for access in self.core.operands:
@@ -533,7 +533,7 @@ class StageWriter(Values):
                 made[number] = self._counted(following, totals[number])
                 pairs.append(self._counted(factors[0], totals[number]))
             if seen < len(totals):
-                # One test says of two terms whether either is NaN.
+                # One test on two terms finds whether either is NaN.
                 for first in range(0, len(pairs), 2):
                     test = self.math.unordered(*(pairs[first : first + 2] * 2)[:2])
                     made[seen] = self.math.either(made[seen], test)
@@ -549,8 +549,8 @@ class StageWriter(Values):
     def _sequence(self, points: list[dict[int, int]]) -> list[int]:
         """Points of a block in the order that keeps the fewest operands in registers.
 
-        Those that differ in the shorter of vectors and rows follow each other: what the longer one reads is
-        read, used and done with, while as many operands of the shorter one stay.
+        Those that differ in the shorter of vectors and rows follow each other: an operand of the longer one
+        is read, used and dropped, while as many operands of the shorter one stay.
         """
         vector = self.blocking.vector
         vectors = len({point.get(vector, 0) for point in points})
@@ -565,11 +565,11 @@ class StageWriter(Values):
         return sorted(range(len(points)), key=key)
 
     def _past(self, vector: int) -> bool:
-        """Whether a vector lies wholly behind a tail that is known."""
+        """Whether a vector lies wholly behind a known tail."""
         return isinstance(self.memory.tail, int) and vector * self.nest.lanes >= self.memory.tail
 
     def _factors(self, index: list[Affine], total: Lane) -> list[Lane]:
-        """What a point adds to its fold: the two factors of a contraction, else one term."""
+        """A point's contribution to its fold: the two factors of a contraction, else one term."""
         op = self.core
         args = self._operands(op, index, ())
         made = args if op.row.contraction else [self.math.body(op, args)]

@@ -1,4 +1,4 @@
-"""Stages: which values of a kernel get memory, and which are worked out where they are read.
+"""Stages: the values of a kernel that get memory, and those computed at their readers.
 
 A stage fills one value. It has at most one fold, its core. What comes before the fold point by point, and
 what comes after it up to the stage's root, is worked out in registers.
@@ -95,7 +95,7 @@ def joined(stages: Sequence[Stage], graph: Graph, program: KernelProgram) -> tup
 
 
 def _reads(stage: Stage, other: Stage, graph: Graph) -> bool:
-    """Whether what a stage does reads a value that another fills."""
+    """Whether a stage reads a value that another one fills."""
     inside, found = {*stage.filled, stage.core}, list({*stage.filled, stage.core})
     values = {graph.ops[index].result for index in other.filled}
     while found:
@@ -132,7 +132,7 @@ def _same_span(a: Span, b: Span) -> bool:
 
 
 def _held(graph: Graph, by_root: dict[int, tuple[int, tuple[int, ...]]]) -> set[int]:
-    """Ops between a core and the root of its stage, which live in registers."""
+    """Ops between a core and the root of its stage, kept in registers."""
     found: set[int] = set()
     for root, (core, _) in by_root.items():
         at = core

@@ -1,4 +1,4 @@
-"""How far apart in memory neighbours along an axis are, for every read of a stage and for what it fills."""
+"""Strides in memory along an axis, for every read of a stage and for the value it fills."""
 
 from collections.abc import Sequence
 
@@ -14,7 +14,7 @@ Strides = dict[int, "int | None"]
 
 
 def strides_of(nest: KernelNest, stage: Stage) -> list[Strides]:
-    """One entry a read of memory, or a value stored on the way, the last for what the stage fills."""
+    """One entry per read of memory, or value stored on the way, the last for the value the stage fills."""
     op = nest.graph.ops[stage.core]
     axes: list[Affine | None] = [
         of(Variable(f"a{axis:03d}", 1, 0, max(0, extent - 1))) for axis, extent in enumerate(op.extents)

@@ -18,7 +18,7 @@ from tilewright.compiler_core.lowering.regions import Span
 class Position:
     """`tiles` has the tile number in every dim of the interval tables, `memories` every value's memory.
 
-    `shown` is where inner values are stored a second time, for whoever checks them.
+    `shown` are places where inner values are stored a second time, for checks.
     """
 
     def __init__(self, nest: KernelNest, writer: Writer) -> None:
@@ -50,7 +50,7 @@ class Position:
         return MemoryView(pointer, place, lows)
 
     def sums(self, number: int) -> MemoryView:
-        """What a stage carries from step to step."""
+        """The values that a stage carries from step to step."""
         _, offsets, _ = self.nest.scratch
         return self._scratch(offsets[number], self.nest.stages[number].core, self.nest.sums[number])
 

@@ -20,7 +20,7 @@ from tilewright.compiler_core.ir.index_map import Access, IndexExpr
 
 
 class Values:
-    """Reads values for one stage. `held` is what its fold has come to, where that is being finished."""
+    """Reads values for one stage. `held` is the total of its fold, while the ops after it run."""
 
     def __init__(self, kernel: Position, stage: Stage) -> None:
         nest = kernel.nest
@@ -83,7 +83,7 @@ class Values:
         return pad
 
     def _padded(self, made: Lane, own: tuple[Inside, ...], pad: float) -> Lane:
-        """What was worked out, `pad` where it lies outside."""
+        """The computed value, `pad` where the index lies outside."""
         uniform = [each for each in own if each.index.is_uniform]
         varying = [each for each in own if not each.index.is_uniform]
         fill = Lane(self.math.constant(made.kind, pad).text, made.kind, 1, made.signed)
@@ -108,7 +108,7 @@ class Values:
         return made
 
     def _show(self, value: int, index: list[Affine], made: Lane) -> None:
-        """Store an inner value for whoever checks it."""
+        """Store an inner value for a check."""
         if value in self.kernel.shown:
             self.memory.store(self.kernel.shown[value], index, made)
 
@@ -124,7 +124,7 @@ class Values:
         return self.memory.divided(total, modulus)[1] if modulus else total
 
     def _indexed(self, number: Lane, extent: int, clamped: bool) -> Affine:
-        """An index that data says: from the end where negative, kept in range."""
+        """An index from data: from the end where negative, kept in range."""
         whole = self.math.converted(number, "i64" if number.lanes == 1 else "i32")
         if whole.signed:
             behind = self.math.add(whole, self.math.like(whole, extent))

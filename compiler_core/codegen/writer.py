@@ -1,4 +1,4 @@
-"""Text of one LLVM function: values by number, loops with what they carry, branches with what they yield."""
+"""Text of one LLVM function: numbered values, loops with carried values, branches with results."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -188,7 +188,7 @@ class Writer:
         then: Callable[[], Sequence[Lane]],
         otherwise: Callable[[], Sequence[Lane]],
     ) -> list[Lane]:
-        """What `then` yields where the i1 `test` holds, else what `otherwise` does."""
+        """The result of `then` where the i1 `test` holds, else that of `otherwise`."""
         yes, no, after = self.fresh_label(), self.fresh_label(), self.fresh_label()
         self.do(f"br i1 {test}, label %{yes}, label %{no}")
         ends: list[tuple[str, Sequence[Lane]]] = []

@@ -1,4 +1,4 @@
-"""A proxy for the area of a chip's cores and buffers: good for comparing variants, no chip's true size.
+"""A proxy for the area of a chip's cores and buffers: for comparing variants, not for the size of a chip.
 
 Areas of arithmetic at 45 nm are those of M. Horowitz, "Computing's energy problem", ISSCC 2014 (multiplier
 and adder of each type). An SRAM cell has 0.346 um^2 at 45 nm (K. Mistry et al., IEDM 2007); half as much

@@ -47,8 +47,8 @@ class Difference:
 
 @dataclass(frozen=True)
 class RunDiff:
-    """Two runs. `asked` has what was asked differently, `whole` is the network, `kernels` are those whose
-    numbers are furthest apart first; what only one run measured comes last. Numbers are in `unit`.
+    """Two runs. `asked` has the differences of the requests, `whole` is the network, `kernels` come by the
+    distance of their numbers; those of one run alone come last. Numbers are in `unit`.
     """
 
     runs: tuple[str, str]

@@ -27,8 +27,8 @@ LEAST_PREFIX = 4
 
 @dataclass(frozen=True)
 class RunnerUp:
-    """The fastest other Config that was measured: `knobs` that differ as (knob, chosen, other), and where its
-    time goes: `grown` are what the simulator says takes longer, in us, most first.
+    """The fastest other Config that was measured: `knobs` that differ as (knob, chosen, other), and `grown`,
+    the parts that take longer on the simulator, in us, largest first.
     """
 
     latency_us: float
@@ -53,7 +53,7 @@ class Neighbour:
 @dataclass(frozen=True)
 class Weighed:
     """One distinct kernel beside the others: `share` is its part of the sum of all calls of all kernels,
-    `source` says how its Config is known, `limited_by` what its bound follows from.
+    `source` is the origin of its Config, `limited_by` the resource that sets its bound.
     """
 
     name: str
@@ -104,7 +104,7 @@ def explain(
     database: str | Path = "tilewright.db",
     toolchain: str | None = None,
 ) -> Explanation:
-    """Explain a network as the database knows it: the `most` kernels that take most of the time.
+    """Explain a network by its records: the `most` kernels with the largest share of the time.
 
     `kernel` picks one instead: by its place among them (from 0 on), its name or a part of it, or the
     beginning of its digest. Writes nothing. UsageError where that picks none or several.
@@ -136,7 +136,7 @@ def _picked(digests: Sequence[str], compiled: CompiledNetwork, wanted: str) -> S
             return found
         if found:
             listed = ", ".join(repr(names[digest]) for digest in found[:4])
-            raise UsageError(f"--kernel {wanted!r} may be {listed}; say more of the one you mean")
+            raise UsageError(f"--kernel {wanted!r} may be {listed}; give a longer part of the name")
     listed = ", ".join(repr(names[digest]) for digest in digests[:4]) or "none"
     others = f" and {len(digests) - 4} others" if len(digests) > 4 else ""
     raise UsageError(f"no kernel of {compiled.opened.model.name} is {wanted!r}; it has {listed}{others}")
@@ -144,7 +144,7 @@ def _picked(digests: Sequence[str], compiled: CompiledNetwork, wanted: str) -> S
 
 @dataclass(frozen=True, eq=False)
 class _Teller:
-    """Knows an answer, and tells of its kernels."""
+    """Explains the kernels of an answer."""
 
     compiled: CompiledNetwork
 
@@ -191,7 +191,7 @@ class _Teller:
         )
 
     def explained(self, digest: str) -> Explained:
-        """All that there is to say of one kernel."""
+        """The explanation of one kernel."""
         assignment, call = self.compiled.assignment, self.calls[digest]
         plan, choice, task = assignment.plan, assignment.choices[digest], self.tasks[digest]
         group = plan.groups_of(digest)[0]
@@ -242,7 +242,7 @@ class _Teller:
         return RunnerUp(latency_us, knobs, tuple(reported))
 
     def _neighbours(self, group: Group) -> tuple[Neighbour, ...]:
-        """The groups beside one, each with the prices of both ways; what lies elsewhere is not priced."""
+        """The groups beside one, each with the prices of both ways; other groups are not priced."""
         planner, plan = self.compiled.opened.planner, self.compiled.assignment.plan
         graph, own = plan.graph, set(group)
         made = {graph.ops[index].result for index in own}

@@ -1,4 +1,6 @@
-"""What limits a kernel: the least work of each resource, and what its engines do on the nominal simulator."""
+"""Limits of a kernel: the least work of each resource, and the timeline of its engines on the nominal
+simulator.
+"""
 
 from dataclasses import dataclass
 from math import inf
@@ -20,8 +22,8 @@ class Resource:
 
 @dataclass(frozen=True)
 class Roofline:
-    """Multiply-accumulates a byte of the busiest port, and where the two roofs meet; `side` says which
-    roof is above the kernel.
+    """Multiply-accumulates a byte of the busiest port, and where the two roofs meet; `side` is the roof above
+    the kernel.
     """
 
     macs_per_byte: float
@@ -46,7 +48,7 @@ class Limits:
 
     @property
     def spent_us(self) -> tuple[tuple[str, float], ...]:
-        """What the slowest core did and waited for, in us."""
+        """Work and waits of the slowest core, in us."""
         did = [(f"{engine} busy", share * self.span_us) for engine, share in self.busy]
         return (*did, *((f"waiting for {cause}", us) for cause, us in self.waits))
 
@@ -62,14 +64,14 @@ def resources_of(least: LeastWork, target: Target) -> tuple[Resource, ...]:
 
 
 def tightest(least: LeastWork, target: Target) -> str:
-    """What the bound of a kernel follows from most: a resource, or its launch."""
+    """The largest part of a kernel's bound: a resource, or its launch."""
     first = next(iter(resources_of(least, target)), None)
     launch_us = target.launch_cycles / target.cycles_per_us
     return first.name if first is not None and first.least_us > launch_us else "launch"
 
 
 def limits_of(least: LeastWork, kernel: KernelProgram, target: Target) -> Limits:
-    """What limits a lowered kernel on a target; `least` is its least work."""
+    """The limits of a lowered kernel on a target; `least` is its least work."""
     per_us = target.cycles_per_us
     resources, launch_us = resources_of(least, target), target.launch_cycles / per_us
     if isinstance(target.matrix, SimdUnit):
@@ -84,7 +86,7 @@ def limits_of(least: LeastWork, kernel: KernelProgram, target: Target) -> Limits
 
 
 def _roofline(graph: Graph, timing: KernelTiming, target: Target) -> Roofline | None:
-    """Where a kernel lies under the roofs; None where it multiplies or moves nothing."""
+    """A kernel's point under the roofs; None where it multiplies or moves nothing."""
     macs, work = graph.macs, timing.span.work
     ports = ((work.llb_bytes, target.llb_bytes_per_cycle), (work.dram_bytes, target.dram_bytes_per_cycle))
     moved, width = max(ports, key=lambda port: port[0] / port[1])

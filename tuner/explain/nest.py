@@ -1,4 +1,4 @@
-"""A lowered kernel as a loop nest that one can read.
+"""A lowered kernel as a readable loop nest.
 
     for d1 in 512 by 64              8 tiles, shared by 8 cores
       load w [64, 128, 3, 3] f16 from constant, 2 x 147456 bytes
@@ -27,7 +27,7 @@ INDENT = "  "
 
 @dataclass(frozen=True)
 class _Writer:
-    """`name_of` gives what people call a value of the kernel; `loops` turn, outermost first."""
+    """`name_of` gives the name of a kernel's value for people; `loops` come outermost first."""
 
     kernel: KernelProgram
     target: Target
@@ -35,7 +35,7 @@ class _Writer:
     loops: tuple[Loop, ...]
 
     def lines(self, depth: int, steps: list[tuple[int, Step]]) -> Iterator[str]:
-        """What happens inside the first `depth` loops: the steps of this depth around the next loop."""
+        """The lines inside the first `depth` loops: the steps of this depth around the next loop."""
         inside = INDENT * depth
         here = [step for level, step in steps if level == depth]
         deeper = [(level, step) for level, step in steps if level > depth]
@@ -83,12 +83,12 @@ class _Writer:
         return f"{self.name(buffer.value)}{extents} {kept}"
 
     def name(self, value: int) -> str:
-        """What people call a value, cut."""
+        """The name of a value for people, cut."""
         return shortened(self.name_of(value), MOST_NAME)
 
 
 def loop_nest(kernel: KernelProgram, target: Target, name_of: NameOf) -> tuple[str, ...]:
-    """The lines of a lowered kernel; `name_of` gives what people call a value of its Workload."""
+    """The lines of a lowered kernel; `name_of` gives the name of a Workload's value for people."""
     turning = tuple(loop for loop in kernel.loops if loop.count > 1)
     depth_of = {loop.dim: index + 1 for index, loop in enumerate(turning)}
     serial = {loop.dim for loop in kernel.reductions}

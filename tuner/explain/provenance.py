@@ -1,4 +1,4 @@
-"""Where a Program comes from: what its file says of the network, the chip, and how each kernel is known."""
+"""The origin of a Program, for its file: the network, the chip, and the source of each kernel's Config."""
 
 from typing import Any
 
@@ -7,7 +7,7 @@ from tilewright.tuner.verbs.lookup import CompiledNetwork
 
 
 def provenance_of(compiled: CompiledNetwork) -> dict[str, Any]:
-    """What stands behind a Program, as plain JSON; docs/program.md explains every field."""
+    """The origin of a Program as plain JSON; docs/program.md explains every field."""
     from importlib.metadata import version
 
     opened = compiled.opened

@@ -58,7 +58,7 @@ def read_request(text: str) -> TuneRequest:
 
 
 def name_of(target: Target) -> str:
-    """What a job's target is called: that of a CPU by its digest, so that the right runner takes the job."""
+    """The name of a job's target: for a CPU its digest, so that the right runner takes the job."""
     return f"{CPU}{target.digest[:16]}" if target.identity else target.name
 
 

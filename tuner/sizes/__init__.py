@@ -1,1 +1,1 @@
-"""A range of sizes of one dim: which are tuned, and what the others run."""
+"""A range of sizes of one dim: the tuned sizes, and the Configs of the others."""

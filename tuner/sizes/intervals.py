@@ -1,4 +1,5 @@
-"""Which Config answers for which sizes of a range: measured between tuned sizes, halved where it is bad.
+"""Intervals of a range, each with the Config that answers there: measured between tuned sizes, halved where
+it is bad.
 
     tuned at 108 and 512; 109..512 asked of 512        109: 19 % above what 108 gives there, 234: 6 % above
     planned anew at 234, measured, kept as an anchor   109..234 asked of 234, 235..512 of 512
@@ -26,7 +27,7 @@ MOST_HALVINGS = 4
 
 @dataclass(frozen=True)
 class Anchor:
-    """A size with a portable Config of its own, what that costs there, and the size that it was made for.
+    """A size with a portable Config of its own, its cost there, and the size that it was made for.
 
     `planned` where it was made without a search.
     """
@@ -47,7 +48,7 @@ class Survey(Protocol):
         ...
 
     def carried(self, size: int, anchors: tuple[Anchor, ...]) -> list[float]:
-        """What the Configs of `anchors` cost at `size`, tiled for it; infinite where one does not run."""
+        """The costs of the Configs of `anchors` at `size`, tiled for it; infinite where one does not run."""
         ...
 
     def planned(self, size: int) -> Anchor | None:
@@ -95,7 +96,7 @@ def spans_between(survey: Survey, below: Anchor, above: Anchor, halvings: int = 
 def intervals_of(spans: Sequence[Span], loss: float) -> tuple[Interval, ...]:
     """The spans as a selector has them, neighbours with one Config joined; those where nothing runs left out.
 
-    `loss` is what a search finds beyond what was seen at sizes that were not searched. There no regret below
+    `loss` is the expected gain of a search at sizes that were not searched. There no regret below
     TOLERANCE is predicted: nothing was looked for that is better by less.
     """
     joined: list[Span] = []

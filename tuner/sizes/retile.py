@@ -1,4 +1,4 @@
-"""A kernel's Config at another size: what its tiles may mean there, then the best near that.
+"""A kernel's Config at another size: candidates for its tiles there, then the best near one.
 
     tile 24 of 96, four tiles   ->   at 50: 24 (as large), 13 (as many), and what lies around
     tile 96 of 96, not cut      ->   at 50: 50, not cut;   at 500: not cut where that fits, else 96
@@ -24,21 +24,21 @@ from tilewright.search_space.rules import IN_FLIGHT, KnobLayout, core_counts, or
 from tilewright.tuner.kernel.task import KernelTask
 
 MOST_MEANINGS = 2048
-"""Combinations of what each loop's tile may mean that are looked at; beyond, all loops mean the same."""
+"""The limit on combinations of each loop's candidates; beyond, all loops take the same kind."""
 MOST_STEPS = 6
 """Steps of the climb from the best meaning."""
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a kernel was tuned to: its Config, and the extents of its loops there."""
+    """A tuned kernel: its Config, and the extents of its loops."""
 
     config: Config
     extents: tuple[int, ...]
 
 
 def retiled(task: KernelTask, tuned: Tuned) -> Config | None:
-    """The Config of lowest draft near what `tuned` may mean for `task`; None where none of it fits.
+    """The Config of lowest draft near the candidates from `tuned` for `task`; None where none fits.
 
     ConfigError where the kernel has other loops than the tuned one.
     """
@@ -57,7 +57,7 @@ def retiled(task: KernelTask, tuned: Tuned) -> Config | None:
 
 
 def _meanings(layout: KnobLayout, tuned: Tuned) -> Rows:
-    """Rows of what the tuned tiles may mean, with the tuned slots and with one slot each; feasible or not."""
+    """Rows of the candidates, with the tuned slots and with one slot each; feasible or not."""
     regions = layout.regions
     tiling, _ = tiling_of(tuned.config, regions)
     sizes = (*tiling.tile, *tiling.reduction_tile)

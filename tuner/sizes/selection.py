@@ -1,4 +1,4 @@
-"""What the selector of a range of sizes answers at one size."""
+"""The answer of a range's selector at one size."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -26,10 +26,9 @@ TUNED_AT, PLANNED = "tuned_at", "planned"
 
 @dataclass(frozen=True)
 class Interval:
-    """Sizes `low` to `high` run what was tuned at `tuned_at`, or `planned` there without a search.
-
-    Regrets are fractions of the best latency: seen at sizes of the interval beside what else was measured
-    there, and predicted against a search at any size of it.
+    """Sizes `low` to `high` run the Config tuned at `tuned_at`, or `planned` there without a search. Regrets
+    are fractions of the best latency: seen at sizes of the interval beside other measurements there, and
+    predicted against a search at any size of it.
     """
 
     low: int
@@ -47,10 +46,9 @@ class Interval:
 
 @dataclass(frozen=True)
 class Selected:
-    """What a selector answers at one size: the network's Config there, and the interval it comes from.
-
-    `digest` is what the selector is kept under, `split` counts the groups that no tile fits at this size, so
-    that they run in parts.
+    """A selector's answer at one size: the network's Config there, and the interval it comes from. `digest`
+    is the selector's key, `split` counts the groups that no tile fits at this size, so that they run in
+    parts.
     """
 
     symbol: str
@@ -71,7 +69,7 @@ class Selected:
 def ranged_row(
     model: Path, symbol: str, others: Mapping[str, int], inputs: Mapping[str, Given] | None = None
 ) -> WorkloadRow:
-    """What the selectors of a network are kept under: it with `symbol` open and all other dims bound.
+    """The key of a network's selectors: its digest with `symbol` open and all other dims bound.
 
     Without its symbol the network may be none that can be imported (its count of ops depends on it); then it
     is known by the bytes of its file. ModelError where there is no file.

@@ -75,12 +75,12 @@ def portable(opened: Opened, config: Config) -> Config:
 
 
 def _alike(graph: Graph) -> str:
-    """Which ops in which order, and what each reads: equal at all sizes at which the network looks alike."""
+    """The ops in order, and the operands of each: equal at all sizes with the same structure."""
     return digest_of([[op.kind, [access.value for access in op.operands]] for op in graph.ops])
 
 
 def carried(config: Config, opened: Opened) -> Carried:
-    """What a `portable` Config says for an opened network, which differs from its own in extents only.
+    """The Config of a `portable` one for an opened network, which differs from its own in extents only.
 
     ConfigError where the network has other ops than the one it was made for, an op has no such form at this
     size, or there is an op of which no tile fits the target.
@@ -109,7 +109,7 @@ def carried(config: Config, opened: Opened) -> Carried:
 
 @dataclass(frozen=True)
 class _TunedGroup:
-    """What a group's kernel was tuned to: alone on the chip, and beside others where it ran so."""
+    """A group's tuned kernels: alone on the chip, and beside others where it ran so."""
 
     alone: Tuned
     beside: Tuned | None

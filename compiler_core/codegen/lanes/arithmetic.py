@@ -14,7 +14,7 @@ from tilewright.compiler_core.ir.dtypes import DType
 
 
 class _Stored(dict[DType, str]):
-    """Of a type that is not there says that it has no native form."""
+    """A type that is not in the table has no native form."""
 
     def __missing__(self, dtype: DType) -> str:
         raise ConfigError(f"elements of type {dtype} have no native form")
@@ -283,7 +283,7 @@ class Arithmetic:
         return self._two("", "xor", a, b)
 
     def shifted(self, a: Lane, b: Lane, *, left: bool) -> Lane:
-        """A shifted by b bits; by as many as there are or more, what numpy gives: 0, or -1 of negatives."""
+        """A shifted by b bits; by its width or more, as in numpy: 0, or -1 for negatives."""
         most = self.like(b, BITS[a.kind] - 1)
         over = self._compare("", "gt", replace(b, signed=False), replace(most, signed=False))
         kept = self.select(over, most, b)

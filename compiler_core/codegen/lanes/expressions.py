@@ -1,4 +1,4 @@
-"""What the rows of the op table mean on lanes: the column `emit` names a method here.
+"""Ops of the table on lanes: the column `emit` names a method here.
 
 Each takes the op's operands and, by name, the attributes it needs; the others fall into `_`.
 """
@@ -21,7 +21,7 @@ class Expressions(Functions):
     """Bodies of structured ops on lanes."""
 
     def body(self, op: Op, args: Sequence[Lane]) -> Lane:
-        """What `op` makes of its operands at one point; ConfigError where it has no native form."""
+        """The result of `op` at one point; ConfigError where it has no native form."""
         method = getattr(self, op.row.emit or op.kind, None)
         if method is None:
             raise ConfigError(f"op {op.kind} has no native form")
@@ -176,7 +176,7 @@ class Expressions(Functions):
         return self.rounded(a, dtype_of(np.dtype(to)))
 
     def quantize(self, x: Lane, scale: Lane, zero_point: Lane, to: str, **_: Any) -> Lane:
-        """Whole steps of `scale` around the zero point, within what the dtype holds."""
+        """Whole steps of `scale` around the zero point, clamped to the dtype."""
         dtype = dtype_of(np.dtype(to))
         limits = np.iinfo(to)
         steps = self.round(self.quotient(x, scale))

@@ -65,7 +65,7 @@ class Functions(Arithmetic):
         return self.scaled_natively(total, n) or self._scaled(total, shifted, magic)
 
     def _exp_by_table(self, x: Lane) -> Lane:
-        """2 to the n, n in sixteenths, by a register of 16 powers; what is left needs three terms.
+        """2 to the n, n in sixteenths, by a register of 16 powers; the remainder needs three terms.
 
         The second is 0.8284 (ln 2 / 32)^2 / 24 above a half: the largest error is least so.
 
@@ -217,7 +217,7 @@ class Functions(Arithmetic):
         return self._back(self.quotient(self._circular(wide, 0), self._circular(wide, 1)), x)
 
     def _circular(self, x: Lane, quarter: int) -> Lane:
-        """sin(x + quarter * pi / 2): what is left of pi / 2 in three parts, series of sine and cosine."""
+        """sin(x + quarter * pi / 2): the remainder after pi / 2 in three parts, series of sine and cosine."""
         magic = 6755399441055744.0
         shifted = self.fma(x, self.like(x, 2.0 / pi), self.like(x, magic))
         n = self.sub(shifted, self.like(x, magic))

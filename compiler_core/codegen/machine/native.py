@@ -1,4 +1,4 @@
-"""The only home of llvmlite: LLVM IR text to an object file, and what LLVM knows of this CPU."""
+"""The only home of llvmlite: LLVM IR text to an object file, and LLVM's description of this CPU."""
 
 import threading
 from functools import cache
@@ -75,7 +75,7 @@ def _target_machine(machine: Machine, level: int) -> "llvm.TargetMachine":
     try:
         target = llvm.Target.from_triple(machine.triple)
     except RuntimeError as error:
-        raise ConfigError(f"LLVM knows no machine {machine.triple!r}: {error}") from None
+        raise ConfigError(f"LLVM has no machine {machine.triple!r}: {error}") from None
     return target.create_target_machine(
         cpu=machine.cpu,
         features=machine.features,
