@@ -19,6 +19,7 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 from onnx import ModelProto, TensorProto, helper
+from scipy.stats import spearmanr
 
 from benchmarks.host_kernels import KERNELS, QUICK
 from benchmarks.journal import Journal, Row
@@ -34,6 +35,7 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.farm.pool import SerialPool
 from tilewright.measure.host.device import HostDevice
 from tilewright.measure.host.file import ensure_host
+from tilewright.search_space.moves import sample
 from tilewright.tuner.kernel.search import search_kernel
 from tilewright.tuner.kernel.stopping import StopRule
 from tilewright.tuner.kernel.task import KernelTask
@@ -49,6 +51,7 @@ GOALS = {
 TRIALS, QUICK_TRIALS = 48, 12
 ROUNDS, ROUND_S = 15, 0.006
 FINALISTS = 3
+DRAWN, LEAST_DRAWN = 20, 8
 
 
 def bench_host(*, quick: bool = False, seed: int = 0, trials: int = 0, journal: Path | None = None) -> Row:
@@ -69,7 +72,8 @@ def bench_host(*, quick: bool = False, seed: int = 0, trials: int = 0, journal: 
         blas = f"  OpenBLAS {row['blas_us']:9.1f}" if row["blas_us"] else ""
         print(
             f"{name:30s} ours {row['ours_us']:9.1f} us  onnxruntime {row['ort_us']:9.1f}  "
-            f"ratio {row['ratio']:5.2f}  of peak {row['of_peak']:4.0%}  {row['layout']}{blas}"
+            f"ratio {row['ratio']:5.2f}  of peak {row['of_peak']:4.0%}  {row['layout']}{blas}  "
+            f"draft's rank correlation {row['rank_correlation']}"
         )
     return {"bench": "host", "summary": _figures(rows), "rows": rows}
 
@@ -89,6 +93,10 @@ def _figures(rows: list[Row]) -> dict[str, Row]:
                 "goal": f">= {least_goal}",
                 "ok": least >= least_goal,
             }
+    told = [row["rank_correlation"] for row in rows if row.get("rank_correlation") is not None]
+    if told:
+        value = round(median(told), 3)
+        summary["draft, median rank correlation"] = {"value": value, "goal": "> 0", "ok": value > 0.0}
     return summary
 
 
@@ -103,6 +111,7 @@ def _raced(name: str, target: Target, trials: int, seed: int) -> Row:
             for layout, workload in layouts
             for ours, task in _tuned(workload, device, trials // len(layouts), seed)
         ]
+        agreement = rank_correlation(KernelTask(Regions(layouts[0][1]), target), device, seed)
     finally:
         device.close()
     racers = [OursTimed(kernel) for kernel, _, _ in found]
@@ -119,6 +128,7 @@ def _raced(name: str, target: Target, trials: int, seed: int) -> Row:
         "ratio": round(ratio, 3),
         "of_peak": task.bound_us / columns[best],
         "layout": layout,
+        "rank_correlation": agreement,
         "blas_us": _blas_us(model) if kind == "matmul" else 0.0,
     }
 
@@ -155,6 +165,20 @@ def _tuned(
     ranked = sorted(good, key=lambda trial: trial.measurement.latency_us or 0.0)
     for trial in ranked[:FINALISTS]:
         yield device.compiled(task.regions, trial.config), task
+
+
+def rank_correlation(task: KernelTask, device: HostDevice, seed: int) -> float | None:
+    """Spearman's, of draft and measurement, over Configs drawn at random; None where they are few."""
+    drawn = sample(task.space, DRAWN, np.random.default_rng(seed), attempts=64)
+    measured = device.measure(task.regions.workload, [task.space.decode(row) for row in drawn])
+    pairs = [
+        (draft, each.latency_us)
+        for draft, each in zip(task.model.draft_log(drawn), measured, strict=True)
+        if each.latency_us is not None
+    ]
+    if len(pairs) < LEAST_DRAWN:
+        return None
+    return round(float(spearmanr(*zip(*pairs, strict=True)).statistic), 3)
 
 
 def _rounds_of(work: Callable[[], None]) -> int:

@@ -214,9 +214,12 @@ class SimdDraft:
         strides, constants = self._moves
         work = count * vectors * max(1, op.row.lane_ops)
         loads = np.zeros(len(vector))
+        # Constants lie in the order of their use where lanes are results; not for folds across them.
+        over_results = np.isin(vector, list(op.result_axes))
         for read, packed in zip(strides[:-1], constants[:-1], strict=True):
             along = read[vector]
-            one = np.where((along == 0) | (along == 1) | packed, 1.0, SPREAD_CYCLES * self._lanes)
+            together = (along == 0) | (along == 1) | (packed & over_results)
+            one = np.where(together, 1.0, SPREAD_CYCLES * self._lanes)
             far = (np.abs(read[row]) * FLOAT_BYTES >= FAR_BYTES) & (row != vector) & (count > 4)
             one = one + np.where(far, FAR_CYCLES, 0.0)
             times = np.where(along != 0, vectors, 1.0) * np.where(
