@@ -8,7 +8,8 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign differential planted host-campaign fuzz sbom licences lock clean
+.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign differential planted host-campaign \
+    fuzz fuzz-parsers kills sbom licences lock clean
 
 setup: $(READY)
 
@@ -69,8 +70,24 @@ KERNELS ?= 500
 planted: setup
 	$(BIN)/python -m tests.robust.planted --kernels $(KERNELS) --seed $(SEED)
 
-fuzz: setup
+fuzz: setup fuzz-parsers
 	$(BIN)/pytest --hypothesis-profile=fuzz --timeout=0 tests/property
+
+# Every parser, guided by coverage, an hour each; what is found is written to build/fuzz, where corpora stay.
+FUZZ_S ?= 3600
+fuzz-parsers: setup build/fuzz/.ready
+	for kind in models targets specs t1 t4 records; do mkdir -p build/fuzz/$$kind; \
+	    PYTHONPATH=.:build/fuzz/lib $(BIN)/python -m tests.robust.fuzz $$kind -max_total_time=$(FUZZ_S) \
+	    -artifact_prefix=build/fuzz/found-$$kind- build/fuzz/$$kind || exit 1; done
+
+build/fuzz/.ready:
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --target build/fuzz/lib atheris==3.0.0
+	touch $@
+
+# Kills at random moments, and the records of what was killed beside those of undisturbed work.
+KILLS ?= 60
+kills: setup
+	for kind in run runner serve; do $(BIN)/python -m tests.e2e.kills $$kind $(KILLS) || exit 1; done
 
 # Keeps the pins that are there; `make lock UPGRADE=--upgrade` moves them all.
 lock:

@@ -68,7 +68,7 @@ def import_t4(database: Database, path: Path, about: Foreign) -> LoadCounts:
         device="t4",
         uid="t4-" + seal.hexdigest()[:32],
     )
-    trials = _trials(content, path.name, asked.uid, about.space)
+    trials = read_trials(content, path.name, asked.uid, about.space)
     entries: list[Entry] = [about.target, workload, StoredRun(asked, 0.0)]
     entries += [StoredTrial(trial, 0.0) for trial in trials]
     return load_entries(database, entries, path.name)
@@ -98,7 +98,8 @@ def _content(path: Path) -> bytes:
     return content
 
 
-def _trials(content: bytes, name: str, run: str, space: Space) -> list[Trial]:
+def read_trials(content: bytes, name: str, run: str, space: Space) -> list[Trial]:
+    """The trials in the text of a T4 file, for a run; RecordError names the file and the result."""
     number = -1
     try:
         document = parse_bounded(content.decode("utf-8"))

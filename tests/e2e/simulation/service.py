@@ -37,7 +37,6 @@ from tilewright.tuner.jobs.runner import Runner, RunnerSettings
 from tilewright.tuner.network.events import Measured
 from tilewright.tuner.request import Hooks, TuneRequest
 
-LEASE_S, POLL_S = 8.0, 2.0
 EVERYBODY = Viewer(None, operator=True)
 
 
@@ -65,6 +64,8 @@ class Scenario:
     runners: int = 2
     trials: int = 12
     batch_s: float = 1.0
+    lease_s: float = 8.0
+    poll_s: float = 2.0
     troubled_s: float = 40.0
     patience_s: float = 2000.0
     troubles: Troubles = Troubles()
@@ -155,6 +156,7 @@ class SimulatedWork(FakeWork):
     def run(self, request: TuneRequest, hooks: Hooks) -> FakeReport:
         assert request.trials is not None
         budget, world = request.trials, self._simulation.world
+        self._simulation.began.setdefault(str(hooks.job), world.now_s)
         asked = NewRun(
             TARGET.digest, TOOLCHAIN, Objective.LATENCY, request.seed, MODEL.digest, trials_budget=budget,
             job=hooks.job,
@@ -162,7 +164,9 @@ class SimulatedWork(FakeWork):
         for earlier, _ in [self.browse.runs(EVERYBODY, hooks.job)]:
             if earlier and earlier[0].finished_at_s is not None:
                 return self.report(request.seed, budget)
-        lease = self._leases.take(asked, world.current().process, LEASE_S, is_gone=lambda holder: True)
+        lease = self._leases.take(
+            asked, world.current().process, self._simulation.scenario.lease_s, is_gone=lambda holder: True
+        )
         assert isinstance(lease, RunLease)
         guard = self._leases.guard(lease)
         guard = both(guard, hooks.guard) if hooks.guard is not None else guard
@@ -190,6 +194,7 @@ class Simulation:
         self.clock = WorldClock(self.world)
         self._over = False
         self.real = clocked(open_fast(path), self.clock)
+        self.began: dict[str, float] = {}
         self._uids: dict[str, str] = {}
         self._asked_to_cancel: set[str] = set()
 
@@ -223,9 +228,9 @@ class Simulation:
         return SimulatedHolding(self.world, *given)
 
     def _start_runner(self, name: str) -> None:
-        database = TroubledDatabase(self.real, self)
+        database, lease_s = TroubledDatabase(self.real, self), self.scenario.lease_s
         work = SimulatedWork(database, self)
-        runner = Runner(database, RunnerSettings(name, LEASE_S, LEASE_S / 4, POLL_S), work)
+        runner = Runner(database, RunnerSettings(name, lease_s, lease_s / 4, self.scenario.poll_s), work)
         runner._stopping = Event(self.world)  # type: ignore[assignment]
         self.world.spawn(name, "main", runner.serve)
 
@@ -288,7 +293,7 @@ class Simulation:
         for _ in self._now_and_then(self.troubles.stop_s):
             self.outcome.happened["stopped"] += 1
             name = f"runner {self.world.random.randrange(self.scenario.runners)}"
-            self.world.stop(name, self.world.random.choice((1.0, LEASE_S, 3 * LEASE_S)))
+            self.world.stop(name, self.scenario.lease_s * self.world.random.choice((0.1, 1.0, 3.0)))
 
     def _calm(self) -> None:
         self.world.sleep(self.scenario.troubled_s)

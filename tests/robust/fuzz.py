@@ -1,0 +1,139 @@
+"""Coverage-guided fuzzing of every parser: `make fuzz`, or `python -m tests.robust.fuzz KIND [OPTIONS]`.
+
+Kinds are models, targets, specs, t1, t4 and records; options are libFuzzer's. A finding is whatever is no
+error on purpose, takes above 2 s, or above 1 GB; libFuzzer writes the input that shows it. Inputs that reach
+new code are kept in the folder that is given. Needs atheris, which `make fuzz` installs beside the project.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+import atheris  # type: ignore[import-untyped]  # not among the packages of the project
+
+SPACE = {
+    "ConfigurationSpace": {
+        "TuningParameters": [{"Name": "a", "Type": "int", "Values": "[1, 2, 4]", "Default": 1}],
+        "Conditions": [{"Expression": "a > 1", "Parameters": ["a"]}],
+    }
+}
+RESULT = {"configuration": {"a": 2}, "times": {"runtimes": [1.0]}, "invalidity": "correct"}
+RESULTS = {"metadata": {"timeunit": "milliseconds"}, "results": [RESULT]}
+SPEC = {"target": "ascend910", "level": 2, "dims": {"batch": {"low": 1, "high": 8}}, "inputs": {"x": [[1]]}}
+LIMITS = ("-timeout=2", "-rss_limit_mb=1024", "-max_len=65536")
+CODE = {
+    "models": "compiler_core.onnx_import",
+    "targets": "compiler_core.target_model",
+    "specs": "api.schemas.jobs",
+    "t1": "search_space.t1",
+    "t4": "db.exchange",
+    "records": "db.exchange",
+}
+"""Whose branches guide the search."""
+
+
+def models(data: bytes, path: Path) -> None:
+    from tilewright.compiler_core.onnx_import.importer import import_model
+
+    path.write_bytes(data)
+    import_model(path, {}, {})
+
+
+def targets(data: bytes, path: Path) -> None:
+    from tilewright.compiler_core.target_model.file import parse_target
+
+    parse_target(data.decode("utf-8", "surrogateescape"))
+
+
+def specs(data: bytes, path: Path) -> None:
+    from pydantic import ValidationError
+
+    from tilewright.api.schemas.jobs import JobSpec
+    from tilewright.tuner.jobs.request import read_request, request_to_json
+
+    with suppress(ValidationError):
+        request = JobSpec.model_validate_json(data).request("model")
+        assert read_request(request_to_json(request)) == request
+
+
+def t1(data: bytes, path: Path) -> None:
+    from tilewright.search_space.t1 import load_t1
+
+    path.write_bytes(data)
+    load_t1(path)
+
+
+def t4(data: bytes, path: Path) -> None:
+    from tilewright.db.exchange.t4 import read_trials
+    from tilewright.search_space.t1 import space_from_t1
+
+    read_trials(data, "file", "run", space_from_t1(SPACE))
+
+
+def records(data: bytes, path: Path) -> None:
+    from tilewright.db.exchange.lines import read_lines
+
+    path.write_bytes(data)
+    for _ in read_lines(path):
+        pass
+
+
+KINDS: dict[str, Callable[[bytes, Path], None]] = {
+    each.__name__: each for each in (models, targets, specs, t1, t4, records)
+}
+
+
+def seeds(kind: str, folder: Path) -> Sequence[bytes]:
+    """Where to begin: something good of each kind."""
+    if kind == "models":
+        from tests.api.service import model_bytes
+
+        return [model_bytes(), model_bytes(batch="batch")]
+    if kind == "targets":
+        from tilewright.compiler_core.target_model.file import list_targets, target_text
+
+        return [target_text(name).encode() for name in list_targets()]
+    if kind == "records":
+        return [_exported(folder)]
+    return [json.dumps({"specs": SPEC, "t1": SPACE, "t4": RESULTS}[kind]).encode()]
+
+
+def _exported(folder: Path) -> bytes:
+    from tests.db.samples import filled, workload
+    from tilewright.db.exchange.export import export_records
+    from tilewright.db.repository import Repository
+    from tilewright.db.storage.session import open_database
+
+    database = open_database(folder / "tuning.db")
+    filled(Repository(database), [workload()])
+    export_records(database, folder / "records.jsonl")
+    database.close()
+    return (folder / "records.jsonl").read_bytes()
+
+
+def main(kind: str, options: Sequence[str]) -> None:
+    """Fuzzes until libFuzzer ends, which it does by leaving the process."""
+    folder = Path(tempfile.mkdtemp(prefix="tilewright-fuzz-"))
+    path, parse = folder / "input", KINDS[kind]
+    with atheris.instrument_imports(include=[f"tilewright.{CODE[kind]}"]):
+        from tilewright.compiler_core.errors import InputError
+
+        with suppress(InputError):
+            parse(b"", path)  # loads the parser
+    (folder / "seeds").mkdir()
+    for number, seed in enumerate(seeds(kind, folder)):
+        (folder / "seeds" / str(number)).write_bytes(seed)
+
+    def once(data: bytes) -> None:
+        with suppress(InputError):
+            parse(data, path)
+
+    atheris.Setup([sys.argv[0], *LIMITS, *options, str(folder / "seeds")], once)
+    atheris.Fuzz()
+
+
+if __name__ == "__main__":
+    main(sys.argv[1], sys.argv[2:])
