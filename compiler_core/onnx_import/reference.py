@@ -21,6 +21,7 @@ from onnx.reference import ReferenceEvaluator
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.building.external import ExternalData
+from tilewright.compiler_core.onnx_import.building.frames import ordered
 from tilewright.compiler_core.onnx_import.building.tensor_data import reader_of
 from tilewright.compiler_core.onnx_import.importer import ImportedModel, one_line
 from tilewright.compiler_core.onnx_import.load import load_model
@@ -76,7 +77,7 @@ def reference_walk(
     model = load_model(path)
     walk = _Walk(model, ExternalData(path), dict(wanted))
     walk.feed([info.name for info in model.graph.input], feeds)
-    nodes = list(model.graph.node)
+    nodes = ordered(model.graph.node)
     last = {name: index for index, node in enumerate(nodes) for name in read_by(node)}
     for index, node in enumerate(nodes):
         starts(f"{node.op_type} of {one_line(next(iter(node.output), ''))!r}")

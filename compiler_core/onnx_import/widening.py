@@ -1,6 +1,6 @@
 """An operator of a model with its reals in float64: the same node, types in attributes and bodies widened."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import onnx
@@ -9,6 +9,9 @@ from onnx import AttributeProto, GraphProto, NodeProto, TensorProto, helper, num
 ROUNDED = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.BFLOAT16)
 """Types that stand for reals; floats of eight bits stay: their values are rounded to steps."""
 TYPE_ATTRIBUTES = ("to", "dtype", "output_dtype", "stash_type", "softmax_precision")
+
+REAL_ATTRIBUTES = ("value_float", "value_floats")
+"""Of a Constant."""
 
 
 def widened_node(node: NodeProto) -> NodeProto:
@@ -25,8 +28,22 @@ def widened_function(function: onnx.FunctionProto) -> onnx.FunctionProto:
     wide = onnx.FunctionProto()
     wide.CopyFrom(function)
     del wide.node[:], wide.value_info[:]
-    wide.node.extend(widened_node(node) for node in function.node)
+    wide.node.extend(_widened_nodes(function.node))
     return wide
+
+
+def _widened_nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+    """Those of a body; a constant that an attribute of the function tells is cast."""
+    for node in nodes:
+        told = any(a.name in REAL_ATTRIBUTES and a.ref_attr_name for a in node.attribute)
+        if not told:
+            yield widened_node(node)
+            continue
+        narrow = NodeProto()
+        narrow.CopyFrom(node)
+        narrow.output[0] = f"{node.output[0]}/as told"
+        yield narrow
+        yield helper.make_node("Cast", narrow.output, node.output, to=TensorProto.DOUBLE)
 
 
 def read_by(node: NodeProto) -> list[str]:
@@ -61,7 +78,7 @@ def _widened(attribute: AttributeProto) -> AttributeProto:
         wide.t.CopyFrom(_widened_tensor(attribute.t))
     elif attribute.type == AttributeProto.INT and attribute.name in TYPE_ATTRIBUTES:
         wide.i = TensorProto.DOUBLE if attribute.i in ROUNDED else attribute.i
-    elif attribute.name in ("value_float", "value_floats"):
+    elif attribute.name in REAL_ATTRIBUTES:
         given = attribute.f if attribute.type == AttributeProto.FLOAT else list(attribute.floats)
         return helper.make_attribute("value", numpy_helper.from_array(np.asarray(given, np.float64)))
     elif attribute.type == AttributeProto.GRAPH:
@@ -76,7 +93,7 @@ def _widened_graph(graph: GraphProto) -> GraphProto:
     wide = GraphProto()
     wide.CopyFrom(graph)
     del wide.node[:], wide.initializer[:], wide.value_info[:]
-    wide.node.extend(widened_node(node) for node in graph.node)
+    wide.node.extend(_widened_nodes(graph.node))
     wide.initializer.extend(_widened_tensor(tensor) for tensor in graph.initializer)
     for info in (*wide.input, *wide.output):
         if info.type.tensor_type.elem_type in ROUNDED:

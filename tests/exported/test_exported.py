@@ -17,8 +17,11 @@ from tests.exported.tensorflow import TENSORFLOW
 from tests.exported.torch_script import TORCH_SCRIPT
 from tests.onnx_models import Array, saved
 from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.onnx_import.reference import reference_walk
 
 FORMS: Mapping[str, Form] = {**TORCH_SCRIPT, **DYNAMO, **TENSORFLOW, **QUANTIZED, **CLASSICAL, **FILES}
+NARROW = 10
+"""Times the tolerance that reals of the model may be from those of 64 bits."""
 
 
 def _check(own: Array, wanted: Array, tolerance: float) -> None:
@@ -50,3 +53,18 @@ def test_it_means_what_it_means_to_onnxruntime(name: str, tmp_path: Path) -> Non
             assert [each for each, _ in imported.outputs] == names
             for each, value in imported.outputs:
                 _check(values[value], wanted[each], form.tolerance)
+
+
+@pytest.mark.filterwarnings("ignore::RuntimeWarning")
+@pytest.mark.parametrize("name", FORMS)
+def test_the_reference_of_verify_means_the_same(name: str, tmp_path: Path) -> None:
+    form = FORMS[name]
+    made = form.model()
+    feeds = form.feeds(made, form.sizes[-1])
+    wanted = run_onnxruntime(made, [output.name for output in made.graph.output], feeds, PLAIN)
+    kinds = {each: array.dtype for each, array in wanted.items()}
+    with np.errstate(all="ignore"):
+        for told in reference_walk(saved(made, tmp_path), kinds, feeds):
+            known = wanted.pop(told.name)
+            _check(told.array.astype(known.dtype), known, NARROW * form.tolerance)
+    assert len(wanted) < len(made.graph.output)  # of constants nothing is told
