@@ -127,7 +127,7 @@ def _runner_up(other: "RunnerUp | None", latency_us: float) -> list[str]:
     knobs = ", ".join(f"{name} {new} for {old}" for name, old, new in other.knobs)
     lines = [f"  runner-up  {other.latency_us:.2f} us with {knobs}"]
     if other.latency_us <= latency_us:
-        return [*lines, "             as fast"]
+        return [*lines, "             as fast by one reading; the chosen one was confirmed"]
     lost = ", ".join(f"{name} +{us:.2f} us" for name, us in other.grown[:MOST_TOLD])
     return [*lines, f"             lost on {lost or 'nothing in the nominal target file'}"]
 

@@ -49,6 +49,11 @@ def test_the_nest_loads_computes_and_stores_every_step(told: Explanation) -> Non
         text = [line.strip() for line in each.nest]
         assert any(line.startswith("load ") for line in text)
         assert text[-1].startswith("store ")
+        for index, line in enumerate(each.nest):  # what is loaded stands before what reads it
+            if line.strip().startswith("load "):
+                name = line.split()[1].split("[")[0]
+                after = each.nest[index + 1 :]
+                assert any(f"({name}" in other or f", {name}" in other for other in after), line
         depths = {len(line) - len(line.lstrip()) for line in each.nest}
         assert sum(line.startswith("for ") for line in text) == len(depths) - 1
 

@@ -39,15 +39,11 @@ class _Writer:
         inside = INDENT * depth
         here = [step for level, step in steps if level == depth]
         deeper = [(level, step) for level, step in steps if level > depth]
-        if not deeper:
-            yield from (f"{inside}{self.step(step)}" for step in here)
-            return
-        first = steps.index(deeper[0])
-        before = [step for index, (level, step) in enumerate(steps) if level == depth and index < first]
-        yield from (f"{inside}{self.step(step)}" for step in before)
-        yield f"{inside}{self.loop(self.loops[depth])}"
-        yield from self.lines(depth + 1, deeper)
-        yield from (f"{inside}{self.step(step)}" for step in here if step not in before)
+        yield from (f"{inside}{self.step(step)}" for step in here if not (deeper and step.late))
+        if deeper:
+            yield f"{inside}{self.loop(self.loops[depth])}"
+            yield from self.lines(depth + 1, deeper)
+            yield from (f"{inside}{self.step(step)}" for step in here if step.late)
 
     def loop(self, loop: Loop) -> str:
         """The head of a loop."""
@@ -99,9 +95,10 @@ def loop_nest(kernel: KernelProgram, target: Target, name_of: NameOf) -> tuple[s
         if step.late:  # after the last step of the reduction, inside every loop of tiles
             depth = max([depth, *(level for dim, level in depth_of.items() if dim not in serial)])
         steps.append((depth, step))
+    room = "in caches" if target.caches else f"of the {target.l1_bytes} of L1"
     shared = (
         f"{kernel.parallel_tiles} tiles, {_most_tiles(kernel)} at most on each of {kernel.cores} cores; "
-        f"{kernel.l1_bytes} of {target.l1_bytes} bytes of L1"
+        f"{kernel.l1_bytes} bytes {room}"
     )
     return (f"# {shared}", *_Writer(kernel, target, name_of, turning).lines(0, steps))
 
