@@ -47,7 +47,7 @@ def derive_default(rows: Iterable[TrialRow]) -> Best | None:
 def objection(rows: Sequence[TrialRow], config_digest: str, kind: WorkloadKind) -> str:
     """Why a config may not be published for the key that all of `rows` measure; empty when it may."""
     if config_digest in _wrong(rows):
-        return "it computed wrong numbers at least once"
+        return "it computed wrong numbers"
     reasons = ["it has no confirmations"]
     for of_protocol in _by_protocol(rows):
         same = _by_config(of_protocol).get(config_digest)
@@ -98,11 +98,21 @@ def _by_config(rows: Sequence[TrialRow]) -> dict[str, list[TrialRow]]:
 
 
 def _wrong(rows: Sequence[TrialRow]) -> set[str]:
+    """Configs that compute wrong numbers: as a device once showed, or as the latest check of them says.
+
+    A check is a program that may have been mended since; a device that was wrong once may be so again.
+    """
+    wrong = [row for row in rows if row.trial.measurement.status is Status.WRONG and not row.imported]
+    verified = {row.trial.config.digest: row.created_at_s for row in sorted(_confirmations(rows), key=_when)}
     return {
         row.trial.config.digest
-        for row in rows
-        if row.trial.measurement.status is Status.WRONG and not row.imported
+        for row in wrong
+        if row.trial.measurement.worker or row.created_at_s >= verified.get(row.trial.config.digest, 0.0)
     }
+
+
+def _when(row: TrialRow) -> float:
+    return row.created_at_s
 
 
 def _counts(row: TrialRow) -> bool:

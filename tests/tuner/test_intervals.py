@@ -58,6 +58,24 @@ def test_every_size_is_in_one_interval_that_is_good_there(plans: bool) -> None:
     assert max(one.measured_regret for one in found) <= (TOLERANCE if plans else 0.5)
 
 
+class SlowAtTheTop(Sizes):
+    """What is made at 10 is 1 % faster than what is made at 1000, up to 900; from there on 30 % slower."""
+
+    def carried(self, size: int, anchors: tuple[Anchor, ...]) -> list[float]:
+        self.asked.append(size)
+        factor = 1.3 if size >= 900 else 0.99
+        return [size * (factor if anchor.made_at == 10 else 1.0) for anchor in anchors]
+
+
+def test_the_lower_one_answers_only_where_it_was_seen_to_be_good_up_to_the_top() -> None:
+    survey = SlowAtTheTop()
+    below, above = Anchor(10, made_at(10), 10.0, 10), Anchor(1000, made_at(1000), 1000.0, 1000)
+    (span,) = spans_between(survey, below, above)
+    assert survey.asked[-1] == 1000
+    assert span.anchor == above
+    assert 0.0 < span.regret <= TOLERANCE
+
+
 def test_sizes_that_the_network_cannot_have_are_never_asked() -> None:
     survey = Sizes(sizes=range(32, 1001, 32))
     spans_between(survey, tuned(32), tuned(992))

@@ -29,7 +29,7 @@ def conclude_network(chosen: Chosen) -> Outcome:
     values, of_default = _measured(chosen)
     confirm, check = partial(book.pool.confirm, opened.network.task), NetworkCheck(opened)
     readings = confirm(default)
-    bar, recorded = median_of(readings, value), False
+    bar, recorded, refused = median_of(readings, value), False, ""
     for config, confirmations in in_order(values, confirm, value, {default: readings}):
         if median_of(confirmations, value) > bar:
             continue
@@ -42,6 +42,11 @@ def conclude_network(chosen: Chosen) -> Outcome:
         best = book.publish_network(config, confirmations, verification, default=config == default)
         if best is not None:
             return _outcome(chosen, best)
+        refused = book.why_not_published(config)
+    if refused:
+        raise VerifyError(
+            f"no schedule of {opened.model.name} may be published, nor its default: by the records {refused}"
+        )
     if not values or not book.dropped:
         why = of_default.reason or f"the device does not report the {opened.objective}"
         raise DeviceError(f"no schedule of {opened.model.name} could be measured, nor its default: {why}")

@@ -148,6 +148,11 @@ class Book:
             self.records.network.digest, NETWORK_SPACE, config, confirmations, verification, default
         )
 
+    def why_not_published(self, config: Config) -> str:
+        """Why the records let no Config of the whole network be published that was checked and confirmed."""
+        key = self.records.key(self.records.network.digest)
+        return self.records.repository.why_not_best(key, config.digest)
+
     @property
     def dropped(self) -> tuple[Dropped, ...]:
         """The candidates that were refused, in that order."""

@@ -6,7 +6,8 @@ it is bad.
 
 An anchor is a size with a Config of its own. The sizes between two anchors run what the upper one has,
 carried down. That is measured at the lowest of them and in the middle, beside what the lower anchor has and,
-where these leave room for something better, beside a plan made for the middle.
+where these leave room for something better, beside a plan made for the middle. Where what the lower anchor
+has is better, it answers if it is so at the highest of them, too.
 """
 
 from bisect import bisect_left
@@ -82,6 +83,9 @@ def spans_between(survey: Survey, below: Anchor, above: Anchor, halvings: int = 
         least[middle] = min(least[middle], fresh.cost)
     worst = [max(_regret(costs[index], least[size]) for size, costs in seen.items()) for index in (0, 1)]
     if worst[0] <= TOLERANCE or halvings == 0:
+        if worst[1] < worst[0]:  # `below` was not seen yet where `above` was made for
+            (there,) = survey.carried(high, (below,))
+            worst[1] = max(worst[1], _regret(there, min(there, above.cost)))
         regret, at = min((regret, index) for index, regret in enumerate(worst))
         return [Span(low, high, (above, below)[at], regret)]
     if fresh is None or min(seen[middle]) <= fresh.cost:
@@ -96,8 +100,8 @@ def spans_between(survey: Survey, below: Anchor, above: Anchor, halvings: int = 
 def intervals_of(spans: Sequence[Span], loss: float) -> tuple[Interval, ...]:
     """The spans as a selector has them, neighbours with one Config joined; those where nothing runs left out.
 
-    `loss` is the expected gain of a search at sizes that were not searched. There no regret below
-    TOLERANCE is predicted: nothing was looked for that is better by less.
+    `loss` is the expected gain of a search at sizes that were not searched. There TOLERANCE is added to the
+    measured regret: nothing was looked for that is better by less.
     """
     joined: list[Span] = []
     for span in (each for each in spans if isfinite(each.regret)):
@@ -112,7 +116,7 @@ def intervals_of(spans: Sequence[Span], loss: float) -> tuple[Interval, ...]:
             span.high,
             span.anchor.made_at,
             span.regret,
-            0.0 if _is_searched(span) else (1 + max(span.regret, TOLERANCE)) * (1 + loss) - 1,
+            0.0 if _is_searched(span) else (1 + span.regret) * (1 + TOLERANCE) * (1 + loss) - 1,
             span.anchor.planned,
         )
         for span in joined
