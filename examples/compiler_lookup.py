@@ -1,32 +1,40 @@
 """A compiler with an IR of its own asks the search database for the schedule of a kernel. No ONNX, no server.
 
-    python examples/compiler_lookup.py tuning.db ascend910
+    make tune                                                       # the quick start: ResNet-50 on ascend910
+    python examples/compiler_lookup.py tilewright.db ascend910
 
 Ship the answers of a tuning database with `tune db export --best -o best.db`; the file opens read-only.
 """
 
 import sys
 
+from tilewright.compiler_core.ir.workload import Workload
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.db.answering.ask import ask_many
-from tilewright.db.answering.describe import ElementwiseStep, Operand, contraction, convolution, reduction
+from tilewright.db.answering.describe import ElementwiseStep, Operand, convolution
 from tilewright.db.answering.lookup import Hit
 from tilewright.db.storage.session import open_database
 
 WEIGHT = "constant"
 
-# What the compiler has in its hands: kernels, with the memory level of each operand.
+
+def conv_bias_relu(channels: int, taps: int, filters: int = 512) -> Workload:
+    """A convolution of the last stage of ResNet-50 with what follows it; its values live in the LLB."""
+    bias = ElementwiseStep("add", Operand((filters,), level=WEIGHT), along=(1,))
+    return convolution(
+        Operand((1, channels, 7, 7), level="llb"),
+        Operand((filters, channels, taps, taps), level=WEIGHT),
+        pads=taps // 2,
+        epilogue=(bias, ElementwiseStep("relu")),
+        level="llb",
+    )
+
+
+# What the compiler has in its hands. Where values lay otherwise in memory when these kernels were tuned, the
+# answer is that of another placement, and says so.
 KERNELS = {
-    "conv 3x3 + bias + relu": convolution(
-        Operand((1, 3, 16, 16)),
-        Operand((8, 3, 3, 3), level=WEIGHT),
-        pads=1,
-        epilogue=(ElementwiseStep("add", Operand((8,), level=WEIGHT), along=(1,)), ElementwiseStep("relu")),
-    ),
-    "matmul + tanh": contraction(
-        "mk,kn->mn", Operand((8, 32)), Operand((32, 16), level=WEIGHT), epilogue=[ElementwiseStep("tanh")]
-    ),
-    "row maximum": reduction("max", Operand((128, 512)), dims=[1]),
+    "conv 1x1 + bias + relu": conv_bias_relu(2048, 1),
+    "conv 3x3 + bias + relu": conv_bias_relu(512, 3),
 }
 
 
