@@ -131,7 +131,8 @@ class _Walk:
     def judge(self, reported: Reported) -> Meant:
         """A value beside what others have for it; it is theirs from then on."""
         mine, kind = self.known[reported.value], self._graph.values[reported.value]
-        loose = reported.rounded or mine.stepped or not is_rounded(kind.dtype)
+        as_rounded = reported.rounded or kind.dtype is DType.F64  # theirs as ours
+        loose = as_rounded or mine.stepped or not is_rounded(kind.dtype)
         slack = mine.exact.slack if loose else mine.exact.own
         reference = in_float64(reported.array)
         exact = Bounded(in_float64(mine.exact.value), slack)

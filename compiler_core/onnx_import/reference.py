@@ -6,6 +6,7 @@ so is what the two compute differently. What depends on no input of the model is
 model's own dtype makes it.
 """
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -17,6 +18,7 @@ import numpy as np
 import onnx
 from onnx import NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.ops import Array
@@ -245,6 +247,22 @@ def _alike(wide: Mapping[str, Any], narrow: Mapping[str, Any]) -> bool:
     return True
 
 
+class Erf(OpRun):
+    """The evaluator's own rounds to float32, whatever it is given."""
+
+    op_domain = ""
+
+    def _run(self, x: Array) -> tuple[Array]:
+        return (np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),)
+
+
+class _Evaluator(ReferenceEvaluator):
+    """With the Erf above, in the bodies of functions too: those are run by the same class."""
+
+    def __init__(self, proto: Any, **options: Any) -> None:
+        super().__init__(proto, **{**options, "new_ops": [Erf]})
+
+
 class _Runner:
     """Runs one node at a time, over float64 (`wide`) or as the model has it."""
 
@@ -261,7 +279,8 @@ class _Runner:
         Nor where it makes an integer of what no integer holds: what comes of that numpy leaves open.
         """
         try:
-            evaluator = ReferenceEvaluator(self._model(node, [onnx.ValueInfoProto(name=n) for n in operands]))
+            model = self._model(node, [onnx.ValueInfoProto(name=n) for n in operands])
+            evaluator = _Evaluator(model)
             with np.errstate(invalid="warn"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 warnings.filterwarnings("error", message=".*invalid value encountered in cast")

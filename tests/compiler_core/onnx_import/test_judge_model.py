@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import TensorProto
 
 from tests.onnx_models import Array, model, node, reals, saved, small_cnn, value
 from tilewright.compiler_core.checking import judge_model as judging
@@ -130,3 +131,18 @@ def test_steps_of_no_size_saturate(tmp_path: Path) -> None:
     found = judge_model(made, {"x": np.array([[1, -1, 2], [-2, 3, -3]], np.float32)})
     assert found.wrong is None
     assert len(found.meant) == 2
+
+
+@pytest.mark.parametrize(
+    ("op", "extra"), [("Gelu", ""), ("Erf", ""), ("LayerNormalization", " g"), ("MatMul", " w")]
+)
+def test_networks_of_float64_are_no_worse_than_their_reference(op: str, extra: str, tmp_path: Path) -> None:
+    """Both are rounded alike then; and the evaluator's Erf, as it comes, is one of float32."""
+    rng = np.random.default_rng(3)
+    constants = {"g": np.ones(96), "w": rng.standard_normal((96, 40))}
+    kept = {name: constants[name] for name in extra.split()}
+    made = model([node(op, "x" + extra, "y")], [value("x", [24, 96], TensorProto.DOUBLE)], ["y"], kept, 20)
+    imported = import_model(saved(made, tmp_path))
+    found = judge_model(imported, {"x": rng.standard_normal((24, 96))})
+    assert found.wrong is None
+    assert [each.judgement.caught < 1e-13 for each in found.meant] == [True]
