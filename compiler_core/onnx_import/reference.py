@@ -21,6 +21,7 @@ from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
 
 from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.building.external import ExternalData
 from tilewright.compiler_core.onnx_import.building.frames import ordered
@@ -263,6 +264,18 @@ class _Evaluator(ReferenceEvaluator):
         super().__init__(proto, **{**options, "new_ops": [Erf]})
 
 
+FLOAT8 = {
+    f"tensor({name})": dtype.numpy
+    for name, dtype in (
+        ("float8e4m3fn", DType.F8E4M3FN),
+        ("float8e4m3fnuz", DType.F8E4M3FNUZ),
+        ("float8e5m2", DType.F8E5M2),
+        ("float8e5m2fnuz", DType.F8E5M2FNUZ),
+    )
+}
+"""Types of which onnxruntime gives the bits, as uint8."""
+
+
 class _Runner:
     """Runs one node at a time, over float64 (`wide`) or as the model has it."""
 
@@ -316,7 +329,9 @@ class _Runner:
             text = self._model(node, typed, held).SerializeToString()
             session = onnxruntime.InferenceSession(text, options, providers=["CPUExecutionProvider"])
             names = [name for name in node.output if name]
-            return dict(zip(names, session.run(names, feeds), strict=True))
+            made = dict(zip(names, session.run(names, feeds), strict=True))
+            bits = [each for each in session.get_outputs() if each.type in FLOAT8]
+            return made | {each.name: made[each.name].view(FLOAT8[each.type]) for each in bits}
         except Exception as error:  # noqa: BLE001
             # Nor have onnxruntime's.
             self.said = f"{type(error).__name__}: {error}"

@@ -146,3 +146,14 @@ def test_networks_of_float64_are_no_worse_than_their_reference(op: str, extra: s
     found = judge_model(imported, {"x": rng.standard_normal((24, 96))})
     assert found.wrong is None
     assert [each.judgement.caught < 1e-13 for each in found.meant] == [True]
+
+
+@pytest.mark.parametrize("name", ["FLOAT8E4M3FN", "FLOAT8E4M3FNUZ", "FLOAT8E5M2", "FLOAT8E5M2FNUZ"])
+def test_short_floats_are_told_by_value(name: str, tmp_path: Path) -> None:
+    """onnxruntime gives their bits; the cast back reads the same numbers."""
+    to = TensorProto.DataType.Value(name)
+    nodes = [node("Cast", "x", "short", to=to), node("Cast", "short", "y", to=TensorProto.FLOAT)]
+    imported = import_model(saved(model(nodes, [value("x", [4, 8])], ["y"]), tmp_path))
+    judged = judge_model(imported, {"x": reals(0, 4, 8)})
+    assert len(judged.meant) == 2
+    assert judged.wrong is None
