@@ -63,13 +63,13 @@ class CheckedDevice:
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
         """One Measurement per Config; WRONG with output, amount and place where its numbers are."""
-        told = measured(self._device, task, configs)
-        return [self._checked(task, *pair) for pair in zip(configs, told, strict=True)]
+        reading = measured(self._device, task, configs)
+        return [self._checked(task, *pair) for pair in zip(configs, reading, strict=True)]
 
-    def _checked(self, task: Task, config: Config, told: Measurement) -> Measurement:
-        """`told`, or what is wrong with the outputs; those of repeated runs are looked at once."""
-        if told.status is not Status.OK:
-            return told
+    def _checked(self, task: Task, config: Config, reading: Measurement) -> Measurement:
+        """`reading`, or what is wrong with the outputs; those of repeated runs are looked at once."""
+        if reading.status is not Status.OK:
+            return reading
         once = task.task if isinstance(task, Repeated) else task
         key = once.digest, config.digest
         if key not in self._found or not isinstance(task, Repeated):
@@ -78,9 +78,9 @@ class CheckedDevice:
             except Exception as error:  # noqa: BLE001 - somebody else's code may raise anything
                 said = f"{type(error).__name__}: {error}"
                 return failure(
-                    Status.FAILED, f"the device raised {said} while computing outputs", told.worker
+                    Status.FAILED, f"the device raised {said} while computing outputs", reading.worker
                 )
-        return failure(Status.WRONG, self._found[key], told.worker) if self._found[key] else told
+        return failure(Status.WRONG, self._found[key], reading.worker) if self._found[key] else reading
 
     def _objection(self, task: Task, config: Config) -> str:
         """Why a Config's outputs are wrong; empty where they are right, or too much to be followed."""

@@ -90,12 +90,12 @@ def compile_model(
         write_annotated(compiled, annotated, kept)
     sources = Counter(compiled.sources.values())
     text = f"{output}: {len(compiled.program.stages)} stages; kernels from {dict(sources)}"
-    told = {
+    body = {
         "stages": len(compiled.program.stages),
         "calls": calls,
         "guesses": guessed,
         "range": None if compiled.selected is None else str(compiled.selected),
         "kernels_from": dict(sources),
     }
-    answer(text, told, json_file, [*kept, output])
+    answer(text, body, json_file, [*kept, output])
     return 0

@@ -227,8 +227,8 @@ def gc(
     freed = sweep(opened, keep_of(settings))
     smaller = opened.give_back(whole=True)
     text = [*hidden, f"{len(hidden)} runs hidden", str(freed), f"the file is {smaller / 1e6:.1f} MB smaller"]
-    told = {"hidden": hidden, "deleted": asdict(freed), "smaller_bytes": smaller}
-    answer("\n".join(text), told, json_file, files_of(database))
+    body = {"hidden": hidden, "deleted": asdict(freed), "smaller_bytes": smaller}
+    answer("\n".join(text), body, json_file, files_of(database))
 
 
 @app.command()

@@ -37,12 +37,12 @@ def layout_of(boxes: int, edges: Sequence[tuple[int, int]]) -> Layout:
     layers: list[list[int]] = [[] for _ in range(max(rows, default=-1) + 1)]
     for box, row in enumerate(rows):
         layers[row].append(box)
-    place = {box: at for layer in layers for at, box in enumerate(layer)}
+    place = {box: index for layer in layers for index, box in enumerate(layer)}
     for turn in range(ROUNDS):
         beside = above if turn % 2 == 0 else below
         for layer in layers if turn % 2 == 0 else reversed(layers):
             layer.sort(key=lambda box: (_mean([place[other] for other in beside[box]], place[box]), box))
-            place.update((box, at) for at, box in enumerate(layer))
+            place.update((box, index) for index, box in enumerate(layer))
     return Layout([place[box] for box in range(boxes)], rows)
 
 
@@ -62,7 +62,9 @@ def network_svg(graph: Mapping[str, Any]) -> str:
     left = [MARGIN + column * (BOX_WIDTH + GAP_X) for column in layout.columns]
     top = [MARGIN + row * (BOX_HEIGHT + GAP_Y) for row in layout.rows]
     ways = "".join(_way(left[a], top[a], left[b], top[b], layout.rows[b] - layout.rows[a]) for a, b in edges)
-    drawn = "".join(_box(at, each, left[at], top[at], most, total) for at, each in enumerate(boxes))
+    drawn = "".join(
+        _box(index, each, left[index], top[index], most, total) for index, each in enumerate(boxes)
+    )
     slowest = max(boxes, key=lambda each: each["us"])
     every = len(graph["kernels"])
     cut = f" The first {len(boxes)} of {every} are drawn." if len(boxes) < every else ""

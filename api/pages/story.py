@@ -75,8 +75,8 @@ class Tale:
             ((self.result or {}).get(name) or {}).get(figure) for name in ("default", "tuned")
         )
         least = published if published is not None else 0.0
-        told = [(point.trials, point.best) for point in self.points]
-        numbers = [(0, default), *told] if default is not None else told
+        bests = [(point.trials, point.best) for point in self.points]
+        numbers = [(0, default), *bests] if default is not None else bests
         curve: list[tuple[int, float]] = []
         for trials, number in numbers:
             best = max(least, number) if not curve else max(least, min(number, curve[-1][1]))

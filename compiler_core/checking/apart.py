@@ -47,12 +47,12 @@ def apart(work: Callable[[Send], None]) -> Generator[dict[str, Any], None, None]
     status: int | None = None
     try:
         for line in _lines(read):
-            told = json.loads(line)
-            if _RAISED in told:
-                raise _raised(*told[_RAISED])
-            if _DONE in told:
+            message = json.loads(line)
+            if _RAISED in message:
+                raise _raised(*message[_RAISED])
+            if _DONE in message:
                 return
-            yield told
+            yield message
         status = os.waitpid(child, 0)[1]
         raise LostError(_how_it_ended(status))
     finally:

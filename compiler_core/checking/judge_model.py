@@ -45,8 +45,8 @@ def judge_model(
     """
     found = _Found()
     try:
-        for told in apart(partial(_judge, model, feeds, rewrites)):
-            found.add(told)
+        for message in apart(partial(_judge, model, feeds, rewrites)):
+            found.add(message)
     except LostError as error:
         found.untold = f"the outside reference {error} at {found.node}" if found.node else str(error)
         if rewrites:
@@ -64,14 +64,14 @@ class _Found:
     untold: str = ""
     node: str = ""
 
-    def add(self, told: Mapping[str, Any]) -> None:
+    def add(self, message: Mapping[str, Any]) -> None:
         """One line of it."""
-        self.node = told.get("node", self.node)
-        self.untold = told.get("untold", self.untold)
-        if "value" in told:
-            figures = dict(told["judgement"], dtype=DType(told["judgement"]["dtype"]))
+        self.node = message.get("node", self.node)
+        self.untold = message.get("untold", self.untold)
+        if "value" in message:
+            figures = dict(message["judgement"], dtype=DType(message["judgement"]["dtype"]))
             figures["place"] = tuple(figures["place"])
-            self.meant.append(Meant(told["value"], Judgement(**figures), told["of_form"]))
+            self.meant.append(Meant(message["value"], Judgement(**figures), message["of_form"]))
 
 
 def _judge(model: ImportedModel, feeds: Mapping[str, Array], rewrites: Rewrites | None, send: Send) -> None:

@@ -193,8 +193,8 @@ def _judge_natively(
     if made is None:
         return None
     shown = {value: Seen.all_of(made[value]) for value in made}
-    for at, op in enumerate(local.ops):
-        shown[op.result].unsteady = made_again(call.program, at, op)
+    for index, op in enumerate(local.ops):
+        shown[op.result].unsteady = made_again(call.program, index, op)
     outputs = {kernel.values[value]: shown[value] for value in local.outputs}
     inner = {kernel.values[value]: seen for value, seen in shown.items() if value not in local.outputs}
     found = judge_ops(kernel, memory.operand, inner, outputs, strict=True)

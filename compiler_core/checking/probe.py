@@ -144,7 +144,7 @@ def _data(graph: Graph, value: int, rng: np.random.Generator, exact: int, gain: 
         return _integers(graph, value, rng, exact)
     if exact:
         return np.asarray(_signed(rng, exact, shape), dtype=dtype.numpy)
-    readers = [graph.ops[at] for at in graph.readers.get(value, ())]
+    readers = [graph.ops[index] for index in graph.readers.get(value, ())]
     if readers and all(op.row.contraction for op in readers):
         # Sums stay as large as what they are made of; where they become integers, many of those.
         unit = (3.0 / max(1, prod(readers[0].extents[readers[0].rank :]))) ** 0.5
@@ -157,10 +157,10 @@ def _integers(graph: Graph, value: int, rng: np.random.Generator, exact: int) ->
     shape, dtype = graph.shape(value), graph.values[value].dtype
     reads = [
         (graph.shape(access.value)[dim])
-        for at in graph.readers.get(value, ())
-        for access in graph.ops[at].operands
+        for index in graph.readers.get(value, ())
+        for access in graph.ops[index].operands
         for dim, expr in enumerate(access.exprs)
-        if expr.source >= 0 and graph.ops[at].operands[expr.source].value == value
+        if expr.source >= 0 and graph.ops[index].operands[expr.source].value == value
     ]
     if reads or dtype is DType.BOOL or prod(shape) <= 1:
         drawn = rng.integers(0, max(1, min([*reads, 2 if not reads else WIDE])), shape)

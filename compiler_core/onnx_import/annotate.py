@@ -28,7 +28,7 @@ def annotated_model(path: Path, of_nodes: Mapping[str, Notes], of_model: Notes) 
     _note(model, of_model)
     inner: dict[str, dict[str, str]] = {}
     for origin, notes in of_nodes.items():
-        for end in (at for at, letter in enumerate(origin) if letter == "/" and at):
+        for end in (index for index, letter in enumerate(origin) if letter == "/" and index):
             inner.setdefault(origin[:end], {}).update(notes)
     for node in model.graph.node:
         name = path_of(node)[-MOST_PATH:]

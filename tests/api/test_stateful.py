@@ -57,7 +57,7 @@ class World:
 
 
 class Api(RuleBasedStateMachine):
-    """Each rule is a request, or a deed of a runner; each checks its answer against the model."""
+    """Each rule is a request, or a step of a runner; each checks its answer against the model."""
 
     world: World
     made = Bundle("made")

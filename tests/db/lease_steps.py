@@ -148,14 +148,14 @@ class Subject:
 
     def _works(self, verb: str, lease: JobLease | None) -> bool:
         assert lease is not None
-        deeds: dict[str, Callable[[], object]] = {
+        steps: dict[str, Callable[[], object]] = {
             "heartbeat": lambda: self.jobs.heartbeat(lease, LEASE_S),
             "commit": lambda: self.jobs.add_event(lease, "measured", "{}", progress=True),
             "finish": lambda: self.jobs.finish(lease, JobState.SUCCEEDED),
             "release": lambda: self.jobs.release(lease),
         }
         try:
-            deeds[verb]()
+            steps[verb]()
         except LeaseLostError:
             return False
         return True

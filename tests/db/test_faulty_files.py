@@ -45,7 +45,7 @@ def work(path: Path, run: str, plan: Plan) -> tuple[list[int], list[str]]:
         lease = None
         for number in range(BATCHES):
             try:
-                repository.commit_trials([trial(run, number * BATCH + at, ROW) for at in range(BATCH)])
+                repository.commit_trials([trial(run, number * BATCH + index, ROW) for index in range(BATCH)])
                 batches.append(number)
                 if number == 1:
                     done.append(jobs.submit("tenant", "{}", None, "key")[0].uid)
@@ -99,14 +99,14 @@ def test_what_is_acknowledged_survives_every_failing_call(
     calls = counted.syncs if fault is Fault.FAILED_SYNC else counted.writes
     assert calls > BATCHES
     failed = 0
-    for at in range(1, calls + 1, 2 if fault is Fault.FAILED_SYNC else 7):
+    for index in range(1, calls + 1, 2 if fault is Fault.FAILED_SYNC else 7):
         for count in (1, 10**9):
-            path = tmp_path / f"{fault.name} {at} {count}.db"
+            path = tmp_path / f"{fault.name} {index} {count}.db"
             shutil.copy(source, path)
-            plan = Plan(fault, at, count)
+            plan = Plan(fault, index, count)
             batches, done = work(path, run, plan)
             failed += plan.spoiled > 0
             for place in (Path(f"{path}.dead"), path):
                 if place.exists():
-                    check(place, run, batches, done, f"{fault.value} at {at}, {count} times")
+                    check(place, run, batches, done, f"{fault.value} at {index}, {count} times")
     assert failed > 5

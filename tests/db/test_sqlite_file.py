@@ -27,9 +27,9 @@ def replace(path: Path) -> None:
     path.with_name("new.db").replace(path)
 
 
-@pytest.mark.parametrize("deed", [delete, replace])
+@pytest.mark.parametrize("change", [delete, replace])
 def test_nothing_is_acknowledged_into_a_file_that_is_gone(
-    deed: Callable[[Path], None], sqlite_database: Database, tmp_path: Path
+    change: Callable[[Path], None], sqlite_database: Database, tmp_path: Path
 ) -> None:
     repository = Repository(sqlite_database)
     run = prepared(repository, ROW)
@@ -37,7 +37,7 @@ def test_nothing_is_acknowledged_into_a_file_that_is_gone(
     path = Path(sqlite_database.name)
     kept = path.with_name("kept.db")
     kept.hardlink_to(path)
-    deed(path)
+    change(path)
     for verb in (lambda: repository.commit_trials([trial(run, 1, ROW)]), lambda: repository.run(run)):
         with pytest.raises(DatabaseDownError, match="deleted or replaced"):
             verb()

@@ -41,11 +41,11 @@ class Form:
         made = parser.parse_model(f"<ir_version: {self.ir_version}, opset_import: [{told}]>\n{self.text}")
         infos = list(made.graph.input)
         del made.graph.input[:]
-        for at, info in enumerate(infos):
+        for index, info in enumerate(infos):
             if not info.name.startswith(WEIGHT):
                 made.graph.input.append(info)
                 continue
-            made.graph.initializer.append(numpy_helper.from_array(self._drawn(info, {}, at), info.name))
+            made.graph.initializer.append(numpy_helper.from_array(self._drawn(info, {}, index), info.name))
         self.changed(made)
         return made
 
@@ -53,19 +53,19 @@ class Form:
         """Arrays for the inputs at these extents."""
         held = {tensor.name for tensor in made.graph.initializer}
         return {
-            info.name: self._drawn(info, sizes, at)
-            for at, info in enumerate(made.graph.input)
+            info.name: self._drawn(info, sizes, index)
+            for index, info in enumerate(made.graph.input)
             if info.name not in held
         }
 
-    def _drawn(self, info: onnx.ValueInfoProto, sizes: Mapping[str, int], at: int) -> Array:
+    def _drawn(self, info: onnx.ValueInfoProto, sizes: Mapping[str, int], index: int) -> Array:
         kind = info.type.tensor_type
         dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
         if info.name in self.fed:
             told = self.fed[info.name]
             return np.asarray(told(sizes) if callable(told) else told, dtype)
         shape = [sizes[dim.dim_param] if dim.dim_param else dim.dim_value for dim in kind.shape.dim]
-        chance = np.random.default_rng([at, *info.name.encode()])
+        chance = np.random.default_rng([index, *info.name.encode()])
         if dtype.kind == "b":
             return np.asarray(chance.random(shape) < 0.5)
         if dtype.kind in "iu":

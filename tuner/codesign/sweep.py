@@ -98,13 +98,13 @@ def sweep(
         return tuple(found)
 
     with tempfile.TemporaryDirectory(prefix="tilewright-sweep-") as folder:
-        told = []
+        results = []
         for number, variant in enumerate(variants):
             listener(Phase("variant", f"{number + 1} of {len(variants)}: {variant.label}"))
             file = Path(folder) / f"{variant.target.name}.toml"
             file.write_text(variant.text, encoding="utf-8")
-            told.append(tuned(variant, file))
-    return Sweep(target, tuple(Path(model).stem for model in models), _rows(variants, told))
+            results.append(tuned(variant, file))
+    return Sweep(target, tuple(Path(model).stem for model in models), _rows(variants, results))
 
 
 def _tuned(report: Report) -> Tuned:
@@ -119,9 +119,9 @@ def _tuned(report: Report) -> Tuned:
     )
 
 
-def _rows(variants: Sequence[Variant], told: Sequence[tuple[Tuned, ...]]) -> tuple[Row, ...]:
-    latencies = [_mean(networks, lambda each: each.tuned_us) for networks in told]
-    energies = [_mean(networks, lambda each: each.energy_uj) for networks in told]
+def _rows(variants: Sequence[Variant], results: Sequence[tuple[Tuned, ...]]) -> tuple[Row, ...]:
+    latencies = [_mean(networks, lambda each: each.tuned_us) for networks in results]
+    energies = [_mean(networks, lambda each: each.energy_uj) for networks in results]
     areas = [area_mm2(variant.target) for variant in variants]
     numbers = [
         (latency or 0.0, energy or 0.0, area)
@@ -133,13 +133,13 @@ def _rows(variants: Sequence[Variant], told: Sequence[tuple[Tuned, ...]]) -> tup
             variant.label,
             dict(variant.changes),
             variant.target.digest,
-            latencies[at] or 0.0,
-            energies[at],
-            areas[at],
-            at not in best and numbers[at] not in [numbers[other] for other in best],
-            told[at],
+            latencies[index] or 0.0,
+            energies[index],
+            areas[index],
+            index not in best and numbers[index] not in [numbers[other] for other in best],
+            results[index],
         )
-        for at, variant in enumerate(variants)
+        for index, variant in enumerate(variants)
     )
 
 

@@ -15,9 +15,9 @@ def write_annotated(compiled: CompiledNetwork, path: Path, inputs: Iterable[str 
 
     A node that several kernels share names them all. UsageError where the file cannot be written.
     """
-    told = provenance_of(compiled)
+    origin = provenance_of(compiled)
     of_nodes: dict[str, dict[str, str]] = {}
-    for stage, calls in enumerate(told["calls"]):
+    for stage, calls in enumerate(origin["calls"]):
         for call in calls:
             notes = {"kernel": call["name"], "stage": str(stage), **_notes(call)}
             for node in call["nodes"]:
@@ -25,13 +25,13 @@ def write_annotated(compiled: CompiledNetwork, path: Path, inputs: Iterable[str 
                 for key, value in notes.items():
                     known[key] = f"{known[key]}; {value}" if key in known else value
     of_model = {
-        "target": f"{told['target']['name']} {told['target']['digest']}",
-        "toolchain": told["toolchain"],
-        "verification": told["verification"],
-        "graph_digest": told["model"]["graph_digest"],
+        "target": f"{origin['target']['name']} {origin['target']['digest']}",
+        "toolchain": origin["toolchain"],
+        "verification": origin["verification"],
+        "graph_digest": origin["model"]["graph_digest"],
     }
-    if told["latency_us"] is not None:
-        of_model["latency_us"] = f"{told['latency_us']:.3f}"
+    if origin["latency_us"] is not None:
+        of_model["latency_us"] = f"{origin['latency_us']:.3f}"
     with output(path, inputs) as stream:
         stream.write(annotated_model(compiled.opened.model.path, of_nodes, of_model))
 

@@ -72,10 +72,12 @@ def diff_runs(first: str, second: str, *, database: str | Path = "tilewright.db"
         found = [_tried(repository.trials_of_run(run.uid), run.asked.objective) for run in runs]
         digests = list(dict.fromkeys((*found[0], *found[1])))
         rows = repository.workloads(digests)
-        told = [_difference(rows[digest], found[0].get(digest), found[1].get(digest)) for digest in digests]
+        differences = [
+            _difference(rows[digest], found[0].get(digest), found[1].get(digest)) for digest in digests
+        ]
         networks = {digest for digest in digests if rows[digest].kind is WorkloadKind.GRAPH}
-        whole = next((each for each in told if each.workload_digest in networks), None)
-        kernels = [each for each in told if each.workload_digest not in networks]
+        whole = next((each for each in differences if each.workload_digest in networks), None)
+        kernels = [each for each in differences if each.workload_digest not in networks]
         return RunDiff(
             (runs[0].uid, runs[1].uid),
             _asked(runs),

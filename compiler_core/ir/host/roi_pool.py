@@ -30,5 +30,8 @@ def max_roi_pool(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequen
 def _cells(first: int, last: int, count: int, extent: int) -> list[tuple[int, int]]:
     """Where `count` cells of the elements from `first` to `last` begin and end, inside an extent."""
     size = max(last - first + 1, 1) / count
-    ends = [(int(np.floor(at * size)) + first, int(np.ceil((at + 1) * size)) + first) for at in range(count)]
+    ends = [
+        (int(np.floor(index * size)) + first, int(np.ceil((index + 1) * size)) + first)
+        for index in range(count)
+    ]
     return [(min(max(begin, 0), extent), min(max(end, 0), extent)) for begin, end in ends]

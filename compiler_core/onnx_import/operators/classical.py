@@ -84,7 +84,7 @@ def _imputer(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 def _feature_vectorizer(context: Context, node: Node, inputs: Inputs) -> Tensor:
     """Matrices side by side, each cut or filled up with zeros to as many features as told."""
-    matrices = [_matrix(context, required(inputs, at)) for at in range(len(inputs))]
+    matrices = [_matrix(context, required(inputs, index)) for index in range(len(inputs))]
     widths = node.integers("inputdimensions", [known(x.shape[1], "the features") for x in matrices])
     if len(widths) != len(matrices):
         raise ModelError(f"inputdimensions has {len(widths)} numbers for {len(matrices)} inputs")

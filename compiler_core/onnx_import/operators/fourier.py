@@ -97,7 +97,7 @@ def _dft(context: Context, node: Node, inputs: Inputs) -> Tensor:
     _checked(context, how)
     table = builder.table((how.taken, parts, how.bins, how.parts_out), x.dtype, lambda _: how.table())
     domain: list[Dim] = [*x.shape[:axis], how.bins, *x.shape[axis + 1 : -1], how.parts_out, how.taken, parts]
-    exprs = [axis_index(at) for at in range(x.rank)]
+    exprs = [axis_index(index) for index in range(x.rank)]
     exprs[axis], exprs[-1] = axis_index(x.rank), axis_index(x.rank + 1)
     factors = [axis_index(x.rank), axis_index(x.rank + 1), axis_index(axis), axis_index(x.rank - 1)]
     return builder.op("contract", domain, [(x, exprs), (table, factors)], x.dtype, reduced=2)

@@ -71,7 +71,7 @@ def faulty(monkeypatch: pytest.MonkeyPatch) -> FaultyImages:
 def test_no_trial_is_lost(faulty: FaultyImages) -> None:
     task = KernelTask(Regions(product()), this_core())
     rows = sample(task.space, CANDIDATES, np.random.default_rng(0), attempts=64)
-    configs = [task.space.decode(rows[at % len(rows)]) for at in range(CANDIDATES)]
+    configs = [task.space.decode(rows[index % len(rows)]) for index in range(CANDIDATES)]
     device = HostDevice(task.target, budget_ns=2_000_000)
     try:
         measured = [device.measure(product(), [config])[0] for config in configs]
