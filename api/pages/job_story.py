@@ -10,7 +10,7 @@ from tilewright.db.service.job_rows import JobRow
 
 async def story_of(service: Service, job: JobRow) -> Story:
     """All parts of a job's page."""
-    events = await service.threads(service.jobs.events, job.uid, 0, 100_000)
+    events = await service.threads(service.jobs.outline, job.uid)
     files: dict[str, Any] = {}
     for name in ("pictures.json",):
         digest = (json.loads(job.result).get("files", {}) if job.result else {}).get(name)

@@ -7,6 +7,7 @@ run out, can write nothing more for the job. All times are the database's own cl
     queued -> cancelled;  running -> running (next token) when the lease ran out
 """
 
+import math
 import secrets
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -42,6 +43,7 @@ from tilewright.db.storage.writes import lock_name
 
 MOST_ATTEMPTS = 5
 LARGEST_PAGE = 500
+LARGEST_OUTLINE = 2000
 
 
 class Jobs:
@@ -227,6 +229,18 @@ class Jobs:
         )
         return [
             JobEvent(row.number, row.kind, row.body, row.created_at_s) for row in self.database.ask(question)
+        ]
+
+    def outline(self, uid: str, most: int = LARGEST_OUTLINE) -> Sequence[JobEvent]:
+        """The events of a job, thinned out evenly to about `most`; the first and the last stay."""
+        of_job = (job.c.uid == uid) & (job_event.c.job_id == job.c.id)
+        counted = self.database.ask(select(func.count().label("events")).where(of_job))[0].events
+        every = max(1, math.ceil(counted / most))
+        some = job_event.c.number % every == counted % every
+        question = select(job_event).where(of_job, some | (job_event.c.number == 1))
+        return [
+            JobEvent(row.number, row.kind, row.body, row.created_at_s)
+            for row in self.database.ask(question.order_by(job_event.c.number))
         ]
 
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import (
     OperationalError,
     SQLAlchemyError,
 )
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.storage.schema import SCHEMA_VERSION, VERSION_TABLE
@@ -296,7 +297,8 @@ def record_error(error: SQLAlchemyError, name: str) -> RecordError:
     cause = str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
     line = " ".join(cause.split())
     advice = next((text for sign, text in _ADVICE if sign in line), "")
-    kind = DatabaseDownError if isinstance(error, (OperationalError, InterfaceError)) else RecordError
+    later = isinstance(error, (OperationalError, InterfaceError, PoolTimeout))
+    kind = DatabaseDownError if later else RecordError
     return kind(f"database {name}: {line}{advice}")
 
 

@@ -62,6 +62,21 @@ def test_pages_of_records_end_where_they_grow_large(
     assert len(browse.records(EVERYBODY, Wanted())[0]) == 1
 
 
+def test_a_long_story_is_thinned_out(database: Database) -> None:
+    """A report held every event of a search of a million trials."""
+    jobs = Jobs(database)
+    uid = jobs.submit("local", "{}")[0].uid
+    assert jobs.outline(uid) == []
+    lease = jobs.lease("runner", 3600.0)
+    assert lease is not None
+    for number in range(25):
+        jobs.add_event(lease, "measured", f'{{"trials": {number}}}')
+    assert jobs.outline(uid) == jobs.events(uid)
+    numbers = [event.number for event in jobs.outline(uid, most=7)]
+    assert (numbers[0], numbers[-1]) == (1, 25)
+    assert len(numbers) <= 8
+
+
 def test_an_error_in_a_list_is_short(database: Database) -> None:
     jobs = Jobs(database)
     jobs.submit("local", "{}")

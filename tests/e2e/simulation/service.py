@@ -127,6 +127,12 @@ class TroubledDatabase(Database):
             raise DatabaseDownError("it broke off after the commit")
         self._give_way()
 
+    def let_go(self) -> None:
+        """Closes the connections of a process that is gone."""
+        for connection in self._kept:
+            connection.close()
+        self._kept = []
+
     def _give_way(self) -> None:
         if self._inside:
             return
@@ -195,6 +201,7 @@ class Simulation:
         self._over = False
         self.real = clocked(open_fast(path), self.clock)
         self.began: dict[str, float] = {}
+        self._databases: dict[str, TroubledDatabase] = {}
         self._uids: dict[str, str] = {}
         self._asked_to_cancel: set[str] = set()
 
@@ -229,6 +236,9 @@ class Simulation:
 
     def _start_runner(self, name: str) -> None:
         database, lease_s = TroubledDatabase(self.real, self), self.scenario.lease_s
+        if name in self._databases:
+            self._databases[name].let_go()
+        self._databases[name] = database
         work = SimulatedWork(database, self)
         runner = Runner(database, RunnerSettings(name, lease_s, lease_s / 4, self.scenario.poll_s), work)
         runner._stopping = Event(self.world)  # type: ignore[assignment]
