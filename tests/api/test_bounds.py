@@ -11,6 +11,7 @@ from tests.api.service import model_bytes, running_server, settings_for
 from tests.api.test_jobs_routes import submit
 from tests.db.samples import filled, workload
 from tilewright.api.app import LONGEST_FIELD_BYTES, MOST_FIELDS, create_app
+from tilewright.compiler_core.files.bundle import MOST_FILES
 from tilewright.compiler_core.target_model.file import LARGEST_FILE_BYTES
 from tilewright.db.browse import Browse, Viewer, Wanted
 from tilewright.db.repository import Repository
@@ -94,8 +95,8 @@ def test_a_form_of_many_fields_is_refused(client: httpx.Client) -> None:
     for fields in (many, {"spec": "x" * (LONGEST_FIELD_BYTES + 1)}):
         answer = client.post("/v1/jobs", files=files, data=fields)
         assert answer.status_code == 400, answer.text
-    two = [("model", ("a.onnx", b"a")), ("model", ("b.onnx", b"b"))]
-    assert client.post("/v1/jobs", files=two, data={"spec": "{}"}).status_code == 400
+    crowd = [("data", (f"{number}.bin", b"x")) for number in range(MOST_FILES + 2)]
+    assert client.post("/v1/jobs", files=crowd, data={"spec": "{}"}).status_code == 400
 
 
 @pytest.mark.parametrize(
