@@ -14,7 +14,7 @@ from tilewright.compiler_core.target_model.file import load_target
 from tilewright.db.storage.session import open_database
 from tilewright.measure.host.file import ensure_host
 from tilewright.tuner.jobs.request import name_of
-from tilewright.tuner.jobs.runner import Runner, RunnerSettings
+from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings
 from tilewright.tuner.jobs.work import Tuning
 from tilewright.tuner.request import PoolChoice
 
@@ -34,7 +34,7 @@ def run_runner(
     offered = name_of(load_target(ensure_host())) if host else ""
     times = RunnerSettings(name, settings.lease_s, settings.lease_s / 4, offered=offered)
     work = Tuning(settings.database, PoolChoice(settings.workers, settings.ray), offered)
-    runner = Runner(database, times, work, RunnerMetrics())
+    runner = JobRunner(database, times, work, RunnerMetrics())
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, lambda *_: runner.stop())
     if watch_parent:
@@ -46,7 +46,7 @@ def run_runner(
     return 0
 
 
-def _stop_at_end_of_input(runner: Runner) -> None:
+def _stop_at_end_of_input(runner: JobRunner) -> None:
     while os.read(0, 1024):
         pass
     runner.stop()

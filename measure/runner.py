@@ -20,7 +20,7 @@ from tilewright.measure.device import DeviceInfo, Task
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask
-from tilewright.search_space.programs import Builder, NetworkProgram
+from tilewright.search_space.programs import NetworkProgram, ProgramBuilder
 
 AnyProgram: TypeAlias = KernelProgram | NetworkProgram
 
@@ -45,8 +45,8 @@ class ProgramDevice:
     runner: Runner
 
     @cached_property
-    def _builder(self) -> Builder:
-        return Builder(self.target)
+    def _builder(self) -> ProgramBuilder:
+        return ProgramBuilder(self.target)
 
     def describe(self) -> DeviceInfo:
         """What the runner says."""
@@ -58,7 +58,7 @@ class ProgramDevice:
 
 
 def measure_programs(
-    task: Task, configs: Sequence[Config], builder: Builder, run: Callable[[AnyProgram], Measurement]
+    task: Task, configs: Sequence[Config], builder: ProgramBuilder, run: Callable[[AnyProgram], Measurement]
 ) -> list[Measurement]:
     """Build the Program of every Config and run it; INVALID where there is none.
 

@@ -58,7 +58,7 @@ def program_of(
 
 
 @dataclass(frozen=True, eq=False)
-class Builder:
+class ProgramBuilder:
     """`program_of` for many Configs of few tasks: what is known of a kernel is kept."""
 
     target: Target

@@ -8,7 +8,7 @@ from tilewright.api.cli.options import DEFAULT_DATABASE, Database, JsonFile, ans
 from tilewright.api.cli.verbs import verb_app
 
 if TYPE_CHECKING:
-    from tilewright.tuner.explain.diff import Difference, RunDiff, Tried
+    from tilewright.tuner.explain.diff import RunDiff, RunDifference, Tried
 
 app = verb_app()
 MOST_KNOBS = 4
@@ -41,7 +41,7 @@ def as_text(found: "RunDiff") -> list[str]:
     return lines + [_line(each) for each in rows]
 
 
-def _line(each: "Difference") -> str:
+def _line(each: "RunDifference") -> str:
     ratio = "-" if each.ratio is None else f"{each.ratio:.3f}"
     trials = f"{_trials(each.first)}/{_trials(each.second)}"
     knobs = ", ".join(f"{name} {old}->{new}" for name, old, new in each.knobs[:MOST_KNOBS])

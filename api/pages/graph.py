@@ -17,14 +17,14 @@ HEAT = 6
 
 
 @dataclass(frozen=True)
-class Layout:
+class NodePlaces:
     """Column and row of every box: a row below all that it reads, a column near them."""
 
     columns: Sequence[int]
     rows: Sequence[int]
 
 
-def layout_of(boxes: int, edges: Sequence[tuple[int, int]]) -> Layout:
+def layout_of(boxes: int, edges: Sequence[tuple[int, int]]) -> NodePlaces:
     """Rows by the longest way from an input; columns by the mean of the neighbours' (K. Sugiyama, 1981)."""
     above: list[list[int]] = [[] for _ in range(boxes)]
     below: list[list[int]] = [[] for _ in range(boxes)]
@@ -43,7 +43,7 @@ def layout_of(boxes: int, edges: Sequence[tuple[int, int]]) -> Layout:
         for layer in layers if turn % 2 == 0 else reversed(layers):
             layer.sort(key=lambda box: (_mean([place[other] for other in beside[box]], place[box]), box))
             place.update((box, index) for index, box in enumerate(layer))
-    return Layout([place[box] for box in range(boxes)], rows)
+    return NodePlaces([place[box] for box in range(boxes)], rows)
 
 
 def _mean(places: Sequence[int], own: int) -> float:

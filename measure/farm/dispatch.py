@@ -27,7 +27,6 @@ from tilewright.measure.farm.messages import (
     Halt,
     Joined,
     Kill,
-    Opened,
     Quarantine,
     Release,
     Replied,
@@ -38,6 +37,7 @@ from tilewright.measure.farm.messages import (
     Submitted,
     Ticked,
     ToolchainChanged,
+    WorkerOpened,
 )
 from tilewright.measure.farm.roster import DEPTH, GONE, LIVE, CallLease, Roster, RosterWorker, WorkerPhase
 from tilewright.measure.results import Measurement, Status, failure
@@ -60,7 +60,7 @@ class Dispatch:
     def handle(self, event: Event, now_s: float) -> list[Command]:
         """Take one event; returns the commands for the shell, in order."""
         match event:
-            case Opened():
+            case WorkerOpened():
                 self._open(event, now_s)
             case Joined():
                 self._joined(event)
@@ -109,7 +109,7 @@ class Dispatch:
 
     # Events.
 
-    def _open(self, event: Opened, now_s: float) -> None:
+    def _open(self, event: WorkerOpened, now_s: float) -> None:
         before = self._roster.get(event.worker)
         if before is None or before.phase in GONE:
             self._start_over(RosterWorker(event.worker), now_s)

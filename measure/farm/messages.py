@@ -86,7 +86,7 @@ class Item:
 
 
 @dataclass(frozen=True)
-class Opened:
+class WorkerOpened:
     """A slot for a worker exists; its greeting is expected."""
 
     worker: str
@@ -225,6 +225,6 @@ class Halt:
 
 
 Event: TypeAlias = (
-    Opened | Joined | Submitted | Replied | Died | Scattered | Ticked | DrainAsked | ToolchainChanged
+    WorkerOpened | Joined | Submitted | Replied | Died | Scattered | Ticked | DrainAsked | ToolchainChanged
 )
 Command: TypeAlias = Assign | Kill | Revive | Quarantine | Release | Retry | Finish | Halt

@@ -21,13 +21,13 @@ from tilewright.measure.farm.messages import (
     Halt,
     Item,
     Kill,
-    Opened,
     Quarantine,
     Release,
     Revive,
     Rules,
     Submitted,
     Ticked,
+    WorkerOpened,
 )
 from tilewright.measure.farm.roster import GONE, WorkerPhase
 from tilewright.measure.farm.virtual_workers import (
@@ -108,7 +108,7 @@ class VirtualFarm:
     def run(self, until_s: float = 1e7) -> FarmReport:
         """Play it to the end; `until_s` of virtual time is a violation."""
         for name in self.workers.processes:
-            self._at(0.0, Opened(name))
+            self._at(0.0, WorkerOpened(name))
             self.workers.bring_up(name, 0.0)
         self._at(0.0, self._search)
         while len(self.results) < self.budget and not self.halted:

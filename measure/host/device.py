@@ -34,7 +34,7 @@ from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.blocking import blocking_of
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask
-from tilewright.search_space.programs import Builder, program_of
+from tilewright.search_space.programs import ProgramBuilder, program_of
 
 BURST_NS, SAMPLE_NS, BUDGET_NS = 100_000, 1_000_000, 30_000_000
 LEAST, MOST = 5, 40
@@ -129,8 +129,8 @@ class HostDevice:
         return kernel_job(self.compiled(regions, config), probe.given)
 
     @cached_property
-    def _builder(self) -> Builder:
-        return Builder(self.target)
+    def _builder(self) -> ProgramBuilder:
+        return ProgramBuilder(self.target)
 
     def _network(self, task: NetworkTask, config: Config) -> HostJob:
         probe = self._probe(task.digest, task.graph, integers=False)

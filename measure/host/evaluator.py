@@ -24,10 +24,10 @@ from tilewright.compiler_core.lowering.program import KernelCall, KernelProgram
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.measure.host.compiler import Compiler
 from tilewright.measure.host.process import (
-    Arena,
     ChildDiedError,
     ChildHungError,
     HostProcess,
+    SharedBuffers,
     runner,
 )
 
@@ -48,7 +48,7 @@ class _Native:
 class NativeEvaluator:
     """Evaluates kernels in a child that is started when it is first asked. Close it, or use `with`."""
 
-    _arena: Arena = field(default_factory=Arena, repr=False)
+    _arena: SharedBuffers = field(default_factory=SharedBuffers, repr=False)
     _process: HostProcess = field(init=False, repr=False)
     _compiler: Compiler = field(default_factory=Compiler, repr=False)
     _made: dict[int, _Native] = field(default_factory=dict, repr=False)

@@ -33,7 +33,7 @@ def runner(core: int = -1, file: int = -1) -> "HostProcess":
     return HostProcess(command, () if file < 0 else (file,))
 
 
-class Arena:
+class SharedBuffers:
     """A file in memory that a child maps too: numbers go to and fro without being sent."""
 
     def __init__(self) -> None:

@@ -22,7 +22,6 @@ from tilewright.measure.farm.messages import (
     Finish,
     Halt,
     Kill,
-    Opened,
     Quarantine,
     Release,
     Retry,
@@ -30,6 +29,7 @@ from tilewright.measure.farm.messages import (
     Rules,
     Scattered,
     Ticked,
+    WorkerOpened,
 )
 from tilewright.measure.farm.roster import GONE, LIVE, WorkerPhase
 from tilewright.measure.farm.tickets import Tickets
@@ -191,7 +191,7 @@ class Driver:
         assert self._cluster is not None
         for _ in range(number):
             slot = self.slots.add()
-            self._carry_out(Opened(slot.name))
+            self._carry_out(WorkerOpened(slot.name))
             self.slots.greet(self._cluster, slot)
 
     def _welcome(self, nodes: tuple[ClusterNode, ...]) -> None:

@@ -20,7 +20,7 @@ from tilewright.measure.simulator.program import simulate_program
 from tilewright.measure.simulator.tables.flatten import Conflicts
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask
-from tilewright.search_space.programs import Builder, NetworkProgram
+from tilewright.search_space.programs import NetworkProgram, ProgramBuilder
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +69,8 @@ class SimulatedDevice:
         return _measurement(timing.cycles, timing.latency_us, timing.energy_uj, timing.peak_l1_bytes)
 
     @cached_property
-    def _builder(self) -> Builder:
-        return Builder(self.target)
+    def _builder(self) -> ProgramBuilder:
+        return ProgramBuilder(self.target)
 
     @property
     def _chip(self) -> Target:

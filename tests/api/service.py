@@ -17,7 +17,7 @@ from tilewright.api.app import create_app
 from tilewright.api.serve import Server
 from tilewright.api.settings import Settings
 from tilewright.db.storage.session import Database, open_database
-from tilewright.tuner.jobs.runner import JobWork, Runner, RunnerSettings
+from tilewright.tuner.jobs.runner import JobRunner, JobWork, RunnerSettings
 
 
 def model_bytes(width: int = 8, batch: str | int = 2) -> bytes:
@@ -59,9 +59,9 @@ def running_server(app: FastAPI, header_s: float = 5.0, proxies: str = "") -> It
 @contextmanager
 def running_runner(
     database: Database, work: JobWork, name: str = "runner", lease_s: float = 2.0
-) -> Iterator[Runner]:
+) -> Iterator[JobRunner]:
     """A runner on a thread."""
-    runner = Runner(database, RunnerSettings(name, lease_s, lease_s / 4, 0.05), work)
+    runner = JobRunner(database, RunnerSettings(name, lease_s, lease_s / 4, 0.05), work)
     thread = threading.Thread(target=runner.serve, daemon=True)
     thread.start()
     try:

@@ -19,7 +19,7 @@ from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.files.bundle import MAGIC, pack, unpack
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.db.storage.session import Database
-from tilewright.tuner.jobs.runner import Runner, RunnerSettings
+from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings
 from tilewright.tuner.request import Hooks, TuneRequest
 
 WEIGHTS = np.arange(4096, dtype=np.float32).reshape(64, 64)
@@ -57,7 +57,7 @@ def test_a_job_has_them_beside_its_model(client: httpx.Client, database: Databas
     answer = _submitted(client, path, **{"net.onnx_data": WEIGHTS.tobytes()})
     assert answer.status_code == 201, answer.text
     work = _Reading(database)
-    runner = Runner(database, RunnerSettings("test"), work)
+    runner = JobRunner(database, RunnerSettings("test"), work)
     while runner.step():
         pass
     job = client.get(answer.json()["links"]["self"]).json()

@@ -14,7 +14,7 @@ from tests.api.service import model_bytes, running_runner
 from tests.onnx_models import model as model_of
 from tests.onnx_models import node, value
 from tilewright.db.storage.session import Database
-from tilewright.tuner.jobs.runner import Runner, RunnerSettings
+from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings
 
 
 def submit(client: httpx.Client, model: bytes | None = None, key: str = "", **spec: Any) -> httpx.Response:
@@ -28,7 +28,7 @@ def submit(client: httpx.Client, model: bytes | None = None, key: str = "", **sp
 
 
 def work_off(database: Database) -> None:
-    runner = Runner(database, RunnerSettings("test"), FakeWork(database))
+    runner = JobRunner(database, RunnerSettings("test"), FakeWork(database))
     while runner.step():
         pass
 

@@ -16,7 +16,7 @@ from tilewright.api.guards.access import Need
 from tilewright.db.repository import Repository
 from tilewright.db.service.api_keys import ApiKeys, Scope
 from tilewright.db.storage.session import Database
-from tilewright.tuner.jobs.runner import Runner, RunnerSettings
+from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings
 
 # How each route treats something of another tenant: it answers 404, shows only one's own, or has nothing of
 # anybody's. A route that is not here fails the test: whoever adds one has to think about it.
@@ -83,7 +83,7 @@ class World:
             "carol": self.keys.create("carol", "plain", [Scope.READ, Scope.SUBMIT])[1],
         }
         self.jobs = {}
-        runner = Runner(database, RunnerSettings("test"), FakeWork(database))
+        runner = JobRunner(database, RunnerSettings("test"), FakeWork(database))
         for seed, tenant in enumerate(("alice", "bob")):
             spec = {"target": "ascend910", "seed": seed, "trials": 4}
             answer = http.post(

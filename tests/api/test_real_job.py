@@ -15,7 +15,7 @@ from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, open_database
 from tilewright.tuner.jobs.request import request_to_json
-from tilewright.tuner.jobs.runner import Runner, RunnerSettings
+from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings
 from tilewright.tuner.jobs.work import Tuning
 from tilewright.tuner.network.events import Event, Measured
 from tilewright.tuner.request import PoolChoice, TuneRequest
@@ -30,7 +30,7 @@ def test_a_job_is_tuned(database: Database, tmp_path: Path, level: int) -> None:
     digest = Uploads(database).put(model_bytes(64, "batch"))
     job, _ = Jobs(database).submit("tenant", request_to_json(request), digest)
     work = Tuning(str(tmp_path / "tuning.db"), PoolChoice(1, "none"))
-    assert Runner(database, RunnerSettings("test"), work).step()
+    assert JobRunner(database, RunnerSettings("test"), work).step()
     ended = Jobs(database).get(job.uid)
     assert ended is not None
     assert ended.state is JobState.SUCCEEDED, ended.error
@@ -54,7 +54,7 @@ def test_a_range_is_tuned_and_every_size_of_it_answers(database: Database, tmp_p
     request = TuneRequest(MODEL, "ascend910", trials=8, ranges={"batch": (0, 40)})
     job, _ = Jobs(database).submit("tenant", request_to_json(request), Uploads(database).put(model))
     work = Tuning(str(tmp_path / "tuning.db"), PoolChoice(1, "none"))
-    assert Runner(database, RunnerSettings("test"), work).step()
+    assert JobRunner(database, RunnerSettings("test"), work).step()
     ended = Jobs(database).get(job.uid)
     assert ended is not None
     assert ended.state is JobState.SUCCEEDED, ended.error
@@ -80,13 +80,13 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
         job, _ = Jobs(database).submit("tenant", request_to_json(request), digest)
         work = Tuning(str(path), PoolChoice(1, "none"))
         watch = StopAfter(stop_after)
-        watch.runner = first = Runner(database, RunnerSettings("first"), work, watch)
+        watch.runner = first = JobRunner(database, RunnerSettings("first"), work, watch)
         assert first.step()
         if stop_after:
             waiting = Jobs(database).get(job.uid)
             assert waiting is not None
             assert (waiting.state, waiting.attempts) == (JobState.QUEUED, 0)
-            assert Runner(database, RunnerSettings("second"), work).step()
+            assert JobRunner(database, RunnerSettings("second"), work).step()
         ended = Jobs(database).get(job.uid)
         assert ended is not None
         assert ended.state is JobState.SUCCEEDED, ended.error
@@ -101,7 +101,7 @@ def test_a_stopped_search_goes_on_as_if_it_had_not_been(tmp_path: Path) -> None:
 class StopAfter:
     """Watches a runner, and stops it once so many trials are measured."""
 
-    runner: Runner
+    runner: JobRunner
 
     def __init__(self, trials: int) -> None:
         self.trials = trials

@@ -19,7 +19,7 @@ from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, DatabaseDownError
 from tilewright.tuner.holding import Holding
 from tilewright.tuner.jobs.request import request_to_json
-from tilewright.tuner.jobs.runner import Runner, RunnerSettings, WorkResult
+from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings, WorkResult
 from tilewright.tuner.request import Hooks, TuneRequest
 
 EVERYTHING = Viewer(None, operator=True)
@@ -77,7 +77,7 @@ def test_a_job_resumes_where_its_records_end(database: Database, at: int, after_
     job = queued(database, seed=3, trials=12)
     times = RunnerSettings("first", lease_s=1.0, heartbeat_s=0.2)
     with pytest.raises(Crash):
-        Runner(database, times, CrashingWork(database, at, after_commit)).step()
+        JobRunner(database, times, CrashingWork(database, at, after_commit)).step()
     assert state_of(database, job) is JobState.RUNNING
     with running_runner(database, FakeWork(database), "second"):
         wait_for(database, job, JobState.SUCCEEDED)
@@ -138,7 +138,7 @@ class Zombie(FakeWork):
 def zombie_meets_heir(database: Database, zombie: Zombie) -> list[float | None]:
     job = queued(database, seed=1, trials=8)
     # A stopped process does not beat either: its heartbeat is far slower than its lease.
-    dead = Runner(database, RunnerSettings("zombie", lease_s=0.2, heartbeat_s=60.0), zombie)
+    dead = JobRunner(database, RunnerSettings("zombie", lease_s=0.2, heartbeat_s=60.0), zombie)
     thread = threading.Thread(target=dead.step)
     thread.start()
     assert zombie.asleep.wait(20)
@@ -187,7 +187,7 @@ def test_a_failed_job_says_why(
     database: Database, error: Exception, says: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     job = queued(database)
-    assert Runner(database, RunnerSettings("test"), Failing(error)).step()
+    assert JobRunner(database, RunnerSettings("test"), Failing(error)).step()
     row = Jobs(database).get(job.uid)
     assert row is not None
     assert row.state is JobState.FAILED
@@ -198,7 +198,7 @@ def test_a_failed_job_says_why(
 def test_an_outage_costs_no_job(database: Database) -> None:
     job = queued(database, trials=8)
     times = RunnerSettings("first", lease_s=0.3, heartbeat_s=0.1)
-    assert Runner(database, times, Failing(DatabaseDownError("connection refused"))).step()
+    assert JobRunner(database, times, Failing(DatabaseDownError("connection refused"))).step()
     assert state_of(database, job) is JobState.RUNNING
     with running_runner(database, FakeWork(database), "second"):
         wait_for(database, job, JobState.SUCCEEDED)

@@ -80,11 +80,11 @@ def _server(url: str, port: str) -> None:
 def _runner(url: str, crash_point: str = "") -> None:
     from tests.api.fake_work import FakeWork
     from tilewright.db.storage.session import open_database
-    from tilewright.tuner.jobs.runner import Runner, RunnerSettings
+    from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings
 
     database = open_database(url)
     work = FakeWork(database, pause_s=0.05)
-    runner = Runner(database, RunnerSettings(str(os.getpid()), LEASE_S, LEASE_S / 4, 0.1), work)
+    runner = JobRunner(database, RunnerSettings(str(os.getpid()), LEASE_S, LEASE_S / 4, 0.1), work)
     if crash_point:
         _crash_at(crash_point, work, runner)
     signal.signal(signal.SIGTERM, lambda *_: runner.stop())

@@ -19,7 +19,6 @@ from tilewright.measure.farm.messages import (
     Item,
     Joined,
     Kill,
-    Opened,
     Quarantine,
     Release,
     Replied,
@@ -29,6 +28,7 @@ from tilewright.measure.farm.messages import (
     Submitted,
     Ticked,
     ToolchainChanged,
+    WorkerOpened,
 )
 from tilewright.measure.farm.roster import WorkerPhase
 from tilewright.measure.results import Measurement, Status, failure
@@ -46,7 +46,7 @@ class Farm:
         self.now_s = 0.0
         self.numbers = count()
         for worker in workers:
-            self.say(Opened(worker))
+            self.say(WorkerOpened(worker))
             self.say(Joined(worker, toolchain))
 
     def say(self, event: Event, after_s: float = 0.0) -> list[Command]:
@@ -190,7 +190,7 @@ def test_too_fast_to_be_true_is_wrong() -> None:
 
 def test_results_wait_for_a_good_canary() -> None:
     farm = Farm(rules=Rules(canaries=(CANARY,), canary_every=2, prefetch_below_s=1e-12))
-    farm.say(Opened("a"))
+    farm.say(WorkerOpened("a"))
     (proof,) = calls(farm.say(Joined("a", "v1")))
     assert (proof.items, proof.canary) == ((), 0)
     assert calls(farm.submit(3)) == []
@@ -210,7 +210,7 @@ def test_results_wait_for_a_good_canary() -> None:
 
 def test_a_bad_canary_sends_everything_since_the_last_good_one_back() -> None:
     farm = Farm(rules=Rules(canaries=(CANARY,), canary_every=2, prefetch_below_s=1e-12))
-    farm.say(Opened("a"))
+    farm.say(WorkerOpened("a"))
     (proof,) = calls(farm.say(Joined("a", "v1")))
     farm.submit(2)
     (one,) = calls(farm.say(Replied("a", proof.lease, (), 0.1, GOOD)))
@@ -230,7 +230,7 @@ def test_a_bad_canary_sends_everything_since_the_last_good_one_back() -> None:
 def test_a_strike_is_forgiven_after_enough_good_canaries() -> None:
     rules = Rules(canaries=(CANARY,), canary_every=1, forgive_after=2)
     farm = Farm(rules=rules)
-    farm.say(Opened("a"))
+    farm.say(WorkerOpened("a"))
     (call,) = calls(farm.say(Joined("a", "v1")))
     (call,) = calls(farm.say(Replied("a", call.lease, (), 0.1, BAD)))
     assert farm.dispatch.workers()[0].strikes == 1
@@ -260,7 +260,7 @@ def test_confirmations_wait_for_another_worker_rather_than_repeat_one() -> None:
 
 def test_another_toolchain_gets_no_work() -> None:
     farm = Farm("a")
-    farm.say(Opened("b"))
+    farm.say(WorkerOpened("b"))
     commands = farm.say(Joined("b", "v2"))
     assert isinstance(commands[0], Release)
     assert "toolchain 'v2'" in commands[0].reason
@@ -291,7 +291,7 @@ def test_drain_finishes_what_runs_and_takes_nothing_new() -> None:
 
 def test_a_worker_that_never_starts_is_retired_and_the_last_one_halts_the_farm() -> None:
     farm = Farm(rules=Rules(failed_starts=2))
-    farm.say(Opened("a"))
+    farm.say(WorkerOpened("a"))
     farm.submit(2)
     farm.say(Died("a", "no driver library"))
     commands = farm.say(Died("a", "no driver library"))
@@ -336,7 +336,7 @@ def test_wanted_is_what_keeps_everybody_busy() -> None:
 
 def test_results_that_wait_for_a_canary_keep_nobody_busy() -> None:
     farm = Farm(rules=Rules(canaries=(CANARY,), canary_every=100, prefetch_below_s=1e-12))
-    farm.say(Opened("a"))
+    farm.say(WorkerOpened("a"))
     (proof,) = calls(farm.say(Joined("a", "v1")))
     farm.submit(2)
     (call,) = calls(farm.say(Replied("a", proof.lease, (), 0.1, GOOD)))

@@ -27,7 +27,7 @@ HERE = PoolChoice(ray="none")
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TunedVariant:
     """One network on one variant."""
 
     model: str
@@ -52,7 +52,7 @@ class Row:
     energy_uj: float | None
     area_mm2: float
     beaten: bool
-    networks: tuple[Tuned, ...]
+    networks: tuple[TunedVariant, ...]
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def sweep(
         raise UsageError("tune sweep needs at least one ONNX file")
     variants = variants_of(target, vary)
 
-    def tuned(variant: Variant, file: Path) -> tuple[Tuned, ...]:
+    def tuned(variant: Variant, file: Path) -> tuple[TunedVariant, ...]:
         found = []
         for model in models:
             request = TuneRequest(
@@ -107,8 +107,8 @@ def sweep(
     return Sweep(target, tuple(Path(model).stem for model in models), _rows(variants, results))
 
 
-def _tuned(report: Report) -> Tuned:
-    return Tuned(
+def _tuned(report: Report) -> TunedVariant:
+    return TunedVariant(
         report.model,
         report.default.latency_us,
         report.tuned.latency_us,
@@ -119,7 +119,7 @@ def _tuned(report: Report) -> Tuned:
     )
 
 
-def _rows(variants: Sequence[Variant], results: Sequence[tuple[Tuned, ...]]) -> tuple[Row, ...]:
+def _rows(variants: Sequence[Variant], results: Sequence[tuple[TunedVariant, ...]]) -> tuple[Row, ...]:
     latencies = [_mean(networks, lambda each: each.tuned_us) for networks in results]
     energies = [_mean(networks, lambda each: each.energy_uj) for networks in results]
     areas = [area_mm2(variant.target) for variant in variants]
@@ -143,7 +143,7 @@ def _rows(variants: Sequence[Variant], results: Sequence[tuple[Tuned, ...]]) -> 
     )
 
 
-def _mean(networks: Sequence[Tuned], number: Callable[[Tuned], float | None]) -> float | None:
+def _mean(networks: Sequence[TunedVariant], number: Callable[[TunedVariant], float | None]) -> float | None:
     """The geometric mean; None where a network has no such number."""
     values = [number(each) for each in networks]
     if any(not value for value in values):

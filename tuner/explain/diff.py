@@ -29,7 +29,7 @@ class Tried:
 
 
 @dataclass(frozen=True)
-class Difference:
+class RunDifference:
     """A kernel in both runs or in one. `knobs` are (knob, first, second) where the best Configs differ."""
 
     name: str
@@ -55,8 +55,8 @@ class RunDiff:
     asked: Mapping[str, tuple[Any, Any]]
     stop_reasons: tuple[str, str]
     unit: str
-    whole: Difference | None
-    kernels: tuple[Difference, ...]
+    whole: RunDifference | None
+    kernels: tuple[RunDifference, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The fields as one JSON object."""
@@ -115,7 +115,7 @@ def _tried(trials: Sequence[TrialRow], objective: Objective) -> dict[str, Tried]
     return found
 
 
-def _difference(row: WorkloadRow, first: Tried | None, second: Tried | None) -> Difference:
+def _difference(row: WorkloadRow, first: Tried | None, second: Tried | None) -> RunDifference:
     mine, others = ({} if side is None else dict(side.config) for side in (first, second))
     knobs = tuple(
         (name, mine.get(name), others.get(name))
@@ -126,10 +126,10 @@ def _difference(row: WorkloadRow, first: Tried | None, second: Tried | None) -> 
     if row.kind is WorkloadKind.KERNEL:
         graph = workload_from_json(parse_json(row.body, f"body of workload {row.digest[:12]}")).graph
         name = graph.kernel_name(range(len(graph.ops)))
-    return Difference(name, row.digest, first, second, knobs)
+    return RunDifference(name, row.digest, first, second, knobs)
 
 
-def _rank(each: Difference) -> tuple[bool, float, str]:
+def _rank(each: RunDifference) -> tuple[bool, float, str]:
     ratio = each.ratio
     apart = 0.0 if ratio is None else max(ratio, 1 / ratio)
     return ratio is None, -apart, each.workload_digest

@@ -87,7 +87,7 @@ class RunnerSettings:
     offered: str = ""
 
 
-class Runner:
+class JobRunner:
     """Works on jobs until it is stopped. One thread at a time; several runners may share a database."""
 
     def __init__(

@@ -1,6 +1,6 @@
 """The service in one process and virtual time: clients, runners and a database with faults, from a seed.
 
-The code is the service's own, down to its SQL on a SQLite file: `Runner.serve` with its heartbeat, `Jobs`,
+The code is the service's own, down to its SQL on a SQLite file: `JobRunner.serve` with its heartbeat, `Jobs`,
 `Uploads`, `RunLeases`, `Repository`. Around it, everything goes wrong: transactions fail before and after
 their commit, the database goes away, the clock jumps, runners are killed, stopped and started again.
 """
@@ -33,7 +33,7 @@ from tilewright.db.storage.session import Database, DatabaseDownError, open_data
 from tilewright.measure.objectives import Objective
 from tilewright.tuner.holding import Holding
 from tilewright.tuner.jobs.request import request_to_json
-from tilewright.tuner.jobs.runner import Runner, RunnerSettings
+from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings
 from tilewright.tuner.network.events import Measured
 from tilewright.tuner.request import Hooks, TuneRequest
 
@@ -240,7 +240,7 @@ class Simulation:
             self._databases[name].let_go()
         self._databases[name] = database
         work = SimulatedWork(database, self)
-        runner = Runner(database, RunnerSettings(name, lease_s, lease_s / 4, self.scenario.poll_s), work)
+        runner = JobRunner(database, RunnerSettings(name, lease_s, lease_s / 4, self.scenario.poll_s), work)
         runner._stopping = Event(self.world)  # type: ignore[assignment]
         self.world.spawn(name, "main", runner.serve)
 

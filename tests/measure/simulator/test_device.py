@@ -52,7 +52,7 @@ def test_only_kernels_are_measured_by_config() -> None:
     class Other:
         digest = "0" * 64
 
-    with pytest.raises(DeviceError, match="not a Other"):
+    with pytest.raises(DeviceError, match="not of a Other"):
         SimulatedDevice(load_target("ascend910")).measure(Other(), [])
 
 
