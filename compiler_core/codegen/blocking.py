@@ -145,7 +145,7 @@ def default_blocking(nest: KernelNest, stage: Stage) -> Blocking:
         room = max(1, (nest.machine.registers - 4) // (vectors + 1))
         best = max(others, key=lambda axis: (_reuses(reads, axis, vector), axis))
         widths = _widths(nest, stage, best)
-        rows = ((best, _even(widths, 8 if nest.shows else min(room, 12))),)
+        rows = ((best, _even(widths, 4 if nest.shows else min(room, 12))),)
     blocked = [axis for axis in (vector, *(a for a, _ in rows)) if axis in op.result_axes]
     order = (*(a for a in op.result_axes if a not in blocked), *blocked)
     folded = tuple(op.reduction_axes)
