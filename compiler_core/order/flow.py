@@ -141,12 +141,13 @@ def cut_among(
         size, total = flat.edge_bytes[edge], flat.edge_total[edge]
         base = flat.edge_base[edge]
         if size == 0 or total < 2:
-            continue
+            continue  # never live between two kernels
         producer = flat.edge_kernel[first] if flat.edge_produced[edge] else NO_KERNEL
         if producer != NO_KERNEL and side[producer] == OUTSIDE:
             continue
         tail = _SOURCE if producer == NO_KERNEL or side[producer] == INSIDE else node_of[producer]
         readers = first + flat.edge_produced[edge]
+        # Stuck: live to the end, or read by a kernel outside, so live whenever its producer has run.
         stuck = total > end - first + base
         stuck_reader, free_readers, free_reader = NO_KERNEL, 0, NO_KERNEL
         for i in range(readers, end):
@@ -157,6 +158,7 @@ def cut_among(
                 free_readers += 1
                 free_reader = reader
         if stuck and tail == _SOURCE:
+            # Live in every down-set: a fixed part of the flow, which needs no arc.
             sent = min(size, enough - value)
             if sent > 0:
                 fixed[fixed_count] = (edge, producer, stuck_reader, sent)
@@ -166,6 +168,7 @@ def cut_among(
             label[count // 2] = (edge, producer, stuck_reader)
             count = _add_arc(head, arcs, count, tail, _SINK, size)
         elif free_readers == 1:
+            # With one reader the tensor is an arc; with several it is a node, so that its bytes count once.
             label[count // 2] = (edge, producer, free_reader)
             count = _add_arc(head, arcs, count, tail, node_of[free_reader], size)
         elif free_readers > 1:
@@ -177,6 +180,7 @@ def cut_among(
                     label[count // 2] = (edge, producer, reader)
                     count = _add_arc(head, arcs, count, nodes, node_of[reader], UNLIMITED)
             nodes += 1
+    # A down-set holds the predecessors of its kernels: arcs backward that no cut can afford.
     for kernel in free:
         for i in range(flat.before_start[kernel], flat.before_start[kernel + 1]):
             if side[flat.before[i]] == 0:
@@ -189,6 +193,7 @@ def cut_among(
     while level[_SINK] >= 0 and value < enough:
         value += _blocking_flow(head, arcs, level, path, enough - value)
         level = _levels(head, arcs, queue)
+    # The source's side of the residual network is the least cut.
     result = side.copy()
     for kernel in free:
         result[kernel] = INSIDE if level[node_of[kernel]] >= 0 else OUTSIDE

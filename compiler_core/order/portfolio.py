@@ -82,6 +82,7 @@ def _schedule(flat: FlatGraph, weights: NDArray[np.float64], step: int) -> Ints:
     if step == -1:
         for edge in range(touched.shape[0]):
             touched[edge] += flat.edge_start[edge + 1] - flat.edge_start[edge]
+    # Change of live bytes if a kernel moved now, and the part of it that frees bytes; kept up to date below.
     growth = np.zeros(count, dtype=np.int64)
     release = np.zeros(count, dtype=np.int64)
     for edge in range(touched.shape[0]):
@@ -115,6 +116,7 @@ def _schedule(flat: FlatGraph, weights: NDArray[np.float64], step: int) -> Ints:
                 + weights[4] * paths[kernel] / count
                 + weights[5] * step * kernel / count
             )
+            # Ties go to the first kernel in the direction of the walk, so that a schedule is deterministic.
             if score < best_score or (score == best_score and step * kernel < step * ready[best]):
                 best, best_score = slot, score
         kernel = ready[best]
@@ -128,6 +130,7 @@ def _schedule(flat: FlatGraph, weights: NDArray[np.float64], step: int) -> Ints:
             old = _share(touched[edge], total, size, step)
             touched[edge] += step
             new = _share(touched[edge], total, size, step)
+            # The contribution of an edge changes when its first kernel moves, and when only its last is left.
             if new != old:
                 for j in range(flat.edge_start[edge], flat.edge_start[edge + 1]):
                     other = flat.edge_kernel[j]

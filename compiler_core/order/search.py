@@ -87,6 +87,7 @@ def _search(
     count = flat.kernels
     walk = begin(flat, way)
     words = walk.bits.shape[0]
+    # Dead states by a hash table of open addressing, never more than half full, so that probes stay short.
     table_size = 1024
     while table_size < 2 * max_states:
         table_size *= 2
@@ -94,6 +95,8 @@ def _search(
     states = np.empty((max_states, words), dtype=np.uint64)
     jumps = np.empty(max_states, dtype=np.int64)
     dead = 0
+    # One frame per state on the path: length of the trail, live bytes, the choices left, whether its first
+    # choice is safe (no other one need be tried), and the dead state that the witness continues with.
     length_at = np.empty(count + 2, dtype=np.int64)
     live_at = np.empty(count + 2, dtype=np.int64)
     next_at = np.empty(count + 2, dtype=np.int64)
@@ -112,6 +115,8 @@ def _search(
             close_state(flat, walk, limit)
             if walk.counts[1] == count:
                 return FOUND, entered, limit, walk.trail[::way].copy(), states[:0], jumps[:0]
+            # `first`: the earliest frame from which on all states have at least as many live bytes as this one.
+            # If this one is minimal above it, coming here was a safe move for all of these frames.
             live = walk.counts[2]
             first = depth
             while first > 0 and live_at[first - 1] >= live:
@@ -119,6 +124,7 @@ def _search(
             if first < depth:
                 minimal, least = _least_between(flat, walk, length_at[first])
                 if not minimal and settled:
+                    # A state with fewer live bytes lies between: go there instead, along the same trail.
                     path = walk.trail[length_at[first] : walk.counts[1]].copy()
                     retreat(flat, walk, length_at[first])
                     for kernel in path:
@@ -130,6 +136,8 @@ def _search(
                     if walk.counts[1] == count:
                         return FOUND, entered, limit, walk.trail[::way].copy(), states[:0], jumps[:0]
                 if minimal:
+                    # Safe move: where any order fits, one through this state fits, so frames up to here
+                    # drop their other choices.
                     for i in range(first, depth):
                         next_at[i] = end_at[i]
                         safe_at[i] = True
@@ -147,6 +155,7 @@ def _search(
                     choices = np.concatenate(
                         (choices, np.empty(first_choice + walk.counts[0], dtype=np.int64))
                     )
+                # Choices that fit, by insertion: least growth of live bytes first, then by number.
                 keys = np.empty(walk.counts[0], dtype=np.int64)
                 fitting = 0
                 for slot in range(walk.counts[0]):
@@ -182,6 +191,7 @@ def _search(
             advance(flat, walk, kernel)
             arrived = True
             continue
+        # Every choice failed: the state is dead, and never entered again.
         arrived = False
         states[dead] = walk.bits
         jumps[dead] = jump_at[top]

@@ -132,6 +132,7 @@ def traffic_bytes(graph: TrafficGraph, order: Ints, streamed: Bytes8, capacity_b
     newcomers = np.empty(tensors, dtype=np.int64)
     for step in range(order.shape[0]):
         kernel = order[step]
+        # `host`: a resident operand that dies here and may be overwritten; results then take its room.
         host, count = -1, 0
         for i in range(graph.over_start[kernel], graph.over_start[kernel + 1]):
             edge = graph.over_edge[i]
@@ -156,6 +157,7 @@ def traffic_bytes(graph: TrafficGraph, order: Ints, streamed: Bytes8, capacity_b
                     buffer.counts[2] += flat.edge_bytes[edge]
                 else:
                     buffer.pinned[edge] = step
+            # Newcomers that are read again, by their next use: the nearest is admitted first.
             if coming and buffer.next_use[edge] < flat.edge_start[edge + 1]:
                 at = count
                 while at > 0:
@@ -170,6 +172,7 @@ def traffic_bytes(graph: TrafficGraph, order: Ints, streamed: Bytes8, capacity_b
         for i in range(count):
             edge = newcomers[i]
             admitted = not streamed[edge] and _admit(flat, buffer, uses, edge, step)
+            # A result that finds no room is written to DRAM once; an operand is there already.
             if not admitted and not buffer.in_dram[edge]:
                 buffer.counts[2] += flat.edge_bytes[edge]
                 buffer.in_dram[edge] = 1

@@ -85,6 +85,7 @@ def survey(
     levels = counts.shape[0]
     span_start, span_stride = _table_strides(shapes)
     strides = np.zeros((steps.shape[0], levels), dtype=np.int64)
+    # First pass: number the entries of each step, one per combination of classes of the levels it moves with.
     entries = 0
     most_terms = 1
     for s in range(steps.shape[0]):
@@ -100,6 +101,7 @@ def survey(
         entries += own
         most_terms = max(most_terms, prices[s, LAST_TERM] - prices[s, FIRST_TERM])
 
+    # Second pass: firings and factors of every entry, from one example tile of each class.
     lengths = np.zeros((entries, most_terms), dtype=np.int64)
     costs = np.zeros((entries, COST_COLUMNS), dtype=np.int64)
     index = np.zeros(shapes.shape[1], dtype=np.int64)
