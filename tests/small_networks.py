@@ -1,7 +1,7 @@
 """Hand-made networks with a Schedule each: one for every way in which tiles depend on one another."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -117,6 +117,28 @@ def residual() -> Case:
     return Case(b.graph((total,)), b.data, ((0, 1, 2, 3),), (tiling,), small_target(), (2,))
 
 
+def turned() -> Case:
+    """relu of x, then relu of its transpose: an elementwise op that may not overwrite what it reads."""
+    b = Builder(DType.F32, 21)
+    first = _unary(b, b.input((8, 8)))
+    b.op("relu", (8, 8), (), (Access(first, (axis_index(1), axis_index(0))),))
+    graph = b.graph((b.ops[-1].result,))
+    return Case(graph, b.data, ((0, 1),), (Tiling((8, 8), (), (0, 1)),), small_target())
+
+
+def two_maps() -> Case:
+    """relu of relu of x: the second op may overwrite what it reads."""
+    b = Builder(DType.F32, 22)
+    y = _unary(b, _unary(b, b.input((8, 8))))
+    return Case(b.graph((y,)), b.data, ((0, 1),), (Tiling((8, 8), (), (0, 1)),), small_target())
+
+
+def sums_in_accumulators() -> Case:
+    """The split product on a target that keeps sums in a memory of their own."""
+    case = split_matmul()
+    return replace(case, target=small_target(accumulator_kib=16))
+
+
 def scanned_rows() -> Case:
     """A prefix sum cut along its scan axis."""
     b = Builder(DType.F32, 3)
@@ -189,5 +211,8 @@ CASES: Mapping[str, Callable[[], Case]] = {
         stored_inside,
         inner_reduction,
         three_kernels,
+        turned,
+        two_maps,
+        sums_in_accumulators,
     )
 }

@@ -115,8 +115,8 @@ def _search(
             close_state(flat, walk, limit)
             if walk.counts[1] == count:
                 return FOUND, entered, limit, walk.trail[::way].copy(), states[:0], jumps[:0]
-            # `first`: the earliest frame from which on all states have at least as many live bytes as this one.
-            # If this one is minimal above it, coming here was a safe move for all of these frames.
+            # `first`: the earliest frame from which on no state has fewer live bytes than this one. If this
+            # one is minimal above it, coming here was a safe move for all of these frames.
             live = walk.counts[2]
             first = depth
             while first > 0 and live_at[first - 1] >= live:

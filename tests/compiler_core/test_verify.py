@@ -16,6 +16,8 @@ from tests.small_networks import (
     split_matmul,
     stored_inside,
     three_kernels,
+    turned,
+    two_maps,
     window_chain,
 )
 from tilewright.compiler_core.checking.kernel_rules import KERNEL_RULES
@@ -138,6 +140,13 @@ BREAKS = (
     Break("fillings are kept", "two tiles behind", split_matmul, step(4, lag=2)),
     Break("reads follow writes", "a tile ahead of what it reads", split_matmul, step(2, lag=1)),
     Break("room is not shared", "a window in place", window_chain, buffer(1, storage=0, offset=0, slots=1)),
+    Break("room is not shared", "a transpose in place", turned, buffer(2, storage=1, offset=128)),
+    Break(
+        "room is not shared",
+        "a wider result in place",
+        two_maps,
+        buffer(2, storage=1, offset=128, element_bytes=4, slot_bytes=256),
+    ),
 )
 
 
@@ -157,6 +166,11 @@ def test_a_kernel_with_one_thing_changed_is_found(broken: Break) -> None:
     found = verify_kernel(broken.damage(sound), case.target, "here")
     assert broken.rule in {finding.rule for finding in found}
     assert all(finding.where == "here" and finding.what for finding in found)
+
+
+def test_a_map_may_overwrite_its_operand() -> None:
+    case = two_maps()
+    assert verify_kernel(buffer(2, storage=1, offset=128)(case.kernel()), case.target) == []
 
 
 def _with_stages(program: Program, *order: int) -> Program:
