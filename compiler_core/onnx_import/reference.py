@@ -7,6 +7,7 @@ model's own dtype makes it.
 """
 
 import math
+import os
 import warnings
 from collections.abc import Callable, Iterator, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass, field
@@ -306,6 +307,8 @@ class _Runner:
 
     def by_runtime(self, node: NodeProto, operands: Mapping[str, Any]) -> dict[str, Any] | None:
         """By onnxruntime; None where it cannot."""
+        # Its builds with telemetry report to their maker; they ask this variable when they are loaded.
+        os.environ["ORT_DISABLE_TELEMETRY"] = "1"
         import onnxruntime
 
         key = node.domain, node.op_type
