@@ -140,6 +140,7 @@ BREAKS = (
     Break("fillings are kept", "two tiles behind", split_matmul, step(4, lag=2)),
     Break("reads follow writes", "a tile ahead of what it reads", split_matmul, step(2, lag=1)),
     Break("room is not shared", "a window in place", window_chain, buffer(1, storage=0, offset=0, slots=1)),
+    Break("room is not shared", "with the first of several", split_matmul, buffer(4, offset=0)),
     Break("room is not shared", "a transpose in place", turned, buffer(2, storage=1, offset=128)),
     Break(
         "room is not shared",
