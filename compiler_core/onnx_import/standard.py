@@ -166,7 +166,7 @@ def _rank(node: Node, inputs: Inputs) -> int | None:
             return x.rank
         if count == 0:
             return x.rank if node.integer("noop_with_empty_axes", 0) else 0
-    if node.op_type in ("Resize", "Split", "Upsample", "MaxUnpool"):
+    if node.op_type in ("DFT", "MaxUnpool", "Resize", "Split", "Upsample"):
         return x.rank
     if not isinstance(count, int):
         return None

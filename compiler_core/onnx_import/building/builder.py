@@ -132,7 +132,7 @@ class Builder:
         content[:] = dims
 
         def compute(sources: Sequence[Array], symbols: Mapping[str, int]) -> Array:
-            return np.array([bind(dim, symbols) for dim in dims], dtype=dtype.numpy).reshape(shape)
+            return np.array([bound_extent(dim, symbols) for dim in dims], dtype=dtype.numpy).reshape(shape)
 
         tensor = self.lazy_constant(shape, dtype, Recipe(compute, work=len(dims), symbols=symbols_in(dims)))
         tensor.content = content.reshape(shape)

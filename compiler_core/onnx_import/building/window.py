@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.dims import Dim, ceildiv, floordiv, known
+from tilewright.compiler_core.ir.dims import Dim, ceildiv, floordiv, known, maximum, minimum
 from tilewright.compiler_core.ir.index_map import IndexExpr, affine
 from tilewright.compiler_core.onnx_import.building.node import Node
 
@@ -74,6 +74,8 @@ def window_of(node: Node, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_m
                 total = max(0, total)
             elif stride == 1:
                 total = span - 1
+            elif stride > span:
+                total = maximum(0, total)
             smaller = floordiv(total, 2)
             begin = smaller if auto_pad == "SAME_UPPER" else total - smaller
             end = total - begin
@@ -83,6 +85,9 @@ def window_of(node: Node, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_m
             output = (ceildiv(room, stride) if ceil_mode else floordiv(room, stride)) + 1
             if ceil_mode and isinstance(output, int) and (output - 1) * stride >= known(size + begin, "size"):
                 output -= 1
+            elif ceil_mode and not isinstance(output, int):
+                # The last window begins inside the input or in front of it.
+                output = minimum(output, ceildiv(size + begin, stride))
         else:
             raise ModelError(f"auto_pad {auto_pad!r} is not one of NOTSET, VALID, SAME_UPPER, SAME_LOWER")
         if isinstance(output, int) and output < 1:

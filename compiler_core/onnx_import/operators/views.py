@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import (
+    LOCAL,
     Dim,
     at_most,
     ceildiv,
@@ -11,6 +12,7 @@ from tilewright.compiler_core.ir.dims import (
     maximum,
     minimum,
     product_of,
+    symbols_in,
 )
 from tilewright.compiler_core.ir.index_map import affine, axis_index, constant_index
 from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
@@ -65,6 +67,9 @@ def _squeeze(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x = required(inputs, 0)
     axes = known_integers(context, node, inputs, 1, "axes")
     if axes is None:
+        told = symbols_in(x.shape) - context.decided
+        if open_dims := sorted(name for name in told if not name.startswith(LOCAL)):
+            raise ModelError(f"which dims of {list(x.shape)} are 1 depends on {', '.join(open_dims)}")
         dims = [dim for dim, extent in enumerate(x.shape) if extent == 1]
     else:
         dims = checked_axes(axes, x.rank)

@@ -17,7 +17,7 @@ def _taken(net: Net, sequence: Value, count: int, axis: int) -> None:
     """A tensor of a sequence of `count` elements that differ in extent of `axis` alone."""
     how = net.draw.one_of(["at", "concat", "length"])
     if how == "at":
-        net.add("SequenceAt", [sequence, net.parameter(net.draw.size(-count, count - 1))])
+        net.add("SequenceAt", [sequence, net.hold(net.draw.size(-count, count - 1))])
     elif how == "concat":
         net.add("ConcatFromSequence", [sequence], axis=axis)
     else:

@@ -104,6 +104,9 @@ def _pool(op_type: str) -> Step:
             attributes["ceil_mode"] = 1
         if op_type == "AveragePool" and net.draw.flag():
             attributes["count_include_pad"] = 1
+        if op_type == "AveragePool" and attributes.get("auto_pad") == "VALID":
+            # onnxruntime takes them for 1 there.
+            attributes.pop("dilations", None)
         if op_type == "LpPool":
             attributes["p"] = net.draw.size(1, 3)
         outputs = 1
