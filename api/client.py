@@ -161,7 +161,7 @@ def _opened(stack: ExitStack, path: Path) -> BinaryIO:
 
 
 def _beside(model: Path) -> Mapping[str, Path]:
-    """The files that a model keeps its tensors in; of what is no model, the server says so."""
+    """The files of a model's tensors; none for a file that is no model, on which the server decides."""
     from tilewright.compiler_core.onnx_import.beside import files_beside
     from tilewright.compiler_core.onnx_import.load import load_model
 

@@ -33,8 +33,8 @@ RESTART_S = 1.0
 
 
 def serve(settings: Settings, runner: bool = True) -> int:
-    """Serves until SIGINT or SIGTERM. UsageError when this would serve a network without keys, or when
-    somebody else is at the address.
+    """Serves until SIGINT or SIGTERM. UsageError when this would serve a network without keys, or when the
+    address is in use.
     """
     hide_memory()
     database = open_database(settings.database)
@@ -103,7 +103,7 @@ def listen(settings: Settings) -> socket.socket:
 
 
 def require_key_beyond_loopback(settings: Settings, database: Database) -> None:
-    """UsageError where somebody beyond this machine could come in and no key exists."""
+    """UsageError where the address is reachable from other machines and no key exists."""
     if not is_loopback(settings.host) and not ApiKeys(database).any_valid():
         raise UsageError(
             f"listening on {settings.host} needs an API key, and there is none; "

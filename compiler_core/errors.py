@@ -1,7 +1,7 @@
 """The tree of errors. Every message names the thing, the place, the reason and what to do, on one line.
 
 TilewrightError
-├── InputError            somebody handed us something unusable: exit code 2, or a 4xx
+├── InputError            unusable input: exit code 2, or a 4xx
 │   ├── ModelError        an ONNX file that is malformed, unsupported or contradictory
 │   ├── TargetError       a target name or TOML file
 │   ├── ConfigError       a Config outside its space, or a Schedule that breaks a rule

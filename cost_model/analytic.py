@@ -3,7 +3,7 @@
     bound   a time nothing can beat: the busiest resource with the least work any schedule must do, one launch
     draft   a best guess: resources overlapped as far as the buffering of a Config lets them
 
-Both are in cycles and take all rows at once. The draft ranks; the bound prunes and says what is left to gain.
+Both are in cycles and take all rows at once. The draft ranks; the bound prunes, and shows the possible gain.
 """
 
 from collections.abc import Mapping
@@ -82,7 +82,7 @@ class LeastWork:
 
 
 def op_work(graph: Graph, op: Op, target: Target, share: float = 1.0) -> LeastWork:
-    """Least arithmetic of one op: whichever unit may do it, whatever the tiles, nothing computed twice.
+    """Least arithmetic of one op: on the best unit, for any tiles, with no point computed twice.
 
     Where only a `share` of its result is needed, units are taken to be full.
     """
@@ -109,7 +109,7 @@ def _ops_work(graph: Graph, target: Target, shares: Mapping[int, float]) -> Leas
 
 
 def touched_bytes(graph: Graph, value: int, target: Target, shares: Mapping[int, float]) -> int:
-    """Bytes of an outer operand that must move at least once: the elements that somebody needs.
+    """Bytes of an outer operand that must move at least once: the elements that are needed.
 
     `shares` are the graph's needed_shares.
     """

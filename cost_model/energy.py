@@ -28,7 +28,7 @@ PICO_TO_MICRO = 1e-6
 
 
 def _arithmetic_pj(graph: Graph, target: Target, shares: Mapping[int, float]) -> float:
-    """Picojoules of all ops whatever the tiles: each point needed once, on the unit that takes least."""
+    """Picojoules of all ops for any tiles: each point needed once, on the unit that takes least."""
     return sum(shares[op.result] * _op_pj(graph, op, target) for op in graph.ops)
 
 

@@ -14,7 +14,7 @@ _BELOW_BOUND = 1.0 - 1e-9  # a measurement equal to its bound may round to just 
 
 
 def derive_best(rows: Iterable[TrialRow], kind: WorkloadKind) -> Best | None:
-    """The best of one key, from all trials of that key; the same whatever their order.
+    """The best of one key, from all trials of that key; the same for any order.
 
     Among the configs that `objection` lets pass, the one whose confirmations have the smallest median of the
     objective, over that of the default where measured under several protocols; ties go to the smaller

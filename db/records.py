@@ -49,7 +49,7 @@ class Verification(StrEnum):
 
 
 class WorkloadKind(StrEnum):
-    """One kernel, a whole network, or a space of somebody else's that only its digest describes."""
+    """One kernel, a whole network, or a foreign space that only its digest describes."""
 
     KERNEL = "kernel"
     GRAPH = "graph"

@@ -13,7 +13,7 @@ class Repository(Runs, Answers, Accounts):
     Transactions. Each verb is one transaction: it happens whole or not at all, and a verb that returns has
     been made durable. Readers never wait for writers. Two verbs are two transactions; nothing is promised
     about what others do in between.
-    Errors. RecordError, one line, for whatever the database or the arguments do not allow.
+    Errors. RecordError, one line, where the database or the arguments do not allow it.
     """
 
     def __init__(self, database: Database) -> None:

@@ -185,7 +185,7 @@ class Runs:
     def family_trials(
         self, families: Sequence[str], target_digest: str | None = None, toolchain: str | None = None
     ) -> list[TrialRow]:
-        """Search trials of every workload of these families, whatever its placement, for priors."""
+        """Search trials of every workload of these families, in any placement, for priors."""
         return self._prior_trials(
             [workload.c.family_digest.in_(some) for some in pieces(families)], target_digest, toolchain
         )

@@ -33,7 +33,7 @@ class OutputDevice(Device, Protocol):
         """The outputs of a Config on `inputs` (and constants), by value of the graph of a Workload or a
         network.
 
-        Arrays have the shapes and dtypes of the graph, in the model's order whatever the layout.
+        Arrays have the shapes and dtypes of the graph, in the model's order under any layout.
         """
         ...
 
@@ -54,7 +54,7 @@ class CheckedDevice:
         self._found: dict[tuple[str, str], str] = {}
 
     def __getattr__(self, name: str) -> Any:
-        """What else the device can do."""
+        """Further methods of the device."""
         return getattr(self._device, name)
 
     def describe(self) -> DeviceInfo:

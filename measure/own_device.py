@@ -16,7 +16,7 @@ class OwnDevice:
         self._device = device
 
     def __getattr__(self, name: str) -> Any:
-        """What else the device can do."""
+        """Further methods of the device."""
         return getattr(self._device, name)
 
     def describe(self) -> DeviceInfo:

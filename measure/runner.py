@@ -26,7 +26,7 @@ AnyProgram: TypeAlias = KernelProgram | NetworkProgram
 
 
 class Runner(Protocol):
-    """What runs Programs: a simulator, a board. A failed run is a Measurement with its reason."""
+    """The runner of Programs: a simulator, a board. A failed run is a Measurement with its reason."""
 
     def describe(self) -> DeviceInfo:
         """Constant over the life of the runner."""
@@ -49,7 +49,7 @@ class ProgramDevice:
         return ProgramBuilder(self.target)
 
     def describe(self) -> DeviceInfo:
-        """What the runner says."""
+        """The runner's description."""
         return self.runner.describe()
 
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:

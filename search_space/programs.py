@@ -31,7 +31,7 @@ class NetworkProgram:
 
     @property
     def graph(self) -> Graph:
-        """What the program computes: the network, perhaps with ops in other forms."""
+        """The computation of the program: the network, perhaps with ops in other forms."""
         return self.plan.graph
 
 

@@ -30,7 +30,7 @@ ONE_SLOT = -1
 
 
 class CutTables(NamedTuple):
-    """What holds for rows by the loops they cut. `cuts` ascend, a bit a loop; rule r is of `cuts[r]`.
+    """Rules for rows by the loops they cut. `cuts` ascend, a bit a loop; rule r is of `cuts[r]`.
 
     `valid[r]`: whether any row of the cut is. `first_order[r, i]`: the first loop order that orders the cut
     loops as order i does. `unused[r, c]`: whether the knob of column c changes nothing. `way[r, t]`: how L1

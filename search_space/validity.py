@@ -74,7 +74,7 @@ def kernel_space(layout: KnobLayout) -> Space:
 
 @dataclass(frozen=True)
 class CutRules:
-    """What holds for all rows that cut the same loops.
+    """Rules for all rows that cut the same loops.
 
     `unused` are the columns of slot knobs that change nothing, `first_order[i]` is the first loop order that
     orders the cut loops as order i does. `plans[n]` fills L1 with n + 1 tiles in flight; without any, no row

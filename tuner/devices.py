@@ -118,8 +118,8 @@ def _host_pool(target: Target, target_text: str, ray: str, lab: FaultPlan | None
 def load_device(reference: str) -> Device:
     """The device that `module:factory` makes, the working directory searched first.
 
-    UsageError names the mistake. The factory takes no arguments. For the command line only: it runs whatever
-    code the module holds.
+    UsageError names the mistake. The factory takes no arguments. For the command line only: it runs any code
+    in the module.
     """
     module, colon, factory = reference.partition(":")
     if not (module and colon and factory):

@@ -48,7 +48,7 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
 
     Raises InputError (one line) for an unusable model, target or database, DeviceError when nothing can be
     measured. A run that was cut off before continues where its records end; where earlier runs have spent a
-    part of the budget, the rest is spent. What is measured under a lab's faults is kept apart from the rest.
+    part of the budget, the rest is spent. Measurements under a lab's faults are kept apart from the rest.
     """
     start = time.monotonic()
     sampler = sampler_factory(request.sampler, len(request.objectives))

@@ -8,9 +8,8 @@
     def lookup(model: Path, target: ...) -> int | None:
         from tilewright.db.answering.lookup import ...  # heavy imports inside, so that --help stays fast
 
-An app with one command is that verb; with several it is a family (`tune targets list`). What a command
-returns is the exit code, None being 0; errors are raised, and `tilewright.api.cli.main`
-turns them into exit codes.
+An app with one command is that verb; with several it is a family (`tune targets list`). A command returns the
+exit code, where None means 0; errors are raised, and `tilewright.api.cli.main` turns them into exit codes.
 """
 
 from dataclasses import dataclass

@@ -48,9 +48,9 @@ class _Waiter:
 class Places:
     """A number of places, of which no name holds more than `each`.
 
-    Whoever finds none waits a little, then is turned away. A place that is given back goes to the tenant that
-    holds the fewest, among equals to the one who came first: a crowd of one tenant delays nobody else by more
-    than one place.
+    A caller that finds none waits a little, then is refused. A place that is given back goes to the tenant
+    that holds the fewest, among equals to the one who came first: a crowd of one tenant delays nobody else by
+    more than one place.
     """
 
     def __init__(self, count: int, each: int, patience_s: float) -> None:

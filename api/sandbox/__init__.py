@@ -1,1 +1,1 @@
-"""Files that somebody sent are read here, in a child process with limits."""
+"""Uploaded files are read here, in a child process with limits."""

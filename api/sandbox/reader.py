@@ -3,9 +3,9 @@
     python -m tilewright.api.sandbox.reader MEMORY_MB SECONDS
 
 waits for questions on standard input, one a line of JSON, and answers each with one line of JSON: what the
-file is, why it is none, or how its reader ended. What reads a file is a fork of this process, which has
-loaded the code before and never touches a file itself. The fork is confined (confine.py): whatever the file
-does to it, the service sees one line of bounded length.
+file is, why it is none, or how its reader ended. A fork of this process reads the file; this process has
+loaded the code before, and never opens a file itself. The fork is confined (confine.py): even if the file
+takes the fork over, the service gets one line of bounded length.
 """
 
 import json

@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[3]
 PATIENCE_S = 15.0
 """Beyond the time for a model: to start a reader on a busy machine."""
 QUEUE_S = 60.0
-"""How long somebody waits until others' files are read."""
+"""How long a request waits while other files are read."""
 
 
 @dataclass(frozen=True)

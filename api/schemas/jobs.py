@@ -62,7 +62,7 @@ Asked = Literal[
 
 
 class JobSpec(BaseModel):
-    """What to tune for, and how hard. Only the target is required."""
+    """The request of a job: target, budget, options. Only the target is required."""
 
     model_config = ConfigDict(
         extra="forbid",

@@ -3,8 +3,8 @@
 A value is judged against a float64 evaluation of its op on the same operands. An element is right
 when its error is within the tolerance of its dtype (meaning/tolerance.py), or within NOISE times the largest
 error that the plain evaluation of the op in the model's dtype makes itself. Integers have no tolerance but
-where a rounding may fall the other way. Because operands are given, nothing is blamed for what came in, and
-nothing that goes wrong is lost in what later ops make of it: where every value is right, so is the network.
+where a rounding may fall the other way. Because operands are given, no op is blamed for its inputs, and no
+error is hidden by later ops: where every value is right, so is the network.
 """
 
 from collections.abc import Sequence
@@ -34,8 +34,8 @@ class Judgement:
     """One value judged: its worst element as `share` of what that may be off by, fine up to 1.
 
     `off` is that element's error, `place` its index, `got` and `wanted` the two numbers. `caught` is the
-    smallest error, relative to the value's largest magnitude, that is noticed at whatever element it is made.
-    `objection` says what is wrong besides numbers.
+    smallest error, relative to the value's largest magnitude, that is noticed at any element.
+    `objection` is a mistake other than in the numbers.
     """
 
     dtype: DType

@@ -59,7 +59,7 @@ class _Known:
 
 @dataclass(frozen=True, eq=False)
 class Meaning:
-    """What a value of a graph is in float64 and how far off it may be, and as plain evaluation has it."""
+    """A value of a graph in float64 with its tolerance, and by plain evaluation."""
 
     exact: Bounded
     plain: Array

@@ -2,7 +2,7 @@
 
 Calls are run one after the other, and every value that their tiles compute is judged (judge.py) on its actual
 operands. Beside it the network may be followed in float64 from end to end (`exact`), which tells how far the
-Program's values have moved by then. What nobody reads any more is dropped on the way.
+Program's values have moved by then. Values without further readers are dropped on the way.
 """
 
 import math
@@ -223,7 +223,7 @@ def judge_ops(
     *,
     strict: bool = False,
 ) -> tuple[dict[int, Array], list[Judged]]:
-    """A judgement on what tiles computed (`watched`) and what they stored, op by op of one kernel.
+    """A judgement on the values that tiles computed (`watched`) and stored, op by op of one kernel.
 
     All by value of the graph; `operand` gives those that the kernel reads. An inner operand is what the tiles
     made of it. Where they made nothing, float64 stands in; where two of them do not agree, their difference

@@ -28,7 +28,7 @@ STEPS = 32.0
 class Probe:
     """`given`: arrays for inputs and constants, by value; `outputs`: what ops make of them, in their dtypes.
 
-    `meaning` says what outputs may be; without it they are exact.
+    `meaning` gives the allowed outputs; without it they are exact.
     """
 
     given: Mapping[int, Array]

@@ -1,6 +1,6 @@
 """Run a few tiles of every kernel, to check a Program that is too large to emulate whole. The sample has all
 distinct tile shapes, in the interior, on edges and in corners, and a few more tiles at random. Operands come
-from the values of the whole network, which whoever asks has from the interpreter.
+from the values of the whole network, which the caller has from the interpreter.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,7 +1,7 @@
 """Stages: the values of a kernel that get memory, and those computed at their readers.
 
-A stage fills one value. It has at most one fold, its core. What comes before the fold point by point, and
-what comes after it up to the stage's root, is worked out in registers.
+A stage fills one value. It has at most one fold, its core. Pointwise ops before the fold, and ops after it up
+to the stage's root, are computed in registers.
 
     conv -> bias -> relu             one stage, its core the product
     softmax                          max | exp(x - max), sum | quotient

@@ -4,7 +4,7 @@
     after:  out.json holds all of today's, or what it held before; never a part
 
 A link is followed: its file changes, and it stays a link. A device or a pipe is
-written to as it is. What the command reads from is never overwritten. New files get the rights that the
+written to as it is. An input of the command is never overwritten. New files get the rights that the
 umask leaves, old ones keep theirs.
 """
 
@@ -43,7 +43,7 @@ def output(path: str | Path, inputs: Iterable[str | Path] = (), private: bool = 
 
 
 def refuse_inputs(path: str | Path, inputs: Iterable[str | Path]) -> None:
-    """UsageError where `path` is one of the `inputs`, by whatever name."""
+    """UsageError where `path` is one of the `inputs`, under any name."""
     for each in inputs:
         with suppress(OSError):
             if os.path.realpath(path) == os.path.realpath(each) or os.path.samefile(path, each):

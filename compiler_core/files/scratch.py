@@ -1,7 +1,7 @@
 """Folders for a while: gone with the block, and where a process was killed, with the next one that needs one.
 
 A folder is locked by the process that uses it. The system lets go of the lock when that process ends, however
-it ends; a folder that nobody holds is removed by whoever makes one of the same kind next.
+it ends; a folder that no process holds is removed when the next one of its kind is made.
 """
 
 import fcntl

@@ -177,7 +177,7 @@ def _never_negative(atom: Atom) -> bool:
 
 
 def at_most(left: Dim, right: Dim) -> bool | None:
-    """Whether left <= right whatever the symbols are; None where it depends on them."""
+    """Whether left <= right for all sizes of the symbols; None where it depends on them."""
     slack = least(right - left)
     if slack is not None and slack >= 0:
         return True

@@ -1,8 +1,8 @@
 """Layout: how the elements of a value between kernels lie in memory, where not in the model's own order.
 
 Tiles, halos and numbers do not depend on it; the runs of bytes that DMA moves do. Nothing converts ahead of
-time: a kernel loads and stores whatever layouts its operands have, and pays in bursts for those that do not
-suit its tiles. What comes from or goes to the world outside keeps the model's order.
+time: a kernel loads and stores its operands in any layout, and pays in bursts for those that do not suit its
+tiles. Inputs and outputs of the network keep the model's order.
 """
 
 from collections.abc import Iterator, Mapping

@@ -104,7 +104,8 @@ def name_of_group(scopes: Scopes, members: Sequence[tuple[Origin, str]]) -> str:
 def _largest_scope(origin: Origin, scopes: Scopes, inside: Mapping[Parts, int]) -> Parts:
     """The largest scope around a node that a kernel holds whole, below what the whole network shares.
 
-    A scope of one node says more than the node, whatever the kernel does of it: conv2/Conv is conv2.
+    A scope of one node is a better name than the node, even where the kernel does only a part of it:
+    conv2/Conv is conv2.
     """
     parts = origin.parts
     found, ops = len(parts), inside[parts]

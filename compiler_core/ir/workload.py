@@ -138,7 +138,7 @@ def is_remade(graph: Graph, at: int) -> bool:
 
 
 def stored_values(graph: Graph, members: Sequence[int]) -> list[int]:
-    """The values a group stores: inner ones that somebody outside reads, then its root's."""
+    """The values a group stores: inner ones with readers outside, then its root's."""
     inside, root = set(members), max(members)
     inner = [graph.ops[index].result for index in sorted(inside - {root}) if not is_remade(graph, index)]
     return [*(value for value in inner if _is_read_outside(graph, value, inside)), graph.ops[root].result]

@@ -41,7 +41,7 @@ class Crossing:
 
 
 def crossing_of(graph: Graph, groups: Sequence[Group], target: Target | None = None) -> Crossing:
-    """What of `graph` crosses its groups, in the bytes `target` stores it in, or the model's own without one.
+    """The values of `graph` that cross its groups, in the bytes of `target`, or the model's own without one.
 
     A kernel is marked in place only where each operand it might then overwrite may be overwritten. ModelError
     while a symbol is unbound, or where a group comes before one that it reads.

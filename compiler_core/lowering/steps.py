@@ -50,8 +50,8 @@ class SlotKnob(StrEnum):
 class BufferOutline:
     """Room for the tiles of a value. `read_early`: which readers a loaded region is for (None: computed).
 
-    What streams past L1 takes none: its elements count 0 bytes. `outlived`: it is filled for the next tile
-    before a step one tile behind reads it, so it has a slot more.
+    Operands that stream past L1 take none: its elements count 0 bytes. `outlived`: it is filled for the next
+    tile before a step one tile behind reads it, so it has a slot more.
     """
 
     value: int

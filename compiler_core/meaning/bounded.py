@@ -1,7 +1,7 @@
 """The float64 meaning of an op, and the allowed error of the op in its own dtype: a running error bound.
 
-A `Bounded` value has a slack for each element: what its operands' slacks can do to it, and what one op more
-may add (tolerance.py). The bound follows from the op itself, whatever it is called:
+A `Bounded` value has a slack for each element: the effect of its operands' slacks, and the error of one more
+op (tolerance.py). The bound follows from the op itself, not from its name:
 
     sums of terms     what independent slacks come to, and the tolerance of a sum of these magnitudes
     everything else   how far the result moves when operands move by their slack, up or down
@@ -299,7 +299,7 @@ def _local(wide: _Wide, value: Array, result: TensorType) -> Array | None:
 
 
 def _tidy(slack: Array | None, value: Array) -> Array | None:
-    """What is not finite must be met as it is; where nothing is known of a slack it is infinite."""
+    """Infinities and NaN must be equal; where nothing is known of a slack it is infinite."""
     if slack is None:
         return None
     return np.where(np.isfinite(value), np.nan_to_num(slack, nan=np.inf, posinf=np.inf), 0.0)

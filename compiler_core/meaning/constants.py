@@ -163,7 +163,7 @@ class Constants(Mapping[int, Array]):
 
     @property
     def computed(self) -> frozenset[int]:
-        """The values somebody has looked at."""
+        """The values computed so far."""
         return frozenset(self._made)
 
     def recipe(self, value: int) -> Recipe:

@@ -1,8 +1,8 @@
 """Tolerances: the error of a value from the types in which it is stored and summed.
 
 Every float is rounded when it is made, and once more for each term of a sum in the order that a schedule
-happens to choose. Both are told by the machine epsilon of the type at hand, the number of terms, and the size
-of what is rounded, never by the size of the result: where terms cancel, the result is smaller than its error.
+happens to choose. Both follow from the machine epsilon of the type, the number of terms, and the size of the
+rounded numbers, never from the size of the result: where terms cancel, the result is smaller than its error.
 """
 
 import math

@@ -19,7 +19,7 @@ Notes = Mapping[str, str]
 def annotated_model(path: Path, of_nodes: Mapping[str, Notes], of_model: Notes) -> bytes:
     """The file at `path` with notes: `of_nodes` by the path of the node (Origin.path), and `of_model`.
 
-    What comes from inside a function or a subgraph is noted at the node that enters it. Nothing else changes
+    Nodes inside a function or a subgraph are noted at the node that enters it. Nothing else changes
     but the version of the format, where that has no place for notes; external data stay where they are.
     ModelError where the file cannot be read.
     """

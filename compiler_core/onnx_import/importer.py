@@ -72,7 +72,7 @@ def import_model(
 
     `inputs` binds inputs to values, by name: a number fills its input, lists or an array tell extents too.
 
-    Raises ModelError, one line naming node and reason, for whatever cannot be imported. Reads nothing but
+    Raises ModelError, one line naming node and reason, where the file cannot be imported. Reads nothing but
     `path` and external tensor data beside it.
     """
     try:

@@ -2,8 +2,8 @@
 
 A node is run by onnxruntime where it has a kernel for float64, else by the standard's reference evaluator.
 A node that neither can run in float64 is run by onnxruntime in the model's own dtype, and marked as rounded;
-so is what the two compute differently. What depends on no input of the model is a constant: it is what the
-model's own dtype makes it.
+so is what the two compute differently. A value that depends on no input of the model is a constant: it is
+what the model's own dtype makes it.
 """
 
 import math
@@ -250,7 +250,7 @@ def _alike(wide: Mapping[str, Any], narrow: Mapping[str, Any]) -> bool:
 
 
 class Erf(OpRun):
-    """The evaluator's own rounds to float32, whatever it is given."""
+    """The evaluator's own rounds to float32 for any type."""
 
     op_domain = ""
 

@@ -1,8 +1,8 @@
 """Operators of the standard without a builder: inlined by their defining function, or whole on the host.
 
 The standard defines many an operator by a function of simpler ones; those are inlined like a model's own
-functions. What it defines by words alone and real networks use runs on the host, by the standard's reference
-implementation (reference_ops.py).
+functions. Operators without such a function that real networks use run on the host, by the standard's
+reference implementation (reference_ops.py).
 """
 
 from collections.abc import Iterator, Mapping, Sequence

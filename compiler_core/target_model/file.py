@@ -1,8 +1,8 @@
 """Target files: TOML in, a Target out, and every mistake explained by key and line.
 
 The shape of a file is the shape of the Target dataclasses: a table per part, an array of tables per tuple of
-parts, a table of entries per tuple of pairs. What a key may hold is read off their annotations, here and in
-the JSON Schema, so there is one description of the format.
+parts, a table of entries per tuple of pairs. The allowed values of a key come from their annotations, here
+and in the JSON Schema, so there is one description of the format.
 """
 
 import re

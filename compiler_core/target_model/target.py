@@ -2,7 +2,7 @@
 
 A chip is `cores` equal cores. A core has a matrix unit, a vector unit, a private L1, and a load and a store
 DMA engine. The cores share the LLB; DRAM sits behind it and the host behind a link. Bandwidths may be `inf`.
-The ranges in the annotations are what target_file.py accepts and what the JSON Schema says.
+The ranges in the annotations hold for target files and for the JSON Schema.
 """
 
 from collections.abc import Iterator
@@ -168,7 +168,7 @@ class VectorUnit:
         return max(1, self.bits // max(self.minimum_lane_bits, stored.bits))
 
     def lane_ops_of(self, op: str, default: int) -> int:
-        """Lane operations of one point of `op`; `default` is what the op table says."""
+        """Lane operations of one point of `op`; `default` is that of the op table."""
         return dict(self.lane_ops).get(op, default)
 
 
@@ -252,13 +252,12 @@ class Target:
 
     Constants (`weights_bypass_llb`) and values in DRAM (`values_bypass_llb`) may move between DRAM and L1
     past the LLB, which then holds none of them. `streams_operands`: a contraction fetches its operands anew
-    for every tile, whatever the tile before has read; constants pass through the unit as they arrive and take
-    no room. `fixed_slots`: the copies of a loaded operand and of sums that the hardware takes turns in, where
-    it leaves no choice of them.
+    for every tile; constants pass through the unit as they arrive and take no room. `fixed_slots`: the copies
+    of a loaded operand and of sums that the hardware takes turns in, where it leaves no choice of them.
     `caches` are those of a core that has caches in place of an L1 of its own to fill; tiles of any size are
     legal there. `identity` names one kind of CPU that was measured: with it the digest is about what the CPU
-    is, and leaves out rates, which differ from measurement to measurement.
-    `assumed` names the numbers that nobody published, by their dotted path as in `numbers_of`.
+    is, and leaves out rates, which differ from measurement to measurement. `assumed` names the numbers that
+    nobody published, by their dotted path as in `numbers_of`.
     """
 
     name: str

@@ -1,7 +1,7 @@
 """Rewrites: another form of an op that means the same, chosen op by op before anything is grouped.
 
 A form is a few ops, the last with the old op's result: values keep their numbers, new ones come behind them.
-All follow from domain and index maps, whatever the op is called. Which form is faster is a matter of the
+All follow from domain and index maps, not from the name of the op. Which form is faster is a matter of the
 target: a network's Config says which ops have which.
 """
 

@@ -15,7 +15,7 @@ def union(parts: Sequence[Iterable[Entry]]) -> Iterator[Entry]:
     """The entries of all parts, each part sorted by identity, each entry once.
 
     Where parts describe a target or a model in other words, the smaller text in canonical form stays.
-    RecordError when two parts contradict each other: whatever the order, such parts do not merge.
+    RecordError when two parts contradict each other: such parts do not merge in any order.
     """
     merged = heapq.merge(*parts, key=identity)
     for here, same in groupby(merged, key=identity):
@@ -29,5 +29,5 @@ def union(parts: Sequence[Iterable[Entry]]) -> Iterator[Entry]:
 
 
 def merge_files(inputs: Sequence[Path], output: Path, bounds: Bounds | None = None) -> Written:
-    """Writes the union of files; equal unions are equal byte by byte, whatever the order of the inputs."""
+    """Writes the union of files; equal unions are equal byte by byte, in any order of the inputs."""
     return write_lines(output, union([read_lines(path, bounds) for path in inputs]))

@@ -65,7 +65,7 @@ NOTHING_SAID = About()
 
 @dataclass(frozen=True)
 class JobLine:
-    """A job in a list: names and digests, and nothing whose length somebody else decides."""
+    """A job in a list: names and digests, and no field of unbounded length."""
 
     uid: str
     state: JobState

@@ -27,7 +27,7 @@ UNKNOWN_LEASE_S = 60.0
 
 
 class LeaseLostError(RecordError):
-    """Somebody else holds the row now, or its work ended: stop working on it and write nothing more."""
+    """Another holder has the row now, or its work ended: stop working on it and write nothing more."""
 
 
 def latest(table: Table, uid: str, token: int) -> ColumnElement[bool]:

@@ -20,7 +20,7 @@ _waits = or_(job.c.state == JobState.QUEUED, (job.c.state == JobState.RUNNING) &
 
 
 CPU = "cpu:"
-"""What the name of a job's target begins with where only a CPU of one kind can measure it."""
+"""Prefix of a job's target name where only a CPU of one kind can measure it."""
 
 
 def next_job(connection: Connection, offered: str = "") -> Row[Any] | None:

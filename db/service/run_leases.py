@@ -84,7 +84,7 @@ class RunLeases:
             return _ended(connection, key)
 
     def heartbeat(self, lease: RunLease, duration_s: float) -> None:
-        """Prolongs a lease. LeaseLostError when somebody took the run over, or it has ended."""
+        """Prolongs a lease. LeaseLostError when another process took the run over, or it has ended."""
         with self.database.writing() as connection:
             prolong(connection, run, _still(lease), duration_s, _lost(lease))
 
@@ -131,7 +131,7 @@ def _of(key: Key) -> ColumnElement[bool]:
 def _left(
     connection: Connection, asked: NewRun, alike: ColumnElement[bool]
 ) -> "Row[tuple[object, ...]] | None":
-    """The latest run that was asked the same, whatever its versions, and is not finished."""
+    """The latest unfinished run with the same request, of any versions."""
     columns = run_columns(asked).items()
     same = [run.c[name] == value for name, value in columns if name not in ("uid", "versions")]
     same += [run.c.uid == asked.uid] if asked.uid else []

@@ -39,8 +39,8 @@ class Database:
 
     ask       no transaction: every statement sees the newest commit; one kept-open connection a thread
     snapshot  one consistent view over many statements, never blocked and never blocking
-    writing   all or nothing; on SQLite it takes the write lock at its start, so that it cannot fail half-way
-              because somebody else wrote in between. Committed is durable: a kill or a power cut keep it.
+    writing all or nothing; on SQLite it takes the write lock at its start, so that it cannot fail half-way
+    because of another writer in between. Committed is durable: a kill or a power cut keep it.
 
     A failure of the database is a RecordError of one line. A SQLite file that was deleted or replaced counts
     as a database that does not answer, until it is back.

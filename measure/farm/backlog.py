@@ -22,7 +22,7 @@ class Backlog:
         self._sites: dict[int, set[str]] = {}  # apart set -> workers that had a member
 
     def __bool__(self) -> bool:
-        """Whether somebody could be given work."""
+        """Whether there is work for another worker."""
         return bool(self._queue or self._singles)
 
     def accept(self, item: Item) -> None:

@@ -6,7 +6,7 @@ commands, so that a farm of any size runs in virtual time and every failure repl
 frozen and replaced; the tables themselves belong to one `Dispatch`, because copying them would cost more than
 the measurements on a wide farm.
 
-What holds at any time, whatever the workers do:
+Invariants, under any behaviour of the workers:
 - an item finishes exactly once, and only from a lease that is still in force;
 - where canaries are given, a result is published only after a later good canary of the same worker process;
 - an item that took `attempts` workers down is finished as a failure; no item waits for a worker that is gone.

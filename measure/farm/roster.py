@@ -160,7 +160,7 @@ class Roster:
         return heapq.heappop(self._deadlines)[1] if due is not None and due <= now_s else None
 
     def others_work(self, name: str) -> bool:
-        """Whether somebody else answers, so that it is not the candidates that kill."""
+        """Whether another worker answers, so that the candidates are not the cause of deaths."""
         return any(
             worker.phase is WorkerPhase.READY and worker.measured and not worker.deaths
             for worker in self._workers.values()

@@ -2,8 +2,8 @@
 
 A discrete-event simulation. Events reach one driver, which handles them one after the other and needs time
 for each, as the real one does; a searcher beside it commits what finished and proposes more. So it answers
-both questions: does the dispatcher keep its promises whatever happens (the violations it finds are in the
-report), and where is the limit of a farm of 10,000 workers.
+both questions: does the dispatcher keep its promises under every fault (violations are in the report), and
+where is the limit of a farm of 10,000 workers.
 """
 
 import heapq

@@ -50,7 +50,7 @@ class WitnessedPool:
         self._pool.start()
 
     def info(self) -> DeviceInfo:
-        """See Pool. What is checked is not known to repeat itself."""
+        """See Pool. A checked pool is not deterministic."""
         return replace(self._pool.info(), deterministic=False)
 
     def measure(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[Measurement]:
@@ -59,7 +59,7 @@ class WitnessedPool:
         return [self._judged(task, *pair, floor_us) for pair in zip(configs, reading, strict=True)]
 
     def confirm(self, task: Task, config: Config, times: int = CONFIRMATIONS) -> list[Measurement]:
-        """See Pool. Reads what is known to tell the truth about the Config, which is checked before."""
+        """See Pool. Confirms a Config after checking it."""
         key = task.digest, config.digest
         if key not in self._stands_for and self._witnesses.get(key, 0) < self._needed:
             (reading,) = self._pool.confirm(task, config, 1)

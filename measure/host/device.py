@@ -193,7 +193,7 @@ class HostDevice:
                 return failure(Status.WRONG, objection)
             self._sound.add(key)
             measured = self._timed(job, calls)
-            # What was right once may go on from what it left, or do less when it is run again.
+            # A kernel that was right once may use its earlier results, or do less when it runs again.
             shapes = {value: each.shape for value, each in probe.outputs.items()}
             objection = _first(probe, self._outputs(job, shapes))
             return failure(Status.WRONG, f"run again, {objection}") if objection else measured
@@ -230,7 +230,7 @@ class HostDevice:
         return self._outputs(job, shapes)
 
     def _outputs(self, job: HostJob, shapes: Mapping[int, tuple[int, ...]]) -> dict[int, Array]:
-        """What lies in the outputs of a job, by value."""
+        """The outputs of a job, by value."""
         found = {}
         for name, (place, value) in job.outputs.items():
             flat = np.frombuffer(self._ask({"what": "read", "name": name})["data"], place.dtype.numpy)

@@ -1,8 +1,8 @@
 """Kernels of any target's Program evaluated by machine code of this CPU, in a child of this process.
 
 The tile loops, intervals and folds are those of the Program; how a tile is worked out in registers is this
-CPU's affair. What a kernel keeps inside lies tile by tile, in memory that holds no number at first, so that a
-tile which reads what it did not make shows. Slots and rooms are the verifier's (checking/verify.py).
+CPU's affair. Inner values of a kernel lie tile by tile, in memory that is poisoned at first, so that a tile
+that reads another's values is found. Slots and rooms are the verifier's (checking/verify.py).
 """
 
 import hashlib

@@ -1,4 +1,6 @@
-"""What a measuring worker needs to become a core of its own CPU. LLVM is loaded only where one is made."""
+"""Factory, `encode` and `decode` of the host device, by name for a measuring worker. LLVM is loaded only
+where one is made.
+"""
 
 from typing import TYPE_CHECKING
 
@@ -11,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def kind_of(target: Target) -> str:
-    """What workers with cores of a CPU offer, and those who want some ask for: its digest is in it."""
+    """The resource name of workers with cores of a CPU: its digest is in it."""
     return f"host-{target.digest[:16]}" if target.identity else target.name
 
 

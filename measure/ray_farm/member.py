@@ -35,7 +35,7 @@ def serve_farm(address: str, kind: str, slots: int, grace_s: float, stop: thread
     """Offer `slots` devices of a kind to the farm at `address` until `stop`, then drain within `grace_s`.
 
     DeviceError, once, when the address is beyond this machine without a token or nobody answers there;
-    later the node joins again by itself, whatever became of the head or the network in between.
+    later the node joins again by itself, after any fault of the head or the network.
     """
     if slots < 1:
         raise UsageError(f"{slots} slots offer nothing; give at least 1")

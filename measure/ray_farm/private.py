@@ -1,6 +1,6 @@
 """A safe and tidy Ray: a token, quiet settings, a private directory, and a reaper.
 
-Ray listens on every interface of its host whatever address it is given, so a local one gets a token of its
+Ray listens on every interface of its host under any address, so a local one gets a token of its
 own, in a directory that only this user can read and that goes away with the process; anything beyond this
 machine is refused without one. Environment is read and set here and nowhere else on the measuring side.
 """

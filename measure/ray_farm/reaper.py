@@ -3,8 +3,8 @@ library only.
 
 Ray's agents outlive a killed driver by a minute, and processes that a device started outlive their worker.
 All of them inherit a mark in their environment. The driver holds the other end of this process's standard
-input: when it closes, for whatever reason, every marked process is killed, and Ray's files are removed (the
-whole private directory, too, if the driver said nothing before).
+input: when it closes, for any reason, every marked process is killed, and Ray's files are removed (the whole
+private directory, too, if the driver sent no text before).
 """
 
 import os

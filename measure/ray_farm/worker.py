@@ -1,4 +1,4 @@
-"""What runs inside a measuring worker: one device, the tasks it was sent, two calls. Independent of Ray."""
+"""The process of a measuring worker: one device, the tasks it was sent, two calls. Independent of Ray."""
 
 import json
 import os

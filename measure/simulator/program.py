@@ -60,8 +60,8 @@ def simulate_program(
     """Time a Program compiled from `graph`.
 
     Calls of a stage share the ports; a stage ends with its slowest call, or when the ports have moved all
-    bytes of all calls. What a stage reads again, and what is fetched ahead, has the room in the LLB that no
-    value takes which is alive then. With `prefetch`, constants come ahead of their stage (see prefetch.py).
+    bytes of all calls. Operands that a stage reads again, and prefetched ones, get the LLB's bytes that no
+    live value takes. With `prefetch`, constants come ahead of their stage (see prefetch.py).
     """
     clock = _Clock(program, graph, target, conflicts)
     stages = [clock.time(number, ()) for number in range(len(program.stages))]

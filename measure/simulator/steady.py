@@ -47,8 +47,8 @@ def state_size(slots: Ints, steps: Ints) -> int:
 def shift_of(state: Ints, before: Ints, live: Ints, issue: int, issue_before: int) -> int:
     """By how much everything that an iteration touches has moved, or -1 where it did not move as one.
 
-    What an iteration only reads makes no difference once it is older than every engine it could hold up; so
-    does the dispatch of tiles, as long as it does not gain on the engines.
+    A value that an iteration only reads has no effect once it is older than every engine that could wait for
+    it; so does the dispatch of tiles, as long as it does not gain on the engines.
     """
     shift = -1
     floor = 1 << 62

@@ -140,8 +140,8 @@ class NetworkCheck:
 
         Networks of more than MOST_MACS are run by machine code of this CPU; of kernels that have none every
         distinct tile shape is run in numpy, and a few tiles more.
-        VerifyError when a rule is broken, a value is wrong, or the network as imported does not mean
-        what its file says: which value, by how much and where.
+        VerifyError when a rule is broken, a value is wrong, or the network as imported differs from its file:
+        which value, by how much and where.
         """
         opened = self._opened
         built = opened.program_of(config)

@@ -31,8 +31,8 @@ class Tuning:
     def files(self, request: TuneRequest, answer: WorkResult) -> Mapping[str, bytes]:
         """The published Program, and the pictures of it for the service.
 
-        Of a range the Program of the largest size. Nothing for -O0, whose answer is the default schedule
-        whatever the database knows.
+        Of a range the Program of the largest size. Nothing for -O0, whose answer is always the default
+        schedule.
         """
         from tilewright.compiler_core.lowering.formats.program_json import program_to_json
         from tilewright.tuner.explain.provenance import provenance_of

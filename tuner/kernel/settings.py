@@ -10,10 +10,10 @@ class ProposeSettings:
     """How a batch is put together.
 
     `warm_up` measurements of a run go by draft rank, `blind_warm_up` of a task without a draft by chance.
-    Rows rank by their mean less `optimism` spreads, `blind_optimism` without a draft: what a draft does not
-    know of like rows is alike, so one of them tells of all, while without one each may be the exception.
-    The pool of a large space holds all neighbours of the `near_best` best rows, and draws from the `density`
-    of the good.
+    Rows rank by their mean less `optimism` spreads, `blind_optimism` without a draft: the errors of a draft
+    are alike for similar rows, so one trial corrects them all, while without a draft each row may be the
+    exception. The pool of a large space holds all neighbours of the `near_best` best rows, and draws from the
+    `density` of the good.
     """
 
     warm_up: int = 16

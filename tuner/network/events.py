@@ -21,9 +21,9 @@ class Measured:
     number that no schedule beats, both in `unit`; None where unknown. `sum_us` adds up the best kernels of
     the present plan, or what is expected of those not measured, times their counts; `predicted_us` is what
     that sum was expected to be with the best of this batch, before it was measured. `proposed_s` and
-    `measured_s` are what this batch took, for those who watch. `kernel` names the kernel of the batch and
-    `digest` is its workload's; the plan has `calls` of it, it has had `kernel_trials` so far, and nothing
-    beats its `kernel_bound_us`.
+    `measured_s` are the times of this batch. `kernel` names the kernel of the batch and `digest` is its
+    workload's; the plan has `calls` of it, it has had `kernel_trials` so far, and nothing beats its
+    `kernel_bound_us`.
     """
 
     trials: int

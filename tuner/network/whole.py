@@ -1,7 +1,7 @@
 """The network measured as a whole on the way: what a run has to show for itself so far.
 
 First its default, then, at a few shares of the budget, the best kernels of the present plan put together.
-What is told of a run while it goes on is the best of these, in the unit of its objective: it never rises.
+Events of a run show the best of these, in the unit of its objective: it never rises.
 """
 
 from collections.abc import Mapping

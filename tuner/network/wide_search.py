@@ -1,9 +1,9 @@
 """The search of a network on a wide farm: topped up at what the farm wants, instead of batch after batch.
 
 One batch waits for its slowest answer, and a farm of a thousand boards idles meanwhile. Here every kernel has
-a batch of its own under way, and the next one is asked for as soon as workers have room. What is asked then
-depends on which answers came first: the same seed does not give the same trials again. Everything else holds:
-each batch is committed before anybody learns of it, and the budget is met exactly.
+a batch of its own under way, and the next one is asked for as soon as workers have room. The next trials then
+depend on the order of answers: the same seed does not give the same trials again. Everything else holds: each
+batch is committed before anybody learns of it, and the budget is met exactly.
 """
 
 from collections.abc import Callable

@@ -57,7 +57,7 @@ class GraphKnobs:
 def ask_knobs(
     trial: "optuna.Trial", *, spills: bool, splits: bool = False, unfolds: bool = False
 ) -> GraphKnobs:
-    """What a trial of a study chooses; `spills`: whether an order can keep more in the LLB; `splits` and
+    """The choices of a trial of a study; `spills`: whether an order can keep more in the LLB; `splits` and
     `unfolds`: whether there are such forms to take.
     """
     epilogues = trial.suggest_categorical("epilogues", (True, False))

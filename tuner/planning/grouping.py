@@ -95,7 +95,7 @@ class _Union:
 
 
 class _Merging:
-    """Live groups by number, who reads whom, and what each possible merge would save.
+    """Live groups by number, their readers, and the saving of each possible merge.
 
     `queue` has a merge at the most that it may save; the price of its union is asked for when it leads. An
     entry is out of date when the union it was made for is not that of its edge any more.

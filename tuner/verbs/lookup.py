@@ -201,7 +201,7 @@ class CompiledNetwork:
 
 
 class Require(StrEnum):
-    """What a Program must have behind it, each with all before it: an answer to every kernel (perhaps that of
+    """Requirements on a Program, each with all before it: an answer to every kernel (perhaps that of
     a range of sizes), a measurement of every kernel at this size, one of the network as a whole, verified.
     """
 

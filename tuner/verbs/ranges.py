@@ -1,6 +1,6 @@
 """Ranges of a dim: a few sizes are tuned, and a selector answers for every other size.
 
-What was tuned is carried to sizes between and measured there (tuner/sizes/intervals.py), at both ends of
+Tuned Configs are carried to sizes between and measured there (tuner/sizes/intervals.py), at both ends of
 every interval of the selector and inside it. An interval's measured regret is the worst seen there. The
 predicted one adds what a search finds beyond a carried Config: the worst, over the tuned sizes, of what was
 tuned there with its tiles made anew, and of what a longer search is expected to find there.

@@ -33,8 +33,8 @@ class Deviation:
     """One value of the network: the distance of the Program's value from float64, and whether it is right.
 
     `max_rel` is of the value's largest magnitude. `ok` is the judgement on the op that makes it, from the
-    operands that it had; `share` how much of what it may be off by it is, `why` what is wrong. `caught` is
-    the smallest error relative to the largest magnitude that is noticed at whatever element it is made.
+    operands that it had; `share` its error over the tolerance, `why` the mistake. `caught` is
+    the smallest error relative to the largest magnitude that is noticed at any element.
     """
 
     name: str
@@ -54,8 +54,8 @@ class Verdict:
     """All values that the model names, in the order of the network, and others that are wrong.
 
     `ok` when each is right. `compared` of them were also computed from the model's file by others, in
-    float64; `untold` says why the others were not. In the target's dtypes nothing has to be right: `dtype`
-    says what floats were, and `ok` is always true.
+    float64; `untold` says why the others were not. In the target's dtypes nothing has to be right: `dtype` is
+    the storage type of floats, and `ok` is always true.
     """
 
     model: str

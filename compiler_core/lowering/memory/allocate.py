@@ -3,7 +3,7 @@
 Tensors become blocks: one rectangle of steps x bytes each; a kernel that runs in place continues the block of
 the operand it overwrites. The arena can never be smaller than the most live bytes of a step, and a placement
 that meets it is its own proof. Tried in turn until one does: greedy placement in four orders, hill climbing
-on the order, an exhaustive search. What remains is stated as a gap.
+on the order, an exhaustive search. The rest is stated as a gap.
 """
 
 from collections.abc import Sequence

@@ -41,9 +41,9 @@ class Context:
 
     `reads` says how many readers a value of the current graph has, graph outputs included. `loops` is what of
     loops runs on the host unless they are written out. `open_loops` is how many bodies the node lies in,
-    `local` the symbols that only a step of a loop tells, `decided` those that only a run tells, under the
-    names that `called` has for them where it has any. `inputs` has the model's inputs' names, `presumed` what
-    some of them hold in a run that the file's shapes describe.
+    `local` the symbols that each step of a loop decides, `decided` those that depend on data, under their
+    names in `called` where they have one. `inputs` has the model's inputs' names, `presumed` what some of
+    them hold in a run that the file's shapes describe.
     """
 
     builder: Builder

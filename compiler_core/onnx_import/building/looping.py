@@ -33,7 +33,7 @@ class Outside(NamedTuple):
 
 @dataclass(frozen=True)
 class LoopBody:
-    """What a body may read: `state` before the step, `elements` of the sequences at the step, and all else
+    """The operands of a body: `state` before the step, `elements` of the sequences at the step, and all else
     that there is.
 
     `growing` are the dims of the state whose extents change from step to step. `outside` is how many ops,

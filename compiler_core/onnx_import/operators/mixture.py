@@ -69,7 +69,7 @@ def _moe(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 
 def _quantized_moe(context: Context, node: Node, inputs: Inputs) -> Tensor:
-    """QMoE: weights of few bits; shares are the softmax over the chosen, or what router_weights says."""
+    """QMoE: weights of few bits; shares are the softmax over the chosen, or router_weights."""
     if node.text("quant_type", "int") != "int":
         raise ModelError(f"quant_type {node.text('quant_type')!r} is not supported; only 'int' is")
     scores, given = required(inputs, 1), optional(inputs, 14)
@@ -189,7 +189,7 @@ def _mixed(
 
 
 def _stacked(context: Context, x: Tensor, routes: _Routes, slot: int) -> tuple[Tensor, list[IndexExpr]]:
-    """What belongs to the expert of a slot and the indices of its leading dims; `slot` is the slots' axis."""
+    """The slice of the expert of a slot, and the indices of its leading dims; `slot` is the slots' axis."""
     if routes.chosen is None:
         return x, [axis_index(slot)]
     return gather(context.builder, x, routes.chosen, 0), [axis_index(0), axis_index(slot)]

@@ -96,7 +96,7 @@ def _not_ahead(context: Context, call: _Call) -> Tensor:
 
 
 def _padding(context: Context, node: Node, call: _Call) -> Tensor | None:
-    """What a mask adds to scores [b, heads, s, t]: `mask_filter_value` where there is no key.
+    """The bias of a mask on scores [b, heads, s, t]: `mask_filter_value` where there is no key.
 
         [b]                ends: keys from there on are padding          [b, t]      0 for padding
         [2 b]              ends, then starts                             [b, s, t]   0 for padding, a query

@@ -259,7 +259,7 @@ def _numbers(context: Context, node: Node, tensor: Tensor | None, name: str) -> 
         return None
     content = context.builder.content(tensor)
     if content is None and _is_old(node) and (node.op_type == "Resize" or node.text("mode", "") == "linear"):
-        # The standard's evaluator, which runs what data decide, knows none of these.
+        # The standard's evaluator, which runs ops whose extents depend on data, lacks these.
         raise ModelError(context.undecided(tensor, name))
     if content is None:
         raise context.data_decides(tensor, name)

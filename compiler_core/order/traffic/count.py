@@ -4,8 +4,8 @@ Model: a tensor is resident or not, whole. Graph inputs start in DRAM; graph out
 written. A kernel streams an operand that is not resident from DRAM, and may keep it; it writes a result into
 the buffer, or to DRAM where there is no room. Room is made at the cost of the resident tensor whose next use
 lies farthest ahead, if that is farther than the newcomer's own (Belady 1966, with bypass); it is stored first
-unless DRAM has it. What a kernel reads from the buffer stays there while it runs; a result written in place
-takes the room of the operand it overwrites.
+unless DRAM has it. An operand that a kernel reads from the buffer stays there while it runs; a result written
+in place takes the room of the operand it overwrites.
 """
 
 from collections.abc import Collection, Sequence

@@ -40,7 +40,7 @@ class Surroundings:
 
 @dataclass(frozen=True, eq=False)
 class FlatKernel:
-    """A kernel in integers; survey.py and layout.py say what the arrays hold.
+    """A kernel in integers; survey.py and layout.py describe the arrays.
 
     `resident_bytes` of the LLB hold operands while it runs.
     """

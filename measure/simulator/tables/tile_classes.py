@@ -19,7 +19,8 @@ _MOST_REMEMBERED = 4096
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """One interval table. Holding `low` and `high` keeps their identities, which it is known by, taken.
+    """One interval table, identified by its arrays. It holds `low` and `high` so that no other array gets
+    their ids.
 
     `widths` are flat; `places` counts the distinct places all intervals cover.
     """
