@@ -7,8 +7,8 @@ from typing import Any
 
 from tilewright.compiler_core.ir.names import shortened
 
-BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, MARGIN = 232, 44, 18, 26, 12
-MOST_LETTERS = 34
+BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, MARGIN = 256, 44, 18, 26, 12
+MOST_LETTERS = 32
 MOST_BOXES = 1_000
 """Kernels that are drawn: those of a larger network that run first."""
 ROUNDS = 4
