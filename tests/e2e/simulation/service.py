@@ -19,8 +19,8 @@ from unittest.mock import patch
 from sqlalchemy import Connection, Executable, Row, event
 
 from tests.api.fake_work import BATCH, ROW, FakeReport, FakeWork, latency_of
-from tests.db.clock import Clock, clocked
 from tests.db.samples import MODEL, TARGET, TOOLCHAIN, ok, trial
+from tests.db.service.clock import Clock, clocked
 from tests.e2e.simulation.world import Event, Killed, Thread, World
 from tilewright.db.browse import Browse, Viewer, Wanted
 from tilewright.db.records import NewRun
@@ -127,11 +127,11 @@ class TroubledDatabase(Database):
             raise DatabaseDownError("it broke off after the commit")
         self._give_way()
 
-    def let_go(self) -> None:
-        """Closes the connections of a process that is gone."""
-        for connection in self._kept:
-            connection.close()
-        self._kept = []
+    def _reader(self) -> Connection:
+        return self._simulation.real._reader()  # one for all: they are in one thread
+
+    def _drop_reader(self) -> None:
+        self._simulation.real._drop_reader()
 
     def _give_way(self) -> None:
         if self._inside:
@@ -201,7 +201,6 @@ class Simulation:
         self._over = False
         self.real = clocked(open_fast(path), self.clock)
         self.began: dict[str, float] = {}
-        self._databases: dict[str, TroubledDatabase] = {}
         self._uids: dict[str, str] = {}
         self._asked_to_cancel: set[str] = set()
 
@@ -236,9 +235,6 @@ class Simulation:
 
     def _start_runner(self, name: str) -> None:
         database, lease_s = TroubledDatabase(self.real, self), self.scenario.lease_s
-        if name in self._databases:
-            self._databases[name].let_go()
-        self._databases[name] = database
         work = SimulatedWork(database, self)
         runner = JobRunner(database, RunnerSettings(name, lease_s, lease_s / 4, self.scenario.poll_s), work)
         runner._stopping = Event(self.world)  # type: ignore[assignment]

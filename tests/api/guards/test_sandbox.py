@@ -16,7 +16,7 @@ from tilewright.api.sandbox import landlock, questions, reader
 from tilewright.api.sandbox.questions import LONGEST_ERROR, bounded, plain
 from tilewright.measure.host import seccomp
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the walls are Linux's; elsewhere limits are all")
 
 MISDEEDS = {

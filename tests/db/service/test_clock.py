@@ -2,8 +2,8 @@
 
 import pytest
 
-from tests.db.clock import Clock, clocked
 from tests.db.samples import MODEL, TARGET, TOOLCHAIN
+from tests.db.service.clock import Clock, clocked
 from tilewright.db.records import NewRun
 from tilewright.db.repository import Repository
 from tilewright.db.service.jobs import Jobs

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.db.clock import Clock, clocked
 from tests.db.samples import MODEL, TARGET, TOOLCHAIN
+from tests.db.service.clock import Clock, clocked
 from tilewright.api.cli.main import main
 from tilewright.db.browse import Browse, Viewer
 from tilewright.db.records import NewRun

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.db.faulty_files import Fault, Plan, library, spoiling
 from tests.db.samples import prepared, trial, workload
+from tests.db.storage.faulty_files import Fault, Plan, library, spoiling
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.repository import Repository
 from tilewright.db.service.job_rows import JobState

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import delete, select, update
 
-from tests.db.clock import Clock
+from tests.db.service.clock import Clock
 from tilewright.db.service.job_rows import JobLease, JobState
 from tilewright.db.service.jobs import MOST_ATTEMPTS, Jobs
 from tilewright.db.service.leases import CLOCK_SLACK_S, LeaseLostError

@@ -19,7 +19,7 @@ from tilewright.api.guards.slow import authority_of
 from tilewright.db.service.api_keys import ApiKeys, Scope
 from tilewright.db.storage.session import Database, DatabaseDownError
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 
 def asked(url: str, head: str) -> bytes:

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import event
 
-from tests.db.clock import Clock, clocked
-from tests.db.lease_steps import LEASE_S, State, Subject, explore
+from tests.db.service.clock import Clock, clocked
+from tests.db.service.lease_steps import LEASE_S, State, Subject, explore
 from tilewright.db.service.job_rows import JobState
 from tilewright.db.storage.session import open_database
 

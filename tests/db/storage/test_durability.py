@@ -47,7 +47,7 @@ def test_eight_writers_and_two_readers(url: str) -> None:
 def test_processes_may_create_it_at_once(tmp_path: Path) -> None:
     path = tmp_path / "new.db"
     program = f"from tilewright.db.storage.session import open_database; open_database({str(path)!r}).close()"
-    root = Path(__file__).parents[2]
+    root = Path(__file__).parents[3]
     creators = [subprocess.Popen([sys.executable, "-c", program], cwd=root) for _ in range(4)]
     assert [creator.wait() for creator in creators] == [0, 0, 0, 0]
     database = open_database(path)
