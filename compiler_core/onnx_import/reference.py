@@ -139,6 +139,8 @@ def is_misread(node: NodeProto, version: int) -> bool:
         return any(attribute.s in (b"cubic", b"bicubic") for attribute in node.attribute)
     if node.op_type == "ConvTranspose":
         return len(node.input) > 2 and any(a.name == "group" and a.i > 1 for a in node.attribute)
+    if node.op_type == "LpNormalization":
+        return any(attribute.name == "p" and attribute.i == 1 for attribute in node.attribute)
     if node.op_type == "LpPool":
         given = {attribute.name for attribute in node.attribute}
         return "ceil_mode" in given or {"auto_pad", "dilations"} <= given
