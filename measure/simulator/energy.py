@@ -108,7 +108,7 @@ _COUNTED = len(_COUNTS)
 
 def work_of(flat: FlatKernel) -> Work:
     """Sum the cost table over all firings."""
-    totals, macs = _totals(flat.nest.steps, flat.plan.prices, flat.nest.costs)
+    totals, macs = _totals(flat.nest.steps, flat.plan.step_prices.prices, flat.nest.costs)
     numbers = totals.tolist()
     return Work(
         *numbers[:_COUNTED],

@@ -66,3 +66,79 @@ class Nest(NamedTuple):
     maker: Ints
     costs: Ints
     dispatch: int
+
+
+class Levels(NamedTuple):
+    """The loops of a nest, outermost first, the `parallel` ones before the others.
+
+    `counts[l]` tiles at level l, which is dim `dims[l]` of the interval tables. Tile i of it is of class
+    `classes[class_start[l] + i]`; the first tile of its class c is `example[example_start[l] + c]`, and
+    `members` of the same place are how many tiles the class has.
+    """
+
+    counts: Ints
+    dims: Ints
+    parallel: int
+    classes: Ints
+    class_start: Ints
+    example: Ints
+    members: Ints
+    example_start: Ints
+
+
+class Spans(NamedTuple):
+    """Interval tables: `widths`, one table after the other, `shapes[table, dim]`, the `places` that the
+    intervals of each cover together; `of_term` has the table of every factor of a size.
+    """
+
+    widths: Ints
+    shapes: Ints
+    places: Ints
+    of_term: Ints
+
+
+class Entries(NamedTuple):
+    """The entries of a kernel: a row of `costs` for every step and every class of tiles that it meets.
+
+    `strides` [steps, levels]: a step's entry is ENTRY + (strides . classes). `lengths` [entries, terms] are
+    the factors of the size of every entry.
+    """
+
+    steps: Ints
+    strides: Ints
+    lengths: Ints
+    costs: Ints
+
+
+class StepPrices(NamedTuple):
+    """What decides the costs of steps, whatever their sizes: `prices`, the price table; of every term the
+    extent of its dim and its role in a contraction; of fetches from L1 their bytes and terms; the `ways` of a
+    matrix unit to take a contraction.
+    """
+
+    prices: Ints
+    extent_of_term: Ints
+    role_of_term: Ints
+    fetches: Ints
+    ways: Ints
+
+
+class Chip(NamedTuple):
+    """A target in numbers: its memories as rows (memories.py), and its vector unit."""
+
+    memories: Ints
+    start_up: int
+    vector_contracts: bool
+
+
+class Around(NamedTuple):
+    """What else goes on: `sharers` cores share the ports, `room` bytes of the LLB are left, of value v
+    `held[v]` bytes are in it already. Rows a multiple of `conflict_bytes` apart meet in one L1 bank and take
+    `conflict_percent` longer.
+    """
+
+    sharers: int
+    room: int
+    held: Ints
+    conflict_bytes: int
+    conflict_percent: int

@@ -60,6 +60,7 @@ from tilewright.measure.simulator.tables.layout import (
     VALUE,
     VECTOR,
     Ints,
+    StepPrices,
 )
 
 APART = -1
@@ -71,25 +72,21 @@ NO_ROLE = -1
 class KernelPlan:
     """Integer tables over the steps of a kernel, and where each of their intervals is found.
 
-    `steps` and `prices` are laid out as layout.py says, the columns that depend on sizes still open;
+    `steps` and `step_prices` are laid out as layout.py says, the columns that depend on sizes still open;
     `moves[s, dim]` is 1 where step s moves with a loop. A *term* is one factor of the size of a step: the
-    interval `term_span[t]`, cut from `term_extent[t]`, with `term_role[t]` in a product. Intervals are those
+    interval `term_span[t]`, cut from the extent of its dim, with a role in a product. Intervals are those
     of `regions` (buffer, dim), then those of `domains` (op, axis). A *fetch* is L1 traffic of a compute step:
     a bit mask of its terms, and bytes. `ways` are rows of units.matrix_table. `dtypes[s]` prices MACs.
     """
 
     steps: Ints
-    prices: Ints
+    step_prices: StepPrices
     moves: Ints
     reads: Ints
     maker: Ints
     regions: tuple[tuple[int, int], ...]
     domains: tuple[tuple[int, int], ...]
     term_span: Ints
-    term_extent: Ints
-    term_role: Ints
-    fetches: Ints
-    ways: Ints
     dtypes: tuple[DType | None, ...]
     values: int
 
@@ -250,17 +247,19 @@ class _Draft:
         none = [np.zeros((0, matrix_table(self.target, DType.F64).shape[1]), dtype=np.int64)]
         return KernelPlan(
             steps=self.steps,
-            prices=self.prices,
+            step_prices=StepPrices(
+                prices=self.prices,
+                extent_of_term=_table([extent for *_, extent, _ in self.terms]),
+                role_of_term=_table([role for *_, role in self.terms]),
+                fetches=np.array(self.fetches, dtype=np.int64).reshape(-1, 2),
+                ways=np.concatenate(none + self.ways),
+            ),
             moves=self.moves,
             reads=self._reads(),
             maker=self._makers(),
             regions=tuple((op, dim) for of_op, op, dim in places if not of_op),
             domains=tuple((op, axis) for of_op, op, axis in places if of_op),
             term_span=_table([place_of[term[:3]] for term in self.terms]),
-            term_extent=_table([extent for *_, extent, _ in self.terms]),
-            term_role=_table([role for *_, role in self.terms]),
-            fetches=np.array(self.fetches, dtype=np.int64).reshape(-1, 2),
-            ways=np.concatenate(none + self.ways),
             dtypes=tuple(self.dtypes),
             values=len(self.graph.values),
         )

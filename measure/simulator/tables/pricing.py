@@ -40,8 +40,15 @@ from tilewright.measure.simulator.tables.layout import (
     TRANSFER,
     VALUE,
     VECTOR,
+    Around,
+    Chip,
+    Entries,
     Ints,
+    Levels,
+    Spans,
+    StepPrices,
 )
+from tilewright.measure.simulator.tables.survey import survey
 
 _ROLES = 6
 _SETUP, _LATENCY = units.SETUP, units.LATENCY
@@ -52,34 +59,50 @@ _stream_cycles = jitable(units.stream_cycles)
 
 
 @compiled
-def price(
+def costs_of(
+    cores: int,
+    levels: Levels,
+    spans: Spans,
+    plan: StepPrices,
     steps: Ints,
-    prices: Ints,
-    lengths: Ints,
-    costs: Ints,
-    term_span: Ints,
-    term_extent: Ints,
-    term_role: Ints,
-    fetches: Ints,
-    ways: Ints,
-    tables: Ints,
-    spans: Ints,
-    start_up: int,
-    vector_contracts: bool,
-    sharers: int,
-    room: int,
-    held: Ints,
-    conflict_bytes: int,
-    conflict_percent: int,
-) -> int:
-    """Fill the cost table, and the ENGINE of contractions in `steps` (the faster of matrix and vector).
+    moves: Ints,
+    chip: Chip,
+    around: Around,
+) -> tuple[Ints, Ints, Ints, int]:
+    """The entries of a kernel, their numbers of firings (survey.py) and their costs.
 
-    `spans[t]` is the number of distinct places interval t covers over all tiles. `sharers` cores share the
-    ports. Operands behind the LLB that are read again stay in it while `room` bytes of it are left, smallest
-    first: then each load costs its share of the distinct bytes at the far port. Of value v, `held[v]` bytes
-    are in the LLB already, beside `room`. Tiles whose rows lie a multiple of `conflict_bytes` apart meet in
-    one L1 bank and take `conflict_percent` longer. Returns the bytes of `room` that are taken.
+    Returns `strides`, `lengths` and `costs` as `Entries` has them, and the bytes of the LLB that are taken.
+    Fills DEPTH, ENTRY and ENGINE of `steps`. One call for both: passing the tables takes as long as they do.
     """
+    entries = survey(cores, levels, spans, plan, steps, moves)
+    taken = price(entries, plan, spans, chip, around)
+    return entries.strides, entries.lengths, entries.costs, taken
+
+
+@jitable
+def price(entries: Entries, plan: StepPrices, spans: Spans, chip: Chip, around: Around) -> int:
+    """Fill the cost table of `entries`, and the ENGINE of contractions in its steps.
+
+    Returns the bytes of the LLB that are taken.
+    """
+    on_vector = _price_work(entries, plan, chip)
+    _choose_units(entries, plan, chip, on_vector)
+    # Only now are the sizes of all loads known, which decide what stays in the LLB.
+    total, distinct, taken = _residency(entries, plan.prices, spans, around)
+    _price_transfers(entries, plan, chip, around.sharers, total, distinct)
+    if around.conflict_percent > 0:
+        _meet_in_banks(entries, plan, around)
+    return taken
+
+
+# Each of these unpacks its tables before it loops: a field of a tuple of arrays costs time at every use.
+
+
+@jitable
+def _price_work(entries: Entries, plan: StepPrices, chip: Chip) -> Ints:
+    """What every entry moves or computes; of contractions also their cycles on the vector unit, returned."""
+    steps, lengths, costs = entries.steps, entries.lengths, entries.costs
+    prices, role_of_term, fetches, ways = plan.prices, plan.role_of_term, plan.fetches, plan.ways
     on_vector = np.zeros(costs.shape[0], dtype=np.int64)
     for s in range(steps.shape[0]):
         first, last = prices[s, FIRST_TERM], prices[s, LAST_TERM]
@@ -94,71 +117,106 @@ def price(
             if prices[s, KIND] == TRANSFER:
                 costs[entry, SIZE] = points * prices[s, ELEMENT_BYTES]
             elif prices[s, KIND] == POINTS:
-                costs[entry, LANE_WORK] = points * prices[s, LANE_OPS]
-                costs[entry, BUSY] = _vector_cycles(points, prices[s, LANE_OPS], prices[s, LANES], start_up)
+                lane_ops, lanes = prices[s, LANE_OPS], prices[s, LANES]
+                costs[entry, LANE_WORK] = points * lane_ops
+                costs[entry, BUSY] = _vector_cycles(points, lane_ops, lanes, chip.start_up)
             elif prices[s, KIND] == CONTRACTION:
                 role = np.ones(_ROLES, dtype=np.int64)
                 for term in range(first, last):
-                    role[term_role[term]] *= length[term - first]
+                    role[role_of_term[term]] *= length[term - first]
                 costs[entry, MACS] = points
-                on_vector[entry] = _vector_cycles(points, 1, prices[s, LANES], start_up)
+                on_vector[entry] = _vector_cycles(points, 1, prices[s, LANES], chip.start_up)
                 if prices[s, LAST_WAY] > prices[s, FIRST_WAY]:
                     table = ways[prices[s, FIRST_WAY] : prices[s, LAST_WAY]]
                     costs[entry, BUSY] = _matrix_cycles(
                         role[0], role[1], role[2], role[3], role[4], role[5], table
                     )
-        if prices[s, KIND] == CONTRACTION:
-            has_ways = prices[s, LAST_WAY] > prices[s, FIRST_WAY]
-            gain = 0
-            for entry in range(steps[s, ENTRY], end):
-                gain += costs[entry, FIRINGS] * (costs[entry, BUSY] - on_vector[entry])
-            steps[s, ENGINE] = MATRIX
-            if not has_ways or (vector_contracts and gain > 0):
-                steps[s, ENGINE] = VECTOR
-                for entry in range(steps[s, ENTRY], end):
-                    costs[entry, BUSY] = on_vector[entry]
-                    costs[entry, LANE_WORK] = costs[entry, MACS]
-                    costs[entry, MACS] = 0
-    total, distinct, taken = _residency(steps, prices, costs, term_span, spans, room, held)
+    return on_vector
+
+
+@jitable
+def _choose_units(entries: Entries, plan: StepPrices, chip: Chip, on_vector: Ints) -> None:
+    """The unit of every contraction, one for all its entries: the faster one over all its firings."""
+    steps, costs, prices = entries.steps, entries.costs, plan.prices
     for s in range(steps.shape[0]):
-        first, last = prices[s, FIRST_TERM], prices[s, LAST_TERM]
+        if prices[s, KIND] != CONTRACTION:
+            continue
+        end = steps[s + 1, ENTRY] if s + 1 < steps.shape[0] else costs.shape[0]
+        gain = 0
+        for entry in range(steps[s, ENTRY], end):
+            gain += costs[entry, FIRINGS] * (costs[entry, BUSY] - on_vector[entry])
+        steps[s, ENGINE] = MATRIX
+        has_ways = prices[s, LAST_WAY] > prices[s, FIRST_WAY]
+        if not has_ways or (chip.vector_contracts and gain > 0):
+            steps[s, ENGINE] = VECTOR
+            for entry in range(steps[s, ENTRY], end):
+                costs[entry, BUSY] = on_vector[entry]
+                costs[entry, LANE_WORK] = costs[entry, MACS]
+                costs[entry, MACS] = 0
+
+
+@jitable
+def _price_transfers(
+    entries: Entries, plan: StepPrices, chip: Chip, sharers: int, total: Ints, distinct: Ints
+) -> None:
+    """How long every load and store takes: the slower of the near and the far port.
+
+    Over the near port (the LLB) go all its bytes; over the far one (DRAM), where the value stays in the LLB,
+    its share of the distinct ones.
+    """
+    steps, lengths, costs = entries.steps, entries.lengths, entries.costs
+    prices, extent, memories = plan.prices, plan.extent_of_term, chip.memories
+    for s in range(steps.shape[0]):
+        if prices[s, KIND] != TRANSFER:
+            continue
+        first, last, value = prices[s, FIRST_TERM], prices[s, LAST_TERM], prices[s, VALUE]
         end = steps[s + 1, ENTRY] if s + 1 < steps.shape[0] else costs.shape[0]
         for entry in range(steps[s, ENTRY], end):
-            if prices[s, KIND] == TRANSFER and costs[entry, SIZE] > 0:
-                run = costs[entry, SIZE]
-                if prices[s, PACKED] == 0:
-                    run = prices[s, ELEMENT_BYTES] * _run(
-                        lengths[entry], term_extent[first:last], prices[s, BLOCKED], prices[s, BLOCK]
-                    )
-                far_size = costs[entry, SIZE]
-                value = prices[s, VALUE]
-                if prices[s, FAR] == NO_TABLE:
-                    far_size = 0
-                elif prices[s, HOLDABLE] != 0 and distinct[value] < total[value]:
-                    far_size = -(-far_size * distinct[value] // total[value])
-                costs[entry, FAR_SIZE] = far_size
-                crossing, setup, latency = 0, 0, 0
-                if prices[s, NEAR] != NO_TABLE:
-                    table = tables[prices[s, NEAR]]
-                    moved = _moved_bytes(costs[entry, SIZE], run, table)
-                    costs[entry, NEAR_MOVED] = moved
-                    crossing = _stream_cycles(moved, sharers, table)
-                    setup, latency = table[_SETUP], table[_LATENCY]
-                if far_size > 0:
-                    table = tables[prices[s, FAR]]
-                    moved = _moved_bytes(costs[entry, SIZE], run, table)
-                    moved = -(-moved * far_size // costs[entry, SIZE])
-                    costs[entry, FAR_MOVED] = moved
-                    crossing = max(crossing, _stream_cycles(moved, sharers, table))
-                    setup, latency = table[_SETUP], max(latency, table[_LATENCY])
-                costs[entry, BUSY] = setup + crossing
-                costs[entry, LATENCY] = latency
-            if conflict_percent > 0 and prices[s, LAST_FETCH] > prices[s, FIRST_FETCH]:
-                fetch = fetches[prices[s, LAST_FETCH] - 1]
-                pitch = fetch[1] * _innermost(lengths[entry], fetch[0])
-                if pitch > 0 and pitch % conflict_bytes == 0:
-                    costs[entry, BUSY] += costs[entry, BUSY] * conflict_percent // 100
-    return taken
+            size = costs[entry, SIZE]
+            if size <= 0:
+                continue
+            run = size
+            if prices[s, PACKED] == 0:
+                run = prices[s, ELEMENT_BYTES] * _run(
+                    lengths[entry], extent[first:last], prices[s, BLOCKED], prices[s, BLOCK]
+                )
+            far_size = size
+            if prices[s, FAR] == NO_TABLE:
+                far_size = 0
+            elif prices[s, HOLDABLE] != 0 and distinct[value] < total[value]:
+                far_size = -(-far_size * distinct[value] // total[value])
+            costs[entry, FAR_SIZE] = far_size
+            crossing, setup, latency = 0, 0, 0
+            if prices[s, NEAR] != NO_TABLE:
+                table = memories[prices[s, NEAR]]
+                moved = _moved_bytes(size, run, table)
+                costs[entry, NEAR_MOVED] = moved
+                crossing = _stream_cycles(moved, sharers, table)
+                setup, latency = table[_SETUP], table[_LATENCY]
+            if far_size > 0:
+                table = memories[prices[s, FAR]]
+                moved = _moved_bytes(size, run, table)
+                moved = -(-moved * far_size // size)
+                costs[entry, FAR_MOVED] = moved
+                crossing = max(crossing, _stream_cycles(moved, sharers, table))
+                setup, latency = table[_SETUP], max(latency, table[_LATENCY])
+            costs[entry, BUSY] = setup + crossing
+            costs[entry, LATENCY] = latency
+
+
+@jitable
+def _meet_in_banks(entries: Entries, plan: StepPrices, around: Around) -> None:
+    """Tiles take longer where their rows lie a multiple of `conflict_bytes` apart: they meet in one bank."""
+    steps, costs, prices = entries.steps, entries.costs, plan.prices
+    for s in range(steps.shape[0]):
+        if prices[s, LAST_FETCH] <= prices[s, FIRST_FETCH]:
+            continue
+        fetch = plan.fetches[prices[s, LAST_FETCH] - 1]
+        end = steps[s + 1, ENTRY] if s + 1 < steps.shape[0] else costs.shape[0]
+        for entry in range(steps[s, ENTRY], end):
+            pitch = fetch[1] * _innermost(entries.lengths[entry], fetch[0])
+            if pitch > 0 and pitch % around.conflict_bytes == 0:
+                costs[entry, BUSY] += costs[entry, BUSY] * around.conflict_percent // 100
 
 
 @jitable
@@ -203,14 +261,15 @@ def _run(length: Ints, extent: Ints, blocked: int, block: int) -> int:
 
 
 @jitable
-def _residency(
-    steps: Ints, prices: Ints, costs: Ints, term_span: Ints, spans: Ints, room: int, held: Ints
-) -> tuple[Ints, Ints, int]:
+def _residency(entries: Entries, prices: Ints, spans: Spans, around: Around) -> tuple[Ints, Ints, int]:
     """Bytes loaded of every value, how many of them come over the far port, and the room taken.
 
-    The first two are the same for what is read once or does not stay; else the latter are the distinct bytes
+    What is read again stays while there is room, smallest first. The first two are the same for what is read
+    once or does not stay; else the latter are the distinct bytes
     that are not held yet.
     """
+    steps, costs, held, room = entries.steps, entries.costs, around.held, around.room
+    places, of_term = spans.places, spans.of_term
     total = np.zeros(held.shape[0], dtype=np.int64)
     distinct = np.zeros(held.shape[0], dtype=np.int64)
     for s in range(steps.shape[0]):
@@ -220,7 +279,7 @@ def _residency(
                 total[prices[s, VALUE]] += costs[entry, FIRINGS] * costs[entry, SIZE]
             own = prices[s, ELEMENT_BYTES]
             for term in range(prices[s, FIRST_TERM], prices[s, LAST_TERM]):
-                own *= spans[term_span[term]]
+                own *= places[of_term[term]]
             distinct[prices[s, VALUE]] = max(distinct[prices[s, VALUE]], own)
     stays = held > 0
     taken = 0

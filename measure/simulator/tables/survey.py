@@ -15,7 +15,11 @@ from tilewright.measure.simulator.tables.layout import (
     FIRINGS,
     FIRST_TERM,
     LAST_TERM,
+    Entries,
     Ints,
+    Levels,
+    Spans,
+    StepPrices,
 )
 
 
@@ -55,59 +59,27 @@ def classify(dim: int, widths: Ints, shapes: Ints) -> tuple[Ints, Ints, Ints, In
     return classes, until, example[:count].copy(), members[:count].copy()
 
 
-@compiled
-def survey(
-    counts: Ints,
-    dims: Ints,
-    parallel_levels: int,
-    cores: int,
-    steps: Ints,
-    prices: Ints,
-    moves: Ints,
-    widths: Ints,
-    shapes: Ints,
-    term_span: Ints,
-    classes: Ints,
-    class_start: Ints,
-    example: Ints,
-    members: Ints,
-    example_start: Ints,
-) -> tuple[Ints, Ints, Ints]:
-    """Entries of a kernel and how often each fires; fills DEPTH and ENTRY of `steps`.
+@jitable
+def survey(cores: int, levels: Levels, spans: Spans, plan: StepPrices, steps: Ints, moves: Ints) -> Entries:
+    """Entries of a kernel and how often each fires over all `cores`; fills DEPTH and ENTRY of `steps`.
 
-    `counts[l]` tiles at level l of the nest, which is dim `dims[l]` of the interval tables; `classes`,
-    `example` and `members` are those of all levels, one after the other. Returns
-
-        strides      [steps, levels]    entry = ENTRY + (strides . classes)
-        lengths      [entries, terms]   the factors of the size of every entry
-        costs        [entries, columns] the cost table with FIRINGS filled in, over all cores
+    `moves[s, d]` says whether step s moves with dim d of the interval tables.
     """
-    levels = counts.shape[0]
-    span_start, span_stride = _table_strides(shapes)
-    strides = np.zeros((steps.shape[0], levels), dtype=np.int64)
-    # First pass: number the entries of each step, one per combination of classes of the levels it moves with.
-    entries = 0
+    counts, dims, prices = levels.counts, levels.dims, plan.prices
+    example, members, example_start = levels.example, levels.members, levels.example_start
+    strides, entries = _entries(levels, steps, moves)
     most_terms = 1
     for s in range(steps.shape[0]):
-        steps[s, ENTRY] = entries
-        steps[s, DEPTH] = -1
-        own = 1
-        for level in range(levels - 1, -1, -1):
-            if moves[s, dims[level]] != 0:
-                if steps[s, DEPTH] < 0:
-                    steps[s, DEPTH] = level
-                strides[s, level] = own
-                own *= example_start[level + 1] - example_start[level]
-        entries += own
         most_terms = max(most_terms, prices[s, LAST_TERM] - prices[s, FIRST_TERM])
-
-    # Second pass: firings and factors of every entry, from one example tile of each class.
+    # Firings and factors of every entry, from one example tile of each class.
     lengths = np.zeros((entries, most_terms), dtype=np.int64)
     costs = np.zeros((entries, COST_COLUMNS), dtype=np.int64)
+    shapes, widths, of_term = spans.shapes, spans.widths, spans.of_term
+    span_start, span_stride = _table_strides(shapes)
     index = np.zeros(shapes.shape[1], dtype=np.int64)
     for s in range(steps.shape[0]):
-        last = steps[s + 1, ENTRY] if s + 1 < steps.shape[0] else entries
-        for entry in range(steps[s, ENTRY], last):
+        end = steps[s + 1, ENTRY] if s + 1 < steps.shape[0] else entries
+        for entry in range(steps[s, ENTRY], end):
             firings = 1
             for level in range(steps[s, DEPTH] + 1):
                 if strides[s, level] > 0:
@@ -119,14 +91,37 @@ def survey(
                     firings *= counts[level]
             costs[entry, FIRINGS] = firings
             for term in range(prices[s, FIRST_TERM], prices[s, LAST_TERM]):
-                span = term_span[term]
+                span = of_term[term]
                 at = span_start[span]
                 for dim in range(shapes.shape[1]):
                     at += span_stride[span, dim] * index[dim]
                 lengths[entry, term - prices[s, FIRST_TERM]] = widths[at]
             index[:] = 0
-    _fire_at_borders(counts, parallel_levels, cores, steps, strides, classes, class_start, costs)
-    return strides, lengths, costs
+    _fire_at_borders(cores, levels, steps, strides, costs)
+    return Entries(steps, strides, lengths, costs)
+
+
+@jitable
+def _entries(levels: Levels, steps: Ints, moves: Ints) -> tuple[Ints, int]:
+    """The strides of every step over the classes of the levels that it moves with, and how many entries there
+    are; fills DEPTH and ENTRY of `steps`.
+    """
+    dims, example_start = levels.dims, levels.example_start
+    strides = np.zeros((steps.shape[0], dims.shape[0]), dtype=np.int64)
+    # One entry for each combination of classes of the levels that a step moves with.
+    entries = 0
+    for s in range(steps.shape[0]):
+        steps[s, ENTRY] = entries
+        steps[s, DEPTH] = -1
+        own = 1
+        for level in range(dims.shape[0] - 1, -1, -1):
+            if moves[s, dims[level]] != 0:
+                if steps[s, DEPTH] < 0:
+                    steps[s, DEPTH] = level
+                strides[s, level] = own
+                own *= example_start[level + 1] - example_start[level]
+        entries += own
+    return strides, entries
 
 
 @jitable
@@ -160,28 +155,21 @@ def _alike(i: int, j: int, dim: int, widths: Ints, shapes: Ints, span_start: Int
 
 
 @jitable
-def _fire_at_borders(
-    counts: Ints,
-    parallel_levels: int,
-    cores: int,
-    steps: Ints,
-    strides: Ints,
-    classes: Ints,
-    class_start: Ints,
-    costs: Ints,
-) -> None:
-    """Count the loads that a core repeats because the core before it made them for its own tiles."""
+def _fire_at_borders(cores: int, levels: Levels, steps: Ints, strides: Ints, costs: Ints) -> None:
+    """Count again what a core has to do again because the core before it did it for its own tiles."""
+    counts, parallel = levels.counts, levels.parallel
+    classes, class_start = levels.classes, levels.class_start
     tiles = 1
-    for level in range(parallel_levels):
+    for level in range(parallel):
         tiles *= counts[level]
-    index = np.zeros(parallel_levels, dtype=np.int64)
+    index = np.zeros(parallel, dtype=np.int64)
     for core in range(1, cores):
         first = core * tiles // cores
         if first == 0 or first == (core + 1) * tiles // cores:
             continue
         rest = first
         changed = -1
-        for level in range(parallel_levels - 1, -1, -1):
+        for level in range(parallel - 1, -1, -1):
             index[level] = rest % counts[level]
             rest //= counts[level]
             if index[level] > 0 and changed < 0:
