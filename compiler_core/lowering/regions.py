@@ -12,6 +12,7 @@ pass over the index maps gives the regions for all sizes (widths.py).
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,8 +24,6 @@ from tilewright.compiler_core.ir.workload import Workload
 from tilewright.compiler_core.lowering.steps import Outline, OutlineKey
 
 Bounds = npt.NDArray[np.int64]
-Span = tuple[Bounds, Bounds]
-"""[low, high) per tile."""
 Size = int | tuple[int, ...]
 """The cut of a loop: a tile size, or several whose tiles lie one behind the other."""
 SpanKey = tuple[Size, ...]
@@ -32,6 +31,19 @@ SpanKey = tuple[Size, ...]
 OF_OP = -1
 """In place of the reader, where the interval is that of an op's axis."""
 NO_ANCHOR = -1
+
+
+class _Bounds(NamedTuple):
+    low: Bounds
+    high: Bounds
+
+
+class Span(_Bounds):
+    """The interval [low, high) of every tile. An object equals itself alone, so caches may be keyed by it."""
+
+    __slots__ = ()
+    __eq__ = object.__eq__
+    __hash__ = object.__hash__
 
 
 @dataclass(frozen=True)
@@ -53,12 +65,12 @@ def _tile_span(extent: int, size: Size, loop: int, loops: int) -> Span:
     high = np.minimum(np.concatenate([part + tile for part, tile in parts]), extent)
     shape = [1] * loops
     shape[loop] = len(low)
-    return low.reshape(shape), high.reshape(shape)
+    return Span(low.reshape(shape), high.reshape(shape))
 
 
 def _whole_span(extent: int, loops: int) -> Span:
     zero = np.zeros((1,) * loops, dtype=np.int64)
-    return zero, zero + extent
+    return Span(zero, zero + extent)
 
 
 @dataclass(frozen=True, eq=False)
@@ -228,7 +240,7 @@ class Regions:
         if op.axis_kinds[axis] is AxisKind.SCAN:
             # A scan that is not the root has no carry between tiles: every tile starts it anew.
             low = np.zeros_like(low)
-        return low, high
+        return Span(low, high)
 
     def value_span(
         self,
@@ -308,7 +320,8 @@ class Regions:
                 np.asarray(bound, dtype=np.int64).reshape(np.shape(bound) or (1,) * len(self.loops))
                 for bound in (low, high)
             )
-            hull = (low, high) if hull is None else _union(hull, (low, high))
+            part = Span(low, high)
+            hull = part if hull is None else _union(hull, part)
         assert hull is not None, "every value of a kernel but the root's has a reader"
         return hull
 
@@ -318,4 +331,4 @@ def _union(one: Span, other: Span) -> Span:
     one_empty, other_empty = one[1] <= one[0], other[1] <= other[0]
     low = np.where(one_empty, other[0], np.where(other_empty, one[0], np.minimum(one[0], other[0])))
     high = np.where(one_empty, other[1], np.where(other_empty, one[1], np.maximum(one[1], other[1])))
-    return low, high
+    return Span(low, high)

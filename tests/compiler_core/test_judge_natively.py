@@ -56,7 +56,7 @@ def test_a_fault_of_the_compiler_shows(evaluator: NativeEvaluator, monkeypatch: 
 
     def overlapping(extent: int, tile: regions.Size, loop: int, loops: int) -> regions.Span:
         low, high = honest(extent, tile, loop, loops)
-        return low, np.minimum(high + 1, extent)
+        return regions.Span(low, np.minimum(high + 1, extent))
 
     def span(self: Regions, op: Any, at: int, axis: int, sizes: Any, known: Any) -> regions.Span:
         monkeypatch.setattr(regions, "_tile_span", overlapping if axis in op.reduction_axes else honest)

@@ -88,7 +88,7 @@ def test_a_halo_folded_twice_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def overlapping(extent: int, tile: regions.Size, loop: int, loops: int) -> regions.Span:
         low, high = honest(extent, tile, loop, loops)
-        return low, np.minimum(high + 1, extent)
+        return regions.Span(low, np.minimum(high + 1, extent))
 
     def span(self: Regions, op: Any, at: int, axis: int, sizes: Any, known: Any) -> regions.Span:
         monkeypatch.setattr(regions, "_tile_span", overlapping if axis in op.reduction_axes else honest)
@@ -163,7 +163,7 @@ def test_scan_tiles_out_of_order_are_caught() -> None:
 
     def backwards(kernel: KernelProgram) -> KernelProgram:
         def turned(span: regions.Span) -> regions.Span:
-            return np.flip(span[0], 1), np.flip(span[1], 1)
+            return regions.Span(np.flip(span[0], 1), np.flip(span[1], 1))
 
         return replace(
             kernel,

@@ -9,6 +9,7 @@ from tests.small_networks import CASES, Case, window_chain
 from tilewright.compiler_core.checking.sampled import emulate_sample, sample_of, sampled_tiles
 from tilewright.compiler_core.errors import VerifyError
 from tilewright.compiler_core.lowering.program import KernelCall, KernelProgram, Program
+from tilewright.compiler_core.lowering.regions import Span
 from tilewright.compiler_core.meaning.interpret import interpret
 
 
@@ -58,7 +59,7 @@ def test_a_fault_in_the_last_tiles_alone_is_seen() -> None:
     low.reshape(-1)[-1] -= 1
     high.reshape(-1)[-1] -= 1
     region = buffers[loaded].region
-    buffers[loaded] = replace(buffers[loaded], region=(*region[:2], (low, high), *region[3:]))
+    buffers[loaded] = replace(buffers[loaded], region=(*region[:2], Span(low, high), *region[3:]))
     wrong = replace(call, program=replace(call.program, buffers=tuple(buffers)))
     known = interpret(case.graph, case.inputs)
     tiles = sampled_tiles(wrong.program, np.random.default_rng(0))

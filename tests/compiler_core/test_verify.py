@@ -69,7 +69,7 @@ def steps_in_order(*order: int) -> Damage:
 
 def shifted(span: Span, low: int = 0, high: int = 0) -> Span:
     """The interval with its bounds moved, at every tile."""
-    return span[0] + low, span[1] + high
+    return Span(span[0] + low, span[1] + high)
 
 
 def region(at: int, dim: int, low: int = 0, high: int = 0) -> Damage:

@@ -157,7 +157,7 @@ def _kernel_from_json(form: Any) -> KernelProgram:
 
 def _span_from_json(form: Any) -> Span:
     low = np.array(form["low"], dtype=np.int64).reshape(form["shape"])
-    return low, np.array(form["high"], dtype=np.int64).reshape(form["shape"])
+    return Span(low, np.array(form["high"], dtype=np.int64).reshape(form["shape"]))
 
 
 def _call_from_json(form: Any, kernels: list[KernelProgram]) -> KernelCall | HostCall:

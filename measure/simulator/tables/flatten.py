@@ -1,6 +1,7 @@
 """A lowered kernel and a Target as flat integer arrays, for the timeline."""
 
 from dataclasses import dataclass
+from itertools import accumulate
 from math import prod
 
 import numpy as np
@@ -67,10 +68,7 @@ _NOTHING = np.zeros(0, dtype=np.int64)
 
 def _starts(parts: list[Ints]) -> Ints:
     """Where each part begins when they lie one after the other, and where the last one ends."""
-    ends = [0]
-    for part in parts:
-        ends.append(ends[-1] + len(part))
-    return np.array(ends, dtype=np.int64)
+    return np.array([0, *accumulate(map(len, parts))], dtype=np.int64)
 
 
 def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) -> FlatKernel:
@@ -80,10 +78,12 @@ def flatten(program: KernelProgram, target: Target, surroundings: Surroundings) 
     intervals += [program.domains[index][axis] for index, axis in plan.domains]
     loops = [loop for loop in program.loops if loop.count > 1]
     rank = program.workload.graph.ops[-1].rank
-    table_of_span = [table_of(low, high) for low, high in intervals]
+    table_of_span = [table_of(interval) for interval in intervals]
     number = {table: index for index, table in enumerate(dict.fromkeys(table_of_span))}
     tables = list(number)
-    kinds = [kinds_of(loop.dim, tables) for loop in loops]
+    kinds = [
+        kinds_of(loop.dim, tuple([table for table in tables if table.shape[loop.dim] > 1])) for loop in loops
+    ]
     levels = Levels(
         counts=np.array([loop.count for loop in loops], dtype=np.int64),
         dims=np.array([loop.dim for loop in loops], dtype=np.int64),
