@@ -24,6 +24,7 @@ from sqlalchemy import (
 )
 
 from tilewright.db.storage.columns import Digest, Identity, database_clock
+from tilewright.measure.objectives import Objective
 
 SCHEMA_VERSION = "0008"
 VERSION_TABLE = "tilewright_version"
@@ -95,7 +96,7 @@ run = Table(
     Column("lease_token", BigInteger, nullable=False, server_default="0"),
     Column("lease_until_s", Double),
     Column("lease_s", Double),
-    CheckConstraint("objective IN ('latency', 'energy', 'memory', 'edp')", name="objective"),
+    CheckConstraint(f"objective IN ({', '.join(repr(str(each)) for each in Objective)})", name="objective"),
 )
 
 trial = Table(
