@@ -65,7 +65,7 @@ def measure_programs(
     DeviceError for a task that is neither a kernel nor a network.
     """
     if not isinstance(task, Workload | NetworkTask):
-        raise DeviceError(f"only kernels and networks have Programs, not a {type(task).__name__}")
+        raise DeviceError(f"Programs are made of kernels and networks, not of a {type(task).__name__}")
 
     def measured(config: Config) -> Measurement:
         try:
