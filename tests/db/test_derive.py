@@ -1,35 +1,54 @@
-"""Who has the last word on wrong numbers: the latest check of a config, and any device that showed some."""
+"""The rules by which a best follows from trials, as pure functions of rows."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
-from tests.db.samples import confirmations, trial, workload
-from tilewright.db.derive import objection
-from tilewright.db.records import Key, TrialRow, WorkloadKind
-from tilewright.measure.results import Status, failure
+from tests.db.samples import confirmations, failed, key_of, trial, workload
+from tilewright.db.derive import derive_best, derive_default
+from tilewright.db.records import Purpose, Trial, TrialRow, WorkloadKind
+from tilewright.measure.results import Status
+
+ROW = workload()
 
 
-def rows(device: str, checked_at_s: float, verified_at_s: float) -> list[TrialRow]:
-    """Config 0, confirmed and verified at one time, and wrong at another; a check has no device."""
-    row = workload()
-    key = Key(row.digest, "0" * 64, "any")
-    wrong = trial("run", 1, row, replace(failure(Status.WRONG, "y is off"), worker=device), of_config=0)
-    good = confirmations("run", 0, row)
-    return [
-        TrialRow(key, wrong, checked_at_s, imported=False),
-        *(TrialRow(key, each, verified_at_s, imported=False) for each in good),
-    ]
+def rows(trials: Sequence[Trial], first_s: float = 0.0) -> list[TrialRow]:
+    """The trials as stored, a second apart."""
+    return [TrialRow(key_of(ROW), each, first_s + index, False) for index, each in enumerate(trials)]
 
 
-def objected(device: str, checked_at_s: float, verified_at_s: float) -> str:
-    found = rows(device, checked_at_s, verified_at_s)
-    return objection(found, found[0].trial.config.digest, WorkloadKind.KERNEL)
+def confirmed() -> list[Trial]:
+    """Three good confirmations of a default, so that a best follows from them."""
+    return [replace(each, default=True) for each in confirmations("run", 0, ROW)]
 
 
-def test_the_latest_check_counts() -> None:
-    assert objected("", 1.0, 2.0) == "", "what was refused by mistake is verified now"
-    assert "wrong" in objected("", 2.0, 1.0)
+def test_a_best_follows_from_confirmations() -> None:
+    assert derive_best(rows(confirmed()), WorkloadKind.KERNEL) is not None
 
 
-def test_a_device_that_was_wrong_once_may_be_so_again() -> None:
-    assert "wrong" in objected("board-1", 1.0, 2.0)
-    assert "wrong" in objected("board-1", 2.0, 1.0)
+def test_search_trials_are_no_confirmations() -> None:
+    """The luck of a search must not publish its own winner."""
+    searched = [replace(each, purpose=Purpose.SEARCH) for each in confirmed()]
+    assert derive_best(rows(searched), WorkloadKind.KERNEL) is None
+
+
+def test_a_failed_check_holds_until_a_later_check_passes() -> None:
+    checked = replace(failed(Status.WRONG), worker="")
+    (wrong,) = rows([trial("run", 9, ROW, checked, of_config=0)], first_s=100.0)
+    before, after = rows(confirmed(), first_s=0.0), rows(confirmed(), first_s=200.0)
+    assert derive_best([*before, wrong], WorkloadKind.KERNEL) is None
+    assert derive_best([*before, wrong, *after], WorkloadKind.KERNEL) is not None
+
+
+def test_wrong_numbers_of_a_device_hold_for_good() -> None:
+    measured = replace(failed(Status.WRONG), worker="board 1")
+    (wrong,) = rows([trial("run", 9, ROW, measured, of_config=0)], first_s=100.0)
+    after = rows(confirmed(), first_s=200.0)
+    assert derive_best([wrong, *after], WorkloadKind.KERNEL) is None
+
+
+def test_a_default_is_marked_as_such_and_confirmed() -> None:
+    others = [replace(each, default=False) for each in confirmed()]
+    assert derive_default(rows(others)) is None
+    failures = [replace(each, measurement=failed(Status.FAILED)) for each in confirmed()]
+    assert derive_default(rows(failures)) is None
+    assert derive_default(rows(confirmed())) is not None
