@@ -5,7 +5,7 @@ from math import prod
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import Access, unclamped_interval
-from tilewright.tuner.process import memory_bytes
+from tilewright.db.service.process import memory_bytes
 
 BYTES_AN_ELEMENT = 40
 """Bytes for an element of an op's operands and result while the op is judged: its data in the model's dtype

@@ -12,13 +12,13 @@ from tilewright.db.answering.describe import row_of
 from tilewright.db.answering.lookup import Hit, lookup_many
 from tilewright.db.records import Best, Key, ModelRow, NewRun, TargetRow, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
+from tilewright.db.service.process import is_gone, this_process
 from tilewright.db.service.run_leases import BusyRun, RunLease, RunLeases
 from tilewright.measure.device import DeviceInfo
 from tilewright.measure.objectives import Objective
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import NetworkTask
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.process import is_gone, this_process
 
 LEASE_S = 30.0
 """How long a run elsewhere that fell silent keeps others waiting."""
