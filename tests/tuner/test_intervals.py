@@ -7,7 +7,7 @@ from math import inf
 import pytest
 
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.sizes.intervals import TOLERANCE, Anchor, Span, intervals_of, spans_between
+from tilewright.tuner.sizes.intervals import TOLERANCE, Anchor, SizeSpan, intervals_of, spans_between
 
 
 def made_at(size: int) -> Config:
@@ -44,7 +44,7 @@ def tuned(size: int) -> Anchor:
 def test_every_size_is_in_one_interval_that_is_good_there(plans: bool) -> None:
     survey = Sizes(plans=plans)
     below, above = tuned(10), tuned(1000)
-    spans = [Span(10, 10, below, 0.0), *spans_between(survey, below, above)]
+    spans = [SizeSpan(10, 10, below, 0.0), *spans_between(survey, below, above)]
     found = intervals_of(spans, 0.01)
     assert (found[0].low, found[-1].high) == (10, 1000)
     assert all(one.high + 1 == other.low for one, other in pairwise(found))
@@ -85,5 +85,5 @@ def test_sizes_that_the_network_cannot_have_are_never_asked() -> None:
 
 def test_where_nothing_runs_there_is_no_interval() -> None:
     below = tuned(10)
-    spans = [Span(10, 10, below, 0.0), Span(11, 20, below, inf), Span(21, 30, below, 0.0)]
+    spans = [SizeSpan(10, 10, below, 0.0), SizeSpan(11, 20, below, inf), SizeSpan(21, 30, below, 0.0)]
     assert [(one.low, one.high) for one in intervals_of(spans, 0.0)] == [(10, 10), (21, 30)]

@@ -58,7 +58,7 @@ class Survey(Protocol):
 
 
 @dataclass(frozen=True)
-class Span:
+class SizeSpan:
     """The sizes `low` to `high`, the anchor whose Config they run, and their worst regret seen."""
 
     low: int
@@ -67,12 +67,14 @@ class Span:
     regret: float
 
 
-def spans_between(survey: Survey, below: Anchor, above: Anchor, halvings: int = MOST_HALVINGS) -> list[Span]:
+def spans_between(
+    survey: Survey, below: Anchor, above: Anchor, halvings: int = MOST_HALVINGS
+) -> list[SizeSpan]:
     """Spans over the sizes above `below` up to `above`, in ascending order; infinite regret: nothing runs."""
     low, high = below.size + 1, above.size
     lowest = survey.sizes[bisect_left(survey.sizes, low)]
     if lowest == high:
-        return [Span(low, high, above, 0.0)]
+        return [SizeSpan(low, high, above, 0.0)]
     middle = middle_of(survey.sizes, lowest, high)
     seen = {size: survey.carried(size, (above, below)) for size in sorted({lowest, middle})}
     fresh = None
@@ -87,7 +89,7 @@ def spans_between(survey: Survey, below: Anchor, above: Anchor, halvings: int = 
             (there,) = survey.carried(high, (below,))
             worst[1] = max(worst[1], _regret(there, min(there, above.cost)))
         regret, at = min((regret, index) for index, regret in enumerate(worst))
-        return [Span(low, high, (above, below)[at], regret)]
+        return [SizeSpan(low, high, (above, below)[at], regret)]
     if fresh is None or min(seen[middle]) <= fresh.cost:
         cost, at = min((cost, index) for index, cost in enumerate(seen[middle]))
         fresh = replace((above, below)[at], size=middle, cost=cost)
@@ -97,13 +99,13 @@ def spans_between(survey: Survey, below: Anchor, above: Anchor, halvings: int = 
     ]
 
 
-def intervals_of(spans: Sequence[Span], loss: float) -> tuple[Interval, ...]:
+def intervals_of(spans: Sequence[SizeSpan], loss: float) -> tuple[Interval, ...]:
     """The spans as a selector has them, neighbours with one Config joined; those where nothing runs left out.
 
     `loss` is the expected gain of a search at sizes that were not searched. There TOLERANCE is added to the
     measured regret: nothing was looked for that is better by less.
     """
-    joined: list[Span] = []
+    joined: list[SizeSpan] = []
     for span in (each for each in spans if isfinite(each.regret)):
         last = joined[-1] if joined else None
         if last is not None and last.high + 1 == span.low and last.anchor.config == span.anchor.config:
@@ -123,7 +125,7 @@ def intervals_of(spans: Sequence[Span], loss: float) -> tuple[Interval, ...]:
     )
 
 
-def _is_searched(span: Span) -> bool:
+def _is_searched(span: SizeSpan) -> bool:
     """Whether a span is one size that was tuned."""
     return span.low == span.high == span.anchor.made_at and not span.anchor.planned
 

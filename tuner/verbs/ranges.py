@@ -29,7 +29,7 @@ from tilewright.tuner.network.opened import Opened, open_network
 from tilewright.tuner.network.records import NewSearch
 from tilewright.tuner.request import Hooks, TuneRequest
 from tilewright.tuner.run import NO_HOOKS, run
-from tilewright.tuner.sizes.intervals import Anchor, Span, intervals_of, spans_between
+from tilewright.tuner.sizes.intervals import Anchor, SizeSpan, intervals_of, spans_between
 from tilewright.tuner.sizes.representatives import representatives
 from tilewright.tuner.sizes.selection import Interval, ranged_row, selector_row
 from tilewright.tuner.sizes.transfer import carried, portable
@@ -145,15 +145,15 @@ def _still_to_find(reports: Sequence[Report]) -> float:
     return max((regret for regret in estimates if isfinite(regret)), default=0.0)
 
 
-def _surveyed(survey: "_Survey", sizes: tuple[int, ...], hooks: Hooks) -> tuple[list[Span], float]:
+def _surveyed(survey: "_Survey", sizes: tuple[int, ...], hooks: Hooks) -> tuple[list[SizeSpan], float]:
     """Spans over the sizes from the first to the last tuned, and the worst loss of tiles made anew.
 
     Once the run is cancelled no more sizes are looked at: only the tuned ones are in the spans then.
     """
     anchors = [survey.tuned(size) for size in sizes]
-    spans = [Span(sizes[0], sizes[0], anchors[0], 0.0)]
+    spans = [SizeSpan(sizes[0], sizes[0], anchors[0], 0.0)]
     for below, above in pairwise(anchors):
-        only = [Span(above.size, above.size, above, 0.0)]
+        only = [SizeSpan(above.size, above.size, above, 0.0)]
         spans += only if hooks.cancelled() else spans_between(survey, below, above)
     anew = [survey.carried(anchor.size, (anchor,))[0] / anchor.cost - 1 for anchor in anchors]
     return spans, max(0.0, *anew)
