@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.dims import Dim
+from tilewright.compiler_core.ir.dims import Dim, symbols_in
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
 from tilewright.compiler_core.onnx_import.building.context import (
@@ -33,6 +33,8 @@ def _top_k(context: Context, node: Node, inputs: Inputs) -> list[Tensor]:
             raise ModelError(f"k = {k} lies outside an extent of {extent}")
         attributes["k"] = k
     elif given is not None:
+        if symbols_in(asked) & context.decided:
+            raise ModelError(f"k = {k} follows from an extent that data decide; bind it with --dim")
         operands.append(given)
     shape = tuple(k if dim == axis else size for dim, size in enumerate(x.shape))
     return context.host(node, "top_k", operands, [(shape, x.dtype), (shape, DType.I64)], **attributes)
