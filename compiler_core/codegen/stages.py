@@ -113,7 +113,13 @@ def _passes(first: Stage, second: Stage, graph: Graph, program: KernelProgram) -
     """Whether the fold of `second` reads every point of `first`, which has no fold, once and in place."""
     core, op = graph.ops[second.core], graph.ops[first.root]
     reads = [access for access in core.operands if access.value == op.result]
-    if folds(op) or not folds(core) or first.late != second.late or len(reads) != 1:
+    if (
+        first.core != first.root
+        or folds(op)
+        or not folds(core)
+        or first.late != second.late
+        or len(reads) != 1
+    ):
         return False
     if AxisKind.SCAN in core.axis_kinds or reads[0].is_data_dependent or len(core.operands) != 1:
         return False

@@ -59,7 +59,7 @@ class FaultyImages:
             self.expected.append(status)
             return image
 
-        monkeypatch.setattr(module, "RUN_DEADLINE_S", 2.0)
+        monkeypatch.setattr(module, "RUN_DEADLINE_S", 5.0)
         monkeypatch.setattr(HostDevice, "_image_of", image_of)
 
 
