@@ -83,3 +83,19 @@ def test_weights_of_depthwise_products_lie_as_they_are_read(tmp_path: Path) -> N
     made = nest(workload.laid(dict.fromkeys(laid, Layout((0, 2, 3, 1)))))
     assert made.arranged
     assert "gather" not in emit(made)
+
+
+def test_a_fold_of_folds_stays_two_stages() -> None:
+    p, r = AxisKind.PARALLEL, AxisKind.REDUCTION
+    shapes = ((5, 9, 8), (9, 8), (9, 8), (8,))
+    first = Access(0, (axis_index(2), axis_index(0), axis_index(1)))
+    ops = (
+        Op("sum", (9, 8, 5), (p, p, r), (first,), 1),
+        Op("relu", (9, 8), (p, p), (Access(1, (axis_index(0), axis_index(1))),), 2),
+        Op("sum", (8, 9), (p, r), (Access(2, (axis_index(1), axis_index(0))),), 3),
+    )
+    graph = Graph(tuple(TensorType(shape, DType.F32) for shape in shapes), ops, (0,), (3,))
+    made = nest(kernel_of(graph, [0, 1, 2], {}).workload)
+    x = np.random.default_rng(0).integers(-4, 5, shapes[0]).astype(np.float32)
+    (got,) = run_kernel(compile_kernel(made), {made.graph.inputs[0]: x}).values()
+    np.testing.assert_array_equal(got, np.maximum(x.sum(0), 0).sum(0))
