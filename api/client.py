@@ -162,8 +162,8 @@ def _opened(stack: ExitStack, path: Path) -> BinaryIO:
 
 def _beside(model: Path) -> Mapping[str, Path]:
     """The files of a model's tensors; none for a file that is no model, on which the server decides."""
-    from tilewright.compiler_core.onnx_import.beside import files_beside
-    from tilewright.compiler_core.onnx_import.load import load_model
+    from tilewright.compiler_core.onnx_import.model_files.beside import files_beside
+    from tilewright.compiler_core.onnx_import.model_files.load import load_model
 
     try:
         load_model(model)

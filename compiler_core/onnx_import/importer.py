@@ -27,7 +27,7 @@ from tilewright.compiler_core.onnx_import.building.values import (
     Value,
 )
 from tilewright.compiler_core.onnx_import.control.entering import ENTER
-from tilewright.compiler_core.onnx_import.load import load_model, opset_versions
+from tilewright.compiler_core.onnx_import.model_files.load import load_model, opset_versions
 from tilewright.compiler_core.onnx_import.operators.sequences import unstacked
 from tilewright.compiler_core.onnx_import.walk import ImportWalk, graph_frame
 from tilewright.compiler_core.transforms.simplify import simplify

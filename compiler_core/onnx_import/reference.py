@@ -28,7 +28,7 @@ from tilewright.compiler_core.onnx_import.building.external import ExternalData
 from tilewright.compiler_core.onnx_import.building.frames import ordered
 from tilewright.compiler_core.onnx_import.building.tensor_data import reader_of
 from tilewright.compiler_core.onnx_import.importer import ImportedModel, one_line
-from tilewright.compiler_core.onnx_import.load import load_model
+from tilewright.compiler_core.onnx_import.model_files.load import load_model
 from tilewright.compiler_core.onnx_import.widening import read_by, widened_function, widened_node
 
 SLOW = ("AveragePool", "Col2Im", "ConvTranspose", "GridSample", "LpPool", "MaxPool", "RoiAlign")

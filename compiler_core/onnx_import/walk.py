@@ -18,7 +18,7 @@ from tilewright.compiler_core.onnx_import.building.frames import Frame, ordered,
 from tilewright.compiler_core.onnx_import.building.node import Node, check_signature, printable, signature
 from tilewright.compiler_core.onnx_import.building.tensor_data import constant_from
 from tilewright.compiler_core.onnx_import.building.values import Value, tensor_of
-from tilewright.compiler_core.onnx_import.load import opset_versions
+from tilewright.compiler_core.onnx_import.model_files.load import opset_versions
 from tilewright.compiler_core.onnx_import.operators.sequences import SEQUENCES, Values
 from tilewright.compiler_core.onnx_import.registry import BUILDERS
 from tilewright.compiler_core.onnx_import.standard import MAY_BE_LATE, function_of, on_host

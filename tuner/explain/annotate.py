@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from tilewright.compiler_core.files.outputs import output
-from tilewright.compiler_core.onnx_import.annotate import annotated_model
+from tilewright.compiler_core.onnx_import.model_files.annotate import annotated_model
 from tilewright.tuner.explain.provenance import provenance_of
 from tilewright.tuner.verbs.lookup import CompiledNetwork
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import onnx
 
 from tilewright.compiler_core.onnx_import.building.external import ExternalData
-from tilewright.compiler_core.onnx_import.load import load_model
+from tilewright.compiler_core.onnx_import.model_files.load import load_model
 
 
 def files_beside(model: Path) -> Mapping[str, Path]:

@@ -7,7 +7,7 @@ import onnx
 
 from tilewright.compiler_core.ir.names import MOST_PATH
 from tilewright.compiler_core.onnx_import.building.node import path_of
-from tilewright.compiler_core.onnx_import.load import load_model
+from tilewright.compiler_core.onnx_import.model_files.load import load_model
 
 FIRST_IR_WITH_NOTES = 10
 """Nodes have metadata from this version of the format on (onnx, IR.md)."""
