@@ -68,8 +68,11 @@ print(Objective("ed2p").of(Measurement(Status.OK, latency_us=2.0, energy_uj=3.0)
 open_database(Path("new.db")).close()
 (text,) = sqlite3.connect("new.db").execute("SELECT sql FROM sqlite_master WHERE name = 'run'").fetchone()
 print("'ed2p'" in text)
+from tilewright.api.schemas.jobs import JobSpec
+print(JobSpec(target="ascend910", objective="ed2p").request("any").objective)
+print("ed2p" in JobSpec.model_json_schema()["properties"]["objective"]["enum"])
 """
-    assert says(changed, program) == ["12.0", "True"]
+    assert says(changed, program) == ["12.0", "True", "ed2p", "True"]
 
 
 def test_an_op_is_a_row_its_machine_code_and_an_entry(changed: Path) -> None:

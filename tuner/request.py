@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from itertools import permutations
 from pathlib import Path
 
 from tilewright.compiler_core.errors import UsageError
@@ -156,3 +157,12 @@ def objectives_text(objectives: tuple[Objective, ...]) -> str:
     if len(objectives) == 1:
         return objectives[0]
     return ",".join("peak_bytes" if each is Objective.MEMORY else each for each in objectives)
+
+
+def objective_texts() -> tuple[str, ...]:
+    """What `objectives_text` gives: every objective alone, then every front."""
+    together = dict.fromkeys(TOGETHER.values())
+    lists = (some for length in range(2, len(together) + 1) for some in permutations(together, length))
+    # Lists that differ only in where memory stands are one front.
+    fronts = (read_objectives(objectives_text(some)) for some in lists)
+    return (*map(str, Objective), *dict.fromkeys(objectives_text(front) for front in fronts))

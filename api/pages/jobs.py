@@ -1,7 +1,7 @@
 """Pages about jobs: the list, one job, submitting and cancelling."""
 
 import json
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any
 
 from fastapi import APIRouter, File, Form, Query, Request, UploadFile
 from fastapi.responses import HTMLResponse, RedirectResponse, Response
@@ -12,7 +12,7 @@ from tilewright.api.pages.drawings import DRAWINGS
 from tilewright.api.pages.job_story import story_of
 from tilewright.api.pages.one_file import one_file
 from tilewright.api.pages.render import page
-from tilewright.api.schemas.jobs import LONGEST_SPEC, Asked
+from tilewright.api.schemas.jobs import LONGEST_SPEC, OBJECTIVES
 from tilewright.api.service import Caller, Cursor, JobId, Serving, Submission, address_of
 from tilewright.compiler_core.errors import InputError, UsageError
 from tilewright.compiler_core.target_model.file import list_targets
@@ -136,7 +136,7 @@ def _form(request: Request, error: str = "") -> Response:
         422 if error else 200,
         error=error,
         targets=list_targets(),
-        objectives=get_args(Asked),
+        objectives=OBJECTIVES,
     )
 
 

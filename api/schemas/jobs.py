@@ -4,13 +4,13 @@ import json
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from tilewright.db.service.job_rows import JobEvent, JobLine, JobRow, JobState
 from tilewright.tuner.jobs.request import KEPT, read_request
-from tilewright.tuner.request import TuneRequest, objectives_of, objectives_text
+from tilewright.tuner.request import TuneRequest, objective_texts, objectives_of, objectives_text
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
 DimName = Annotated[str, Field(min_length=1, max_length=100)]
@@ -47,17 +47,18 @@ class DimRange(BaseModel):
     high: DimSize = Field(examples=[512])
 
 
-Asked = Literal[
-    "latency",
-    "energy",
-    "memory",
-    "edp",
-    "latency,energy",
-    "energy,latency",
-    "latency,peak_bytes",
-    "energy,peak_bytes",
-    "latency,energy,peak_bytes",
-    "energy,latency,peak_bytes",
+OBJECTIVES = objective_texts()
+
+
+def _choice(text: str) -> str:
+    """The objective, or the front, as it is written in one way only."""
+    if text not in OBJECTIVES:
+        raise ValueError(f"the objective {text[:40]!r} is unknown; choose one of: {'; '.join(OBJECTIVES)}")
+    return text
+
+
+ObjectiveText = Annotated[
+    str, AfterValidator(_choice), WithJsonSchema({"type": "string", "enum": list(OBJECTIVES)})
 ]
 
 
@@ -84,7 +85,7 @@ class JobSpec(BaseModel):
     time_limit_s: float | None = Field(
         default=None, gt=0, le=30 * 86_400, description="Seconds of search at most"
     )
-    objective: Asked = Field(
+    objective: ObjectiveText = Field(
         default="latency", description="What to minimise; several objectives give their Pareto front"
     )
     dims: dict[DimName, DimSize | DimRange] = Field(

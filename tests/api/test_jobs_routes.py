@@ -101,7 +101,7 @@ def test_a_job_may_ask_for_a_front(client: httpx.Client) -> None:
         ({"target": "../x.toml"}, "no target is called"),
         ({"level": 4}, "less than or equal to 3"),
         ({"trials": -1}, "greater than or equal to 0"),
-        ({"objective": "speed"}, "latency"),
+        ({"objective": "speed"}, "'speed' is unknown; choose one of: latency; energy;"),
         ({"dims": {"sequence": 8}}, "it has none"),
         ({"device": "os:system"}, "Extra inputs"),
     ],
