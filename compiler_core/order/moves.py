@@ -41,12 +41,18 @@ def find_state(states: Words, table: Ints, state: Words) -> int:
 
 
 @compiled
+def empty_table(states: int) -> Ints:
+    """A hash table of open addressing for so many states, never more than half full: probes stay short."""
+    size = 1024
+    while size < 2 * states:
+        size *= 2
+    return np.full(size, -1, dtype=np.int64)
+
+
+@compiled
 def index_states(states: Words) -> Ints:
     """The hash table of `states`: slot -> row, -1 for a hole."""
-    size = 1024
-    while size < 2 * states.shape[0]:
-        size *= 2
-    table = np.full(size, -1, dtype=np.int64)
+    table = empty_table(states.shape[0])
     for i in range(states.shape[0]):
         table[find_state(states, table, states[i])] = i
     return table

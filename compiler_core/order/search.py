@@ -30,6 +30,7 @@ from tilewright.compiler_core.order.moves import (
     advance,
     begin,
     close_state,
+    empty_table,
     find_state,
     need_of,
     retreat,
@@ -81,17 +82,54 @@ def _least_between(flat: FlatGraph, walk: SearchState, length: int) -> tuple[boo
 
 
 @compiled
+def _go_to(flat: FlatGraph, walk: SearchState, limit: int, length: int, side: Bytes8) -> None:
+    """From trail `length` on along the same trail, but only to the state of `side`; closes it.
+
+    Kernels of the trail that are not in that state are left out. What is left may still be run in its order:
+    the state is a down-set, so no kernel in it waits for one that is not.
+    """
+    path = walk.trail[length : walk.counts[1]].copy()
+    retreat(flat, walk, length)
+    for kernel in path:
+        if (side[kernel] == INSIDE) == (walk.way == 1):
+            advance(flat, walk, kernel)
+    close_state(flat, walk, limit)
+
+
+@compiled
+def _rank_choices(flat: FlatGraph, walk: SearchState, limit: int, choices: Ints) -> tuple[int, int]:
+    """Put the moves that fit at the head of `choices`: least growth of live bytes first, then by number.
+
+    Their count, and the least bytes that one which does not fit would need.
+    """
+    keys = np.empty(walk.counts[0], dtype=np.int64)
+    fitting, least_need = 0, UNLIMITED
+    for slot in range(walk.counts[0]):
+        kernel = walk.ready[slot]
+        delta = move_delta(flat, kernel, walk.touched, walk.way)
+        need = need_of(flat, walk, kernel, delta)
+        if need > limit:
+            least_need = min(least_need, need)
+            continue
+        at = fitting  # by insertion: there are few, and `ready` is in no order to rely on
+        while at > 0 and (
+            keys[at - 1] > delta or (keys[at - 1] == delta and walk.way * choices[at - 1] > walk.way * kernel)
+        ):
+            keys[at], choices[at] = keys[at - 1], choices[at - 1]
+            at -= 1
+        keys[at], choices[at] = delta, kernel
+        fitting += 1
+    return fitting, least_need
+
+
+@compiled
 def _search(
     flat: FlatGraph, limit: int, way: int, max_states: int
 ) -> tuple[int, int, int, Ints, Words, Ints]:
     count = flat.kernels
     walk = begin(flat, way)
     words = walk.bits.shape[0]
-    # Dead states by a hash table of open addressing, never more than half full, so that probes stay short.
-    table_size = 1024
-    while table_size < 2 * max_states:
-        table_size *= 2
-    table = np.full(table_size, -1, dtype=np.int64)
+    table = empty_table(max_states)  # of dead states
     states = np.empty((max_states, words), dtype=np.uint64)
     jumps = np.empty(max_states, dtype=np.int64)
     dead = 0
@@ -124,13 +162,8 @@ def _search(
             if first < depth:
                 minimal, least = _least_between(flat, walk, length_at[first])
                 if not minimal and settled:
-                    # A state with fewer live bytes lies between: go there instead, along the same trail.
-                    path = walk.trail[length_at[first] : walk.counts[1]].copy()
-                    retreat(flat, walk, length_at[first])
-                    for kernel in path:
-                        if (least[kernel] == INSIDE) == (way == 1):
-                            advance(flat, walk, kernel)
-                    close_state(flat, walk, limit)
+                    # A state with fewer live bytes lies between: go there instead.
+                    _go_to(flat, walk, limit, length_at[first], least)
                     depth = first + 1
                     minimal = True
                     if walk.counts[1] == count:
@@ -155,27 +188,8 @@ def _search(
                     choices = np.concatenate(
                         (choices, np.empty(first_choice + walk.counts[0], dtype=np.int64))
                     )
-                # Choices that fit, by insertion: least growth of live bytes first, then by number.
-                keys = np.empty(walk.counts[0], dtype=np.int64)
-                fitting = 0
-                for slot in range(walk.counts[0]):
-                    kernel = walk.ready[slot]
-                    delta = move_delta(flat, kernel, walk.touched, way)
-                    need = need_of(flat, walk, kernel, delta)
-                    if need > limit:
-                        next_limit = min(next_limit, need)
-                    else:
-                        at = fitting
-                        while at > 0 and (
-                            keys[at - 1] > delta
-                            or (keys[at - 1] == delta and way * choices[first_choice + at - 1] > way * kernel)
-                        ):
-                            keys[at] = keys[at - 1]
-                            choices[first_choice + at] = choices[first_choice + at - 1]
-                            at -= 1
-                        keys[at] = delta
-                        choices[first_choice + at] = kernel
-                        fitting += 1
+                fitting, least_need = _rank_choices(flat, walk, limit, choices[first_choice:])
+                next_limit = min(next_limit, least_need)
                 length_at[depth] = walk.counts[1]
                 live_at[depth] = walk.counts[2]
                 next_at[depth] = first_choice
