@@ -93,7 +93,10 @@ def test_a_refused_config_is_recorded_as_wrong_told_and_never_served(
     with open_run(tmp_path) as run:
         task = None if of_network else first_task(run)
         config = run.opened.default_config if task is None else run.opened.default_of(task)
-        run.book.refuse("a candidate", task, config, failure(Status.WRONG, "value 3 is off"))
+        shown = replace(
+            failure(Status.WRONG, "value 3 is off"), worker="board-0"
+        )  # by a device, not by a check
+        run.book.refuse("a candidate", task, config, shown)
         assert [(each.what, each.reason) for each in run.book.dropped] == [("a candidate", "value 3 is off")]
         (row,) = run.opened.records.repository.trials_of_run(run.book.uid, Purpose.CONFIRMATION)
         assert (row.trial.config, row.trial.measurement.status) == (config, Status.WRONG)

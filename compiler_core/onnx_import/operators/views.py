@@ -162,6 +162,8 @@ def _slice_range(extent: Dim, start: Dim, end: Dim, step: int) -> tuple[Dim, Dim
     else:
         first, last = _clamped(start, extent, 0, extent - 1), _clamped(end, extent, -1, extent - 1)
         count = ceildiv(first - last, -step)
+        # The clamp of an empty axis leaves the element between 0 and -1.
+        count = count if at_most(count, extent) else minimum(count, extent)
     return first, count if at_most(0, count) else maximum(0, count)
 
 
