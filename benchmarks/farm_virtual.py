@@ -81,8 +81,8 @@ def sick_workers(seed: int, seeds: int) -> Row:
             measured = max(measured, report.measured_until_quarantine.get("w3", 10**6))
             if report.best is None or report.best_latency_us is None:
                 raise RuntimeError(f"seed {world}: nothing was measured")
-            best_us = float(farm.truth_us[report.best])
-            regret = max(regret, best_us / float(farm.truth_us.min()) - 1.0)
+            best_us = float(farm.candidates.truth_us[report.best])
+            regret = max(regret, best_us / float(farm.candidates.truth_us.min()) - 1.0)
             published = max(published, abs(report.best_latency_us / best_us - 1.0))
     return {
         "task": "sick",

@@ -36,7 +36,7 @@ from tilewright.measure.farm.pool import SerialPool
 from tilewright.measure.host.device import HostDevice
 from tilewright.measure.host.file import ensure_host
 from tilewright.search_space.moves import sample
-from tilewright.tuner.kernel.search import search_kernel
+from tilewright.tuner.kernel.search import KernelSearch, search_kernel
 from tilewright.tuner.kernel.stopping import StopRule
 from tilewright.tuner.kernel.task import KernelTask
 
@@ -160,7 +160,9 @@ def _tuned(
     """The machine code of the best few of a search, and of the default."""
     task = KernelTask(Regions(workload), device.target)
     pool = SerialPool(device)
-    result = search_kernel(task.problem((task.default,)), pool, f"bench host {seed}", StopRule(trials))
+    result = search_kernel(
+        KernelSearch(task.problem((task.default,)), f"bench host {seed}"), pool, StopRule(trials)
+    )
     good = [t for t in result.trials if t.measurement.latency_us is not None]
     ranked = sorted(good, key=lambda trial: trial.measurement.latency_us or 0.0)
     for trial in ranked[:FINALISTS]:

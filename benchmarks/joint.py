@@ -42,7 +42,7 @@ from tilewright.tuner.kernel.stopping import StopRule
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.events import Event, Measured
 from tilewright.tuner.network.scheduler import Choose, next_task
-from tilewright.tuner.network.search import REPLANS, NetworkSearch
+from tilewright.tuner.network.search import REPLANS, BudgetPolicy, NetworkSearch
 from tilewright.tuner.planning.graph_knobs import GraphKnobs
 from tilewright.tuner.planning.planner import Planner
 from tilewright.tuner.planning.prices import Prices, draft_us
@@ -159,7 +159,7 @@ def tuned(graph: Graph, target: Target, method: Method, seed: int, budget: int) 
     knobs = GraphKnobs() if method.forms else GraphKnobs().without_forms()
     planner = Planner(base, target, Prices(target, seed), fuses=method.fuses, knobs=knobs)
     search = NetworkSearch(
-        planner, f"seed {seed}", budget, SearchSettings(), choose=method.choose, replans=method.replans
+        planner, f"seed {seed}", budget, SearchSettings(), policy=BudgetPolicy(method.choose, method.replans)
     )
     curve: list[tuple[int, float]] = []
 

@@ -85,7 +85,7 @@ def noise_row(arena: SearchArena, seed: int, budget: int) -> Row:
     device = FaultyDevice(arena.device, FaultPlan(seed=seed, noise=NOISE), life=seed)
     noisy = SearchArena(arena.key, arena.problem, device)
     task = arena.problem.task
-    found = search_kernel(arena.problem, noisy, f"bench/{seed}", StopRule(budget))
+    found = search_kernel(KernelSearch(arena.problem, f"bench/{seed}"), noisy, StopRule(budget))
     ranked = sorted(
         (trial.measurement.latency_us, trial.config.digest, trial.config)
         for trial in found.trials
@@ -115,7 +115,7 @@ def _true_us(arena: SearchArena, config: Config) -> float:
 def stop_row(arena: SearchArena, seed: int) -> Row:
     """When and why a search with the stop rule ended, and what it had by then."""
     rule = StopRule(max_trials=STOP_BUDGET, regret=0.02)
-    found = search_kernel(arena.problem, arena, f"bench/{seed}", rule)
+    found = search_kernel(KernelSearch(arena.problem, f"bench/{seed}"), arena, rule)
     assert found.best is not None
     return {
         "trials": len(found.trials),

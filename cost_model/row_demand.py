@@ -134,15 +134,14 @@ def demands(
                 asked[L1_ELEMENTS] += elements(boxes, steps.fills[step], positions)
             if steps.kind[step] == NOTHING:
                 continue
-            first, last = steps.first_term[step], steps.first_term[step + 1]
-            _read_widths(positions, first, last, tables, boxes, terms, widths)
+            _read_widths(step, positions, steps, terms, tables, boxes, widths)
             innermost = _innermost(step, steps, counts, nests.rank[order])
             fired = 1 if innermost < 0 else through[innermost]
             times = max(1, -(-fired * asked[TILES] // parallel))
             if steps.kind[step] == LOAD or steps.kind[step] == STORE:
-                _move(step, first, last, widths, terms, steps, machine, times, asked)
+                _move(step, widths, terms, steps, machine, times, asked)
             else:
-                _compute(step, first, last, widths, terms, steps, machine, times, asked, parts[:, :, i])
+                _compute(step, widths, terms, steps, machine, times, asked, parts[:, :, i])
     return demand
 
 
@@ -170,10 +169,16 @@ def _innermost(step: int, steps: StepTables, counts: Ints, rank: Ints) -> int:
 
 @jitable
 def _read_widths(
-    positions: Ints, first: int, last: int, tables: RowTables, boxes: Boxes, terms: TermTables, widths: Ints
+    step: int,
+    positions: Ints,
+    steps: StepTables,
+    terms: TermTables,
+    tables: RowTables,
+    boxes: Boxes,
+    widths: Ints,
 ) -> None:
     """The widest tile of every term of a step."""
-    for term in range(first, last):
+    for term in range(steps.first_term[step], steps.first_term[step + 1]):
         if terms.dim[term] >= 0:
             widths[term] = width(boxes, terms.dim[term], positions)
         elif terms.loop[term] >= 0:
@@ -186,8 +191,6 @@ def _read_widths(
 @jitable
 def _move(
     step: int,
-    first: int,
-    last: int,
     widths: Ints,
     terms: TermTables,
     steps: StepTables,
@@ -196,6 +199,7 @@ def _move(
     asked: Ints,
 ) -> None:
     """Add a load or store of the widest tile."""
+    first, last = steps.first_term[step], steps.first_term[step + 1]
     size = steps.element_bytes[step]
     for term in range(first, last):
         size *= widths[term]
@@ -249,8 +253,6 @@ def _run(lengths: Ints, extents: Ints, blocked: int, block: int) -> int:
 @jitable
 def _compute(
     step: int,
-    first: int,
-    last: int,
     widths: Ints,
     terms: TermTables,
     steps: StepTables,
@@ -260,6 +262,7 @@ def _compute(
     parts: Ints,
 ) -> None:
     """Add an op on the widest tile."""
+    first, last = steps.first_term[step], steps.first_term[step + 1]
     points = 1
     for term in range(first, last):
         points *= widths[term]

@@ -33,6 +33,7 @@ from tilewright.measure.farm.roster import GONE, WorkerPhase
 from tilewright.measure.farm.virtual_workers import (
     HEALTHY,
     PACE_SIGMA,
+    Candidates,
     Costs,
     Happening,
     Sickness,
@@ -84,11 +85,11 @@ class VirtualFarm:
         self.dispatch = Dispatch(rules)
         self.sick = sick or {}
         self.random = np.random.default_rng([plan.seed, workers, budget])
-        self.truth_us = self.random.uniform(*TRUTH_US, size=budget)
-        self.poisoned = self.random.random(budget) < plan.poison
+        truth_us = self.random.uniform(*TRUTH_US, size=budget)
+        self.candidates = Candidates(truth_us, self.random.random(budget) < plan.poison)
         names = [f"w{number}" for number in range(workers)]
         self.workers = VirtualWorkers(
-            names, plan, rules, self.costs, self.sick, self.truth_us, self.poisoned, self.random, self._at
+            names, plan, rules, self.costs, self.sick, self.candidates, self.random, self._at
         )
         self.results: dict[int, Measurement] = {}
         self.violations: list[str] = []
@@ -214,10 +215,10 @@ class VirtualFarm:
             self.violations.append(f"candidate {number} was accepted from a process that is gone")
         if origin.sick and self.rules.canaries:
             self.violations.append(f"candidate {number} was published from sick worker {origin.worker}")
-        if self.poisoned[number]:
+        if self.candidates.poisoned[number]:
             self.violations.append(f"candidate {number} is poison and came out OK")
         honest = self.plan.noise == 0.0 and not origin.sick
-        if honest and measurement.latency_us != self.truth_us[number]:
+        if honest and measurement.latency_us != self.candidates.truth_us[number]:
             self.violations.append(f"candidate {number} was given another's latency")
 
     def _report(self) -> FarmReport:

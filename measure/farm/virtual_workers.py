@@ -47,6 +47,14 @@ class Sickness:
 HEALTHY = Sickness(1.0)
 
 
+@dataclass(frozen=True, eq=False)
+class Candidates:
+    """What is measured, by number: true latencies in us, and which ones kill the process that runs them."""
+
+    truth_us: npt.NDArray[np.float64]
+    poisoned: npt.NDArray[np.bool_]
+
+
 @dataclass
 class Process:
     """The process in a slot: `life` counts its replacements; `measured` counts for the board."""
@@ -86,15 +94,14 @@ class VirtualWorkers:
         rules: Rules,
         costs: Costs,
         sick: dict[str, Sickness],
-        truth_us: npt.NDArray[np.float64],
-        poisoned: npt.NDArray[np.bool_],
+        candidates: Candidates,
         random: np.random.Generator,
         at: Agenda,
     ) -> None:
         self.processes = {name: Process() for name in names}
         self.origin: dict[float, ItemOrigin] = {}  # by the mark that an execution leaves
         self._plan, self._rules, self._costs, self._sick = plan, rules, costs, sick
-        self._truth_us, self._poisoned = truth_us, poisoned
+        self._candidates = candidates
         self._random = random
         self._at = at
         self._marks = count(1)
@@ -135,7 +142,7 @@ class VirtualWorkers:
             pace_s = plan.pace_s * float(self._random.lognormal(0.0, PACE_SIGMA))
             if self._strikes(plan.straggler):
                 pace_s *= plan.straggler_factor
-            poison = number is not None and bool(self._poisoned[number])
+            poison = number is not None and bool(self._candidates.poisoned[number])
             if poison or self._strikes(plan.crash_before + plan.crash_during + plan.crash_after):
                 self._crash(name, now_s + pace_s * float(self._random.random()))
                 return
@@ -176,7 +183,7 @@ class VirtualWorkers:
     def _measure(self, name: str, number: int | None) -> Measurement:
         process = self.processes[name]
         process.measured += 1
-        true_us = CANARY_US if number is None else float(self._truth_us[number])
+        true_us = CANARY_US if number is None else float(self._candidates.truth_us[number])
         sickness = self._sick.get(name, HEALTHY)
         sick = sickness is not HEALTHY and process.measured > sickness.after
         factor = sickness.factor if sick else 1.0

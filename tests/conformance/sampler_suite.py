@@ -5,7 +5,7 @@ import pytest
 from tests.tuner.landscapes import problem_and_device
 from tilewright.measure.results import Measurement
 from tilewright.tuner.kernel.problem import SearchTrial
-from tilewright.tuner.kernel.search import SamplerFactory, search_kernel
+from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory, search_kernel
 from tilewright.tuner.kernel.stopping import StopReason, StopRule
 
 TRIALS = 40
@@ -22,7 +22,9 @@ class SamplerSuite:
         self, sampler: SamplerFactory | None, run: str = "run", earlier: tuple[SearchTrial, ...] = ()
     ) -> list[SearchTrial]:
         problem, device = problem_and_device()
-        result = search_kernel(problem, device, run, StopRule(TRIALS), sampler=sampler, earlier=earlier)
+        result = search_kernel(
+            KernelSearch(problem, run, sampler=sampler), device, StopRule(TRIALS), earlier=earlier
+        )
         assert result.reason is StopReason.BUDGET
         return list(result.trials)
 

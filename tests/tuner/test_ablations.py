@@ -6,7 +6,7 @@ from tests.tuner.landscapes import problem_and_device
 from tilewright.compiler_core.errors import UsageError
 from tilewright.tuner.kernel.ablations import ABLATIONS, Search, ablated
 from tilewright.tuner.kernel.run_model import RunModel
-from tilewright.tuner.kernel.search import search_kernel
+from tilewright.tuner.kernel.search import KernelSearch, search_kernel
 from tilewright.tuner.kernel.stopping import StopRule
 
 
@@ -15,7 +15,9 @@ def test_it_searches(name: str) -> None:
     problem, device = problem_and_device()
     search = ablated(name, Search(problem))
     model = RunModel("run", search.model)
-    result = search_kernel(search.problem, device, "run", StopRule(24), model=model, settings=search.settings)
+    result = search_kernel(
+        KernelSearch(search.problem, "run", model=model, settings=search.settings), device, StopRule(24)
+    )
     assert len(result.trials) == 24
 
 

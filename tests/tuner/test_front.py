@@ -32,7 +32,7 @@ def searched(
     settings = SearchSettings(OBJECTIVES)
     rule = StopRule(TRIALS)
     found = search_kernel(
-        arena.problem, arena, run, rule, settings=settings, sampler=sampler, earlier=earlier
+        KernelSearch(arena.problem, run, settings=settings, sampler=sampler), arena, rule, earlier=earlier
     )
     assert found.reason is StopReason.BUDGET
     return list(found.trials)

@@ -34,13 +34,13 @@ def test_every_batch_is_committed_before_it_is_told() -> None:
         committed.extend(trials)
         search.tell(trials)
     assert told == [2, 4, 6, 8]
-    result = search_kernel(problem, device, "run", StopRule(8), commit=committed.extend)
+    result = search_kernel(KernelSearch(problem, "run"), device, StopRule(8), commit=committed.extend)
     assert committed[8:] == list(result.trials) == search.trials
 
 
 def test_a_run_killed_after_a_commit_goes_on_as_if_nothing_had_happened() -> None:
     problem, device = problem_and_device()
-    whole = search_kernel(problem, device, "run", StopRule(48))
+    whole = search_kernel(KernelSearch(problem, "run"), device, StopRule(48))
     kept: list[SearchTrial] = []
 
     def die(trials: Sequence[SearchTrial]) -> None:
@@ -49,8 +49,8 @@ def test_a_run_killed_after_a_commit_goes_on_as_if_nothing_had_happened() -> Non
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        search_kernel(problem, device, "run", StopRule(48), commit=die)
-    resumed = search_kernel(problem, device, "run", StopRule(48), earlier=kept)
+        search_kernel(KernelSearch(problem, "run"), device, StopRule(48), commit=die)
+    resumed = search_kernel(KernelSearch(problem, "run"), device, StopRule(48), earlier=kept)
     assert resumed == whole
 
 
@@ -66,7 +66,7 @@ def test_lost_trials_say_nothing_and_may_be_asked_again() -> None:
                 return [failure(Status.LOST, "worker died")] * len(configs)
             return device.measure(task, configs)
 
-    result = search_kernel(problem, LosesTheFirst(), "run", StopRule(24))
+    result = search_kernel(KernelSearch(problem, "run"), LosesTheFirst(), StopRule(24))
     lost = [trial for trial in result.trials if trial.measurement.status is Status.LOST]
     kept = [trial.config.digest for trial in result.trials if trial.measurement.status is not Status.LOST]
     assert len(lost) == 2
@@ -81,7 +81,7 @@ def test_an_exhausted_space_ends_the_search_with_every_config_measured_once() ->
         knobs=(few[0], *(replace(knob, values=knob.values[:1]) for knob in base.space.knobs[1:])),
         rules="small",
     )
-    result = search_kernel(replace(base, space=small), device, "run", StopRule(100))
+    result = search_kernel(KernelSearch(replace(base, space=small), "run"), device, StopRule(100))
     assert result.reason is StopReason.EXHAUSTED
     assert len({trial.config.digest for trial in result.trials}) == len(result.trials) == 12
 
@@ -93,7 +93,7 @@ def test_the_best_is_the_lowest_and_ties_go_to_the_lower_digest() -> None:
         def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
             return [Measurement(Status.OK, latency_us=5.0)] * len(configs)
 
-    result = search_kernel(problem, Flat(), "run", StopRule(20))
+    result = search_kernel(KernelSearch(problem, "run"), Flat(), StopRule(20))
     assert result.best is not None
     assert result.best.config.digest == min(trial.config.digest for trial in result.trials)
 
@@ -109,8 +109,8 @@ def test_a_prior_of_the_same_landscape_leads_at_once_and_a_reversed_one_loses_it
         model = RunModel("run")
         records = TaskRecords("other", features, np.zeros(len(logs)), sign * logs)
         model.set_prior(problem, (records,))
-        early = search_kernel(problem, device, "run", StopRule(4), model=model)
-        search_kernel(problem, device, "run", StopRule(60), model=model)
+        early = search_kernel(KernelSearch(problem, "run", model=model), device, StopRule(4))
+        search_kernel(KernelSearch(problem, "run", model=model), device, StopRule(60))
         predictor = model.predictor(problem)
         assert predictor is not None
         latency = early.best.measurement.latency_us if early.best else None
@@ -138,7 +138,7 @@ def test_a_search_that_believes_itself_done_stops_and_says_so() -> None:
     problem, device = problem_and_device()
     assert problem.whole is not None
     rule = StopRule(len(problem.whole), regret=0.02)
-    result = search_kernel(problem, device, "run", rule)
+    result = search_kernel(KernelSearch(problem, "run"), device, rule)
     assert result.reason is StopReason.REGRET
     assert result.best is not None
     assert result.best.measurement.latency_us is not None

@@ -226,23 +226,18 @@ class KernelSearch:
 
 
 def search_kernel(
-    problem: Problem,
+    search: KernelSearch,
     pool: Measurer,
-    run: str,
     rule: StopRule,
     *,
-    model: RunModel | None = None,
-    settings: SearchSettings | None = None,
-    sampler: SamplerFactory | None = None,
     earlier: Sequence[SearchTrial] = (),
     commit: Commit = lambda trials: None,
     clock: Callable[[], float] = time.monotonic,
 ) -> SearchResult:
-    """Search `problem` on `pool` until `rule` holds; `earlier` are committed trials of the same run.
+    """Run `search` on `pool` until `rule` holds; `earlier` are committed trials of the same run.
 
     `commit` receives every batch, failures included, before the sampler learns of it.
     """
-    search = KernelSearch(problem, run, model, settings, sampler)
     search.resume(earlier)
     start = clock()
     while True:
@@ -255,7 +250,7 @@ def search_kernel(
         if not configs:
             reason = StopReason.EXHAUSTED
             break
-        trials = search.trials_of(pool.measure(problem.task, configs))
+        trials = search.trials_of(pool.measure(search.problem.task, configs))
         commit(trials)
         search.tell(trials)
     return SearchResult(tuple(search.trials), search.best, reason)

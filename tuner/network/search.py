@@ -109,12 +109,21 @@ class Batch:
     asked_s: tuple[float, float]
 
 
+@dataclass(frozen=True)
+class BudgetPolicy:
+    """Where the budget goes: `choose` selects the kernel of the next batch, `replans` are the shares of the
+    budget after which the network is planned anew.
+    """
+
+    choose: Choose = next_task
+    replans: Sequence[float] = REPLANS
+
+
 class NetworkSearch:
     """The kernels of a network under a changing plan. `known` answers from records.
 
     `plans` are all plans that were followed, the last one last; where ops have other forms, the first is the
-    plan without them. `choose` selects the kernel of the next batch, `replans` are the shares of the budget
-    after which the network is planned anew. `whole` measures what was found so far, put together.
+    plan without them. `whole` measures what was found so far, put together.
     """
 
     def __init__(
@@ -126,8 +135,7 @@ class NetworkSearch:
         *,
         known: Known = lambda tasks: {},
         sampler: SamplerFactory | None = None,
-        choose: Choose = next_task,
-        replans: Sequence[float] = REPLANS,
+        policy: BudgetPolicy = BudgetPolicy(),
         whole: Watch | None = None,
     ) -> None:
         self.settings = settings
@@ -139,8 +147,8 @@ class NetworkSearch:
         self._known = known
         self._sampler = sampler
         self._model = RunModel(run)
-        self._choose = choose
-        self._replans = sorted({int(share * budget) for share in replans} - {0})
+        self._choose = policy.choose
+        self._replans = sorted({int(share * budget) for share in policy.replans} - {0})
         self._whole = whole
         looks = {int(share * budget) for share in LOOKS} if whole is not None else set()
         self._looks = sorted(trials for trials in looks if trials >= settings.batch)

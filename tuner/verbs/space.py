@@ -15,7 +15,7 @@ from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, load_t4
 from tilewright.search_space.t1 import load_t1
 from tilewright.tuner.devices import load_device
 from tilewright.tuner.kernel.problem import Problem
-from tilewright.tuner.kernel.search import search_kernel
+from tilewright.tuner.kernel.search import KernelSearch, search_kernel
 from tilewright.tuner.kernel.stopping import StopRule
 
 TRIALS = 200
@@ -66,7 +66,10 @@ def tune_space(
     tuned = load_t1(space)
     chosen: Device = load_t4(replay, tuned) if replay is not None else load_device(device or "")
     found = search_kernel(
-        Problem(SpaceTask(tuned), tuned), chosen, f"space/{seed}", StopRule(max_trials=trials), clock=clock
+        KernelSearch(Problem(SpaceTask(tuned), tuned), f"space/{seed}"),
+        chosen,
+        StopRule(max_trials=trials),
+        clock=clock,
     )
     if found.best is None or found.best.measurement.latency_us is None:
         last = found.trials[-1].measurement.reason if found.trials else "the space has no feasible Config"

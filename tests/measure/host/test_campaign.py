@@ -21,7 +21,7 @@ from tilewright.measure.host.device import HostDevice
 from tilewright.measure.host.jobs import HostJob
 from tilewright.measure.results import Status
 from tilewright.search_space.moves import sample
-from tilewright.tuner.kernel.search import search_kernel
+from tilewright.tuner.kernel.search import KernelSearch, search_kernel
 from tilewright.tuner.kernel.stopping import StopRule
 from tilewright.tuner.kernel.task import KernelTask
 
@@ -87,7 +87,9 @@ def test_a_search_outlives_them(faulty: FaultyImages) -> None:
     task = KernelTask(Regions(product()), this_core())
     device = HostDevice(task.target, budget_ns=2_000_000)
     try:
-        found = search_kernel(task.problem((task.default,)), SerialPool(device), "faults", StopRule(12))
+        found = search_kernel(
+            KernelSearch(task.problem((task.default,)), "faults"), SerialPool(device), StopRule(12)
+        )
     finally:
         device.close()
     assert [trial.measurement.status for trial in found.trials] == faulty.expected
