@@ -37,7 +37,7 @@ def test_one_sick_worker_in_eight_is_quarantined_within_20_measurements(factor: 
         report = farm.run()
         assert report.quarantined == ("w3",), seed
         assert report.measured_until_quarantine["w3"] <= 20
-        assert report.best_latency_us == pytest.approx(farm.truth_us.min(), rel=0.1)
+        assert report.best_latency_us == pytest.approx(farm.candidates.truth_us.min(), rel=0.1)
         assert not report.violations
 
 
@@ -57,7 +57,7 @@ def test_batch_mode_gives_the_same_list_for_any_farm() -> None:
     lists = []
     for workers, plan in ((1, quiet), (2, quiet), (8, quiet), (8, stormy), (2, stormy)):
         farm = VirtualFarm(Rules(), workers, 200, plan, batch=16)
-        farm.truth_us[:] = range(50, 250)
+        farm.candidates.truth_us[:] = range(50, 250)
         assert farm.run().ok == 200
         lists.append([(farm.results[n].status, farm.results[n].latency_us) for n in range(200)])
     assert all(other == lists[0] for other in lists)
