@@ -160,13 +160,19 @@ def kernel_bound_cycles(workload: Workload, target: Target) -> float:
 
 
 def graph_work(graph: Graph, target: Target) -> LeastWork:
-    """Least work of a network, however it is fused: every op's arithmetic, and compulsory DRAM traffic."""
+    """Least work of a network, however it is fused: every op's arithmetic, and compulsory DRAM traffic.
+
+    What only ops on the host read or make is no traffic of the device.
+    """
     shares = needed_shares(graph)
     work = _ops_work(graph, target, shares)
     if target.caches:
         return work
-    outer = [v for v in (*graph.inputs, *sorted(graph.constants)) if v in graph.readers]
-    stored = [v for v in graph.outputs if v in graph.producer]
+    of_device = [op for op in graph.ops if op.row.unit is not Unit.HOST]
+    read = {access.value for op in of_device for access in op.operands}
+    made = {op.result for op in of_device}
+    outer = [v for v in (*graph.inputs, *sorted(graph.constants)) if v in read]
+    stored = [v for v in graph.outputs if v in made]
     for value in (*outer, *stored):
         size, packed = touched_bytes(graph, value, target, shares), value in graph.constants
         work = work + _dram_work(size, target, packed=packed, stored=value in graph.producer)

@@ -1,0 +1,20 @@
+"""What ops on the host read and make is no traffic of the device: no bound is above a time."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tests.onnx_models import model, node, saved, value
+from tilewright.compiler_core.target_model.file import list_targets
+from tilewright.tuner.verbs.tune import tune
+
+
+@pytest.mark.parametrize("target", list_targets())
+def test_the_bound_of_a_network_with_ops_on_the_host_holds(target: str, tmp_path: Path) -> None:
+    nodes = [node("TopK", "x count", "v i"), node("Sigmoid", "v", "y")]
+    made = model(nodes, [value("x", [2, 50])], ["y", "i"], {"count": np.array([50])})
+    report = tune(saved(made, tmp_path), target, trials=4, database=tmp_path / "t.db", ray="none")
+    assert report.bound.latency_us is not None
+    assert report.tuned.latency_us is not None
+    assert report.bound.latency_us <= report.tuned.latency_us
