@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.dims import Dim, ceildiv, floordiv, known
+from tilewright.compiler_core.ir.dims import Dim, at_most, ceildiv, floordiv, known, maximum
 from tilewright.compiler_core.ir.index_map import affine, axis_index, constant_index
 from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor
 from tilewright.compiler_core.onnx_import.building.context import Build, Context, Inputs, optional, required
@@ -125,9 +125,9 @@ def _transposed_extents(
         if wanted is not None or auto_pad in ("SAME_UPPER", "SAME_LOWER"):
             output = wanted[-count:][index] if wanted is not None else size * stride
             total = full - output
-            if wanted is not None and isinstance(total, int):
+            if wanted is not None:
                 # Positions beyond the products lie at the end, as zeros.
-                total = max(0, total)
+                total = total if at_most(0, total) else maximum(0, total)
             smaller = floordiv(total, 2)
             begin = smaller if auto_pad == "SAME_UPPER" else total - smaller
         else:
