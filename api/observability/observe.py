@@ -57,7 +57,7 @@ class Observe:
 
         try:
             await self._app(scope, receive, marked)
-        except Exception:
+        except Exception:  # whatever breaks, the client gets an answer and the log the trace
             log.exception("request failed by a bug", extra={"request": request_id})
             if status == 0:
                 refusal = problem(500, "internal error; see the log under this request_id", request_id)

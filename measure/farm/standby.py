@@ -6,14 +6,15 @@ from typing import Self, TypeVar
 
 from tilewright.compiler_core.errors import DeviceError
 from tilewright.measure.device import DeviceInfo, Task
-from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, Pool, WorkerStatus
+from tilewright.measure.farm.around import PoolAround
+from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, Pool
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 
 T = TypeVar("T")
 
 
-class StandbyPool:
+class StandbyPool(PoolAround):
     """See Pool. `choices` make pools of devices that answer alike, the preferred one first.
 
     The others come up when they are needed: a call that one pool cannot answer goes to the next, unless
@@ -24,10 +25,6 @@ class StandbyPool:
         first, *self._reserve = choices
         self._pool = first()
         self._say = say
-
-    def start(self) -> None:
-        """See Pool."""
-        self._pool.start()
 
     def info(self) -> DeviceInfo:
         """See Pool."""
@@ -48,22 +45,6 @@ class StandbyPool:
     def collect(self, timeout_s: float | None = None) -> list[Answer]:
         """See Pool."""
         return self._ask(lambda pool: pool.collect(timeout_s))
-
-    def wanted(self) -> int:
-        """See Pool."""
-        return self._pool.wanted()
-
-    def outstanding(self) -> int:
-        """See Pool."""
-        return self._pool.outstanding()
-
-    def workers(self) -> list[WorkerStatus]:
-        """See Pool."""
-        return self._pool.workers()
-
-    def news(self) -> list[WorkerStatus]:
-        """See Pool."""
-        return self._pool.news()
 
     def close(self) -> None:
         """See Pool."""

@@ -16,7 +16,8 @@ from types import TracebackType
 from typing import Self
 
 from tilewright.measure.device import DeviceInfo, Task
-from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, Pool, WorkerStatus
+from tilewright.measure.farm.around import PoolAround
+from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, Pool
 from tilewright.measure.repeated import Repeated
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
@@ -30,7 +31,7 @@ RISK = 1e-3
 _Key = tuple[str, str]
 
 
-class WitnessedPool:
+class WitnessedPool(PoolAround):
     """`pool` with its lowest readings checked; the methods keep the promises of Pool. `say` gets the first
     wrong time, and at the end their number.
     """
@@ -44,10 +45,6 @@ class WitnessedPool:
         self._asked: dict[int, tuple[Task, Config, float]] = {}
         self._heard = 0
         self._wrong = 0
-
-    def start(self) -> None:
-        """See Pool."""
-        self._pool.start()
 
     def info(self) -> DeviceInfo:
         """See Pool. A checked pool is not deterministic."""
@@ -80,22 +77,6 @@ class WitnessedPool:
             judged = self._judged(task, config, answer.measurement, floor_us)
             answers.append(Answer(answer.ticket, judged))
         return answers
-
-    def wanted(self) -> int:
-        """See Pool."""
-        return self._pool.wanted()
-
-    def outstanding(self) -> int:
-        """See Pool."""
-        return self._pool.outstanding()
-
-    def workers(self) -> list[WorkerStatus]:
-        """See Pool."""
-        return self._pool.workers()
-
-    def news(self) -> list[WorkerStatus]:
-        """See Pool."""
-        return self._pool.news()
 
     def close(self) -> None:
         """See Pool."""

@@ -64,3 +64,12 @@ def postgres_database(shared_postgres: Database) -> Database:
         connection.execute(text("SET LOCAL session_replication_role = replica"))  # no triggers
         connection.execute(text(f"TRUNCATE {tables} RESTART IDENTITY"))
     return shared_postgres
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new database's address, on each of the two kinds."""
+    if request.param == "sqlite":
+        return str(tmp_path / "tuning.db")
+    make: Callable[[], str] = request.getfixturevalue("new_postgres_url")
+    return make()

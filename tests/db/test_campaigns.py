@@ -1,8 +1,5 @@
 """The long form of what other tests do shortly: a thousand kills, a crowd for a minute, 10,000 merges."""
 
-from collections.abc import Callable
-from pathlib import Path
-
 import pytest
 from hypothesis import HealthCheck, given, settings
 
@@ -11,14 +8,6 @@ from tests.db.test_exchange import check_union, parts
 from tilewright.db.exchange.entries import Entry
 
 pytestmark = pytest.mark.campaign
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "tuning.db")
-    make: Callable[[], str] = request.getfixturevalue("new_postgres_url")
-    return make()
 
 
 def test_a_thousand_kills(url: str) -> None:

@@ -150,7 +150,7 @@ class JobRunner:
             return self._finish(lease, JobState.FAILED, error=f"verification failed: {error}")
         except TilewrightError as error:
             return self._finish(lease, JobState.FAILED, error=f"nothing could be measured: {error}")
-        except Exception:
+        except Exception:  # one job must not end the runner; the log has the trace
             log.exception("job failed by a bug", extra={"job": lease.job.uid})
             return self._finish(lease, JobState.FAILED, error=BUG)
 

@@ -33,11 +33,7 @@ def object_of(text: str, machine: Machine, level: int = 2) -> bytes:
     `level` 0 takes a third of the time of 2, and its code several times as long.
     """
     with _ONE_AT_A_TIME:
-        module = _parsed(text)
-        target = _target_machine(machine, level)
-        module.triple = machine.triple
-        module.data_layout = str(target.target_data)
-        _optimise(module, target, level)
+        target, module = _optimised(text, machine, level)
         made: bytes = target.emit_object(module)
         return made
 
@@ -45,13 +41,18 @@ def object_of(text: str, machine: Machine, level: int = 2) -> bytes:
 def assembly_of(text: str, machine: Machine, level: int = 2) -> str:
     """The same as assembly, for people."""
     with _ONE_AT_A_TIME:
-        module = _parsed(text)
-        target = _target_machine(machine, level)
-        module.triple = machine.triple
-        module.data_layout = str(target.target_data)
-        _optimise(module, target, level)
+        target, module = _optimised(text, machine, level)
         made: str = target.emit_assembly(module)
         return made
+
+
+def _optimised(text: str, machine: Machine, level: int) -> "tuple[llvm.TargetMachine, llvm.ModuleRef]":
+    module = _parsed(text)
+    target = _target_machine(machine, level)
+    module.triple = machine.triple
+    module.data_layout = str(target.target_data)
+    _optimise(module, target, level)
+    return target, module
 
 
 def _parsed(text: str) -> "llvm.ModuleRef":

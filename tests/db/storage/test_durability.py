@@ -22,14 +22,6 @@ from tilewright.db.storage.session import Database, open_database
 ROW = workload()
 
 
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "tuning.db")
-    make: Callable[[], str] = request.getfixturevalue("new_postgres_url")
-    return make()
-
-
 def test_killed_writers_lose_nothing_they_acknowledged(url: str) -> None:
     kills = kill_writers(url, kills=20, seed=1)
     assert (kills.lost, kills.torn_batches, kills.integrity) == (0, 0, "ok")

@@ -1,7 +1,7 @@
 """Every schema version that ever landed comes up to date with its rows unharmed, on both databases."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,14 +22,6 @@ from tilewright.db.storage.session import Database, open_database
 
 ROW = workload()
 EARLIER = revisions()[:-1]
-
-
-@pytest.fixture(params=["sqlite", "postgres"])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    if request.param == "sqlite":
-        return str(tmp_path / "tuning.db")
-    make: Callable[[], str] = request.getfixturevalue("new_postgres_url")
-    return make()
 
 
 @contextmanager
