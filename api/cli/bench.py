@@ -37,7 +37,7 @@ def models(
     json_file: JsonFile = None,
 ) -> int:
     """Import, compile, verify and emulate every network of FOLDER, beside onnxruntime."""
-    from benchmarks.models import bench_models
+    from benchmarks.networks.models import bench_models
 
     return _report(
         lambda: bench_models(folder, quick=quick, seed=seed, light=light, journal=journal), json_file
@@ -53,7 +53,7 @@ def host(
     json_file: JsonFile = None,
 ) -> int:
     """Tune kernels on this CPU, and race them against onnxruntime and OpenBLAS."""
-    from benchmarks.host import bench_host
+    from benchmarks.host.bench import bench_host
 
     return _report(lambda: bench_host(quick=quick, seed=seed, trials=trials, journal=journal), json_file)
 
@@ -69,7 +69,7 @@ def operators(quick: Quick = False, json_file: JsonFile = None) -> int:
 @app.command()
 def order(reference: Reference, quick: Quick = False, json_file: JsonFile = None) -> int:
     """Peak memory, proof and arena of the graphs under REFERENCE/order and of synthetic ones."""
-    from benchmarks.order import bench_order
+    from benchmarks.order.bench import bench_order
 
     return _report(lambda: bench_order(reference, quick=quick), json_file)
 
@@ -84,7 +84,7 @@ def joint(
     json_file: JsonFile = None,
 ) -> int:
     """Whole networks: fusion, tiles and budget together, beside staged tuning and other schedulers."""
-    from benchmarks.joint import bench_joint
+    from benchmarks.networks.joint import bench_joint
 
     return _report(
         lambda: bench_joint(folder, quick=quick, seed=seed, budget=budget, journal=journal), json_file
@@ -102,7 +102,7 @@ def simulator(
     json_file: JsonFile = None,
 ) -> int:
     """SCALE-Sim's cycles through Program and timeline, speed, and how well the draft ranks."""
-    from benchmarks.simulator import bench_simulator
+    from benchmarks.simulator.bench import bench_simulator
 
     return _report(lambda: bench_simulator(reference, quick=quick, seed=seed, peers=peers), json_file)
 
@@ -117,7 +117,7 @@ def hardware(
     json_file: JsonFile = None,
 ) -> int:
     """The gain from fusion on several chips; few big cores against many small ones."""
-    from benchmarks.hardware import bench_hardware
+    from benchmarks.networks.hardware import bench_hardware
 
     return _report(
         lambda: bench_hardware(folder, quick=quick, seed=seed, journal=journal, plots=plots), json_file
@@ -133,7 +133,7 @@ def lookup(
     json_file: JsonFile = None,
 ) -> int:
     """How fast a compiler gets its answer from a database of a million records."""
-    from benchmarks.lookup import bench_lookup
+    from benchmarks.service.lookup import bench_lookup
 
     return _report(
         lambda: bench_lookup(seed=seed, quick=quick, records=records, postgres_url=postgres_url), json_file
@@ -143,7 +143,7 @@ def lookup(
 @app.command()
 def model(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
     """How well the cost model ranks kernels and targets that it has no records of."""
-    from benchmarks.model import bench_model
+    from benchmarks.search.cost_model import bench_model
 
     return _report(lambda: bench_model(quick=quick, seed=seed), json_file)
 
@@ -168,8 +168,8 @@ def search(
     json_file: JsonFile = None,
 ) -> int:
     """Trials to come close to the optimum, beside every peer: kernels on skewed chips, recorded tables."""
-    from benchmarks.ground_truth import make_truth
-    from benchmarks.search import bench_search
+    from benchmarks.search.bench import bench_search
+    from benchmarks.search.ground_truth import make_truth
 
     if truth:
         names = task or [""]
@@ -199,7 +199,7 @@ def farm(
     json_file: JsonFile = None,
 ) -> int:
     """Dispatch, dying workers, sick workers, dying heads."""
-    from benchmarks.farm import bench_farm
+    from benchmarks.farm.bench import bench_farm
 
     return _report(lambda: bench_farm(seed=seed, quick=quick, campaign=campaign), json_file)
 
@@ -218,7 +218,7 @@ def answers(
     json_file: JsonFile = None,
 ) -> int:
     """Does every run end with a published, verified answer that is no slower than its default?"""
-    from benchmarks.answers import BUDGETS, TARGETS, bench_answers
+    from benchmarks.networks.answers import BUDGETS, TARGETS, bench_answers
 
     return _report(
         lambda: bench_answers(
@@ -251,7 +251,7 @@ def ranges(
     json_file: JsonFile = None,
 ) -> int:
     """The answers of a tuned range of MODEL at sizes that were not tuned, beside each size tuned alone."""
-    from benchmarks.ranges import bench_ranges
+    from benchmarks.networks.ranges import bench_ranges
 
     dims, ranged = read_ranges(dim)
     if not ranged:

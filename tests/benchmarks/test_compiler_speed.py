@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from benchmarks.compiler_speed import DIMS, compiler_speed, write_transformer
+from benchmarks.networks.compiler_speed import DIMS, compiler_speed, write_transformer
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.compiler_core.target_model.file import load_target
 

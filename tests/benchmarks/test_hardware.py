@@ -6,9 +6,9 @@ from pathlib import Path
 import onnx
 import pytest
 
-from benchmarks import hardware
-from benchmarks.hardware import EDGES, bench_hardware, gpu_like, with_cube_edge
-from benchmarks.networks import Network
+from benchmarks.networks import hardware
+from benchmarks.networks.files import Network
+from benchmarks.networks.hardware import EDGES, bench_hardware, gpu_like, with_cube_edge
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.target_model.file import load_target
 

@@ -2,8 +2,8 @@
 
 import onnx
 
-from benchmarks.host import GOALS, _figures
-from benchmarks.host_kernels import KERNELS, QUICK
+from benchmarks.host.bench import GOALS, _figures
+from benchmarks.host.kernels import KERNELS, QUICK
 
 
 def test_there_are_24_kernels_of_known_kinds() -> None:

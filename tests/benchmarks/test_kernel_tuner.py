@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.arena import SearchArena
-from benchmarks.methods import run_method
-from benchmarks.peers.kernel_tuner_peer import ENVIRONMENT, KERNEL_TUNER, kernel_tuner_python
+from benchmarks.search.arena import SearchArena
+from benchmarks.search.methods import run_method
+from benchmarks.search.peers.kernel_tuner_peer import ENVIRONMENT, KERNEL_TUNER, kernel_tuner_python
 from tests.tuner.landscapes import problem_and_device
 from tilewright.compiler_core.errors import DeviceError, UsageError
 

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-import benchmarks.model as model
-from benchmarks.kernel_tasks import CASES
+import benchmarks.search.cost_model as model
+from benchmarks.search.kernel_tasks import CASES
 from tilewright.cost_model.learned.residual import TaskRecords
 
 

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks import models
-from benchmarks.models import bench_models
+from benchmarks.networks import models
+from benchmarks.networks.models import bench_models
 from tests.onnx_models import model, node, saved, small_cnn, value
 from tilewright.api.cli.main import main
 from tilewright.compiler_core.checking import judge_model

@@ -2,8 +2,8 @@
 
 import pytest
 
-from benchmarks.published_orders import PUBLISHED, published_graphs, published_row
-from benchmarks.traffic import families, saved_by_family
+from benchmarks.order.published_orders import PUBLISHED, published_graphs, published_row
+from benchmarks.order.traffic import families, saved_by_family
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.peer_simulators import LAYERS, compare
+from benchmarks.simulator.peers import LAYERS, compare
 from tilewright.compiler_core.errors import UsageError
 
 

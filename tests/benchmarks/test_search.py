@@ -6,14 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks import ground_truth, search, search_studies
-from benchmarks.arena import SearchArena, case_arena
-from benchmarks.ground_truth import find_optimum, load_truth, make_truth, truth_of
-from benchmarks.kernel_tasks import CASES
-from benchmarks.methods import ALL, OWN, PEERS, run_method
-from benchmarks.peers.peer import run_peer
-from benchmarks.search import bench_search
-from benchmarks.search_figures import (
+from benchmarks.search import bench, ground_truth, studies
+from benchmarks.search.arena import SearchArena, case_arena
+from benchmarks.search.bench import bench_search
+from benchmarks.search.figures import (
     ratio_with_interval,
     regret_at,
     stronger_form,
@@ -22,6 +18,10 @@ from benchmarks.search_figures import (
     verdict,
     with_best_known,
 )
+from benchmarks.search.ground_truth import find_optimum, load_truth, make_truth, truth_of
+from benchmarks.search.kernel_tasks import CASES
+from benchmarks.search.methods import ALL, OWN, PEERS, run_method
+from benchmarks.search.peers.peer import run_peer
 from tests.tuner.landscapes import T1, t4
 from tilewright.compiler_core.errors import UsageError
 from tilewright.search_space.knobs import Rows
@@ -65,13 +65,13 @@ def test_a_broken_run_resumes(
     table, space = files
     journal = tmp_path / "rows.jsonl"
     ran: list[tuple[str, int]] = []
-    run_row = search.run_row
+    run_row = bench.run_row
 
-    def counted(task: search.SearchTask, method: str, seed: int) -> search.Row:
+    def counted(task: bench.SearchTask, method: str, seed: int) -> bench.Row:
         ran.append((method, seed))
         return run_row(task, method, seed)
 
-    monkeypatch.setattr(search, "run_row", counted)
+    monkeypatch.setattr(bench, "run_row", counted)
     bench_search([table], space, quick=True, seeds=1, methods=("random",), journal=journal, say=quiet)
     again = bench_search([table], space, quick=True, seeds=2, methods=("random",), journal=journal, say=quiet)
     assert ran == [("random", 0), ("random", 1)]
@@ -217,9 +217,9 @@ def test_the_studies_answer_for_their_figures(monkeypatch: pytest.MonkeyPatch) -
         ("OVERHEAD_TRIALS", 40),
         ("OVERHEAD_AT", (20, 40)),
     ):
-        monkeypatch.setattr(search_studies, name, value)
-    monkeypatch.setattr(search, "QUICK_BUDGET", 40)
-    methods = ("warm", "unseen", *search_studies.STUDIES)
+        monkeypatch.setattr(studies, name, value)
+    monkeypatch.setattr(bench, "QUICK_BUDGET", 40)
+    methods = ("warm", "unseen", *studies.STUDIES)
     found = bench_search(quick=True, tasks=[SMALL.key], methods=methods, seeds=1, say=quiet)
     assert [row["method"] for row in found["rows"]] == list(methods)
     summary = found["summary"]
@@ -229,13 +229,13 @@ def test_the_studies_answer_for_their_figures(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_a_target_that_a_kernel_does_not_fit_has_no_records_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(search_studies, "RECORDED", 1)
-    monkeypatch.setattr(search_studies, "_SEARCHED", {})
+    monkeypatch.setattr(studies, "RECORDED", 1)
+    monkeypatch.setattr(studies, "_SEARCHED", {})
     targets = ("ascend910", "ethos_u55_256")
-    monkeypatch.setattr(search_studies, "CASES", [case for case in CASES if case.target in targets])
+    monkeypatch.setattr(studies, "CASES", [case for case in CASES if case.target in targets])
     case = next(case for case in CASES if case.key == "ascend910/bert_base_attention")
     assert len(case.tasks_on("ethos_u55_256")) == 3
-    records = search_studies.unseen_records(case)
+    records = studies.unseen_records(case)
     assert len(records) == 2
     assert all(len(each.latency_log) for each in records)
 

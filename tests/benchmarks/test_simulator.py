@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import simulator
-from benchmarks.simulator import bench_simulator
+from benchmarks.simulator import bench
+from benchmarks.simulator.bench import bench_simulator
 from tilewright.api.cli.main import main
 from tilewright.compiler_core.errors import UsageError
 
@@ -36,7 +36,7 @@ def reference(folder: Path, off: int = 0, total: int = 14450) -> Path:
 @pytest.fixture(autouse=True)
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("KERNELS", 2), ("QUICK_CONFIGS", 60), ("QUICK_REPEATS", 1)):
-        monkeypatch.setattr(simulator, name, value)
+        monkeypatch.setattr(bench, name, value)
 
 
 def test_folds_are_exact_and_the_draft_ranks(tmp_path: Path) -> None:
@@ -66,7 +66,7 @@ def test_a_folder_without_the_file_is_one_line(tmp_path: Path) -> None:
 
 def test_stalls_that_are_not_met_are_a_missed_goal(tmp_path: Path) -> None:
     path = reference(tmp_path, total=20000) / "scalesim.csv"
-    (row,) = simulator._totals(path)
+    (row,) = bench._totals(path)
     assert (row["cycles"], row["error"], row["ok"]) == (14450, -0.2775, False)
-    shares = simulator._total_errors([row])
+    shares = bench._total_errors([row])
     assert not shares["scalesim_2.0.2_totals_within_20%"]["ok"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.vela import Layer, graph_of, layers_of, regions_of, target_of
+from benchmarks.simulator.vela import Layer, graph_of, layers_of, regions_of, target_of
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.schedule import Tiling

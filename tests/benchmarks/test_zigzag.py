@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.zigzag import accelerator, compare, regions_of
+from benchmarks.simulator.zigzag import accelerator, compare, regions_of
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.dtypes import DType
 

@@ -2,7 +2,7 @@
 
 from itertools import combinations
 
-from benchmarks.synthetic_graphs import random_graph, transformer_training
+from benchmarks.order.synthetic_graphs import random_graph, transformer_training
 from tilewright.compiler_core.lowering.memory.allocate import AllocationBudget, Arena, allocate
 from tilewright.compiler_core.order.kernel_graph import KernelGraph, KernelTensor, peak_of
 from tilewright.compiler_core.order.solve import solve_peak

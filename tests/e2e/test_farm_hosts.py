@@ -6,8 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from benchmarks.farm_hosts import namespaces_missing
-from benchmarks.farm_network import Farm, cut_cables, farm_of_three_hosts, leave_in_order, uninvited
+from benchmarks.farm.cables import Farm, cut_cables, farm_of_three_hosts, leave_in_order, uninvited
+from benchmarks.farm.hosts import namespaces_missing
 from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.measure.ray_farm.member import serve_farm
 from tilewright.measure.ray_farm.private import is_loopback, require_token

@@ -17,7 +17,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from benchmarks.load import offer
+from benchmarks.service.load import offer
 from tests.api.service import model_bytes
 from tests.e2e.processes import free_port, process, wait_until_ready
 

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.farm_virtual import troubled_farm
+from benchmarks.farm.virtual import troubled_farm
 from tests.measure.fake_device import NamedTask, config_of
 from tilewright.measure.farm.messages import Canary, Rules
 from tilewright.measure.farm.virtual_farm import VirtualFarm

@@ -1,20 +1,20 @@
 """Farms struck on purpose: each test short for every day, and as long as it takes under `make campaign`.
 
-Wall times are judged in the campaign only, on a machine that has nothing else to do.
+Wall times are figures of `tune bench farm`; no test judges one.
 """
 
 import random
 
 import pytest
 
-from benchmarks.farm_faults import head_deaths, killing, stopping, stuck
-from benchmarks.farm_hosts import namespaces_missing
-from benchmarks.farm_network import network_cuts
-from benchmarks.farm_outputs import fast_but_wrong
-from benchmarks.farm_repeat import repeats
-from benchmarks.farm_sick import sick_processes
-from benchmarks.farm_speed import driver_overhead, paced_farm
-from benchmarks.farm_virtual import sick_workers, virtual_promises
+from benchmarks.farm.cables import network_cuts
+from benchmarks.farm.faults import head_deaths, killing, stopping, stuck
+from benchmarks.farm.hosts import namespaces_missing
+from benchmarks.farm.outputs import fast_but_wrong
+from benchmarks.farm.repeat import repeats
+from benchmarks.farm.sick import sick_processes
+from benchmarks.farm.speed import paced_farm
+from benchmarks.farm.virtual import sick_workers, virtual_promises
 from tilewright.measure.farm.messages import Rules
 from tilewright.measure.farm.virtual_farm import VirtualFarm
 from tilewright.measure.faults import FaultPlan
@@ -37,14 +37,12 @@ def test_killed_workers_lose_and_double_nothing(size: int) -> None:
 def test_stopped_workers_are_replaced_and_leave_nothing(size: int) -> None:
     row = stopping(size)
     assert row["orphans"] == 0
-    assert size < 60 or row["worst_refill_s"] <= 2.0
 
 
 @sizes(2, 133)
 def test_looping_and_deaf_candidates_are_stopped_and_leave_nothing(size: int) -> None:
     row = stuck(size)
     assert (row["timeouts"], row["killed"], row["orphans"]) == (size, size, 0)
-    assert size < 60 or row["worst_refill_s"] <= 2.0
 
 
 @sizes(1, 20)
@@ -96,7 +94,6 @@ def test_fifty_cuts_between_hosts() -> None:
     if missing := namespaces_missing():
         pytest.skip(f"FARMS OF SEVERAL HOSTS ARE NOT TESTED HERE: {missing}")
     row = network_cuts(50, seed=1)
-    assert row["worst_release_s"] <= 30.0
     assert (row["lost"], row["wrong"], row["doubled"]) == (0, 0, 0)
 
 
@@ -108,9 +105,6 @@ def test_the_list_of_trials_is_the_same_for_any_farm_and_after_any_crash() -> No
 
 
 @pytest.mark.campaign
-def test_sixteen_paced_workers_are_busy_and_stay_so_when_two_die() -> None:
+def test_sixteen_paced_workers_answer_rightly_when_two_of_them_die() -> None:
     calm, dying = paced_farm(workers=16, trials=3200)
-    assert calm["efficiency"] >= 0.9
-    assert dying["wall_s"] <= 1.15 * calm["wall_s"]
     assert calm["wrong"] == dying["wrong"] == 0
-    assert driver_overhead(20_000)["driver_ms"] <= 2.0

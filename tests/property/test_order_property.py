@@ -7,7 +7,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.synthetic_graphs import random_graph
+from benchmarks.order.synthetic_graphs import random_graph
 from tilewright.compiler_core.lowering.memory.allocate import allocate
 from tilewright.compiler_core.order.bounds import cut_bound
 from tilewright.compiler_core.order.checker import check_plan

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from benchmarks.kernel_tasks import CASES
+from benchmarks.search.kernel_tasks import CASES
 from tests.small_networks import product_chain, split_matmul
 from tests.targets import small_target
 from tilewright.compiler_core.ir.workload import kernel_of

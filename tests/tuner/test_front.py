@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.arena import SearchArena, case_arena
-from benchmarks.kernel_tasks import CASES
+from benchmarks.search.arena import SearchArena, case_arena
+from benchmarks.search.kernel_tasks import CASES
 from tilewright.compiler_core.errors import UsageError
 from tilewright.measure.objectives import Objective, values_of
 from tilewright.tuner.kernel.front import Direction, draw_direction, front_of, hypervolume

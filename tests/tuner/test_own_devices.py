@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from benchmarks.scalesim import product
+from benchmarks.simulator.scalesim import product
 from tests.conformance.device_suite import DeviceSuite
 from tests.onnx_models import saved, small_cnn
 from tilewright.api.cli.main import main

@@ -7,7 +7,7 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.host_kernels import convolution, softmax
+from benchmarks.host.kernels import convolution, softmax
 from tests.targets import simd_target
 from tilewright.compiler_core.codegen.blocking import nest_of
 from tilewright.compiler_core.codegen.emit import emit

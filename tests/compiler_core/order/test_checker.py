@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.mutated_plans import mutated_claims, mutated_searches, mutations, refused
-from benchmarks.synthetic_graphs import random_graph, transformer_training
+from benchmarks.order.mutated_plans import mutated_claims, mutated_searches, mutations, refused
+from benchmarks.order.synthetic_graphs import random_graph, transformer_training
 from tilewright.compiler_core.errors import CheckError
 from tilewright.compiler_core.order.checker import check_plan
 from tilewright.compiler_core.order.flat import flatten

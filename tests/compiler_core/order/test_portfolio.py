@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from benchmarks.synthetic_graphs import random_graph, transformer_training
+from benchmarks.order.synthetic_graphs import random_graph, transformer_training
 from tilewright.compiler_core.order.flat import flatten
 from tilewright.compiler_core.order.kernel_graph import live_profile, peak_of
 from tilewright.compiler_core.order.portfolio import POLICIES, ListWeights, list_order

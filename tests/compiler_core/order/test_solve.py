@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from benchmarks.brute_force import least_peak
-from benchmarks.synthetic_graphs import random_graph, transformer_training
+from benchmarks.order.brute_force import least_peak
+from benchmarks.order.synthetic_graphs import random_graph, transformer_training
 from tilewright.compiler_core.order.checker import check_plan
 from tilewright.compiler_core.order.flat import flatten
 from tilewright.compiler_core.order.kernel_graph import (

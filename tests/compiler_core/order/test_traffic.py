@@ -4,8 +4,8 @@ from itertools import combinations, permutations
 
 import numpy as np
 
-from benchmarks.synthetic_graphs import random_graph
-from benchmarks.wide_graphs import per_head_attention, random_wiring
+from benchmarks.order.synthetic_graphs import random_graph
+from benchmarks.order.wide_graphs import per_head_attention, random_wiring
 from tilewright.compiler_core.order.kernel_graph import KernelGraph, KernelTensor, peak_of
 from tilewright.compiler_core.order.traffic.bound import traffic_bound
 from tilewright.compiler_core.order.traffic.count import traffic_of

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks.scalesim import array, convolution, product
+from benchmarks.simulator.scalesim import array, convolution, product
 from tests.measure.simulator.test_scalesim import program_of
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.graph import Graph

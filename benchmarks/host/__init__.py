@@ -1,0 +1,1 @@
+"""The host bench: kernels tuned on this CPU, beside onnxruntime and OpenBLAS."""

@@ -1,0 +1,1 @@
+"""The order bench: peak memory, proofs, arenas and traffic of published and synthetic graphs."""
