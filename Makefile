@@ -8,7 +8,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint bench bench-peers kernel-tuner campaign differential planted host-campaign \
+.PHONY: setup tune test lint docs bench bench-peers kernel-tuner campaign differential planted host-campaign \
     fuzz fuzz-parsers kills sbom licences lock clean
 
 setup: $(READY)
@@ -33,6 +33,11 @@ lint: setup
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports --no-logo
+
+# The docs as a site in build/docs, to be opened as files; a warning is an error.
+docs: setup
+	$(BIN)/python -m sphinx -q -W --keep-going -b html docs build/docs
+	@echo "open build/docs/index.html"
 
 bench: setup
 	$(BIN)/tune bench models --quick
@@ -93,7 +98,7 @@ kills: setup
 lock:
 	$(PYTHON) -m venv build/lock
 	build/lock/bin/pip install --quiet pip-tools==7.6.2
-	CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --extra dev --build-deps-for editable \
+	CUSTOM_COMPILE_COMMAND="make lock" build/lock/bin/pip-compile --quiet --extra dev --extra docs --extra mlflow --build-deps-for editable \
 	    --generate-hashes --strip-extras --no-emit-options --no-emit-index-url --no-emit-find-links \
 	    --no-emit-trusted-host --unsafe-package nvidia-nccl-cu12 $(UPGRADE) --output-file requirements.lock pyproject.toml
 	sed -i '/^# WARNING/,$$d' requirements.lock

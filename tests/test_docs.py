@@ -15,8 +15,7 @@ from tilewright.api.settings import Settings
 ROOT = Path(__file__).parents[1]
 DOCS = [
     ROOT / "README.md",
-    *sorted((ROOT / "docs").glob("*.md")),
-    *sorted((ROOT / "docs/benchmarks").glob("*.md")),
+    *sorted(path for path in (ROOT / "docs").rglob("*.md") if path.parent.name != "decisions"),
 ]
 OWN_WORDS = re.compile(r"--(?:grpc|no-emit)\S*")
 

@@ -1,4 +1,4 @@
-"""The diffs of docs/extending.md apply to the sources, and what they add works."""
+"""The diffs of docs/contributing/extending.md apply to the sources, and what they add works."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("api", "compiler_core", "cost_model", "db", "measure", "search_space", "tuner", "tilewright")
-TEXT = (ROOT / "docs" / "extending.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "contributing" / "extending.md").read_text(encoding="utf-8")
 
 
 def hunks(block: str) -> Iterator[tuple[str, str, str]]:

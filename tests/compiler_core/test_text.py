@@ -1,4 +1,4 @@
-"""The printer, on the two operators that docs/adding-an-op.md adds, and on every kind of index."""
+"""The printer, on the two operators that the docs add as examples, and on every kind of index."""
 
 from collections.abc import Callable
 from pathlib import Path

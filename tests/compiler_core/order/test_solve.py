@@ -103,7 +103,7 @@ def test_without_search_the_gap_is_stated() -> None:
 
 
 def test_textbook_six_kernels() -> None:
-    """The example of docs/tour.md: results of kernels 2 and 5 are large, and need never be alive together."""
+    """The example of the tour in the docs: results of kernels 2 and 5 are large, and never alive together."""
     tensors = (
         KernelTensor(1, 0, (1, 3)),
         KernelTensor(8, 1, (2,)),
