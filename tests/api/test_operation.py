@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,6 @@ from tests.api.service import model_bytes
 from tilewright.api.guards.auth import Authenticator
 from tilewright.api.observability.logs import JsonLines
 from tilewright.api.observability.metrics import Gauges, RunnerMetrics, exposition
-from tilewright.api.sandbox import reader
 from tilewright.api.settings import PREFIX, Settings, load_settings
 from tilewright.compiler_core.errors import UsageError
 from tilewright.db.storage.session import DatabaseDownError, record_error
@@ -137,22 +136,6 @@ def test_a_reader_outlives_what_it_reads(tmp_path: Path) -> None:
     assert first == third == {"ops": 1, "symbols": ["batch"]}
     assert "error" in second
     assert "text.onnx" not in second["error"]
-
-
-@pytest.mark.parametrize(
-    ("action", "ended"),
-    [
-        (lambda question: time.sleep(60), "slow"),
-        (lambda question: os._exit(1), "died"),
-        (lambda question: {"error": "x" * (2 << 20)}, "slow"),
-        (lambda question: [1, 2], "died"),
-    ],
-)
-def test_whatever_a_file_does_to_its_reader_is_one_answer(
-    action: Callable[[Mapping[str, Any]], Any], ended: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(reader, "answer", action)
-    assert reader.answer_apart({"kind": "model", "path": "model.onnx"}, 8192, 1) == {"ended": ended}
 
 
 @pytest.mark.skipif(not HOSTILE.is_dir(), reason="NO HOSTILE MODELS FOUND: uploads of them were not tried")

@@ -3,15 +3,19 @@
 import ctypes
 import json
 import os
+import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.api.guards.misdeeds import MISDEEDS
 from tilewright.api.sandbox import landlock, questions, reader
 from tilewright.api.sandbox.questions import LONGEST_ERROR, bounded, plain
 from tilewright.measure.host import seccomp
@@ -19,66 +23,18 @@ from tilewright.measure.host import seccomp
 ROOT = Path(__file__).parents[3]
 LINUX = pytest.mark.skipif(sys.platform != "linux", reason="the walls are Linux's; elsewhere limits are all")
 
-MISDEEDS = {
-    "open a socket": "import socket; socket.socket()",
-    "open a local socket": "import socket; socket.socketpair()",
-    "start a program": "import subprocess; subprocess.run(['/bin/true'])",
-    "replace itself": "os.execv('/bin/true', ['true'])",
-    "fork": "os.fork()",
-    "start a thread": "import threading; threading.Thread(target=print).start()",
-    "leave grandchildren": "[os.posix_spawn('/bin/sleep', ['sleep', '60'], {}) for _ in range(50)]",
-    "signal the parent": "os.kill(os.getppid(), 0)",
-    "kill everything": "os.kill(-1, 9)",
-    "signal its group": "os.killpg(0, 0)",
-    "signal by pidfd": "os.pidfd_open(os.getppid())",
-    "read the parent's memory": "open(f'/proc/{os.getppid()}/mem', 'rb')",
-    "write the parent's memory": "open(f'/proc/{os.getppid()}/mem', 'wb')",
-    "read memory by a call": "call(310, os.getppid(), 0, 0, 0, 0, 0)",
-    "write memory by a call": "call(311, os.getppid(), 0, 0, 0, 0, 0)",
-    "trace the parent": "call(101, 16, os.getppid(), 0, 0)",
-    "read the parent's environment": "open(f'/proc/{os.getppid()}/environ', 'rb').read()",
-    "read its own environment": "open('/proc/self/environ', 'rb').read()",
-    "read the victim": "open(victim).read()",
-    "read passwords": "open('/etc/passwd').read()",
-    "list a home": "os.listdir(os.path.expanduser('~'))",
-    "overwrite a file": "open(victim, 'w')",
-    "append to a file": "open(victim, 'a')",
-    "truncate by name": "os.truncate(victim, 0)",
-    "truncate an open file": "os.ftruncate(os.open(victim, os.O_RDONLY), 0)",
-    "unlink": "os.unlink(victim)",
-    "rename": "os.rename(victim, victim + '2')",
-    "link": "os.link(victim, victim + '2')",
-    "link by name": "os.symlink('/etc', victim + '2')",
-    "make a folder": "os.mkdir(victim + '2')",
-    "make a pipe with a name": "os.mkfifo(victim + '2')",
-    "make a device": "os.mknod(victim + '2')",
-    "change rights": "os.chmod(victim, 0o777)",
-    "change an owner": "os.chown(victim, 0, 0)",
-    "change times": "os.utime(victim)",
-    "set an attribute": "os.setxattr(victim, 'user.x', b'1')",
-    "make a nameless file": "os.memfd_create('x')",
-    "write beside the model": "open(os.path.join(folder, 'x'), 'w')",
-    "mount": "call(165, 0, 0, 0, 0, 0)",
-    "leave the root": "os.chroot('/')",
-    "new namespaces": "call(272, 0x10000000)",
-    "raise its limits": "import resource; resource.setrlimit(resource.RLIMIT_FSIZE, (1, 1))",
-    "become another": "os.setuid(0); os.setgid(1)",
-    "raise its priority": "os.setpriority(os.PRIO_PROCESS, 0, -20)",
-    "load a program into the kernel": "call(321, 0, 0, 0)",
-    "use rings": "call(425, 1, 0)",
-    "read keys": "call(250, 0, 0, 0, 0, 0)",
-    "open by handle": "call(304, 0, 0, 0)",
-    "set the clock": "import time; time.clock_settime(time.CLOCK_REALTIME, 0.0)",
-    "much memory": "bytearray(1 << 31)",
-    "allow itself everything": "call(157, 22, 2, 0)",
-    "become traceable": "call(157, 4, 1, 0, 0)",
-}
 PROBE = """
 import ctypes, json, os, sys
 from pathlib import Path
 from tilewright.api.sandbox.confine import confine
 misdeeds, folder, victim = json.loads(sys.argv[1]), sys.argv[2], sys.argv[3]
 libc = ctypes.CDLL(None, use_errno=True)
+kept = []
+os.dup2(os.open(victim, os.O_RDWR), 200)
+
+def room(text=bytes(256)):
+    kept.append(ctypes.create_string_buffer(text))
+    return ctypes.addressof(kept[-1])
 
 def call(number, *arguments):
     if libc.syscall(number, *map(ctypes.c_long, arguments)) < 0:
@@ -110,6 +66,7 @@ def tried(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, str]:
     folder, victim = home / "model", home / "victim"
     folder.mkdir()
     victim.write_text("precious")
+    (folder / "way out").symlink_to(victim)
     here = os.uname().machine == "x86_64"
     attempts = {name: code for name, code in MISDEEDS.items() if here or "call(" not in code}
     done = subprocess.run(
@@ -132,6 +89,10 @@ NEEDS_LANDLOCK = {
     "read the victim",
     "read passwords",
     "list a home",
+    "open a device",
+    "read its own memory as a file",
+    "climb out of its folder",
+    "follow a link out of its folder",
 }
 
 REFUSALS = ("PermissionError", "MemoryError", "RuntimeError", "OSError", "ValueError")
@@ -213,6 +174,44 @@ def test_a_confined_process_still_imports_a_model(tmp_path: Path) -> None:
 def test_answers_of_another_shape_are_none(said: Any) -> None:
     with pytest.raises(ValueError, match="no known shape"):
         bounded(json.loads(json.dumps(said).replace("\\\\u202e", "\\u202e")))
+
+
+def forge(said: bytes) -> None:
+    """Bytes of its own into whatever is open."""
+    for descriptor in range(64):
+        with suppress(OSError):
+            os.write(descriptor, said)
+
+
+def deaf_and_busy() -> None:
+    """A loop that no signal ends, but the one that nobody can refuse."""
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGXCPU, signal.SIGHUP, signal.SIGALRM):
+        signal.signal(number, signal.SIG_IGN)
+    while True:
+        pass
+
+
+@pytest.mark.parametrize(
+    ("action", "ended"),
+    [
+        (lambda question: time.sleep(60), "slow"),
+        (lambda question: os._exit(1), "died"),
+        (lambda question: {"error": "x" * (2 << 20)}, "slow"),
+        (lambda question: [1, 2], "died"),
+        (lambda question: forge(b'{"ops": 1, "symbols": []}\n{"ops": 2, "symbols": []}\n'), "died"),
+        (lambda question: forge(b'{"ops": 1, "symbols": []}') or {"ops": 2, "symbols": []}, "died"),
+        (lambda question: forge(b'{"ops": ' + b"9" * 60_000 + b', "symbols": []}') or os._exit(0), "died"),
+        (lambda question: forge(b"[" * 60_000) or os._exit(0), "died"),
+        (lambda question: forge(b"\xff\xfe") or os._exit(0), "died"),
+        (lambda question: forge(b'{"ops": 1, "symbols": []}') or deaf_and_busy(), "slow"),
+        (lambda question: os.closerange(0, 1 << 16) or time.sleep(60), "died"),
+    ],
+)
+def test_whatever_a_file_does_to_its_reader_is_one_answer(
+    action: Callable[[Mapping[str, Any]], Any], ended: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(reader, "answer", action)
+    assert reader.answer_apart({"kind": "model", "path": "model.onnx"}, 8192, 1) == {"ended": ended}
 
 
 def test_errors_are_short_and_printable() -> None:
