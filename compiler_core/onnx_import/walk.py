@@ -19,6 +19,7 @@ from tilewright.compiler_core.onnx_import.building.node import Node, check_signa
 from tilewright.compiler_core.onnx_import.building.tensor_data import constant_from
 from tilewright.compiler_core.onnx_import.building.values import Value, tensor_of
 from tilewright.compiler_core.onnx_import.model_files.load import opset_versions
+from tilewright.compiler_core.onnx_import.model_files.texts import require_utf8
 from tilewright.compiler_core.onnx_import.operators.sequences import SEQUENCES, Values
 from tilewright.compiler_core.onnx_import.registry import BUILDERS
 from tilewright.compiler_core.onnx_import.standard import MAY_BE_LATE, function_of, on_host
@@ -226,6 +227,7 @@ class ImportWalk:
 
     def enter_graph(self, frame: Frame, graph: onnx.GraphProto) -> Frame:
         """Enter a subgraph of the present node: its frame, constants defined; the caller sets `finish`."""
+        require_utf8(graph)
         inner = graph_frame(graph, frame.versions, frame)
         for tensor in graph.initializer:
             inner.define(tensor.name, constant_from(tensor, self.context.builder, self.context.external))

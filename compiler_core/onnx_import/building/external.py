@@ -53,6 +53,8 @@ class ExternalData:
     def checked_path(self, location: str, what: str) -> Path:
         """The file that `what` of the model lies in; ModelError where it may not lie there."""
         shown = printable(location)
+        if not isinstance(location, str):
+            raise ModelError(f"{what}: external location {shown} is not UTF-8")
         relative = PurePosixPath(location)
         if not location or "\0" in location or "\\" in location or relative.is_absolute():
             raise ModelError(f"{what}: external location {shown} is not a relative path")

@@ -26,7 +26,8 @@ class Node:
     def __init__(
         self, proto: onnx.NodeProto, version: int, call_attributes: Mapping[str, AttributeProto] | None = None
     ) -> None:
-        for text in (proto.op_type, proto.domain, proto.name, *proto.input, *proto.output):
+        given = [attribute.name for attribute in proto.attribute]
+        for text in (proto.op_type, proto.domain, proto.name, *proto.input, *proto.output, *given):
             if not isinstance(text, str):
                 raise ModelError(f"a name of node {proto.name!r} is not UTF-8: {text!r}")
         self.op_type: str = proto.op_type

@@ -39,7 +39,7 @@ def annotated_model(path: Path, of_nodes: Mapping[str, Notes], of_model: Notes) 
 
 def _note(where: onnx.ModelProto | onnx.NodeProto, notes: Notes) -> None:
     """Set notes; those of an earlier time go."""
-    kept = [entry for entry in where.metadata_props if not entry.key.startswith(PREFIX)]
+    kept = [entry for entry in where.metadata_props if not str(entry.key).startswith(PREFIX)]
     del where.metadata_props[:]
     where.metadata_props.extend(kept)
     where.metadata_props.extend(

@@ -19,7 +19,7 @@ def files_beside(model: Path) -> Mapping[str, Path]:
     for function in read.functions:
         tensors.extend(_of_nodes(function.node))
     names = {entry.value for t in tensors for entry in t.external_data if entry.key == "location"}
-    return {name: external.checked_path(name, "the model") for name in sorted(names)}
+    return {name: external.checked_path(name, "the model") for name in sorted(names, key=str)}
 
 
 def _tensors(graph: onnx.GraphProto) -> Iterator[onnx.TensorProto]:

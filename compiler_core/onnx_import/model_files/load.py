@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.files.inputs import open_regular
+from tilewright.compiler_core.onnx_import.model_files.texts import require_utf8
 
 MAX_FILE_BYTES = (1 << 31) - 1
 NEWEST_OPSETS = {"": onnx.defs.onnx_opset_version(), "com.microsoft": 1}
@@ -40,6 +41,7 @@ def load_model(path: Path) -> onnx.ModelProto:
             f"{shown} is of ONNX IR version {model.ir_version}; the newest known here is {onnx.IR_VERSION};"
             " export the model for that one, or update Tilewright"
         )
+    require_utf8(model)
     return model
 
 

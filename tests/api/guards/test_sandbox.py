@@ -10,6 +10,7 @@ import textwrap
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -176,11 +177,19 @@ def test_answers_of_another_shape_are_none(said: Any) -> None:
         bounded(json.loads(json.dumps(said).replace("\\\\u202e", "\\u202e")))
 
 
-def forge(said: bytes) -> None:
-    """Bytes of its own into whatever is open."""
-    for descriptor in range(64):
-        with suppress(OSError):
-            os.write(descriptor, said)
+Answer = Callable[[Mapping[str, Any]], Any]
+
+
+def forged(said: bytes, then: Callable[[], Any]) -> Answer:
+    """Bytes of its own into whatever is open, and then something else."""
+
+    def action(question: Mapping[str, Any]) -> Any:
+        for descriptor in range(64):
+            with suppress(OSError):
+                os.write(descriptor, said)
+        return then()
+
+    return action
 
 
 def deaf_and_busy() -> None:
@@ -191,6 +200,15 @@ def deaf_and_busy() -> None:
         pass
 
 
+def deaf_mute() -> None:
+    """Nothing is open any more."""
+    os.closerange(0, 1 << 16)
+    time.sleep(60)
+
+
+GOOD, QUIT = b'{"ops": 1, "symbols": []}', partial(os._exit, 0)
+
+
 @pytest.mark.parametrize(
     ("action", "ended"),
     [
@@ -198,17 +216,17 @@ def deaf_and_busy() -> None:
         (lambda question: os._exit(1), "died"),
         (lambda question: {"error": "x" * (2 << 20)}, "slow"),
         (lambda question: [1, 2], "died"),
-        (lambda question: forge(b'{"ops": 1, "symbols": []}\n{"ops": 2, "symbols": []}\n'), "died"),
-        (lambda question: forge(b'{"ops": 1, "symbols": []}') or {"ops": 2, "symbols": []}, "died"),
-        (lambda question: forge(b'{"ops": ' + b"9" * 60_000 + b', "symbols": []}') or os._exit(0), "died"),
-        (lambda question: forge(b"[" * 60_000) or os._exit(0), "died"),
-        (lambda question: forge(b"\xff\xfe") or os._exit(0), "died"),
-        (lambda question: forge(b'{"ops": 1, "symbols": []}') or deaf_and_busy(), "slow"),
-        (lambda question: os.closerange(0, 1 << 16) or time.sleep(60), "died"),
+        (lambda question: deaf_mute(), "died"),
+        (forged(GOOD + b"\n" + GOOD, QUIT), "died"),
+        (forged(GOOD, lambda: {"ops": 2, "symbols": []}), "died"),
+        (forged(GOOD, deaf_and_busy), "slow"),
+        (forged(b'{"ops": ' + b"9" * 60_000 + b', "symbols": []}', QUIT), "died"),
+        (forged(b"[" * 60_000, QUIT), "died"),
+        (forged(b"\xff\xfe", QUIT), "died"),
     ],
 )
 def test_whatever_a_file_does_to_its_reader_is_one_answer(
-    action: Callable[[Mapping[str, Any]], Any], ended: str, monkeypatch: pytest.MonkeyPatch
+    action: Answer, ended: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(reader, "answer", action)
     assert reader.answer_apart({"kind": "model", "path": "model.onnx"}, 8192, 1) == {"ended": ended}

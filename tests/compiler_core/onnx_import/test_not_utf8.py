@@ -1,0 +1,115 @@
+"""Texts that are no UTF-8, which protobuf hands over as bytes: anywhere in a file they end in one line."""
+
+from contextlib import suppress
+from pathlib import Path
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper, numpy_helper
+
+from tests.onnx_models import node, value
+from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.onnx_import.importer import import_model
+from tilewright.compiler_core.onnx_import.model_files.annotate import annotated_model
+from tilewright.compiler_core.onnx_import.model_files.beside import files_beside
+
+TEXTS = [
+    "thegraph",
+    "thedomain",
+    "thefunction",
+    "inner_in",
+    "inner_out",
+    "batchdim",
+    "seqin",
+    "seqdim",
+    "innergraph",
+    "innername",
+    "branchdim",
+    "otherval",
+    "theweight",
+    "location",
+    "data.bin",
+    "offset",
+    "modelkey",
+    "modelval",
+    "nodekey",
+    "nodeval",
+    "thenode",
+    "Sigmoid",
+    "alpha",
+    "then_branch",
+    "float_data",
+    "producer",
+    "infoname",
+    "infodim",
+    "constname",
+    "value",
+]
+
+
+def everything() -> bytes:
+    """A model with a text in every place."""
+    weight = numpy_helper.from_array(np.ones(4, np.float32), "theweight")
+    weight.ClearField("raw_data")
+    weight.data_location = TensorProto.EXTERNAL
+    for key, text in (("location", "data.bin"), ("offset", "0")):
+        weight.external_data.add(key=key, value=text)
+    constant = numpy_helper.from_array(np.ones(4, np.float32), "constname")
+    inner = helper.make_graph(
+        [node("Add", "x theweight", "innername"), node("Constant", "", "constout", value=constant)],
+        "innergraph",
+        [],
+        [value("innername", ["branchdim"])],
+        value_info=[value("otherval", ["otherdim"])],
+    )
+    function = helper.make_function(
+        "thedomain",
+        "thefunction",
+        ["inner_in"],
+        ["inner_out"],
+        [node("Elu", "inner_in", "inner_out", alpha=1.0)],
+        [helper.make_opsetid("", 18)],
+    )
+    nodes = [
+        node("If", "cond", "y", then_branch=inner, else_branch=inner),
+        helper.make_node("Sigmoid", ["y"], ["z"], name="thenode"),
+        node("thefunction", "z", "out", domain="thedomain"),
+    ]
+    nodes[1].metadata_props.add(key="nodekey", value="nodeval")
+    sequence = helper.make_tensor_sequence_value_info("seqin", TensorProto.FLOAT, ["seqdim"])
+    graph = helper.make_graph(
+        nodes,
+        "thegraph",
+        [value("x", ["batchdim"]), value("cond", [], TensorProto.BOOL), sequence],
+        [onnx.ValueInfoProto(name="out")],
+        [weight],
+        value_info=[value("infoname", ["infodim"])],
+    )
+    opsets = [helper.make_opsetid("", 18), helper.make_opsetid("thedomain", 1)]
+    made = helper.make_model(graph, opset_imports=opsets, ir_version=10, functions=[function])
+    made.metadata_props.add(key="modelkey", value="modelval")
+    return bytes(made.SerializeToString())
+
+
+@pytest.mark.parametrize("text", TEXTS)
+def test_a_text_that_is_no_utf8_is_one_line(text: str, tmp_path: Path) -> None:
+    (tmp_path / "data.bin").write_bytes(bytes(16))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(everything().replace(text.encode(), b"\xff" * len(text)))
+    for verb in (
+        lambda: import_model(path),
+        lambda: import_model(path, {"batchdim": 4, "seqin_length": 1}, {"cond": True}),
+        lambda: files_beside(path),
+        lambda: annotated_model(path, {"thenode": {"a": "b"}}, {"c": "d"}),
+    ):
+        with suppress(ModelError):
+            verb()
+
+
+def test_all_of_it_is_read_where_it_is_whole(tmp_path: Path) -> None:
+    (tmp_path / "data.bin").write_bytes(bytes(16))
+    path = tmp_path / "model.onnx"
+    path.write_bytes(everything())
+    import_model(path, {"batchdim": 4, "seqin_length": 1}, {"cond": True})
+    assert set(files_beside(path)) == {"data.bin"}
