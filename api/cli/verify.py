@@ -132,6 +132,9 @@ def _print_judgement(verdict: "Verdict") -> None:
     )
     if verdict.untold:
         typer.echo(f"the rest of the file has no reference: {verdict.untold}")
+    if verdict.left_open:
+        count = "1 value depends" if verdict.left_open == 1 else f"{verdict.left_open} values depend"
+        typer.echo(f"{count} on NaN in an order or on integer overflow: not judged against the file there")
     moved = verdict.furthest
     if moved is not None:
         typer.echo(f"outputs moved by at most {moved.max_rel:.3e} of their magnitude: {moved.name}")

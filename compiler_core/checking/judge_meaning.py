@@ -27,6 +27,7 @@ from tilewright.compiler_core.meaning.bounded import (
     place_of,
 )
 from tilewright.compiler_core.meaning.evaluate import evaluate
+from tilewright.compiler_core.meaning.left_open import left_open
 from tilewright.compiler_core.meaning.tolerance import is_rounded
 
 
@@ -41,20 +42,27 @@ class Reported:
 
 @dataclass(frozen=True)
 class Meant:
-    """The judgement on one value as imported, or (`of_form`) on the other form of the op that makes it."""
+    """The judgement on one value as imported, or (`of_form`) on the other form of the op that makes it.
+
+    `left_open` counts the elements that are not judged (meaning/left_open.py).
+    """
 
     value: int
     judgement: Judgement
     of_form: bool = False
+    left_open: int = 0
 
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """A value in float64 with its slack, and as plain evaluation has it; `stepped`: behind a rounded step."""
+    """A value in float64 with its slack, and as plain evaluation has it; `stepped`: behind a rounded step;
+    `left_open`: where the standard leaves it open, if anywhere.
+    """
 
     exact: Bounded
     plain: Array
     stepped: bool = False
+    left_open: Array | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,14 +144,15 @@ class _Walk:
         slack = mine.exact.slack if loose else mine.exact.own
         reference = in_float64(reported.array)
         exact = Bounded(in_float64(mine.exact.value), slack)
-        judgement = _judged(exact, mine.plain, reference, kind.dtype)
+        judgement = _judged(exact, mine.plain, reference, kind.dtype, mine.left_open)
         if not judgement.objection:
             with np.errstate(all="ignore"):
                 theirs = reference.astype(kind.dtype.numpy)
             self.known[reported.value] = _Known(Bounded(reference), theirs)
         self._awaited[reported.value] -= 1
         self._let_go(reported.value)
-        return Meant(reported.value, judgement)
+        unjudged = 0 if mine.left_open is None else int(mine.left_open.sum())
+        return Meant(reported.value, judgement, left_open=unjudged)
 
     def _let_go(self, value: int) -> None:
         if not self._reads[value] and self._awaited[value] <= 0:
@@ -170,26 +179,29 @@ class _Walk:
         for each in form:
             known[each.result] = self._evaluated(each, known, values)
         got = known[op.result].exact.value
-        judgement = _judged(made.exact, made.plain, got, values[op.result].dtype)
+        judgement = _judged(made.exact, made.plain, got, values[op.result].dtype, made.left_open)
         return Meant(op.result, judgement, of_form=True)
 
 
-def _judged(exact: Bounded, plain: Array, other: Array, dtype: DType) -> Judgement:
+def _judged(exact: Bounded, plain: Array, other: Array, dtype: DType, left_open: Array | None) -> Judgement:
     """The ops of the Graph, `exact` and `plain`, beside the reference's values."""
     mistake = mismatch(dtype, exact.value, other)
     if mistake is not None:
         return mistake
-    found = _tallied(exact, plain, other, dtype)
+    found = _tallied(exact, plain, other, dtype, left_open)
     return replace(found, got=found.wanted, wanted=found.got)
 
 
-def _tallied(exact: Bounded, plain: Array, other: Array, dtype: DType) -> Judgement:
+def _tallied(
+    exact: Bounded, plain: Array, other: Array, dtype: DType, left_open: Array | None = None
+) -> Judgement:
     tally = Tally(dtype)
     for box in boxes(other.shape):
         place = tuple(slice(low, high) for low, high in box)
         slack = None if exact.slack is None else exact.slack[place]
         start = tuple(low for low, _ in box)
-        tally.add(Bounded(exact.value[place], slack), plain[place], other[place], None, start)
+        there = None if left_open is None else ~left_open[place]
+        tally.add(Bounded(exact.value[place], slack), plain[place], other[place], there, start)
     return tally.judgement()
 
 
@@ -198,6 +210,7 @@ def _evaluated(op: Op, read: Sequence[_Known], kinds: Sequence[TensorType], resu
     shape = op.extents[: op.rank]
     made = [np.zeros(shape, kind) for kind in (_wide(result), np.float64, np.float64, result.dtype.numpy)]
     value, slack, own, plain = made
+    unknown: Array | None = None
     exact = [each.exact for each in read]
     inherited = [Bounded(each.value, each.own) for each in exact]
     for box in blocks(op):
@@ -212,7 +225,14 @@ def _evaluated(op: Op, read: Sequence[_Known], kinds: Sequence[TensorType], resu
             own[place] = 0.0 if found.own is None else found.own
         held = [part_of(a, each.plain, box) for a, each in zip(op.operands, read, strict=True)]
         plain[place] = evaluate(op, box, held, result)
-    return _Known(Bounded(value, slack if slack.any() else None, own if own.any() else None), plain)
+        found_open = left_open(
+            op, [each.plain for each in read], [each.left_open for each in read], result, box
+        )
+        if found_open is not None:
+            unknown = np.zeros(shape, np.bool_) if unknown is None else unknown
+            unknown[place] = found_open
+    bounds = Bounded(value, slack if slack.any() else None, own if own.any() else None)
+    return _Known(bounds, plain, left_open=unknown)
 
 
 def _wide(kind: TensorType) -> np.dtype[Any]:

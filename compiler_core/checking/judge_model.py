@@ -35,6 +35,11 @@ class ModelJudged:
         """The first value that differs from the model's."""
         return next((each for each in self.meant if not each.judgement.ok), None)
 
+    @property
+    def left_open(self) -> int:
+        """Values with elements of which the standard leaves open what they are: these are not judged."""
+        return len({each.value for each in self.meant if each.left_open})
+
 
 def judge_model(
     model: ImportedModel, feeds: Mapping[str, Array], rewrites: Rewrites | None = None
@@ -71,7 +76,8 @@ class _Found:
         if "value" in message:
             figures = dict(message["judgement"], dtype=DType(message["judgement"]["dtype"]))
             figures["place"] = tuple(figures["place"])
-            self.meant.append(Meant(message["value"], Judgement(**figures), message["of_form"]))
+            told = message["value"], Judgement(**figures), message["of_form"], message["left_open"]
+            self.meant.append(Meant(*told))
 
 
 def _judge(model: ImportedModel, feeds: Mapping[str, Array], rewrites: Rewrites | None, send: Send) -> None:
@@ -80,7 +86,7 @@ def _judge(model: ImportedModel, feeds: Mapping[str, Array], rewrites: Rewrites 
     inputs = {value: feeds[name] for name, value in model.inputs}
     teller = _Teller(model, {**feeds, **model.given}, names, lambda node: send({"node": node}))
     for each in judge_meaning(model.graph, inputs, teller.reported(), names.values(), rewrites):
-        send({"value": each.value, "judgement": asdict(each.judgement), "of_form": each.of_form})
+        send({**vars(each), "judgement": asdict(each.judgement)})
     send({"untold": teller.untold})
 
 

@@ -301,7 +301,7 @@ def _contract(op: Op, box: Box, left: Array, right: Array, accumulator: np.dtype
     columns = [a for a in op.result_axes if a in right_axes and a not in both]
     inner = list(op.reduction_axes)
     size = [high - low for low, high in box]
-    work = _work_dtype(accumulator)
+    work = _work_dtype(accumulator, left, right, math.prod(size[axis] for axis in inner))
 
     def count(axes: list[int]) -> int:
         return int(np.prod([size[a] for a in axes], dtype=np.int64))
@@ -315,10 +315,19 @@ def _contract(op: Op, box: Box, left: Array, right: Array, accumulator: np.dtype
 
     product = np.matmul(matrix(left, rows, inner), matrix(right, inner, columns))
     order = batch + rows + columns
+    if work != accumulator and accumulator.kind in "iu":
+        product = product.astype(np.int64)  # a shorter integer wraps around from there
     unflattened: Array = product.reshape([size[a] for a in order])
     return unflattened.transpose(np.argsort(order)).astype(accumulator)
 
 
-def _work_dtype(accumulator: np.dtype[Any]) -> np.dtype[Any]:
-    """Integers multiply in f64: exact below 2**53, and BLAS takes it."""
-    return np.dtype(np.float64) if np.issubdtype(accumulator, np.integer) else accumulator
+def _work_dtype(accumulator: np.dtype[Any], left: Array, right: Array, terms: int) -> np.dtype[Any]:
+    """Integers multiply in f64 where the sums stay exact, below 2**53: BLAS takes it."""
+    if accumulator.kind not in "iu":
+        return accumulator
+    most = math.prod(_magnitude(array) for array in (left, right))
+    return np.dtype(np.float64) if terms * most < 1 << 53 else accumulator
+
+
+def _magnitude(array: Array) -> int:
+    return max(-int(np.min(array, initial=0)), int(np.max(array, initial=0)))

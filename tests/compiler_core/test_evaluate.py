@@ -126,3 +126,14 @@ def test_an_empty_fold_is_the_identity(kind: str) -> None:
     op = _op(kind, (2, 0), (P, R), *operands)
     got = _run(op, [(0, 2), (0, 0)], [np.zeros(0, dtype=np.float32)] * len(operands), DType.F32)
     assert got.tolist() == [reducer.identity] * 2
+
+
+@pytest.mark.parametrize("large", [100_000, 2**31 - 1])
+def test_sums_of_integer_products_wrap_around(large: int) -> None:
+    """As machine code has them, also where the sum is no longer exact in a float of 64 bits."""
+    rows, columns = Access(0, (axis_index(0), axis_index(2))), Access(1, (axis_index(2), axis_index(1)))
+    op = Op("contract", (2, 3, 8), (P, P, R), (rows, columns), 2)
+    left, right = (np.full(shape, large, np.int32) for shape in ((2, 8), (8, 3)))
+    made = _run(op, [(0, 2), (0, 3), (0, 8)], [left, right], DType.I32)
+    wrapped = (8 * large * large + 2**31) % 2**32 - 2**31
+    assert made.tolist() == [[wrapped] * 3] * 2

@@ -54,8 +54,9 @@ class Verdict:
     """All values that the model names, in the order of the network, and others that are wrong.
 
     `ok` when each is right. `compared` of them were also computed from the model's file by others, in
-    float64; `untold` says why the others were not. In the target's dtypes nothing has to be right: `dtype` is
-    the storage type of floats, and `ok` is always true.
+    float64; `untold` says why the others were not. `left_open` of them have elements that are not judged
+    against the file, because the standard defines no value there. In the target's dtypes nothing has to be
+    right: `dtype` is the storage type of floats, and `ok` is always true.
     """
 
     model: str
@@ -64,6 +65,7 @@ class Verdict:
     dtype: str = MODEL
     compared: int = 0
     untold: str = ""
+    left_open: int = 0
     outputs: tuple[str, ...] = ()
 
     @property
@@ -142,7 +144,13 @@ def verify(
     for one in meant.meant:
         found.add(one.value, one.judgement, "the network as imported has")
     compared = len({one.value for one in meant.meant} & found.reported.keys())
-    return replace(verdict, values=found.values(), compared=compared, untold=meant.untold)
+    return replace(
+        verdict,
+        values=found.values(),
+        compared=compared,
+        untold=meant.untold,
+        left_open=meant.left_open,
+    )
 
 
 class _Found:

@@ -157,3 +157,58 @@ def test_short_floats_are_told_by_value(name: str, tmp_path: Path) -> None:
     judged = judge_model(imported, {"x": reals(0, 4, 8)})
     assert len(judged.meant) == 2
     assert judged.wrong is None
+
+
+_NAN = (node("Sqrt", "x", "a"),)
+_ORDERS = {
+    "ArgMax": (*_NAN, node("ArgMax", "a", "y", axis=1)),
+    "ReduceMin": (*_NAN, node("ReduceMin", "a", "y", axes=[1])),
+    "TopK": (*_NAN, node("TopK", "a k", "v y", axis=1)),
+    "LogSoftmax": (*_NAN, node("LogSoftmax", "a", "y", axis=1)),
+    "MaxPool": (*_NAN, node("Unsqueeze", "a", "b", axes=[0]), node("MaxPool", "b", "y", kernel_shape=[2])),
+}
+_OVERFLOWS = {
+    "MatMul": (node("Add", "x large", "a"), node("MatMul", "a w", "y")),
+    "ReduceProd": (node("Add", "x large", "a"), node("ReduceProd", "a", "y", axes=[1])),
+    "ReduceSumSquare": (node("Add", "x large", "a"), node("ReduceSumSquare", "a", "y", axes=[1])),
+}
+
+
+@pytest.mark.parametrize("nodes", _ORDERS.values(), ids=_ORDERS)
+def test_nan_in_an_order_is_left_open(nodes: tuple[Any, ...], tmp_path: Path) -> None:
+    """onnxruntime passes over NaN or not, by the operator and its place; the standard says nothing."""
+    made = model([*nodes], [value("x", [4, 16])], ["y"], {"k": np.array([3])}, 11)
+    found = judge_model(import_model(saved(made, tmp_path)), {"x": reals(0, 4, 16)})
+    assert found.wrong is None
+    assert found.left_open > 0
+
+
+@pytest.mark.parametrize("nodes", _OVERFLOWS.values(), ids=_OVERFLOWS)
+def test_integers_beyond_their_type_are_left_open(nodes: tuple[Any, ...], tmp_path: Path) -> None:
+    """onnxruntime stops at the largest integer in some operators, and wraps around in others."""
+    constants: dict[str, Array] = {
+        "large": np.array(100000, np.int32),
+        "w": np.full((16, 8), 100000, np.int32),
+    }
+    made = model([*nodes], [value("x", [4, 16], TensorProto.INT32)], ["y"], constants, 11)
+    feeds = {"x": np.arange(64, dtype=np.int32).reshape(4, 16)}
+    found = judge_model(import_model(saved(made, tmp_path)), feeds)
+    assert found.wrong is None
+    assert found.left_open == 1
+
+
+def test_beside_and_behind_what_is_left_open_faults_are_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Only rows with NaN are open, and what reads the file's own values behind them is judged again."""
+    nodes = [node("Sqrt", "x", "a"), node("ReduceMax", "a", "m", axes=[1]), node("Mul", "m m", "y")]
+    path = saved(model(nodes, [value("x", [4, 16])], ["y", "m"], {}, 11), tmp_path)
+    made, x = import_model(path), np.abs(reals(0, 4, 16))
+    x[2, 3] = -1
+    whole = judge_model(made, {"x": x})
+    assert whole.wrong is None
+    assert [each.left_open for each in whole.meant] == [0, 1, 0]
+    for at in (1, 2):
+        _off_by(1e-4, monkeypatch, at)
+        assert not judge_model(made, {"x": x}).meant[at].judgement.ok
+        monkeypatch.undo()
