@@ -86,7 +86,7 @@ def _reading(op: Op, operands: Sequence[Array], marks: Sequence[Array | None], b
         if mark is not None:
             there = replace(access, pad=None if access.pad is None else 0.0)
             found = found | read_over(there, part_of(there, mark, box), box, read)
-    found = found.any(axis=tuple(op.reduction_axes))
+    found = np.any(found, axis=tuple(op.reduction_axes), keepdims=True)
     for axis in range(op.rank):
         if op.axis_kinds[axis] is AxisKind.SCAN:
             found = np.logical_or.accumulate(found, axis=axis)
