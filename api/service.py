@@ -13,11 +13,12 @@ from starlette.exceptions import HTTPException
 
 from tilewright.api.guards.auth import Authenticator, Principal, principal_of
 from tilewright.api.guards.limits import Places
-from tilewright.api.sandbox.readers import Readers, ReadSpec
+from tilewright.api.sandbox.readers import Readers, ReadSpec, SpecError
 from tilewright.api.schemas.jobs import JobSpec
+from tilewright.api.schemas.patterns import CURSOR, JOB
 from tilewright.api.settings import Settings, keep_of
 from tilewright.api.threads import Threads
-from tilewright.compiler_core.errors import RecordError, UsageError
+from tilewright.compiler_core.errors import RecordError
 from tilewright.compiler_core.files.bundle import pack
 from tilewright.compiler_core.files.outputs import shortened
 from tilewright.db.browse import Browse
@@ -158,9 +159,12 @@ class Submission:
 
 
 def require_sizes(missing: Sequence[str]) -> None:
-    """UsageError where dims of a model have no size."""
+    """SpecError where dims of a model have no size: a fault each."""
     if missing:
-        raise UsageError(f"dims: give a size for {', '.join(map(repr, missing))}, as in {missing[0]}=1")
+        raise SpecError(
+            [(f"dims.{name}", "the model leaves this size open; give one from 0 on") for name in missing],
+            f"dims: give a size for {', '.join(map(repr, missing))}, as in {missing[0]}=1",
+        )
 
 
 async def service_of(request: Request) -> Service:
@@ -178,5 +182,5 @@ def address_of(request: Request) -> str:
 # What routes and pages take as parameters.
 Serving = Annotated[Service, Depends(service_of)]
 Caller = Annotated[Principal, Depends(principal_of)]
-JobId = Annotated[str, Path(pattern="^[0-9a-f]{1,64}$", examples=["3f2a90c1b7de45aa8c3fd6f0a1b2c3d4"])]
-Cursor = Annotated[str | None, Query(pattern="^[0-9]{1,18}$", description="`next` of the page before")]
+JobId = Annotated[str, Path(pattern=JOB, examples=["3f2a90c1b7de45aa8c3fd6f0a1b2c3d4"])]
+Cursor = Annotated[str | None, Query(pattern=CURSOR, description="`next` of the page before")]

@@ -27,6 +27,7 @@ from tilewright.tuner.kernel.prior import prior_records
 from tilewright.tuner.kernel.samplers import sampler_factory
 from tilewright.tuner.kernel.search import SamplerFactory
 from tilewright.tuner.kernel.stopping import StopReason, StopRule
+from tilewright.tuner.network.assignment import assignment_of
 from tilewright.tuner.network.book import Book, held
 from tilewright.tuner.network.events import Phase
 from tilewright.tuner.network.opened import Opened, open_network
@@ -35,6 +36,7 @@ from tilewright.tuner.network.searched import Searched
 from tilewright.tuner.network.whole import Whole
 from tilewright.tuner.network.wide_search import search_widely
 from tilewright.tuner.request import Hooks, TuneRequest
+from tilewright.tuner.sizes.selection import selected
 from tilewright.tuner.turn import REGRET, Turn, already_spent, missing, take_turn
 
 NO_HOOKS = Hooks()
@@ -69,11 +71,18 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
 
 
 def _unmeasured(opened: Opened, request: TuneRequest) -> Outcome:
-    """The answer of the database where that is as good as this request's, else a guess."""
+    """The answer of the database where that is as good as this request's, else a guess: of a tuned range that
+    holds the sizes, or of the records of kernels.
+    """
     spent = already_spent(opened, request)
     if request.level >= 1 and spent >= request.budget and (known := recall_network(opened)):
         return replace(known, front=recall_front(opened, request.budget) if opened.objectives else ())
-    assignment = cover_or_guess(opened)[0] if request.level > 0 else take_defaults(opened)
+    if request.level == 0:
+        assignment = take_defaults(opened)
+    elif of_range := selected(opened, request.subject):
+        assignment = assignment_of(opened, of_range.config)
+    else:
+        assignment = cover_or_guess(opened)[0]
     return guess_network(assignment, StopReason.CANCELLED if request.budget else StopReason.UNMEASURED)
 
 

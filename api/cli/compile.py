@@ -82,6 +82,8 @@ def compile_model(
     if guessed:
         share = f"{guessed} of {calls} kernels ({guessed / calls:.0%})"
         typer.echo(f"guesses: {share}, neither measured nor verified", err=aside)
+    if compiled.reason:
+        typer.echo(f"range: miss; {compiled.reason}", err=aside)
     if compiled.selected is not None:
         typer.echo(f"range: {compiled.selected}", err=aside)
     kept = files_of(model, target, database)

@@ -22,7 +22,7 @@ from tilewright.api.cli.options import (
 from tilewright.api.cli.verbs import verb_app
 
 if TYPE_CHECKING:
-    from tilewright.tuner.verbs.lookup import KernelAnswer, NetworkAnswer
+    from tilewright.tuner.verbs.lookup import NetworkAnswer
 
 app = verb_app()
 MISSED = 3
@@ -59,23 +59,22 @@ def lookup(
         typer.echo(f"network  {_whole(answer)}  {answer.graph_digest[:16]}")
         if answer.selected is not None:
             typer.echo(f"range    {answer.selected}")
+        if answer.reason:
+            typer.echo(f"range    miss  {answer.reason}")
         for kernel in answer.kernels:
             found = f"{kernel.match:<16}{kernel.latency_us:10.2f} us"
             typer.echo(f"{kernel.count:3d} x {kernel.workload_digest[:16]}  {found}  {kernel.name}")
-            if not kernel.hit:
-                typer.echo(f"{'':22}miss  {kernel.reason}{_prediction(kernel)}")
+            if not kernel.hit and not answer.reason:
+                typer.echo(f"{'':22}miss  {kernel.reason}")
     return 0 if answer.complete else MISSED
 
 
 def _whole(answer: "NetworkAnswer") -> str:
     if answer.network_latency_us is not None:
         return f"hit {answer.network_latency_us:.2f} us"
-    if answer.selected is not None:
-        return "answered by a range"
-    return "miss" if answer.kernels else "no kernels"
-
-
-def _prediction(kernel: "KernelAnswer") -> str:
-    if kernel.nearest_us is None or kernel.nearest_regret is None:
-        return ""
-    return f"; it predicts {kernel.nearest_us:.2f} us, up to {kernel.nearest_regret:.0%} above the bound"
+    if not answer.kernels:
+        return "no kernels"
+    took = "" if answer.simulated_us is None else f" {answer.simulated_us:.2f} us, simulated"
+    return (
+        f"answered by a range{took}" if answer.selected is not None else f"miss{took and f'; a guess{took}'}"
+    )

@@ -134,6 +134,8 @@ def range_text(found: "RangeReport") -> str:
         f"regret {interval.measured_regret:.1%} measured, {interval.predicted_regret:.1%} predicted"
         for interval in found.intervals
     ]
+    if found.left_out:
+        lines.append(f"  {found.left_out}")
     return "\n".join(lines)
 
 

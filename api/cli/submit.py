@@ -38,7 +38,7 @@ def submit(
     json_file: JsonFile = None,
     server: Server = DEFAULT_SERVER,
 ) -> None:
-    """Send a model to be tuned, and print the number of the job."""
+    """Send a model to be tuned, and print the id of the job."""
     from pydantic import ValidationError
 
     from tilewright.api.schemas.jobs import JobSpec, dims_json

@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from tilewright.api.guards.access import Need, access
 from tilewright.api.guards.auth import Principal
 from tilewright.api.pages.render import page
+from tilewright.api.schemas.patterns import DIGEST
 from tilewright.api.service import Caller, Cursor, Service, Serving
 from tilewright.compiler_core.toolchain import built_in_toolchains
 from tilewright.db.browse import RecordRow, Wanted
@@ -21,7 +22,7 @@ router = APIRouter(include_in_schema=False)
 ROWS = 50
 Text = Annotated[str, Query(max_length=100)]
 RecordId = Annotated[int | None, Query(ge=1, le=2**53 - 1)]
-DigestPath = Annotated[str, Path(pattern="^[0-9a-f]{64}$")]
+DigestPath = Annotated[str, Path(pattern=DIGEST)]
 
 
 @router.get("/records", openapi_extra=access(Need.READ, page=True))

@@ -1,8 +1,9 @@
 """Answers to errors: a page for a browser, problem details for every other client."""
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
+from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
@@ -12,6 +13,7 @@ from starlette.exceptions import HTTPException
 from tilewright.api.pages.render import page, wants_page
 from tilewright.api.problems import RETRY_AFTER_S, WHEN, Fault, problem, request_id_of
 from tilewright.api.sandbox.readers import BusyError, SpecError
+from tilewright.api.schemas.patterns import IN_WORDS
 from tilewright.compiler_core.errors import InputError, RecordError
 from tilewright.db.service.quotas import QuotaError
 from tilewright.db.storage.session import DatabaseDownError
@@ -45,19 +47,27 @@ async def on_invalid(request: Request, error: Exception) -> Response:
     """A request that does not fit the schema."""
     assert isinstance(error, RequestValidationError)
     return _faulty(
-        request, [(".".join(str(part) for part in each["loc"]), str(each["msg"])) for each in error.errors()]
+        request, [(".".join(str(part) for part in each["loc"]), _in_words(each)) for each in error.errors()]
     )
+
+
+def _in_words(fault: Mapping[str, Any]) -> str:
+    """What is wrong with one value; a form that its text should have is said in words, with its beginning."""
+    words = IN_WORDS.get(str(fault.get("ctx", {}).get("pattern")))
+    return str(fault["msg"]) if words is None else f"{str(fault['input'])[:40]!r} is {words}"
 
 
 async def on_spec(request: Request, error: Exception) -> Response:
     """A job's spec that does not fit the schema."""
     assert isinstance(error, SpecError)
-    return _faulty(request, [(f"body.spec.{where}".rstrip("."), why) for where, why in error.faults])
+    wrong = [(f"body.spec.{where}".rstrip("."), why) for where, why in error.faults]
+    return _faulty(request, wrong, error.together)
 
 
-def _faulty(request: Request, wrong: Sequence[tuple[str, str]]) -> Response:
+def _faulty(request: Request, wrong: Sequence[tuple[str, str]], together: str = "") -> Response:
+    """The faults one by one; in short they are `together`, or the first of them."""
     faults = [Fault(where=where, why=why) for where, why in wrong[:20]]
-    detail = f"{faults[0].where}: {faults[0].why}" if faults else ""
+    detail = together or (f"{faults[0].where}: {faults[0].why}" if faults else "")
     if wants_page(request):
         return _page(request, 422, detail)
     return problem(422, detail, request_id_of(request), faults)

@@ -11,6 +11,7 @@ from starlette.exceptions import HTTPException
 
 from tilewright.api.guards.access import Need, access
 from tilewright.api.problems import RETRY_AFTER_S, documented
+from tilewright.api.schemas.patterns import EVENT
 from tilewright.api.service import Caller, JobId, Serving, address_of
 from tilewright.db.service.job_rows import ENDED, JobRow
 from tilewright.db.storage.session import DatabaseDownError
@@ -44,7 +45,7 @@ async def job_events(
     job: Annotated[JobRow, Depends(_one_of_mine)],
     last: Annotated[
         str | None,
-        Header(alias="Last-Event-ID", pattern="^[0-9]{1,15}$", description="Go on after this event"),
+        Header(alias="Last-Event-ID", pattern=EVENT, description="Go on after this event"),
     ] = None,
     follow: Annotated[bool, Query(description="False: end after the events so far")] = True,
 ) -> AsyncIterator[ServerSentEvent]:

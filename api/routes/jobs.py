@@ -7,6 +7,7 @@ from fastapi import APIRouter, File, Form, Header, Query, Request, Response, Upl
 from tilewright.api.guards.access import Need, access
 from tilewright.api.problems import documented
 from tilewright.api.schemas.jobs import LONGEST_SPEC, Job, JobPage, JobSummary
+from tilewright.api.schemas.patterns import IDEMPOTENCY
 from tilewright.api.service import Caller, Cursor, JobId, Serving, Submission, address_of
 from tilewright.db.service.job_rows import JobState
 
@@ -17,7 +18,7 @@ IdempotencyKey = Annotated[
         alias="Idempotency-Key",
         min_length=1,
         max_length=200,
-        pattern="^[!-~]+$",
+        pattern=IDEMPOTENCY,
         description="The same key and request give the same job again, however often they are sent",
         examples=["nightly-2026-01-31-resnet50"],
     ),

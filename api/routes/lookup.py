@@ -9,6 +9,7 @@ from starlette.exceptions import HTTPException
 from tilewright.api.guards.access import Need, access
 from tilewright.api.observability import metrics
 from tilewright.api.problems import documented
+from tilewright.api.schemas.patterns import BEGINNING, DIGEST, DIM, TOOLCHAIN_NAME
 from tilewright.api.schemas.records import Lookup, RangeRecord
 from tilewright.api.service import Serving
 from tilewright.compiler_core.target_model.file import parse_target
@@ -20,15 +21,15 @@ from tilewright.db.repository import Repository
 from tilewright.measure.device import built_in_info
 from tilewright.measure.objectives import Objective
 from tilewright.tuner.jobs.request import target_of
-from tilewright.tuner.sizes.selection import interval_of
+from tilewright.tuner.sizes.selection import interval_of, not_held
 
 router = APIRouter(tags=["database"])
 FULL = 64
-Digest = Annotated[str | None, Query(pattern="^[0-9a-f]{64}$", examples=["1f0e" * 16])]
+Digest = Annotated[str | None, Query(pattern=DIGEST, examples=["1f0e" * 16])]
 Beginning = Annotated[
     str | None,
     Query(
-        pattern="^[0-9a-f]{8,64}$",
+        pattern=BEGINNING,
         examples=["1f0e" * 16],
         description="64 hexadecimal digits, or the first of them, from 8 on, where no other digest has these",
     ),
@@ -36,7 +37,7 @@ Beginning = Annotated[
 Dim = Annotated[
     str | None,
     Query(
-        pattern=r"^[^=\x00]{1,100}=[0-9]{1,18}$",
+        pattern=DIM,
         examples=["seq=77"],
         description="A size inside a tuned range of `model`, the digest that the range is kept under",
     ),
@@ -58,7 +59,7 @@ async def look_up(
     toolchain: Annotated[
         str | None,
         Query(
-            pattern=r"^[^\x00]{1,100}$",
+            pattern=TOOLCHAIN_NAME,
             description="The toolchain of the measuring device; the target's own by default",
         ),
     ] = None,
@@ -100,10 +101,11 @@ def _look_up(
 
 
 def _in_range(repository: Repository, key: Key, symbol: str, size: str) -> Lookup:
-    for row in Selectors(repository.database).intervals(key, symbol):
+    rows = Selectors(repository.database).intervals(key, symbol)
+    for row in rows:
         if row.low <= int(size) <= row.high:
             return Lookup(hit=True, range=RangeRecord.of(symbol, interval_of(row), row.config))
-    return Lookup(hit=False, reason=f"no range of {symbol} was tuned that holds {size}; tune it first")
+    return Lookup(hit=False, reason=not_held(symbol, int(size), rows))
 
 
 def _measured_for(repository: Repository, target: str) -> tuple[str, str]:

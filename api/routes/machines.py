@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 
 from tilewright.api.guards.access import Need, access
 from tilewright.api.problems import documented
+from tilewright.api.schemas.patterns import TARGET
 from tilewright.api.schemas.records import TargetDetail, TargetSummary, Worker
 from tilewright.api.service import Serving
 from tilewright.compiler_core.target_model.file import list_targets, load_target
@@ -45,7 +46,7 @@ async def list_presets() -> TargetList:
     openapi_extra=access(Need.READ),
 )
 async def get_target(
-    name: Annotated[str, Path(pattern="^[A-Za-z0-9_-]{1,100}$", examples=["ascend910"])],
+    name: Annotated[str, Path(pattern=TARGET, examples=["ascend910"])],
 ) -> TargetDetail:
     """A preset with every number, and its TOML file to start from."""
     if name not in list_targets():

@@ -8,6 +8,7 @@ from starlette.exceptions import HTTPException
 from tilewright.api.guards.access import Need, access
 from tilewright.api.problems import documented
 from tilewright.api.routes.lookup import Digest
+from tilewright.api.schemas.patterns import JOB, RUN
 from tilewright.api.schemas.records import Record, RecordPage, Run, RunPage
 from tilewright.api.service import Caller, Cursor, Serving
 from tilewright.db.browse import Wanted
@@ -19,7 +20,7 @@ router = APIRouter(tags=["database"])
 LISTED = documented(400, 401, 403, 422, 429, 503)
 ONE = documented(400, 401, 403, 404, 422, 429, 503)
 Limit = Annotated[int, Query(ge=1, le=500)]
-RunId = Annotated[str, Path(pattern="^[0-9A-Za-z_.-]{1,64}$", examples=["3f2a90c1b7de45aa8c3fd6f0a1b2c3d4"])]
+RunId = Annotated[str, Path(pattern=RUN, examples=["3f2a90c1b7de45aa8c3fd6f0a1b2c3d4"])]
 
 
 @router.get("/v1/records", responses=LISTED, openapi_extra=access(Need.READ))
@@ -29,7 +30,7 @@ async def list_records(
     workload: Digest = None,
     target: Digest = None,
     model: Digest = None,
-    run: Annotated[str | None, Query(pattern="^[0-9A-Za-z_.-]{1,64}$")] = None,
+    run: Annotated[str | None, Query(pattern=RUN)] = None,
     objective: Objective | None = None,
     status: Status | None = None,
     purpose: Purpose | None = None,
@@ -59,7 +60,7 @@ async def get_record(
 async def list_runs(
     service: Serving,
     caller: Caller,
-    job: Annotated[str | None, Query(pattern="^[0-9a-f]{1,64}$")] = None,
+    job: Annotated[str | None, Query(pattern=JOB)] = None,
     cursor: Cursor = None,
     limit: Limit = 50,
 ) -> RunPage:

@@ -14,6 +14,7 @@ from tilewright.api.pages.drawings import DRAWINGS
 from tilewright.api.pages.job_story import story_of
 from tilewright.api.problems import documented
 from tilewright.api.schemas.jobs import Job, StoryEvent
+from tilewright.api.schemas.patterns import DRAWING
 from tilewright.api.service import Caller, JobId, Service, Serving
 from tilewright.db.service.job_rows import JobRow
 
@@ -61,7 +62,7 @@ async def job_drawing(
     service: Serving,
     caller: Caller,
     job_id: JobId,
-    name: Annotated[str, Path(pattern="^[a-z]{1,20}$", examples=["convergence"])],
+    name: Annotated[str, Path(pattern=DRAWING, examples=["convergence"])],
 ) -> Response:
     """convergence, roofline, timeline or memory, as far as there is something to draw."""
     story = await story_of(service, await service.job(job_id, caller))

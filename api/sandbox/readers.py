@@ -44,11 +44,12 @@ class ReadSpec:
 
 
 class SpecError(InputError):
-    """A spec has faults: pairs of where, and why."""
+    """A spec has faults: pairs of where, and why. `together` is one line for all of them, if there is one."""
 
-    def __init__(self, faults: Sequence[tuple[str, str]]) -> None:
-        super().__init__("; ".join(f"{where}: {why}" for where, why in faults[:1]))
+    def __init__(self, faults: Sequence[tuple[str, str]], together: str = "") -> None:
+        super().__init__(together or "; ".join(f"{where}: {why}" for where, why in faults[:1]))
         self.faults = faults
+        self.together = together
 
 
 class BusyError(InputError):

@@ -141,7 +141,8 @@ class SymbolicConstants(Protocol):
 class Graph:
     """A network. `ops` are in an order that respects data; inputs and constants have no producer.
 
-    `constraints` are pairs of symbolic extents that must be equal, because ops of the model demand it.
+    `constraints` are pairs of symbolic extents that must be equal, because ops of the model demand it; that
+    an extent is 1 or more is min(extent, 1) = 1.
 
     `constants` maps a value to its array (weights, folded constants). `names` keeps a model's own names for
     messages and reports, `origins` the nodes of the model that made a value, the one it is named after first;

@@ -13,6 +13,7 @@ from tests.api.fake_work import FakeWork
 from tests.api.service import model_bytes, running_runner
 from tests.onnx_models import model as model_of
 from tests.onnx_models import node, value
+from tilewright.api.schemas.patterns import IN_WORDS
 from tilewright.db.storage.session import Database
 from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings
 
@@ -140,7 +141,9 @@ def best_rows() -> bytes:
 
 def test_a_model_is_read_with_its_dims_bound(client: httpx.Client) -> None:
     model = best_rows()
-    assert "give a size for 'rows'" in submit(client, model).json()["detail"]
+    refused = submit(client, model).json()
+    assert "give a size for 'rows'" in refused["detail"]
+    assert [fault["where"] for fault in refused["errors"]] == ["body.spec.dims.rows"]
     for rows in (3, 0, {"low": 1, "high": 40}):
         answer = submit(client, model, dims={"rows": rows})
         assert answer.status_code == 201, answer.text
@@ -291,8 +294,29 @@ def test_lookup_answers_a_size_inside_a_range(client: httpx.Client, database: Da
     assert found["best"] is None
     assert found["range"].pop("config")["groups"] == "0 1"
     assert found["range"] == {"dim": "seq", **asdict(interval)}
-    for dim in ("seq=109", "rows=77"):
+    for dim, why in (("seq=109", "outside the tuned range 65..108"), ("rows=77", "no range of rows")):
         missed = client.get("/v1/lookup", params={**asked, "dim": dim}).json()
         assert not missed["hit"]
-        assert "tune it first" in missed["reason"]
+        assert why in missed["reason"]
     assert client.get("/v1/lookup", params={**asked, "dim": "seq"}).status_code == 422
+
+
+def test_a_text_of_the_wrong_form_is_refused_in_words(client: httpx.Client) -> None:
+    refused = client.get("/v1/lookup", params={"target": "ascend910", "model": "zz"})
+    assert refused.status_code == 422
+    assert refused.json()["detail"].startswith("query.model: 'zz' is not a digest; give its 64 digits")
+    refused = client.post("/v1/jobs/no-such-job/cancel")
+    assert refused.status_code == 422
+    assert "'no-such-job' is not the id of a job" in refused.json()["detail"]
+    paths = client.get("/openapi.json").json()["paths"]
+    schemas = [
+        each["schema"]
+        for path in paths.values()
+        for verb in path.values()
+        for each in verb.get("parameters", ())
+    ]
+    patterns = {
+        one["pattern"] for each in schemas for one in (each, *each.get("anyOf", ())) if "pattern" in one
+    }
+    assert len(patterns) > 5
+    assert patterns <= set(IN_WORDS)

@@ -22,6 +22,8 @@ from tilewright.tuner.answer.cover import candidate_groups, cheapest_cover
 from tilewright.tuner.answer.guess import cover_known
 from tilewright.tuner.network.assignment import best_guess
 from tilewright.tuner.network.opened import open_network
+from tilewright.tuner.request import TuneRequest
+from tilewright.tuner.run import run
 from tilewright.tuner.subject import Subject
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.tune import tune
@@ -135,15 +137,15 @@ def test_one_query_fetches_what_records_know_of_all_candidates(
     assert sum(count > 3 for count in asked) == 1
 
 
-def test_a_miss_is_guessed_and_says_what_the_nearest_predicts(tuned: Path, tmp_path: Path) -> None:
+def test_a_miss_is_guessed_and_says_one_number(tuned: Path, tmp_path: Path) -> None:
     path = saved(network(1, width=48), tmp_path)
     (kernel,) = lookup(path, TARGET, database=tuned / "tuning.db").kernels
     assert (kernel.hit, kernel.match) == (False, "guessed")
     assert kernel.latency_us > 0
     assert kernel.reason
-    assert kernel.nearest_us is not None
-    assert kernel.nearest_us > 0
-    assert kernel.nearest_regret is not None
+    assert "predict" not in kernel.reason
+    guess = run(TuneRequest(path, TARGET, level=1, database=tuned / "tuning.db"))
+    assert [each.latency_us for each in guess.kernels] == [kernel.latency_us]
 
 
 def test_a_cover_of_nothing_known_is_the_default_plan(tmp_path: Path) -> None:

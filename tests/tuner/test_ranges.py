@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,13 +13,16 @@ from tilewright.api.cli.main import main
 from tilewright.api.cli.options import read_ranges
 from tilewright.api.pages.html_report import report
 from tilewright.compiler_core.checking.verify import verify_program
-from tilewright.compiler_core.errors import UsageError
-from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
+from tilewright.compiler_core.errors import ModelError, UsageError
+from tilewright.compiler_core.onnx_import.sizes import left_out, sizes_in_range
 from tilewright.db.browse import Browse, Viewer
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
+from tilewright.tuner.request import TuneRequest
+from tilewright.tuner.run import run
 from tilewright.tuner.sizes.representatives import representatives
 from tilewright.tuner.verbs.lookup import compile_known, lookup
+from tilewright.tuner.verbs.profile import profile
 from tilewright.tuner.verbs.ranges import RangeReport
 from tilewright.tuner.verbs.tune import tune_range
 from tilewright.tuner.verbs.verify import verify
@@ -101,6 +105,44 @@ def test_sizes_outside_are_not(tuned: tuple[Path, Path, RangeReport]) -> None:
         answer = lookup(path, "ascend310", dims={"rows": rows}, database=database)
         assert answer.selected is None
         assert not answer.complete
+        assert answer.reason == (
+            f"rows = {rows} is outside the tuned range 4..100; tune it by itself or a wider range"
+        )
+
+
+def test_a_miss_says_where_the_range_ends(
+    tuned: tuple[Path, Path, RangeReport], capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, database, _ = tuned
+    given = [str(path), "--target", "ascend310", "--db", str(database), "--dim", "rows=101"]
+    assert main(["lookup", *given]) == 3
+    said = capsys.readouterr().out
+    assert "outside the tuned range 4..100" in said
+    assert "nearest has" not in said
+    out = database.parent / "beyond.json"
+    assert main(["compile", *given, "-o", str(out), "--require", "answered"]) == 3
+    assert "outside the tuned range 4..100" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("rows", [37, 101])
+def test_a_size_that_was_not_tuned_has_one_latency(
+    rows: int, tuned: tuple[Path, Path, RangeReport], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """lookup, profile and -O1 say the same, of the network and of each kernel."""
+    path, database, _ = tuned
+    asked: dict[str, Any] = {"dims": {"rows": rows}, "database": database}
+    answer = lookup(path, "ascend310", **asked)
+    assert answer.simulated_us is not None
+    assert answer.simulated_us == profile(path, "ascend310", **asked).timing.latency_us
+    guess = run(TuneRequest(path, "ascend310", level=1, **asked))
+    assert guess.tuned.latency_us == answer.simulated_us
+    assert sorted(each.latency_us for each in guess.kernels) == sorted(
+        each.latency_us for each in answer.kernels
+    )
+    assert main(
+        ["lookup", str(path), "--target", "ascend310", "--db", str(database), "--dim", f"rows={rows}"]
+    ) in (0, 3)
+    assert f"{answer.simulated_us:.2f} us, simulated" in capsys.readouterr().out
 
 
 def test_the_command_line_says_the_regret(
@@ -191,6 +233,42 @@ def test_sizes_that_the_model_cannot_have_are_left_out(tmp_path: Path) -> None:
     assert set(found.sizes) <= {4, 6, 8}
     for width in (4, 6, 8):
         assert lookup(path, "ascend310", dims={"width": width}, database=tmp_path / "r.db").complete
+
+
+def windows(folder: Path) -> Path:
+    """A convolution of 5 x 5 and a pooling of 3 x 3: 7 rows and columns, or more."""
+    nodes = [
+        node("Conv", "x w", "wide"),
+        node("MaxPool", "wide", "few", kernel_shape=[3, 3], strides=[2, 2]),
+        node("Relu", "few", "y"),
+    ]
+    inputs = [value("x", [1, 2, "height", "width"])]
+    return saved(model(nodes, inputs, ["y"], {"w": reals(1, 4, 2, 5, 5)}), folder)
+
+
+def test_sizes_that_no_window_fits_are_left_out_and_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path, database = windows(tmp_path), tmp_path / "r.db"
+    assert sizes_in_range(path, {"width": 8}, "height", 0, 20) == range(7, 21)
+    given = [str(path), "--target", "ascend310", "--db", str(database), "--dim", "width=8"]
+    assert main(["run", *given, "--dim", "height=1..12", "--trials", "8", "--ray", "none"]) == 0
+    said = capsys.readouterr().out
+    assert "height 1..6 left out: node 'few' (MaxPool)" in said
+    assert main(["lookup", *given, "--dim", "height=7"]) == 0
+    assert main(["lookup", *given, "--dim", "height=6"]) == 2
+    assert "a window of 3 does not fit an input of 2" in capsys.readouterr().err
+
+
+def test_sizes_that_are_refused_when_they_are_bound_are_left_out(tmp_path: Path) -> None:
+    """The 5 largest of each column; fewer rows hold no 5."""
+    nodes = [node("TopK", "x k", "values places", axis=0), node("Relu", "values", "y")]
+    path = saved(model(nodes, [value("x", ["rows", 4])], ["y"], {"k": np.array([5])}), tmp_path)
+    legal = sizes_in_range(path, {}, "rows", 1, 40)
+    assert legal == range(5, 41)
+    assert left_out(path, {}, "rows", (1, 40), legal).startswith("rows 1..4 left out: node 'values' (TopK)")
+    with pytest.raises(ModelError, match="k = 5 lies outside an extent of 1"):
+        sizes_in_range(path, {}, "rows", 1, 4)
 
 
 def test_a_range_is_tuned_on_a_device_of_the_users_own(

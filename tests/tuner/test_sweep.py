@@ -96,3 +96,18 @@ def test_the_table_and_the_picture_agree(tmp_path: Path, capsys: pytest.CaptureF
     # A second time everything is known.
     assert main([*asked, "--trials", "4", *files]) == 0
     assert json.loads(told.read_text())["rows"][0]["latency_us"] == rows[0]["latency_us"]
+
+
+def test_dims_of_all_models_are_checked_before_any_is_tuned(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sized, open_one = (
+        saved(model([node("Relu", "x", "y")], [value("x", [rows, 8])], ["y"]), tmp_path, f"{name}.onnx")
+        for name, rows in (("sized", 4), ("open", "rows"))
+    )
+    asked = ["--target", "gemmini16", "--vary", "l1_kib=64,256", "--db", str(tmp_path / "sweep.db")]
+    assert main(["sweep", str(sized), str(open_one), *asked]) == 2
+    assert "model open has dims without a value: rows" in capsys.readouterr().err
+    assert main(["sweep", str(open_one), str(sized), *asked, "--dim", "rows=2"]) == 2
+    assert "sized.onnx: the model has no dimension called 'rows'" in capsys.readouterr().err
+    assert not (tmp_path / "sweep.db").exists()

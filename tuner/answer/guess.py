@@ -186,7 +186,7 @@ def guess_network(assignment: Assignment, reason: StopReason) -> Outcome:
     default, guess = map(Figures.of, simulated)
     known = opened.records.default_network()
     return Outcome(
-        _timed(assignment),
+        timed(assignment),
         default if known is None else Figures.of_best(known),
         guess,
         "none",
@@ -196,7 +196,7 @@ def guess_network(assignment: Assignment, reason: StopReason) -> Outcome:
     )
 
 
-def _timed(assignment: Assignment) -> Assignment:
+def timed(assignment: Assignment) -> Assignment:
     """Unmeasured kernels get simulated times, as the network's figures do."""
     device, choices = SimulatedDevice(assignment.opened.target), dict(assignment.choices)
     for task in assignment.tasks:
@@ -206,6 +206,13 @@ def _timed(assignment: Assignment) -> Assignment:
             latency_us = choice.latency_us if timed.latency_us is None else timed.latency_us
             choices[task.digest] = replace(choice, latency_us=latency_us)
     return replace(assignment, choices=choices)
+
+
+def simulated_us(assignment: Assignment) -> float | None:
+    """The whole network as the simulator has it from the target file; None where it does not run there."""
+    opened = assignment.opened
+    (simulated,) = SimulatedDevice(opened.target).measure(opened.network.task, [assignment.config])
+    return simulated.latency_us
 
 
 def expected_error(assignment: Assignment) -> float | None:

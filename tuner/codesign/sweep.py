@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.errors import ModelError, UsageError
+from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.codesign.area import area_mm2
 from tilewright.tuner.codesign.variants import Variant, variants_of
@@ -87,6 +88,8 @@ def sweep(
     if not models:
         raise UsageError("tune sweep needs at least one ONNX file")
     variants = variants_of(target, vary)
+    for model in models:
+        _require_importable(Path(model), dims or {})
 
     def tuned(variant: Variant, file: Path) -> tuple[TunedVariant, ...]:
         found = []
@@ -105,6 +108,14 @@ def sweep(
             file.write_text(variant.text, encoding="utf-8")
             results.append(tuned(variant, file))
     return Sweep(target, tuple(Path(model).stem for model in models), _rows(variants, results))
+
+
+def _require_importable(model: Path, dims: Mapping[str, int]) -> None:
+    """ModelError or UsageError, naming the model, where it cannot have these sizes: before any is tuned."""
+    try:
+        import_bound(model, dims)
+    except ModelError as error:
+        raise ModelError(f"{model.name}: {error}") from error
 
 
 def _tuned(report: Report) -> TunedVariant:

@@ -1,6 +1,6 @@
 """The answer of a range's selector at one size."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -106,8 +106,7 @@ def selected(opened: Opened, subject: Subject) -> Selected | None:
     for symbol, size in sorted(subject.dims.items()):
         if symbol not in ranged:
             continue
-        others = {name: value for name, value in subject.dims.items() if name != symbol}
-        digest = ranged_row(Path(subject.model), symbol, others, subject.inputs).digest
+        digest = _ranged_digest(subject, symbol)
         rows = selectors.intervals(key(digest), symbol)
         if not any(row.low <= size <= row.high for row in rows):
             continue
@@ -118,6 +117,32 @@ def selected(opened: Opened, subject: Subject) -> Selected | None:
                 continue
             return Selected(symbol, interval_of(row), found.config, digest, found.split)
     return None
+
+
+def beyond_ranges(opened: Opened, subject: Subject) -> str:
+    """Why no tuned range of the network holds its sizes, in one line; empty where none was tuned."""
+    selectors, key = Selectors(opened.records.repository.database), opened.records.key
+    ranged = selectors.symbols(key(opened.network.task.digest))
+    for symbol, size in sorted(subject.dims.items()):
+        if symbol in ranged and (rows := selectors.intervals(key(_ranged_digest(subject, symbol)), symbol)):
+            return not_held(symbol, size, rows)
+    return ""
+
+
+def _ranged_digest(subject: Subject, symbol: str) -> str:
+    """The digest of the network with one of its bound dims open."""
+    others = {name: value for name, value in subject.dims.items() if name != symbol}
+    return ranged_row(Path(subject.model), symbol, others, subject.inputs).digest
+
+
+def not_held(symbol: str, size: int, rows: Sequence[SelectorRow]) -> str:
+    """Why the selector of a dim, whose intervals are `rows`, has no answer at `size`, in one line."""
+    if not rows:
+        return f"no range of {symbol} was tuned; tune one first"
+    low, high = rows[0].low, rows[-1].high
+    if low <= size <= high:
+        return f"{symbol} = {size} is not answered inside the tuned range {low}..{high}; tune it by itself"
+    return f"{symbol} = {size} is outside the tuned range {low}..{high}; tune it by itself or a wider range"
 
 
 def selector_row(interval: Interval, config: Config) -> SelectorRow:

@@ -10,15 +10,15 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.program import Program
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.db.answering.lookup import Answer, Hit, Miss
+from tilewright.db.answering.lookup import Answer, Hit
 from tilewright.db.records import Verification
 from tilewright.measure.device import DeviceInfo, built_in_info
 from tilewright.measure.objectives import read_objective
-from tilewright.tuner.answer.guess import ask_exactly, cover_or_guess
+from tilewright.tuner.answer.guess import ask_exactly, cover_or_guess, simulated_us, timed
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.assignment import Assignment, assignment_of
 from tilewright.tuner.network.opened import Opened, open_network
-from tilewright.tuner.sizes.selection import Selected, selected
+from tilewright.tuner.sizes.selection import Selected, beyond_ranges, selected
 from tilewright.tuner.subject import Subject
 
 
@@ -27,10 +27,8 @@ class KernelAnswer:
     """One distinct kernel, named after nodes of the model.
 
     `match` is exact (measured as it is), range (what was tuned at another size of the network, tiled for this
-    one; the latency is the draft's), other-placement, or guessed: a miss.
-
-    A miss has its `reason`, the latency of the draft's best guess, and what the nearest record predicts: its
-    latency scaled by the two bounds, and how far above its own bound that is (`nearest_regret`, 0.5 = 50 %).
+    one), other-placement, or guessed: a miss, which has its `reason`. What was not measured as it is has a
+    simulated latency, the one that `profile` and -O1 show.
     """
 
     name: str
@@ -42,15 +40,15 @@ class KernelAnswer:
     latency_us: float
     reason: str
     config: Mapping[str, Any]
-    nearest_us: float | None = None
-    nearest_regret: float | None = None
 
 
 @dataclass(frozen=True)
 class NetworkAnswer:
     """All kernels of a network, and the best of the network as a whole where there is one.
 
-    Where it was not tuned at these sizes, `selected` is the answer of a range's selector.
+    Where it was not tuned at these sizes, `selected` is the answer of a range's selector, `simulated_us` the
+    network's latency with what answers or is guessed, and `reason` where the tuned ranges end, if there are
+    any and none answers.
     """
 
     model: str
@@ -59,6 +57,8 @@ class NetworkAnswer:
     network_latency_us: float | None
     kernels: tuple[KernelAnswer, ...]
     selected: Selected | None = None
+    simulated_us: float | None = None
+    reason: str = ""
 
     @property
     def complete(self) -> bool:
@@ -93,6 +93,7 @@ def lookup(
         else:
             assignment = assignment_of(opened, answer.config)
             answers = ask_exactly(assignment)
+        assignment = timed(assignment)
         kernels = [
             _answer(assignment, each, task, of_range)
             for each, task in zip(answers, assignment.tasks, strict=True)
@@ -104,6 +105,8 @@ def lookup(
             None if best is None else best.latency_us,
             tuple(kernels),
             of_range,
+            None if best is not None or not kernels else simulated_us(assignment),
+            beyond_ranges(opened, subject) if answer is None else "",
         )
 
 
@@ -131,7 +134,6 @@ def _answer(
         match, config = str(answer.match), dict(best.config.items)
         return KernelAnswer(name, task.digest, ops, count, True, match, best.latency_us, "", config)
     choice = assignment.choices[task.digest]
-    predicted = _predicted(answer, task)
     return KernelAnswer(
         name,
         task.digest,
@@ -142,16 +144,7 @@ def _answer(
         choice.latency_us,
         answer.reason,
         dict(choice.config.items),
-        *predicted,
     )
-
-
-def _predicted(miss: Miss, task: KernelTask) -> tuple[float | None, float | None]:
-    """The prediction of the nearest record, and its regret; nothing where it has no bound to scale by."""
-    if miss.nearest is None or miss.nearest.guess_regret is None or not miss.nearest.best.bound_us:
-        return None, None
-    scale = task.bound_us / miss.nearest.best.bound_us
-    return miss.nearest.guess_us * scale, miss.nearest.guess_regret
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,7 +152,8 @@ class CompiledNetwork:
     """A Program of `graph`, what it runs, and per workload digest where its Config came from.
 
     Sources are `network` (the whole is known, with its `verification`), `range` (a selector answers),
-    `database` (measured as it is), `other-placement`, `guessed`. `selected` is the selector's answer.
+    `database` (measured as it is), `other-placement`, `guessed`. `selected` is the selector's answer;
+    `reason` says where the tuned ranges end, if there are any and none answers.
     """
 
     assignment: Assignment
@@ -167,6 +161,7 @@ class CompiledNetwork:
     sources: Mapping[str, str]
     verification: Verification = Verification.NONE
     selected: Selected | None = None
+    reason: str = ""
 
     @property
     def opened(self) -> Opened:
@@ -192,7 +187,7 @@ class CompiledNetwork:
         """The missing part of the requirement; empty when nothing is missing."""
         calls, guessed = sum(self.assignment.plan.counts.values()), sum(self.guesses.values())
         if guessed:
-            return f"{guessed} of {calls} kernels are guesses"
+            return "; ".join(filter(None, (f"{guessed} of {calls} kernels are guesses", self.reason)))
         if required is not Require.ANSWERED and self.selected is not None:
             return f"this size was not measured itself; a range answers it ({self.selected})"
         if required is Require.VERIFIED and self.verification is Verification.NONE:
@@ -240,4 +235,5 @@ def compile_known(
     if answer is not None:
         sources = dict.fromkeys(sources, "network" if best is not None else "range")
     verification = Verification.NONE if best is None else best.verification
-    return CompiledNetwork(assignment, program, sources, verification, of_range)
+    reason = beyond_ranges(opened, subject) if answer is None else ""
+    return CompiledNetwork(assignment, program, sources, verification, of_range, reason)

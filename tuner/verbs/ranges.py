@@ -14,7 +14,7 @@ from math import inf, isfinite
 from typing import Any
 
 from tilewright.compiler_core.errors import ConfigError
-from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
+from tilewright.compiler_core.onnx_import.sizes import left_out, sizes_in_range
 from tilewright.db.answering.selectors import Selectors
 from tilewright.db.service.leases import Guard
 from tilewright.db.service.run_leases import RunLease
@@ -41,7 +41,8 @@ MOST_PLANS = 8
 @dataclass(frozen=True)
 class RangeReport:
     """The answer of a run over a range: a report per tuned size, and the intervals of the selector, which is
-    kept under `graph_digest`, that of the network with its dim open.
+    kept under `graph_digest`, that of the network with its dim open. `left_out` are sizes that the network
+    cannot have, and why, in one line.
     """
 
     model: str
@@ -54,6 +55,7 @@ class RangeReport:
     sizes: tuple[int, ...]
     reports: tuple[Report, ...]
     intervals: tuple[Interval, ...]
+    left_out: str = ""
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object, as docs/cli.md describes it."""
@@ -81,6 +83,8 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
     ((symbol, (low, high)),) = request.ranges.items()
     legal = sizes_in_range(request.model, request.dims, symbol, low, high, inputs=request.inputs)
     sizes = representatives(legal)
+    if missing := left_out(request.model, request.dims, symbol, (low, high), legal, request.inputs):
+        hooks.on_event(Phase("range", missing))
 
     def at(size: int) -> TuneRequest:
         return replace(
@@ -126,6 +130,7 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
         sizes,
         reports,
         intervals,
+        missing,
     )
 
 

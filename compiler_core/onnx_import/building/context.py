@@ -7,7 +7,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.dims import LOCAL, Dim, SymDim, symbol
+from tilewright.compiler_core.ir.dims import LOCAL, Dim, SymDim, minimum, symbol, symbols_of
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.host import host_ops
 from tilewright.compiler_core.ir.index_map import IndexExpr
@@ -62,6 +62,13 @@ class Context:
     def made(self) -> tuple[list[Any], ...]:
         """The state of the construction, to be undone, or moved into the body of a loop."""
         return self.builder.ops, self.host_ops, self.loops, self.builder.constraints, self.local
+
+    def require_one(self, extent: Dim) -> None:
+        """Keep that an open extent has to be 1 or more; one that data decide may be 0."""
+        names = symbols_of(extent)
+        data_decide = names & self.decided or any(name.startswith(LOCAL) for name in names)
+        if not data_decide and (one := minimum(extent, 1)) != 1:
+            self.builder.constraints.append((one, 1))
 
     def origins(self, tensor: Tensor) -> list[str]:
         """The names of the model's inputs that a tensor is computed from, in the model's order."""

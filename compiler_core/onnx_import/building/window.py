@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim, ceildiv, floordiv, known, maximum, minimum
 from tilewright.compiler_core.ir.index_map import IndexExpr, affine
+from tilewright.compiler_core.onnx_import.building.context import Context
 from tilewright.compiler_core.onnx_import.building.node import Node
 
 MAX_SPATIAL = 1 << 31
@@ -54,8 +55,13 @@ def paddings(node: Node, count: int) -> tuple[tuple[int, ...], tuple[int, ...]]:
     return tuple(pads[:count]), tuple(pads[count:])
 
 
-def window_of(node: Node, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_mode: bool = False) -> Window:
-    """The window an op's attributes describe over spatial extents `sizes`; ModelError where nothing fits."""
+def window_of(
+    context: Context, node: Node, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_mode: bool = False
+) -> Window:
+    """The window an op's attributes describe over spatial extents `sizes`; ModelError where nothing fits.
+
+    Open extents are asked to be large enough for one window.
+    """
     count = len(sizes)
     if len(kernel) != count:
         raise ModelError(f"the kernel has {len(kernel)} dims for {count} spatial dims")
@@ -95,6 +101,7 @@ def window_of(node: Node, sizes: Sequence[Dim], kernel: Sequence[int], *, ceil_m
                 f"spatial dim {index}: a window of {span} does not fit an input of {size}"
                 f" with padding {begin}+{end}"
             )
+        context.require_one(output)
         begins.append(begin)
         ends.append(end)
         outputs.append(output)

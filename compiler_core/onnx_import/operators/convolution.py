@@ -91,7 +91,7 @@ def _conv(context: Context, node: Node, inputs: Inputs) -> Tensor:
         raise ModelError(
             f"kernel_shape {node.integers('kernel_shape')} differs from the weight's {list(kernel)}"
         )
-    window = window_of(node, x.shape[2:], kernel)
+    window = window_of(context, node, x.shape[2:], kernel)
     pair = quantized_pair(context, x, w, output_dim=0)
     if pair is not None:
         sums = contract_window(builder, pair.left, pair.right, groups, window, DType.I32, pair.left_zero)

@@ -24,16 +24,16 @@ def fold_window(context: Context, kind: str, x: Tensor, window: Window, pad: flo
     return context.builder.op(kind, domain, [(x, exprs, pad)], x.dtype, reduced=spatial)
 
 
-def _pool_window(node: Node, x: Tensor) -> Window:
+def _pool_window(context: Context, node: Node, x: Tensor) -> Window:
     if x.rank < 3:
         raise ModelError(f"input of rank {x.rank} has no spatial dims to pool")
     kernel = positive(node, "kernel_shape", x.rank - 2)
-    return window_of(node, x.shape[2:], kernel, ceil_mode=bool(node.integer("ceil_mode", 0)))
+    return window_of(context, node, x.shape[2:], kernel, ceil_mode=bool(node.integer("ceil_mode", 0)))
 
 
 def _max_pool(context: Context, node: Node, inputs: Inputs) -> Sequence[Tensor]:
     x = required(inputs, 0)
-    window = _pool_window(node, x)
+    window = _pool_window(context, node, x)
     y = fold_window(context, "max", x, window, -math.inf)
     if len(node.outputs) < 2 or not node.outputs[1]:
         return [y]
@@ -76,7 +76,7 @@ def _max_positions(context: Context, node: Node, x: Tensor, y: Tensor, window: W
 
 def _average_pool(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x = required(inputs, 0)
-    window = _pool_window(node, x)
+    window = _pool_window(context, node, x)
     builder = context.builder
     total = fold_window(context, "sum", x, window, 0.0)
     plain = all(pad == 0 for pad in (*window.begins, *window.ends)) and not node.integer("ceil_mode", 0)
@@ -125,7 +125,7 @@ def _global(kind: str) -> Build:
 def _lp_pool(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x = required(inputs, 0)
     power = node.integer("p", 2)
-    window = _pool_window(node, x)
+    window = _pool_window(context, node, x)
     raised = _raised(context, x, power)
     return _root(context, fold_window(context, "sum", raised, window, 0.0), power)
 

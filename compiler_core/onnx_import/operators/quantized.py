@@ -228,7 +228,9 @@ def _conv_integer(context: Context, node: Node, inputs: Inputs) -> Tensor:
     x, w, x_zero, w_zero = required(inputs, 0), required(inputs, 1), optional(inputs, 2), optional(inputs, 3)
     groups = node.integer("group", 1)
     grouped(builder, x, w, groups)
-    window = window_of(node, x.shape[2:], [known(extent, "a kernel extent") for extent in w.shape[2:]])
+    window = window_of(
+        context, node, x.shape[2:], [known(extent, "a kernel extent") for extent in w.shape[2:]]
+    )
     if x_zero is not None:
         x = centred(context, x, _flat(context, x_zero), 1)
     if w_zero is not None:
@@ -242,7 +244,9 @@ def _qlinear_conv(context: Context, node: Node, inputs: Inputs) -> Tensor:
     w = dequantize(context, required(inputs, 3), required(inputs, 4), required(inputs, 5), 0)
     groups = node.integer("group", 1)
     grouped(builder, x, w, groups)
-    window = window_of(node, x.shape[2:], [known(extent, "a kernel extent") for extent in w.shape[2:]])
+    window = window_of(
+        context, node, x.shape[2:], [known(extent, "a kernel extent") for extent in w.shape[2:]]
+    )
     pair = quantized_pair(context, x, w, output_dim=0)
     bias = optional(inputs, 8)
     if pair is not None:
