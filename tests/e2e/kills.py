@@ -1,29 +1,33 @@
-"""Kills at random moments: `python -m tests.e2e.kills run|serve|runner [KILLS [SEED]]`.
+"""Kills at random moments: `python -m tests.e2e.kills run|serve|runner|worker [KILLS [SEED]]`.
 
-The search is the real one, on the simulated chip, without Ray (`tune bench farm` kills its workers). A
-process is killed with SIGKILL and started again until its work is done. Then its records are compared with
-those of work that nobody disturbed: the same trials in the same order, none lost, none twice.
+The search is the real one, on the simulated chip. A process is killed with SIGKILL and started again until
+its work is done; of `worker`, whose search runs on Ray, one measuring process after the other. Then the
+records are compared with those of work that nobody disturbed: the same trials in the same order, none lost,
+none twice.
 """
 
 import json
 import os
 import random
 import signal
-import subprocess
+import sqlite3
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
-from sqlalchemy import text
+import onnx
 
+from tests.e2e.forks import Fork, load
 from tests.e2e.processes import free_port, wait_until_ready
-from tests.onnx_models import saved, two_parts
+from tests.onnx_models import model as model_of
+from tests.onnx_models import node, reals, saved, value
 from tilewright.db.service.job_rows import JobState
 from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.uploads import Uploads
@@ -31,15 +35,21 @@ from tilewright.db.storage.session import open_database
 from tilewright.tuner.jobs.request import request_to_json
 from tilewright.tuner.request import TuneRequest
 
-ROOT = Path(__file__).parents[2]
-TARGET, TRIALS, SEED = "ascend910", 64, 3
+TARGET, TRIALS, SEED = "ascend910", 32, 3
 KILLS_A_ROUND = 3
 """Fewer than a job may lose runners without progress."""
-PROGRAM = "import sys; from tilewright.api.cli.main import main; sys.exit(main(sys.argv[1:]))"
+WORKER_TRIALS, WORKER_KILLS, WORKER_PAUSE_S = 256, 12, 3.0
+PATIENCE_S = 120.0
 TRIALS_OF_ALL = """
 SELECT trial.purpose, trial.number, trial.attempt, trial.config, trial.status, trial.latency_us
 FROM trial JOIN run ON run.id = trial.run_id ORDER BY run.id, trial.purpose, trial.number, trial.attempt
 """
+
+
+def product() -> onnx.ModelProto:
+    """One small kernel, so that a life is short."""
+    nodes = [node("MatMul", "x w", "p"), node("Relu", "p", "y")]
+    return model_of(nodes, [value("x", [16, 32])], ["y"], {"w": reals(1, 32, 16)})
 
 
 @dataclass
@@ -56,50 +66,114 @@ class Outcome:
 class Round:
     """One piece of work, in a folder of its own."""
 
+    kills = KILLS_A_ROUND
+    ray = "none"
+
     def __init__(self, folder: Path, model: Path) -> None:
         folder.mkdir()
+        self.folder = folder
         self.scratch = folder / "tmp"
         self.scratch.mkdir()
         self.database = folder / "tuning.db"
         self.model = model
         self.port = free_port()
 
-    def start(self, *arguments: str) -> "subprocess.Popen[bytes]":
+    def start(self, *arguments: str) -> Fork:
         """A `tune` command in a session of its own."""
-        environment = {
-            **os.environ,
-            "PYTHONPATH": str(ROOT),
-            "TMPDIR": str(self.scratch),
-            "TILEWRIGHT_LEASE_S": "2",
-        }
-        command = [sys.executable, "-c", PROGRAM, *arguments, "--db", str(self.database), "--ray", "none"]
-        log = (self.scratch.parent / "log").open("ab")
-        return subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        environment = {"TMPDIR": str(self.scratch), "TILEWRIGHT_LEASE_S": "2"}
+        whole = [*arguments, "--db", str(self.database), "--ray", self.ray]
+        return Fork(whole, environment, self.folder / "log")
 
-    def records(self) -> list[tuple[Any, ...]]:
-        """Every trial."""
-        database = open_database(self.database)
-        rows = [tuple(row) for row in database.ask(text(TRIALS_OF_ALL))]
-        database.close()
-        return rows
+    def strike(self, child: Fork) -> Fork | None:
+        """SIGKILL for the process alone, what it started has to end by itself; and another in its place.
+
+        None where it was over before.
+        """
+        child.send_signal(signal.SIGKILL)
+        return self.process() if child.wait() == -signal.SIGKILL else None
+
+    def process(self) -> Fork:
+        raise NotImplementedError
+
+    def asked(self, question: str) -> list[tuple[Any, ...]]:
+        """Rows of the database, of which nothing stays open, its log included."""
+        with closing(sqlite3.connect(f"file:{self.database}?mode=rw", uri=True, timeout=60.0)) as opened:
+            return opened.execute(question).fetchall()
+
+    def left_over(self) -> list[str]:
+        """Files that should be gone, and processes."""
+        expected = {"tmp", "tuning.db", "log"}
+        files = [*self.scratch.rglob("*"), *(p for p in self.folder.iterdir() if p.name not in expected)]
+        mark = f"TMPDIR={self.scratch}".encode()
+        wait(lambda: not started_with(mark), 30.0)
+        return [str(path) for path in files] + started_with(mark)
+
+
+def started_with(mark: bytes) -> list[str]:
+    """Processes in whose environment `mark` stands."""
+    found = []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            if mark in (directory / "environ").read_bytes().split(b"\0"):
+                found.append(f"process {directory.name}")
+        except OSError:  # gone, or not ours
+            continue
+    return found
 
 
 class Run(Round):
     """`tune run`, started again until it ends by itself."""
 
+    trials = TRIALS
+
     def begin(self) -> None:
         """Nothing has to be there before."""
 
-    def process(self) -> "subprocess.Popen[bytes]":
-        return self.start(
-            "run", str(self.model), "--target", TARGET, "--trials", str(TRIALS), "--seed", str(SEED)
-        )
+    def process(self) -> Fork:
+        budget = ("--trials", str(self.trials), "--seed", str(SEED))
+        return self.start("run", str(self.model), "--target", TARGET, *budget)
 
-    def at_work(self, child: "subprocess.Popen[bytes]") -> bool:
+    def at_work(self) -> bool:
         return self.database.exists()
 
-    def over(self, child: "subprocess.Popen[bytes]") -> bool | None:
+    def over(self, child: Fork) -> bool | None:
         return None if child.poll() is None else child.returncode == 0
+
+
+class Worker(Run):
+    """A run whose measuring processes are killed; it has to go on by itself."""
+
+    trials, kills, ray = WORKER_TRIALS, WORKER_KILLS, "local"
+
+    def strike(self, child: Fork) -> Fork | None:
+        """SIGKILL for one that measures, or is about to."""
+        wait(lambda: bool(measuring(child.pid)) or child.poll() is not None, PATIENCE_S)
+        victims = measuring(child.pid)
+        if victims:
+            os.kill(random.choice(victims), signal.SIGKILL)
+        return child if victims else None
+
+    def at_work(self) -> bool:
+        return self.database.exists() and bool(self.asked("SELECT 1 FROM sqlite_master WHERE name = 'run'"))
+
+
+def measuring(driver: int) -> list[int]:
+    """Measuring processes below a driver."""
+    parents, workers = {}, []
+    for directory in Path("/proc").glob("[0-9]*"):
+        try:
+            parents[int(directory.name)] = int((directory / "stat").read_text().rpartition(")")[2].split()[1])
+            if (directory / "cmdline").read_bytes().startswith(b"ray::FarmWorker"):
+                workers.append(int(directory.name))
+        except OSError:
+            continue
+
+    def below(pid: int) -> bool:
+        while pid in parents and pid != driver:
+            pid = parents[pid]
+        return pid == driver
+
+    return [pid for pid in workers if below(pid)]
 
 
 class OfAJob(Round):
@@ -109,50 +183,48 @@ class OfAJob(Round):
         database = open_database(self.database)
         request = TuneRequest(Path("model.onnx"), TARGET, trials=TRIALS, seed=SEED)
         upload = Uploads(database).put(self.model.read_bytes())
-        self.job = Jobs(database).submit("local", request_to_json(request), upload)[0].uid
+        Jobs(database).submit("local", request_to_json(request), upload)
         database.close()
 
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> Fork:
         return self.start("runner")
 
-    def state(self) -> JobState:
-        database = open_database(self.database)
-        row = Jobs(database).get(self.job)
-        database.close()
-        assert row is not None
-        return row.state
+    def state(self) -> str:
+        return str(self.asked("SELECT state FROM job")[0][0])
 
-    def at_work(self, child: "subprocess.Popen[bytes]") -> bool:
-        return self.state() is not JobState.QUEUED
+    def at_work(self) -> bool:
+        return self.state() != JobState.QUEUED
 
-    def over(self, child: "subprocess.Popen[bytes]") -> bool | None:
+    def over(self, child: Fork) -> bool | None:
         state = self.state()
-        return None if state in (JobState.QUEUED, JobState.RUNNING) else state is JobState.SUCCEEDED
+        return None if state in (JobState.QUEUED, JobState.RUNNING) else state == JobState.SUCCEEDED
 
 
 class Serve(OfAJob):
-    """The same, submitted to a server that is killed; its runner ends with it."""
+    """The same, submitted to a server that is killed; its runner, no fork, ends with it."""
+
+    submitted = False
 
     def begin(self) -> None:
-        self.job = ""
+        """The server makes the database."""
 
-    def process(self) -> "subprocess.Popen[bytes]":
+    def process(self) -> Fork:
         child = self.start("serve", "--port", str(self.port))
-        wait_until_ready(self.port, within_s=120)
-        if not self.job:
+        wait_until_ready(self.port, within_s=PATIENCE_S)
+        if not self.submitted:
             answer = httpx.post(
                 f"http://127.0.0.1:{self.port}/v1/jobs",
                 files={"model": ("model.onnx", self.model.read_bytes())},
                 data={"spec": json.dumps({"target": TARGET, "trials": TRIALS, "seed": SEED})},
                 headers={"Idempotency-Key": "once"},
-                timeout=120,
+                timeout=PATIENCE_S,
                 trust_env=False,
             )
-            self.job = answer.json()["id"]
+            self.submitted = answer.is_success
         return child
 
 
-KINDS: dict[str, type[Run] | type[OfAJob]] = {"run": Run, "runner": OfAJob, "serve": Serve}
+KINDS: dict[str, type[Run] | type[OfAJob]] = {"run": Run, "runner": OfAJob, "serve": Serve, "worker": Worker}
 
 
 def wait(holds: Callable[[], bool], seconds: float) -> bool:
@@ -160,62 +232,63 @@ def wait(holds: Callable[[], bool], seconds: float) -> bool:
     while not holds():
         if time.monotonic() > until:
             return False
-        time.sleep(0.05)
+        time.sleep(0.02)
     return True
 
 
-def begun(work: Run | OfAJob, child: "subprocess.Popen[bytes]") -> bool:
-    return work.at_work(child) or gone(work, child)
+def begun(work: Run | OfAJob, child: Fork) -> bool:
+    return work.at_work() or gone(work, child)
 
 
-def gone(work: Run | OfAJob, child: "subprocess.Popen[bytes]") -> bool:
+def gone(work: Run | OfAJob, child: Fork) -> bool:
     return work.over(child) is not None
 
 
-def kill(child: "subprocess.Popen[bytes]", hard: bool) -> None:
-    """SIGKILL for the process alone, what it started has to end by itself; or an end in good order."""
-    child.send_signal(signal.SIGKILL if hard else signal.SIGTERM)
-    child.wait()
-
-
-def live(work: Run | OfAJob, moments_s: Sequence[float]) -> tuple[int, bool, float]:
-    """Sees a piece of work through, and kills it each time so long after it began to work.
+def live(work: Run | OfAJob, pause_s: Callable[[], float] | None) -> tuple[int, bool, float]:
+    """Sees a piece of work through, and kills it so long after it began to work, again and again.
 
     How many kills came in time, whether it ended well, and the seconds that it worked since the last one.
     """
     work.begin()
-    waiting, kills = list(moments_s), 0
+    kills, child = 0, work.process()
     while True:
-        child = work.process()
         wait(partial(begun, work, child), 300.0)
         start = time.monotonic()
-        ended = wait(partial(gone, work, child), waiting.pop(0) if waiting else 600.0)
-        took_s = time.monotonic() - start
-        if not ended:
-            kill(child, hard=True)
-            kills += 1
-            continue
-        if child.poll() is None:
-            kill(child, hard=False)
-        return kills, bool(work.over(child)), took_s
+        disturbed = pause_s is not None and kills < work.kills
+        if wait(partial(gone, work, child), pause_s() if pause_s and disturbed else 600.0) or not disturbed:
+            break
+        struck = work.strike(child)
+        if struck is None:
+            break
+        child = struck
+        kills += 1
+    took_s = time.monotonic() - start
+    good = bool(work.over(child))
+    child.send_signal(signal.SIGTERM)
+    child.wait()
+    return kills, good, took_s
 
 
 def campaign(kind: str, kills: int, seed: int, folder: Path) -> Outcome:
     """So many kills, over as many rounds as they take."""
-    model = saved(two_parts(), folder)
+    load()
+    model = saved(product(), folder)
     calm = KINDS[kind](folder / "calm", model)
-    _, good, took_s = live(calm, ())
+    _, good, took_s = live(calm, None)
     assert good, (folder / "calm" / "log").read_text()[-2000:]
-    wanted, outcome, dice = calm.records(), Outcome(), random.Random(seed)
+    wanted, outcome, dice = calm.asked(TRIALS_OF_ALL), Outcome(), random.Random(seed)
+    random.seed(seed)
     while outcome.kills < kills:
         work = KINDS[kind](folder / f"round {outcome.rounds}", model)
-        done, good, last_s = live(work, [dice.uniform(0.0, took_s) for _ in range(KILLS_A_ROUND)])
+        longest_s = WORKER_PAUSE_S if kind == "worker" else took_s
+        done, good, last_s = live(work, lambda: dice.uniform(0.0, longest_s))  # noqa: B023 - called at once
         took_s = min(took_s, max(last_s, 1.0)) if done == 0 else took_s
         outcome.kills += done
         outcome.rounds += 1
         outcome.failed += not good
-        outcome.different += work.records() != wanted
-        outcome.left_over += [str(path) for path in work.scratch.iterdir()]
+        outcome.different += work.asked(TRIALS_OF_ALL) != wanted
+        outcome.left_over += work.left_over()
+        print(kind, outcome, file=sys.stderr, flush=True)
     return outcome
 
 

@@ -7,6 +7,7 @@ beside the project.
 """
 
 import json
+import random
 import sys
 import tempfile
 import time
@@ -15,6 +16,9 @@ from contextlib import suppress
 from pathlib import Path
 
 import atheris  # type: ignore[import-untyped]  # not among the packages of the project
+import onnx
+
+from tests.robust.mutations import mutated
 
 SPACE = {
     "ConfigurationSpace": {
@@ -25,6 +29,9 @@ SPACE = {
 RESULT = {"configuration": {"a": 2}, "times": {"runtimes": [1.0]}, "invalidity": "correct"}
 RESULTS = {"metadata": {"timeunit": "milliseconds"}, "results": [RESULT]}
 SPEC = {"target": "ascend910", "level": 2, "dims": {"batch": {"low": 1, "high": 8}}, "inputs": {"x": [[1]]}}
+ONNX = Path(onnx.__file__).parent / "backend" / "test" / "data"
+"""Models of one operator each, and some of a few, that come with the onnx package."""
+MOST_SEED = 16384
 LIMITS = ("-timeout=60", "-rss_limit_mb=1024", "-max_len=65536")
 """libFuzzer's own; its time is the clock's, which means little on a busy machine."""
 MOST_S = 2.0
@@ -94,9 +101,7 @@ KINDS: dict[str, Callable[[bytes, Path], None]] = {
 def seeds(kind: str, folder: Path) -> Sequence[bytes]:
     """Where to begin: something good of each kind."""
     if kind == "models":
-        from tests.api.service import model_bytes
-
-        return [model_bytes(), model_bytes(batch="batch")]
+        return [path.read_bytes() for path in sorted(ONNX.rglob("*.onnx")) if path.stat().st_size < MOST_SEED]
     if kind == "targets":
         from tilewright.compiler_core.target_model.file import list_targets, target_text
 
@@ -119,6 +124,13 @@ def _exported(folder: Path) -> bytes:
     return (folder / "records.jsonl").read_bytes()
 
 
+def changed(data: bytes, most: int, seed: int) -> bytes:
+    """A model with other nodes, attributes, shapes; or, now and then, with other bytes."""
+    chance = random.Random(seed)
+    made = mutated(data, chance) if chance.random() < 0.8 else bytes(atheris.Mutate(data, len(data)))
+    return made if len(made) <= most else data
+
+
 def main(kind: str, options: Sequence[str]) -> None:
     """Fuzzes until libFuzzer ends, which it does by leaving the process."""
     folder = Path(tempfile.mkdtemp(prefix="tilewright-fuzz-"))
@@ -139,7 +151,8 @@ def main(kind: str, options: Sequence[str]) -> None:
         took_s = time.process_time() - start
         assert took_s < MOST_S, f"{took_s:.1f} s for {len(data)} bytes"
 
-    atheris.Setup([sys.argv[0], *LIMITS, *options, str(folder / "seeds")], once)
+    more = {"custom_mutator": changed} if kind == "models" else {}
+    atheris.Setup([sys.argv[0], *LIMITS, *options, str(folder / "seeds")], once, **more)
     atheris.Fuzz()
 
 

@@ -121,8 +121,7 @@ def ordered(nodes: Sequence[onnx.NodeProto]) -> Sequence[onnx.NodeProto]:
             if not missing[reader]:
                 ready.append(reader)
     if len(order) < len(nodes):
-        stuck = next(index for index, count in enumerate(missing) if count)
-        raise ModelError(
-            f"node {printable(nodes[stuck].name or nodes[stuck].output[0])} lies on or behind a cycle"
-        )
+        stuck = next(nodes[index] for index, count in enumerate(missing) if count)
+        name = next(filter(None, (stuck.name, *stuck.output)), stuck.op_type)
+        raise ModelError(f"node {printable(name)} lies on or behind a cycle")
     return order

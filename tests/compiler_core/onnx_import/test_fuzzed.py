@@ -1,4 +1,4 @@
-"""Texts that are no UTF-8, which protobuf hands over as bytes: anywhere in a file they end in one line."""
+"""What fuzzing found: texts that are no UTF-8, nodes without names. Each ends in one line."""
 
 from contextlib import suppress
 from pathlib import Path
@@ -8,7 +8,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from tests.onnx_models import node, value
+from tests.onnx_models import model, node, saved, value
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.compiler_core.onnx_import.model_files.annotate import annotated_model
@@ -113,3 +113,11 @@ def test_all_of_it_is_read_where_it_is_whole(tmp_path: Path) -> None:
     path.write_bytes(everything())
     import_model(path, {"batchdim": 4, "seqin_length": 1}, {"cond": True})
     assert set(files_beside(path)) == {"data.bin"}
+
+
+def test_a_cycle_of_nodes_without_names_is_one_line(tmp_path: Path) -> None:
+    nodes = [node("Add", "x b", "a"), node("Add", "a x", "b"), node("Print", "b", "")]
+    nodes[2].ClearField("output")
+    path = saved(model([nodes[2], *nodes[:2]], [value("x", [4])], ["a"]), tmp_path)
+    with pytest.raises(ModelError, match=r"node 'Print' lies on or behind a cycle"):
+        import_model(path)
