@@ -8,7 +8,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint docs bench bench-peers kernel-tuner campaign differential planted host-campaign \
+.PHONY: setup tune test lint docs bench bench-peers kernel-tuner strangers campaign differential planted host-campaign \
     fuzz fuzz-parsers kills sbom licences lock clean
 
 setup: $(READY)
@@ -46,6 +46,18 @@ bench: setup
 kernel-tuner:
 	$(PYTHON) -m venv .venv-kernel-tuner
 	.venv-kernel-tuner/bin/python -m pip install --quiet --disable-pip-version-check "kernel-tuner==1.5.0"
+
+# Tools of others that the search bench asks for mappings, each in an environment of its own; their answers are
+# recorded, so that only `tune bench search --device vela --record` needs them.
+strangers: build/vela/.ready build/zigzag/.ready
+
+build/%/.ready:
+	$(PYTHON) -m venv build/$*
+	build/$*/bin/python -m pip install --quiet --disable-pip-version-check $(PACKAGES_$*)
+	touch $@
+
+PACKAGES_vela = ethos-u-vela==5.2.0
+PACKAGES_zigzag = zigzag-dse==3.9.1 six==1.17.0
 
 # SCALE-Sim and ZigZag beside our simulator, in an environment of their own: make bench-peers REFERENCE=DIR
 bench-peers: setup build/peers/.ready

@@ -75,6 +75,24 @@ def enumerate_rows(space: Space, limit: int = _ENUMERABLE) -> Rows | None:
     return np.concatenate(parts)
 
 
+def feasible_rows(space: Space, most: int, partial: int = _ENUMERABLE) -> Rows | None:
+    """All feasible rows in lexicographic order; None where there are more than `most`, or on the way more
+    than `partial` beginnings of one, or where the space cannot tell of beginnings and its grid is large.
+    """
+    if space.begins is None:
+        rows = enumerate_rows(space, limit=4 * most)
+        return rows if rows is not None and len(rows) <= most else None
+    rows = np.zeros((1, 0), dtype=np.int32)
+    for width in space.widths:
+        if len(rows) * int(width) > partial:
+            return None
+        values = np.tile(np.arange(width, dtype=np.int32), len(rows))
+        rows = np.concatenate([np.repeat(rows, width, axis=0), values[:, None]], axis=1)
+        rows = rows[space.begins(rows)]
+    rows = rows[space.feasible(rows)]
+    return rows if len(rows) <= most else None
+
+
 def random_grid(space: Space, count: int, rng: np.random.Generator) -> Rows:
     """`count` uniform rows of the grid, feasible or not."""
     return rng.integers(0, space.widths, size=(count, len(space.knobs)), dtype=np.int32)

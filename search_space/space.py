@@ -32,7 +32,8 @@ class Space:
     `feasible` maps rows [n, knobs] to booleans [n]: capacity, alignment and other static rules, checked
     before anything is compiled. `rules` is the text that stands for those rules in the digest.
     `canonical` maps each row to the one that stands for all rows of the same meaning; only that one is
-    feasible.
+    feasible. `begins` tells of rows [n, k] of the first k knobs which of them may still become feasible;
+    a space that has it is enumerated knob by knob, however large its grid is.
 
         tile_0=56 (all of it), loop_order="0 1"  ->  tile_0=56, loop_order="1 0" (first of the equal orders)
     """
@@ -41,6 +42,7 @@ class Space:
     feasible: Feasible = field(default=everything_is_feasible, compare=False)
     rules: str = ""
     canonical: Canonical = field(default=every_row_is_canonical, compare=False)
+    begins: Feasible | None = field(default=None, compare=False)
 
     @cached_property
     def digest(self) -> str:

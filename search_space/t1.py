@@ -8,11 +8,11 @@ Source of the format: the FAIR auto-tuning benchmark hub and Kernel Tuner's T1 s
 import ast
 import json
 import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -74,8 +74,10 @@ def space_from_t1(document: Any) -> Space:
     except (KeyError, TypeError, AttributeError) as error:
         raise ConfigError(f"T1 document lacks or misplaces {error}; see the T1 schema") from None
     names = {knob.name for knob in knobs}
-    conditions = tuple(parse_condition(text, names) for text in texts)
-    return Space(knobs=knobs, feasible=_Conditions(knobs, conditions), rules="\n".join(texts))
+    rule = _Conditions(
+        knobs, tuple(_Condition(parse_condition(text, names), _last(text, knobs)) for text in texts)
+    )
+    return Space(knobs=knobs, feasible=rule, rules="\n".join(texts), begins=rule.begins)
 
 
 def parse_condition(text: str, names: set[str]) -> Term:
@@ -88,20 +90,43 @@ def parse_condition(text: str, names: set[str]) -> Term:
         raise ConfigError(f"condition {text[:80]!r} is not an expression: {error}") from None
 
 
+def _last(text: str, knobs: tuple[Knob, ...]) -> int:
+    """The number of knobs that have to be chosen before a condition can be asked."""
+    read = {node.id for node in ast.walk(ast.parse(text.strip(), mode="eval")) if isinstance(node, ast.Name)}
+    return max((index + 1 for index, knob in enumerate(knobs) if knob.name in read), default=0)
+
+
+class _Condition(NamedTuple):
+    """A condition, and how many of the knobs it waits for."""
+
+    term: Term
+    knobs: int
+
+
 @dataclass(frozen=True)
 class _Conditions:
     """The feasibility rule: all conditions hold, for rows int32 [n, knobs]."""
 
     knobs: tuple[Knob, ...]
-    conditions: tuple[Term, ...]
+    conditions: tuple[_Condition, ...]
 
     def __call__(self, rows: Rows) -> npt.NDArray[np.bool_]:
-        columns = {knob.name: np.array(knob.values)[rows[:, index]] for index, knob in enumerate(self.knobs)}
+        return self._hold(rows, [condition.term for condition in self.conditions])
+
+    def begins(self, rows: Rows) -> npt.NDArray[np.bool_]:
+        """For rows [n, k] of the first k knobs: whether what the last of these completes holds."""
+        chosen = rows.shape[1]
+        ready = [each.term for each in self.conditions if max(1, each.knobs) == chosen]
+        return self._hold(rows, ready)
+
+    def _hold(self, rows: Rows, terms: Sequence[Term]) -> npt.NDArray[np.bool_]:
+        known = zip(self.knobs, rows.T, strict=False)
+        columns = {knob.name: np.array(knob.values)[column] for knob, column in known} if terms else {}
         holds = np.ones(len(rows), dtype=np.bool_)
         # `x == 0 or y % x == 0` divides by zero in rows that the first half already settles.
         with np.errstate(all="ignore"):
-            for condition in self.conditions:
-                holds &= _truth(condition(columns))
+            for term in terms:
+                holds &= _truth(term(columns))
         return holds
 
 
@@ -128,7 +153,15 @@ def _listed(text: str, name: str) -> list[Any]:
         raise ConfigError(f"parameter {name!r}: its value list is longer than {_MAX_TEXT} characters")
     try:
         return _value_list(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError) as error:
+    except (
+        ConfigError,
+        SyntaxError,
+        ValueError,
+        TypeError,
+        RecursionError,
+        MemoryError,
+        ArithmeticError,
+    ) as error:
         raise ConfigError(f"parameter {name!r}: values {text[:60]!r} are not a list: {error}") from None
 
 
@@ -141,7 +174,7 @@ def _value_list(node: ast.expr) -> list[Any]:
         case ast.Call(func=ast.Name(id="list"), args=[inner], keywords=[]):
             return _value_list(inner)
         case ast.Call(func=ast.Name(id="range"), args=arguments, keywords=[]):
-            span = range(*(int(ast.literal_eval(argument)) for argument in arguments))
+            span = range(*(_whole_number(argument) for argument in arguments))
             if len(span) > _MAX_VALUES:
                 raise ValueError(f"a range of {len(span)} values is too long")
             return list(span)
@@ -153,6 +186,15 @@ def _value_list(node: ast.expr) -> list[Any]:
                 np.broadcast_to(_term(element, "values", {loop})({loop: values}), values.shape).tolist()
             )
     raise ValueError("only lists, ranges, sums of them and simple comprehensions are understood")
+
+
+def _whole_number(node: ast.expr) -> int:
+    """`2 ** 5 + 1` -> 33; ValueError for what is not a whole number."""
+    with np.errstate(all="raise"):
+        value = _term(node, "values", set())({})
+    if isinstance(value, str) or not value == int(value):
+        raise ValueError(f"a range takes whole numbers, not {ast.unparse(node)[:40]}")
+    return int(value)
 
 
 def _truth(value: Any) -> Any:

@@ -160,6 +160,12 @@ def search(
     nominal: Annotated[bool, typer.Option("--nominal", help="Also on unskewed chips.")] = False,
     journal: RowsKept = None,
     curves: Annotated[Path | None, typer.Option(help="A folder for pictures of the curves.")] = None,
+    device: Annotated[
+        str | None, typer.Option(help="vela or zigzag: layers on a tool that others wrote.")
+    ] = None,
+    record: Annotated[
+        bool, typer.Option("--record", help="Ask the tool of --device anew, and write its tables.")
+    ] = False,
     truth: Annotated[
         bool, typer.Option("--truth", help="Find the optima of the kernel tasks anew, and nothing else.")
     ] = False,
@@ -167,10 +173,13 @@ def search(
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> int:
-    """Trials to come close to the optimum, beside every peer: kernels on skewed chips, recorded tables."""
+    """Trials to come close to the optimum, beside every peer: skewed chips, tables, tools of others."""
     from benchmarks.search.bench import bench_search
     from benchmarks.search.ground_truth import make_truth
+    from benchmarks.search.strangers.recorded import record_tool
 
+    if record:
+        return _report(lambda: record_tool(device or ""), json_file)
     if truth:
         names = task or [""]
         return _report(lambda: [make_truth(only=name) for name in names][-1], json_file)
@@ -186,6 +195,7 @@ def search(
             methods=method or (),
             journal=journal,
             curves=curves,
+            device=device,
         ),
         json_file,
     )

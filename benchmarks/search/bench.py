@@ -1,9 +1,9 @@
 """The search bench: trials until a Config is within 5 % of the optimum, beside peers on the same tasks.
 
-Tasks are the fixed kernels of kernel_tasks.py on skewed chips (`nominal` adds the unskewed ones) and
-recorded tables. Rows are keyed (task, method, seed), a task's name ending in its chip; they hold the
-improvements of a run, so that every figure is computed from rows alone. With a file of rows a broken run
-goes on where it ended.
+Tasks are the fixed kernels of kernel_tasks.py on skewed chips (`nominal` adds the unskewed ones), recorded
+tables, and layers on tools that others wrote (benchmarks/search/strangers). Rows are keyed (task, method, seed), a
+task's name ending in its chip; they hold the improvements of a run, so that every figure is computed from
+rows alone. With a file of rows a broken run goes on where it ended.
 """
 
 import time
@@ -21,8 +21,10 @@ from benchmarks.search.curves import draw_curves
 from benchmarks.search.figures import CLOSE, summary_of, trials_to, verdict
 from benchmarks.search.ground_truth import Truth, truth_of
 from benchmarks.search.kernel_tasks import CASES, QUICK, Case
-from benchmarks.search.methods import ALL, OWN, PEERS, SEEDS_OF, WITH_PRIOR, run_method
+from benchmarks.search.methods import ALL, DRAFT, OWN, PEERS, SEEDS_OF, WITH_PRIOR, run_method
 from benchmarks.search.peers.kernel_tuner_peer import KERNEL_TUNER, kernel_tuner_python
+from benchmarks.search.strangers.draft import vela_draft
+from benchmarks.search.strangers.recorded import space_file, tables, tool_named
 from benchmarks.search.studies import PRIORS, STUDIES, Records, study_figures, study_row
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.target_model.file import load_target
@@ -62,16 +64,23 @@ def bench_search(
     methods: Sequence[str] = (),
     journal: Path | None = None,
     curves: Path | None = None,
+    device: str | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """Run every method on every task with `seeds` seeds from `seed` on; figures, rows and a verdict.
 
     `tasks` and `methods` choose by name (a part of a task's name will do). Rows that are in `journal`, a
-    file, are not run again; new ones are added to it as they come. `curves` is a folder for pictures.
+    file, are not run again; new ones are added to it as they come. `curves` is a folder for pictures. With a
+    `device` the tasks are the layers of that tool.
     """
     count = seeds if seeds is not None else QUICK_SEEDS if quick else SEEDS
     done, rows = Journal(journal, {}, key=KEY), []
-    for task in _tasks(replay, space, quick, nominal, tasks, methods, say):
+    chosen = (
+        _tasks(replay, space, quick, nominal, tasks, methods, say)
+        if device is None
+        else _layers(device, quick, tasks, methods)
+    )
+    for task in chosen:
         for method in task.methods:
             runs = range(seed, seed + min(count, SEEDS_OF.get(method, count)))
             found = [_row(done, task, method, number) for number in runs]
@@ -83,7 +92,8 @@ def bench_search(
         draw_curves(race, curves)
     say(verdict(race))
     summary = summary_of(race) | study_figures(rows)
-    targets = sorted({row["task"].split("/")[0] for row in rows if "/" in row["task"]})
+    kernels = [] if device else [row["task"] for row in rows]
+    targets = sorted({name.split("/")[0] for name in kernels if "/" in name})
     digests = {name: load_target(name).digest for name in targets}
     return {"bench": "search", "targets": digests, "summary": summary, "rows": rows}
 
@@ -128,10 +138,7 @@ def _tasks(
     """The fixed kernels, unless tables are given and none is named; then the tables."""
     if replay and space is None:
         raise UsageError("--replay needs the T1 file of its space; give --space")
-    everything = (*ALL, *KERNEL_TUNER, *WITH_PRIOR, *STUDIES)
-    if unknown := sorted({*methods} - {*everything}):
-        raise UsageError(f"method {unknown[0]!r} is unknown; choose from {', '.join(everything)}")
-    known = [name for name in everything if not methods or name in methods]
+    known = _named(methods)
     if not replay or names:
         chosen = known if methods else QUICK_METHODS if quick else known
         kernels_have = [name for name in chosen if name not in ("prior", *KERNEL_TUNER)]
@@ -140,6 +147,35 @@ def _tasks(
         if not quick and kernel_tuner_python() is None and {*known} & {*KERNEL_TUNER}:
             say("Kernel Tuner's strategies are left out: `make kernel-tuner` installs them")
         yield from _tables(replay, space, quick, known)
+
+
+def _named(methods: Sequence[str]) -> list[str]:
+    """The methods of these names, all without one; UsageError lists them."""
+    everything = (*ALL, *KERNEL_TUNER, *WITH_PRIOR, *STUDIES)
+    if unknown := sorted({*methods} - {*everything}):
+        raise UsageError(f"method {unknown[0]!r} is unknown; choose from {', '.join(everything)}")
+    return [name for name in everything if not methods or name in methods]
+
+
+def _layers(device: str, quick: bool, names: Sequence[str], methods: Sequence[str]) -> Iterator[SearchTask]:
+    """The layers of a tool, from its recorded answers; its Configs that are not valid fail when asked."""
+    tool = tool_named(device)
+    space = load_t1(space_file(tool))
+    usual = QUICK_METHODS if quick else (*ALL, *KERNEL_TUNER)
+    for layer, table in zip(tool.layers, tables(tool), strict=True):
+        if names and not any(name in layer.name for name in names):
+            continue
+        draft = vela_draft(layer, space) if device == "vela" else None
+        problem = Problem(SpaceTask(space), space, draft_log=draft)
+        chosen = [
+            name
+            for name in (_named(methods) if methods else usual)
+            if name not in (*WITH_PRIOR, "noise", "overhead")
+            and (name not in KERNEL_TUNER or kernel_tuner_python())
+            and (draft or not (name.endswith(DRAFT) or name in ("no_draft", "draft_only")))
+        ]
+        arena = SearchArena(f"{device}/{layer.name}", problem, table, table.optimum_us)
+        yield SearchTask(arena, Truth(table.optimum_us, True, len(table.table)), BUDGET, chosen)
 
 
 def _kernels(

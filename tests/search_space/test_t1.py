@@ -2,14 +2,16 @@
 
 import json
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from tests.tuner.landscapes import T1
 from tilewright.compiler_core.errors import ConfigError
-from tilewright.search_space.moves import enumerate_rows
+from tilewright.search_space.moves import enumerate_rows, feasible_rows
 from tilewright.search_space.t1 import load_t1, parse_condition, space_from_t1
 
 GRID = [(x, y) for x in (0, 1, 2, 3, 16, 33) for y in (1, 2, 5, 32)]
@@ -71,6 +73,8 @@ def document(values: Any, conditions: list[Any] | None = None) -> dict[str, Any]
         ("[4, 1, 2]", (1, 2, 4)),
         ("[1, 2] + [4 * i for i in range(1, 3)]", (1, 2, 4, 8)),
         ("list(range(0, 6, 2))", (0, 2, 4)),
+        ("list(range(16 // 2, 2**5 + 1, 4 * 2))", (8, 16, 24, 32)),
+        ("[x * 8 for x in range(max(1, 0), -1 + 2 ** 2)]", (8, 16)),
         ("['b', 'a']", ("b", "a")),
         ([True, False], (True, False)),
         ("[0.5, 1.0]", (0.5, 1.0)),
@@ -82,7 +86,21 @@ def test_value_lists(values: Any, expected: tuple[Any, ...]) -> None:
     assert knob.ordered == all(type(value) in (int, float) for value in expected)
 
 
-@pytest.mark.parametrize("values", ["[open('f')]", "range(10**9)", "3", "[[1]]", "[1", "x" * 30_000])
+@pytest.mark.parametrize(
+    "values",
+    [
+        "[open('f')]",
+        "range(10**9)",
+        "range(1 // 0)",
+        "range(1.5)",
+        "range(9**9**9)",
+        "range(n)",
+        "3",
+        "[[1]]",
+        "[1",
+        "x" * 30_000,
+    ],
+)
 def test_bad_value_lists_name_the_parameter(values: str) -> None:
     with pytest.raises(ConfigError, match="parameter 'x'"):
         space_from_t1(document(values))
@@ -94,6 +112,55 @@ def test_conditions_decide_the_space_and_its_digest() -> None:
     assert rows is not None
     assert rows.ravel().tolist() == [0, 2]
     assert free.digest != held.digest
+
+
+LARGE = {
+    "ConfigurationSpace": {
+        "TuningParameters": [
+            {"Name": name, "Values": f"[{scale} * i for i in range(1, 13)]"}
+            for name, scale in (("m", 4), ("n", 4), ("k", 8), ("a", 2), ("b", 2), ("c", 2), ("d", 1))
+        ],
+        "Conditions": [
+            "m % a == 0 and a * 12 == m",
+            "n == 12 * b",
+            "k == 8 * c or k == 96",
+            "d <= c and d > 9",
+        ],
+    }
+}
+
+
+def test_a_space_is_enumerated_by_its_valid_rows_not_by_its_grid() -> None:
+    """12^7 combinations, checked against loops of plain Python."""
+    space = space_from_t1(LARGE)
+    assert space.grid_size == 12**7
+    rows = feasible_rows(space, 20_000)
+    assert rows is not None
+    values = [[float(str(value)) for value in knob.values] for knob in space.knobs]
+    expected = [
+        (m, n, k, a, b, c, d)
+        for m in range(12)
+        for n in range(12)
+        for k in range(12)
+        for a in range(12)
+        if values[0][m] % values[3][a] == 0 and values[3][a] * 12 == values[0][m]
+        for b in range(12)
+        if values[1][n] == 12 * values[4][b]
+        for c in range(12)
+        if values[2][k] == 8 * values[5][c] or values[2][k] == 96
+        for d in range(12)
+        if values[5][c] >= values[6][d] > 9
+    ]
+    assert [tuple(row) for row in rows.tolist()] == expected
+    assert space.feasible(rows).all()
+    assert feasible_rows(space, len(rows) - 1) is None
+    assert feasible_rows(space, 20_000, partial=100) is None
+
+
+def test_both_enumerations_agree_where_the_grid_is_small() -> None:
+    space = space_from_t1(T1)
+    assert np.array_equal(feasible_rows(space, 20_000), enumerate_rows(space))
+    assert feasible_rows(replace(space, begins=None), 3) is None
 
 
 def test_a_file_that_is_no_t1_is_named(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ from tilewright.measure.device import Task
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config, Rows
-from tilewright.search_space.moves import Keys, enumerate_rows, row_keys, sample
+from tilewright.search_space.moves import Keys, feasible_rows, row_keys, sample
 from tilewright.search_space.space import Space
 from tilewright.tuner.kernel.climb import best_drafts
 
@@ -82,8 +82,7 @@ class Problem:
     @cached_property
     def whole(self) -> Rows | None:
         """All feasible rows where they are few enough to be ranked at every proposal, else None."""
-        rows = enumerate_rows(self.space, limit=4 * _WHOLE_SPACE)
-        return rows if rows is not None and len(rows) <= _WHOLE_SPACE else None
+        return feasible_rows(self.space, _WHOLE_SPACE)
 
     @cached_property
     def beaten_keys(self) -> Keys:

@@ -1,0 +1,1 @@
+"""Tools that others wrote, as devices of the search bench, and their recorded answers."""
