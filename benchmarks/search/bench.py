@@ -1,7 +1,7 @@
 """The search bench: trials until a Config is within 5 % of the optimum, beside peers on the same tasks.
 
 Tasks are the fixed kernels of kernel_tasks.py on skewed chips (`nominal` adds the unskewed ones), recorded
-tables, and layers on tools that others wrote (benchmarks/search/strangers). Rows are keyed (task, method, seed), a
+tables, and layers on tools that others wrote (strangers/). Rows are keyed (task, method, seed), a
 task's name ending in its chip; they hold the improvements of a run, so that every figure is computed from
 rows alone. With a file of rows a broken run goes on where it ended.
 """

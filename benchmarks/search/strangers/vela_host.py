@@ -7,7 +7,7 @@ A line of JSON in, a line out:
 
 A configuration is the height, width and depth of a block, the traversal, and the filters of a weight slice:
 0 reads weights from flash for every block, more buffers slices twice in SRAM. A null: the block does not
-fit the accelerator, which has its default system and memory mode. benchmarks/search/strangers/tool.py is the other
+fit the accelerator, which has its default system and memory mode. tool.py is the other
 end.
 """
 
