@@ -159,7 +159,9 @@ def test_a_space_is_enumerated_by_its_valid_rows_not_by_its_grid() -> None:
 
 def test_both_enumerations_agree_where_the_grid_is_small() -> None:
     space = space_from_t1(T1)
-    assert np.array_equal(feasible_rows(space, 20_000), enumerate_rows(space))
+    rows, expected = feasible_rows(space, 20_000), enumerate_rows(space)
+    assert rows is not None
+    assert rows.tolist() == ([] if expected is None else expected.tolist())
     assert feasible_rows(replace(space, begins=None), 3) is None
 
 

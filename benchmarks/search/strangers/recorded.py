@@ -60,13 +60,16 @@ def record_tool(name: str, say: Callable[[str], None] = print) -> dict[str, Any]
     rows, process = [], ToolProcess(tool)
     for layer in tool.layers:
         file = FOLDER / tool.name / f"{layer.name}.T4.json.gz"
-        device, entries = ToolDevice(process, layer), []
+        device = ToolDevice(process, layer)
+        entries: list[dict[str, Any]] = []
+        times: list[float] = []
         for start in range(0, len(configs), _ASKED_AT_ONCE):
             asked = configs[start : start + _ASKED_AT_ONCE]
             for config, answer in zip(asked, device.measure(SpaceTask(space), asked), strict=True):
                 if answer.latency_us is not None:
                     time = {"name": "time", "value": answer.latency_us, "unit": "us"}
                     entries.append({"configuration": dict(config), "measurements": [time]})
+                    times.append(answer.latency_us)
         table = {
             "schema_version": "1.0.0",
             "metadata": {"timeunit": "us", "tool": tool.package},
@@ -74,9 +77,8 @@ def record_tool(name: str, say: Callable[[str], None] = print) -> dict[str, Any]
         }
         # Without a time stamp: the same answers make the same file.
         file.write_bytes(gzip.compress(json.dumps(table, separators=(",", ":")).encode(), mtime=0))
-        times = sorted(entry["measurements"][0]["value"] for entry in entries)
-        say(f"{file.name}: {len(times)} of {len(configs)} valid, {times[0]:.1f} to {times[-1]:.1f} us")
-        rows.append({"task": layer.name, "method": "record", "valid": len(times), "best_us": times[0]})
+        say(f"{file.name}: {len(times)} of {len(configs)} valid, {min(times):.1f} to {max(times):.1f} us")
+        rows.append({"task": layer.name, "method": "record", "valid": len(times), "best_us": min(times)})
     process.close()
     return {"bench": "search_record", "summary": {}, "rows": rows}
 
