@@ -165,6 +165,7 @@ class ToolProcess:
             self._process.stdin.flush()
         line = self._process.stdout.readline()
         if not line:
+            self.close()
             raise DeviceError(f"{self.tool.package} ended without an answer; is its environment whole?")
         answer: dict[str, Any] = json.loads(line)
         return answer
@@ -172,8 +173,8 @@ class ToolProcess:
     def close(self) -> None:
         """End the process."""
         if self._process is not None:
-            with contextlib.suppress(BrokenPipeError):
-                self._process.communicate()
+            with contextlib.suppress(BrokenPipeError), self._process:  # waits, and closes both pipes
+                pass
             self._process = None
 
 
