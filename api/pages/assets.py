@@ -10,7 +10,11 @@ from tilewright.api.guards.access import Need, access
 from tilewright.api.pages.render import HERE
 
 router = APIRouter(include_in_schema=False)
-TYPES: Mapping[str, str] = {"style.css": "text/css", "live.js": "text/javascript"}
+TYPES: Mapping[str, str] = {
+    "style.css": "text/css",
+    "live.js": "text/javascript",
+    "graph.js": "text/javascript",
+}
 
 
 @router.get("/static/{name}", openapi_extra=access(Need.READ))

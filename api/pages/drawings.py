@@ -5,6 +5,7 @@ from itertools import pairwise
 from typing import Any
 
 from tilewright.api.pages.graph import network_svg
+from tilewright.api.pages.search_drawings import importances, parallel, predicted
 from tilewright.api.pages.story import Tale
 from tilewright.api.pages.svg import BLUE, BOTTOM, FAINT, GREEN, LEFT, ORANGE, TOP, Drawing, across, up
 
@@ -164,8 +165,39 @@ DRAWINGS: Mapping[str, Callable[[Tale], str]] = {
     "roofline": roofline,
     "timeline": timeline,
     "memory": memory,
+    "knobs": importances,
+    "trials": parallel,
+    "drafts": predicted,
 }
 """By name, in the order in which pages show them."""
+
+CAPTIONS: Mapping[str, tuple[str, str]] = {
+    "network": (
+        "Network",
+        "A box is a kernel, with its time in the whole program; the deeper its colour, the more. Click it.",
+    ),
+    "front": ("Front", "Programs of which none is beaten in all objectives at once."),
+    "convergence": (
+        "Convergence",
+        "The best whole network after so many trials, down to what was published.",
+    ),
+    "kernels": (
+        "Kernels",
+        "Where the time goes: each kernel's calls together, beside what no tile size beats.",
+    ),
+    "roofline": ("Roofline", "Work per microsecond over work per byte; the roof is what the chip can do."),
+    "timeline": ("Timeline", "Stages in order, as high as they use cores."),
+    "memory": (
+        "Memory map",
+        "Values between kernels, from the stage that stores them to the last that reads.",
+    ),
+    "knobs": ("Which knobs mattered", "How much of the spread of a kernel's times each knob explains alone."),
+    "trials": ("Trials side by side", "Each line is a Config that was measured; the orange one is fastest."),
+    "drafts": ("Drafted and measured", "What a Config was thought to take beforehand, and what it took."),
+}
+"""Title and how to read it, by name."""
+WIDE = frozenset({"network"})
+"""Drawings that get the whole width of a page."""
 
 
 def _range(points: Sequence[Mapping[str, Any]], key: str) -> tuple[float, float]:

@@ -8,6 +8,9 @@ from typing import Any
 from tilewright.compiler_core.ir.names import shortened
 
 BOX_WIDTH, BOX_HEIGHT, GAP_X, GAP_Y, MARGIN = 256, 44, 18, 26, 12
+BLOCK_GAP = 44
+WIDE = 1.7
+"""Width over height that a long network is folded to: rows are cut into blocks, side by side."""
 MOST_LETTERS = 32
 MOST_BOXES = 1_000
 """Kernels that are drawn: those of a larger network that run first."""
@@ -55,13 +58,12 @@ def network_svg(graph: Mapping[str, Any]) -> str:
     boxes = graph["kernels"][:MOST_BOXES]
     edges = [(a, b) for a, b in graph["edges"] if a < len(boxes) and b < len(boxes)]
     layout = layout_of(len(boxes), edges)
-    width = MARGIN * 2 + (max(layout.columns) + 1) * (BOX_WIDTH + GAP_X) - GAP_X
-    height = MARGIN * 2 + (max(layout.rows) + 1) * (BOX_HEIGHT + GAP_Y) - GAP_Y
+    left, top, width, height = _places(layout)
     most = max(each["us"] for each in boxes) or 1.0
     total = sum(each["us"] for each in boxes) or 1.0
-    left = [MARGIN + column * (BOX_WIDTH + GAP_X) for column in layout.columns]
-    top = [MARGIN + row * (BOX_HEIGHT + GAP_Y) for row in layout.rows]
-    ways = "".join(_way(left[a], top[a], left[b], top[b], layout.rows[b] - layout.rows[a]) for a, b in edges)
+    ways = "".join(
+        _way((left[a], top[a]), (left[b], top[b]), layout.rows[b] - layout.rows[a] > 1) for a, b in edges
+    )
     drawn = "".join(
         _box(index, each, left[index], top[index], most, total) for index, each in enumerate(boxes)
     )
@@ -69,7 +71,7 @@ def network_svg(graph: Mapping[str, Any]) -> str:
     every = len(graph["kernels"])
     cut = f" The first {len(boxes)} of {every} are drawn." if len(boxes) < every else ""
     says = (
-        f"{len(boxes)} kernels and what they read of each other; the darker a box, the more time it takes. "
+        f"{len(boxes)} kernels and what they read of each other; the deeper a box's colour, the more time. "
         f"{slowest['name']} takes most, {slowest['us']:.4g} us.{cut}"
     )
     return (
@@ -80,16 +82,50 @@ def network_svg(graph: Mapping[str, Any]) -> str:
     )
 
 
-def _way(x: float, y: float, to_x: float, to_y: float, rows: int) -> str:
-    """A curve from the lower edge of one box to the upper edge of another; a long one bends to the side."""
+def _places(layout: NodePlaces) -> tuple[list[int], list[int], int, int]:
+    """Left and upper edge of every box in pixels, and the size of the whole. Rows of a long network are cut
+    into blocks that stand side by side, each as wide as it needs to be.
+    """
+    rows = max(layout.rows, default=0) + 1
+    across = [0] * rows
+    for column, row in zip(layout.columns, layout.rows, strict=True):
+        across[row] = max(across[row], column + 1)
+    step_x, step_y = BOX_WIDTH + GAP_X, BOX_HEIGHT + GAP_Y
+    blocks = max(1, round((WIDE * rows * step_y / (max(across, default=1) * step_x)) ** 0.5))
+    each = -(-rows // blocks)
+    starts = [MARGIN]
+    for first in range(0, rows, each):
+        starts.append(starts[-1] + max(across[first : first + each]) * step_x - GAP_X + BLOCK_GAP)
+    left = [
+        starts[row // each] + column * step_x for column, row in zip(layout.columns, layout.rows, strict=True)
+    ]
+    top = [MARGIN + row % each * step_y for row in layout.rows]
+    return left, top, starts[-1], 2 * MARGIN + min(rows, each) * step_y - GAP_Y
+
+
+def _way(source: tuple[int, int], reader: tuple[int, int], long: bool) -> str:
+    """A curve from the lower edge of one box to the upper edge of another; a long one passes on the right,
+    and one into the next block comes up between the two.
+    """
+    (x, y), (to_x, to_y) = source, reader
     start_x, start_y, end_x = x + BOX_WIDTH / 2, y + BOX_HEIGHT, to_x + BOX_WIDTH / 2
-    side = (BOX_WIDTH / 2 + GAP_X) * (rows > 1)
-    bend = max(GAP_Y, (to_y - start_y) / 3)
-    return (
-        f'<path d="M{start_x:.0f} {start_y:.0f} C{start_x + side:.0f} {start_y + bend:.0f} '
-        f'{end_x + side:.0f} {to_y - bend:.0f} {end_x:.0f} {to_y:.0f}" fill="none" '
-        f'stroke="var(--muted, #5a6570)" stroke-width="1.2"/>'
-    )
+    if long and to_y > start_y:
+        right, middle = max(x, to_x) + BOX_WIDTH, BOX_HEIGHT // 2
+        way = (
+            f"M{x + BOX_WIDTH} {y + middle} C{right + BLOCK_GAP} {y + middle} "
+            f"{right + BLOCK_GAP} {to_y + middle} {to_x + BOX_WIDTH} {to_y + middle}"
+        )
+    elif to_y < start_y:
+        way = (
+            f"M{x + BOX_WIDTH} {y + BOX_HEIGHT / 2:.0f} C{x + BOX_WIDTH + BLOCK_GAP} {y:.0f} "
+            f"{to_x - BLOCK_GAP} {to_y + BOX_HEIGHT:.0f} {to_x} {to_y + BOX_HEIGHT / 2:.0f}"
+        )
+    else:
+        way = (
+            f"M{start_x:.0f} {start_y} C{start_x:.0f} {start_y + GAP_Y} "
+            f"{end_x:.0f} {to_y - GAP_Y} {end_x:.0f} {to_y}"
+        )
+    return f'<path d="{way}" fill="none" stroke="var(--muted, #5a6570)" stroke-width="1.2"/>'
 
 
 def _box(at: int, kernel: Mapping[str, Any], x: float, y: float, most: float, total: float) -> str:

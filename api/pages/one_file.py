@@ -1,4 +1,4 @@
-"""A tale as one HTML file: tables and drawings, its style inside, no script and no other address."""
+"""A tale as one HTML file: tables and drawings, style and script inside, no other address."""
 
 from markupsafe import Markup
 
@@ -9,8 +9,16 @@ from tilewright.api.pages.story import Tale
 
 def one_file(title: str, tale: Tale) -> str:
     """The text of the file."""
-    style = (HERE / "static" / "style.css").read_text(encoding="utf-8")
+    style, script = (
+        (HERE / "static" / name).read_text(encoding="utf-8") for name in ("style.css", "graph.js")
+    )
     drawings = [(name, Markup(DRAWINGS[name](tale))) for name in tale.drawable]
     return filled(
-        "report.html", title=title, story=tale, style=Markup(style), drawings=drawings, linked=False
+        "report.html",
+        title=title,
+        story=tale,
+        style=Markup(style),
+        script=Markup(script),
+        drawings=drawings,
+        linked=False,
     )

@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 
 from tilewright.api.guards.auth import OPERATOR, Principal
-from tilewright.api.pages.drawings import kernel_name
+from tilewright.api.pages.drawings import CAPTIONS, WIDE, kernel_name
 from tilewright.tuner.jobs.request import is_preset
 from tilewright.tuner.request import TuneRequest
 
@@ -22,7 +22,7 @@ def page(request: Request, template: str, status: int = 200, **values: Any) -> H
     """A page of the dashboard."""
     principal = request.scope.get("state", {}).get("principal", OPERATOR)
     assert isinstance(principal, Principal)
-    return HTMLResponse(filled(template, principal=principal, **values), status)
+    return HTMLResponse(filled(template, principal=principal, here=request.url.path, **values), status)
 
 
 def filled(template: str, **values: Any) -> str:
@@ -41,6 +41,7 @@ def _environment() -> Environment:
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"), autoescape=True, undefined=StrictUndefined
     )
+    environment.globals |= {"captions": CAPTIONS, "wide": WIDE}
     environment.trim_blocks = environment.lstrip_blocks = True
     filters = (moment, number, short, target_name, kernel_name)
     environment.filters |= {each.__name__: each for each in filters}

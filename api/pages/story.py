@@ -3,6 +3,7 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 from tilewright.db.service.job_rows import JobEvent, JobRow, JobState
@@ -60,8 +61,24 @@ class Tale:
             "roofline": any(stage["macs"] for stage in self.pictures.get("stages", ())),
             "timeline": bool(self.pictures),
             "memory": bool(self.pictures.get("values")),
+            **_searched(self.pictures),
         }
         return [name for name, there in have.items() if there]
+
+    @property
+    def figure(self) -> tuple[str, str]:
+        """The key of the number that was to be made small, and its unit."""
+        objective = str((self.result or {}).get("objective", Objective.LATENCY)).partition(",")[0]
+        row = Objective(objective).row
+        return row.figure, row.unit
+
+    def kernel_of(self, call: Mapping[str, Any]) -> Mapping[str, Any] | None:
+        """What the result knows of the kernel of a call; None where nothing is known."""
+        return self._kernels.get(str(call.get("workload") or "-"))
+
+    @cached_property
+    def _kernels(self) -> dict[str, Mapping[str, Any]]:
+        return {kernel["workload_digest"]: kernel for kernel in (self.result or {}).get("kernels", ())}
 
     @property
     def curve(self) -> list[tuple[int, float]]:
@@ -70,7 +87,7 @@ class Tale:
         A confirmation may read higher than the measurement that it confirms: what was never published is
         not shown below it.
         """
-        figure = _figure(self.result)
+        figure, _ = self.figure
         default, published = (
             ((self.result or {}).get(name) or {}).get(figure) for name in ("default", "tuned")
         )
@@ -86,10 +103,15 @@ class Tale:
         return curve
 
 
-def _figure(result: Mapping[str, Any] | None) -> str:
-    """The name of the number that was to be made small; of a front the first."""
-    objective = str((result or {}).get("objective", Objective.LATENCY)).partition(",")[0]
-    return Objective(objective).row.figure
+def _searched(pictures: Mapping[str, Any]) -> dict[str, bool]:
+    """Which of the three there is something to draw for."""
+    search = pictures.get("search", {})
+    kernels = search.get("kernels", ())
+    return {
+        "knobs": bool(kernels and kernels[0]["knobs"]),
+        "trials": bool(kernels and kernels[0]["knobs"]),
+        "drafts": len(search.get("predicted", ())) > 1,
+    }
 
 
 @dataclass(frozen=True)

@@ -8,9 +8,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-WIDTH, HEIGHT = 720, 320
-LEFT, RIGHT, TOP, BOTTOM = 76, 16, 24, 44
-INK, FAINT, PAPER = "var(--ink, #1c2126)", "var(--faint, #d5dae0)", "var(--paper, #fff)"
+WIDTH, HEIGHT = 600, 320
+LEFT, RIGHT, TOP, BOTTOM = 60, 16, 24, 44
+INK, MUTED = "var(--ink, #1c2126)", "var(--muted, #4a5560)"
+FAINT, PAPER = "var(--faint, #d5dae0)", "var(--paper, #fff)"
 BLUE, ORANGE, GREEN = "var(--blue, #1565a5)", "var(--orange, #b35400)", "var(--green, #2c7a3f)"
 """Tokens of style.css; the colours behind them are for a picture that stands alone."""
 
@@ -66,13 +67,13 @@ class Drawing:
         """Grid lines, numbers and labels; `up` is None where rows are not numbers."""
         for value in across.ticks:
             pixel = across(value)
-            self.marks.append(_line(pixel, TOP, pixel, self.floor, FAINT))
-            self.text(pixel, self.floor + 16, _short(value), "middle")
+            self.marks.append(_line(pixel, TOP + 4, pixel, self.floor, FAINT))
+            self.text(pixel, self.floor + 16, _short(value), "middle", MUTED)
         for pixel, value in [(up(value), value) for value in up.ticks] if up is not None else []:
             self.marks.append(_line(LEFT, pixel, WIDTH - RIGHT, pixel, FAINT))
-            self.text(LEFT - 6, pixel + 4, _short(value), "end")
-        self.text((LEFT + WIDTH) / 2, self.height - 6, across_label, "middle")
-        self.text(4, 13, up_label, "start")
+            self.text(LEFT - 6, pixel + 4, _short(value), "end", MUTED)
+        self.text((LEFT + WIDTH) / 2, self.height - 6, across_label, "middle", MUTED)
+        self.text(4, 13, up_label, "start", MUTED)
 
     def line(
         self, points: Sequence[tuple[float, float]], color: str, dashes: str = "", width: float = 2
@@ -111,7 +112,7 @@ class Drawing:
         x = float(WIDTH - RIGHT)
         for color, words in entries:
             x -= 7 * len(words) + 30
-            self.marks.append(f'<rect x="{x:.1f}" y="4" width="12" height="10" fill="{color}"/>')
+            self.marks.append(f'<rect x="{x:.1f}" y="4" width="12" height="10" rx="2" fill="{color}"/>')
             self.text(x + 17, 13, words)
 
     def __str__(self) -> str:
@@ -138,9 +139,9 @@ def _short(value: float) -> str:
     return f"{value:g}"
 
 
-def across(low: float, high: float, logarithmic: bool = False) -> Scale:
-    """The horizontal scale of a drawing."""
-    return _scale(low, high, LEFT, WIDTH - RIGHT, logarithmic)
+def across(low: float, high: float, logarithmic: bool = False, start: float = LEFT) -> Scale:
+    """The horizontal scale of a drawing, from pixel `start` on."""
+    return _scale(low, high, start, WIDTH - RIGHT, logarithmic)
 
 
 def up(low: float, high: float, floor: float = HEIGHT - BOTTOM, logarithmic: bool = False) -> Scale:

@@ -4,11 +4,13 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Literal
 
 import httpx
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.api.looks import look_at
 from tests.api.service import model_bytes, whole_service
 from tilewright.db.service.api_keys import ApiKeys, Scope
 from tilewright.db.service.job_rows import About
@@ -166,6 +168,23 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, served: t
         phone.goto(path)
         assert phone.evaluate("document.documentElement.scrollWidth") <= 360, path
     phone.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_every_page_can_be_read_on_a_desk_and_on_a_phone(
+    page: Page, tmp_path: Path, scheme: Literal["light", "dark"]
+) -> None:
+    page.emulate_media(color_scheme=scheme)
+    submit(page, tmp_path, f"looked at in {scheme}", 8)
+    expect(page.get_by_role("status")).to_contain_text("succeeded", timeout=20_000)
+    job = page.url.rpartition("/")[2]
+    network = page.locator("dd a[href^='/models/']").get_attribute("href")
+    first, second = (each["id"] for each in page.request.get("/v1/records?limit=2").json()["records"])
+    compared = f"/records/compare?a={first}&b={second}"
+    for path in ("/", "/submit", "/records", "/models", "/workers", f"/jobs/{job}", str(network), compared):
+        page.goto(path)
+        for width in (1280, 390):
+            look_at(page, scheme, width)
 
 
 def test_without_scripts_it_works_too(browser: Browser, served: tuple[str, Database], tmp_path: Path) -> None:

@@ -7,8 +7,9 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.api.looks import look_at
 from tests.api.test_browser import QUIET
 from tests.onnx_models import saved, small_cnn
 from tilewright.api.pages.graph import layout_of, network_svg
@@ -19,33 +20,6 @@ from tilewright.tuner.verbs.tune import tune
 
 CHROMIUM = shutil.which("chromium")
 in_a_browser = pytest.mark.skipif(CHROMIUM is None, reason="NO CHROMIUM FOUND: the report was not looked at")
-AA = 4.5
-"""Least contrast of text (WCAG 2.2, 1.4.3)."""
-CONTRASTS = """() => {
-  const channel = c => (c /= 255) <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  const light = rgb => 0.2126 * channel(rgb[0]) + 0.7152 * channel(rgb[1]) + 0.0722 * channel(rgb[2]);
-  const numbers = text => text.match(/[\\d.]+/g).map(Number);
-  const behind = element => {
-    const box = element.closest('.network a')?.querySelector('rect');
-    if (box) return numbers(getComputedStyle(box).fill);
-    for (let at = element; at; at = at.parentElement) {
-      const rgb = numbers(getComputedStyle(at).backgroundColor);
-      if (rgb.length === 3 || rgb[3] > 0) return rgb;
-    }
-    return numbers(getComputedStyle(document.documentElement).backgroundColor);
-  };
-  const found = [];
-  const walker = document.createTreeWalker(document.querySelector('main'), NodeFilter.SHOW_TEXT);
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || element.closest('title, desc, .unseen, style')) continue;
-    const style = getComputedStyle(element);
-    const ink = numbers(element.closest('svg') ? style.fill : style.color);
-    const [high, low] = [light(ink), light(behind(element))].sort((a, b) => b - a);
-    found.push([walker.currentNode.data.trim().slice(0, 40), (high + 0.05) / (low + 0.05)]);
-  }
-  return found;
-}"""
 
 
 @pytest.fixture(scope="module")
@@ -83,14 +57,7 @@ def page(browser: Browser, made: tuple[Path, Report]) -> Iterator[Page]:
 @in_a_browser
 @pytest.mark.parametrize(("scheme", "width"), [*itertools.product(("light", "dark"), (1280, 390))])
 def test_text_can_be_read_and_nothing_hangs_over(page: Page, scheme: str, width: int) -> None:
-    page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
-    page.set_viewport_size({"width": width, "height": 900})
-    found = page.evaluate(CONTRASTS)
-    assert len(found) > 50
-    assert [each for each in found if each[1] < AA] == []
-    assert page.evaluate("document.documentElement.scrollWidth") <= width
-    dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
-    assert (dark == "rgb(255, 255, 255)") == (scheme == "light")
+    look_at(page, scheme, width)
 
 
 @in_a_browser
@@ -110,15 +77,64 @@ def test_the_curve_falls_from_the_default_to_the_answer(page: Page, made: tuple[
 def test_a_kernel_of_the_graph_leads_to_its_row(page: Page, made: tuple[Path, Report]) -> None:
     boxes = page.locator("figure#network a")
     assert boxes.count() == len(made[1].groups)
-    names = [group.name for group in made[1].groups]
+    answer = made[1]
+    names = [group.name for group in answer.groups]
     titles = [boxes.nth(index).locator("title").text_content() or "" for index in range(len(names))]
     assert [title.split(":")[0] for title in titles] == names
     boxes.last.click()
+    sheet = page.get_by_role("dialog")
+    expect(sheet.get_by_role("heading")).to_have_text(names[-1])
+    knobs = answer.kernels[-1].config.items()
+    assert all(f"{knob}{value}" in "".join(sheet.text_content() or "") for knob, value in knobs)
+    page.keyboard.press("Escape")
+    expect(sheet).to_have_count(0)
+    expect(boxes.last).to_be_focused()
+    page.keyboard.press("Enter")
+    sheet.get_by_role("link", name="In the table").click()
     assert page.url.endswith(f"#kernel-{len(names) - 1}")
     row = page.locator("tr:target")
     assert names[-1] in (row.text_content() or "")
     before = page.get_by_role("table", name="Before and after")
     assert f"{made[1].default.latency_us:,.6g}" in (before.text_content() or "")
+
+
+@in_a_browser
+def test_the_graph_is_zoomed_and_moved(page: Page) -> None:
+    frame, svg = page.locator("figure#network .frame"), page.locator("figure#network svg")
+
+    def seen() -> list[float]:
+        return [float(number) for number in (svg.get_attribute("viewBox") or "").split()]
+
+    whole = seen()
+    page.get_by_role("button", name="Zoom in").click()
+    assert seen()[2] == pytest.approx(whole[2] / 1.3)
+    frame.focus()
+    page.keyboard.press("+")
+    assert seen()[2] == pytest.approx(whole[2] / 1.69)
+    page.keyboard.press("0")
+    assert seen() == whole
+    frame.hover()
+    page.mouse.wheel(0, -300)  # it has the focus: a wheel zooms
+    assert seen()[2] == pytest.approx(whole[2] / 2.718, rel=1e-3)
+    before = seen()
+    box = frame.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + 200, box["y"] + 60)
+    page.mouse.down()
+    page.mouse.move(box["x"] + 180, box["y"] + 30, steps=4)
+    page.mouse.up()
+    assert seen()[1] > before[1]
+    expect(page.get_by_role("dialog")).to_have_count(0)  # a drag opens nothing
+
+
+@in_a_browser
+def test_the_search_is_drawn(page: Page) -> None:
+    for name in ("Which knobs mattered", "Trials side by side", "Drafted and measured"):
+        expect(page.get_by_role("img", name=name)).to_be_visible()
+    told = page.locator("figure#trials desc").text_content() or ""
+    lines = page.locator("figure#trials polyline").count()
+    assert int(told.split()[0]) < lines  # a line a trial, and the axes
+    assert "% were measured within 25 %" in (page.locator("figure#drafts desc").text_content() or "")
 
 
 def test_the_curve_never_rises_and_ends_at_what_was_published() -> None:

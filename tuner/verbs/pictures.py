@@ -12,13 +12,18 @@ from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Prog
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.simulator.program import ProgramTiming, StageTiming, simulate_program
 from tilewright.tuner.verbs.lookup import CompiledNetwork
+from tilewright.tuner.verbs.search_pictures import latest_run, search_of
 
 VERSION = 1
 
 
 def pictures_of(compiled: CompiledNetwork) -> dict[str, Any]:
-    """The pictures of a compiled network: see `draw`."""
-    return draw(compiled.program, compiled.assignment.plan, compiled.opened.target)
+    """The pictures of a compiled network, and of the run that tuned it: see `draw` and `search_of`."""
+    plan, chip, records = compiled.assignment.plan, compiled.opened.target, compiled.opened.records
+    run = latest_run(records.repository, records.key(records.network.digest))
+    trials = [] if run is None else records.repository.trials_of_run(run.uid)
+    search = search_of(trials, plan.regions, plan.names_of_kernels, chip)
+    return {**draw(compiled.program, plan, chip), "search": search}
 
 
 def draw(program: Program, plan: Plan, chip: Target) -> dict[str, Any]:
@@ -88,6 +93,7 @@ def _graph(program: Program, timing: ProgramTiming, graph: Graph, chip: Target) 
                     "stage": number,
                     "us": cycles / chip.cycles_per_us,
                     "host": host,
+                    "workload": "" if isinstance(call, HostCall) else call.kernel.workload.digest,
                 }
             )
     return {"kernels": kernels, "edges": sorted(edges)}

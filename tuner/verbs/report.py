@@ -42,8 +42,7 @@ from tilewright.tuner.answer.gap import ratio_of
 from tilewright.tuner.answer.report import Figures
 from tilewright.tuner.verbs.lookup import CompiledNetwork, compile_known
 from tilewright.tuner.verbs.pictures import draw
-
-LATEST = 1_000
+from tilewright.tuner.verbs.search_pictures import latest_run, search_of
 
 
 @dataclass(frozen=True)
@@ -138,7 +137,7 @@ def _of_model(
     )
     chip = load_target(target)
     key = Key(network.task.digest, chip.digest, toolchain or built_in_info(chip).toolchain, objective)
-    run = _latest_run(repository, key)
+    run = latest_run(repository, key)
     return _told(repository, model.name, network.task, named, chip, key, run)
 
 
@@ -202,7 +201,7 @@ def _told(
             for op in network.graph.ops
             if op.row.unit is Unit.HOST
         ],
-        "trials": len(trials),
+        "trials": sum(row.key.workload_digest != network.digest for row in trials),
         "kernels": kernels,
         "stop_reason": "" if run is None else run.stop_reason,
         "regret_estimate": None if run is None else run.regret_estimate,
@@ -212,7 +211,9 @@ def _told(
         result["objective"] = ",".join(objectives)
         result["front"] = [point.to_json() for point in front_of_trials(trials, network.digest, objectives)]
     points = _convergence(trials, network.digest, objective, bound.number_of(objective))
-    return RunReport(title, run, str(objective), result, points, draw(program, plan, chip))
+    pictures = draw(program, plan, chip)
+    pictures["search"] = search_of(trials, plan.regions, plan.names_of_kernels, chip)
+    return RunReport(title, run, str(objective), result, points, pictures)
 
 
 def _figures(best: Best | None) -> dict[str, Any]:
@@ -222,20 +223,6 @@ def _figures(best: Best | None) -> dict[str, Any]:
 
 def _ratio(best: Best, bound: Figures, objective: Objective) -> float | None:
     return ratio_of(Figures.of_best(best).number_of(objective), bound.number_of(objective))
-
-
-def _latest_run(repository: Repository, key: Key) -> RunRow | None:
-    """The last one that had a budget: beside such, a range measures sizes without any."""
-    for run in repository.runs(LATEST):
-        asked = run.asked
-        if asked.trials_budget and (
-            asked.model_digest,
-            asked.target_digest,
-            asked.toolchain,
-            asked.objective,
-        ) == (key.workload_digest, key.target_digest, key.toolchain, key.objective):
-            return run
-    return None
 
 
 def _program(graph: Graph, network: NetworkTask, best: Best | None, chip: Target) -> tuple[Plan, Program]:
