@@ -129,11 +129,7 @@ def range_text(found: "RangeReport") -> str:
     for size, report in zip(found.sizes, found.reports, strict=True):
         figures = f"default {report.default.latency_us:.2f} us, tuned {report.tuned.latency_us:.2f} us"
         lines.append(f"  {found.symbol} = {size:<8d} {figures}, {report.trials} trials")
-    lines += [
-        f"  {interval.low} .. {interval.high}: as {interval.origin}, "
-        f"regret {interval.measured_regret:.1%} measured, {interval.predicted_regret:.1%} predicted"
-        for interval in found.intervals
-    ]
+    lines += [f"  {interval}" for interval in found.intervals]
     if found.left_out:
         lines.append(f"  {found.left_out}")
     return "\n".join(lines)

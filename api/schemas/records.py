@@ -60,7 +60,7 @@ class RangeRecord(BaseModel):
     """The answer of a tuned range at one size of its dim, without a measurement of that very size.
 
     `config` names the network's groups and how each kernel was tuned there, not yet tiled for the size:
-    `tune compile --dim` does that. Regrets are fractions (0.02 = 2 %) of the best latency.
+    `tune compile --dim` does that. Regrets are fractions (0.02 = 2 %) of the best latency, null if unknown.
     """
 
     dim: str = Field(examples=["seq"])
@@ -68,8 +68,8 @@ class RangeRecord(BaseModel):
     high: int = Field(examples=[108])
     tuned_at: int = Field(examples=[108])
     planned: bool
-    measured_regret: float = Field(examples=[0.004])
-    predicted_regret: float = Field(examples=[0.03])
+    measured_regret: float | None = Field(examples=[0.004])
+    predicted_regret: float | None = Field(examples=[0.03])
     config: dict[str, Any]
 
     @classmethod

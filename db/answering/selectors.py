@@ -1,7 +1,7 @@
 """Dynamic shapes: which Config answers for which sizes of a symbolic dim."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -48,9 +48,10 @@ class Selectors:
         self.database = database
 
     def publish(self, key: Key, symbol: str, rows: Sequence[SelectorRow], guard: Guard | None = None) -> None:
-        """Replaces the selector of a symbolic workload; `guard` is asked first, in the same transaction.
+        """Replaces the answers of a symbolic workload for the sizes in `rows`.
 
-        RecordError when two intervals overlap, or the lease is lost.
+        What answers for other sizes stays. `guard` is asked first, in the same transaction. RecordError when
+        two intervals overlap, or the lease is lost.
         """
         ordered = sorted(rows, key=lambda row: row.low)
         for row, following in pairwise(ordered):
@@ -61,28 +62,47 @@ class Selectors:
         with self.database.writing() as connection:
             if guard is not None:
                 guard(connection)
+            if not ordered:
+                return
+            kept = _outside(map(_row, connection.execute(_intervals, _values(key, symbol))), ordered)
             connection.execute(delete(selector).where(*_of_key), _values(key, symbol))
-            if ordered:
-                connection.execute(insert(selector), [_columns(key, symbol, row) for row in ordered])
+            connection.execute(insert(selector), [_columns(key, symbol, row) for row in (*kept, *ordered)])
 
     def intervals(self, key: Key, symbol: str) -> tuple[SelectorRow, ...]:
         """The intervals of a symbolic workload in ascending order; none where it has no selector."""
-        return tuple(
-            SelectorRow(
-                row.low,
-                row.high,
-                Config.from_json(row.config),
-                row.space_digest,
-                row.measured_regret,
-                row.predicted_regret,
-            )
-            for row in self.database.ask(_intervals, _values(key, symbol))
-        )
+        return tuple(map(_row, self.database.ask(_intervals, _values(key, symbol))))
 
     def symbols(self, key: Key) -> frozenset[str]:
         """The dims that any workload has a selector over; target, toolchain and objective as in `key`."""
         values = _values(key, "")
         return frozenset(row.symbol for row in self.database.ask(_symbols, values))
+
+
+def _row(row: Any) -> SelectorRow:
+    return SelectorRow(
+        row.low,
+        row.high,
+        Config.from_json(row.config),
+        row.space_digest,
+        row.measured_regret,
+        row.predicted_regret,
+    )
+
+
+def _outside(rows: Iterable[SelectorRow], new: Sequence[SelectorRow]) -> list[SelectorRow]:
+    """The parts of `rows` whose sizes are in none of `new`."""
+    parts = list(rows)
+    for taken in new:
+        parts = [
+            part
+            for row in parts
+            for part in (
+                replace(row, high=min(row.high, taken.low - 1)),
+                replace(row, low=max(row.low, taken.high + 1)),
+            )
+            if part.low <= part.high
+        ]
+    return parts
 
 
 def _values(key: Key, symbol: str) -> dict[str, Any]:

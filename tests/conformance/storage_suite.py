@@ -600,8 +600,11 @@ class StorageSuite:
         assert selectors.intervals(key_of(row), "seq") == tuple(parts)
         assert selectors.intervals(key_of(row), "batch") == ()
         assert selectors.symbols(key_of(row)) == {"seq"}
-        selectors.publish(key_of(row), "seq", parts[:1])
-        assert selectors.intervals(key_of(row), "seq") == tuple(parts[:1])
+        selectors.publish(key_of(row), "seq", [narrow := SelectorRow(60, 70, config(2), space)])
+        cut = (replace(parts[0], high=59), narrow, replace(parts[1], low=71))
+        assert selectors.intervals(key_of(row), "seq") == cut
+        selectors.publish(key_of(row), "seq", parts)
+        assert selectors.intervals(key_of(row), "seq") == tuple(parts)
         with pytest.raises(RecordError, match="overlap"):
             selectors.publish(key_of(row), "seq", [*parts, SelectorRow(64, 64, config(2), space)])
 

@@ -1,5 +1,6 @@
 """Which Config answers for which sizes: halved where it is bad, joined where it is the same."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from math import inf
@@ -7,7 +8,14 @@ from math import inf
 import pytest
 
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.sizes.intervals import TOLERANCE, Anchor, SizeSpan, intervals_of, spans_between
+from tilewright.tuner.sizes.intervals import (
+    TOLERANCE,
+    Anchor,
+    SizeSpan,
+    intervals_of,
+    nearest_best,
+    spans_between,
+)
 
 
 def made_at(size: int) -> Config:
@@ -28,12 +36,17 @@ class Sizes:
     plans: bool = True
     asked: list[int] = field(default_factory=list)
 
-    def carried(self, size: int, anchors: tuple[Anchor, ...]) -> list[float]:
-        self.asked.append(size)
-        return [cost_at(size, anchor.made_at) for anchor in anchors]
+    def cost(self, size: int, made: int) -> float:
+        return cost_at(size, made)
 
-    def planned(self, size: int) -> Anchor | None:
-        return Anchor(size, made_at(size), float(size), size, planned=True) if self.plans else None
+    def seen(
+        self, size: int, anchors: Sequence[Anchor], plan_above: float = inf
+    ) -> tuple[list[float], Anchor | None]:
+        self.asked.append(size)
+        costs = [self.cost(size, anchor.made_at) for anchor in anchors]
+        if not self.plans or min(costs) <= plan_above:
+            return costs, None
+        return costs, Anchor(size, made_at(size), float(size), size, planned=True)
 
 
 def tuned(size: int) -> Anchor:
@@ -49,22 +62,22 @@ def test_every_size_is_in_one_interval_that_is_good_there(plans: bool) -> None:
     assert (found[0].low, found[-1].high) == (10, 1000)
     assert all(one.high + 1 == other.low for one, other in pairwise(found))
     for interval in found:
+        assert interval.measured_regret is not None
+        assert interval.predicted_regret is not None
         for size in (interval.low, interval.high):
             regret = cost_at(size, interval.tuned_at) / size - 1
             assert regret <= interval.measured_regret + 1e-9
         assert interval.predicted_regret >= interval.measured_regret
-    untuned = [one for one in found if one.low != one.high]
-    assert all(one.predicted_regret >= (1 + TOLERANCE) * 1.01 - 1 for one in untuned)
-    assert max(one.measured_regret for one in found) <= (TOLERANCE if plans else 0.5)
+    untuned = [one.predicted_regret or 0.0 for one in found if one.low != one.high]
+    assert min(untuned) >= (1 + TOLERANCE) * 1.01 - 1
+    assert max(one.measured_regret or 0.0 for one in found) <= (TOLERANCE if plans else 0.5)
 
 
 class SlowAtTheTop(Sizes):
     """What is made at 10 is 1 % faster than what is made at 1000, up to 900; from there on 30 % slower."""
 
-    def carried(self, size: int, anchors: tuple[Anchor, ...]) -> list[float]:
-        self.asked.append(size)
-        factor = 1.3 if size >= 900 else 0.99
-        return [size * (factor if anchor.made_at == 10 else 1.0) for anchor in anchors]
+    def cost(self, size: int, made: int) -> float:
+        return size * (1.0 if made != 10 else 1.3 if size >= 900 else 0.99)
 
 
 def test_the_lower_one_answers_only_where_it_was_seen_to_be_good_up_to_the_top() -> None:
@@ -83,7 +96,42 @@ def test_sizes_that_the_network_cannot_have_are_never_asked() -> None:
     assert all(size % 32 == 0 for size in survey.asked)
 
 
-def test_where_nothing_runs_there_is_no_interval() -> None:
+class ThirdIsBest(Sizes):
+    """What was made at 64 costs 10 wherever it runs, all else costs 13."""
+
+    def cost(self, size: int, made: int) -> float:
+        return 10.0 if made == 64 else 13.0
+
+
+def test_an_anchor_from_elsewhere_answers_where_it_is_better() -> None:
+    survey = ThirdIsBest(plans=False)
+    low, high, best = (Anchor(size, made_at(size), 13.0, size) for size in (3, 8, 64))
+    without = intervals_of(spans_between(survey, low, high), 0.0)
+    assert [(one.tuned_at, one.measured_regret) for one in without] == [(8, 0.0)]
+    found = intervals_of(spans_between(survey, low, high, [best]), 0.0)
+    assert [(one.low, one.high, one.tuned_at, one.measured_regret) for one in found] == [(4, 8, 64, 0.0)]
+    near = nearest_best([low, high, best], [[13.0, 13.0, 10.0], [13.0, 10.5, 10.0]])
+    assert near == [best, high]
+
+
+def test_where_nothing_was_seen_to_run_the_regret_is_unknown() -> None:
     below = tuned(10)
     spans = [SizeSpan(10, 10, below, 0.0), SizeSpan(11, 20, below, inf), SizeSpan(21, 30, below, 0.0)]
-    assert [(one.low, one.high) for one in intervals_of(spans, 0.0)] == [(10, 10), (21, 30)]
+    found = intervals_of(spans, 0.0)
+    assert [(one.low, one.high) for one in found] == [(10, 10), (11, 20), (21, 30)]
+    assert (found[1].measured_regret, found[1].predicted_regret) == (None, None)
+    assert str(found[1]) == "11..20: as tuned at 10, regret unknown"
+
+
+class RunsNowhere(Sizes):
+    """Nothing runs between 10 and 20."""
+
+    def cost(self, size: int, made: int) -> float:
+        return inf if 10 < size < 20 else 1.0
+
+
+def test_no_size_is_left_without_an_interval() -> None:
+    found = intervals_of(spans_between(RunsNowhere(plans=False), tuned(10), tuned(20)), 0.0)
+    assert (found[0].low, found[-1].high) == (11, 20)
+    assert all(one.high + 1 == other.low for one, other in pairwise(found))
+    assert all(one.measured_regret is None for one in found if one.high < 20)

@@ -1,6 +1,7 @@
 """A range of sizes: a few are tuned, and every size inside is answered with its regret."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,11 +17,15 @@ from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import ModelError, UsageError
 from tilewright.compiler_core.onnx_import.sizes import left_out, sizes_in_range
 from tilewright.db.browse import Browse, Viewer
+from tilewright.db.records import Best
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
+from tilewright.tuner.network.records import Records
 from tilewright.tuner.request import TuneRequest
 from tilewright.tuner.run import run
+from tilewright.tuner.sizes.intervals import Anchor
 from tilewright.tuner.sizes.representatives import representatives
+from tilewright.tuner.sizes.survey import RangeSurvey
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.profile import profile
 from tilewright.tuner.verbs.ranges import RangeReport
@@ -69,6 +74,8 @@ def test_intervals_cover_the_range(tuned: tuple[Path, Path, RangeReport]) -> Non
         assert interval.high + 1 == following.low
     for interval in found.intervals:
         assert interval.tuned_at in found.sizes
+        assert interval.measured_regret is not None
+        assert interval.predicted_regret is not None
         assert 0 <= interval.measured_regret <= interval.predicted_regret or interval.low == interval.high
 
 
@@ -165,16 +172,70 @@ def test_the_command_line_says_the_regret(
     assert "floats stored as f16" in capsys.readouterr().out
 
 
-def test_what_the_range_measured_between_is_recorded(tuned: tuple[Path, Path, RangeReport]) -> None:
+def test_what_the_range_measured_between_is_recorded_in_one_run(
+    tuned: tuple[Path, Path, RangeReport], capsys: pytest.CaptureFixture[str]
+) -> None:
     _, database, found = tuned
     opened = open_database(database)
     runs, _ = Browse(opened).runs(Viewer(None, operator=True), limit=500)
-    surveys = [run for run in runs if run.asked.trials_budget == 0]
-    assert surveys
-    assert all(json.loads(run.asked.settings) == {"range": "rows"} for run in surveys)
-    assert all(run.stop_reason == "range" for run in surveys)
-    assert sum(len(Repository(opened).trials_of_run(run.uid)) for run in surveys) > len(found.sizes)
+    (survey,) = (run for run in runs if run.asked.trials_budget == 0)
+    assert json.loads(survey.asked.settings) == {"range": "rows"}
+    assert survey.stop_reason == "range"
+    assert survey.asked.model_digest == found.graph_digest
+    assert len(Repository(opened).trials_of_run(survey.uid)) > len(found.sizes)
     opened.close()
+    assert main(["report", survey.uid, "--db", str(database), "-o", str(database.parent / "r.html")]) == 2
+    assert "measured sizes of rows" in capsys.readouterr().err
+
+
+def test_a_narrower_range_leaves_the_other_sizes_answered(
+    tuned: tuple[Path, Path, RangeReport], tmp_path: Path
+) -> None:
+    """Tuned again, narrower and beyond its end: no size is lost, and none says less than before."""
+    path, before, _ = tuned
+    database = tmp_path / "again.db"
+    shutil.copyfile(before, database)
+    tune_range(path, "ascend310", "rows", 20, 30, trials=8, database=database, ray="none")
+    tune_range(path, "ascend310", "rows", 90, 130, trials=8, database=database, ray="none")
+    for rows in (5, 19, 25, 31, 89, 110):
+        answer = lookup(path, "ascend310", dims={"rows": rows}, database=database)
+        assert answer.complete, rows
+    assert answer.selected is not None
+    assert lookup(path, "ascend310", dims={"rows": 131}, database=database).reason.startswith(
+        "rows = 131 is outside the tuned range 4..130"
+    )
+
+
+def test_what_is_better_from_another_size_is_published_at_a_tuned_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a small size got the worst of its plans, that of the large size is its answer in the end."""
+    path, database = two_products(tmp_path), tmp_path / "range.db"
+    honest = Records.known_network
+
+    def slow(self: Records) -> Best | None:
+        """The default of the smallest size stands for what a short search may end with."""
+        best = honest(self)
+        rows = self.network.graph.shape(self.network.graph.outputs[0])[0]
+        default = self.default_network()
+        return default if rows == 4 and best is not None and default is not None and not offered else best
+
+    offered: list[int] = []
+    wrapped = RangeSurvey.publish
+
+    def publish(self: RangeSurvey, anchor: Anchor) -> bool:
+        offered.append(anchor.size)
+        return wrapped(self, anchor)
+
+    monkeypatch.setattr(Records, "known_network", slow)
+    monkeypatch.setattr(RangeSurvey, "publish", publish)
+    found = tune_range(path, "ascend310", "rows", 4, 9, trials=12, database=database, ray="none")
+    assert offered == [4]
+    first = found.intervals[0]
+    assert first.low == 4
+    assert found.reports[0].tuned.latency_us < found.reports[0].default.latency_us
+    answer = lookup(path, "ascend310", dims={"rows": 4}, database=database)
+    assert answer.network_latency_us == found.reports[0].tuned.latency_us
 
 
 def appended(folder: Path) -> Path:

@@ -154,25 +154,39 @@ class Records:
         """The trials that finished runs together were given for this network."""
         return self.repository.ledger(self.key(self.network.digest)).trials_budget
 
+    def regret_estimate(self) -> float | None:
+        """The expected distance of the network's best from its optimum, as the latest run had it."""
+        return self.repository.ledger(self.key(self.network.digest)).regret_estimate
+
     def ended(self) -> int:
         """How many runs of this network have ended, as an argument of `start`."""
         return self.leases.ended(self.key(self.network.digest))
 
-    def start(self, search: NewSearch, ended: int) -> RunLease | BusyRun | None:
+    def introduce(self) -> None:
+        """Enter the rows that trials of the network refer to."""
+        self.repository.put_target(TargetRow(self.target.digest, self.target.name, self.target_text))
+        self.repository.put_workloads([network_row(self.network)])
+
+    def start(
+        self, search: NewSearch, ended: int | None, of_range: WorkloadRow | None = None
+    ) -> RunLease | BusyRun | None:
         """Enter the rows that a run refers to, and start it, or continue the one that was cut off.
 
         Nothing is started where another run of this network is under way, which comes back, or where not
-        `ended` of them have ended by now (None): there may be less to do.
+        `ended` of them have ended by now (None): there may be less to do. With `of_range` the run is one of
+        the network with a dim open.
         """
-        self.repository.put_target(TargetRow(self.target.digest, self.target.name, self.target_text))
-        self.repository.put_workloads([network_row(self.network)])
-        self.repository.put_model(ModelRow(self.network.digest, search.name))
+        self.introduce()
+        if of_range is not None:
+            self.repository.put_workloads([of_range])
+        digest = self.network.digest if of_range is None else of_range.digest
+        self.repository.put_model(ModelRow(digest, search.name))
         asked = NewRun(
             target_digest=self.target.digest,
             toolchain=self.toolchain,
             objective=self.objective,
             seed=search.seed,
-            model_digest=self.network.digest,
+            model_digest=digest,
             device=self.device.name,
             protocol=self.device.protocol,
             trials_budget=search.trials,

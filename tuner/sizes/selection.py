@@ -28,20 +28,26 @@ TUNED_AT, PLANNED = "tuned_at", "planned"
 class Interval:
     """Sizes `low` to `high` run the Config tuned at `tuned_at`, or `planned` there without a search. Regrets
     are fractions of the best latency: seen at sizes of the interval beside other measurements there, and
-    predicted against a search at any size of it.
+    predicted against a search at any size of it; None where the Config does not run at every size seen.
     """
 
     low: int
     high: int
     tuned_at: int
-    measured_regret: float
-    predicted_regret: float
+    measured_regret: float | None
+    predicted_regret: float | None
     planned: bool = False
 
     @property
     def origin(self) -> str:
         """Where its Config comes from, in words: tuned at 108."""
         return f"{'planned' if self.planned else 'tuned'} at {self.tuned_at}"
+
+    def __str__(self) -> str:
+        regret = "regret unknown"
+        if self.measured_regret is not None and self.predicted_regret is not None:
+            regret = f"regret {self.measured_regret:.1%} measured, {self.predicted_regret:.1%} predicted"
+        return f"{self.low}..{self.high}: as {self.origin}, {regret}"
 
 
 @dataclass(frozen=True)
@@ -58,12 +64,8 @@ class Selected:
     split: int = 0
 
     def __str__(self) -> str:
-        one = self.interval
         parts = f"; {self.split} kernels in parts, which fit no more" if self.split else ""
-        return (
-            f"{self.symbol} {one.low}..{one.high}: as {one.origin}, "
-            f"regret {one.measured_regret:.1%} measured, {one.predicted_regret:.1%} predicted{parts}"
-        )
+        return f"{self.symbol} {self.interval}{parts}"
 
 
 def ranged_row(
@@ -139,10 +141,17 @@ def not_held(symbol: str, size: int, rows: Sequence[SelectorRow]) -> str:
     """Why the selector of a dim, whose intervals are `rows`, has no answer at `size`, in one line."""
     if not rows:
         return f"no range of {symbol} was tuned; tune one first"
-    low, high = rows[0].low, rows[-1].high
-    if low <= size <= high:
-        return f"{symbol} = {size} is not answered inside the tuned range {low}..{high}; tune it by itself"
-    return f"{symbol} = {size} is outside the tuned range {low}..{high}; tune it by itself or a wider range"
+    ranges: list[tuple[int, int]] = []
+    for row in rows:
+        if ranges and ranges[-1][1] + 1 == row.low:
+            ranges[-1] = ranges[-1][0], row.high
+        else:
+            ranges.append((row.low, row.high))
+    named = ", ".join(f"{low}..{high}" for low, high in ranges)
+    if any(low <= size <= high for low, high in ranges):
+        return f"{symbol} = {size} is inside {named}, but nothing tuned there runs at it; tune it by itself"
+    tuned = f"the tuned range{'s' if len(ranges) > 1 else ''} {named}"
+    return f"{symbol} = {size} is outside {tuned}; tune it by itself or a wider range"
 
 
 def selector_row(interval: Interval, config: Config) -> SelectorRow:
@@ -158,6 +167,11 @@ def selector_row(interval: Interval, config: Config) -> SelectorRow:
     )
 
 
+def portable_of(row: SelectorRow) -> Config:
+    """The portable Config of an interval; the other inverse of `selector_row`."""
+    return Config(tuple(item for item in row.config.items if item[0] not in (TUNED_AT, PLANNED)))
+
+
 def interval_of(row: SelectorRow) -> Interval:
     """An interval as the database keeps it; inverse of `selector_row`."""
     origin = dict(row.config.items)
@@ -165,8 +179,8 @@ def interval_of(row: SelectorRow) -> Interval:
         row.low,
         row.high,
         int(origin[TUNED_AT]),
-        row.measured_regret or 0.0,
-        row.predicted_regret or 0.0,
+        row.measured_regret,
+        row.predicted_regret,
         bool(origin.get(PLANNED, False)),
     )
 

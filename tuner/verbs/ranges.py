@@ -6,36 +6,24 @@ predicted one adds what a search finds beyond a carried Config: the worst, over 
 tuned there with its tiles made anew, and of what a longer search is expected to find there.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from itertools import pairwise
-from math import inf, isfinite
 from typing import Any
 
-from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.onnx_import.sizes import left_out, sizes_in_range
 from tilewright.db.answering.selectors import Selectors
-from tilewright.db.service.leases import Guard
-from tilewright.db.service.run_leases import RunLease
-from tilewright.measure.farm.pool import Pool
-from tilewright.search_space.knobs import Config
+from tilewright.db.records import WorkloadRow
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.devices import devices_of, one_start
-from tilewright.tuner.network.assignment import guessed_of
-from tilewright.tuner.network.book import Book, held
 from tilewright.tuner.network.events import Phase
 from tilewright.tuner.network.opened import Opened, open_network
 from tilewright.tuner.network.records import NewSearch
 from tilewright.tuner.request import Hooks, TuneRequest
 from tilewright.tuner.run import NO_HOOKS, run
-from tilewright.tuner.sizes.intervals import Anchor, SizeSpan, intervals_of, spans_between
+from tilewright.tuner.sizes.intervals import SizeSpan, intervals_of
 from tilewright.tuner.sizes.representatives import representatives
 from tilewright.tuner.sizes.selection import Interval, ranged_row, selector_row
-from tilewright.tuner.sizes.transfer import carried, portable
-
-MOST_PLANS = 8
-"""Plans made for sizes of a range that are not tuned."""
+from tilewright.tuner.sizes.survey import RangeSurvey, anchors_of, surveyed, under_lease
 
 
 @dataclass(frozen=True)
@@ -103,6 +91,7 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
     def say(line: str) -> None:
         hooks.on_event(Phase("measure", line))
 
+    row = ranged_row(request.model, symbol, request.dims, request.inputs)
     with one_start(request.pool.ray):
         reports = _tuned(at, sizes, hooks)
         sizes = sizes[: len(reports)]
@@ -110,15 +99,13 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
         with opened(sizes[0]) as first:
             with devices.open(first.target, first.records.target_text, say) as pool:
                 pool.start()
-                survey = _Survey(opened, pool, legal, symbol, hooks.guard)
-                spans, loss = _surveyed(survey, sizes, hooks)
-            intervals = intervals_of(spans, (1 + loss) * (1 + _still_to_find(reports)) - 1)
-            configs = {span.high: span.anchor.config for span in spans}
-            row = ranged_row(request.model, symbol, request.dims, request.inputs)
-            records = first.records
-            records.repository.put_workloads([row])
-            rows = [selector_row(interval, configs[interval.high]) for interval in intervals]
-            Selectors(records.repository.database).publish(records.key(row.digest), symbol, rows, hooks.guard)
+                survey = RangeSurvey(opened, pool, legal, hooks.guard)
+                spans, loss = _measured_between(survey, first, row, symbol, sizes, hooks)
+            intervals = intervals_of(spans, loss)
+            _publish(first, row, symbol, intervals, spans, hooks)
+    reports = tuple(
+        _now(report, survey.better.get(size)) for size, report in zip(sizes, reports, strict=True)
+    )
     return RangeReport(
         reports[0].model,
         row.digest,
@@ -134,6 +121,36 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
     )
 
 
+def _measured_between(
+    survey: RangeSurvey,
+    first: Opened,
+    row: WorkloadRow,
+    symbol: str,
+    sizes: tuple[int, ...],
+    hooks: Hooks,
+) -> tuple[list[SizeSpan], float]:
+    """Spans over the range, with what answered for its sizes before among the candidates."""
+    records = first.records
+    search = NewSearch(first.model.name, first.seed, 0, {"range": symbol}, hooks.job)
+    rows = Selectors(records.repository.database).intervals(records.key(row.digest), symbol)
+    with under_lease(records, search, row, survey.pool, hooks.guard) as survey.lease:
+        return surveyed(survey, sizes, anchors_of(rows, survey.sizes), hooks.cancelled)
+
+
+def _publish(
+    first: Opened,
+    row: WorkloadRow,
+    symbol: str,
+    intervals: Sequence[Interval],
+    spans: Sequence[SizeSpan],
+    hooks: Hooks,
+) -> None:
+    records, configs = first.records, {span.high: span.anchor.config for span in spans}
+    records.repository.put_workloads([row])
+    rows = [selector_row(interval, configs[interval.high]) for interval in intervals]
+    Selectors(records.repository.database).publish(records.key(row.digest), symbol, rows, hooks.guard)
+
+
 def _tuned(at: Callable[[int], TuneRequest], sizes: Sequence[int], hooks: Hooks) -> tuple[Report, ...]:
     """A run at every size, up to the one that was cancelled."""
     reports: list[Report] = []
@@ -144,89 +161,9 @@ def _tuned(at: Callable[[int], TuneRequest], sizes: Sequence[int], hooks: Hooks)
     return tuple(reports)
 
 
-def _still_to_find(reports: Sequence[Report]) -> float:
-    """The largest estimated regret of the tuned sizes, where there is an estimate."""
-    estimates = [report.regret_estimate for report in reports if report.regret_estimate is not None]
-    return max((regret for regret in estimates if isfinite(regret)), default=0.0)
-
-
-def _surveyed(survey: "_Survey", sizes: tuple[int, ...], hooks: Hooks) -> tuple[list[SizeSpan], float]:
-    """Spans over the sizes from the first to the last tuned, and the worst loss of tiles made anew.
-
-    Once the run is cancelled no more sizes are looked at: only the tuned ones are in the spans then.
-    """
-    anchors = [survey.tuned(size) for size in sizes]
-    spans = [SizeSpan(sizes[0], sizes[0], anchors[0], 0.0)]
-    for below, above in pairwise(anchors):
-        only = [SizeSpan(above.size, above.size, above, 0.0)]
-        spans += only if hooks.cancelled() else spans_between(survey, below, above)
-    anew = [survey.carried(anchor.size, (anchor,))[0] / anchor.cost - 1 for anchor in anchors]
-    return spans, max(0.0, *anew)
-
-
-@dataclass
-class _Survey:
-    """The sizes of one range as tuner/sizes/intervals.py asks for them; what is measured is recorded."""
-
-    opened: Callable[[int], Opened]
-    pool: Pool
-    sizes: Sequence[int]
-    symbol: str
-    guard: Guard | None
-    plans_left: int = MOST_PLANS
-
-    def tuned(self, size: int) -> Anchor:
-        """A size that was tuned, as the database has it."""
-        with self.opened(size) as opened:
-            best = opened.records.known_network()
-            config = opened.default_config if best is None else best.config
-            return Anchor(size, portable(opened, config), self._cost(opened, config), size)
-
-    def carried(self, size: int, anchors: tuple[Anchor, ...]) -> list[float]:
-        """See Survey."""
-        costs = []
-        with self._recording(size) as (opened, book):
-            for anchor in anchors:
-                try:
-                    costs.append(self._cost(opened, carried(anchor.config, opened).config, book))
-                except ConfigError:
-                    costs.append(inf)
-        return costs
-
-    def planned(self, size: int) -> Anchor | None:
-        """See Survey."""
-        if self.plans_left == 0:
-            return None
-        self.plans_left -= 1
-        with self._recording(size) as (opened, book):
-            guess = guessed_of(opened, opened.planner.replan()).config
-            cost = self._cost(opened, guess, book)
-            found = Anchor(size, portable(opened, guess), cost, size, planned=True)
-            return found if isfinite(cost) else None
-
-    @contextmanager
-    def _recording(self, size: int) -> Iterator[tuple[Opened, Book | None]]:
-        """A network of one size, with a run of no budget for what is measured of it.
-
-        Nothing is recorded while another run of that size is under way.
-        """
-        with self.opened(size) as opened:
-            records = opened.records
-            search = NewSearch(opened.model.name, opened.seed, 0, {"range": self.symbol})
-            taken = records.start(search, records.ended())
-            if not isinstance(taken, RunLease):
-                yield opened, None
-                return
-            with held(records, taken):
-                book = Book(records, taken, self.pool, self.guard)
-                yield opened, book
-            book.close("range", {}, None)
-
-    def _cost(self, opened: Opened, config: Config, book: Book | None = None) -> float:
-        """The cost of a Config of a network on the device; infinite where it does not run."""
-        if book is not None:
-            (measured,) = book.measure_whole([config], opened.bound_us)
-        else:
-            (measured,) = self.pool.measure(opened.network.task, [config], floor_us=opened.bound_us)
-        value = opened.objective.of(measured)
-        return inf if value is None else value
+def _now(report: Report, better: Report | None) -> Report:
+    """The report of a tuned size, with the answer from another size where that is published there."""
+    if better is None:
+        return report
+    spent = ("trials", "stop_reason", "regret_estimate", "wall_s", "dropped")
+    return replace(better, **{name: getattr(report, name) for name in spent})

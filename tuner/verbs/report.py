@@ -145,6 +145,8 @@ def _of_run(repository: Repository, uid: str) -> RunReport:
     run = repository.run_called(uid)
     digest = run.asked.model_digest
     body = None if digest is None else repository.workloads([digest]).get(digest)
+    if symbol := parse_json(run.asked.settings, "settings of the run").get("range"):
+        raise RecordError(f"run {uid!r} measured sizes of {symbol}; ask for MODEL with --dim {symbol}=SIZE")
     if digest is None or body is None or body.kind is not WorkloadKind.GRAPH:
         raise RecordError(f"run {uid!r} tuned no network; a report needs one")
     text = next(row.text for row in repository.targets() if row.digest == run.asked.target_digest)
