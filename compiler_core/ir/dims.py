@@ -204,6 +204,27 @@ def ceildiv(numerator: Dim, denominator: Dim) -> Dim:
     return floordiv(numerator + denominator - 1, denominator)
 
 
+def truncdiv(numerator: Dim, denominator: Dim) -> Dim | None:
+    """The quotient rounded toward zero, as C and ONNX divide integers; None where symbols decide the sign of
+    the denominator.
+
+    -7 / 2  ->  -3        (n - 4) / 2, of both signs  ->  max(n - 4, 0) // 2 - max(4 - n, 0) // 2
+    """
+    if at_most(denominator, 0):
+        numerator, denominator = numerator * -1, denominator * -1
+    if denominator == 0 or not at_most(0, denominator):
+        return None
+    quotient = _exact_quotient(numerator, denominator)
+    if quotient is not None:
+        return quotient
+    if at_most(numerator, 0):
+        return floordiv(numerator * -1, denominator) * -1
+    if at_most(0, numerator):
+        return floordiv(numerator, denominator)
+    positive, negative = (maximum(part, 0) for part in (numerator, numerator * -1))
+    return floordiv(positive, denominator) - floordiv(negative, denominator)
+
+
 def _exact_quotient(numerator: Dim, denominator: Dim) -> Dim | None:
     """The quotient when `denominator` is one monomial that divides every term, else None."""
     divisor_terms = list(_coefficients(denominator).items())

@@ -1,5 +1,6 @@
 """Extents with symbols: arithmetic agrees with numbers, order is only claimed where it holds."""
 
+import math
 from collections.abc import Callable
 
 import pytest
@@ -18,6 +19,7 @@ from tilewright.compiler_core.ir.dims import (
     minimum,
     symbol,
     symbols_of,
+    truncdiv,
 )
 
 NAMES = ("batch", "past", "seq")
@@ -66,6 +68,22 @@ def test_order_and_bounds_hold_for_every_binding(
         order, bound = at_most(left, right), least(left)
         assert order is None or order == (a <= b)
         assert bound is None or a >= bound
+
+
+@given(_extents(), st.integers(-5, 5).filter(bool))
+def test_quotients_are_rounded_toward_zero(case: tuple[Dim, int, dict[str, int]], divisor: int) -> None:
+    extent, number, values = case
+    quotient = truncdiv(extent, divisor)
+    assert quotient is not None
+    assert bind(quotient, values) == math.trunc(number / divisor)
+
+
+def test_only_divisors_of_known_sign_divide() -> None:
+    batch, past = symbol("batch"), symbol("past")
+    assert truncdiv(past, batch) == floordiv(past, batch)
+    assert truncdiv(past, batch * -1) == floordiv(past, batch) * -1
+    assert truncdiv(past, batch - 4) is None
+    assert truncdiv(past, 0) is None
 
 
 def test_equal_polynomials_are_equal() -> None:

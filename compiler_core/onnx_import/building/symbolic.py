@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.dims import Dim, SymDim, at_most, floordiv, maximum, minimum
+from tilewright.compiler_core.ir.dims import Dim, SymDim, at_most, floordiv, maximum, minimum, truncdiv
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.building.context import checked_axis
@@ -39,9 +39,22 @@ def _truth(answer: bool | None) -> bool:
 
 
 def _divide(left: Dim, right: Dim) -> Dim:
+    quotient = truncdiv(left, right)
+    if quotient is None:
+        raise Undecided
+    return quotient
+
+
+def _floor(left: Dim, right: Dim) -> Dim:
     if right == 0:
         raise Undecided
     return floordiv(left, right)
+
+
+def _modulo(node: Node, contents: Sequence[Array]) -> Array | None:
+    """The remainder has the sign of the divisor, or (`fmod`) of the dividend."""
+    divide = _divide if node.integer("fmod", 0) else _floor
+    return _pointwise(lambda a, b: a - divide(a, b) * b)(node, contents)
 
 
 def _equal(left: Dim, right: Dim) -> bool:
@@ -157,7 +170,7 @@ FOLDS: Mapping[str, Fold] = {
     "Sub": _pointwise(lambda a, b: a - b),
     "Mul": _pointwise(lambda a, b: a * b),
     "Div": _pointwise(_divide),
-    "Mod": _pointwise(lambda a, b: a - floordiv(a, b) * b),
+    "Mod": _modulo,
     "Neg": _pointwise(lambda a: a * -1),
     "Floor": _pointwise(lambda a: a),
     "Ceil": _pointwise(lambda a: a),
