@@ -1,30 +1,61 @@
 """Whether this machine has the memory to check a network: asked before a trial is spent on it."""
 
+from collections.abc import Iterator
 from math import prod
 
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import Access, unclamped_interval
+from tilewright.compiler_core.ir.ops import Unit
+from tilewright.compiler_core.meaning.bounded import blocks
 from tilewright.db.service.process import memory_bytes
 
 BYTES_AN_ELEMENT = 40
 """Bytes for an element of an op's operands and result while the op is judged: its data in the model's dtype
 and in float64, the computed value, its tolerance. Measured on elementwise ops, sums and windows.
 """
+BYTES_A_TERM = 16
+"""Bytes for a term of a fold, all of which are there at once for a block of its results."""
+BYTES_KEPT = 24
+"""Bytes for an element of a value that a later op reads: plain, in float64, and its two tolerances."""
+SHARE = 0.5
+"""The share of this machine's memory that a check may take."""
 
 
 def require_room(graph: Graph) -> None:
-    """UsageError where an op's operands and result, all there at once for a check, are too much."""
-    room = memory_bytes()
-    for op in graph.ops:
-        held = {access.value: _padded_elements(graph, op, access) for access in op.operands}
-        needed = BYTES_AN_ELEMENT * (graph.elements(op.result) + sum(held.values()))
-        if needed > room:
+    """UsageError where what is there at once while an op is checked is too much."""
+    memory = memory_bytes()
+    for op, needed in checking_bytes(graph):
+        if needed > SHARE * memory:
             raise UsageError(
-                f"checking what computes {graph.name_of(op.result)} takes about {needed / 1e9:.0f} GB,"
-                f" this machine has {room / 1e9:.0f} GB of memory; bind smaller sizes, or ask for -O1,"
-                " which checks nothing"
+                f"checking what computes {graph.name_of(op.result)} takes about {needed / 1e9:.0f} GB, more"
+                f" than {SHARE:.0%} of the {memory / 1e9:.0f} GB of memory of this machine; bind smaller"
+                " sizes, or ask for -O1, which checks nothing"
             )
+
+
+def checking_bytes(graph: Graph) -> Iterator[tuple[Op, int]]:
+    """By op, the bytes that are there while it is checked: its operands, result and terms, and other values
+    that are still to be read.
+    """
+    last = {access.value: at for at, op in enumerate(graph.ops) for access in op.operands}
+    live = {value: graph.elements(value) for value in graph.inputs}
+    for at, op in enumerate(graph.ops):
+        held = {access.value: _padded_elements(graph, op, access) for access in op.operands}
+        kept = sum(elements for value, elements in live.items() if value not in held)
+        worked_on = graph.elements(op.result) + sum(held.values())
+        yield op, BYTES_AN_ELEMENT * worked_on + BYTES_A_TERM * _terms(op) + BYTES_KEPT * kept
+        live[op.result] = graph.elements(op.result)
+        for value in (op.result, *held):
+            if last.get(value, -1) <= at:
+                live.pop(value, None)
+
+
+def _terms(op: Op) -> int:
+    """The terms of the first block of a fold; products are added up without all of them being there."""
+    if op.row.reducer is None or op.row.contraction or op.row.unit is Unit.HOST:
+        return 0
+    return prod(high - low for low, high in next(blocks(op)))
 
 
 def _padded_elements(graph: Graph, op: Op, access: Access) -> int:
