@@ -25,6 +25,7 @@ import httpx
 import onnx
 
 from tests.e2e.forks import Fork, load
+from tests.e2e.process_table import command_of, family, spent_s, started_with
 from tests.e2e.processes import free_port, wait_until_ready
 from tests.onnx_models import model as model_of
 from tests.onnx_models import node, reals, saved, value
@@ -109,18 +110,6 @@ class Round:
         return [str(path) for path in files] + started_with(mark)
 
 
-def started_with(mark: bytes) -> list[str]:
-    """Processes in whose environment `mark` stands."""
-    found = []
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            if mark in (directory / "environ").read_bytes().split(b"\0"):
-                found.append(f"process {directory.name}")
-        except OSError:  # gone, or not ours
-            continue
-    return found
-
-
 class Run(Round):
     """`tune run`, started again until it ends by itself."""
 
@@ -159,21 +148,7 @@ class Worker(Run):
 
 def measuring(driver: int) -> list[int]:
     """Measuring processes below a driver."""
-    parents, workers = {}, []
-    for directory in Path("/proc").glob("[0-9]*"):
-        try:
-            parents[int(directory.name)] = int((directory / "stat").read_text().rpartition(")")[2].split()[1])
-            if (directory / "cmdline").read_bytes().startswith(b"ray::FarmWorker"):
-                workers.append(int(directory.name))
-        except OSError:
-            continue
-
-    def below(pid: int) -> bool:
-        while pid in parents and pid != driver:
-            pid = parents[pid]
-        return pid == driver
-
-    return [pid for pid in workers if below(pid)]
+    return [pid for pid in family(driver) if command_of(pid).startswith(b"ray::FarmWorker")]
 
 
 class OfAJob(Round):
@@ -245,25 +220,25 @@ def gone(work: Run | OfAJob, child: Fork) -> bool:
 
 
 def live(work: Run | OfAJob, pause_s: Callable[[], float] | None) -> tuple[int, bool, float]:
-    """Sees a piece of work through, and kills it so long after it began to work, again and again.
+    """Sees a piece of work through, and kills it after so much of the processor's time, again and again.
 
     How many kills came in time, whether it ended well, and the seconds that it worked since the last one.
     """
     work.begin()
     kills, child = 0, work.process()
     while True:
-        wait(partial(begun, work, child), 300.0)
-        start = time.monotonic()
-        disturbed = pause_s is not None and kills < work.kills
-        if wait(partial(gone, work, child), pause_s() if pause_s and disturbed else 600.0) or not disturbed:
-            break
-        struck = work.strike(child)
+        wait(partial(begun, work, child), PATIENCE_S)
+        start = spent_s(child.pid)
+        until_s = start + pause_s() if pause_s is not None and kills < work.kills else float("inf")
+        while work.over(child) is None and spent_s(child.pid) < until_s:
+            time.sleep(0.03)
+        struck = work.strike(child) if work.over(child) is None else None
         if struck is None:
             break
         child = struck
         kills += 1
-    took_s = time.monotonic() - start
     good = bool(work.over(child))
+    took_s = spent_s(child.pid) - start
     child.send_signal(signal.SIGTERM)
     child.wait()
     return kills, good, took_s
@@ -278,11 +253,10 @@ def campaign(kind: str, kills: int, seed: int, folder: Path) -> Outcome:
     assert good, (folder / "calm" / "log").read_text()[-2000:]
     wanted, outcome, dice = calm.asked(TRIALS_OF_ALL), Outcome(), random.Random(seed)
     random.seed(seed)
+    longest_s = WORKER_PAUSE_S if kind == "worker" else took_s
     while outcome.kills < kills:
         work = KINDS[kind](folder / f"round {outcome.rounds}", model)
-        longest_s = WORKER_PAUSE_S if kind == "worker" else took_s
-        done, good, last_s = live(work, lambda: dice.uniform(0.0, longest_s))  # noqa: B023 - called at once
-        took_s = min(took_s, max(last_s, 1.0)) if done == 0 else took_s
+        done, good, _ = live(work, lambda: dice.uniform(0.0, longest_s))
         outcome.kills += done
         outcome.rounds += 1
         outcome.failed += not good
