@@ -33,6 +33,7 @@ def report(
     given: Inputs = None,
     toolchain: Toolchain = None,
     database: Database = DEFAULT_DATABASE,
+    pictures: Annotated[Path | None, typer.Option(help="A folder: each picture as an SVG file, too.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Write convergence, roofline, timeline, memory map, kernels and fusion groups as one HTML file."""
@@ -50,6 +51,8 @@ def report(
     )
     refuse_inputs(output, files_of(subject, target, database))
     made.save(output)
+    if pictures is not None:
+        made.save_pictures(pictures)
     body = {"title": made.title, "drawings": list(made.drawings)}
     kept = files_of(subject, target, database, output)
     answer(f"{output}: {made.title}, {', '.join(made.drawings)}", body, json_file, kept)

@@ -55,7 +55,8 @@ def convergence(story: Tale) -> str:
         legend.append((GREEN, "bound"))
     steps = [(x(curve[0][0]), y(first))]
     for (_, before), (trial, number) in pairwise(curve):
-        steps += [(x(trial), y(before)), (x(trial), y(number))]
+        if number != before or trial == trials:
+            steps += [(x(trial), y(before)), (x(trial), y(number))]
     drawing.line(steps, BLUE)
     drawing.dot(x(0), y(first), 4, BLUE, f"{first:.6g} {last.unit}")
     drawing.dot(x(trials), y(best), 4, BLUE, f"{best:.6g} {last.unit}")

@@ -4,8 +4,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tilewright.api.pages.one_file import one_file
+from tilewright.api.pages.drawings import DRAWINGS
+from tilewright.api.pages.one_file import one_file, standing_alone
 from tilewright.api.pages.story import PICTURES_VERSION, Tale, points_of, why
+from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.files.outputs import write_text
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.tuner.verbs.report import report_on
@@ -13,15 +15,29 @@ from tilewright.tuner.verbs.report import report_on
 
 @dataclass(frozen=True)
 class HtmlReport:
-    """A report that needs no other file; `drawings` names the pictures in it."""
+    """A report that needs no other file; `pictures` are its drawings by name; each SVG stands alone."""
 
     title: str
-    drawings: Sequence[str]
+    pictures: Mapping[str, str]
     html: str
+
+    @property
+    def drawings(self) -> Sequence[str]:
+        """Names of the pictures, in the order of the page."""
+        return list(self.pictures)
 
     def save(self, path: str | Path) -> None:
         """Write it as one HTML file; UsageError when that cannot be."""
         write_text(self.html, path)
+
+    def save_pictures(self, folder: str | Path) -> None:
+        """Write each picture as an SVG file of its name; UsageError when that cannot be."""
+        try:
+            Path(folder).mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UsageError(f"cannot make the folder {folder}: {error.strerror}") from None
+        for name, svg in self.pictures.items():
+            write_text(svg, Path(folder) / f"{name}.svg")
 
     def _repr_html_(self) -> str:
         """The page inside a frame, for notebooks."""
@@ -57,4 +73,5 @@ def report(
     tale = Tale(
         points_of(report.points), report.result, report.pictures, why(str(report.result["stop_reason"]))
     )
-    return HtmlReport(report.title, tale.drawable, one_file(report.title, tale))
+    pictures = {name: standing_alone(DRAWINGS[name](tale)) for name in tale.drawable}
+    return HtmlReport(report.title, pictures, one_file(report.title, tale))

@@ -1,5 +1,7 @@
 """A tale as one HTML file: tables and drawings, style and script inside, no other address."""
 
+import re
+
 from markupsafe import Markup
 
 from tilewright.api.pages.drawings import DRAWINGS
@@ -22,3 +24,11 @@ def one_file(title: str, tale: Tale) -> str:
         drawings=drawings,
         linked=False,
     )
+
+
+def standing_alone(svg: str) -> str:
+    """A drawing with the light colours of the style sheet in place of its tokens, for a file of its own."""
+    style = (HERE / "static" / "style.css").read_text(encoding="utf-8")
+    light = style[: style.index("@media")]
+    tokens = dict(re.findall(r"--([\w-]+):\s*([^;]+);", light))
+    return re.sub(r"var\(--([\w-]+)(?:,\s*([^)]*))?\)", lambda found: tokens.get(found[1], found[2]), svg)
