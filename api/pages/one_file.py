@@ -30,5 +30,5 @@ def standing_alone(svg: str) -> str:
     """A drawing with the light colours of the style sheet in place of its tokens, for a file of its own."""
     style = (HERE / "static" / "style.css").read_text(encoding="utf-8")
     light = style[: style.index("@media")]
-    tokens = dict(re.findall(r"--([\w-]+):\s*([^;]+);", light))
-    return re.sub(r"var\(--([\w-]+)(?:,\s*([^)]*))?\)", lambda found: tokens.get(found[1], found[2]), svg)
+    tokens: dict[str, str] = dict(re.findall(r"--([\w-]+):\s*([^;]+);", light))
+    return re.sub(r"var\(--([\w-]+)[^)]*\)", lambda found: str(tokens[found[1]]), svg)
