@@ -3,8 +3,9 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
+from sqlalchemy.sql.elements import ColumnElement
 
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.answers import derive_again
@@ -95,10 +96,17 @@ class Runs:
             raise RecordError(f"run {text!r} may be {rows[0].uid}, {rows[1].uid} or others; give more of it")
         return to_run(rows[0]) if rows else self.run(text)
 
-    def runs(self, limit: int = 100) -> list[RunRow]:
-        """The latest runs, newest first, hidden ones left out."""
-        question = select(run).where(run.c.hidden_at_s.is_(None)).order_by(run.c.id.desc()).limit(limit)
+    def runs(self, limit: int = 100, *, budgeted: bool = False) -> list[RunRow]:
+        """The latest runs, newest first, hidden ones left out; with `budgeted` those that had any trials to
+        spend.
+        """
+        question = select(run).where(_shown(budgeted)).order_by(run.c.id.desc()).limit(limit)
         return [to_run(row) for row in self.database.ask(question)]
+
+    def count_runs(self, *, budgeted: bool = False) -> int:
+        """How many runs there are, counted as `runs` lists them."""
+        (row,) = self.database.ask(select(func.count().label("number")).where(_shown(budgeted)))
+        return int(row.number)
 
     def finish_run(
         self,
@@ -249,6 +257,11 @@ class Runs:
 
     def _trials(self, question: Select[Any]) -> list[TrialRow]:
         return [to_trial(row) for row in self.database.ask(question)]
+
+
+def _shown(budgeted: bool) -> ColumnElement[bool]:
+    shown = run.c.hidden_at_s.is_(None)
+    return shown & (run.c.trials_budget > 0) if budgeted else shown
 
 
 def _decided(connection: Connection, trials: Sequence[Trial]) -> list[Key]:

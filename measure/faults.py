@@ -16,6 +16,7 @@ from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.measure.device import Device, DeviceInfo, Task
+from tilewright.measure.repeated import Repeated
 from tilewright.measure.repeated import measured as measured_by
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
@@ -160,6 +161,10 @@ class FaultyDevice:
     def measure(self, task: Task, configs: Sequence[Config]) -> list[Measurement]:
         """One Measurement per Config, if it ever answers."""
         return [self._one(task, config) for config in configs]
+
+    def measure_repeated(self, task: Task, configs: Sequence[Config], times: int) -> list[Measurement]:
+        """The same of `times` runs in a row, whose faults are not those of one run."""
+        return self.measure(Repeated(task, times), configs)
 
     def outputs(self, task: Task, config: Config, inputs: Mapping[int, Array]) -> Mapping[int, Array]:
         """The device's outputs; one element is off where the plan says so."""

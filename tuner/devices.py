@@ -1,4 +1,4 @@
-"""The devices that a run measures on: simulated ones behind local Ray workers by default."""
+"""The devices that a run measures on: simulated ones by default, in this process or behind workers of Ray."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +12,7 @@ from tilewright.compiler_core.target_model.file import load_target, parse_target
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.checked import checked
 from tilewright.measure.device import Device, DeviceInfo, built_in_info
+from tilewright.measure.farm.growing import GrowingPool
 from tilewright.measure.farm.pool import Pool, SerialPool
 from tilewright.measure.farm.standby import StandbyPool
 from tilewright.measure.farm.witnesses import WitnessedPool
@@ -23,6 +24,9 @@ from tilewright.tuner.request import PoolChoice, TuneRequest
 
 SERIAL = "none"
 """The `ray` address that means: measure in this process."""
+
+AUTO = "auto"
+"""The one that means: in this process, and on a local Ray once that has taken as long as its start."""
 
 CANARY_EVERY = 16
 """Candidates between two canaries on one worker of a cluster; each proves itself before its first, too."""
@@ -38,8 +42,9 @@ def simulated_pool(
 ) -> Pool:
     """A pool of simulated accelerators of one target, under a plan of faults if there is one.
 
-    Ray is only imported where it is used. A local one that does not come up, as on a busy machine, is started
-    once more; then this process measures, and `say` gets the reason. UsageError for fewer workers than one.
+    Ray is only imported where it is used, and with AUTO started where it pays. A local one that does not come
+    up, as on a busy machine, is started once more; then this process measures, and `say` gets the reason.
+    UsageError for fewer workers than one.
     """
     if workers < 1:
         raise UsageError(f"--workers {workers} measures nothing; ask for at least 1")
@@ -48,6 +53,10 @@ def simulated_pool(
         return _host_pool(target, target_text, ray, lab)
     if ray == SERIAL:
         return _in_process(target_text, lab)
+    if ray == AUTO and lab is None:
+        elsewhere = partial(simulated_pool, target_name, target_text, workers, "local", None, say)
+        say("in this process; on a local Ray if that takes long (--ray none: never)")
+        return GrowingPool(_in_process(target_text), elsewhere, say)
     from tilewright.measure.farm.messages import Rules
     from tilewright.measure.ray_farm.cluster import LOCAL
     from tilewright.measure.ray_farm.pool import RayPool
@@ -61,7 +70,7 @@ def simulated_pool(
         "tilewright.measure.simulator.worker:task_from_text",
         {"target_text": target_text, "lab": plan_text(lab) if lab else ""},
     )
-    if ray == LOCAL and lab is not None:  # a lab whose workers die shall be seen to fail
+    if ray in (AUTO, LOCAL) and lab is not None:  # a lab whose workers die shall be seen to fail
         return RayPool(spec, workers)
     if ray == LOCAL:
         start = partial(RayPool, spec, workers)
@@ -85,7 +94,7 @@ def _in_process(target_text: str, lab: FaultPlan | None = None) -> Pool:
 @contextmanager
 def one_start(ray: str) -> Iterator[None]:
     """A local Ray that a pool starts meanwhile stays for the next pool, and ends with the `with` block."""
-    if ray == SERIAL:
+    if ray in (SERIAL, AUTO):
         yield
         return
     from tilewright.measure.ray_farm.cluster import kept
@@ -99,7 +108,7 @@ def _host_pool(target: Target, target_text: str, ray: str, lab: FaultPlan | None
 
     On one machine kernels take turns on one core: those on another would share its caches and its clock.
     """
-    if ray in (SERIAL, "local"):
+    if ray in (SERIAL, AUTO, "local"):
         return SerialPool(_under(host_device(target_text), lab))
     from tilewright.measure.farm.messages import Rules
     from tilewright.measure.ray_farm.pool import RayPool

@@ -26,12 +26,13 @@ TOGETHER = {
 
 @dataclass(frozen=True)
 class PoolChoice:
-    """Where candidates are measured: `workers` processes of a local Ray, the cluster at HOST:PORT, or, with
-    `ray` "none", this process.
+    """Where candidates are measured: with `ray` "none" in this process, with "local" by `workers` processes
+    of a local Ray, with HOST:PORT on a cluster. "auto" is this process, and a local Ray once the measuring
+    has taken as long as its start.
     """
 
     workers: int = LOCAL_WORKERS
-    ray: str = "local"
+    ray: str = "auto"
 
 
 LOCAL = PoolChoice()

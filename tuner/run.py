@@ -29,7 +29,7 @@ from tilewright.tuner.kernel.search import SamplerFactory
 from tilewright.tuner.kernel.stopping import StopReason, StopRule
 from tilewright.tuner.network.assignment import assignment_of
 from tilewright.tuner.network.book import Book, held
-from tilewright.tuner.network.events import Phase
+from tilewright.tuner.network.events import Phase, standing
 from tilewright.tuner.network.opened import Opened, open_network
 from tilewright.tuner.network.search import NetworkSearch
 from tilewright.tuner.network.searched import Searched
@@ -104,8 +104,6 @@ def _measured(
         pool.start()
         book = Book(records, turn.lease, pool, hooks.guard)
         searched = _search(opened, book, turn, request, sampler, hooks.cancelled)
-        for plan in (searched.search.plan, opened.planner.start):  # what was merged may not pay as a whole
-            searched.search.put_together(plan)
         chosen = choose_kernels(searched)
         if opened.objectives or not opened.objective.row.adds_up:
             measure_mixtures(chosen)
@@ -150,5 +148,7 @@ def _search(
     reason = search_on(
         book.pool, rule, book.commit, listener=opened.listener, clock=time.monotonic, cancelled=cancelled
     )
-    opened.listener(Phase("verify", "emulating the best kernels, and measuring them again"))
+    search.look()
+    so_far = standing(whole.best, whole.bound, whole.unit)
+    opened.listener(Phase("verify", f"emulating the best kernels, and measuring them again; {so_far}"))
     return Searched(opened, book, search, reason, search.regret(search.plan))

@@ -16,9 +16,11 @@ from tilewright.api.cli.options import (
     TargetName,
     Toolchain,
     answer,
+    counted,
     files_of,
     read_dims,
     read_inputs,
+    sources_text,
     write_json,
 )
 from tilewright.api.cli.verbs import verb_app
@@ -91,7 +93,8 @@ def compile_model(
     if annotated is not None:
         write_annotated(compiled, annotated, kept)
     sources = Counter(compiled.sources.values())
-    text = f"{output}: {len(compiled.program.stages)} stages; kernels from {dict(sources)}"
+    stages = counted(len(compiled.program.stages), "stage")
+    text = f"{output}: {stages}; {sources_text(sources)}"
     body = {
         "stages": len(compiled.program.stages),
         "calls": calls,

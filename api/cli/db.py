@@ -19,6 +19,8 @@ from tilewright.api.cli.verbs import verb_app
 from tilewright.compiler_core.files.outputs import refuse_inputs
 
 app = verb_app()
+MOST_RUNS = 1000
+"""How many runs a listing shows at most."""
 Source = Annotated[Path, typer.Argument(help="The file to read.")]
 Output = Annotated[Path, typer.Option("-o", "--output", help="The file to write.")]
 
@@ -41,14 +43,17 @@ def stats(database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> 
         write_json(asdict(found), json_file, files_of(database))
     if json_file != "-":
         for table, rows in found.rows:
-            typer.echo(f"{table:<16} {rows:>10}")
+            typer.echo(f"{table:<16} {rows:>10} rows")
         for context in found.contexts:
             typer.echo("  ".join(f"{name} {value}" for name, value in asdict(context).items()))
 
 
 @app.command()
 def runs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, the newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=MOST_RUNS, help="How many, the newest first.")] = 20,
+    every: Annotated[
+        bool, typer.Option("--all", help="Also runs without trials of their own, as for sizes of a range.")
+    ] = False,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:
@@ -60,9 +65,11 @@ def runs(
     from tilewright.db.storage.session import open_database
 
     opened = open_database(database, read_only=True)
-    found = Repository(opened).runs(limit)
+    repository = Repository(opened)
+    found = repository.runs(limit, budgeted=not every)
+    number = repository.count_runs(budgeted=not every)
     models = dict(Browse(opened).models(Viewer(None, operator=True)))
-    targets = {row.digest: row.name for row in Repository(opened).targets()}
+    targets = {row.digest: row.name for row in repository.targets()}
     rows = [
         {
             "run": row.uid,
@@ -81,7 +88,9 @@ def runs(
         f"{row['trials_budget']:>7} {row['started_at']:<19.19} {row['stop_reason']}".rstrip()
         for row in rows
     ]
-    answer("\n".join(lines), {"runs": rows}, json_file, files_of(database))
+    if len(rows) < number:
+        lines.append(f"{len(rows)} of {number} runs; --limit {min(number, MOST_RUNS)} shows more")
+    answer("\n".join(lines), {"runs": rows, "of": number}, json_file, files_of(database))
 
 
 @app.command("export")

@@ -1,6 +1,6 @@
 """Arguments that several verbs share, and how their texts are read."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -131,6 +131,16 @@ def answer(text: str, value: object, where: str | None, inputs: Iterable[str | P
         write_json(value, where, inputs)
     if where != "-":
         typer.echo(text)
+
+
+def counted(number: int, what: str) -> str:
+    """The number and its noun: "1 stage", "2 stages"."""
+    return f"{number} {what}{'' if number == 1 else 's'}"
+
+
+def sources_text(sources: Mapping[str, int]) -> str:
+    """Where the kernels of a Program come from: "kernels: 3 measured, 1 guessed"."""
+    return f"kernels: {', '.join(f'{number} {source}' for source, number in sources.items()) or 'none'}"
 
 
 def files_of(*names: str | Path | None) -> list[str | Path]:

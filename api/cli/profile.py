@@ -16,9 +16,11 @@ from tilewright.api.cli.options import (
     TargetName,
     Toolchain,
     answer,
+    counted,
     files_of,
     read_dims,
     read_inputs,
+    sources_text,
 )
 from tilewright.api.cli.verbs import verb_app
 
@@ -68,7 +70,7 @@ def profile_model(
         "kernels_from": dict(made.sources),
     }
     text = (
-        f"{output}: {made.timing.latency_us:.2f} us, {len(made.program.stages)} stages, "
-        f"{len(trace['traceEvents'])} events; kernels from {dict(made.sources)}"
+        f"{output}: {made.timing.latency_us:.2f} us, {counted(len(made.program.stages), 'stage')}, "
+        f"{counted(len(trace['traceEvents']), 'event')}; {sources_text(made.sources)}"
     )
     answer(text, entry, json_file, files_of(model, target, database, output, svg))

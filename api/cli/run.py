@@ -53,8 +53,12 @@ def run(
         str | None, typer.Option(help="A device of your own, as MODULE:FACTORY from the working directory.")
     ] = None,
     ray: Annotated[
-        str, typer.Option(help="local, HOST:PORT of a cluster, or none: in this process.")
-    ] = "local",
+        str,
+        typer.Option(
+            help="none: in this process; local: on workers; auto: on workers where there is much to measure; "
+            "HOST:PORT of a cluster."
+        ),
+    ] = "auto",
     lab: Annotated[
         str | None, typer.Option(help="Faults of a lab, as noise=0.03,straggler=0.01 or a TOML file.")
     ] = None,
@@ -137,6 +141,8 @@ def range_text(found: "RangeReport") -> str:
 
 def as_text(report: "Report") -> str:
     """The answer for people, a line a fact."""
+    from tilewright.tuner.kernel.stopping import StopReason
+
     peak = report.tuned.peak_bytes
     lines = [
         f"model      {report.model}   graph {report.graph_digest[:16]}",
@@ -145,7 +151,8 @@ def as_text(report: "Report") -> str:
         f"peak       {'unknown' if peak is None else f'{peak:12d} bytes'}   between kernels",
         f"trials     {report.trials:12d}      database hits {report.cache_hits} of {len(report.kernels)}",
         f"verified   {report.verification:>12}",
-        f"stopped    {report.stop_reason:>12}   after {report.wall_s:.1f} s",
+        f"stopped    {report.stop_reason:>12}   {StopReason(report.stop_reason).text}, "
+        f"after {report.wall_s:.1f} s",
     ]
     if not report.groups:
         lines.append("kernels            none      every output is an input or a constant")

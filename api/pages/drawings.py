@@ -125,7 +125,11 @@ def timeline(story: Tale) -> str:
     """The stages one after the other, by cores in use."""
     stages = story.pictures["stages"]
     cores, end_us = story.pictures["target"]["cores"], story.pictures["latency_us"]
-    drawing = Drawing("Timeline", f"{len(stages)} stages over {end_us:.6g} microseconds on {cores} cores.")
+    drawing = Drawing(
+        "Timeline",
+        f"{len(stages)} stage{'' if len(stages) == 1 else 's'} over {end_us:.6g} microseconds"
+        f" on {cores} core{'' if cores == 1 else 's'}.",
+    )
     x, y = across(0, end_us), up(0, cores)
     drawing.axes(x, y, "us", "cores")
     for number, stage in enumerate(stages):

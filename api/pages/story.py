@@ -9,21 +9,11 @@ from typing import Any
 from tilewright.db.service.job_rows import JobEvent, JobRow, JobState
 from tilewright.measure.objectives import Objective
 from tilewright.tuner.jobs.request import read_request
+from tilewright.tuner.kernel.stopping import StopReason
 from tilewright.tuner.request import TuneRequest
 
 PICTURES_VERSION = 1
 """Version of the pictures (tuner.pictures); pictures of other versions are not drawn."""
-WHY = {
-    "budget": "the budget of trials is spent",
-    "time_limit": "the time limit was reached",
-    "patience": "many trials in a row brought nothing better",
-    "regret": "with the confidence asked for, nothing much better is left to find",
-    "bound": "the answer is as fast as the bound allows",
-    "exhausted": "every config of the space was measured",
-    "cancelled": "somebody cancelled it",
-    "database": "the database knew the answer; nothing was measured",
-    "unmeasured": "nothing was to be measured",
-}
 
 
 @dataclass(frozen=True)
@@ -162,7 +152,7 @@ def _ended(points: list[Point], result: Mapping[str, Any] | None) -> list[Point]
 
 def why(stop_reason: str) -> str:
     """A stop reason, for people."""
-    return WHY.get(stop_reason, stop_reason)
+    return StopReason(stop_reason).text if stop_reason in set(StopReason) else stop_reason
 
 
 def _ending(job: JobRow, result: Mapping[str, Any] | None) -> str:
@@ -171,4 +161,4 @@ def _ending(job: JobRow, result: Mapping[str, Any] | None) -> str:
         return job.error
     if result is not None:
         return why(str(result.get("stop_reason", "")))
-    return WHY["cancelled"] if job.state is JobState.CANCELLED else ""
+    return StopReason.CANCELLED.text if job.state is JobState.CANCELLED else ""

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import case, func, select
 
 from tilewright.db.answers import Answers
-from tilewright.db.records import Key, Ledger, Purpose, WorkloadRow
+from tilewright.db.records import Key, Ledger, Purpose, WorkloadKind, WorkloadRow
 from tilewright.db.storage.schema import best, effort, metadata, run, target, trial, workload
 from tilewright.db.storage.session import Database
 from tilewright.measure.objectives import Objective
@@ -14,7 +14,10 @@ from tilewright.measure.objectives import Objective
 
 @dataclass(frozen=True)
 class ContextStats:
-    """How much is known of one target under one toolchain and objective."""
+    """How much is known of one target under one toolchain and objective. `runs` had a budget of trials,
+    `trials` are those that searches spent, as a run counts them; `others` are measurements of whole networks,
+    confirmations and canaries.
+    """
 
     target_name: str
     target_digest: str
@@ -22,6 +25,7 @@ class ContextStats:
     objective: Objective
     runs: int
     trials: int
+    others: int
     bests: int
 
 
@@ -89,15 +93,18 @@ class Accounts:
     def stats(self) -> Stats:
         """Counts, by table and by context."""
         context = (run.c.target_digest, run.c.toolchain, run.c.objective)
+        is_spent = (trial.c.purpose == Purpose.SEARCH) & (workload.c.kind != WorkloadKind.GRAPH)
         counted = (
             select(
                 *context,
                 target.c.name,
-                func.count(run.c.id.distinct()).label("runs"),
-                func.count(trial.c.id).label("trials"),
+                func.count(case((run.c.trials_budget > 0, run.c.id)).distinct()).label("runs"),
+                func.count(trial.c.id).label("measured"),
+                func.coalesce(func.sum(case((is_spent, 1), else_=0)), 0).label("trials"),
             )
             .join(target, target.c.digest == run.c.target_digest)
             .outerjoin(trial, trial.c.run_id == run.c.id)
+            .outerjoin(workload, workload.c.id == trial.c.workload_id)
             .where(run.c.hidden_at_s.is_(None))
             .group_by(*context, target.c.name)
             .order_by(target.c.name, *context)
@@ -119,6 +126,7 @@ class Accounts:
                     Objective(row.objective),
                     row.runs,
                     row.trials,
+                    row.measured - row.trials,
                     bests.get((row.target_digest, row.toolchain, row.objective), 0),
                 )
                 for row in connection.execute(counted)

@@ -7,27 +7,37 @@ once more, and where it says the same again, the longer reading is what the cand
 it is confirmed. No model has a say in this, and no candidate is lost: one that surprises stays the best. The
 more wrong times a device has told, the more runs have to agree with a short one, and of one that tells many
 every reading is checked.
+
+Other faults come first: wrong numbers have no time to check, and a lost answer is asked for again, as it is
+no evidence about the candidate. One that is lost every time is a failure of the candidate.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from math import ceil, log
+from math import ceil, inf, log
 from types import TracebackType
 from typing import Self
 
 from tilewright.measure.device import DeviceInfo, Task
 from tilewright.measure.farm.around import PoolAround
+from tilewright.measure.farm.dispatch import above_floor
 from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, Pool
 from tilewright.measure.repeated import Repeated
-from tilewright.measure.results import Measurement, Status
+from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 
 AGREE = 1.5
 """Two readings within this factor agree: a spell of throttling and caches that are warm lie within it."""
-FEWEST, MOST = 2, 8
+FEWEST, MOST = 2, 16
 """How many repeated runs are read before a reading stands."""
-RISK = 1e-3
-"""The tolerated chance that a wrong time stands, at the rate of wrong times so far."""
+RISK = 3e-4
+"""The tolerated chance that a wrong time stands, at the rate of wrong times that is to be expected."""
+FAILURES = 8
+"""After how many repeated runs that fail a reading stands: such a device does not repeat."""
+ATTEMPTS = 16
+"""How often a lost answer is asked for."""
+MANY = 0.03
+"""Where more of the checked times than this were wrong, every reading is checked."""
 _Key = tuple[str, str]
 
 
@@ -52,20 +62,21 @@ class WitnessedPool(PoolAround):
 
     def measure(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[Measurement]:
         """See Pool."""
-        reading = self._pool.measure(task, configs, floor_us=floor_us)
-        return [self._judged(task, *pair, floor_us) for pair in zip(configs, reading, strict=True)]
+        readings = self._pool.measure(task, configs)
+        return [self._judged(task, *pair, floor_us) for pair in zip(configs, readings, strict=True)]
 
     def confirm(self, task: Task, config: Config, times: int = CONFIRMATIONS) -> list[Measurement]:
         """See Pool. Confirms a Config after checking it."""
         key = task.digest, config.digest
         if key not in self._stands_for and self._witnesses.get(key, 0) < self._needed:
             (reading,) = self._pool.confirm(task, config, 1)
-            self._checked(task, config, reading, 0.0)
-        return self._pool.confirm(self._stands_for.get(key, task), config, times)
+            self._checked(task, config, self._answered(task, config, reading), impossible=False)
+        run = self._stands_for.get(key, task)
+        return [self._answered(run, config, each) for each in self._pool.confirm(run, config, times)]
 
     def submit(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[int]:
         """See Pool."""
-        tickets = self._pool.submit(task, configs, floor_us=floor_us)
+        tickets = self._pool.submit(task, configs)
         self._asked |= {ticket: (task, each, floor_us) for ticket, each in zip(tickets, configs, strict=True)}
         return tickets
 
@@ -97,38 +108,54 @@ class WitnessedPool(PoolAround):
 
     @property
     def _needed(self) -> int:
-        """How many repeated runs have to be read before a reading stands."""
-        share = (self._wrong + 0.1) / (self._heard + 1.0)
+        """How many repeated runs have to be read before a reading stands, by Laplace's rule of succession."""
+        share = (self._wrong + 1.0) / (self._heard + 2.0)
         return min(MOST, max(FEWEST, ceil(log(RISK) / log(share)))) if share < 1.0 else MOST
+
+    def _answered(self, task: Task, config: Config, reading: Measurement) -> Measurement:
+        """`reading`, or one that is not lost; FAILED where every attempt is."""
+        attempts = 1
+        while reading.status is Status.LOST and attempts < ATTEMPTS:
+            (reading,) = self._pool.measure(task, [config])
+            attempts += 1
+        if reading.status is not Status.LOST:
+            return reading
+        return failure(Status.FAILED, f"lost in {attempts} attempts: {reading.reason}", reading.worker)
 
     def _judged(self, task: Task, config: Config, reading: Measurement, floor_us: float) -> Measurement:
         """A reading as it counts: checked where it would be the lowest of its task, or is impossible.
 
         Of a device that tells wrong times every reading is checked: the search learns from all.
         """
-        least_us = self._least_us.get(task.digest)
-        lowest = reading.latency_us is not None and (least_us is None or reading.latency_us < least_us)
-        if lowest or reading.status is Status.WRONG or self._needed > FEWEST:
-            reading = self._checked(task, config, reading, floor_us)
+        reading = self._answered(task, config, reading)
+        if reading.latency_us is None:
+            return reading
+        least_us = self._least_us.get(task.digest, inf)
+        impossible = above_floor(reading, floor_us).status is Status.WRONG
+        if impossible or reading.latency_us < least_us or self._wrong > MANY * self._heard:
+            reading = above_floor(self._checked(task, config, reading, impossible), floor_us)
         if reading.latency_us is not None:
-            self._least_us[task.digest] = min(reading.latency_us, least_us or reading.latency_us)
+            self._least_us[task.digest] = min(reading.latency_us, least_us)
         return reading
 
-    def _checked(self, task: Task, config: Config, reading: Measurement, floor_us: float) -> Measurement:
+    def _checked(self, task: Task, config: Config, reading: Measurement, impossible: bool) -> Measurement:
         """`reading`, or what two repeated runs agree on where that is longer."""
-        if reading.status not in (Status.OK, Status.WRONG):
+        if reading.latency_us is None:
             return reading
         key = task.digest, config.digest
         longer: list[tuple[Repeated, Measurement]] = []
         read = failed = 0
-        impossible = reading.latency_us is None
-        while read < (MOST if longer or impossible else self._needed) and failed < FEWEST:
-            run = Repeated(task, read + 2)
-            (heard,) = self._pool.measure(run, [config], floor_us=floor_us)
-            read += 1
+        while read < (MOST if longer or impossible else self._needed) and failed < FAILURES:
+            run = Repeated(task, read + failed + 2)
+            (heard,) = self._pool.measure(run, [config])
+            heard = self._answered(run, config, heard)
+            if heard.status is Status.WRONG:
+                return heard
             if heard.latency_us is None:
-                failed += heard.status is not Status.WRONG
-            elif _exceeds(heard, reading):
+                failed += 1
+                continue
+            read += 1
+            if _exceeds(heard, reading):
                 agreeing = [each for each in longer if _agree(each[1], heard)]
                 longer.append((run, heard))
                 if agreeing:
@@ -143,23 +170,26 @@ class WitnessedPool(PoolAround):
         """The time of a Config whose reading is much shorter than that of two repeated runs."""
         run, longer = witness
         (again,) = self._pool.confirm(run.task, config, 1)
+        again = self._answered(run.task, config, again)
         if again.latency_us is not None and not _exceeds(longer, again):
             return again  # the first reading was an outlier, or this is a slow spell
         self._heard += 1
         self._wrong += 1
         self._stands_for[key] = run
-        said = f"read as {reading.latency_us:.4g} us" if reading.latency_us is not None else reading.reason
-        why = f"{said}; {run.times} runs in a row take {longer.latency_us:.4g} us each, as do more"
+        why = (
+            f"read as {reading.latency_us:.4g} us; {run.times} runs in a row take {longer.latency_us:.4g} us"
+            " each, as do more"
+        )
         if self._wrong == 1:
             self._say(f"the clock is checked more closely: config {config.digest[:12]} was {why}")
         return replace(longer, reason=why)
 
 
 def _exceeds(longer: Measurement, reading: Measurement) -> bool:
-    """Whether a reading is longer than another by more than agreeing readings are, or than none at all."""
-    if longer.latency_us is None:
+    """Whether a reading is longer than another by more than agreeing readings are."""
+    if longer.latency_us is None or reading.latency_us is None:
         return False
-    return reading.latency_us is None or longer.latency_us > AGREE * reading.latency_us
+    return longer.latency_us > AGREE * reading.latency_us
 
 
 def _agree(one: Measurement, other: Measurement) -> bool:

@@ -396,7 +396,8 @@ class StorageSuite:
         assert repository.ledger(key_of(stranger)).trials == 0
         stats = repository.stats()
         assert dict(stats.rows)["trial"] == 9
-        assert [(context.trials, context.bests) for context in stats.contexts] == [(9, 1)]
+        counted = [(context.trials, context.others, context.bests) for context in stats.contexts]
+        assert counted == [(6, 3, 1)]
         coverage = repository.coverage([row, relative, stranger], TARGET.digest, TOOLCHAIN)
         assert coverage.measured == (row.digest,)
         assert coverage.other_placement == (relative.digest,)

@@ -1,16 +1,19 @@
 """Times are checked before they count: wrong ones move nothing, and no true one is lost."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from tests.conformance.pool_suite import PoolSuite
 from tests.measure.fake_device import FakeDevice, NamedTask, config_of, latency_of
 from tests.onnx_models import model, node, reals, saved, value
 from tilewright.compiler_core.ir.graph_json import graph_from_json
+from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.db.records import Key
@@ -71,6 +74,13 @@ class Board:
             self.read += 1
             self.runs += times
         return answers
+
+
+class ShownDevice(FakeDevice):
+    """One that shows its outputs."""
+
+    def outputs(self, task: Task, config: Config, inputs: Mapping[int, Array]) -> Mapping[int, Array]:
+        return {0: np.zeros(3)}
 
 
 @pytest.mark.parametrize("warm", [0.1, 0.5, 1.0, 1.4])
@@ -155,3 +165,50 @@ def _on_a_true_board_us(database: Path, report: Report) -> float:
     (measured,) = SimulatedDevice(target).measure(NetworkTask(graph_from_json(body)), [best.config])
     assert measured.latency_us is not None
     return measured.latency_us
+
+
+FAULTS = {
+    "noise": 0.03,
+    "hang": 0.25,
+    "crash_before": 0.25,
+    "crash_during": 0.25,
+    "crash_after": 0.25,
+    "lost_reply": 0.25,
+    "wrong_output": 0.3,
+    "wrong_time": 0.4,
+    "poison": 0.2,
+}
+
+
+@pytest.mark.parametrize("pair", list(combinations(FAULTS, 2)), ids="+".join)
+def test_no_pair_of_faults_confirms_a_lie_or_nothing(pair: tuple[str, str]) -> None:
+    plan = FaultPlan(seed=5, **{fault: FAULTS[fault] for fault in pair})
+    with WitnessedPool(SerialPool(lab_here(ShownDevice(), plan))) as pool:
+        answers = pool.measure(TASK, CONFIGS[:16])
+        assert all(answer.status is not Status.LOST for answer in answers)
+        for config in CONFIGS[:16]:
+            confirmed = pool.confirm(TASK, config)
+            assert len(confirmed) == 3
+            holds = not any(
+                plan.happens(fault, TASK.digest, config.digest) for fault in ("wrong_output", "poison")
+            )
+            for reading in confirmed if holds else ():
+                assert reading.latency_us == pytest.approx(_true_us(config), rel=0.2), reading.reason
+
+
+PAIRS = [("wrong_time", "wrong_output"), ("wrong_time", "lost_reply"), ("wrong_output", "poison")]
+
+
+@pytest.mark.parametrize(("seed", "pair"), list(enumerate(PAIRS)))
+def test_whatever_goes_wrong_together_an_answer_is_true(
+    seed: int, pair: tuple[str, str], network: Path, tmp_path: Path
+) -> None:
+    database, lab = tmp_path / "lab.db", f"{pair[0]}=0.3,{pair[1]}=0.3,seed={seed}"
+    report = tune(network, TARGET, trials=8, database=database, ray="none", seed=seed, lab=lab)
+    true_us = _on_a_true_board_us(database, report)
+    assert report.tuned.latency_us == pytest.approx(true_us, rel=0.03)
+    assert true_us <= 1.001 * _default_us(network)
+
+
+def _default_us(network: Path) -> float:
+    return tune(network, TARGET, level=0, database=network.parent / "default.db").default.latency_us

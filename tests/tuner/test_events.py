@@ -5,8 +5,17 @@ from pathlib import Path
 from tests.onnx_models import saved, two_parts
 from tilewright.db.service.workers import Workers, WorkerState
 from tilewright.db.storage.session import open_database
-from tilewright.tuner.network.events import Event, Measured
+from tilewright.tuner.network.events import Event, Measured, Phase
 from tilewright.tuner.verbs.tune import tune
+
+
+def test_a_small_run_shows_the_best_so_far_too(tmp_path: Path) -> None:
+    heard: list[Event] = []
+    path, database = saved(two_parts(), tmp_path), tmp_path / "tuning.db"
+    report = tune(path, "ascend310", trials=8, database=database, ray="none", on_event=heard.append)
+    bests = [event.best for event in heard if isinstance(event, Measured) and event.best is not None]
+    assert report.default.latency_us > bests[-1] >= report.tuned.latency_us
+    assert [event.detail for event in heard if isinstance(event, Phase)][-1] == report.standing
 
 
 def test_a_run_says_what_it_expects_and_who_measures(tmp_path: Path) -> None:

@@ -72,6 +72,19 @@ def test_text_names_a_guess_and_its_error(
     assert "neither measured nor verified; expected error 0%" in text
 
 
+def test_trials_are_counted_alike(
+    database: Path, tuned: dict[str, Any], capsys: pytest.CaptureFixture[str]
+) -> None:
+    opened = open_database(database, read_only=True)
+    (context,) = Repository(opened).stats().contexts
+    rows = dict(Repository(opened).stats().rows)
+    opened.close()
+    assert (context.runs, context.trials) == (1, tuned["trials"])
+    assert context.trials + context.others == rows["trial"]
+    assert main(["db", "stats", "--db", str(database)]) == 0
+    assert f"trial            {rows['trial']:>10} rows" in capsys.readouterr().out
+
+
 def test_the_answer_is_one_number_everywhere(model: Path, database: Path, tuned: dict[str, Any]) -> None:
     answer_us, default_us = tuned["tuned"]["latency_us"], tuned["default"]["latency_us"]
     assert answer_us <= default_us

@@ -26,7 +26,7 @@ def test_the_verb_writes_trace_and_picture(
     out, svg, none = tmp_path / "trace.json", tmp_path / "trace.svg", tmp_path / "none.db"
     arguments = ["profile", str(model), "--target", "ascend310", "-o", str(out), "--svg", str(svg)]
     assert main([*arguments, "--db", str(none)]) == 0
-    assert "kernels from {'default'" in capsys.readouterr().out
+    assert "default" in capsys.readouterr().out
     assert not none.exists()
     trace = json.loads(out.read_text())
     events = [event for event in trace["traceEvents"] if event["ph"] == "X"]

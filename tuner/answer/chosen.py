@@ -2,14 +2,15 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from tilewright.compiler_core.lowering.pipeline import CoPlacement, Plan
 from tilewright.db.records import Best, Verification
-from tilewright.measure.farm.pool import CONFIRMATIONS, Pool
+from tilewright.measure.farm.pool import Pool
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.check import KernelCheck
-from tilewright.tuner.answer.finalists import Value, median_of, settle
+from tilewright.tuner.answer.finalists import Value, freshly_read, median_of
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.assignment import Assignment, Choice
 from tilewright.tuner.network.searched import Searched
@@ -139,17 +140,9 @@ def _readings(
     task: KernelTask, configs: list[Config], default: Config, pool: Pool, value: Value
 ) -> Iterator[tuple[Config, list[Measurement]]]:
     """Fresh readings: of the default, then of `configs` in their order, or as a noisy device ranks them."""
-    others = [config for config in dict.fromkeys(configs) if config != default]
-
-    def confirm(config: Config, times: int = CONFIRMATIONS) -> list[Measurement]:
-        return pool.confirm(task.workload, config, times)
-
-    if pool.info().deterministic:
-        yield default, confirm(default)
-        for config in others:
-            yield config, confirm(config)
+    confirm = partial(pool.confirm, task.workload)
+    if not pool.info().deterministic:
+        yield from freshly_read(configs, default, confirm, value, len(configs))
         return
-    settled = settle([*others, default], confirm, value)
-    found = {finalist.config: list(finalist.readings) for finalist in settled}
-    yield default, found.pop(default, []) or confirm(default)
-    yield from found.items()
+    for config in dict.fromkeys([default, *configs]):
+        yield config, confirm(config)

@@ -1,6 +1,11 @@
 """The end of a run: measure the whole network, check it, confirm it, publish the best of it."""
 
+from collections.abc import Iterator
+from dataclasses import replace
 from functools import partial
+from itertools import chain, islice, product
+from math import inf
+from typing import Any, TypeAlias
 
 from tilewright.compiler_core.errors import CheckError, DeviceError, ModelError, VerifyError
 from tilewright.db.records import Best, Verification
@@ -8,15 +13,20 @@ from tilewright.measure.objectives import values_of
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.check import NetworkCheck
-from tilewright.tuner.answer.chosen import Chosen
-from tilewright.tuner.answer.finalists import in_order, median_of
+from tilewright.tuner.answer.chosen import CHECKED, FINALISTS, Chosen
+from tilewright.tuner.answer.finalists import freshly_read, in_order, median_of
 from tilewright.tuner.answer.front import front_of_run
 from tilewright.tuner.answer.outcome import Outcome
 from tilewright.tuner.answer.report import Figures
 from tilewright.tuner.kernel.stopping import StopReason
-from tilewright.tuner.network.assignment import assignment_of
+from tilewright.tuner.network.assignment import Choice, assignment_of
 from tilewright.tuner.network.book import Book
 from tilewright.tuner.network.opened import Opened
+
+Values: TypeAlias = dict[Config, tuple[float, Any]]
+"""The number of every Config that was measured whole, with a key that breaks ties."""
+FURTHER = 16
+"""How many schedules more are tried where none of the chosen ones holds, nor the default."""
 
 
 def conclude_network(chosen: Chosen) -> Outcome:
@@ -27,11 +37,11 @@ def conclude_network(chosen: Chosen) -> Outcome:
     opened, book = chosen.searched.opened, chosen.searched.book
     default, value = opened.default_config, opened.objective.of
     values, of_default = _measured(chosen)
-    confirm, check = partial(book.pool.confirm, opened.network.task), NetworkCheck(opened)
-    readings = confirm(default)
+    check, candidates = NetworkCheck(opened), _readings(chosen, values)
+    _, readings = next(candidates)
     bar, recorded, refused = median_of(readings, value), False, ""
-    for config, confirmations in in_order(values, confirm, value, {default: readings}):
-        if median_of(confirmations, value) > bar:
+    for config, confirmations in chain(candidates, _further_readings(chosen)):
+        if (median := median_of(confirmations, value)) > bar or median == inf:
             continue
         verification = _sound(book, check, config)
         if verification is None:
@@ -56,7 +66,46 @@ def conclude_network(chosen: Chosen) -> Outcome:
     )
 
 
-def _measured(chosen: Chosen) -> tuple[dict[Config, tuple[float, tuple[object, ...]]], Measurement]:
+def _readings(chosen: Chosen, values: Values) -> Iterator[tuple[Config, list[Measurement]]]:
+    """Fresh readings of whole networks: of the default, then of the Configs in their order, the default among
+    them.
+    """
+    opened, pool = chosen.searched.opened, chosen.searched.book.pool
+    default, value = opened.default_config, opened.objective.of
+    confirm = partial(pool.confirm, opened.network.task)
+    if pool.info().deterministic:
+        yield default, (readings := confirm(default))
+        yield from in_order(values, confirm, value, {default: readings})
+        return
+    ranked = sorted(values, key=lambda config: (*values[config], config.digest))
+    fresh = freshly_read(ranked, default, confirm, value, FINALISTS)
+    yield (of_default := next(fresh))
+    yield from fresh
+    yield of_default
+
+
+def _further_readings(chosen: Chosen) -> Iterator[tuple[Config, list[Measurement]]]:
+    """Readings of schedules that differ from the chosen ones in one kernel, for where none of those holds."""
+    opened, book = chosen.searched.opened, chosen.searched.book
+    for config in islice((each for each in _variants(chosen) if each not in book.wholes), FURTHER):
+        (measured,) = book.measure_whole([config], opened.bound_us)
+        if opened.objective.of(measured) is not None:
+            yield config, book.pool.confirm(opened.network.task, config)
+
+
+def _variants(chosen: Chosen) -> Iterator[Config]:
+    """The chosen plans with another of its best Configs for one kernel."""
+    opened, search = chosen.searched.opened, chosen.searched.search
+    assignments = chosen.assignments or (assignment_of(opened, opened.default_config, chosen.choices),)
+    for place, assignment in product(range(CHECKED), assignments):
+        for digest in assignment.plan.counts:
+            for config, measured in search.ranked(digest)[place : place + 1]:
+                if measured.latency_us is not None:
+                    choice = Choice(config, measured.latency_us, "measured")
+                    yield replace(assignment, choices={**assignment.choices, digest: choice}).config
+
+
+def _measured(chosen: Chosen) -> tuple[Values, Measurement]:
     """The number of every Config of the whole network, with a key that breaks ties; and the default's
     measurement. Ties go to the better one in a front's other objectives, then the faster, then a checked one.
     """

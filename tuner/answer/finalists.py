@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from tilewright.measure.farm.pool import CONFIRMATIONS
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.problem import Floats
@@ -102,6 +103,21 @@ def in_order(
                 heappush(heap, (now, rest, at, config))
                 continue
         yield config, confirmed[config]
+
+
+def freshly_read(
+    configs: Sequence[Config], default: Config, confirm: Confirm, value: Value, most: int
+) -> Iterator[tuple[Config, list[Measurement]]]:
+    """Configs and their fresh readings on a noisy device: of the default, then of the first `most` of
+    `configs`, best first. All are read in turns, the default among them: a slow spell hits them alike.
+    """
+    others = [config for config in dict.fromkeys(configs) if config != default]
+    settled = settle([*others[:most], default], confirm, value)
+    found = {finalist.config: list(finalist.readings) for finalist in settled}
+    yield default, found.pop(default, []) or confirm(default, CONFIRMATIONS)
+    yield from found.items()
+    for config in others[most:]:
+        yield config, confirm(config, CONFIRMATIONS)
 
 
 def median_of(readings: Sequence[Measurement], value: Value) -> float:

@@ -8,6 +8,7 @@ from tilewright.db.records import Best
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
+from tilewright.tuner.kernel.stopping import StopReason
 from tilewright.tuner.network.book import Dropped
 from tilewright.tuner.network.events import standing
 
@@ -179,7 +180,7 @@ class Report:
         """The last line of a search: its trials, its stop reason, and the published answer."""
         objective = self.objectives[0]
         best, bound = self.tuned.number_of(objective), self.bound.number_of(objective)
-        spent = f"{self.trials} trials, stopped by {self.stop_reason}"
+        spent = f"{self.trials} trials, {StopReason(self.stop_reason).text}"
         return f"{spent}; {standing(best, bound, objective.row.unit)}"
 
     def to_json(self) -> dict[str, Any]:

@@ -17,6 +17,24 @@ class StopReason(StrEnum):
     DATABASE = "database"
     UNMEASURED = "unmeasured"
 
+    @property
+    def text(self) -> str:
+        """The reason for people."""
+        return _TEXTS[self]
+
+
+_TEXTS = {
+    StopReason.BUDGET: "the budget of trials is spent",
+    StopReason.TIME_LIMIT: "the time limit was reached",
+    StopReason.PATIENCE: "many trials in a row brought nothing better",
+    StopReason.REGRET: "with the confidence asked for, nothing much better is left to find",
+    StopReason.BOUND: "the answer is as fast as the bound allows",
+    StopReason.EXHAUSTED: "no config is left that could be better",
+    StopReason.CANCELLED: "somebody cancelled it",
+    StopReason.DATABASE: "the database knew the answer; nothing was measured",
+    StopReason.UNMEASURED: "nothing was to be measured",
+}
+
 
 @dataclass(frozen=True)
 class StopRule:

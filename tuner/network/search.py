@@ -32,8 +32,9 @@ REPLANS = (0.25, 0.5, 0.75)
 """Shares of the budget after which the network is planned anew."""
 CONTESTED = 0.125
 """Share of the budget that the parts of contested fusions may take before the network is planned anew."""
-LOOKS = (0.0625, 0.125, *REPLANS)
-"""Shares of the budget after which the network is measured as a whole, from one full batch on."""
+LOOKS = (0.0625, 0.125)
+"""Shares of the budget after which the network is measured as a whole, from one full batch on; it is measured
+where it is planned anew, too, and when the budget is spent."""
 _REGRET = 0.02
 
 
@@ -150,8 +151,9 @@ class NetworkSearch:
         self._choose = policy.choose
         self._replans = sorted({int(share * budget) for share in policy.replans} - {0})
         self._whole = whole
-        looks = {int(share * budget) for share in LOOKS} if whole is not None else set()
-        self._looks = sorted(trials for trials in looks if trials >= settings.batch)
+        early = {int(share * budget) for share in LOOKS}
+        looks = {trials for trials in early if trials >= settings.batch} | {*self._replans, budget}
+        self._looks = sorted(looks - {0}) if whole is not None else []
         self._known_configs: dict[str, Config] = {}
         self._budget = budget
         self._contested: list[str] = []
@@ -336,16 +338,20 @@ class NetworkSearch:
         looks = [trials for trials in self._looks if trials <= self.trials]
         self._looks = self._looks[len(looks) :]
         if looks:
-            self.put_together(self.plan)
+            self.look()
         before = len(self._replans)
         changed = self._replan_when_due()
-        if looks or len(self._replans) < before:
+        if self.trials < self._budget and (looks or len(self._replans) < before):
             self._contest()
         return changed
 
-    def put_together(self, plan: Plan) -> None:
-        """Measure a plan of the network as a whole, with the best of each kernel so far."""
-        if self._whole is not None:
+    def look(self) -> None:
+        """Measure the network as a whole, with the best of each kernel so far: as planned now, and as planned
+        at the start, since what was merged may not pay as a whole.
+        """
+        if self._whole is None:
+            return
+        for plan in (self.plan, self._planner.start):
             tasks = self._planner.tasks_of(plan)
             self._whole.put_together(plan, {task.digest: self._so_far(task) for task in tasks})
 

@@ -29,7 +29,7 @@ def tune(
     seed: int = 0,
     database: str | Path = "tilewright.db",
     workers: int = LOCAL_WORKERS,
-    ray: str = "local",
+    ray: str = "auto",
     device: str | None = None,
     lab: str | None = None,
     asynchronous: bool = False,
@@ -38,8 +38,9 @@ def tune(
     """Tune the network in `model` for `target` and record everything in `database`.
 
     Options are those of `tune run`; TuneRequest explains each. Raises InputError (one line) for an
-    unusable model, target, budget or database, DeviceError when nothing can be measured. Progress goes to
-    standard error, or to `on_event` where one is given.
+    unusable model, target, budget or database, DeviceError when nothing can be measured. With `ray` "none"
+    this process measures and no other is started; "auto" starts a local Ray where there is much to measure.
+    Progress goes to standard error, or to `on_event` where one is given.
     """
     request = TuneRequest(
         Path(model),
@@ -79,7 +80,7 @@ def tune_range(
     seed: int = 0,
     database: str | Path = "tilewright.db",
     workers: int = LOCAL_WORKERS,
-    ray: str = "local",
+    ray: str = "auto",
     device: str | None = None,
     lab: str | None = None,
     on_event: Listener | None = None,
