@@ -92,7 +92,7 @@ def lookup(
             assignment, answers = cover_or_guess(opened, explain=True)
         else:
             assignment = assignment_of(opened, answer.config)
-            answers = ask_exactly(assignment)
+            answers = ask_exactly(assignment, explain=of_range is None)
         assignment = timed(assignment)
         kernels = [
             _answer(assignment, each, task, of_range)

@@ -6,9 +6,11 @@ predicted one adds what a search finds beyond a carried Config: the worst, over 
 tuned there with its tiles made anew, and of what a longer search is expected to find there.
 """
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from itertools import pairwise
+from typing import Any, Self
 
 from tilewright.compiler_core.onnx_import.sizes import left_out, sizes_in_range
 from tilewright.db.answering.selectors import Selectors
@@ -22,8 +24,11 @@ from tilewright.tuner.request import Hooks, TuneRequest
 from tilewright.tuner.run import NO_HOOKS, run
 from tilewright.tuner.sizes.intervals import SizeSpan, intervals_of
 from tilewright.tuner.sizes.representatives import representatives
-from tilewright.tuner.sizes.selection import Interval, ranged_row, selector_row
+from tilewright.tuner.sizes.selection import Interval, interval_of, ranged_row, selector_row
 from tilewright.tuner.sizes.survey import RangeSurvey, anchors_of, surveyed, under_lease
+
+LATEST = 1000
+"""Runs that are looked through for one that measured the same range."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +49,22 @@ class RangeReport:
     reports: tuple[Report, ...]
     intervals: tuple[Interval, ...]
     left_out: str = ""
+
+    @classmethod
+    def of(
+        cls,
+        reports: tuple[Report, ...],
+        row: WorkloadRow,
+        request: TuneRequest,
+        sizes: tuple[int, ...],
+        intervals: tuple[Interval, ...],
+        left_out: str,
+    ) -> Self:
+        """From the parts of a run over the one range of `request`; `row` is the network with its dim open."""
+        ((symbol, (low, high)),) = request.ranges.items()
+        first = reports[0]
+        named = (first.model, row.digest, first.target, request.objective, symbol, low, high)
+        return cls(*named, sizes, reports, intervals, left_out)
 
     def to_json(self) -> dict[str, Any]:
         """One JSON object, as docs/cli.md describes it."""
@@ -95,30 +116,48 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
     with one_start(request.pool.ray):
         reports = _tuned(at, sizes, hooks)
         sizes = sizes[: len(reports)]
-        hooks.on_event(Phase("range", f"measuring {symbol} at sizes between {', '.join(map(str, sizes))}"))
         with opened(sizes[0]) as first:
+            if intervals := _answered_before(first, row, symbol, legal, reports):
+                return RangeReport.of(reports, row, request, sizes, intervals, missing)
+            hooks.on_event(
+                Phase("range", f"measuring {symbol} at sizes between {', '.join(map(str, sizes))}")
+            )
             with devices.open(first.target, first.records.target_text, say) as pool:
                 pool.start()
                 survey = RangeSurvey(opened, pool, legal, hooks.guard)
-                spans, loss = _measured_between(survey, first, row, symbol, sizes, hooks)
+                spans, loss = _measured_between(survey, first, row, symbol, sizes, reports, hooks)
             intervals = intervals_of(spans, loss)
             _publish(first, row, symbol, intervals, spans, hooks)
     reports = tuple(
         _now(report, survey.better.get(size)) for size, report in zip(sizes, reports, strict=True)
     )
-    return RangeReport(
-        reports[0].model,
-        row.digest,
-        reports[0].target,
-        request.objective,
-        symbol,
-        low,
-        high,
-        sizes,
-        reports,
-        intervals,
-        missing,
-    )
+    return RangeReport.of(reports, row, request, sizes, intervals, missing)
+
+
+def _answered_before(
+    first: Opened, row: WorkloadRow, symbol: str, legal: Sequence[int], reports: Sequence[Report]
+) -> tuple[Interval, ...]:
+    """The intervals of an earlier range over the same tuned sizes, if none of these was tuned since."""
+    records, digests = first.records, [report.graph_digest for report in reports]
+    rows = [
+        each
+        for each in Selectors(records.repository.database).intervals(records.key(row.digest), symbol)
+        if each.low <= legal[-1] and each.high >= legal[0]
+    ]
+    whole = bool(rows) and rows[0].low <= legal[0] and rows[-1].high >= legal[-1]
+    if not whole or any(one.high + 1 != other.low for one, other in pairwise(rows)):
+        return ()
+    for run_row in records.repository.runs(LATEST):
+        asked = run_row.asked
+        key = (asked.target_digest, asked.toolchain, asked.objective)
+        if key != (records.target.digest, records.toolchain, records.objective):
+            continue
+        if asked.model_digest == row.digest and run_row.stop_reason == "range":
+            sizes_then = json.loads(asked.settings).get("tuned")
+            return tuple(map(interval_of, rows)) if sizes_then == digests else ()
+        if asked.model_digest in digests:
+            return ()
+    return ()
 
 
 def _measured_between(
@@ -127,11 +166,13 @@ def _measured_between(
     row: WorkloadRow,
     symbol: str,
     sizes: tuple[int, ...],
+    reports: Sequence[Report],
     hooks: Hooks,
 ) -> tuple[list[SizeSpan], float]:
     """Spans over the range, with what answered for its sizes before among the candidates."""
     records = first.records
-    search = NewSearch(first.model.name, first.seed, 0, {"range": symbol}, hooks.job)
+    settings = {"range": symbol, "tuned": [report.graph_digest for report in reports]}
+    search = NewSearch(first.model.name, first.seed, 0, settings, hooks.job)
     rows = Selectors(records.repository.database).intervals(records.key(row.digest), symbol)
     with under_lease(records, search, row, survey.pool, hooks.guard) as survey.lease:
         return surveyed(survey, sizes, anchors_of(rows, survey.sizes), hooks.cancelled)
