@@ -1,6 +1,6 @@
 """ONNX file -> Graph: read, walk the nodes, build structured ops, simplify."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -33,6 +33,8 @@ from tilewright.compiler_core.onnx_import.walk import ImportWalk, graph_frame
 from tilewright.compiler_core.transforms.simplify import simplify
 
 MAX_MESSAGE = 1000
+MOST_SHAPES = 4
+"""Inputs that a message describes."""
 MOST_ELEMENTS = 1 << 44
 """Of one value."""
 MOST_POINTS = 1 << 58
@@ -128,15 +130,29 @@ def _import(
     names_of_dims = names.used | context.decided
     unknown = sorted(set(dims) - names_of_dims)
     if unknown:
-        raise ModelError(
-            f"the model has no dimension called {unknown[0]!r};"
-            f" it has {', '.join(sorted(names_of_dims)) or 'none'}"
-        )
+        shapes = {name: context.builder.values[value].shape for value, name in context.inputs.items()}
+        had = dims_there(names_of_dims, shapes)
+        raise ModelError(f"the model has no dimension called {unknown[0]!r}; it has {had}")
     outputs = _outputs(model.graph.output, frame.scope, context.builder)
     bound_to_runs = {name: extent for name, extent in dims.items() if name not in names.used}
     made = _imported(path, context, outputs, bound_to_runs)
     decided = made.graph.symbols & context.decided
     return replace(made, given=bound, dims=dims, decided=decided, bound_decided=bound_to_runs)
+
+
+def dims_there(names: Collection[str], shapes: Mapping[str, Shape]) -> str:
+    """The dims of a model that have a name; of a model without one that its file fixes them, and what to do.
+
+    `shapes` are those of its inputs, by name.
+    """
+    if names:
+        return ", ".join(sorted(names))
+    fixed = [f"{printable(name)} {' x '.join(map(str, shape))}" for name, shape in shapes.items() if shape]
+    if not fixed:
+        return "none"
+    return (
+        f"none: the file fixes every extent of {', '.join(fixed[:MOST_SHAPES])}; export it with that dim open"
+    )
 
 
 def _named_by_outputs(

@@ -11,7 +11,7 @@ from tilewright.compiler_core.ir.dims import at_sizes, symbols_in
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.feeds import deciding_inputs, draw_feeds, extents_decided
-from tilewright.compiler_core.onnx_import.importer import ImportedModel, import_model
+from tilewright.compiler_core.onnx_import.importer import ImportedModel, dims_there, import_model
 
 MOST_SIZES = 1 << 20
 """The widest range."""
@@ -71,7 +71,9 @@ def sizes_in_range(
         return _between_imported(range(low, high + 1), refusal)
     dims_open = sorted(imported.graph.symbols - imported.decided)
     if symbol not in dims_open:
-        raise UsageError(f"the model has no dim {symbol!r} to range; it has {', '.join(dims_open) or 'none'}")
+        shapes = {name: imported.graph.values[value].shape for name, value in imported.inputs}
+        had = dims_there(dims_open or dims.keys(), shapes)
+        raise UsageError(f"the model has no dim {symbol!r} to range; it has {had}")
     if others := [name for name in dims_open if name != symbol]:
         raise UsageError(
             f"one dim can be ranged at a time; give {', '.join(others)} a value with --dim NAME=VALUE"

@@ -21,7 +21,7 @@ from tilewright.db.records import Best
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.tuner.network.records import Records
-from tilewright.tuner.request import TuneRequest
+from tilewright.tuner.request import PoolChoice, TuneRequest
 from tilewright.tuner.run import run
 from tilewright.tuner.sizes.intervals import Anchor
 from tilewright.tuner.sizes.representatives import representatives
@@ -179,7 +179,7 @@ def test_what_the_range_measured_between_is_recorded_in_one_run(
     opened = open_database(database)
     runs, _ = Browse(opened).runs(Viewer(None, operator=True), limit=500)
     (survey,) = (run for run in runs if run.asked.trials_budget == 0)
-    assert json.loads(survey.asked.settings) == {"range": "rows"}
+    assert json.loads(survey.asked.settings)["range"] == "rows"
     assert survey.stop_reason == "range"
     assert survey.asked.model_digest == found.graph_digest
     assert len(Repository(opened).trials_of_run(survey.uid)) > len(found.sizes)
@@ -372,6 +372,33 @@ def test_what_cannot_be_ranged_is_said_in_one_line(
     more = ["-O", "0"] if dim == "rows=1..4" else []
     assert main(["run", *given, "--dim", dim, *more]) == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("dim", ["batch=2", "batch=1..8"])
+def test_a_model_without_open_dims_says_what_fixes_them(
+    dim: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = saved(model([node("Relu", "image", "y")], [value("image", [1, 3, 8, 8])], ["y"]), tmp_path)
+    given = [str(path), "--target", "ascend310", "--db", str(tmp_path / "x.db"), "--ray", "none"]
+    assert main(["run", *given, "--dim", dim]) == 2
+    said = capsys.readouterr().err
+    assert "none: the file fixes every extent of 'image' 1 x 3 x 8 x 8; export it with that dim open" in said
+    assert len(said.strip().splitlines()) == 1
+
+
+def test_the_same_range_twice_is_measured_once(tuned: tuple[Path, Path, RangeReport], tmp_path: Path) -> None:
+    path, before, found = tuned
+    database = tmp_path / "twice.db"
+    shutil.copyfile(before, database)
+    again = tune_range(path, "ascend310", "rows", 4, 100, trials=100, database=database, ray="none")
+    assert again.intervals == found.intervals
+    surveys = [run for run in Repository(open_database(database)).runs() if run.stop_reason == "range"]
+    assert len(surveys) == 1
+    here: dict[str, Any] = {"dims": {"rows": found.sizes[1]}, "pool": PoolChoice(ray="none")}
+    run(TuneRequest(path, "ascend310", trials=30, database=database, **here))
+    tune_range(path, "ascend310", "rows", 4, 100, trials=100, database=database, ray="none")
+    surveys = [run for run in Repository(open_database(database)).runs() if run.stop_reason == "range"]
+    assert len(surveys) == 2, "one of its sizes was tuned since"
 
 
 def test_a_verb_without_ranges_says_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
