@@ -20,6 +20,10 @@ from typing import Any, Generic, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
+MOST_PLAIN = 1
+"""Up to this many rows are worked on without compiled code where none is loaded: a lookup asks about a single
+one, and numba takes longer to load than a whole lookup.
+"""
 _PROJECT = __name__.partition(".")[0] + "."
 _plain: list[Callable[..., Any]] = []
 """Functions that compiled ones may call, and that are not registered with numba yet."""
@@ -35,6 +39,10 @@ class Compiled(Generic[P, R]):
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> R:
         """The compiled function's answer."""
         return self.dispatcher(*args, **kwargs)  # type: ignore[no-any-return]  # numba has no types
+
+    def for_rows(self, rows: int) -> Callable[P, R]:
+        """The function to call on so many rows: compiled, unless that is not worth loading the compiler."""
+        return self if rows > MOST_PLAIN or is_loaded() else self.py_func
 
     @cached_property
     def dispatcher(self) -> Any:

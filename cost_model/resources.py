@@ -108,7 +108,8 @@ class KernelResources:
         parts = np.zeros((max(self.layout.handovers) // 2 + 1, 2, len(rows)), dtype=np.int64)
         layout = self.layout
         rows = np.ascontiguousarray(rows, dtype=np.int32)
-        asked = demands(rows, layout.tables, layout.boxes, self._nests, steps, terms, machine, parts)
+        of_rows = demands.for_rows(len(rows))
+        asked = of_rows(rows, layout.tables, layout.boxes, self._nests, steps, terms, machine, parts)
         return Demand(
             load=asked[:, row_demand.LOAD_CYCLES],
             matrix=asked[:, row_demand.MATRIX_CYCLES],

@@ -4,15 +4,14 @@ Validity is decided for thousands of rows at once, exactly as the lowering would
 that rows cut has one outline, written down as tables, and compiled code (row_rules.py) looks every row up.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import ParamSpec, TypeAlias, TypeVar
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.compiler_core.compiled import Compiled, is_loaded
 from tilewright.compiler_core.lowering.lower import (
     ALIGNMENT_BYTES,
     disjoint,
@@ -46,8 +45,6 @@ from tilewright.search_space.space import Space
 RULES = "2"
 """Version of the validity rules: part of every space's digest."""
 
-P = ParamSpec("P")
-R = TypeVar("R")
 Truths: TypeAlias = npt.NDArray[np.bool_]
 _KNOB = {
     SlotKnob.ONE: ONE_SLOT,
@@ -55,10 +52,6 @@ _KNOB = {
     SlotKnob.ACCUMULATOR: row_tables.ACCUMULATOR,
     SlotKnob.STORE: row_tables.STORE,
 }
-MOST_PLAIN = 1
-"""Up to this many rows are checked without compiled code where none is loaded: a lookup asks about a single
-one.
-"""
 
 
 def kernel_space(layout: KnobLayout) -> Space:
@@ -107,7 +100,7 @@ class Validity:
         settled = np.array(rows, dtype=np.int32)
         if len(rows):
             rules, written = self._rules(settled)
-            _of(make_canonical, rows)(settled, rules, self.layout.tables, written.cuts)
+            make_canonical.for_rows(len(rows))(settled, rules, self.layout.tables, written.cuts)
         without_rows = self._without_rows(settled)
         for name in (ROWS, INNER):
             if self.layout.column(name) >= 0:
@@ -135,7 +128,7 @@ class Validity:
         rows = np.ascontiguousarray(rows, dtype=np.int32)
         rules, written = self._rules(rows)
         layout = self.layout
-        found = _of(find_feasible, rows)(
+        found = find_feasible.for_rows(len(rows))(
             rows, rules, layout.tables, written.cuts, written.rooms, layout.boxes, self._tests, self._limits
         )
         return np.asarray(found & self._registers_suffice(rows))
@@ -149,7 +142,7 @@ class Validity:
         return rules, written
 
     def _find(self, rows: Rows, written: _Written, rules: Ints) -> int:
-        return _of(rules_of, rows)(rows, self.layout.tables, written.cuts.cuts, rules)
+        return rules_of.for_rows(len(rows))(rows, self.layout.tables, written.cuts.cuts, rules)
 
     def _others(self, rows: Rows) -> list[int]:
         """The cuts of all rows."""
@@ -255,8 +248,3 @@ class Validity:
             for index, sizes in self.layout.combinations(moves):
                 table[index] = fits_matrix_unit(regions, sizes, target)
             yield WidthTable(table, moves)
-
-
-def _of(function: Compiled[P, R], rows: Rows) -> Callable[P, R]:
-    """A function of rows: compiled, unless that is not worth loading the compiler."""
-    return function if len(rows) > MOST_PLAIN or is_loaded() else function.py_func

@@ -63,6 +63,24 @@ def test_the_import_loads_nothing_else() -> None:
     assert done.stdout.split() == []
 
 
+def test_a_lookup_loads_no_compiler_and_no_tuner(tmp_path: Path) -> None:
+    model, records = saved(two_parts(), tmp_path), tmp_path / "records.db"
+    settings = f"{str(model)!r}, target='ascend310', database={str(records)!r}"
+    tilewright.tune(model, target="ascend310", database=records, trials=8, ray="none")
+    program = f"""
+import sys, tilewright
+answer = tilewright.lookup({settings})
+assert answer.complete and all(kernel.hit for kernel in answer.kernels)
+heavy = {{"llvmlite", "matplotlib", "numba", "onnxruntime", "optuna", "ray", "scipy", "xgboost"}}
+simulator = {{name for name in sys.modules if name.startswith("tilewright.measure.simulator")}}
+print(*sorted(heavy & sys.modules.keys() | simulator))
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert done.stdout.split() == []
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """What an installed wheel puts into site-packages."""

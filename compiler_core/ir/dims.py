@@ -299,7 +299,7 @@ def symbols_of(dim: Dim) -> frozenset[str]:
 
 def symbols_in(dims: Iterable[Dim]) -> frozenset[str]:
     """The names of the symbols in any of `dims`."""
-    return frozenset().union(*map(symbols_of, dims))
+    return frozenset().union(*[symbols_of(dim) for dim in dims if not isinstance(dim, int)])
 
 
 def sizes_in(shape: Shape, extents: Sequence[int]) -> dict[str, int]:

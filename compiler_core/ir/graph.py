@@ -181,7 +181,8 @@ class Graph:
 
     def shape(self, value: int) -> tuple[int, ...]:
         """The shape of a value as integers; ModelError while a symbol is unbound."""
-        return tuple(known(dim, self.name_of(value)) for dim in self.values[value].shape)
+        dims = self.values[value].shape
+        return tuple([dim if isinstance(dim, int) else known(dim, self.name_of(value)) for dim in dims])
 
     def elements(self, value: int) -> int:
         """The number of elements of a value."""

@@ -16,7 +16,7 @@ else - halos, bytes, legality of a tile, backward region inference, digests - fo
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -51,18 +51,18 @@ class IndexExpr:
             return self.terms[0][0]
         return None
 
-    @property
+    @cached_property
     def axes(self) -> frozenset[int]:
         """The axes this index moves with."""
-        return frozenset(axis for axis, _ in self.terms)
+        return frozenset([axis for axis, _ in self.terms])
 
-    @property
+    @cached_property
     def is_symbolic(self) -> bool:
         """Whether a coefficient, the offset, the divisor or the modulus depends on an unbound symbol."""
-        numbers = [self.offset, self.divisor, self.modulus, *(coefficient for _, coefficient in self.terms)]
+        numbers = [self.offset, self.divisor, self.modulus, *[coefficient for _, coefficient in self.terms]]
         return not all(isinstance(number, int) for number in numbers)
 
-    @property
+    @cached_property
     def symbols(self) -> frozenset[str]:
         """Names of the unbound symbols in any of its numbers."""
         return symbols_in((self.offset, self.divisor, self.modulus, *(number for _, number in self.terms)))

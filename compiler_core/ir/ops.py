@@ -16,7 +16,6 @@ from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
-from scipy import special
 
 from tilewright.compiler_core.ir.dtypes import DType, dtype_of
 from tilewright.compiler_core.ir.host import host_ops
@@ -181,12 +180,19 @@ def _elu(args: Sequence[Array], attributes: Attributes) -> Array:
     return np.where(x < 0, _scaled(np.expm1(np.minimum(x, 0)), attributes["alpha"]), x)
 
 
+# Importing scipy takes as long as a lookup; most processes never evaluate one of these two.
+
+
 def _sigmoid(x: Array) -> Array:
-    return np.asarray(special.expit(x))
+    from scipy.special import expit
+
+    return np.asarray(expit(x))
 
 
 def _erf(x: Array) -> Array:
-    return np.asarray(special.erf(x))
+    from scipy.special import erf
+
+    return np.asarray(erf(x))
 
 
 def _quantize(args: Sequence[Array], attributes: Attributes) -> Array:

@@ -11,13 +11,13 @@ from tilewright.compiler_core.ir.layouts import Layout, may_be_laid_out
 from tilewright.compiler_core.ir.workload import Workload, kernel_of
 from tilewright.compiler_core.lowering.pipeline import Plan, is_host, plan_graph, plan_groups
 from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group
 from tilewright.db.answering.describe import row_of
 from tilewright.db.answering.lookup import Answer, Hit, Match, lookup_many
 from tilewright.db.records import Best, WorkloadRow
-from tilewright.measure.device import simulated_info
+from tilewright.measure.device import Device, simulated_info
 from tilewright.measure.results import Status
-from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.tuner.answer.cover import candidate_groups, cheapest_cover
 from tilewright.tuner.answer.outcome import Outcome
 from tilewright.tuner.answer.report import Figures
@@ -157,7 +157,9 @@ def _ask(opened: Opened, workloads: Sequence[Workload], *, explain: bool) -> lis
     def fits(row: WorkloadRow, best: Best) -> bool:
         if row.digest not in tasks:
             tasks[row.digest] = KernelTask(Regions(by_digest[row.digest]), opened.target)
-        return tasks[row.digest].space.contains(best.config)
+        space = tasks[row.digest].space
+        # A run that wrote down this very space had checked the Config in it; to check again takes 10 ms.
+        return best.space_digest == space.digest or space.contains(best.config)
 
     return lookup_many(
         opened.records.repository,
@@ -177,7 +179,7 @@ def guess_network(assignment: Assignment, reason: StopReason) -> Outcome:
     The default is as it was measured where that is on record. ConfigError where the default does not compile.
     """
     opened = assignment.opened
-    simulated = SimulatedDevice(opened.target).measure(
+    simulated = _simulator(opened.target).measure(
         opened.network.task, [opened.default_config, assignment.config]
     )
     for each in simulated:
@@ -198,7 +200,7 @@ def guess_network(assignment: Assignment, reason: StopReason) -> Outcome:
 
 def timed(assignment: Assignment) -> Assignment:
     """Unmeasured kernels get simulated times, as the network's figures do."""
-    device, choices = SimulatedDevice(assignment.opened.target), dict(assignment.choices)
+    device, choices = _simulator(assignment.opened.target), dict(assignment.choices)
     for task in assignment.tasks:
         choice = choices[task.digest]
         if choice.source in GUESSED:
@@ -222,7 +224,7 @@ def expected_error(assignment: Assignment) -> float | None:
     opened = assignment.opened
     if opened.records.device == simulated_info(opened.target.digest):
         return 0.0
-    device, errors = SimulatedDevice(opened.target), []
+    device, errors = _simulator(opened.target), []
     for task in assignment.tasks:
         best = opened.records.best_of(task)
         if best is not None:
@@ -230,3 +232,10 @@ def expected_error(assignment: Assignment) -> float | None:
             if measured.latency_us is not None:
                 errors.append(abs(measured.latency_us / best.latency_us - 1.0))
     return median(errors) if errors else None
+
+
+def _simulator(target: Target) -> Device:
+    """The simulated chip, loaded by those who simulate: a lookup does not."""
+    from tilewright.measure.simulator.device import SimulatedDevice
+
+    return SimulatedDevice(target)
