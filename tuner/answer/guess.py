@@ -213,7 +213,7 @@ def timed(assignment: Assignment) -> Assignment:
 def simulated_us(assignment: Assignment) -> float | None:
     """The whole network as the simulator has it from the target file; None where it does not run there."""
     opened = assignment.opened
-    (simulated,) = SimulatedDevice(opened.target).measure(opened.network.task, [assignment.config])
+    (simulated,) = _simulator(opened.target).measure(opened.network.task, [assignment.config])
     return simulated.latency_us
 
 
