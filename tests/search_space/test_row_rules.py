@@ -5,13 +5,11 @@ import pytest
 
 from tests.small_networks import product_chain, split_matmul
 from tests.targets import small_target
+from tilewright.compiler_core.compiled import Compiled
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.workload import kernel_of
 from tilewright.compiler_core.lowering.regions import Regions
-from tilewright.cost_model import resources
 from tilewright.cost_model.resources import KernelResources
-from tilewright.cost_model.row_demand import demands
-from tilewright.search_space import validity
 from tilewright.search_space.knobs import Rows
 from tilewright.search_space.moves import random_grid
 from tilewright.search_space.rules import KnobLayout
@@ -33,7 +31,7 @@ def test_rules_are_the_same_compiled(graph: Graph, monkeypatch: pytest.MonkeyPat
     feasible = space.feasible(canonical)
     assert feasible.any()
     assert not feasible.all()
-    monkeypatch.setattr(validity, "_of", lambda function, _: function.py_func)
+    monkeypatch.setattr(Compiled, "for_rows", lambda function, _: function.py_func)
     plain = kernel_space(layout)
     assert (plain.canonical(rows) == canonical).all()
     assert (plain.feasible(canonical) == feasible).all()
@@ -43,7 +41,7 @@ def test_rules_are_the_same_compiled(graph: Graph, monkeypatch: pytest.MonkeyPat
 def test_demands_are_the_same_compiled(graph: Graph, monkeypatch: pytest.MonkeyPatch) -> None:
     layout, rows = drawn(graph)
     compiled = KernelResources(layout, layout.regions.workload).demand(rows)
-    monkeypatch.setattr(resources, "demands", demands.py_func)
+    monkeypatch.setattr(Compiled, "for_rows", lambda function, _: function.py_func)
     plain = KernelResources(layout, layout.regions.workload).demand(rows)
     assert (compiled.load > 0).any()
     for name, values in vars(compiled).items():
