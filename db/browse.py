@@ -35,7 +35,9 @@ class Viewer:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Which records: None admits all. `model` is a graph digest."""
+    """Which records: None admits all. `workload`, `target` and `model` (a network) are digests, or how they
+    begin.
+    """
 
     workload: str | None = None
     target: str | None = None
@@ -84,9 +86,6 @@ class Browse:
         """Records newest first, and the cursor of the next page."""
         conditions: list[ColumnElement[bool]] = [_visible(viewer)]
         for column, value in (
-            (workload.c.digest, wanted.workload),
-            (run.c.target_digest, wanted.target),
-            (run.c.model_digest, wanted.model),
             (run.c.uid, wanted.run),
             (run.c.objective, wanted.objective),
             (trial.c.status, wanted.status),
@@ -94,6 +93,15 @@ class Browse:
         ):
             if value is not None:
                 conditions.append(column == value)
+        for digest, beginning in (
+            (workload.c.digest, wanted.workload),
+            (run.c.target_digest, wanted.target),
+            (run.c.model_digest, wanted.model),
+        ):
+            if beginning is not None:
+                whole = len(beginning) == 64
+                ends = beginning.ljust(64, "0"), beginning.ljust(64, "f")
+                conditions.append(digest == beginning if whole else digest.between(*ends))
         question = _records.where(*conditions).order_by(trial.c.id.desc())
         length = _length(trial.c.config, trial.c.reason, trial.c.samples_us)
         rows, following = self._page(question, trial.c.id, length, cursor, limit)

@@ -26,7 +26,9 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.files.outputs import write_text
 
 if TYPE_CHECKING:
+    from tilewright.api.tracking import Tracker
     from tilewright.tuner.answer.report import Figures, Report
+    from tilewright.tuner.request import TuneRequest
     from tilewright.tuner.verbs.ranges import RangeReport
 
 app = verb_app()
@@ -66,6 +68,9 @@ def run(
         bool, typer.Option("--asynchronous", help="Keep a wide farm busy; no run is like another then.")
     ] = False,
     svg: Annotated[Path | None, typer.Option(help="A picture of the front, where there is one.")] = None,
+    mlflow: Annotated[
+        str | None, typer.Option(help="Log the run in MLflow: http://HOST:PORT, or a folder.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Find tiles, buffering and cores that run MODEL fastest on a target, and keep them in the database.
@@ -101,14 +106,26 @@ def run(
     )
     if svg is not None and not request.front:
         raise UsageError("--svg draws a front; give several objectives, as in --objective latency,energy")
+    tracker = None if mlflow is None else tracker_at(mlflow, request)
     with watching() as listener:
         report = run_sizes(request, Hooks(listener))
     if isinstance(report, RangeReport):
         _tell(report, range_text(report), json_file, kept)
         return
+    if tracker is not None:
+        tracker.log(request, report)
     if svg is not None:
         write_text(front_picture(report), svg, kept)
     _tell(report, as_text(report), json_file, kept)
+
+
+def tracker_at(uri: str, request: "TuneRequest") -> "Tracker":
+    """The tracker of a run that can be logged; UsageError says which cannot, before anything is measured."""
+    from tilewright.api.tracking import Tracker
+
+    if request.ranges:
+        raise UsageError("--mlflow logs one size; bind the range with --dim NAME=SIZE")
+    return Tracker.open(uri)
 
 
 def _tell(found: "Report | RangeReport", text: str, json_file: str | None, inputs: list[str | Path]) -> None:

@@ -12,6 +12,7 @@ from tilewright.api.pages.render import page
 from tilewright.api.schemas.patterns import DIGEST
 from tilewright.api.service import Caller, Cursor, Service, Serving
 from tilewright.compiler_core.toolchain import built_in_toolchains
+from tilewright.db.answering.titles import names_in_runs, titles_of
 from tilewright.db.browse import RecordRow, Wanted
 from tilewright.db.records import Best, Purpose
 from tilewright.db.service.accounts import Coverage
@@ -20,6 +21,7 @@ from tilewright.measure.results import Status
 
 router = APIRouter(include_in_schema=False)
 ROWS = 50
+LEAST_PREFIX = 4
 Text = Annotated[str, Query(max_length=100)]
 RecordId = Annotated[int | None, Query(ge=1, le=2**53 - 1)]
 DigestPath = Annotated[str, Path(pattern=DIGEST)]
@@ -60,8 +62,18 @@ async def records_page(
             purpose=Purpose(purpose) if purpose in set(Purpose) else None,
         )
         rows, following = await service.threads(service.browse.records, caller.viewer, wanted, cursor, ROWS)
+    names = await _names(service, rows)
     choices = {"objective": list(Objective), "status": list(Status), "purpose": list(Purpose)}
-    return page(request, "records.html", rows=rows, asked=asked, wrong=wrong, choices=choices, next=following)
+    return page(
+        request,
+        "records.html",
+        rows=rows,
+        names=names,
+        asked=asked,
+        wrong=wrong,
+        choices=choices,
+        next=following,
+    )
 
 
 @router.get("/records/compare", openapi_extra=access(Need.READ, page=True))
@@ -75,7 +87,8 @@ async def compare_page(
         (knob, configs[0].get(knob, "-"), configs[1].get(knob, "-"))
         for knob in sorted({*configs[0], *configs[1]})
     ]
-    return page(request, "compare.html", records=(left, right), knobs=knobs)
+    names = await _names(service, [left, right])
+    return page(request, "compare.html", records=(left, right), knobs=knobs, names=names)
 
 
 @router.get("/models", openapi_extra=access(Need.READ, page=True))
@@ -91,7 +104,8 @@ async def coverage_page(request: Request, service: Serving, caller: Caller, dige
     if not kernels:
         raise HTTPException(404, f"there are no records of network {digest[:12]}")
     tables = await service.threads(_coverage, service, kernels, digest)
-    return page(request, "coverage.html", digest=digest, tables=tables)
+    names = await service.threads(titles_of, service.browse.database, kernels)
+    return page(request, "coverage.html", digest=digest, tables=tables, names=names)
 
 
 @router.get("/workers", openapi_extra=access(Need.READ, page=True))
@@ -116,6 +130,26 @@ def _coverage(
     return found
 
 
+async def _names(service: Service, rows: list[RecordRow]) -> dict[int, str]:
+    """What each record's kernel is called, by the number of the record; the rows' own are few."""
+    database = service.browse.database
+    uids, digests = ({pick(row) for row in rows} for pick in (_run_of, _workload_of))
+    own = await service.threads(names_in_runs, database, uids)
+    titles = await service.threads(titles_of, database, digests)
+    return {
+        row.id: own.get((_run_of(row), _workload_of(row))) or titles.get(_workload_of(row), "")
+        for row in rows
+    }
+
+
+def _run_of(row: RecordRow) -> str:
+    return row.row.trial.run
+
+
+def _workload_of(row: RecordRow) -> str:
+    return row.row.key.workload_digest
+
+
 async def _record(service: Service, caller: Principal, record_id: int | None) -> RecordRow:
     if record_id is None:
         raise HTTPException(422, "mark two records to compare")
@@ -126,4 +160,5 @@ async def _record(service: Service, caller: Principal, record_id: int | None) ->
 
 
 def _is_digest(text: str) -> bool:
-    return len(text) == 64 and set(text) <= set("0123456789abcdef")
+    """Whether `text` is a digest, or so much of one that it says something."""
+    return LEAST_PREFIX <= len(text) <= 64 and set(text) <= set("0123456789abcdef")
