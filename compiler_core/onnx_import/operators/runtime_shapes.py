@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim
 from tilewright.compiler_core.ir.dtypes import DType
-from tilewright.compiler_core.onnx_import.building.builder import Tensor
+from tilewright.compiler_core.onnx_import.building.builder import MAX_RANK, Tensor
 from tilewright.compiler_core.onnx_import.building.context import (
     Build,
     Context,
@@ -40,6 +40,8 @@ def _fresh_shape(context: Context, node: Node, rank: int) -> list[Dim]:
 def _length(tensor: Tensor, what: str) -> int:
     if tensor.rank != 1 or not isinstance(tensor.shape[0], int):
         raise ModelError(f"{what} is computed from data and its length is not known; bind it with --input")
+    if tensor.shape[0] > MAX_RANK:
+        raise ModelError(f"{what} has {tensor.shape[0]} elements, above the limit of {MAX_RANK} for a rank")
     return tensor.shape[0]
 
 

@@ -121,3 +121,13 @@ def test_a_cycle_of_nodes_without_names_is_one_line(tmp_path: Path) -> None:
     path = saved(model([nodes[2], *nodes[:2]], [value("x", [4])], ["a"]), tmp_path)
     with pytest.raises(ModelError, match=r"node 'Print' lies on or behind a cycle"):
         import_model(path)
+
+
+@pytest.mark.parametrize("op", ["Expand", "Reshape", "ConstantOfShape", "Slice"])
+def test_a_shape_of_very_many_extents_is_one_line(op: str, tmp_path: Path) -> None:
+    """170 bytes that took all memory: the length of a shape that data decide is a rank."""
+    inputs = {"ConstantOfShape": "shape", "Slice": "x shape shape"}.get(op, "x shape")
+    given = [value("x", [1, 3, 1]), value("shape", [1 << 31], TensorProto.INT64)]
+    path = saved(model([node(op, inputs, "y")], given, ["y"]), tmp_path)
+    with pytest.raises(ModelError, match="above the limit of 32"):
+        import_model(path)
