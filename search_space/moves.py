@@ -133,6 +133,18 @@ def neighbours(space: Space, row: Rows, radius: int = 1) -> Rows:
     return distinct(space.settle(found[1:]), without=row_keys(row[None, :]))
 
 
+def all_neighbours(space: Space, rows: Rows) -> Rows:
+    """`neighbours` of each of `rows` in turn, all at once; a row of `rows` may be among them."""
+    if not len(rows):
+        return rows
+    column, value = _single_changes(space)
+    changed = np.repeat(rows, len(column), axis=0)
+    at, columns, values = np.arange(len(changed)), np.tile(column, len(rows)), np.tile(value, len(rows))
+    moved = changed[at, columns] != values
+    changed[at, columns] = values
+    return distinct(space.settle(distinct(changed[moved])))
+
+
 def steps(space: Space, row: Rows, radius: int = 1) -> Rows:
     """Feasible rows at most `radius` steps from `row`.
 
@@ -178,9 +190,14 @@ def _ordered(space: Space) -> npt.NDArray[np.bool_]:
     return np.array([knob.ordered for knob in space.knobs], dtype=np.bool_)
 
 
-def _one_knob_changed(space: Space, row: Rows) -> Rows:
+def _single_changes(space: Space) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+    """Every value of every knob: columns and values."""
     column = np.repeat(np.arange(len(space.knobs)), space.widths)
-    value = np.concatenate([np.arange(width, dtype=np.int32) for width in space.widths])
+    return column, np.concatenate([np.arange(width, dtype=np.int32) for width in space.widths])
+
+
+def _one_knob_changed(space: Space, row: Rows) -> Rows:
+    column, value = _single_changes(space)
     rows = np.repeat(row[None, :], len(column), axis=0)
     rows[np.arange(len(column)), column] = value
     changed: Rows = rows[value != row[column]]

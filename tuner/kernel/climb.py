@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.search_space.knobs import Rows
-from tilewright.search_space.moves import distinct, enumerate_rows, mutate, neighbours, sample
+from tilewright.search_space.moves import all_neighbours, distinct, enumerate_rows, mutate, sample
 from tilewright.search_space.space import Space
 
 WHOLE = 1 << 14
@@ -75,8 +75,8 @@ def best_drafts(
         if effort.settles and np.array_equal(rows, before):
             break
         before = rows
-        near = [neighbours(space, row) for row in rows[: effort.climbed]]
-        rows = distinct(np.concatenate([rows, *near, mutate(space, rows, rng)]))
+        near = all_neighbours(space, rows[: effort.climbed])
+        rows = distinct(np.concatenate([rows, near, mutate(space, rows, rng)]))
     return rows[np.argsort(draft_log(rows), kind="stable")[:count]]
 
 

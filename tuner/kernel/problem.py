@@ -17,6 +17,7 @@ from tilewright.search_space.knobs import Config, Rows
 from tilewright.search_space.moves import Keys, feasible_rows, row_keys, sample
 from tilewright.search_space.space import Space
 from tilewright.tuner.kernel.climb import best_drafts
+from tilewright.tuner.kernel.row_memo import RowMemo
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 RowFunction: TypeAlias = Callable[[Rows], Floats]
@@ -102,6 +103,11 @@ class Problem:
     def reference_features(self) -> Features:
         """Features of up to 256 rows of the space, to scale each feature."""
         return self.feature_function(sample(self.space, 256, np.random.default_rng(0)))
+
+    @cached_property
+    def description(self) -> RowMemo[tuple[Features, Floats]]:
+        """Maps rows [n, knobs] to their features [n, f] and log drafts [n], and remembers the latest."""
+        return RowMemo(lambda rows: (self.feature_function(rows), self.drafts(rows)))
 
     def drafts(self, rows: Rows) -> Floats:
         """Log draft [n]; zeros without a draft."""

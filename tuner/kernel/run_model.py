@@ -40,8 +40,7 @@ class Predictor:
 
     def predict(self, rows: Rows) -> Prediction:
         """For rows [n, knobs] of the problem."""
-        features = self.problem.feature_function(rows)
-        drafts, task = self.problem.drafts(rows), self.problem.task.digest
+        (features, drafts), task = self.problem.description(rows), self.problem.task.digest
         if self.prior is None:
             assert self.model is not None
             return self.model.predict(task, features, drafts)
@@ -80,9 +79,9 @@ class RunModel:
         if start == len(history.rows):
             return
         rows = history.rows[start:]
-        features = problem.feature_function(rows)
+        features, drafts = problem.description(rows)
         latency_log = history.value_log[start:]
-        fresh = TaskRecords(task, features, problem.drafts(rows), latency_log, in_full=problem.in_full)
+        fresh = TaskRecords(task, features, drafts, latency_log, in_full=problem.in_full)
         if known is None:
             self._reference.setdefault(key, {})[task] = problem.reference_features
         joined = fresh if known is None else _joined(known, fresh)
