@@ -9,6 +9,7 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.db.service.leases import Guard
 from tilewright.measure.objectives import Objective, read_objective
+from tilewright.tuner.kernel.candidates import Candidate
 from tilewright.tuner.network.events import Listener, silent
 from tilewright.tuner.subject import Subject
 
@@ -45,7 +46,8 @@ class TuneRequest:
     `level` is that of -O, 0 to 3. `trials` are measurements to spend, `time_limit_s` seconds of search; where
     they are absent, the level's own hold. Several `objectives` ask for a front; the best in the first of them
     is published. `dims` are sizes of symbolic dims; `ranges` has the least and the largest size of one more.
-    `inputs` are values of inputs that the network depends on.
+    `inputs` are values of inputs that the network depends on. `candidates` are measured first, where they fit
+    a kernel; with them a run measures even where its budget was spent before.
     `device` names a user's own device as module:factory, in place of the pool's. `lab` lets go wrong what a
     real lab does (measure/lab.py). `asynchronous` keeps a wide farm busy; the same seed does not measure the
     same trials then. Everything is recorded in `database`, the path of an SQLite file or a URL.
@@ -69,6 +71,7 @@ class TuneRequest:
     database: str | Path = "tilewright.db"
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     inputs: Mapping[str, Given] = field(default_factory=dict)
+    candidates: tuple[Candidate, ...] = ()
 
     def __post_init__(self) -> None:
         if self.level not in TRIALS:
@@ -82,6 +85,8 @@ class TuneRequest:
                 f"--objective {objectives_text(self.objectives)} needs measurements; give -O 2 or --trials"
             )
 
+        if self.candidates and self.budget == 0:
+            raise UsageError("--try asks for measurements; give -O 2 or --trials")
         for symbol in self.ranges:
             self._check_range(symbol)
 

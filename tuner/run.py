@@ -10,7 +10,7 @@ Each is made from the one before. Without a measurement the Outcome comes from r
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -23,10 +23,12 @@ from tilewright.tuner.answer.outcome import Outcome, nothing_runs
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.summary import summarise
 from tilewright.tuner.devices import Devices, devices_of
+from tilewright.tuner.kernel.candidates import Candidate, fitting
 from tilewright.tuner.kernel.prior import prior_records
 from tilewright.tuner.kernel.samplers import sampler_factory
 from tilewright.tuner.kernel.search import SamplerFactory
 from tilewright.tuner.kernel.stopping import StopReason, StopRule
+from tilewright.tuner.kernel.task import KernelTask, Recalled
 from tilewright.tuner.network.assignment import assignment_of
 from tilewright.tuner.network.book import Book, held
 from tilewright.tuner.network.events import Phase, standing
@@ -132,10 +134,12 @@ def _search(
         draws,
         rule.max_trials,
         opened.settings,
-        known=opened.recalled,
+        known=partial(_known, opened, request.candidates),
         sampler=sampler,
         whole=whole,
     )
+    if request.candidates:
+        opened.listener(Phase("search", _tried(search, request.candidates)))
     if opened.settings.objectives == (Objective.LATENCY,):
         search.learn(prior_records(opened.records.repository, opened.records.toolchain, book.started_at_s))
     book.set_bound(opened.network.task.digest, opened.bound_us)
@@ -152,3 +156,21 @@ def _search(
     so_far = standing(whole.best, whole.bound, whole.unit)
     opened.listener(Phase("verify", f"emulating the best kernels, and measuring them again; {so_far}"))
     return Searched(opened, book, search, reason, search.regret(search.plan))
+
+
+def _known(
+    opened: Opened, candidates: Sequence[Candidate], tasks: Sequence[KernelTask]
+) -> Mapping[str, Recalled]:
+    """What records know of kernels, and the candidates of the user that fit them."""
+    known = dict(opened.recalled(tasks))
+    for task in tasks if candidates else ():
+        if tries := fitting(candidates, task.digest, task.space):
+            known[task.digest] = replace(known.get(task.digest, Recalled()), tries=tries)
+    return known
+
+
+def _tried(search: NetworkSearch, candidates: Sequence[Candidate]) -> str:
+    """How many of the user's candidates fit a kernel, for people."""
+    tasks = [each.task for each in search.searches.values()]
+    fit = [any(each.fits(task.digest, task.space) for task in tasks) for each in candidates]
+    return f"{sum(fit)} of {len(fit)} Configs to try fit a kernel of the plan"

@@ -3,6 +3,7 @@
 import time
 from dataclasses import dataclass
 
+from tilewright.compiler_core.digest import digest_of
 from tilewright.db.service.run_leases import BusyRun, RunLease
 from tilewright.tuner.answer.conclude import recall_network
 from tilewright.tuner.answer.front import recall_front
@@ -35,7 +36,8 @@ def take_turn(opened: Opened, request: TuneRequest, hooks: Hooks) -> Turn | None
     while True:
         ended = records.ended()
         spent = already_spent(opened, request)
-        if request.level >= 1 and spent >= request.budget and recall_network(opened):
+        answered = spent >= request.budget and not request.candidates
+        if request.level >= 1 and answered and recall_network(opened):
             return None
         require_room(opened.graph)
         trials, settings = missing(request, spent), _settings(opened, request)
@@ -82,4 +84,6 @@ def _settings(opened: Opened, request: TuneRequest) -> dict[str, object]:
         "time_limit_s": request.time_limit_s,
         "regret": REGRET if request.level == 3 else None,
     }
+    if request.candidates:
+        settings["candidates"] = digest_of([each.to_json() for each in request.candidates])
     return settings | ({"objectives": opened.objectives} if opened.objectives else {})

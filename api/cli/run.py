@@ -67,6 +67,10 @@ def run(
     asynchronous: Annotated[
         bool, typer.Option("--asynchronous", help="Keep a wide farm busy; no run is like another then.")
     ] = False,
+    tries: Annotated[
+        Path | None,
+        typer.Option("--try", help="Configs to measure first: a JSON list, or a run's --json."),
+    ] = None,
     svg: Annotated[Path | None, typer.Option(help="A picture of the front, where there is one.")] = None,
     mlflow: Annotated[
         str | None, typer.Option(help="Log the run in MLflow: http://HOST:PORT, or a folder.")
@@ -80,11 +84,12 @@ def run(
     answered from then on. Several objectives (latency,energy,peak_bytes) give the front: every schedule that
     none beats in all of them.
     """
+    from tilewright.tuner.kernel.candidates import read_candidates
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest, objectives_of
     from tilewright.tuner.verbs.progress import watching
     from tilewright.tuner.verbs.ranges import RangeReport, run_sizes
 
-    kept = files_of(model, target, database)
+    kept = files_of(model, target, database, tries)
     dims, ranges = read_ranges(dim)
     request = TuneRequest(
         model,
@@ -103,6 +108,7 @@ def run(
         database,
         ranges,
         read_inputs(given),
+        read_candidates(tries),
     )
     if svg is not None and not request.front:
         raise UsageError("--svg draws a front; give several objectives, as in --objective latency,energy")

@@ -21,15 +21,20 @@ def space(
         str | None, typer.Option(help="A device of your own, as MODULE:FACTORY from the working directory.")
     ] = None,
     trials: Annotated[int, typer.Option(help="How many Configs to measure.")] = 200,
+    tries: Annotated[
+        Path | None, typer.Option("--try", help="Configs to measure first: a JSON list of knobs and values.")
+    ] = None,
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> None:
     """Tune any space of the autotuning community's T1 form."""
+    from tilewright.tuner.kernel.candidates import read_candidates
     from tilewright.tuner.verbs.space import tune_space
 
-    found = tune_space(t1, replay=replay, device=device, trials=trials, seed=seed)
+    first = read_candidates(tries)
+    found = tune_space(t1, replay=replay, device=device, trials=trials, seed=seed, candidates=first)
     if json_file is not None:
-        write_json(found.to_json(), json_file, files_of(t1, replay))
+        write_json(found.to_json(), json_file, files_of(t1, replay, tries))
     if json_file == "-":
         return
     typer.echo(f"best       {found.best_us:12.3f} us   trial {found.found_at} of {found.trials}")

@@ -32,6 +32,9 @@ def submit(
     ] = "latency",
     dim: RangedDims = None,
     given: Inputs = None,
+    tries: Annotated[
+        Path | None, typer.Option("--try", help="Configs to measure first: a JSON list, or a run's --json.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher runs first.")] = 0,
     idempotency_key: Annotated[str | None, typer.Option(help="Sent twice, it is still one job.")] = None,
@@ -43,6 +46,7 @@ def submit(
 
     from tilewright.api.schemas.jobs import JobSpec, dims_json
     from tilewright.compiler_core.errors import UsageError
+    from tilewright.tuner.kernel.candidates import read_candidates
 
     try:
         spec = JobSpec.model_validate(
@@ -54,6 +58,7 @@ def submit(
                 "objective": objective,
                 "dims": dims_json(*read_ranges(dim)),
                 "inputs": read_inputs(given),
+                "candidates": [each.to_json() for each in read_candidates(tries)],
                 "seed": seed,
                 "priority": priority,
             }
@@ -63,7 +68,7 @@ def submit(
         raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
     with connect(server) as client:
         job = client.submit(model, spec, idempotency_key)
-    answer(job.id, job.model_dump(mode="json"), json_file, files_of(model, target))
+    answer(job.id, job.model_dump(mode="json"), json_file, files_of(model, target, tries))
 
 
 def _target(target: str) -> str:

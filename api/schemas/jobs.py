@@ -10,6 +10,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 
 from tilewright.db.service.job_rows import JobEvent, JobLine, JobRow, JobState
 from tilewright.tuner.jobs.request import KEPT, read_request
+from tilewright.tuner.kernel.candidates import candidates_of
 from tilewright.tuner.request import TuneRequest, objective_texts, objectives_of, objectives_text
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
@@ -45,6 +46,15 @@ class DimRange(BaseModel):
 
     low: DimSize = Field(examples=[1])
     high: DimSize = Field(examples=[512])
+
+
+class Try(BaseModel):
+    """A Config of a kernel: knobs and values, and the digest (or its beginning) of the kernel it is for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    config: dict[DimName, bool | int | float | Annotated[str, Field(max_length=200)]] = Field(max_length=200)
+    workload_digest: str = Field(default="", pattern="^[0-9a-f]{0,64}$")
 
 
 OBJECTIVES = objective_texts()
@@ -100,6 +110,12 @@ class JobSpec(BaseModel):
         description="Values of inputs that the network depends on: a number, true or false, or nested lists",
         examples=[{"rate": 16000}],
     )
+    candidates: list[Try] = Field(
+        default=[],
+        max_length=256,
+        description="Configs to measure first, each for the kernels that it fits or for one of them",
+        examples=[[{"config": {"tile_1": 8, "cores": 4}, "workload_digest": "3f2a"}]],
+    )
     seed: int = Field(default=0, ge=0, le=LARGEST_SAFE_INTEGER)
     priority: int = Field(default=0, ge=-100, le=100, description="Jobs of higher priority run first")
 
@@ -115,6 +131,9 @@ class JobSpec(BaseModel):
                 name: (size.low, size.high) for name, size in self.dims.items() if isinstance(size, DimRange)
             },
             inputs=self.inputs,
+            candidates=candidates_of([each.model_dump() for each in self.candidates])
+            if self.candidates
+            else (),
             **kept,
         )
 
@@ -128,6 +147,7 @@ class JobSpec(BaseModel):
                 "objective": objectives_text(request.objectives),
                 "dims": dims_json(request.dims, request.ranges),
                 "inputs": dict(request.inputs),
+                "candidates": [each.to_json() for each in request.candidates],
                 "priority": priority,
             }
         )

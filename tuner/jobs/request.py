@@ -14,6 +14,7 @@ from tilewright.compiler_core.target_model.file import list_targets, load_target
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.service.queue import CPU
 from tilewright.measure.objectives import Objective
+from tilewright.tuner.kernel.candidates import candidates_of
 from tilewright.tuner.request import TuneRequest, objectives_of
 
 OTHER_VERSION = "this job's request was written by another version of tilewright; submit it again"
@@ -25,6 +26,7 @@ def request_to_json(request: TuneRequest) -> str:
     return canonical_json(
         {
             **({"inputs": dict(request.inputs)} if request.inputs else {}),
+            **({"candidates": [each.to_json() for each in request.candidates]} if request.candidates else {}),
             **{name: getattr(request, name) for name in KEPT},
             "model_name": request.model.stem,
             "target": str(request.target),
@@ -48,6 +50,7 @@ def read_request(text: str) -> TuneRequest:
             dims=given.pop("dims"),
             ranges={name: (low, high) for name, (low, high) in given.pop("ranges", {}).items()},
             inputs=given.pop("inputs", {}),
+            candidates=candidates_of(given.pop("candidates")) if "candidates" in given else (),
             **{name: given.pop(name) for name in KEPT},
         )
     except (AttributeError, KeyError, TypeError, ValueError):

@@ -93,6 +93,11 @@ class KernelSearch:
         """The size of the next batch."""
         return self.settings.batch_size(len(self.trials), blind=self.problem.draft_log is None)
 
+    @property
+    def to_try(self) -> int:
+        """How many rows were given to be asked before all others, while nothing is measured."""
+        return 0 if self.trials or self.problem.seeds is None else len(self.problem.seeds)
+
     def trials_of(self, measurements: Sequence[Measurement]) -> list[SearchTrial]:
         """The Trials that the Configs asked make with their `measurements`, to be committed and then told."""
         first = len(self.trials)

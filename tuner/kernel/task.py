@@ -151,11 +151,19 @@ class KernelTask:
 
 @dataclass(frozen=True)
 class Recalled:
-    """The records of a kernel: its best Config with its latency, and Configs measured as no better."""
+    """What is known of a kernel: the best Config of records with its latency, Configs measured as no better,
+    and Configs that a user wants tried.
+    """
 
-    config: Config
-    latency_us: float
+    config: Config | None = None
+    latency_us: float | None = None
     beaten: tuple[Config, ...] = ()
+    tries: tuple[Config, ...] = ()
+
+    @property
+    def first(self) -> tuple[Config, ...]:
+        """What to measure before anything else."""
+        return self.tries if self.config is None else (self.config, *self.tries)
 
 
 def kernel_tasks(plan: Plan, target: Target) -> tuple[KernelTask, ...]:

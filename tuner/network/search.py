@@ -229,7 +229,7 @@ class NetworkSearch:
         while left > 0 and (search := self._next()) is not None:
             began_s = clock()
             search.open = False  # until its answers are there, or for good when it has nothing left to ask
-            size = self.settings.batch_size(len(search.kernel.trials))
+            size = max(self.settings.batch_size(len(search.kernel.trials)), search.kernel.to_try)
             if configs := search.kernel.ask(min(left, size)):
                 return Batch(search, configs, self._predicted_us(search), (began_s, clock()))
         return None
@@ -425,8 +425,10 @@ class NetworkSearch:
         for task in fresh:
             recalled, problem, us = known.get(task.digest), task.problem(), None
             if recalled is not None:
-                us, self._known_configs[task.digest] = recalled.latency_us, recalled.config
-                problem = task.problem((recalled.config,), recalled.beaten)
+                us = recalled.latency_us
+                if recalled.config is not None:
+                    self._known_configs[task.digest] = recalled.config
+                problem = task.problem(recalled.first, recalled.beaten)
             kernel = KernelSearch(problem, self._run, self._model, self.settings, self._sampler)
             self.searches[task.digest] = _Search(task, kernel, us)
 

@@ -4,16 +4,19 @@ There is no target, hence neither draft nor bound: the model learns from plain f
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.measure.device import Device
 from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, load_t4
 from tilewright.search_space.t1 import load_t1
 from tilewright.tuner.devices import load_device
+from tilewright.tuner.kernel.candidates import Candidate, fitting
 from tilewright.tuner.kernel.problem import Problem
 from tilewright.tuner.kernel.search import KernelSearch, search_kernel
 from tilewright.tuner.kernel.stopping import StopRule
@@ -53,9 +56,12 @@ def tune_space(
     device: str | None = None,
     trials: int = TRIALS,
     seed: int = 0,
+    candidates: Sequence[Candidate] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> SpaceReport:
     """Search the T1 space in `space` on the T4 table `replay`, or on the device `module:factory`.
+
+    `candidates` are measured first.
 
     InputError (one line) for files that cannot be used, DeviceError when no trial succeeded.
     """
@@ -65,8 +71,15 @@ def tune_space(
         raise UsageError(f"--trials {trials} measures nothing; ask for at least 1")
     tuned = load_t1(space)
     chosen: Device = load_t4(replay, tuned) if replay is not None else load_device(device or "")
+    task = SpaceTask(tuned)
+    first = fitting(candidates, task.digest, tuned)
+    if candidates and not first:
+        raise UsageError(
+            f"none of the {len(candidates)} Configs to try lies in the space; compare their knobs"
+        )
+    seeds = np.array([tuned.encode(config) for config in first], dtype=np.int32).reshape(-1, len(tuned.knobs))
     found = search_kernel(
-        KernelSearch(Problem(SpaceTask(tuned), tuned), f"space/{seed}"),
+        KernelSearch(Problem(task, tuned, seeds=seeds), f"space/{seed}"),
         chosen,
         StopRule(max_trials=trials),
         clock=clock,

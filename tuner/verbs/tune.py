@@ -1,13 +1,15 @@
 """`tune run` as a Python function: its options are the fields of a TuneRequest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.tuner.answer.report import Report
+from tilewright.tuner.kernel.candidates import candidates_of
 from tilewright.tuner.network.events import Listener
 from tilewright.tuner.request import LOCAL_WORKERS, Hooks, PoolChoice, TuneRequest, objectives_of
 from tilewright.tuner.run import run
@@ -33,6 +35,7 @@ def tune(
     device: str | None = None,
     lab: str | None = None,
     asynchronous: bool = False,
+    candidates: Sequence[Mapping[str, Any]] = (),
     on_event: Listener | None = None,
 ) -> Report:
     """Tune the network in `model` for `target` and record everything in `database`.
@@ -58,6 +61,7 @@ def tune(
         PoolChoice(workers, ray),
         database,
         inputs=inputs or {},
+        candidates=candidates_of(candidates) if candidates else (),
     )
     with _watched(on_event) as listener:
         return run(request, Hooks(listener))
