@@ -10,7 +10,7 @@ from tests.tuner.landscapes import T1, t4
 from tests.tuner.open_runs import TARGET, two_products
 from tilewright.api.schemas.jobs import JobSpec
 from tilewright.compiler_core.errors import InputError, UsageError
-from tilewright.search_space.knobs import Config
+from tilewright.search_space.knobs import Config, KnobValue
 from tilewright.tuner.jobs.request import read_request, request_to_json
 from tilewright.tuner.kernel.candidates import Candidate, read_candidates
 from tilewright.tuner.request import TuneRequest
@@ -25,7 +25,7 @@ def written(folder: Path, document: Any) -> Path:
 
 
 def test_a_file_lists_configs_or_is_the_answer_of_a_run(tmp_path: Path) -> None:
-    knobs = {"tile": 8, "order": "0 1", "wide": True}
+    knobs: dict[str, KnobValue] = {"tile": 8, "order": "0 1", "wide": True}
     plain, named = Candidate(Config(tuple(knobs.items()))), Candidate(Config(tuple(knobs.items())), "3f2a")
     assert read_candidates(written(tmp_path, [knobs, knobs])) == (plain,)
     kernels = [{"config": knobs, "workload_digest": "3f2a", "trials": 9}]
@@ -87,7 +87,7 @@ def test_a_network_begins_with_what_the_user_says_and_measures_it_again(tmp_path
 
 def test_a_job_keeps_its_candidates() -> None:
     tries = [{"config": {"tile_1": 8, "order": "0 1", "wide": True, "x": 1.5}, "workload_digest": "3f"}]
-    request = JobSpec(target="ascend910", candidates=tries).request("m")
+    request = JobSpec.model_validate({"target": "ascend910", "candidates": tries}).request("m")
     assert request.candidates[0].to_json() == tries[0]
     kept = read_request(request_to_json(request)).candidates
     assert [each.to_json() for each in kept] == tries
