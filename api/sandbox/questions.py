@@ -67,13 +67,15 @@ def _model(
     """The network with its dims bound, a ranged one at the least size that it can have; which are open."""
     from tilewright.compiler_core.errors import ModelError, UsageError
     from tilewright.compiler_core.onnx_import.importer import import_model
-    from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
+    from tilewright.compiler_core.onnx_import.sizes import OpenDimsError, sizes_in_range
 
     try:
         least = {
             name: sizes_in_range(path, dims, name, *ends, inputs=inputs)[0] for name, ends in ranges.items()
         }
         model = import_model(path, {**dims, **least}, inputs)
+    except OpenDimsError as error:
+        return {"ops": 0, "symbols": sorted(error.names)}
     except (ModelError, UsageError) as error:
         return {"error": str(error).replace(repr(str(path)), "the model")}
     return {"ops": len(model.graph.ops), "symbols": sorted(model.graph.symbols - model.decided)}

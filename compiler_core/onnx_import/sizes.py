@@ -19,19 +19,27 @@ DRAWN = 0
 """The seed of the inputs that decide sizes."""
 
 
+class OpenDimsError(UsageError):
+    """Dims of a network, `names`, have no size."""
+
+    def __init__(self, names: Sequence[str], message: str) -> None:
+        super().__init__(message)
+        self.names = tuple(names)
+
+
 def import_bound(
     model: str | Path, dims: Mapping[str, int] | None, inputs: Mapping[str, Given] | None = None
 ) -> ImportedModel:
     """The network of an ONNX file with a size for every dim, and the values of `inputs` bound.
 
     Sizes that only data decide and `dims` leaves out are those of a run on inputs that are drawn, always the
-    same; what decides them is `presumed`. UsageError names the dims that have no size otherwise.
+    same; what decides them is `presumed`. OpenDimsError names the dims that have no size otherwise.
     """
     imported = import_model(Path(model), dims, inputs)
     if missing := sorted(imported.graph.symbols - imported.decided):
         example = " ".join(f"--dim {name}=1" for name in missing)
-        raise UsageError(
-            f"model {imported.name} has dims without a value: {', '.join(missing)}; give {example}"
+        raise OpenDimsError(
+            missing, f"model {imported.name} has dims without a value: {', '.join(missing)}; give {example}"
         )
     if not imported.decided:
         return imported
@@ -55,7 +63,8 @@ def sizes_in_range(
 
     Where a network can only be imported with every dim bound, and where it is refused at an end for a reason
     that its extents do not tell, sizes between two that are imported are taken to be legal. ModelError where
-    no size is found that is; UsageError for a dim that the network has not, or another one without a size.
+    no size is found that is; UsageError for a dim that the network has not, OpenDimsError for others
+    without a size.
     """
     if high - low >= MOST_SIZES:
         raise UsageError(
@@ -75,10 +84,16 @@ def sizes_in_range(
         had = dims_there(dims_open or dims.keys(), shapes)
         raise UsageError(f"the model has no dim {symbol!r} to range; it has {had}")
     if others := [name for name in dims_open if name != symbol]:
-        raise UsageError(
-            f"one dim can be ranged at a time; give {', '.join(others)} a value with --dim NAME=VALUE"
+        raise OpenDimsError(
+            others, f"one dim can be ranged at a time; give {', '.join(others)} a value with --dim NAME=VALUE"
         )
-    return _between_imported(legal_sizes(imported.graph, symbol, low, high), refusal)
+    legal = legal_sizes(imported.graph, symbol, low, high)
+    if not legal:
+        why = refusal(high) or "its ops do not agree"
+        raise UsageError(
+            f"--dim {symbol}={low}..{high} holds no size that the model can have; at {high}: {why}"
+        )
+    return _between_imported(legal, refusal)
 
 
 def _refusal(
@@ -148,8 +163,7 @@ def left_out(
 def legal_sizes(graph: Graph, symbol: str, low: int, high: int) -> Sequence[int]:
     """The sizes low..high of a symbol of `graph` at which its ops agree and its windows fit, ascending.
 
-    A network that halves a height five times and doubles it again takes multiples of 32. UsageError for a
-    range that holds no such size.
+    A network that halves a height five times and doubles it again takes multiples of 32.
     """
     sizes = np.arange(low, high + 1, dtype=np.int64)
     legal = np.ones(len(sizes), dtype=np.bool_)
@@ -162,7 +176,7 @@ def legal_sizes(graph: Graph, symbol: str, low: int, high: int) -> Sequence[int]
     if legal.all():
         return range(low, high + 1)
     if not legal.any():
-        raise UsageError(f"--dim {symbol}={low}..{high} holds no size at which the ops of the model agree")
+        return ()
     first, last = np.flatnonzero(legal)[[0, -1]].tolist()
     if legal[first : last + 1].all():
         return range(low + first, low + last + 1)

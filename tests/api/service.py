@@ -20,8 +20,8 @@ from tilewright.db.storage.session import Database, open_database
 from tilewright.tuner.jobs.runner import JobRunner, JobWork, RunnerSettings
 
 
-def model_bytes(width: int = 8, batch: str | int = 2) -> bytes:
-    """A small model; another width is another model. A batch with a name is a size still to be given."""
+def model_bytes(width: str | int = 8, batch: str | int = 2) -> bytes:
+    """A small model; another width is another model. One with a name is a size still to be given."""
     shape: list[str | int | None] = [batch, width]
     graph = helper.make_graph(
         [helper.make_node("Relu", ["x"], ["y"])],

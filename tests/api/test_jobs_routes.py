@@ -144,6 +144,8 @@ def test_a_model_is_read_with_its_dims_bound(client: httpx.Client) -> None:
     refused = submit(client, model).json()
     assert "give a size for 'rows'" in refused["detail"]
     assert [fault["where"] for fault in refused["errors"]] == ["body.spec.dims.rows"]
+    ranged = submit(client, model_bytes("width", batch="batch"), dims={"batch": {"low": 1, "high": 4}})
+    assert [fault["where"] for fault in ranged.json()["errors"]] == ["body.spec.dims.width"]
     for rows in (3, 0, {"low": 1, "high": 40}):
         answer = submit(client, model, dims={"rows": rows})
         assert answer.status_code == 201, answer.text

@@ -312,6 +312,10 @@ def test_sizes_that_no_window_fits_are_left_out_and_named(
 ) -> None:
     path, database = windows(tmp_path), tmp_path / "r.db"
     assert sizes_in_range(path, {"width": 8}, "height", 0, 20) == range(7, 21)
+    with pytest.raises(
+        UsageError, match=r"holds no size that the model can have; at 6: node 'few' \(MaxPool\)"
+    ):
+        sizes_in_range(path, {"width": 8}, "height", 1, 6)
     given = [str(path), "--target", "ascend310", "--db", str(database), "--dim", "width=8"]
     assert main(["run", *given, "--dim", "height=1..12", "--trials", "8", "--ray", "none"]) == 0
     said = capsys.readouterr().out
