@@ -60,3 +60,52 @@ def test_one_class_a_name() -> None:
                 if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                     homes.setdefault(node.name, []).append(str(path.relative_to(ROOT)))
     assert {name: paths for name, paths in homes.items() if len(paths) > 1} == {}
+
+
+PUBLIC_VERBS = (
+    "api/cli/",
+    "benchmarks/",
+    "tuner/codesign/sweep.py",
+    "tuner/explain/explain.py",
+    "tuner/verbs/",
+)
+"""Homes of functions whose keyword options are those of a command."""
+
+
+def test_functions_are_short_and_take_few_arguments() -> None:
+    """At most 100 lines and 8 parameters; options of a public verb do not count."""
+    found = {}
+    for package in (*PACKAGES, "benchmarks"):
+        for path in sorted((ROOT / package).rglob("*.py")):
+            name = str(path.relative_to(ROOT))
+            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+                if not isinstance(node, ast.FunctionDef):
+                    continue
+                given = node.args
+                positional = [
+                    each for each in (*given.posonlyargs, *given.args) if each.arg not in ("self", "cls")
+                ]
+                parameters = len(positional) + len(given.kwonlyargs)
+                if name.startswith(PUBLIC_VERBS):
+                    parameters = 0 if name.startswith("api/cli/") else len(positional)
+                assert node.end_lineno is not None
+                lines = node.end_lineno - node.lineno + 1
+                if lines > 100 or parameters > 8:
+                    found[f"{name}: {node.name}"] = (lines, parameters)
+    assert found == {}
+
+
+def test_rooms_are_small() -> None:
+    """No folder of the product has more than 16 entries, but for builders of operators and verbs."""
+    many = {}
+    for package in (*PACKAGES, "benchmarks"):
+        for room in (ROOT / package).rglob("__init__.py"):
+            entries = [each for each in room.parent.iterdir() if not each.name.startswith(("__", "."))]
+            if len(entries) > 16 and room.parent.name not in ("operators", "cli", "verbs"):
+                many[str(room.parent.relative_to(ROOT))] = len(entries)
+    assert many == {}
+
+
+def test_each_decision_has_a_number_of_its_own() -> None:
+    numbers = [path.name[:4] for path in (ROOT / "docs" / "decisions").glob("0*.md")]
+    assert sorted(set(numbers)) == sorted(numbers)

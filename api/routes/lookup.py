@@ -1,5 +1,6 @@
 """/v1/lookup: answers for a compiler."""
 
+from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from tilewright.api.schemas.records import Lookup, RangeRecord
 from tilewright.api.service import Serving
 from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.toolchain import TOOLCHAIN
-from tilewright.db.answering.lookup import Hit, lookup
+from tilewright.db.answering.lookup import AnswerRequest, Hit, lookup
 from tilewright.db.answering.selectors import Selectors
 from tilewright.db.records import Key, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
@@ -92,12 +93,13 @@ def _look_up(
     key = Key(digest, target_digest, toolchain or own_toolchain, objective)
     if dim is not None:
         return _in_range(repository, key, *dim.split("="))
-    context = (key.target_digest, key.toolchain, key.objective)
-    answer = lookup(repository, WorkloadRow(digest, digest, WorkloadKind.KERNEL), *context, explain=False)
+    request = AnswerRequest(key.target_digest, key.toolchain, key.objective)
+    bare = WorkloadRow(digest, digest, WorkloadKind.KERNEL)
+    answer = lookup(repository, bare, replace(request, explain=False))
     if isinstance(answer, Hit):
         return Lookup.of(answer)
     known = repository.workloads([digest]).get(digest)
-    return Lookup.of(answer if known is None else lookup(repository, known, *context))
+    return Lookup.of(answer if known is None else lookup(repository, known, request))
 
 
 def _in_range(repository: Repository, key: Key, symbol: str, size: str) -> Lookup:

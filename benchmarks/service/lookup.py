@@ -27,7 +27,7 @@ from sqlalchemy import insert, text
 from benchmarks.service.over_http import network_to_program, over_http
 from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.toolchain import TOOLCHAIN
-from tilewright.db.answering.lookup import Miss, lookup
+from tilewright.db.answering.lookup import AnswerRequest, Miss, lookup
 from tilewright.db.exchange.best_file import export_best
 from tilewright.db.records import (
     Key,
@@ -280,7 +280,7 @@ def _near_misses(repository: Repository) -> Row:
         ]
         for field, row, target_digest, toolchain, objective in asked:
             start = time.perf_counter()
-            answer = lookup(repository, row, target_digest, toolchain, objective)
+            answer = lookup(repository, row, AnswerRequest(target_digest, toolchain, objective))
             times.append((time.perf_counter() - start) * 1e3)
             wrong += not (isinstance(answer, Miss) and answer.reason.startswith(f"{field}: "))
     return {

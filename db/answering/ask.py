@@ -17,7 +17,7 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.toolchain import TOOLCHAIN, native_toolchain
 from tilewright.db.answering.describe import row_of
-from tilewright.db.answering.lookup import Answer, lookup_many
+from tilewright.db.answering.lookup import Answer, AnswerRequest, lookup_many
 from tilewright.db.records import Best, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import Database
@@ -59,12 +59,6 @@ def ask_many(
             spaces[row.digest] = kernel_space(KnobLayout(Regions(found), target))
         return spaces[row.digest].contains(best.config)
 
-    return lookup_many(
-        Repository(database),
-        [row_of(workload) for workload in workloads],
-        target.digest,
-        native_toolchain() if target.identity else TOOLCHAIN,
-        objective,
-        fits=fits,
-        other_placement=other_placement,
-    )
+    toolchain = native_toolchain() if target.identity else TOOLCHAIN
+    request = AnswerRequest(target.digest, toolchain, objective, fits=fits, other_placement=other_placement)
+    return lookup_many(Repository(database), [row_of(workload) for workload in workloads], request)

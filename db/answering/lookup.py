@@ -1,7 +1,7 @@
 """Lookups at compile time: the best Config of a workload, or the reason why there is none.
 
     database = open_database("tuning.db", read_only=True)
-    answer = lookup(Repository(database), workload, target_digest, toolchain, space_digest=space.digest)
+    answer = lookup(Repository(database), workload, AnswerRequest(target_digest, toolchain))
     if isinstance(answer, Hit):
         compile_with(answer.best.config)
 
@@ -10,8 +10,8 @@ Hit marked OTHER_PLACEMENT, and only when the caller asks for such. Importing th
 machinery.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
@@ -55,82 +55,67 @@ class Miss:
 Answer: TypeAlias = Hit | Miss
 
 
-def lookup(
-    repository: Repository,
-    workload: WorkloadRow,
-    target_digest: str,
-    toolchain: str,
-    objective: Objective = Objective.LATENCY,
-    *,
-    space_digest: str | None = None,
-    fits: Fits | None = None,
-    other_placement: bool = False,
-    explain: bool = True,
-) -> Answer:
+@dataclass(frozen=True)
+class AnswerRequest:
+    """Whose records answer, and which of them count.
+
+    A record counts when its space digest equals that of `space_digests` (by workload digest), or else when
+    `fits(workload, best)`: the Config still lies in the space of today. With neither, it is trusted.
+    With `other_placement` a record of the same kernel over operands elsewhere may answer, marked as such.
+    `explain` looks for the record nearest to each miss, which takes longer. With `before_s` exact hits are
+    those of that moment.
+    """
+
+    target_digest: str
+    toolchain: str
+    objective: Objective = Objective.LATENCY
+    space_digests: Mapping[str, str] = field(default_factory=dict)
+    fits: Fits | None = None
+    other_placement: bool = False
+    explain: bool = True
+    before_s: float | None = None
+
+    def key_of(self, workload: WorkloadRow) -> Key:
+        """The key of a workload's records."""
+        return Key(workload.digest, self.target_digest, self.toolchain, self.objective)
+
+    def accepts(self, workload: WorkloadRow, best: Best) -> bool:
+        """Whether a record counts as an answer for `workload`."""
+        wanted = self.space_digests.get(workload.digest)
+        if wanted is None and self.fits is None:
+            return True
+        return wanted == best.space_digest or (self.fits is not None and self.fits(workload, best))
+
+
+def lookup(repository: Repository, workload: WorkloadRow, request: AnswerRequest) -> Answer:
     """The answer for one workload: see `lookup_many`."""
-    digests = None if space_digest is None else {workload.digest: space_digest}
-    return lookup_many(
-        repository,
-        [workload],
-        target_digest,
-        toolchain,
-        objective,
-        space_digests=digests,
-        fits=fits,
-        other_placement=other_placement,
-        explain=explain,
-    )[0]
+    return lookup_many(repository, [workload], request)[0]
 
 
 def lookup_many(
-    repository: Repository,
-    workloads: Sequence[WorkloadRow],
-    target_digest: str,
-    toolchain: str,
-    objective: Objective = Objective.LATENCY,
-    *,
-    space_digests: dict[str, str] | None = None,
-    fits: Fits | None = None,
-    other_placement: bool = False,
-    explain: bool = True,
-    before_s: float | None = None,
+    repository: Repository, workloads: Sequence[WorkloadRow], request: AnswerRequest
 ) -> list[Answer]:
-    """One answer per workload, in order: one query for all exact hits, one more for their relatives.
-
-    A hit counts when its stored space digest equals that of `space_digests` (by workload digest), or else
-    when `fits(workload, best)`: the Config still lies in the space of today. With neither, the record is
-    trusted. `explain` looks for the record nearest to each miss, which takes longer. With `before_s` exact
-    hits are those of that moment.
-    """
+    """One answer per workload, in order: one query for all exact hits, one more for their relatives."""
+    where = (request.target_digest, request.toolchain, request.objective)
     digests = [row.digest for row in workloads]
-    exact = repository.best_many(digests, target_digest, toolchain, objective, before_s)
-    spaces = space_digests or {}
-
-    def valid(workload: WorkloadRow, best: Best) -> bool:
-        wanted = spaces.get(workload.digest)
-        if wanted is None and fits is None:
-            return True
-        return wanted == best.space_digest or (fits is not None and fits(workload, best))
-
+    exact = repository.best_many(digests, *where, request.before_s)
     answers: dict[str, Answer] = {
         row.digest: Hit(row, exact[row.digest], Match.EXACT, row)
         for row in workloads
-        if row.digest in exact and valid(row, exact[row.digest])
+        if row.digest in exact and request.accepts(row, exact[row.digest])
     }
     open_still = [row for row in workloads if row.digest not in answers]
-    if other_placement and open_still:
-        families = repository.best_of_families(
-            [row.family_digest for row in open_still], target_digest, toolchain, objective
-        )
+    if request.other_placement and open_still:
+        families = repository.best_of_families([row.family_digest for row in open_still], *where)
         for row in open_still:
             for member, best in families.get(row.family_digest, ()):
-                if member.digest != row.digest and valid(row, best):
+                if member.digest != row.digest and request.accepts(row, best):
                     answers[row.digest] = Hit(row, best, Match.OTHER_PLACEMENT, member)
                     break
     for row in open_still:
         if row.digest not in answers:
-            key = Key(row.digest, target_digest, toolchain, objective)
-            answers[row.digest] = _miss(repository, row, key, exact.get(row.digest), explain)
+            stale = exact.get(row.digest)
+            answers[row.digest] = _miss(repository, row, request.key_of(row), stale, request.explain)
     return [answers[row.digest] for row in workloads]
 
 

@@ -11,7 +11,7 @@ import pytest
 
 from tests.db.samples import OTHER_TARGET, TARGET, TOOLCHAIN, confirmations, digest, filled, key_of, workload
 from tilewright.compiler_core.digest import canonical_json, digest_of
-from tilewright.db.answering.lookup import Hit, Match, Miss, lookup, lookup_many
+from tilewright.db.answering.lookup import AnswerRequest, Hit, Match, Miss, lookup, lookup_many
 from tilewright.db.records import Best, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
@@ -34,6 +34,7 @@ def contraction(placement: tuple[str, ...] = ("DRAM", "LLB", "DRAM"), **changes:
 
 
 RECORDED = contraction()
+ASKED = AnswerRequest(TARGET.digest, TOOLCHAIN)
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,9 @@ def test_there_are_two_hundred_near_misses() -> None:
 
 @pytest.mark.parametrize("question", near_misses(), ids=lambda question: question.field)
 def test_a_near_miss_is_a_miss_and_names_the_field(question: Question, repository: Repository) -> None:
-    answer = lookup(repository, question.row, question.target, question.toolchain, question.objective)
+    answer = lookup(
+        repository, question.row, AnswerRequest(question.target, question.toolchain, question.objective)
+    )
     assert isinstance(answer, Miss)
     assert answer.nearest is not None
     assert [each.field for each in answer.nearest.differences] == [question.field]
@@ -99,7 +102,7 @@ def test_a_near_miss_is_a_miss_and_names_the_field(question: Question, repositor
 
 
 def test_a_hit_is_the_record(repository: Repository) -> None:
-    answer = lookup(repository, RECORDED, TARGET.digest, TOOLCHAIN)
+    answer = lookup(repository, RECORDED, ASKED)
     assert answer == Hit(RECORDED, _best(repository), Match.EXACT, RECORDED)
 
 
@@ -114,7 +117,8 @@ def test_a_hit_is_checked_against_the_space_of_today(repository: Repository) -> 
 
     def ask(space_digest: str, fits: bool | None) -> type:
         check = None if fits is None else lambda row, found: (row, found) == (RECORDED, best) and bool(fits)
-        answer = lookup(repository, RECORDED, TARGET.digest, TOOLCHAIN, space_digest=space_digest, fits=check)
+        spaces = {RECORDED.digest: space_digest}
+        answer = lookup(repository, RECORDED, replace(ASKED, space_digests=spaces, fits=check))
         return type(answer)
 
     assert ask(best.space_digest, None) is Hit
@@ -126,26 +130,22 @@ def test_a_hit_is_checked_against_the_space_of_today(repository: Repository) -> 
 
 def test_relatives_answer_only_when_asked_and_are_marked(repository: Repository) -> None:
     elsewhere = contraction(("LLB", "LLB", "LLB"))
-    assert isinstance(lookup(repository, elsewhere, TARGET.digest, TOOLCHAIN), Miss)
-    answer = lookup(repository, elsewhere, TARGET.digest, TOOLCHAIN, other_placement=True)
+    assert isinstance(lookup(repository, elsewhere, ASKED), Miss)
+    answer = lookup(repository, elsewhere, replace(ASKED, other_placement=True))
     assert answer == Hit(elsewhere, _best(repository), Match.OTHER_PLACEMENT, RECORDED)
-    wrong_context = lookup(repository, elsewhere, OTHER_TARGET.digest, TOOLCHAIN, other_placement=True)
-    assert isinstance(wrong_context, Miss)
-    refused = lookup(
-        repository,
-        elsewhere,
-        TARGET.digest,
-        TOOLCHAIN,
-        space_digest=digest("today"),
-        fits=lambda row, best: False,
-        other_placement=True,
+    wrong_context = lookup(
+        repository, elsewhere, AnswerRequest(OTHER_TARGET.digest, TOOLCHAIN, other_placement=True)
     )
+    assert isinstance(wrong_context, Miss)
+    today = {elsewhere.digest: digest("today")}
+    strict = replace(ASKED, space_digests=today, fits=lambda row, best: False, other_placement=True)
+    refused = lookup(repository, elsewhere, strict)
     assert isinstance(refused, Miss)
 
 
 def test_many_answers_come_in_order(repository: Repository) -> None:
     rows = [contraction(pad=7), RECORDED, contraction(("L1",) * 3), RECORDED]
-    answers = lookup_many(repository, rows, TARGET.digest, TOOLCHAIN, other_placement=True)
+    answers = lookup_many(repository, rows, replace(ASKED, other_placement=True))
     assert [answer.workload for answer in answers] == rows
     assert [type(answer) for answer in answers] == [Miss, Hit, Hit, Hit]
 
@@ -155,21 +155,20 @@ def test_the_nearest_has_the_fewest_differences(tmp_path: Path) -> None:
     repository = Repository(database)
     far, near = contraction(pad=1, stride=2, zero_point=True), contraction(pad=2)
     run = filled(repository, [far, near])
-    answer = lookup(repository, contraction(pad=3), TARGET.digest, TOOLCHAIN)
+    answer = lookup(repository, contraction(pad=3), ASKED)
     assert isinstance(answer, Miss)
     assert answer.nearest is not None
     assert answer.nearest.workload == near
     assert answer.nearest.best.run == run
-    empty = lookup(
-        repository, replace(near, kind=WorkloadKind.FOREIGN, digest=digest("t1")), TARGET.digest, "x"
-    )
+    foreign = replace(near, kind=WorkloadKind.FOREIGN, digest=digest("t1"))
+    empty = lookup(repository, foreign, AnswerRequest(TARGET.digest, "x"))
     assert isinstance(empty, Miss)
     database.close()
 
 
 def test_an_empty_database_says_so(tmp_path: Path) -> None:
     database = open_database(tmp_path / "tuning.db")
-    answer = lookup(Repository(database), RECORDED, TARGET.digest, TOOLCHAIN)
+    answer = lookup(Repository(database), RECORDED, ASKED)
     assert isinstance(answer, Miss)
     assert answer.nearest is None
     assert "tune it first" in answer.reason
@@ -178,13 +177,13 @@ def test_an_empty_database_says_so(tmp_path: Path) -> None:
 
 def test_a_new_best_is_served_at_once(repository: Repository) -> None:
     row = workload("tuned while others look")
-    assert isinstance(lookup(repository, row, TARGET.digest, TOOLCHAIN, explain=False), Miss)
+    assert isinstance(lookup(repository, row, replace(ASKED, explain=False)), Miss)
     filled(repository, [row])
-    assert isinstance(lookup(repository, row, TARGET.digest, TOOLCHAIN), Hit)
+    assert isinstance(lookup(repository, row, ASKED), Hit)
     run = filled(repository, [row])
     repository.commit_trials(confirmations(run, 99, row, (2.0, 2.0, 2.0)))
     repository.publish_best(key_of(row))
-    answer = lookup(repository, row, TARGET.digest, TOOLCHAIN)
+    answer = lookup(repository, row, ASKED)
     assert isinstance(answer, Hit)
     assert answer.best.latency_us == 2.0
 

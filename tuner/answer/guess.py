@@ -14,7 +14,7 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group
 from tilewright.db.answering.describe import row_of
-from tilewright.db.answering.lookup import Answer, Hit, Match, lookup_many
+from tilewright.db.answering.lookup import Answer, AnswerRequest, Hit, Match, lookup_many
 from tilewright.db.records import Best, WorkloadRow
 from tilewright.measure.device import Device, simulated_info
 from tilewright.measure.results import Status
@@ -161,9 +161,7 @@ def _ask(opened: Opened, workloads: Sequence[Workload], *, explain: bool) -> lis
         # A run that wrote down this very space had checked the Config in it; to check again takes 10 ms.
         return best.space_digest == space.digest or space.contains(best.config)
 
-    return lookup_many(
-        opened.records.repository,
-        [row_of(workload) for workload in workloads],
+    request = AnswerRequest(
         opened.target.digest,
         opened.records.toolchain,
         opened.objective,
@@ -171,6 +169,7 @@ def _ask(opened: Opened, workloads: Sequence[Workload], *, explain: bool) -> lis
         other_placement=True,
         explain=explain,
     )
+    return lookup_many(opened.records.repository, [row_of(workload) for workload in workloads], request)
 
 
 def guess_network(assignment: Assignment, reason: StopReason) -> Outcome:

@@ -9,7 +9,7 @@ from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.ir.graph_json import graph_to_json
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.answering.describe import row_of
-from tilewright.db.answering.lookup import Hit, lookup_many
+from tilewright.db.answering.lookup import AnswerRequest, Hit, lookup_many
 from tilewright.db.records import Best, Key, ModelRow, NewRun, TargetRow, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.db.service.process import is_gone, this_process
@@ -123,9 +123,7 @@ class Records:
 
     def _looked(self, tasks: Sequence[KernelTask]) -> Mapping[str, Best]:
         spaces = {task.digest: task.space for task in tasks}
-        answers = lookup_many(
-            self.repository,
-            [kernel_row(task) for task in tasks],
+        request = AnswerRequest(
             self.target.digest,
             self.toolchain,
             self.objective,
@@ -134,6 +132,7 @@ class Records:
             explain=False,
             before_s=self._before_s,
         )
+        answers = lookup_many(self.repository, [kernel_row(task) for task in tasks], request)
         return {a.workload.digest: a.best for a in answers if isinstance(a, Hit)}
 
     def known_network(self) -> Best | None:
