@@ -45,7 +45,7 @@ class Unit(StrEnum):
     HOST = "host"
 
 
-class Gap(StrEnum):
+class Undefined(StrEnum):
     """Where the standard defines no value: NaN where numbers are ordered, integers beyond their type."""
 
     NONE = "none"
@@ -95,7 +95,7 @@ class OpRow:
     exact: bool = True
     contraction: bool = False
     emit: str = ""
-    gap: Gap = Gap.NONE
+    gap: Undefined = Undefined.NONE
 
 
 def _unary(function: Callable[[Array], Array]) -> Body:
@@ -245,7 +245,7 @@ def _vector(
     *,
     commutative: bool = False,
     emit: str = "",
-    gap: Gap = Gap.NONE,
+    gap: Undefined = Undefined.NONE,
 ) -> OpRow:
     return OpRow(Unit.VECTOR, body, arity, lane_ops=lane_ops, commutative=commutative, emit=emit, gap=gap)
 
@@ -254,47 +254,47 @@ def _transcendental(function: Callable[[Array], Array], lane_ops: int) -> OpRow:
     return OpRow(Unit.VECTOR, _unary(function), 1, lane_ops=lane_ops, exact=False)
 
 
-def _fold(reducer: Reducer, gap: Gap) -> OpRow:
+def _fold(reducer: Reducer, gap: Undefined) -> OpRow:
     return OpRow(Unit.VECTOR, _same, 1, reducer=reducer, emit="same", gap=gap)
 
 
 OPS: dict[str, OpRow] = {
     # sums of products; a batch of one or an axis of one is still the same row
     "contract": OpRow(
-        Unit.MATRIX, _binary(np.multiply), 2, reducer=SUM, contraction=True, emit="mul", gap=Gap.RANGE
+        Unit.MATRIX, _binary(np.multiply), 2, reducer=SUM, contraction=True, emit="mul", gap=Undefined.RANGE
     ),
     # folds over reduction axes: reductions, pooling windows, prefix sums
-    "sum": _fold(SUM, Gap.RANGE),
-    "prod": _fold(PROD, Gap.RANGE),
-    "max": _fold(MAX, Gap.ORDER),
-    "min": _fold(MIN, Gap.ORDER),
+    "sum": _fold(SUM, Undefined.RANGE),
+    "prod": _fold(PROD, Undefined.RANGE),
+    "max": _fold(MAX, Undefined.ORDER),
+    "min": _fold(MIN, Undefined.ORDER),
     # elements renamed or copied
     "view": OpRow(Unit.NONE, _same, 1, lane_ops=0, emit="same"),
     "move": OpRow(Unit.VECTOR, _same, 1, emit="same"),
     "concat": OpRow(Unit.NONE, _concat, -1, lane_ops=0),
     "gather": OpRow(Unit.DMA, _same, -1, lane_ops=0, emit="same"),
     # no structured form: attribute `function` names the meaning, `output` which of its results this is
-    "host": OpRow(Unit.HOST, _host, -1, lane_ops=0, exact=False, gap=Gap.ORDER),
+    "host": OpRow(Unit.HOST, _host, -1, lane_ops=0, exact=False, gap=Undefined.ORDER),
     # steps of a body with a carry: written out before a network is planned, on the host where it cannot be
     "loop": OpRow(Unit.HOST, _same, -1, lane_ops=0),
     # elementwise, exact on small integers
-    "add": _vector(_binary(np.add), 2, commutative=True, gap=Gap.RANGE),
-    "sub": _vector(_binary(np.subtract), 2, gap=Gap.RANGE),
-    "mul": _vector(_binary(np.multiply), 2, commutative=True, gap=Gap.RANGE),
+    "add": _vector(_binary(np.add), 2, commutative=True, gap=Undefined.RANGE),
+    "sub": _vector(_binary(np.subtract), 2, gap=Undefined.RANGE),
+    "mul": _vector(_binary(np.multiply), 2, commutative=True, gap=Undefined.RANGE),
     "div": OpRow(Unit.VECTOR, _binary(_divide), 2, lane_ops=4, exact=False),
-    "maximum": _vector(_binary(np.maximum), 2, commutative=True, gap=Gap.ORDER),
-    "minimum": _vector(_binary(np.minimum), 2, commutative=True, gap=Gap.ORDER),
+    "maximum": _vector(_binary(np.maximum), 2, commutative=True, gap=Undefined.ORDER),
+    "minimum": _vector(_binary(np.minimum), 2, commutative=True, gap=Undefined.ORDER),
     "mod": _vector(_modulo, 2, 4),
-    "neg": _vector(_unary(np.negative), 1, gap=Gap.RANGE),
-    "abs": _vector(_unary(np.abs), 1, gap=Gap.RANGE),
-    "sign": _vector(_unary(np.sign), 1, gap=Gap.ORDER),
+    "neg": _vector(_unary(np.negative), 1, gap=Undefined.RANGE),
+    "abs": _vector(_unary(np.abs), 1, gap=Undefined.RANGE),
+    "sign": _vector(_unary(np.sign), 1, gap=Undefined.ORDER),
     "floor": _vector(_unary(np.floor), 1),
     "ceil": _vector(_unary(np.ceil), 1),
     "round": _vector(_unary(np.rint), 1),
-    "relu": _vector(_unary(lambda x: np.maximum(x, x.dtype.type(0))), 1, gap=Gap.ORDER),
-    "clip": _vector(_clip, 1, 2, gap=Gap.ORDER),
-    "leaky_relu": OpRow(Unit.VECTOR, _leaky_relu, 1, lane_ops=2, exact=False, gap=Gap.ORDER),
-    "prelu": _vector(_binary(lambda x, slope: np.where(x < 0, x * slope, x)), 2, 2, gap=Gap.ORDER),
+    "relu": _vector(_unary(lambda x: np.maximum(x, x.dtype.type(0))), 1, gap=Undefined.ORDER),
+    "clip": _vector(_clip, 1, 2, gap=Undefined.ORDER),
+    "leaky_relu": OpRow(Unit.VECTOR, _leaky_relu, 1, lane_ops=2, exact=False, gap=Undefined.ORDER),
+    "prelu": _vector(_binary(lambda x, slope: np.where(x < 0, x * slope, x)), 2, 2, gap=Undefined.ORDER),
     "where": _vector(_where, 3),
     "equal": _vector(_binary(np.equal), 2, commutative=True),
     "less": _vector(_binary(np.less), 2),
@@ -309,8 +309,8 @@ OPS: dict[str, OpRow] = {
     "shift_left": _vector(_binary(np.left_shift), 2),
     "shift_right": _vector(_binary(np.right_shift), 2),
     "is_nan": _vector(_unary(np.isnan), 1),
-    "cast": _vector(_cast, 1, gap=Gap.RANGE),
-    "quantize": OpRow(Unit.VECTOR, _quantize, 3, lane_ops=4, exact=False, gap=Gap.ORDER),
+    "cast": _vector(_cast, 1, gap=Undefined.RANGE),
+    "quantize": OpRow(Unit.VECTOR, _quantize, 3, lane_ops=4, exact=False, gap=Undefined.ORDER),
     "dequantize": OpRow(Unit.VECTOR, _dequantize, 3, lane_ops=2, exact=False),
     # elementwise, rounded
     "exp": _transcendental(np.exp, 8),
@@ -332,8 +332,8 @@ OPS: dict[str, OpRow] = {
     "acosh": _transcendental(np.arccosh, 12),
     "atanh": _transcendental(np.arctanh, 12),
     "softplus": _transcendental(lambda x: np.logaddexp(x, x.dtype.type(0)), 16),
-    "pow": OpRow(Unit.VECTOR, _power, 2, lane_ops=16, exact=False, gap=Gap.RANGE),
-    "elu": OpRow(Unit.VECTOR, _elu, 1, lane_ops=10, exact=False, gap=Gap.ORDER),
-    "hard_sigmoid": OpRow(Unit.VECTOR, _hard_sigmoid, 1, lane_ops=3, exact=False, gap=Gap.ORDER),
-    "hard_swish": OpRow(Unit.VECTOR, _unary(_hard_swish), 1, lane_ops=4, exact=False, gap=Gap.ORDER),
+    "pow": OpRow(Unit.VECTOR, _power, 2, lane_ops=16, exact=False, gap=Undefined.RANGE),
+    "elu": OpRow(Unit.VECTOR, _elu, 1, lane_ops=10, exact=False, gap=Undefined.ORDER),
+    "hard_sigmoid": OpRow(Unit.VECTOR, _hard_sigmoid, 1, lane_ops=3, exact=False, gap=Undefined.ORDER),
+    "hard_swish": OpRow(Unit.VECTOR, _unary(_hard_swish), 1, lane_ops=4, exact=False, gap=Undefined.ORDER),
 }

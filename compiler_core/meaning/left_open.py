@@ -13,7 +13,7 @@ import numpy as np
 
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Op
-from tilewright.compiler_core.ir.ops import SUM, Array, AxisKind, Gap, Unit
+from tilewright.compiler_core.ir.ops import SUM, Array, AxisKind, Undefined, Unit
 from tilewright.compiler_core.meaning.bounded import in_float64, part_of
 from tilewright.compiler_core.meaning.evaluate import Box, Held, evaluate, read_over
 
@@ -28,10 +28,10 @@ def left_open(
     `before` has the open elements of the operands, as booleans of their shapes.
     """
     marks = list(before)
-    if op.row.gap is Gap.ORDER:
+    if op.row.gap is Undefined.ORDER:
         marks = [_either(own, _nan(array)) for own, array in zip(before, operands, strict=True)]
     read = _reading(op, operands, marks, box) if any(mark is not None for mark in marks) else None
-    found = _either(read, _beyond(op, operands, result, box) if op.row.gap is Gap.RANGE else None)
+    found = _either(read, _beyond(op, operands, result, box) if op.row.gap is Undefined.RANGE else None)
     return found if found is not None and found.any() else None
 
 

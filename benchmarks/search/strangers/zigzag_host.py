@@ -39,7 +39,7 @@ class _EnoughError(Exception):
     """The pipeline has got as far as it has to."""
 
 
-class Layer:
+class AskedLayer:
     """One layer on the accelerator, as the tool's own pipeline sets it up."""
 
     def __init__(self, accelerator: str, layer: dict[str, Any]) -> None:
@@ -148,12 +148,12 @@ def main() -> None:
     # Whatever the package prints is no answer.
     os.dup2(2, 1)
     tool = f"zigzag-dse {version('zigzag-dse')}"
-    layers: dict[str, Layer] = {}
+    layers: dict[str, AskedLayer] = {}
     for line in sys.stdin:
         asked = json.loads(line)
         key = json.dumps([asked["on"], asked["layer"]], sort_keys=True)
         if key not in layers:
-            layers[key] = Layer(asked["on"], asked["layer"])
+            layers[key] = AskedLayer(asked["on"], asked["layer"])
         cycles = [layers[key].cycles(tuple(config)) for config in asked["configs"]]
         answers.write(json.dumps({"tool": tool, "cycles": cycles}) + "\n")
         answers.flush()
