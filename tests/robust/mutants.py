@@ -177,7 +177,8 @@ def mutants_of(path: Path) -> Iterator[Mutant]:
 def _only_for_readers(parent: ast.AST, name: str) -> bool:
     """Whether a field is an annotation or the text of a message: no mutant worth a test."""
     told = isinstance(parent, ast.JoinedStr | ast.Raise)
-    return told or name in ("annotation", "returns", "decorator_list")
+    strict = isinstance(parent, ast.keyword) and parent.arg == "strict"
+    return told or strict or name in ("annotation", "returns", "decorator_list")
 
 
 def _put(parent: ast.AST, name: str, index: int, node: ast.AST) -> None:
