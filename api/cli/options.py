@@ -1,12 +1,14 @@
 """Arguments that several verbs share, and how their texts are read."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.errors import ModelError, UsageError
 from tilewright.compiler_core.files.outputs import write_text
 
 Model = Annotated[Path, typer.Argument(help="The ONNX file.")]
@@ -143,6 +145,24 @@ def sources_text(sources: Mapping[str, int]) -> str:
     return f"kernels: {', '.join(f'{number} {source}' for source, number in sources.items()) or 'none'}"
 
 
-def files_of(*names: str | Path | None) -> list[str | Path]:
+@dataclass(frozen=True)
+class Kept:
+    """Files that a command must not overwrite: its inputs, and what belongs to them: a SQLite file's log, the
+    tensors beside a model. The model is read only when somebody gets so far.
+    """
+
+    names: tuple[str | Path, ...]
+
+    def __iter__(self) -> Iterator[str | Path]:
+        yield from self.names
+        yield from (f"{name}{end}" for name in self.names for end in ("-wal", "-shm", "-journal"))
+        for model in (Path(name) for name in self.names if str(name).endswith(".onnx")):
+            from tilewright.compiler_core.onnx_import.model_files.beside import files_beside
+
+            with suppress(ModelError):
+                yield from files_beside(model).values()
+
+
+def files_of(*names: str | Path | None) -> Kept:
     """Those of a command's arguments that may be files to keep: not absent, not a URL."""
-    return [name for name in names if name is not None and "://" not in str(name)]
+    return Kept(tuple(name for name in names if name is not None and "://" not in str(name)))

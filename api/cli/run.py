@@ -1,6 +1,7 @@
 """`tune run`: tune a network, with progress, and print the answer."""
 
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -134,7 +135,9 @@ def tracker_at(uri: str, request: "TuneRequest") -> "Tracker":
     return Tracker.open(uri)
 
 
-def _tell(found: "Report | RangeReport", text: str, json_file: str | None, inputs: list[str | Path]) -> None:
+def _tell(
+    found: "Report | RangeReport", text: str, json_file: str | None, inputs: Iterable[str | Path]
+) -> None:
     if json_file is not None:
         write_json(found.to_json(), json_file, inputs)
     if json_file != "-":

@@ -3,12 +3,13 @@
     before: out.json holds yesterday's answer, or does not exist
     after:  out.json holds all of today's, or what it held before; never a part
 
-A link is followed: its file changes, and it stays a link. A device or a pipe is
-written to as it is. An input of the command is never overwritten. New files get the rights that the
-umask leaves, old ones keep theirs.
+A link is followed: its file changes, and it stays a link. A device, a pipe or an open file (/dev/stdout,
+/dev/fd/3) is written to as it is. An input of the command is never overwritten. New files get the rights that
+the umask leaves, old ones keep theirs.
 """
 
 import os
+import re
 import secrets
 import stat
 from collections.abc import Iterable, Iterator
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import IO
 
 from tilewright.compiler_core.errors import UsageError
+
+MOST_LINKS = 40
+_OPEN_FILE = re.compile(r"/(dev|proc/self)/fd/(?P<number>\d{1,9})")
 
 
 @contextmanager
@@ -27,7 +31,12 @@ def output(path: str | Path, inputs: Iterable[str | Path] = (), private: bool = 
     UsageError, one line, where the file cannot be written.
     """
     refuse_inputs(path, inputs)
+    opened = _descriptor(path)
     try:
+        if opened is not None:
+            with os.fdopen(os.dup(opened), "wb") as stream:
+                yield stream
+            return
         real = Path(os.path.realpath(path))
         kind = real.stat().st_mode if real.exists() else stat.S_IFREG
         if stat.S_ISDIR(kind):
@@ -43,11 +52,25 @@ def output(path: str | Path, inputs: Iterable[str | Path] = (), private: bool = 
 
 
 def refuse_inputs(path: str | Path, inputs: Iterable[str | Path]) -> None:
-    """UsageError where `path` is one of the `inputs`, under any name."""
+    """UsageError where `path` is one of the `inputs`, under any name; where nothing is, nothing is lost."""
+    if not os.path.exists(path):
+        return
     for each in inputs:
         with suppress(OSError):
             if os.path.realpath(path) == os.path.realpath(each) or os.path.samefile(path, each):
                 raise UsageError(f"{path} is an input of the command; name another file to write")
+
+
+def _descriptor(path: str | Path) -> int | None:
+    """The open file that a path names, through links too: it may be at its end, and is never replaced."""
+    name = os.path.abspath(path)
+    for _ in range(MOST_LINKS):
+        if found := _OPEN_FILE.fullmatch(name.replace(f"/proc/{os.getpid()}/", "/proc/self/", 1)):
+            return int(found["number"])
+        if not os.path.islink(name):
+            return None
+        name = os.path.abspath(os.path.join(os.path.dirname(name), os.readlink(name)))
+    return None
 
 
 def shortened(name: str, most_bytes: int) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Connection, insert, select
 
+from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.files.outputs import output
 from tilewright.db.storage.schema import best, target, workload
 from tilewright.db.storage.session import Database, one_line_errors, open_database
@@ -42,6 +43,11 @@ def shipped_whole(path: Path, private: bool = False) -> Iterator[Database]:
     """A new database to fill; it replaces `path` when the block ends well. The result is one compact file
     without companions, so that it opens in a folder that is read-only.
     """
+    log = Path(f"{path}-wal")
+    if log.exists() and log.stat().st_size:
+        raise UsageError(
+            f"{log} holds changes of the database that is there; open that once, or name another file"
+        )
     work = tempfile.TemporaryDirectory(prefix="tilewright-")
     with output(path, private=private) as stream, work as directory:
         filled = open_database(Path(directory) / "filled.db")

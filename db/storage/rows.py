@@ -1,10 +1,13 @@
 """Conversion between the frozen values of records.py and the columns of schema.py, and nowhere else."""
 
 import json
-from typing import Any, TypeAlias
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, ParamSpec, TypeAlias, TypeVar
 
 from sqlalchemy import Row, Select, select
 
+from tilewright.compiler_core.errors import ConfigError, RecordError
 from tilewright.db.records import (
     Best,
     Key,
@@ -27,6 +30,8 @@ from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
 
 Columns: TypeAlias = dict[str, Any]
+P = ParamSpec("P")
+R = TypeVar("R")
 
 select_trial: Select[Any] = (
     select(
@@ -86,6 +91,23 @@ def run_columns(asked: NewRun) -> Columns:
     }
 
 
+def _of_whole_rows(convert: Callable[P, R]) -> Callable[P, R]:
+    """A conversion whose errors say that the row is no row: on a damaged page anything may stand."""
+
+    @wraps(convert)
+    def converted(*given: P.args, **named: P.kwargs) -> R:
+        try:
+            return convert(*given, **named)
+        except (ConfigError, ValueError, TypeError) as error:
+            line = " ".join(str(error).split())[:200]
+            raise RecordError(
+                f"a row of the database makes no sense ({line!a}); it is damaged, restore it from a backup"
+            ) from error
+
+    return converted
+
+
+@_of_whole_rows
 def to_run(row: Row[Any]) -> RunRow:
     """A row of table run."""
     asked = NewRun(
@@ -141,6 +163,7 @@ def trial_columns(record: Trial, run_id: int, workload_id: int) -> Columns:
     }
 
 
+@_of_whole_rows
 def to_trial(row: Row[Any]) -> TrialRow:
     """A row of `select_trial`."""
     measurement = Measurement(
@@ -192,6 +215,7 @@ def best_columns(row: Best) -> Columns:
     }
 
 
+@_of_whole_rows
 def to_best(row: Row[Any], key: Key | None = None) -> Best:
     """Inverse of `best_columns`; `key` saves rebuilding it where the caller has it."""
     return Best(

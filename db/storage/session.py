@@ -295,14 +295,18 @@ class DatabaseDownError(RecordError):
 def record_error(error: SQLAlchemyError, name: str) -> RecordError:
     """`error` in one line, with a remedy where one is known."""
     cause = str(error.orig if isinstance(error, DBAPIError) and error.orig is not None else error)
-    line = " ".join(cause.split())
+    line = "".join(sign if sign.isprintable() else "?" for sign in " ".join(cause.split()))
+    line = line if len(line) <= MOST_SHOWN else f"{line[:MOST_SHOWN]}..."
     advice = next((text for sign, text in _ADVICE if sign in line), "")
-    later = isinstance(error, (OperationalError, InterfaceError, PoolTimeout))
+    later = isinstance(error, (OperationalError, InterfaceError, PoolTimeout)) and _DAMAGED not in line
     kind = DatabaseDownError if later else RecordError
     return kind(f"database {name}: {line}{advice}")
 
 
+MOST_SHOWN = 400
+_DAMAGED = "Could not decode to UTF-8"
 _ADVICE = (
+    (_DAMAGED, "; the file is damaged, restore it from a backup"),
     ("unable to open", "; check that the directory exists and is writable"),
     ("readonly", "; check the permissions of the file and its directory"),
     ("not a database", "; choose another path"),

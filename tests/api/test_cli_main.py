@@ -6,14 +6,19 @@ import shlex
 import subprocess
 import sys
 from importlib.metadata import version
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import typer
+from onnx import TensorProto, numpy_helper
 from typer.main import get_command
 
+from tests.onnx_models import model, node, saved, value
 from tilewright.api.cli import main as cli
+from tilewright.api.cli.options import files_of, write_json
 from tilewright.api.cli.verbs import GROUPS, VERBS, Verb, verb_app
 from tilewright.compiler_core.errors import DeviceError, ModelError, UsageError, VerifyError
 
@@ -168,3 +173,19 @@ def test_completion_knows_the_options_of_a_verb() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, env={**os.environ, **asked}
     )
     assert done.stdout.split() == ["--kernel"]
+
+
+def test_files_that_belong_to_inputs_are_kept_too(tmp_path: Path) -> None:
+    """`tune compile model.onnx -o weights.bin` overwrote the model's weights, `-o tuning.db-wal` a log."""
+    tensor = numpy_helper.from_array(np.ones(4, np.float32), "w")
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="weights.bin")
+    made = model([node("Add", "x w", "y")], [value("x", [4])], ["y"])
+    made.graph.initializer.append(tensor)
+    path = saved(made, tmp_path)
+    for name in ("weights.bin", "tuning.db-wal"):
+        (tmp_path / name).write_bytes(bytes(16))
+        with pytest.raises(UsageError, match="is an input of the command"):
+            write_json({}, str(tmp_path / name), files_of(path, None, str(tmp_path / "tuning.db")))
+    write_json({}, str(tmp_path / "other.json"), files_of(path, tmp_path / "none.onnx"))

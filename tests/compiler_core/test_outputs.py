@@ -92,6 +92,19 @@ def test_inputs_are_never_overwritten(folder: Path) -> None:
     assert model.read_text() == "model"
 
 
+def test_an_open_file_is_written_to_and_never_replaced(folder: Path) -> None:
+    """`tune db export -o /dev/stdout >> all.jsonl` put a new file in the place of what was there."""
+    kept = folder / "all.jsonl"
+    kept.write_text("before\n")
+    with kept.open("ab") as stream:
+        (folder / "link").symlink_to(f"/dev/fd/{stream.fileno()}")
+        for name in (f"/dev/fd/{stream.fileno()}", f"/proc/self/fd/{stream.fileno()}", folder / "link"):
+            write_text("more\n", name)
+    assert kept.read_text() == "before\n" + 3 * "more\n"
+    with pytest.raises(UsageError, match="Bad file descriptor"):
+        write_text("x", "/dev/fd/4000")
+
+
 @pytest.mark.parametrize(
     ("name", "reason"), [("", "folder"), ("no/where", "No such file"), ("x" * 300, "too long")]
 )

@@ -26,7 +26,7 @@ from tests.db.samples import (
     workload,
 )
 from tilewright.compiler_core.digest import canonical_json
-from tilewright.compiler_core.errors import RecordError
+from tilewright.compiler_core.errors import RecordError, UsageError
 from tilewright.db.exchange.backup import backup, restore
 from tilewright.db.exchange.best_file import export_best
 from tilewright.db.exchange.entries import Entry, StoredRun, StoredTrial, identity, to_object
@@ -377,3 +377,14 @@ def test_entries_come_sorted(sqlite_database: Database) -> None:
     rich(Repository(sqlite_database))
     places = [identity(entry) for entry in entries_of(sqlite_database)]
     assert places == sorted(set(places))
+
+
+def test_a_database_with_a_log_beside_it_is_not_replaced(sqlite_database: Database, tmp_path: Path) -> None:
+    """SQLite would apply the changes of the old file to the new one."""
+    path = tmp_path / "best.db"
+    export_best(sqlite_database, path)
+    before = path.read_bytes()
+    Path(f"{path}-wal").write_bytes(b"changes")
+    with pytest.raises(UsageError, match=r"best\.db-wal holds changes"):
+        export_best(sqlite_database, path)
+    assert path.read_bytes() == before

@@ -81,6 +81,32 @@ def test_a_damaged_page_is_not_read_as_if_it_were_whole(sqlite_database: Databas
     open_database(path, read_only=True).close()
 
 
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("config", '{"tile_m\x07'),
+        ("config", "[]"),
+        ("config", b'{"tile_m": \xff\xfe}'),
+        ("verification", "value.exact"),
+        ("verification", b"value\xffexact"),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_one_line(
+    column: str, value: str | bytes, sqlite_database: Database
+) -> None:
+    """Damage inside a page, where the structure of the file is whole."""
+    filled(Repository(sqlite_database), [ROW])
+    with sqlite3.connect(sqlite_database.name) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        text = "CAST(? AS TEXT)" if isinstance(value, bytes) else "?"
+        connection.execute(f"UPDATE best SET {column} = {text}", (value,))
+    connection.close()
+    with pytest.raises(RecordError, match="damaged, restore it from a backup") as found:
+        Repository(sqlite_database).best(key_of(ROW))
+    assert not isinstance(found.value, DatabaseDownError)
+    assert str(found.value).isprintable()
+
+
 def test_a_large_file_is_checked_when_somebody_asks(
     sqlite_database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
