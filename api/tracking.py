@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 EXPERIMENT = "tilewright"
 SETTINGS = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_FILE_STORE": "true"}
-"""Nothing is told to its makers; a folder is a store where one was asked for."""
+"""It sends nothing to its makers, and a folder may be the store."""
 FIGURES = ("latency_us", "energy_uj", "peak_bytes")
 
 

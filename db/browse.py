@@ -137,7 +137,7 @@ class Browse:
         return [(row.digest, row.name) for row in self.database.ask(question)]
 
     def trial_counts(self) -> dict[str, int]:
-        """How many trials of each status there are, of all tenants."""
+        """The number of trials by status, of all tenants."""
         question = select(trial.c.status, func.count().label("trials")).group_by(trial.c.status)
         return {row.status: row.trials for row in self.database.ask(question)}
 

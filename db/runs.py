@@ -104,7 +104,7 @@ class Runs:
         return [to_run(row) for row in self.database.ask(question)]
 
     def count_runs(self, *, budgeted: bool = False) -> int:
-        """How many runs there are, counted as `runs` lists them."""
+        """The number of runs that `runs` lists."""
         (row,) = self.database.ask(select(func.count().label("number")).where(_shown(budgeted)))
         return int(row.number)
 

@@ -170,7 +170,7 @@ def _known(
 
 
 def _tried(search: NetworkSearch, candidates: Sequence[Candidate]) -> str:
-    """How many of the user's candidates fit a kernel, for people."""
+    """One line for people: the number of the user's candidates that fit a kernel."""
     tasks = [each.task for each in search.searches.values()]
     fit = [any(each.fits(task.digest, task.space) for task in tasks) for each in candidates]
     return f"{sum(fit)} of {len(fit)} Configs to try fit a kernel of the plan"

@@ -63,7 +63,7 @@ class Tale:
         return row.figure, row.unit
 
     def kernel_of(self, call: Mapping[str, Any]) -> Mapping[str, Any] | None:
-        """What the result knows of the kernel of a call; None where nothing is known."""
+        """The kernel of a call in the result; None where it has none."""
         return self._kernels.get(str(call.get("workload") or "-"))
 
     @cached_property

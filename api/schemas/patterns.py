@@ -1,4 +1,4 @@
-"""Forms of texts in requests: a pattern each, and the same in words, for whoever sent another text."""
+"""Patterns of the texts in requests, each also in words, for messages about a text that does not match."""
 
 from collections.abc import Mapping
 

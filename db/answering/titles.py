@@ -1,4 +1,4 @@
-"""What people call a workload: a digest says nothing to them.
+"""Names of workloads for people, who cannot read a digest.
 
 A job's result names its kernels after the nodes of the model. Other workloads are called by their ops and by
 what they make, which follow from the record itself.

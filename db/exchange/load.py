@@ -36,7 +36,7 @@ _ROWS_AT_A_TIME = 2_000
 
 @dataclass(frozen=True)
 class LoadCounts:
-    """How many entries were new, and how many were here before."""
+    """The numbers of entries that were new, and of those that were here before."""
 
     new: int
     known: int

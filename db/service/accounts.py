@@ -39,7 +39,7 @@ class Stats:
 
 @dataclass(frozen=True)
 class Coverage:
-    """How the kernels of a network would be answered: digests in each of the three groups."""
+    """The answers to the kernels of a network: digests in each of the three groups."""
 
     measured: tuple[str, ...]
     other_placement: tuple[str, ...]

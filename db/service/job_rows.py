@@ -19,7 +19,7 @@ class KeyReusedError(RecordError):
 
 
 class JobState(StrEnum):
-    """Where a job is; the last three are final."""
+    """The states of a job; the last three are final."""
 
     QUEUED = "queued"
     RUNNING = "running"

@@ -127,7 +127,7 @@ class Jobs:
         return Page(tuple(map(to_line, rows[:limit])), str(rows[limit - 1].id) if more else None)
 
     def counts(self) -> dict[JobState, int]:
-        """How many jobs are in each state."""
+        """The number of jobs by state."""
         rows = self.database.ask(select(job.c.state, func.count().label("jobs")).group_by(job.c.state))
         found = {row.state: row.jobs for row in rows}
         return {state: found.get(state, 0) for state in JobState}

@@ -1,4 +1,4 @@
-"""How much of a service one tenant may take up."""
+"""The share of a service that one tenant may use."""
 
 from dataclasses import dataclass
 

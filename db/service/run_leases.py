@@ -79,7 +79,7 @@ class RunLeases:
             return RunLease(mine, token)
 
     def ended(self, key: Key) -> int:
-        """How many runs of a key have ended: looked up before deciding what to ask for, see `take`."""
+        """The number of runs of a key that have ended; read it before `take`."""
         with self.database.snapshot() as connection:
             return _ended(connection, key)
 

@@ -76,7 +76,7 @@ class Uploads:
         return digest
 
     def size(self, digest: str) -> int | None:
-        """How many bytes have that digest, if they are here."""
+        """The size in bytes of the file with that digest, if it is here."""
         here = (upload.c.digest == digest, upload.c.kept)
         rows = self.database.ask(select(upload.c.size_bytes).where(*here))
         return rows[0].size_bytes if rows else None

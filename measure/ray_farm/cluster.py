@@ -81,7 +81,7 @@ class Cluster:
         )
 
     def offered(self) -> int:
-        """How many workers of the kind the cluster can hold, busy or not."""
+        """The number of workers of the kind that the cluster can hold, busy or not."""
         return sum(node.offered for node in self.nodes() if not node.leaving)
 
     def kinds(self) -> tuple[str, ...]:

@@ -85,7 +85,7 @@ class MeasuringWorker:
 
 
 def place() -> str:
-    """Where process ids mean the same: this boot of this kernel, and the namespace of process ids."""
+    """The scope of process ids: this boot of this kernel, and the namespace of process ids."""
     boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     return f"{boot} {os.readlink('/proc/self/ns/pid')}"
 

@@ -163,7 +163,7 @@ class NetworkCheck:
         return Verification.VALUE_EXACT if whole else Verification.SAMPLED
 
     def _misread_as(self, rewrites: Rewrites) -> str:
-        """What the network means otherwise than its file, with its ops in these forms; asked once."""
+        """How the network with its ops in these forms differs in meaning from its file; computed once."""
         key = str({op: str(rewrite) for op, rewrite in rewrites.items()})
         if key not in self._misread:
             opened = self._opened

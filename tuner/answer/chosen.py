@@ -17,11 +17,11 @@ from tilewright.tuner.network.searched import Searched
 from tilewright.tuner.planning.side_by_side import PartPrices, share_cores
 
 CHECKED = 4
-"""How many of a kernel's best Configs are checked before its default is taken instead."""
+"""The most of a kernel's best Configs that are checked before its default is taken instead."""
 FINALISTS = 8
-"""How many of them are measured again, in turns, where the device is noisy."""
+"""The number of them that are measured again, in turns, where the device is noisy."""
 MOST_PLANS = 3
-"""How many of the followed plans are measured whole, besides the default and the known best."""
+"""The most of the followed plans that are measured whole, besides the default and the known best."""
 HOPELESS = 1.1
 """A plan whose kernels add up to more than this times the best plan's is not measured whole."""
 

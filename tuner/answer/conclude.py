@@ -26,7 +26,7 @@ from tilewright.tuner.network.opened import Opened
 Values: TypeAlias = dict[Config, tuple[float, Any]]
 """The number of every Config that was measured whole, with a key that breaks ties."""
 FURTHER = 16
-"""How many schedules more are tried where none of the chosen ones holds, nor the default."""
+"""The most further schedules that are tried when neither a chosen one nor the default holds."""
 
 
 def conclude_network(chosen: Chosen) -> Outcome:

@@ -85,7 +85,7 @@ def cover_known(opened: Opened, *, explain: bool = False) -> tuple[Assignment, l
 
 
 def _recorded_layouts(plan: Plan, answers: Sequence[Answer]) -> Mapping[int, Layout]:
-    """How values of the plan lay in the records that answer for the kernels that store them."""
+    """The layouts of the plan's values in the records that answer for the kernels that store them."""
     recorded = {
         answer.workload.digest: workload_from_json(json.loads(answer.recorded.body)).layouts
         for answer in answers

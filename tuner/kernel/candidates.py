@@ -17,7 +17,7 @@ from tilewright.search_space.knobs import Config
 from tilewright.search_space.space import Space
 
 MOST = 1000
-"""How many Configs may be given."""
+"""The most Configs that may be given."""
 _MAX_BYTES = 16 << 20
 
 

@@ -21,7 +21,7 @@ from tilewright.db.repository import Repository
 from tilewright.tuner.kernel.task import KernelTask
 
 MOST = 4000
-"""How many of the latest trials are looked at."""
+"""The number of latest trials that count."""
 
 
 def prior_records(repository: Repository, toolchain: str, before_s: float) -> tuple[TaskRecords, ...]:

@@ -25,7 +25,7 @@ RowFunction: TypeAlias = Callable[[Rows], Floats]
 # Up to here all of a space is ranked at every proposal; beyond, an evolved pool stands for it.
 _WHOLE_SPACE = 20_000
 CLIMBED = 256
-"""How many rows of lowest draft every pool holds."""
+"""The number of rows of lowest draft in every pool."""
 
 
 class Promise(NamedTuple):

@@ -1,4 +1,4 @@
-"""What was worked out of rows, kept while they are asked about again.
+"""A memo of answers by row, for as long as the same rows are asked about.
 
 A proposal asks the model about the same rows several times: generations of evolution share most of theirs,
 and the rows of best draft and the neighbours of the best come back with every batch.
@@ -14,7 +14,7 @@ from tilewright.search_space.knobs import Rows
 from tilewright.search_space.moves import Keys, row_keys
 
 MOST = 4096
-"""How many rows are remembered; the next answer beyond that begins anew."""
+"""The most rows that are kept; one more, and the memo starts again from empty."""
 Answer = TypeVar("Answer", bound=tuple[npt.NDArray[np.generic], ...])
 
 

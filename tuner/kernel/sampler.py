@@ -24,7 +24,7 @@ from tilewright.tuner.kernel.settings import ProposeSettings
 from tilewright.tuner.kernel.stopping import Regret
 
 _THREATS = 256
-"""How many rows a regret is estimated over: those most likely to beat the best."""
+"""A regret is estimated over so many rows: those most likely to beat the best."""
 LOST = "lost"  # user attribute of a trial whose failure is not its Config's
 
 

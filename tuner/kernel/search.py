@@ -95,7 +95,7 @@ class KernelSearch:
 
     @property
     def to_try(self) -> int:
-        """How many rows were given to be asked before all others, while nothing is measured."""
+        """The number of rows that were given to be measured first, while nothing is measured yet."""
         return 0 if self.trials or self.problem.seeds is None else len(self.problem.seeds)
 
     def trials_of(self, measurements: Sequence[Measurement]) -> list[SearchTrial]:

@@ -162,7 +162,7 @@ class Recalled:
 
     @property
     def first(self) -> tuple[Config, ...]:
-        """What to measure before anything else."""
+        """The Configs to measure before all others."""
         return self.tries if self.config is None else (self.config, *self.tries)
 
 

@@ -21,7 +21,7 @@ from tilewright.search_space.network import NetworkTask
 from tilewright.tuner.kernel.task import KernelTask
 
 LEASE_S = 30.0
-"""How long a run elsewhere that fell silent keeps others waiting."""
+"""Others wait this long for a run elsewhere that no longer answers."""
 
 
 def kernel_row(task: KernelTask) -> WorkloadRow:
@@ -158,7 +158,7 @@ class Records:
         return self.repository.ledger(self.key(self.network.digest)).regret_estimate
 
     def ended(self) -> int:
-        """How many runs of this network have ended, as an argument of `start`."""
+        """The number of runs of this network that have ended: an argument of `start`."""
         return self.leases.ended(self.key(self.network.digest))
 
     def introduce(self) -> None:

@@ -30,7 +30,7 @@ FORGETTING = 0.4
 LEFT = 0.1
 """Share of the way to its bound that a kernel is hoped to go in one batch, before that fades."""
 FADING = 1.5
-"""How fast that hope fades with the batches the kernel got."""
+"""That hope fades by this much with every batch of the kernel."""
 
 
 def next_task(standings: Sequence[Standing]) -> int | None:

@@ -79,7 +79,7 @@ class _Search:
         return min((us for us in (*measured, self.known_us) if us is not None), default=None)
 
     def standing(self, count: int) -> Standing:
-        """Where it stands when the network runs its kernel `count` times."""
+        """Its state for the scheduler, in a network that runs its kernel `count` times."""
         trials = len(self.kernel.trials)
         is_open = self.open and count > 0
         return Standing(count, self.best_us, self.task.bound_us, trials, is_open, self._after_batches())
@@ -267,7 +267,7 @@ class NetworkSearch:
             self._converged.add(search.task.digest)
 
     def regret(self, plan: Plan) -> float | None:
-        """How far the kernels of `plan` together are expected to be above their optimum; None if untold."""
+        """The expected regret of the kernels of `plan` together; None where no search has estimated it."""
         spent, lost = 0.0, 0.0
         for digest, count in plan.counts.items():
             search = self.searches[digest]

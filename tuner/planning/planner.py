@@ -84,7 +84,7 @@ class Planner:
         return self.base if self.grouping is None else self._start(self.knobs)
 
     def _levels_of(self, plan: Plan) -> Mapping[int, Level]:
-        """Where values live in a plan; those inside its kernels as at -O0."""
+        """The place of every value under a plan; values inside its kernels lie as at -O0."""
         return {**self.base.levels, **plan.levels}
 
     def _start(self, knobs: GraphKnobs) -> Plan:
@@ -101,7 +101,7 @@ class Planner:
         return self.prices.of(plan.graph, group, plan.levels, layouts)
 
     def _levels(self, start: Plan) -> Mapping[int, Level]:
-        """Where values live when merging begins: as in the present plan, if that is of the same network."""
+        """Places of values when merging begins: those of the present plan, if it is of the same network."""
         same = self.plan.graph.rewrites == start.graph.rewrites
         return {**start.levels, **self.plan.levels} if same else start.levels
 

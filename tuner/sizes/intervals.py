@@ -29,7 +29,7 @@ NEAR = 0.1
 MOST_NEAR = 3
 """Anchors that are asked for between two because they were good at one of these."""
 MOST_HALVINGS = 4
-"""How often the sizes between two that were tuned are halved."""
+"""The gap between two tuned sizes is halved so often."""
 
 
 @dataclass(frozen=True)
@@ -178,5 +178,5 @@ def _is_searched(span: SizeSpan) -> bool:
 
 
 def _regret(cost: float, least: float) -> float:
-    """How far a cost is above the least, as a fraction of it."""
+    """The excess of a cost over the least, as a fraction of the least."""
     return cost / least - 1 if isfinite(cost) else inf

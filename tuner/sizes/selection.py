@@ -40,7 +40,7 @@ class Interval:
 
     @property
     def origin(self) -> str:
-        """Where its Config comes from, in words: tuned at 108."""
+        """The source of its Config in words: tuned at 108."""
         return f"{'planned' if self.planned else 'tuned'} at {self.tuned_at}"
 
     def __str__(self) -> str:

@@ -39,7 +39,7 @@ class Profile:
 
     @property
     def most_instructions(self) -> int:
-        """How many instructions of one kernel are listed, so that all kernels together stay MOST_LISTED."""
+        """The number of instructions listed of one kernel; all kernels together list at most MOST_LISTED."""
         calls = sum(len(stage) for stage in self.program.stages)
         return min(MOST_INSTRUCTIONS, max(LEAST_INSTRUCTIONS, MOST_LISTED // max(1, calls)))
 

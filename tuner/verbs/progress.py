@@ -1,4 +1,4 @@
-"""How long work is watched: a bar and a table of kernels on a terminal, lines when piped."""
+"""The progress of long work: a bar and a table of kernels on a terminal, lines when piped."""
 
 import sys
 import time

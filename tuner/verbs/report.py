@@ -264,7 +264,7 @@ def _kernels(
 def _convergence(
     trials: Sequence[TrialRow], network_digest: str, objective: Objective, bound: float | None
 ) -> list[dict[str, Any]]:
-    """Where the search stood after each trial of a kernel: the best whole network measured by then."""
+    """The best whole network measured by then, after each trial of a kernel."""
     best: float | None = None
     points: list[dict[str, Any]] = []
     for row in trials:

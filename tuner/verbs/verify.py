@@ -110,7 +110,7 @@ def verify(
 
     Judged is every op of every kernel from the operands that it had, and the network as imported against
     the model's file, both against float64 (checking/judge.py). With `dtype` "target" every value is rounded
-    as the target stores it, sums as it keeps them, and the error is told, not judged. `toolchain` is as in
+    as the target stores it, sums as it keeps them, and the error is printed, not judged. `toolchain` is as in
     `lookup`.
     """
     if dtype not in (MODEL, TARGET):
@@ -189,7 +189,7 @@ class _Found:
 def _in_targets_dtypes(
     compiled: CompiledNetwork, inputs: Mapping[int, Array], names: Mapping[str, int]
 ) -> tuple[Deviation, ...]:
-    """How far named values are from the network in the model's dtypes, where they are computed whole."""
+    """The error of named values beside the network in the model's dtypes, where they are computed whole."""
     graph, watched = compiled.graph, dict[int, Seen]()
     known = interpret(graph, inputs)
     precision = precision_of(graph, compiled.opened.target, known)
