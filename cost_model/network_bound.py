@@ -11,6 +11,7 @@ import numpy as np
 
 from tilewright.compiler_core.ir.graph import Graph, Rewrite
 from tilewright.compiler_core.ir.ops import Unit
+from tilewright.compiler_core.lowering.host_time import least_host_cycles
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.target_model.units import BATCH, matrix_table
 from tilewright.compiler_core.transforms.rewrites import Split, Unfold
@@ -22,14 +23,17 @@ Work = tuple[float, float]
 
 
 def network_bound_cycles(graph: Graph, target: Target) -> float:
-    """A time no schedule of this network in any of its forms beats, in cycles; no launch without a kernel."""
+    """A time no schedule of this network in any of its forms beats, in cycles, that of ops on the host
+    included; no launch without a kernel.
+    """
     shares = needed_shares(graph)
     units = tuple(
         unit for index, op in enumerate(graph.ops) for unit in _least(graph, index, target, shares[op.result])
     )
     work = replace(graph_work(graph, target), units=units)
     launched = any(op.row.unit is not Unit.HOST for op in graph.ops)
-    return work.bound_cycles(target) if launched else work.cycles(target.cores)
+    device = work.bound_cycles(target) if launched else work.cycles(target.cores)
+    return max(device, float(least_host_cycles(graph, target)))
 
 
 def contraction_work(graph: Graph, at: int, rewrite: Rewrite, target: Target) -> Work:

@@ -211,7 +211,8 @@ def as_text(report: "Report") -> str:
 def _numbers(report: "Report") -> list[str]:
     """Default, answer, bound, speed-up and gap, of the objective and of the latency."""
     gap, objective = report.gap, report.objectives[0]
-    answer = f"sum of kernels {report.sum_of_kernels_us:.2f} us"
+    host = f", {report.host_us:.2f} on the host" if report.host_us else ""
+    answer = f"sum of kernels {report.sum_of_kernels_us:.2f} us{host}"
     if not report.measured:
         error = "unknown" if report.expected_error is None else f"{report.expected_error:.0%}"
         answer = f"neither measured nor verified; expected error {error}"
@@ -230,7 +231,8 @@ def _numbers(report: "Report") -> list[str]:
     if gap.ratio is not None:
         parts = (
             f"launch {gap.launch_us:.1f} us, bandwidth {gap.bandwidth_us:.1f}, "
-            f"padding {gap.padding_us:.1f}, rest {gap.rest_us:.1f}"
+            f"padding {gap.padding_us:.1f}, {f'host {gap.host_us:.1f}, ' if report.host_us else ''}"
+            f"rest {gap.rest_us:.1f}"
         )
         told_of = parts if objective == "latency" else f"of {objective}; of the latency {parts}"
         lines.append(f"gap        {gap.ratio:12.2f} x    {told_of}")

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 
 from tilewright.compiler_core.digest import Json
-from tilewright.compiler_core.ir.colours import Colours, access_form
+from tilewright.compiler_core.ir.colours import Colours, access_form, access_text
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import Access
 from tilewright.compiler_core.ir.ops import AttributeValue
@@ -99,7 +99,7 @@ def _ordered_operands(graph: Graph, position: int, at: Mapping[int, int]) -> tup
     op = graph.ops[position]
     if not op.row.commutative:
         return op.operands
-    return tuple(sorted(op.operands, key=lambda access: (at[access.value], repr(access_form(access)))))
+    return tuple(sorted(op.operands, key=lambda access: (at[access.value], access_text(access))))
 
 
 def _attribute_form(attributes: tuple[tuple[str, AttributeValue], ...]) -> list[Json]:

@@ -7,6 +7,7 @@ without looking at the order in which a file lists them.
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping, Sequence, Set
+from functools import lru_cache
 from hashlib import blake2b
 
 from tilewright.compiler_core.digest import Json
@@ -34,8 +35,7 @@ class Colours:
         self._graph = graph
         self._members = members
         self._forms = {
-            index: [repr(access_form(access)).encode() for access in graph.ops[index].operands]
-            for index in members
+            index: [access_text(access).encode() for access in graph.ops[index].operands] for index in members
         }
         self._readers: dict[int, list[tuple[int, bytes]]] = {}
         for index in members:
@@ -138,6 +138,16 @@ def _hash(*parts: bytes | str) -> Colour:
         data = part.encode() if isinstance(part, str) else part
         hashed.update(b"%d:" % len(data) + data)
     return hashed.digest()
+
+
+def access_text(access: Access) -> str:
+    """`access_form` as text, to compare and to sort by."""
+    return _text_of(access.exprs, access.pad)
+
+
+@lru_cache(maxsize=1 << 14)
+def _text_of(exprs: tuple[IndexExpr, ...], pad: float | None) -> str:
+    return repr(access_form(Access(0, exprs, pad)))
 
 
 def access_form(access: Access) -> list[Json]:

@@ -10,10 +10,11 @@ from functools import cached_property
 from typing import NamedTuple
 
 from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.alike import KernelCutter
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.layouts import Layout, misplaced
 from tilewright.compiler_core.ir.ops import Unit
-from tilewright.compiler_core.ir.workload import Kernel, Level, kernel_of
+from tilewright.compiler_core.ir.workload import Kernel, Level
 from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.memory.allocate import Block, TensorSpan, allocate_blocks
 from tilewright.compiler_core.lowering.memory.placement import lifetimes, place_values
@@ -134,9 +135,8 @@ def plan_groups(
 def _kernels(
     graph: Graph, groups: Sequence[Group], levels: Mapping[int, Level], layouts: Mapping[int, Layout]
 ) -> tuple[Kernel | None, ...]:
-    return tuple(
-        None if is_host(graph, group) else kernel_of(graph, group, levels, layouts) for group in groups
-    )
+    cutter = KernelCutter(graph)
+    return tuple(None if is_host(graph, group) else cutter.kernel(group, levels, layouts) for group in groups)
 
 
 def is_host(graph: Graph, group: Group) -> bool:

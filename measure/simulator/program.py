@@ -2,10 +2,11 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from math import ceil, inf
+from math import inf
 
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.workload import Level
+from tilewright.compiler_core.lowering.host_time import host_op_cycles, link_bytes
 from tilewright.compiler_core.lowering.memory.placement import stored_bytes
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, KernelProgram, Program
 from tilewright.compiler_core.target_model.target import Target
@@ -112,7 +113,7 @@ class _Clock:
                 works.append(_host_work(call, self.graph, self.target))
                 spans.append(None)
                 found.append(None)
-                longest = max(longest, host_cycles(works[-1], self.target))
+                longest = max(longest, host_op_cycles(self.graph, self.graph.ops[call.op], self.target))
                 continue
             room = max(0, self.rooms[number] - resident)
             there = held[index] if held else ()
@@ -193,14 +194,6 @@ def _idle_dram_bytes(stage: StageTiming, target: Target) -> int:
 
 
 def _host_work(call: HostCall, graph: Graph, target: Target) -> Work:
-    """Bytes of a host op over the link: whole operands there, its result back."""
-    op = graph.ops[call.op]
-    operands = dict.fromkeys([access.value for access in op.operands])
-    there = sum([stored_bytes(graph, value, target) for value in operands])
-    back = stored_bytes(graph, op.result, target)
+    """Bytes of a host op over the link."""
+    there, back = link_bytes(graph, graph.ops[call.op], target)
     return Work(host_write_bytes=there, host_read_bytes=back, host_moved=there + back)
-
-
-def host_cycles(work: Work, target: Target) -> int:
-    """Cycles of a host op: the link there and back. The host's own time is not charged."""
-    return 2 * ceil(target.host.latency_us * target.frequency_mhz) + port_cycles(work, target)

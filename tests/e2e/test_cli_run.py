@@ -66,7 +66,7 @@ def test_the_answer_has_what_the_contract_lists(tuned: tuple[Path, dict[str, Any
     assert found["stop_reason"] == "budget"
     assert found["verification"] == "value-exact"
     gap = found["gap"]
-    parts = gap["launch_us"] + gap["padding_us"] + gap["bandwidth_us"] + gap["rest_us"]
+    parts = gap["launch_us"] + gap["padding_us"] + gap["bandwidth_us"] + gap["host_us"] + gap["rest_us"]
     assert parts == pytest.approx(found["tuned"]["latency_us"] - found["bound"]["latency_us"])
 
 

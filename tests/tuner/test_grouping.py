@@ -132,7 +132,7 @@ def test_what_is_not_fused_says_why(tmp_path: Path) -> None:
     (boundary,) = planner.boundaries(plan)
     assert boundary.reason in (NotFused.COST, NotFused.CAPACITY)
     assert boundary.parts_us > 0.0
-    assert boundary == as_they_are(graph, plan.groups, lambda group: planner.price(group, plan)).boundaries[0]
+    assert boundary == as_they_are(graph, plan.groups, planner.pricing(plan)).boundaries[0]
 
 
 def test_a_fusion_that_measures_worse_is_taken_apart(tmp_path: Path) -> None:

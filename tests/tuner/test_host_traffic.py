@@ -18,3 +18,8 @@ def test_the_bound_of_a_network_with_ops_on_the_host_holds(target: str, tmp_path
     assert report.bound.latency_us is not None
     assert report.tuned.latency_us is not None
     assert report.bound.latency_us <= report.tuned.latency_us
+    # The time of the host is in all three numbers, not in the answer alone.
+    assert 0.0 < report.host_us <= report.sum_of_kernels_us
+    assert report.sum_of_kernels_us == pytest.approx(report.tuned.latency_us, rel=0.3)
+    assert report.bound.latency_us > 0.25 * report.host_us
+    assert min(report.gap.host_us, report.gap.rest_us) >= 0.0

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tilewright.compiler_core.lowering.host_time import least_host_cycles
 from tilewright.compiler_core.lowering.pipeline import CoPlacement
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.report import Figures, Gap
@@ -20,6 +21,7 @@ def explain_gap(assignment: Assignment, tuned: Figures, bound: Figures) -> Gap:
         + launch     every stage is launched
         + padding    what the stages compute, where that is more than the work inside the bound
         + bandwidth  each stage takes its busiest unit or memory engine, whichever is slower
+        + host       ops on the host, beyond what is inside the bound
         + rest       up to the latency
     """
     opened, plan = assignment.opened, assignment.plan
@@ -36,7 +38,11 @@ def explain_gap(assignment: Assignment, tuned: Figures, bound: Figures) -> Gap:
     padding = min(computed_us - inside_us, left_us - launch)
     bandwidth = min(max(0.0, busiest_us - computed_us), left_us - launch - padding)
     ratio = ratio_of(tuned.number_of(opened.objective), bound.number_of(opened.objective))
-    return Gap(ratio, launch, padding, bandwidth, left_us - launch - padding - bandwidth)
+    left_us -= launch + padding + bandwidth
+    of_host_us = least_host_cycles(opened.graph, opened.target) / per_us
+    inside_host_us = of_host_us if of_host_us >= bound_us else 0.0
+    host = min(max(0.0, assignment.host_us - inside_host_us), left_us)
+    return Gap(ratio, launch, padding, bandwidth, host, left_us - host)
 
 
 def ratio_of(number: float | None, bound: float | None) -> float | None:

@@ -50,13 +50,15 @@ class Gap:
     objective, None where it has no bound. The parts are of the latency, none is negative, and they add up to
     the latency less its bound. `launch`: kernels beyond the first. `padding`: arithmetic on units that are
     not full, recompute included. `bandwidth`: data that moves slower than kernels compute, beyond what is
-    inside the bound. `rest`: fill, drain, imbalance, what is left.
+    inside the bound. `host`: ops on the host, beyond what is inside it. `rest`: fill, drain, imbalance, what
+    is left.
     """
 
     ratio: float | None
     launch_us: float
     padding_us: float
     bandwidth_us: float
+    host_us: float
     rest_us: float
 
 
@@ -149,6 +151,7 @@ class Report:
     bound: Figures
     gap: Gap
     sum_of_kernels_us: float
+    host_us: float
     trials: int
     cache_hits: int
     kernels: tuple[KernelReport, ...]
@@ -199,6 +202,7 @@ class Report:
             "speedup": self.speedup,
             "gap": vars(self.gap),
             "sum_of_kernels_us": self.sum_of_kernels_us,
+            "host_us": self.host_us,
             "trials": self.trials,
             "cache_hits": self.cache_hits,
             "kernels": [_plain(kernel) for kernel in self.kernels],

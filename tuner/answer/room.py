@@ -40,15 +40,17 @@ def checking_bytes(graph: Graph) -> Iterator[tuple[Op, int]]:
     """
     last = {access.value: at for at, op in enumerate(graph.ops) for access in op.operands}
     live = {value: graph.elements(value) for value in graph.inputs}
+    all_live = sum(live.values())
     for at, op in enumerate(graph.ops):
         held = {access.value: _padded_elements(graph, op, access) for access in op.operands}
-        kept = sum(elements for value, elements in live.items() if value not in held)
+        kept = all_live - sum(live.get(value, 0) for value in held)
         worked_on = graph.elements(op.result) + sum(held.values())
         yield op, BYTES_AN_ELEMENT * worked_on + BYTES_A_TERM * _terms(op) + BYTES_KEPT * kept
         live[op.result] = graph.elements(op.result)
+        all_live += live[op.result]
         for value in (op.result, *held):
             if last.get(value, -1) <= at:
-                live.pop(value, None)
+                all_live -= live.pop(value, 0)
 
 
 def _terms(op: Op) -> int:

@@ -40,6 +40,7 @@ def summarise(outcome: Outcome, wall_s: float) -> Report:
         bound=bound,
         gap=explain_gap(assignment, outcome.tuned, bound),
         sum_of_kernels_us=assignment.sum_us,
+        host_us=assignment.host_us,
         trials=sum(outcome.spent.values()),
         cache_hits=sum(kernel.source == "database" for kernel in kernels),
         kernels=kernels,

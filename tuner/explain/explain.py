@@ -168,7 +168,7 @@ class _Teller:
 
     @cached_property
     def _sum_us(self) -> float:
-        return sum(map(self._total_us, self.calls))
+        return self.compiled.assignment.host_us + sum(map(self._total_us, self.calls))
 
     @cached_property
     def tasks(self) -> Mapping[str, KernelTask]:
@@ -215,10 +215,20 @@ class _Teller:
         return f"v{value}" if made is None else f"{graph.ops[made].kind}_{value}"
 
     def _runner_up(self, task: KernelTask, chosen: Config, program: KernelProgram) -> RunnerUp | None:
-        """The fastest other Config that was measured for this kernel, if there is one."""
+        """The fastest other Config that was measured for this kernel, if there is one. A single reading below
+        the answer did not hold when it was taken again.
+        """
         records = self.compiled.opened.records
         readings = records.repository.fastest_readings(records.key(task.digest), MOST_READINGS)
-        other = next((row for row in readings if row.trial.config != chosen), None)
+        least_us = self.compiled.assignment.choices[task.digest].latency_us
+        other = next(
+            (
+                row
+                for row in readings
+                if row.trial.config != chosen and (row.trial.measurement.latency_us or 0.0) >= least_us
+            ),
+            None,
+        )
         if other is None or other.trial.measurement.status is not Status.OK:
             return None
         config, latency_us = other.trial.config, other.trial.measurement.latency_us
@@ -248,13 +258,15 @@ class _Teller:
         made = {graph.ops[index].result for index in own}
         read = {access.value for index in own for access in graph.ops[index].operands}
 
+        pricing = planner.pricing(plan)
+
         def price(each: Group) -> float:
             touches = any(
                 graph.ops[index].result in read
                 or any(access.value in made for access in graph.ops[index].operands)
                 for index in each
             )
-            return planner.price(each, plan) if touches or own & set(each) else 0.0
+            return pricing(each) if touches or own & set(each) else 0.0
 
         here = plan.groups.index(group)
         boundaries = as_they_are(plan.graph, plan.groups, price).boundaries

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from tilewright.compiler_core.lowering.host_time import host_stage_us
 from tilewright.compiler_core.lowering.pipeline import CoPlacement, Plan
 from tilewright.compiler_core.lowering.schedule import Stage
 from tilewright.db.records import Best
@@ -48,10 +49,20 @@ class Assignment:
 
     @property
     def sum_us(self) -> float:
-        """The plan's stages added up, each as long as its slowest kernel measured alone."""
-        return sum(
+        """The plan's stages added up, each as long as its slowest kernel measured alone, and the host ops."""
+        return self.host_us + sum(
             max((choice.latency_us for _, choice in self.choices_of(stage)), default=0.0)
             for stage in self.plan.stages
+        )
+
+    @property
+    def host_us(self) -> float:
+        """The time of ops on the host, each in a stage of its own."""
+        graph, target = self.plan.graph, self.opened.target
+        return sum(
+            host_stage_us(graph, graph.ops[max(group)], target)
+            for group, kernel in zip(self.plan.groups, self.plan.kernels, strict=True)
+            if kernel is None
         )
 
     def choices_of(self, stage: Stage) -> list[tuple[CoPlacement, Choice]]:

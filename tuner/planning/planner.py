@@ -16,7 +16,14 @@ from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import Numbered, network_config, rewrites_text
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.planning.graph_knobs import GraphKnobs, ask_knobs
-from tilewright.tuner.planning.grouping import Boundary, Grouping, Order, as_they_are, merge_while_it_pays
+from tilewright.tuner.planning.grouping import (
+    Boundary,
+    Grouping,
+    Order,
+    Price,
+    as_they_are,
+    merge_while_it_pays,
+)
 from tilewright.tuner.planning.layouts import lay_out
 from tilewright.tuner.planning.prices import Prices
 from tilewright.tuner.planning.rewrites import Better, better_forms
@@ -55,7 +62,7 @@ class Planner:
 
     def boundaries(self, plan: Plan) -> tuple[Boundary, ...]:
         """Why neighbouring groups of a plan are not one kernel."""
-        return as_they_are(plan.graph, plan.groups, partial(self.price, plan=plan)).boundaries
+        return as_they_are(plan.graph, plan.groups, self.pricing(plan)).boundaries
 
     def replan(self) -> Plan:
         """Merge groups under today's prices; keep the present plan where nothing promises to be faster."""
@@ -70,7 +77,7 @@ class Planner:
         choices = dict.fromkeys((self.knobs, self.knobs.without_forms()))
         merged = [(self._merged(knobs), knobs) for knobs in choices if knobs is self.knobs or self.better]
         grouping, knobs = min(merged, key=lambda pair: pair[0].price_us)
-        present_us = sum(self.price(group, self.plan) for group in self.plan.groups)
+        present_us = sum(map(self.pricing(self.plan), self.plan.groups))
         if self.grouping is None or grouping.price_us < SWITCH * present_us:
             if self.grouping is None and self._start(knobs).graph.rewrites:
                 self.plain = self._planned(*merged[-1])
@@ -136,9 +143,10 @@ class Planner:
         plan = self._planned(self._merged(knobs), knobs)
         return sum(self.prices.of(plan.graph, group, plan.levels, plan.layouts) for group in plan.groups)
 
-    def price(self, group: Group, plan: Plan) -> float:
-        """Microseconds of a group as one kernel, operands as in `plan`; 0 for a host op."""
-        return self.prices.of(plan.graph, group, self._levels_of(plan), plan.layouts)
+    def pricing(self, plan: Plan) -> Price:
+        """The price of a group as one kernel, operands as in `plan`; 0 for a host op."""
+        levels = self._levels_of(plan)
+        return partial(self.prices.of, plan.graph, levels=levels, layouts=plan.layouts)
 
     def is_measured(self, group: Group, plan: Plan) -> bool:
         """Whether this run measured a group as one kernel, operands as in `plan`."""

@@ -10,9 +10,10 @@ from statistics import median
 
 import numpy as np
 
+from tilewright.compiler_core.ir.alike import KernelCutter
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.layouts import Layout
-from tilewright.compiler_core.ir.workload import Level, Workload, kernel_of
+from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.pipeline import is_host
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
@@ -75,6 +76,7 @@ class Prices:
     counted: Callable[[int], None] = lambda priced: None
     kernels: dict[str, Priced] = field(default_factory=dict)
     _workloads: dict[Graph, dict[object, Workload]] = field(default_factory=dict)
+    _cutters: dict[Graph, KernelCutter] = field(default_factory=dict)
     _families: dict[object, Family] = field(default_factory=dict)
     _recorded: dict[str, float] = field(default_factory=dict)
 
@@ -113,12 +115,13 @@ class Prices:
         """A group as a kernel; made once for each placement of what its ops read and make."""
         if graph not in self._workloads:
             self._workloads[graph] = {}
+            self._cutters[graph] = KernelCutter(graph)
         values = {access.value for index in group for access in graph.ops[index].operands}
         touched = sorted(values.union([graph.ops[index].result for index in group]))
         key = (group, *[(levels.get(value), layouts.get(value)) for value in touched])
         known = self._workloads[graph]
         if key not in known:
-            known[key] = kernel_of(graph, group, levels, layouts).workload
+            known[key] = self._cutters[graph].kernel(group, levels, layouts).workload
         return known[key]
 
     @property
