@@ -104,7 +104,7 @@ build/fuzz/.ready:
 # Kills at random moments, and the records of what was killed beside those of undisturbed work.
 KILLS ?= 60
 kills: setup
-	for kind in run runner serve worker; do $(BIN)/python -m tests.e2e.kills $$kind $(KILLS) || exit 1; done
+	for kind in run runner serve; do $(BIN)/python -m tests.e2e.kills $$kind $(KILLS) || exit 1; done
 
 # Keeps the pins that are there; `make lock UPGRADE=--upgrade` moves them all.
 lock:

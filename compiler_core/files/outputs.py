@@ -30,6 +30,8 @@ def output(path: str | Path, inputs: Iterable[str | Path] = (), private: bool = 
     `inputs` are files that must not be overwritten. A `private` file can be read by its owner only.
     UsageError, one line, where the file cannot be written.
     """
+    if "\0" in str(path):
+        raise UsageError("cannot write a file whose name holds a NUL; choose another name")
     refuse_inputs(path, inputs)
     opened = _descriptor(path)
     try:
@@ -38,6 +40,8 @@ def output(path: str | Path, inputs: Iterable[str | Path] = (), private: bool = 
                 yield stream
             return
         real = Path(os.path.realpath(path))
+        if real.is_symlink():
+            raise UsageError(f"cannot write {path}: the link leads in circles")
         kind = real.stat().st_mode if real.exists() else stat.S_IFREG
         if stat.S_ISDIR(kind):
             raise UsageError(f"cannot write {path}: it is a folder; name a file")

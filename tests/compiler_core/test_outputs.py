@@ -92,6 +92,13 @@ def test_inputs_are_never_overwritten(folder: Path) -> None:
     assert model.read_text() == "model"
 
 
+def test_a_link_to_itself_is_refused(folder: Path) -> None:
+    (folder / "circle").symlink_to("circle")
+    with pytest.raises(UsageError, match="leads in circles"):
+        write_text("x", folder / "circle")
+    assert (folder / "circle").is_symlink()
+
+
 def test_an_open_file_is_written_to_and_never_replaced(folder: Path) -> None:
     """`tune db export -o /dev/stdout >> all.jsonl` put a new file in the place of what was there."""
     kept = folder / "all.jsonl"
@@ -106,7 +113,8 @@ def test_an_open_file_is_written_to_and_never_replaced(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "reason"), [("", "folder"), ("no/where", "No such file"), ("x" * 300, "too long")]
+    ("name", "reason"),
+    [("", "folder"), ("\0", "NUL"), ("no/where", "No such file"), ("x" * 300, "too long")],
 )
 def test_what_cannot_be_written_is_one_line(name: str, reason: str, folder: Path) -> None:
     with pytest.raises(UsageError, match=reason):

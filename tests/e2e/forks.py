@@ -4,6 +4,7 @@ A fork is a process like any other: it can be killed, and what it held is gone. 
 of one thread that has no database open.
 """
 
+import atexit
 import os
 import signal
 import sys
@@ -59,6 +60,7 @@ class Fork:
 
 def _become(arguments: Sequence[str], environment: Mapping[str, str], log: Path) -> None:
     code = 1
+    atexit._clear()  # what the parent leaves to its own end
     try:
         os.setsid()
         signal.signal(signal.SIGINT, signal.default_int_handler)
@@ -78,5 +80,6 @@ def _become(arguments: Sequence[str], environment: Mapping[str, str], log: Path)
     except BaseException:  # noqa: BLE001 - as the interpreter itself does
         traceback.print_exc()
     finally:
+        atexit._run_exitfuncs()
         sys.stdout.flush()
         os._exit(code)

@@ -1,13 +1,11 @@
-"""Kills at random moments: `python -m tests.e2e.kills run|serve|runner|worker [KILLS [SEED]]`.
+"""Kills at random moments: `python -m tests.e2e.kills run|serve|runner [KILLS [SEED]]`.
 
 The search is the real one, on the simulated chip. A process is killed with SIGKILL and started again until
-its work is done; of `worker`, whose search runs on Ray, one measuring process after the other. Then the
-records are compared with those of work that nobody disturbed: the same trials in the same order, none lost,
-none twice.
+its work is done (`tune bench farm` kills measuring workers). Then the records are compared with those of work
+that nobody disturbed: the same trials in the same order, none lost, none twice.
 """
 
 import json
-import os
 import random
 import signal
 import sqlite3
@@ -25,7 +23,7 @@ import httpx
 import onnx
 
 from tests.e2e.forks import Fork, load
-from tests.e2e.process_table import command_of, family, spent_s, started_with
+from tests.e2e.process_table import spent_s, started_with
 from tests.e2e.processes import free_port, wait_until_ready
 from tests.onnx_models import model as model_of
 from tests.onnx_models import node, reals, saved, value
@@ -39,7 +37,6 @@ from tilewright.tuner.request import TuneRequest
 TARGET, TRIALS, SEED = "ascend910", 32, 3
 KILLS_A_ROUND = 3
 """Fewer than a job may lose runners without progress."""
-WORKER_TRIALS, WORKER_KILLS, WORKER_PAUSE_S = 256, 12, 3.0
 PATIENCE_S = 120.0
 TRIALS_OF_ALL = """
 SELECT trial.purpose, trial.number, trial.attempt, trial.config, trial.status, trial.latency_us
@@ -68,7 +65,6 @@ class Round:
     """One piece of work, in a folder of its own."""
 
     kills = KILLS_A_ROUND
-    ray = "none"
 
     def __init__(self, folder: Path, model: Path) -> None:
         folder.mkdir()
@@ -82,7 +78,7 @@ class Round:
     def start(self, *arguments: str) -> Fork:
         """A `tune` command in a session of its own."""
         environment = {"TMPDIR": str(self.scratch), "TILEWRIGHT_LEASE_S": "2"}
-        whole = [*arguments, "--db", str(self.database), "--ray", self.ray]
+        whole = [*arguments, "--db", str(self.database), "--ray", "none"]
         return Fork(whole, environment, self.folder / "log")
 
     def strike(self, child: Fork) -> Fork | None:
@@ -104,10 +100,13 @@ class Round:
     def left_over(self) -> list[str]:
         """Files that should be gone, and processes."""
         expected = {"tmp", "tuning.db", "log"}
+        wait(lambda: not self.started(), PATIENCE_S)
         files = [*self.scratch.rglob("*"), *(p for p in self.folder.iterdir() if p.name not in expected)]
-        mark = f"TMPDIR={self.scratch}".encode()
-        wait(lambda: not started_with(mark), 30.0)
-        return [str(path) for path in files] + started_with(mark)
+        return [*map(str, files), *(f"process {pid}" for pid in self.started())]
+
+    def started(self) -> list[int]:
+        """Processes that the fork has started."""
+        return started_with(f"TMPDIR={self.scratch}".encode())
 
 
 class Run(Round):
@@ -127,28 +126,6 @@ class Run(Round):
 
     def over(self, child: Fork) -> bool | None:
         return None if child.poll() is None else child.returncode == 0
-
-
-class Worker(Run):
-    """A run whose measuring processes are killed; it has to go on by itself."""
-
-    trials, kills, ray = WORKER_TRIALS, WORKER_KILLS, "local"
-
-    def strike(self, child: Fork) -> Fork | None:
-        """SIGKILL for one that measures, or is about to."""
-        wait(lambda: bool(measuring(child.pid)) or child.poll() is not None, PATIENCE_S)
-        victims = measuring(child.pid)
-        if victims:
-            os.kill(random.choice(victims), signal.SIGKILL)
-        return child if victims else None
-
-    def at_work(self) -> bool:
-        return self.database.exists() and bool(self.asked("SELECT 1 FROM sqlite_master WHERE name = 'run'"))
-
-
-def measuring(driver: int) -> list[int]:
-    """Measuring processes below a driver."""
-    return [pid for pid in family(driver) if command_of(pid).startswith(b"ray::FarmWorker")]
 
 
 class OfAJob(Round):
@@ -199,7 +176,7 @@ class Serve(OfAJob):
         return child
 
 
-KINDS: dict[str, type[Run] | type[OfAJob]] = {"run": Run, "runner": OfAJob, "serve": Serve, "worker": Worker}
+KINDS: dict[str, type[Run] | type[OfAJob]] = {"run": Run, "runner": OfAJob, "serve": Serve}
 
 
 def wait(holds: Callable[[], bool], seconds: float) -> bool:
@@ -252,8 +229,7 @@ def campaign(kind: str, kills: int, seed: int, folder: Path) -> Outcome:
     _, good, took_s = live(calm, None)
     assert good, (folder / "calm" / "log").read_text()[-2000:]
     wanted, outcome, dice = calm.asked(TRIALS_OF_ALL), Outcome(), random.Random(seed)
-    random.seed(seed)
-    longest_s = WORKER_PAUSE_S if kind == "worker" else took_s
+    longest_s = took_s
     while outcome.kills < kills:
         work = KINDS[kind](folder / f"round {outcome.rounds}", model)
         done, good, last_s = live(work, lambda: dice.uniform(0.0, longest_s))  # noqa: B023 - called at once

@@ -7,13 +7,6 @@ from pathlib import Path
 TABLE = Path("/proc")
 
 
-def command_of(pid: int) -> bytes:
-    """How a process was started; nothing where it is gone."""
-    with suppress(OSError):
-        return (TABLE / str(pid) / "cmdline").read_bytes()
-    return b""
-
-
 def family(pid: int) -> list[int]:
     """A process and its descendants."""
     children: dict[int, list[int]] = {}
@@ -32,13 +25,13 @@ def spent_s(pid: int) -> float:
     return sum(map(sum, ticks)) / os.sysconf("SC_CLK_TCK")
 
 
-def started_with(mark: bytes) -> list[str]:
+def started_with(mark: bytes) -> list[int]:
     """Processes in whose environment `mark` stands."""
     found = []
     for directory in TABLE.glob("[0-9]*"):
         with suppress(OSError):  # gone, or not ours
             if mark in (directory / "environ").read_bytes().split(b"\0"):
-                found.append(f"process {directory.name}")
+                found.append(int(directory.name))
     return found
 
 

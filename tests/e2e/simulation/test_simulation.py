@@ -14,7 +14,7 @@ from tilewright.db.service.leases import Guard
 from tilewright.db.storage.columns import database_clock
 from tilewright.db.storage.schema import job
 
-SEEDS = 40
+SEEDS = 100
 CAMPAIGN = 10_000
 
 
