@@ -173,7 +173,7 @@ def _never_negative(atom: Atom) -> bool:
     if isinstance(atom, str):
         return True
     parts = (atom.numerator, atom.denominator) if isinstance(atom, FloorDiv) else (atom.left, atom.right)
-    return all((least(part) or 0) >= 0 and least(part) is not None for part in parts)
+    return all((low := least(part)) is not None and low >= 0 for part in parts)
 
 
 def at_most(left: Dim, right: Dim) -> bool | None:
