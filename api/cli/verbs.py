@@ -85,8 +85,8 @@ VERBS: dict[str, Verb] = {
     ),
     "diff": Verb(
         "answer",
-        "Two runs side by side, kernel by kernel.",
-        ("diff 3f2a81 77c01e", "diff 3f2a81 77c01e --json -"),
+        "Two runs, databases or targets side by side.",
+        ("diff 3f2a81 77c01e -o diff.html", "diff ascend910 my_chip.toml"),
     ),
     "verify": Verb(
         "answer",

@@ -11,6 +11,8 @@ from sqlalchemy import Connection, insert, select
 
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.files.outputs import output
+from tilewright.db.records import Best
+from tilewright.db.storage.rows import to_best
 from tilewright.db.storage.schema import best, target, workload
 from tilewright.db.storage.session import Database, one_line_errors, open_database
 
@@ -36,6 +38,12 @@ def export_best(
         _copy(source, destination, target, targets)
         _copy(source, destination, workload, workloads)
         return _copy(source, destination, best, wanted)
+
+
+def every_best(database: Database) -> list[Best]:
+    """All answers of a database, in order of their keys."""
+    keys = (best.c.workload_digest, best.c.target_digest, best.c.toolchain, best.c.objective)
+    return [to_best(row) for row in database.ask(select(best).order_by(*keys))]
 
 
 @contextmanager

@@ -8,9 +8,11 @@ import pytest
 from tests.onnx_models import saved, small_cnn
 from tilewright.api.cli.main import main
 from tilewright.compiler_core.errors import RecordError
+from tilewright.compiler_core.target_model.file import target_text
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.tuner.explain.diff import diff_runs
+from tilewright.tuner.explain.diff_others import diff_databases, diff_targets
 from tilewright.tuner.verbs.tune import tune
 
 
@@ -56,7 +58,7 @@ def test_runs_are_named_by_their_first_characters(
     assert main(["diff", uids[0][:8], uids[1][:8], "--db", str(database)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[1] for line in lines[:2]] == uids
-    assert any(line.endswith("network") for line in lines[2:])
+    assert any("  network  " in line for line in lines[2:])
     assert main(["db", "runs", "--db", str(database), "--json", "-"]) == 0
     listed = json.loads(capsys.readouterr().out)["runs"]
     assert {row["run"] for row in listed} >= set(uids)
@@ -67,3 +69,36 @@ def test_runs_are_named_by_their_first_characters(
     with pytest.raises(RecordError):
         Repository(opened).run_called(uids[0][:3])  # too short to stand for anything
     opened.close()
+
+
+def test_two_databases_side_by_side(database: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other.db"
+    tune(database.parent / "model.onnx", "ethos_u55_128", trials=4, seed=5, database=other, ray="none")
+    found = diff_databases(database, other)
+    assert found.answers[0] >= 2 <= found.answers[1]
+    assert found.same + len(found.rows) >= max(found.answers)
+    assert all(row.first != row.second or not row.same_config for row in found.rows)
+    assert diff_databases(database, database).rows == ()
+
+
+def test_two_targets_side_by_side(tmp_path: Path) -> None:
+    text = target_text("ascend310").replace("l1_kib = 1024", "l1_kib = 512")
+    (tmp_path / "mine.toml").write_text(text)
+    found = diff_targets("ascend310", tmp_path / "mine.toml")
+    assert found.keys == {"l1_kib": (1024, 512)}
+    assert all(one == other for one, other in found.peaks.values())
+    assert diff_targets("ascend310", "ascend910").keys["cores"] == (2, 32)
+
+
+@pytest.mark.parametrize("kind", ["runs", "databases", "targets"])
+def test_a_comparison_is_one_html_file(
+    kind: str, database: Path, uids: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = {"runs": uids, "databases": [str(database)] * 2, "targets": ["ascend310", "ascend910"]}
+    page = tmp_path / "diff.html"
+    assert main(["diff", *pairs[kind], "--db", str(database), "-o", str(page), "--json", "-"]) == 0
+    assert json.loads(capsys.readouterr().out)
+    text = page.read_text()
+    assert f"<h1>Two {kind}</h1>" in text
+    assert ("<svg xmlns" in text) == (kind != "databases")  # nothing differs there
+    assert "src=" not in text
