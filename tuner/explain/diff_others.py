@@ -13,6 +13,9 @@ from tilewright.db.records import Best
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 
+WORDS = {"name", "description", "assumed"}
+"""Keys of a target's file that change no number."""
+
 
 @dataclass(frozen=True)
 class AnswerDifference:
@@ -97,7 +100,7 @@ def diff_targets(first: str | Path, second: str | Path) -> TargetDiff:
     differing = {
         key: (keys[0].get(key), keys[1].get(key))
         for key in dict.fromkeys((*keys[0], *keys[1]))
-        if keys[0].get(key) != keys[1].get(key) and key != "description"
+        if keys[0].get(key) != keys[1].get(key) and key not in WORDS
     }
     stored = [dict.fromkeys(stored for stored, _ in chip.dtypes) for chip in chips]
     peaks: dict[str, tuple[float | None, float | None]] = {}
