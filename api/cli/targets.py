@@ -105,8 +105,11 @@ def check(file: Annotated[Path, typer.Argument(help="A TOML file.")], json_file:
 @app.command()
 def detect(
     output: Annotated[Path | None, typer.Option("-o", "--output", help="Write here too.")] = None,
+    json_file: JsonFile = None,
 ) -> None:
     """Measure this CPU, and keep the result as the target `host`."""
+    import tomllib
+
     from tilewright.compiler_core.target_model.host import host_file
     from tilewright.measure.host.detect import host_text
     from tilewright.measure.host.file import write_host_file
@@ -114,7 +117,8 @@ def detect(
     text = host_text()
     for path in (host_file(), *([output] if output else [])):
         write_host_file(text, path)
-    typer.echo(text if output is None else f"{output}: measured, also kept as the target host")
+    said = text if output is None else f"{output}: measured, also kept as the target host"
+    answer(said, tomllib.loads(text), json_file, files_of(output))
 
 
 @app.command()

@@ -21,7 +21,8 @@ from tilewright.search_space.knobs import KnobValue
 def export_to_optuna(
     output: str | Path, runs: Sequence[str] = (), *, database: str | Path = "tilewright.db"
 ) -> tuple[int, int]:
-    """Writes each run's search trials, a study a kernel; (studies, trials). Every run when none is named.
+    """Writes each run's search trials, a study a kernel; (studies, trials). All where `runs`, whose
+    uids may be cut short, names none.
 
     `output` is a new SQLite file, or the URL of a database for Optuna alone: its tables have general names.
     """
@@ -33,7 +34,7 @@ def export_to_optuna(
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     studies = written = 0
     try:
-        chosen = [repository.run(uid) for uid in runs] or repository.runs(limit=1_000_000)
+        chosen = [repository.run_called(uid) for uid in runs] or repository.runs(limit=1_000_000)
         storage = optuna.storages.RDBStorage(url)
         for run in chosen:
             rows = sorted(repository.trials_of_run(run.uid), key=lambda row: row.key.workload_digest)
