@@ -122,7 +122,8 @@ def _trials_and_knobs(each: "RunDifference") -> str:
     knobs = ", ".join(f"{name} {old}->{new}" for name, old, new in each.knobs[:MOST_KNOBS])
     more = f" and {len(each.knobs) - MOST_KNOBS} more" if len(each.knobs) > MOST_KNOBS else ""
     trials = f"{_trials(each.first)}/{_trials(each.second)} trials"
-    return trials if each.name == "network" else f"{each.workload_digest[:12]}, {trials}, {knobs}{more}"
+    digest = each.workload_digest[:12] if each.name != "network" else ""
+    return ", ".join(filter(None, (digest, trials, knobs + more)))
 
 
 def _key_of(row: "AnswerDifference") -> str:
