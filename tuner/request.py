@@ -9,12 +9,14 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.db.service.leases import Guard
 from tilewright.measure.objectives import Objective, read_objective
-from tilewright.tuner.kernel.candidates import Candidate
+from tilewright.tuner.candidates import Candidate
 from tilewright.tuner.network.events import Listener, silent
 from tilewright.tuner.subject import Subject
 
 TRIALS = {0: 0, 1: 0, 2: 512, 3: 4096}
 """Default budgets by level: -O0 default schedule, -O1 database or guess, -O2 and -O3 searches."""
+REGRET = 0.02
+"""-O3 stops where the best is within this of the optimum, with 95 % confidence."""
 LOCAL_WORKERS = 2
 TOGETHER = {
     "latency": Objective.LATENCY,
@@ -47,7 +49,8 @@ class TuneRequest:
     they are absent, the level's own hold. Several `objectives` ask for a front; the best in the first of them
     is published. `dims` are sizes of symbolic dims; `ranges` has the least and the largest size of one more.
     `inputs` are values of inputs that the network depends on. `candidates` are measured first, where they fit
-    a kernel; with them a run measures even where its budget was spent before.
+    a kernel; with them a run measures even where its budget was spent before. A search ends before its budget
+    where it is within `regret` of the optimum (0.02 = 2 %) by its own estimate, which -O3 always asks for.
     `device` names a user's own device as module:factory, in place of the pool's. `lab` lets go wrong what a
     real lab does (measure/lab.py). `asynchronous` keeps a wide farm busy; the same seed does not measure the
     same trials then. Everything is recorded in `database`, the path of an SQLite file or a URL.
@@ -72,6 +75,7 @@ class TuneRequest:
     ranges: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     inputs: Mapping[str, Given] = field(default_factory=dict)
     candidates: tuple[Candidate, ...] = ()
+    regret: float | None = None
 
     def __post_init__(self) -> None:
         if self.level not in TRIALS:
@@ -85,6 +89,8 @@ class TuneRequest:
                 f"--objective {objectives_text(self.objectives)} needs measurements; give -O 2 or --trials"
             )
 
+        if self.regret is not None and not 0.0 < self.regret < 1.0:
+            raise UsageError(f"--regret {self.regret:g} is not between 0 and 1; give 2% or 0.02")
         if self.candidates and self.budget == 0:
             raise UsageError("--try asks for measurements; give -O 2 or --trials")
         for symbol in self.ranges:
@@ -114,6 +120,11 @@ class TuneRequest:
     def budget(self) -> int:
         """The measurements the request may spend."""
         return TRIALS[self.level] if self.trials is None else self.trials
+
+    @property
+    def enough(self) -> float | None:
+        """The expected distance from the optimum at which a search ends before its budget is out."""
+        return REGRET if self.regret is None and self.level == 3 else self.regret
 
     @property
     def objective(self) -> Objective:

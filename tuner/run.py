@@ -22,8 +22,8 @@ from tilewright.tuner.answer.guess import cover_or_guess, guess_network, take_de
 from tilewright.tuner.answer.outcome import Outcome, nothing_runs
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.summary import summarise
+from tilewright.tuner.candidates import Candidate, fitting
 from tilewright.tuner.devices import Devices, devices_of
-from tilewright.tuner.kernel.candidates import Candidate, fitting
 from tilewright.tuner.kernel.prior import prior_records
 from tilewright.tuner.kernel.samplers import sampler_factory
 from tilewright.tuner.kernel.search import SamplerFactory
@@ -39,7 +39,7 @@ from tilewright.tuner.network.whole import Whole
 from tilewright.tuner.network.wide_search import search_widely
 from tilewright.tuner.request import Hooks, TuneRequest
 from tilewright.tuner.sizes.selection import selected
-from tilewright.tuner.turn import REGRET, Turn, already_spent, missing, take_turn
+from tilewright.tuner.turn import Turn, already_spent, missing, take_turn
 
 NO_HOOKS = Hooks()
 STUDIED = 24
@@ -124,8 +124,7 @@ def _search(
     cancelled: Callable[[], bool],
 ) -> Searched:
     """Spend the rest of the budget on the kernels; draws of earlier runs are not repeated."""
-    regret = REGRET if request.level == 3 else None
-    rule = StopRule(missing(request, turn.spent), time_limit_s=request.time_limit_s, regret=regret)
+    rule = StopRule(missing(request, turn.spent), time_limit_s=request.time_limit_s, regret=request.enough)
     draws = f"seed {request.seed}" + (f" after {turn.spent}" if 0 < turn.spent < request.budget else "")
     opened.listener(Phase("plan", "fusion groups, by records and drafts"))
     whole = Whole(opened, book)

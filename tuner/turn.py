@@ -15,8 +15,6 @@ from tilewright.tuner.request import Hooks, TuneRequest
 
 POLL_S = 0.5
 """The polling interval of a waiting run."""
-REGRET = 0.02
-"""-O3 stops where the best is within this of the optimum, with 95 % confidence."""
 
 
 @dataclass(frozen=True)
@@ -82,7 +80,7 @@ def _settings(opened: Opened, request: TuneRequest) -> dict[str, object]:
     settings: dict[str, object] = {
         "sampler": request.sampler,
         "time_limit_s": request.time_limit_s,
-        "regret": REGRET if request.level == 3 else None,
+        "regret": request.enough,
     }
     if request.candidates:
         settings["candidates"] = digest_of([each.to_json() for each in request.candidates])

@@ -145,6 +145,16 @@ def sources_text(sources: Mapping[str, int]) -> str:
     return f"kernels: {', '.join(f'{number} {source}' for source, number in sources.items()) or 'none'}"
 
 
+def read_share(text: str | None, option: str) -> float | None:
+    """`2%` or `0.02` as 0.02, None as None; UsageError names the option."""
+    if text is None:
+        return None
+    try:
+        return float(text.removesuffix("%")) / (100.0 if text.endswith("%") else 1.0)
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is no share; give 2% or 0.02") from None
+
+
 @dataclass(frozen=True)
 class Kept:
     """Files that a command must not overwrite: its inputs, and what belongs to them: a SQLite file's log, the

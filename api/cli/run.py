@@ -20,6 +20,7 @@ from tilewright.api.cli.options import (
     files_of,
     read_inputs,
     read_ranges,
+    read_share,
     write_json,
 )
 from tilewright.api.cli.verbs import verb_app
@@ -68,6 +69,9 @@ def run(
     asynchronous: Annotated[
         bool, typer.Option("--asynchronous", help="Keep a wide farm busy; no run is like another then.")
     ] = False,
+    regret: Annotated[
+        str | None, typer.Option(help="End within 2% of the optimum, by the search's own estimate.")
+    ] = None,
     tries: Annotated[
         Path | None,
         typer.Option("--try", help="Configs to measure first: a JSON list, or a run's --json."),
@@ -85,7 +89,7 @@ def run(
     answered from then on. Several objectives (latency,energy,peak_bytes) give the front: every schedule that
     none beats in all of them.
     """
-    from tilewright.tuner.kernel.candidates import read_candidates
+    from tilewright.tuner.candidates import read_candidates
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest, objectives_of
     from tilewright.tuner.verbs.progress import watching
     from tilewright.tuner.verbs.ranges import RangeReport, run_sizes
@@ -110,6 +114,7 @@ def run(
         ranges,
         read_inputs(given),
         read_candidates(tries),
+        read_share(regret, "--regret"),
     )
     if svg is not None and not request.front:
         raise UsageError("--svg draws a front; give several objectives, as in --objective latency,energy")

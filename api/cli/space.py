@@ -24,17 +24,22 @@ def space(
     tries: Annotated[
         Path | None, typer.Option("--try", help="Configs to measure first: a JSON list of knobs and values.")
     ] = None,
+    prior: Annotated[
+        list[Path] | None, typer.Option(help="A T4 table of the space from another device; repeatable.")
+    ] = None,
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> None:
     """Tune any space of the autotuning community's T1 form."""
-    from tilewright.tuner.kernel.candidates import read_candidates
+    from tilewright.tuner.candidates import read_candidates
     from tilewright.tuner.verbs.space import tune_space
 
     first = read_candidates(tries)
-    found = tune_space(t1, replay=replay, device=device, trials=trials, seed=seed, candidates=first)
+    found = tune_space(
+        t1, replay=replay, device=device, trials=trials, seed=seed, candidates=first, priors=prior or ()
+    )
     if json_file is not None:
-        write_json(found.to_json(), json_file, files_of(t1, replay, tries))
+        write_json(found.to_json(), json_file, files_of(t1, replay, tries, *(prior or ())))
     if json_file == "-":
         return
     typer.echo(f"best       {found.best_us:12.3f} us   trial {found.found_at} of {found.trials}")

@@ -28,10 +28,10 @@ from benchmarks.search.strangers.recorded import space_file, tables, tool_named
 from benchmarks.search.studies import PRIORS, STUDIES, Records, study_figures, study_row
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.target_model.file import load_target
-from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, load_t4
 from tilewright.search_space.t1 import load_t1
 from tilewright.tuner.kernel.ablations import ABLATIONS
+from tilewright.tuner.kernel.prior import table_records
 from tilewright.tuner.kernel.problem import Problem
 
 BUDGET, REPLAY_BUDGET, QUICK_BUDGET = 256, 400, 128
@@ -162,7 +162,9 @@ def _layers(device: str, quick: bool, names: Sequence[str], methods: Sequence[st
     tool = tool_named(device)
     space = load_t1(space_file(tool))
     usual = QUICK_METHODS if quick else (*ALL, *KERNEL_TUNER)
-    for layer, table in zip(tool.layers, tables(tool), strict=True):
+    recorded = list(tables(tool))
+    blind = Problem(SpaceTask(space), space)
+    for layer, table in zip(tool.layers, recorded, strict=True):
         if names and not any(name in layer.name for name in names):
             continue
         draft = vela_draft(layer, space) if device == "vela" else None
@@ -170,12 +172,23 @@ def _layers(device: str, quick: bool, names: Sequence[str], methods: Sequence[st
         chosen = [
             name
             for name in (_named(methods) if methods else usual)
-            if name not in (*WITH_PRIOR, "noise", "overhead")
+            if name not in ("warm", "unseen", "noise", "overhead")
             and (name not in KERNEL_TUNER or kernel_tuner_python())
             and (draft or not (name.endswith(DRAFT) or name in ("no_draft", "draft_only")))
         ]
         arena = SearchArena(f"{device}/{layer.name}", problem, table, table.optimum_us)
-        yield SearchTask(arena, Truth(table.optimum_us, True, len(table.table)), BUDGET, chosen)
+        others = [other for other in recorded if other is not table and _alike(other, table)]
+        prior = tuple(table_records(blind, other) for other in others) if "prior" in chosen else ()
+        truth = Truth(table.optimum_us, True, len(table.table))
+        yield SearchTask(arena, truth, BUDGET, chosen, partial(_given, prior))
+
+
+def _alike(other: ReplayDevice, table: ReplayDevice) -> bool:
+    """Whether two layers ran on the same accelerator of a tool."""
+    return (
+        other.name.partition("_conv")[0].partition("_dw")[0]
+        == table.name.partition("_conv")[0].partition("_dw")[0]
+    )
 
 
 def _kernels(
@@ -228,15 +241,6 @@ def _prior_of(case: Case, method: str) -> Records:
 
 def _given(records: Records, method: str) -> Records:
     return records
-
-
-def table_records(problem: Problem, table: ReplayDevice) -> TaskRecords:
-    """All of a recorded table as records for a prior."""
-    rows = problem.whole
-    assert rows is not None
-    answers = table.measure(problem.task, [problem.space.decode(row) for row in rows])
-    logs = np.log([answer.latency_us or np.nan for answer in answers])
-    return TaskRecords(table.name, problem.feature_function(rows), np.zeros(len(rows)), logs)
 
 
 def _row(done: Journal, task: SearchTask, method: str, seed: int) -> Row:

@@ -70,6 +70,8 @@ def run_method(
         start = arena.drafted if method.endswith(DRAFT) else none
         return run_peer(arena, PEERS[name](problem, seed), budget, start)
     search = ablated(method, Search(problem)) if method in ABLATIONS else Search(problem)
+    if method == "prior":  # records of tables know of no draft
+        search = ablated("no_draft", search)
     run = f"bench/{seed}"
     model = RunModel(run, search.model)
     if method in WITH_PRIOR:

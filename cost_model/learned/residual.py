@@ -78,6 +78,12 @@ class ResidualModel:
     offsets: Mapping[str, float]
     default_offset: float
 
+    def mean_log(self, task: str, features: Features) -> Floats:
+        """The mean for rows of `task` without a draft, float64 [n]: cheap where trees have the whole vote."""
+        if self.process_share > 0.0:
+            return self.predict(task, features, np.zeros(len(features))).mean_log
+        return self.offsets.get(task, self.default_offset) + self.ensemble.predict(features)[0]
+
     def predict(self, task: str, features: Features, draft_log: Floats) -> Prediction:
         """For rows of `task` (known to the model or not): features [n, f], log draft [n]."""
         level = self.offsets.get(task, self.default_offset)

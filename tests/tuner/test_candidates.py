@@ -8,11 +8,12 @@ import pytest
 
 from tests.tuner.landscapes import T1, t4
 from tests.tuner.open_runs import TARGET, two_products
+from tilewright.api.cli.options import read_share
 from tilewright.api.schemas.jobs import JobSpec
 from tilewright.compiler_core.errors import InputError, UsageError
 from tilewright.search_space.knobs import Config, KnobValue
+from tilewright.tuner.candidates import Candidate, read_candidates
 from tilewright.tuner.jobs.request import read_request, request_to_json
-from tilewright.tuner.kernel.candidates import Candidate, read_candidates
 from tilewright.tuner.request import TuneRequest
 from tilewright.tuner.verbs.space import tune_space
 from tilewright.tuner.verbs.tune import tune
@@ -93,3 +94,14 @@ def test_a_job_keeps_its_candidates() -> None:
     assert [each.to_json() for each in kept] == tries
     assert [t.model_dump() for t in JobSpec.of(request, 0).candidates] == tries
     assert "candidates" not in request_to_json(JobSpec(target="ascend910").request("m"))
+
+
+def test_a_share_is_a_percentage_or_a_number() -> None:
+    assert read_share("2%", "--regret") == read_share("0.02", "--regret") == 0.02
+    assert read_share(None, "--regret") is None
+    with pytest.raises(UsageError, match="--regret 'much' is no share"):
+        read_share("much", "--regret")
+    with pytest.raises(UsageError, match="--regret 2 is not between 0 and 1"):
+        TuneRequest(Path("m.onnx"), TARGET, regret=2.0)
+    assert [TuneRequest(Path("m.onnx"), TARGET, level=level).enough for level in (2, 3)] == [None, 0.02]
+    assert TuneRequest(Path("m.onnx"), TARGET, level=3, regret=0.1).enough == 0.1

@@ -17,8 +17,10 @@ from tilewright.measure.farm.pool import SerialPool
 from tilewright.measure.results import Measurement
 from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.search_space.knobs import Config
+from tilewright.tuner.kernel.problem import SearchTrial
+from tilewright.tuner.kernel.search import KernelSearch
 from tilewright.tuner.kernel.settings import SearchSettings
-from tilewright.tuner.kernel.stopping import StopRule
+from tilewright.tuner.kernel.stopping import StopReason, StopRule
 from tilewright.tuner.network.challenges import contests
 from tilewright.tuner.network.events import silent
 from tilewright.tuner.network.search import NetworkSearch
@@ -79,6 +81,31 @@ def test_parts_of_a_slow_fusion_are_measured_and_it_is_taken_apart(row_and_colum
     assert search.is_measured
     fused, apart = search.plans[0], search.plan
     assert search.sum_us(apart) < search.sum_us(fused)
+
+
+def test_a_search_whose_kernels_are_done_plans_anew_before_it_ends(
+    row_and_column_sum: Graph, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The fusion is done with long before the first share of the budget after which plans are made anew."""
+    monkeypatch.setattr(KernelSearch, "converged", lambda search, rule: len(search.trials) >= 40)
+    rule, trials = StopRule(4096, regret=0.02), list[tuple[str, SearchTrial]]()
+    search, again = (
+        NetworkSearch(planner_of(row_and_column_sum, TARGET), "any", rule.max_trials, SearchSettings())
+        for _ in range(2)
+    )
+    reason = search.run(
+        SerialPool(SpillingDevice()),
+        rule,
+        lambda task, batch: trials.extend((task.digest, trial) for trial in batch),
+        listener=silent,
+        clock=lambda: 0.0,
+        cancelled=lambda: False,
+    )
+    assert reason is StopReason.REGRET
+    assert search.trials < 256
+    assert len(search.plan.groups) == 2
+    again.resume(trials)
+    assert again.spent == search.spent
 
 
 def test_a_fusion_that_keeps_its_promise_is_not_contested(row_and_column_sum: Graph) -> None:

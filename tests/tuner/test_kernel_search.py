@@ -114,7 +114,7 @@ def test_a_prior_of_the_same_landscape_leads_at_once_and_a_reversed_one_loses_it
         predictor = model.predictor(problem)
         assert predictor is not None
         latency = early.best.measurement.latency_us if early.best else None
-        return (latency or np.inf) / device.optimum_us, predictor.vote
+        return (latency or np.inf) / device.optimum_us, float(predictor.votes.max())
 
     like, unlike = best_after_four(1.0), best_after_four(-1.0)
     assert like[0] < 1.2 < unlike[0]

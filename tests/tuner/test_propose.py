@@ -94,6 +94,19 @@ def test_warm_up_goes_by_draft_rank_until_the_run_has_measured_enough() -> None:
     assert (cost(rows) <= 0.75).all()
 
 
+def test_half_of_a_batch_goes_to_chance_while_the_favourites_of_the_draft_fail() -> None:
+    problem = replace(problem_and_device()[0], draft_log=cost)
+    favourites = problem.climbed[:8]
+    failing = History(favourites, np.full(8, np.nan), favourites[:0])
+    lowest = row_keys(problem.climbed[:64])
+    rows = propose(problem, failing, None, 8, 1, SETTINGS)
+    assert len(np.unique(row_keys(rows))) == 8
+    assert not np.isin(row_keys(rows), failing.asked).any()
+    assert 4 <= np.isin(row_keys(rows), lowest).sum() < 8
+    working = replace(failing, value_log=cost(favourites))
+    assert np.isin(row_keys(propose(problem, working, None, 8, 1, SETTINGS)), lowest).all()
+
+
 def test_an_exhausted_space_has_nothing_more() -> None:
     problem = problem_and_device()[0]
     assert problem.whole is not None

@@ -10,7 +10,7 @@ from json import loads
 
 import numpy as np
 
-from tilewright.compiler_core.errors import TilewrightError
+from tilewright.compiler_core.errors import RecordError, TilewrightError
 from tilewright.compiler_core.ir.graph_json import workload_from_json
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import parse_target
@@ -18,10 +18,30 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.db.records import TrialRow
 from tilewright.db.repository import Repository
+from tilewright.measure.recorded.replay import ReplayDevice
+from tilewright.search_space.moves import sample
+from tilewright.tuner.kernel.problem import Problem
 from tilewright.tuner.kernel.task import KernelTask
 
+MOST_ROWS = 30_000
+"""How many rows of a recorded table teach a prior."""
 MOST = 4000
 """The number of latest trials that count."""
+
+
+def table_records(problem: Problem, table: ReplayDevice) -> TaskRecords:
+    """A recorded table of the space of `problem` as records for a prior, MOST_ROWS of a space that is large.
+
+    What the table lacks has failed. RecordError where nothing in it succeeded.
+    """
+    rows = problem.whole
+    if rows is None:
+        rows = sample(problem.space, MOST_ROWS, np.random.default_rng(0))
+    answers = table.measure(problem.task, [problem.space.decode(row) for row in rows])
+    logs = np.log([answer.latency_us or np.nan for answer in answers])
+    if not np.isfinite(logs).any():
+        raise RecordError(f"table {table.name} holds no successful measurement of this space")
+    return TaskRecords(table.name, problem.feature_function(rows), np.zeros(len(rows)), logs)
 
 
 def prior_records(repository: Repository, toolchain: str, before_s: float) -> tuple[TaskRecords, ...]:

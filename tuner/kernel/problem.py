@@ -17,7 +17,7 @@ from tilewright.search_space.knobs import Config, Rows
 from tilewright.search_space.moves import Keys, feasible_rows, row_keys, sample
 from tilewright.search_space.space import Space
 from tilewright.tuner.kernel.climb import best_drafts
-from tilewright.tuner.kernel.row_memo import RowMemo
+from tilewright.tuner.kernel.row_memo import MOST, Answer, RowMemo
 
 Floats: TypeAlias = npt.NDArray[np.float64]
 RowFunction: TypeAlias = Callable[[Rows], Floats]
@@ -107,7 +107,11 @@ class Problem:
     @cached_property
     def description(self) -> RowMemo[tuple[Features, Floats]]:
         """Maps rows [n, knobs] to their features [n, f] and log drafts [n], and remembers the latest."""
-        return RowMemo(lambda rows: (self.feature_function(rows), self.drafts(rows)))
+        return self.remembered(lambda rows: (self.feature_function(rows), self.drafts(rows)))
+
+    def remembered(self, function: Callable[[Rows], Answer]) -> RowMemo[Answer]:
+        """`function` of rows, which remembers a small space whole."""
+        return RowMemo(function, MOST if self.whole is None else max(MOST, 2 * len(self.whole)))
 
     def drafts(self, rows: Rows) -> Floats:
         """Log draft [n]; zeros without a draft."""
@@ -139,6 +143,11 @@ class History:
     def best_log(self) -> float:
         """Log of the best value, +inf before the first success."""
         return float(self.value_log[self.ok].min()) if self.ok.any() else float("inf")
+
+    @property
+    def since_best(self) -> int:
+        """Answers after the best one; all of them before the first success."""
+        return len(self.rows) - 1 - int(np.nanargmin(self.value_log)) if self.ok.any() else len(self.rows)
 
     def best_rows(self, count: int) -> Rows:
         """The best `count` rows, best first."""

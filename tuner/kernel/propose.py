@@ -16,6 +16,9 @@ from tilewright.tuner.kernel.climb import unlike
 from tilewright.tuner.kernel.problem import Floats, History, Problem
 from tilewright.tuner.kernel.settings import ProposeSettings
 
+_MANY = 4
+"""Failures from which on a draft may be misled about what fits."""
+
 
 class Belief(Protocol):
     """Predictions for rows: mean and spread of the log objective, and the chance that the trial succeeds."""
@@ -75,7 +78,7 @@ def propose(
     rows = remaining(problem, history, predictor, rng, settings)
     if not len(rows):
         return _warm_up(problem, history, count, rng, settings)
-    return _pick(rows, predictor.predict(rows), _optimism(problem, settings), count)
+    return _pick(rows, predictor.predict(rows), _optimism(problem, history, settings), count)
 
 
 def remaining(
@@ -109,16 +112,25 @@ def _warming_up(problem: Problem, history: History, predictor: Believer, setting
 def _warm_up(
     problem: Problem, history: History, count: int, rng: np.random.Generator, settings: ProposeSettings
 ) -> Rows:
-    """By draft rank where there is a draft, by chance where there is none."""
+    """By draft rank where there is a draft, by chance where there is none; half and half while most of what
+    the draft is in favour of fails.
+    """
     lowest = _fresh(problem, history, problem.climbed)
-    if len(lowest):
+    if len(lowest) and not _misled(history):
         return unlike(lowest, count)
+    drafted = unlike(lowest, count // 2)
     if problem.whole is not None:
         rows = _fresh(problem, history, problem.whole)
         rows = rows[rng.permutation(len(rows))[: max(2 * settings.pool, count)]]
     else:
         rows = _fresh(problem, history, sample(problem.space, max(2 * settings.pool, count), rng))
-    return rows[rng.permutation(len(rows))[:count]]
+    drawn = rows[rng.permutation(len(rows))]
+    return distinct(np.concatenate([drafted, drawn]))[:count]
+
+
+def _misled(history: History) -> bool:
+    failed = len(history.rows) - int(history.ok.sum())
+    return failed >= _MANY and 2 * failed > len(history.rows)
 
 
 def _fresh(problem: Problem, history: History, rows: Rows) -> Rows:
@@ -135,8 +147,13 @@ def _neighbourhood(problem: Problem, history: History, best: int) -> Rows:
     return np.concatenate(parts) if parts else np.empty((0, len(problem.space.knobs)), dtype=np.int32)
 
 
-def _optimism(problem: Problem, settings: ProposeSettings) -> float:
-    return settings.optimism if problem.draft_log is not None else settings.blind_optimism
+def _optimism(problem: Problem, history: History, settings: ProposeSettings) -> float:
+    """More for every `restless` trials without a better one, after as many: what the model is sure of has had
+    its turn by then.
+    """
+    if problem.draft_log is None:
+        return settings.blind_optimism
+    return settings.optimism * max(1.0, history.since_best / settings.restless)
 
 
 def _score(predicted: Belief, optimism: float) -> Floats:
@@ -174,7 +191,7 @@ def _evolved(
     for _ in range(settings.generations):
         if not len(population):
             break
-        score = _score(predictor.predict(population), _optimism(problem, settings))
+        score = _score(predictor.predict(population), _optimism(problem, history, settings))
         parents = population[np.argsort(score, kind="stable")[: size // 4]]
         first, second = (parents[rng.integers(0, len(parents), size)] for _ in range(2))
         children = crossover(space, first, second, rng)

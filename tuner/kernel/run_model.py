@@ -4,7 +4,9 @@ Records of earlier runs form a prior. Its weight falls with its rank correlation
 prior from a similar device saves most trials, one from a different device misleads. No disk is touched.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
@@ -20,17 +22,51 @@ _SHRINKAGE, _LEAST_VOTE = 4.0, 0.4
 _BLIND_SHRINKAGE, _LEAST_BLIND_VOTE = 2.0, 0.7
 
 
+SAME_SPACE = EnsembleSettings(members=1, rounds=100, depth=6, bins=64, max_rows=30_000, process_share=0.0)
+"""Sizes of a source in the space of the problem: it holds a whole table, at half a second for 30,000 rows."""
+
+
+Words: TypeAlias = Callable[[Rows], tuple[Floats]]
+"""Maps rows [n, knobs] to what each source says of them, float64 [n, sources]."""
+
+
+@dataclass(frozen=True)
+class Prior:
+    """Records of earlier runs, a model for each source."""
+
+    sources: tuple[ResidualModel, ...]
+
+    def words(self, task: str, features: Features) -> Floats:
+        """What each source says of rows, float64 [sources, n], each about its own level."""
+        return np.stack([source.mean_log(task, features) for source in self.sources])
+
+
+def _silent(rows: Rows) -> tuple[Floats]:
+    return (np.zeros((len(rows), 0)),)
+
+
+def weighed(words: Floats, votes: Floats) -> Floats:
+    """Words [sources, n] by votes [sources]: their mean, drawn towards nothing as the votes are lost."""
+    total = float(votes.sum())
+    result: Floats = (
+        (votes @ words) * (float(votes.max()) / total) if total > 0.0 else np.zeros(words.shape[1])
+    )
+    return result
+
+
 @dataclass(frozen=True)
 class Predictor:
     """Predictions for one problem's rows: from its draft, the prior and the run's own model.
 
-    At least one of `model` and `prior` is there; `measured` counts the trials of this run in the model.
+    At least one of `model` and `prior` is there; `words` are those of the prior's sources, who have `votes`.
+    `measured` counts the trials of this run in the model.
     """
 
     problem: Problem
     model: ResidualModel | None
-    prior: ResidualModel | None
-    vote: float
+    prior: Prior | None
+    votes: Floats
+    words: Words
     measured: int
 
     @property
@@ -44,10 +80,11 @@ class Predictor:
         if self.prior is None:
             assert self.model is not None
             return self.model.predict(task, features, drafts)
-        believed = self.prior.predict(task, features, np.zeros(len(rows)))
+        words = weighed(self.words(rows)[0].T, self.votes)
         if self.model is None:
-            return replace(believed, known_log=drafts + believed.known_log)
-        return self.model.predict(task, features, drafts + self.vote * believed.mean_log)
+            first = self.prior.sources[0].predict(task, features, np.zeros(len(rows)))
+            return replace(first, known_log=drafts + words - first.mean_log + first.known_log)
+        return self.model.predict(task, features, drafts + words)
 
 
 class RunModel:
@@ -57,19 +94,26 @@ class RunModel:
         self._run = run
         self._settings = settings or EnsembleSettings()
         self._own: dict[str, dict[str, TaskRecords]] = {}
-        self._prior: dict[str, ResidualModel] = {}
+        self._prior: dict[str, Prior] = {}
         self._believed: dict[str, Floats] = {}
-        self._votes: dict[str, float] = {}
+        self._votes: dict[str, Floats] = {}
+        self._words: dict[tuple[str, str], Words] = {}
         self._reference: dict[str, dict[str, Features]] = {}
         self._fitted: dict[str, tuple[int, ResidualModel | None]] = {}
 
     def set_prior(self, problem: Problem, records: tuple[TaskRecords, ...]) -> None:
-        """Learn from records of earlier runs, which have the same features as `problem`."""
-        prior = fit_residual(
-            records, problem.reference_features, trial_seed(f"{self._run}/prior", 0), self._settings
-        )
-        if prior is not None:
-            self._prior[problem.model_key] = prior
+        """Learn from records of earlier runs, which have the same features as `problem`.
+
+        Without a draft they are of the same space, each a source with a vote of its own: one device is like
+        the one at hand, another is not.
+        """
+        seed = trial_seed(f"{self._run}/prior", 0)
+        if problem.draft_log is None:
+            sources = [fit_residual([each], problem.reference_features, seed, SAME_SPACE) for each in records]
+        else:
+            sources = [fit_residual(records, problem.reference_features, seed, self._settings)]
+        if priors := tuple(source for source in sources if source is not None):
+            self._prior[problem.model_key] = Prior(priors)
 
     def tell(self, problem: Problem, history: History) -> None:
         """Replace the history of `problem`'s task by `history`; features are computed for new rows only."""
@@ -93,9 +137,17 @@ class RunModel:
         model, prior = self._model(problem), self._prior.get(key)
         if model is None and prior is None:
             return None
-        return Predictor(
-            problem, model, prior, self._votes.get(problem.task.digest, 1.0), self._measured(key)
-        )
+        votes = self._votes.get(problem.task.digest, np.ones(len(prior.sources) if prior else 0))
+        return Predictor(problem, model, prior, votes, self._words_of(problem), self._measured(key))
+
+    def _words_of(self, problem: Problem) -> Words:
+        """What the sources of the prior say of rows, worked out once for each."""
+        prior, key = self._prior.get(problem.model_key), (problem.model_key, problem.task.digest)
+        if prior is not None and key not in self._words:
+            self._words[key] = problem.remembered(
+                lambda rows: (prior.words(key[1], problem.description(rows)[0]).T,)
+            )
+        return self._words.get(key, _silent)
 
     def _measured(self, key: str) -> int:
         return sum(len(r.latency_log) for r in self._own.get(key, {}).values())
@@ -120,14 +172,13 @@ class RunModel:
         prior, task = self._prior.get(key), records.task
         if prior is None:
             return records
-        word = prior.predict(task, fresh, np.zeros(len(fresh))).mean_log
-        believed = np.concatenate([self._believed[task], word]) if task in self._believed else word
+        words = prior.words(task, fresh)
+        believed = np.concatenate([self._believed[task], words], axis=1) if task in self._believed else words
         self._believed[task] = believed
-        vote = _vote(
-            believed, records.latency_log - records.draft_log, blind=not bool(records.draft_log.any())
-        )
-        self._votes[task] = vote
-        return replace(records, prior_log=vote * believed)
+        measured, blind = records.latency_log - records.draft_log, not bool(records.draft_log.any())
+        votes = np.array([_vote(each, measured, blind=blind) for each in believed])
+        self._votes[task] = votes
+        return replace(records, prior_log=weighed(believed, votes))
 
 
 def _vote(believed: Floats, measured: Floats, *, blind: bool) -> float:

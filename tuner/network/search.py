@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from tilewright.compiler_core.errors import RecordError
 from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.measure.farm.pool import Pool
@@ -172,6 +173,10 @@ class NetworkSearch:
         """Go on where a run was cut off: `earlier` are its trials in the order they were committed."""
         while earlier:
             batch = earlier[: self._until_replan(len(earlier))]
+            opened = [digest in self.searches for digest, _ in batch]
+            batch = batch[: opened.index(False) if False in opened else len(batch)]
+            if not batch and not self._pause_early():
+                raise RecordError("the records of this run are of kernels that no plan of it has")
             by_kernel: dict[str, list[SearchTrial]] = {}
             for digest, trial in batch:
                 by_kernel.setdefault(digest, []).append(trial)
@@ -209,6 +214,8 @@ class NetworkSearch:
             if reason is not None:
                 return reason
             batch = self.ask(rule, clock)
+            if batch is None and self.go_on():
+                continue
             if batch is None:
                 return StopReason.REGRET if self._converged else StopReason.EXHAUSTED
             task = batch.search.task
@@ -255,6 +262,25 @@ class NetworkSearch:
         listener(self._event(batch, rule, measured_s))
         if replanned:
             listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))
+
+    def go_on(self) -> bool:
+        """Whether there is something to ask for after all, when no kernel is open.
+
+        The network is planned anew before that is due: fusions that turned out slow are taken apart, and the
+        parts are kernels of their own.
+        """
+        if self._next() is not None:
+            return False
+        return self._pause_early()
+
+    def _pause_early(self) -> bool:
+        """Plan anew now instead of later, as often as that is still to be done, until a kernel is open."""
+        while self._replans:
+            self._replans[0] = self.trials
+            self._pause_when_due()
+            if self._next() is not None:
+                return True
+        return False
 
     def close_converged(self, rule: StopRule) -> None:
         """Ask no more of kernels that earlier trials have brought close enough to their optimum."""

@@ -48,6 +48,8 @@ def search_widely(
             reason = StopReason.CANCELLED if cancelled() else search.limit(rule, clock() - start)
         if reason is None:
             _top_up(search, pool, rule, flying, clock)
+        if not flying and reason is None and search.go_on():
+            continue
         if not flying:
             return reason or StopReason.EXHAUSTED
         owners = {ticket: flight for flight in flying for ticket in flight.tickets}

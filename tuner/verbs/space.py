@@ -15,9 +15,11 @@ from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.measure.device import Device
 from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, load_t4
 from tilewright.search_space.t1 import load_t1
+from tilewright.tuner.candidates import Candidate, fitting
 from tilewright.tuner.devices import load_device
-from tilewright.tuner.kernel.candidates import Candidate, fitting
+from tilewright.tuner.kernel.prior import table_records
 from tilewright.tuner.kernel.problem import Problem
+from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.search import KernelSearch, search_kernel
 from tilewright.tuner.kernel.stopping import StopRule
 
@@ -57,11 +59,13 @@ def tune_space(
     trials: int = TRIALS,
     seed: int = 0,
     candidates: Sequence[Candidate] = (),
+    priors: Sequence[Path] = (),
     clock: Callable[[], float] = time.monotonic,
 ) -> SpaceReport:
     """Search the T1 space in `space` on the T4 table `replay`, or on the device `module:factory`.
 
-    `candidates` are measured first.
+    `candidates` are measured first. `priors` are T4 tables of the same space from other devices: each has a
+    vote that it loses where it ranks the own measurements badly.
 
     InputError (one line) for files that cannot be used, DeviceError when no trial succeeded.
     """
@@ -78,8 +82,12 @@ def tune_space(
             f"none of the {len(candidates)} Configs to try lies in the space; compare their knobs"
         )
     seeds = np.array([tuned.encode(config) for config in first], dtype=np.int32).reshape(-1, len(tuned.knobs))
+    problem, run = Problem(task, tuned, seeds=seeds), f"space/{seed}"
+    model = RunModel(run)
+    if priors:
+        model.set_prior(problem, tuple(table_records(problem, load_t4(path, tuned)) for path in priors))
     found = search_kernel(
-        KernelSearch(Problem(task, tuned, seeds=seeds), f"space/{seed}"),
+        KernelSearch(problem, run, model),
         chosen,
         StopRule(max_trials=trials),
         clock=clock,

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.tuner.answer.report import Report
-from tilewright.tuner.kernel.candidates import candidates_of
+from tilewright.tuner.candidates import candidates_of
 from tilewright.tuner.network.events import Listener
 from tilewright.tuner.request import LOCAL_WORKERS, Hooks, PoolChoice, TuneRequest, objectives_of
 from tilewright.tuner.run import run
@@ -36,6 +36,7 @@ def tune(
     lab: str | None = None,
     asynchronous: bool = False,
     candidates: Sequence[Mapping[str, Any]] = (),
+    regret: float | None = None,
     on_event: Listener | None = None,
 ) -> Report:
     """Tune the network in `model` for `target` and record everything in `database`.
@@ -62,6 +63,7 @@ def tune(
         database,
         inputs=inputs or {},
         candidates=candidates_of(candidates) if candidates else (),
+        regret=regret,
     )
     with _watched(on_event) as listener:
         return run(request, Hooks(listener))
