@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.journal import Journal
+from benchmarks.search.ablations import ABLATIONS
 from benchmarks.search.arena import SearchArena, case_arena
 from benchmarks.search.curves import draw_curves
 from benchmarks.search.figures import CLOSE, summary_of, trials_to, verdict
@@ -30,7 +31,6 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, load_t4
 from tilewright.search_space.t1 import load_t1
-from tilewright.tuner.kernel.ablations import ABLATIONS
 from tilewright.tuner.kernel.prior import table_records
 from tilewright.tuner.kernel.problem import Problem
 

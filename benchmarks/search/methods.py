@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from benchmarks.search.ablations import ABLATIONS, Search, ablated
 from benchmarks.search.arena import SearchArena
 from benchmarks.search.peers.chance import Chance
 from benchmarks.search.peers.kernel_tuner_peer import KERNEL_TUNER, run_strategy
@@ -20,7 +21,6 @@ from benchmarks.search.peers.optuna_peer import cma_es, gaussian, nsga2, tpe
 from benchmarks.search.peers.pattern_search import PatternSearch, PatternSettings
 from benchmarks.search.peers.peer import Peer, run_peer
 from tilewright.cost_model.learned.residual import TaskRecords
-from tilewright.tuner.kernel.ablations import ABLATIONS, Search, ablated
 from tilewright.tuner.kernel.problem import Floats, Problem
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.search import KernelSearch

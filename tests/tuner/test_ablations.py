@@ -2,9 +2,9 @@
 
 import pytest
 
+from benchmarks.search.ablations import ABLATIONS, Search, ablated
 from tests.tuner.landscapes import problem_and_device
 from tilewright.compiler_core.errors import UsageError
-from tilewright.tuner.kernel.ablations import ABLATIONS, Search, ablated
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.search import KernelSearch, search_kernel
 from tilewright.tuner.kernel.stopping import StopRule
