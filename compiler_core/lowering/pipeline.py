@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import NamedTuple
 
-from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.errors import ConfigError, ModelError
 from tilewright.compiler_core.ir.alike import KernelCutter
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.layouts import Layout, misplaced
@@ -27,6 +27,8 @@ from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_
 
 Chosen = tuple[Tiling, int]
 """A kernel's Tiling, and the cores it uses."""
+MOST_OPS = 1 << 14
+"""Of a network, once it is simplified: a decoder of a hundred layers has about 10,000."""
 LLB_SHARE = 0.75
 """Share of the LLB that values between kernels may take; the rest stages what streams through."""
 
@@ -99,7 +101,14 @@ class Plan:
 
 
 def plan_graph(graph: Graph, target: Target, policy: FusionPolicy | None = None) -> Plan:
-    """Fuse and place: everything about a network that is settled before its kernels are tuned."""
+    """Fuse and place: everything about a network that is settled before its kernels are tuned.
+
+    Raises ModelError for a network of more than MOST_OPS ops, before anything is priced.
+    """
+    if len(graph.ops) > MOST_OPS:
+        raise ModelError(
+            f"the model has {len(graph.ops)} ops, above the limit of {MOST_OPS}; split it, and tune its parts"
+        )
     groups = group_greedily(graph, policy or FusionPolicy())
     return plan_groups(graph, groups, target)
 

@@ -37,8 +37,6 @@ MOST_SHAPES = 4
 """Inputs that a message describes."""
 MOST_ELEMENTS = 1 << 44
 """Of one value."""
-MOST_OPS = 1 << 14
-"""Of a network, once it is simplified: a decoder of a hundred layers has about 10,000."""
 MOST_POINTS = 1 << 58
 """Of the domain of one op."""
 
@@ -218,10 +216,6 @@ def _outputs(
 
 def _require_countable(graph: Graph) -> None:
     """ModelError for ops so large that their bytes and cycles overflow 64 bits."""
-    if len(graph.ops) > MOST_OPS:
-        raise ModelError(
-            f"the model has {len(graph.ops)} ops, above the limit of {MOST_OPS}; split it, and tune its parts"
-        )
     for value, kind in enumerate(graph.values):
         elements = prod(extent for extent in kind.shape if isinstance(extent, int))
         if elements > MOST_ELEMENTS:

@@ -8,8 +8,8 @@ import pytest
 from tests.onnx_models import model, node, reals, saved, small_cnn, two_parts, value
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.workload import kernel_of
+from tilewright.compiler_core.lowering import pipeline
 from tilewright.compiler_core.lowering.pipeline import plan_graph
-from tilewright.compiler_core.onnx_import import importer
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.compiler_core.target_model.file import load_target
 
@@ -64,6 +64,7 @@ def test_kernels_that_are_alike_are_made_once(tmp_path: Path) -> None:
 def test_a_network_beyond_the_limit_is_refused_by_name(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(importer, "MOST_OPS", 10)
+    monkeypatch.setattr(pipeline, "MOST_OPS", 10)
+    graph = import_model(fan(20, tmp_path)).graph
     with pytest.raises(ModelError, match=r"the model has \d+ ops, above the limit of 10; split it"):
-        import_model(fan(20, tmp_path))
+        plan_graph(graph, TARGET)
