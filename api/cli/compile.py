@@ -18,6 +18,7 @@ from tilewright.api.cli.options import (
     answer,
     counted,
     files_of,
+    guessed_share,
     read_dims,
     read_inputs,
     sources_text,
@@ -79,11 +80,10 @@ def compile_model(
         return complain(f"tune compile: {lacking}; {output} was not written", exit_code=MISSED)
     graph = compiled.graph
     require_sound(graph, compiled.program, compiled.opened.target)
-    calls, guessed = sum(compiled.assignment.plan.counts.values()), sum(compiled.guesses.values())
+    calls, guessed = compiled.calls, sum(compiled.guesses.values())
     aside = json_file == "-"
     if guessed:
-        share = f"{guessed} of {calls} kernels ({guessed / calls:.0%})"
-        typer.echo(f"guesses: {share}, neither measured nor verified", err=aside)
+        typer.echo(guessed_share(guessed, calls), err=aside)
     if compiled.reason:
         typer.echo(f"range: miss; {compiled.reason}", err=aside)
     if compiled.selected is not None:

@@ -18,6 +18,7 @@ from tilewright.api.cli.options import (
     TargetName,
     Toolchain,
     files_of,
+    guessed_share,
     read_inputs,
     read_ranges,
     write_json,
@@ -100,6 +101,10 @@ def verify(
 def _print(verdict: "Verdict", values: bool) -> None:
     """The errors down the network where they are asked for, then the worst and where values go bad."""
     told_only = verdict.dtype != "model"
+    for line in verdict.misdeclared:
+        typer.echo(f"warning: {line}")
+    if verdict.guesses:
+        typer.echo(guessed_share(verdict.guesses, verdict.calls))
     if told_only:
         typer.echo(verdict.dtype)
     if values:

@@ -27,6 +27,7 @@ from tilewright.compiler_core.onnx_import.building.values import (
     Value,
 )
 from tilewright.compiler_core.onnx_import.control.entering import ENTER
+from tilewright.compiler_core.onnx_import.model_files.declared import contradictions
 from tilewright.compiler_core.onnx_import.model_files.load import load_model, opset_versions
 from tilewright.compiler_core.onnx_import.operators.sequences import unstacked
 from tilewright.compiler_core.onnx_import.walk import ImportWalk, graph_frame
@@ -50,7 +51,8 @@ class ImportedModel:
     to a value, constants of `graph`; `presumed` is what other inputs hold in a run of these extents.
     `dims` are the sizes that dims were bound to. `decided` are symbols of `graph` that depend on data;
     `bound_decided` has those that were bound, `drawn` those of them that a run on drawn inputs found
-    (feeds.py).
+    (feeds.py). `misdeclared` has a line for each output that its nodes make in another shape than the file
+    declares, and one where the file has none.
     """
 
     name: str
@@ -65,6 +67,7 @@ class ImportedModel:
     decided: frozenset[str] = frozenset()
     bound_decided: Mapping[str, int] = field(default_factory=dict)
     drawn: Mapping[str, int] = field(default_factory=dict)
+    misdeclared: tuple[str, ...] = ()
 
 
 def import_model(
@@ -134,10 +137,18 @@ def _import(
         had = dims_there(names_of_dims, shapes)
         raise ModelError(f"the model has no dimension called {unknown[0]!r}; it has {had}")
     outputs = _outputs(model.graph.output, frame.scope, context.builder)
+    misdeclared = contradictions(model.graph.output, frame.scope)
     bound_to_runs = {name: extent for name, extent in dims.items() if name not in names.used}
     made = _imported(path, context, outputs, bound_to_runs)
     decided = made.graph.symbols & context.decided
-    return replace(made, given=bound, dims=dims, decided=decided, bound_decided=bound_to_runs)
+    return replace(
+        made,
+        given=bound,
+        dims=dims,
+        decided=decided,
+        bound_decided=bound_to_runs,
+        misdeclared=misdeclared,
+    )
 
 
 def dims_there(names: Collection[str], shapes: Mapping[str, Shape]) -> str:

@@ -175,6 +175,8 @@ def test_two_devices_of_one_target_answer_each_for_itself(tmp_path: Path) -> Non
         assert verify(model, "ascend310", database=database, toolchain=toolchain).ok
     assert report_on(model, "ascend310", database=database).result["tuned"]["latency_us"] is not None
     assert main([*asked, "--toolchain", "of nobody"]) == 3
+    with pytest.raises(UsageError, match="no record of toolchain 'of nobody' answers for this network"):
+        verify(model, "ascend310", database=database, toolchain="of nobody")
     opened = open_database(database)
     assert hide_stale(opened, TOOLCHAIN) == [], "no simulator answers for a board"
     opened.close()

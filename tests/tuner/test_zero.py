@@ -54,3 +54,13 @@ def test_every_verb_takes_an_empty_dim(name: str, tmp_path: Path) -> None:
     assert main(["plan", *asked]) == 0
     assert main(["profile", *asked, *database, "-o", str(tmp_path / "trace.json")]) == 0
     assert main(["report", *asked, *database, "-o", str(tmp_path / "report.html")]) == 0
+
+
+@pytest.mark.parametrize("operator", ["Dropout", "Identity"])
+def test_a_network_that_runs_nothing_is_verified(operator: str, tmp_path: Path) -> None:
+    """Every output is an input or a constant: no kernel lacks a measurement, and no value a check."""
+    path = str(saved(model([node(operator, "x", "y")], [value("x", [2, 3])], ["y"]), tmp_path))
+    asked = [path, "--target", "ascend310", "--db", str(tmp_path / "none.db")]
+    assert main(["run", *asked, "--ray", "none", "--trials", "4"]) == 0
+    assert main(["compile", *asked, "--require", "verified", "-o", str(tmp_path / "program.json")]) == 0
+    assert main(["verify", *asked]) == 0

@@ -162,6 +162,8 @@ def open_network(
     told = f"{model.name}: {len(base.groups)} kernels, {model.graph.macs / 1e9:.2f} GMAC"
     drawn = ", ".join(f"{name} = {size}" for name, size in model.drawn.items())
     listener(Phase("import", f"{told}; {drawn} in a run on drawn inputs" if drawn else told))
+    for line in model.misdeclared:
+        listener(Phase("import", f"warning: {line}"))
     prices = Prices(
         target,
         subject.seed,

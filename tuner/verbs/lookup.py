@@ -178,14 +178,21 @@ class CompiledNetwork:
         return self.assignment.plan.graph
 
     @property
+    def calls(self) -> int:
+        """Calls of kernels."""
+        return sum(self.assignment.plan.counts.values())
+
+    @property
     def guesses(self) -> Mapping[str, int]:
         """Calls of the kernels that no answer of the database stands behind, by workload digest."""
         counts = self.assignment.plan.counts
         return {digest: counts[digest] for digest, source in self.sources.items() if source not in ANSWERED}
 
     def lacks(self, required: "Require") -> str:
-        """The missing part of the requirement; empty when nothing is missing."""
-        calls, guessed = sum(self.assignment.plan.counts.values()), sum(self.guesses.values())
+        """The missing part of the requirement; empty when nothing is missing, or nothing runs."""
+        calls, guessed = self.calls, sum(self.guesses.values())
+        if not calls:
+            return ""
         if guessed:
             return "; ".join(filter(None, (f"{guessed} of {calls} kernels are guesses", self.reason)))
         if required is not Require.ANSWERED and self.selected is not None:

@@ -56,7 +56,8 @@ class Verdict:
     `ok` when each is right. `compared` of them were also computed from the model's file by others, in
     float64; `untold` says why the others were not. `left_open` of them have elements that are not judged
     against the file, because the standard defines no value there. In the target's dtypes nothing has to be
-    right: `dtype` is the storage type of floats, and `ok` is always true.
+    right: `dtype` is the storage type of floats, and `ok` is always true. `guesses` of the `calls` of kernels
+    run a Config that was not measured. `misdeclared` says where the file and its own nodes differ.
     """
 
     model: str
@@ -67,6 +68,9 @@ class Verdict:
     untold: str = ""
     left_open: int = 0
     outputs: tuple[str, ...] = ()
+    calls: int = 0
+    guesses: int = 0
+    misdeclared: tuple[str, ...] = ()
 
     @property
     def ok(self) -> bool:
@@ -125,13 +129,27 @@ def verify(
         toolchain=toolchain,
     )
     opened, graph = compiled.opened, compiled.graph
+    guesses = sum(compiled.guesses.values())
+    if toolchain is not None and guesses == compiled.calls > 0:
+        raise UsageError(
+            f"no record of toolchain {toolchain!r} answers for this network; without --toolchain those of the"
+            " target's own device do, and guesses where there are none"
+        )
     require_sound(graph, compiled.program, opened.target)
     require_room(graph)
     feeds = draw_feeds(opened.model, seed)
     arrays = {value: feeds[name] for name, value in opened.model.inputs}
     names = named_values(opened.model)
     outputs = tuple(name for name, _ in opened.model.outputs)
-    verdict = Verdict(opened.model.name, opened.target.name, (), outputs=outputs)
+    verdict = Verdict(
+        opened.model.name,
+        opened.target.name,
+        (),
+        outputs=outputs,
+        calls=compiled.calls,
+        guesses=guesses,
+        misdeclared=opened.model.misdeclared,
+    )
     if dtype == TARGET:
         return replace(
             verdict, dtype=described(opened.target), values=_in_targets_dtypes(compiled, arrays, names)
