@@ -106,6 +106,6 @@ class _Teller:
         wanted = {name: self.model.graph.values[value].dtype.numpy for name, value in self.names.items()}
         try:
             for each in reference_walk(self.model.path, wanted, self.feeds, self.starts):
-                yield Reported(self.names[each.name], each.array, each.rounded)
+                yield Reported(self.names[each.name], each.array, each.rounded, each.other)
         except RefusedError as error:
             self.untold = str(error)

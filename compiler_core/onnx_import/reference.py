@@ -2,8 +2,8 @@
 
 A node is run by onnxruntime where it has a kernel for float64, else by the standard's reference evaluator.
 A node that neither can run in float64 is run by onnxruntime in the model's own dtype, and marked as rounded;
-so is what the two compute differently. A value that depends on no input of the model is a constant: it is
-what the model's own dtype makes it.
+so is what the two compute differently, where either is right. A value that depends on no input of the model
+is a constant: it is what the model's own dtype makes it.
 """
 
 import math
@@ -20,6 +20,7 @@ import onnx
 from onnx import NodeProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 from onnx.reference.op_run import OpRun
+from onnx.reference.ops import op_resize
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dtypes import DType
@@ -52,11 +53,14 @@ def named_values(imported: ImportedModel) -> dict[str, int]:
 
 @dataclass(frozen=True, eq=False)
 class ReferenceValue:
-    """A value of the model under its name. `rounded`: in the model's own dtype, not in float64."""
+    """A value of the model under its name. `rounded`: in the model's own dtype, not in float64; `other`: what
+    the standard's evaluator makes, where onnxruntime makes something else of the same operands.
+    """
 
     name: str
     array: Array
     rounded: bool = False
+    other: Array | None = None
 
 
 Run: TypeAlias = Callable[[NodeProto, Mapping[str, Any]], dict[str, Any] | None]
@@ -87,7 +91,9 @@ def reference_walk(
         starts(f"{node.op_type} of {one_line(next(iter(node.output), ''))!r}")
         for name in walk.run(node):
             if name in wanted and name not in walk.constants:
-                yield ReferenceValue(name, walk.values[name], name in walk.rounded)
+                yield ReferenceValue(
+                    name, walk.values[name], name in walk.rounded, walk.others.pop(name, None)
+                )
         for name in (*read_by(node), *node.output):
             if last.get(name, -1) <= index:
                 walk.forget(name)
@@ -163,6 +169,7 @@ class _Walk:
         self._version = max((each.version for each in model.opset_import if not each.domain), default=0)
         self.values: dict[str, Any] = {}
         self.rounded: set[str] = set()
+        self.others: dict[str, Array] = {}
         self.constants = _Constants()
         for tensor in model.graph.initializer:
             _, _, self.constants.weights[tensor.name] = reader_of(tensor, external)
@@ -196,8 +203,9 @@ class _Walk:
             narrow = self._narrow.by_runtime(node, {n: self._as_model(n, a) for n, a in operands.items()})
             if not _is_slow(node, operands) and not is_misread(node, self._version):
                 made = _by_image(node, operands, self._wide.by_standard)
-            # Where the standard's evaluator and onnxruntime differ, onnxruntime is what users run.
+            # Where the standard's evaluator and onnxruntime differ, later nodes read what users run.
             if made is None or (narrow is not None and not _alike(made, narrow)):
+                self.others |= {n: a for n, a in (made or {}).items() if isinstance(a, np.ndarray)}
                 made = narrow
                 self.rounded |= set(names)
         made = made or self._refuse(node)
@@ -212,8 +220,8 @@ class _Walk:
 
     def forget(self, name: str) -> None:
         """Nobody reads it any more."""
-        self.values.pop(name, None)
-        self.constants.pop(name, None)
+        for held in (self.values, self.constants, self.others):
+            held.pop(name, None)
 
     def _operand(self, name: str) -> Any:
         if name in self.values:
@@ -260,11 +268,22 @@ class Erf(OpRun):
         return (np.vectorize(math.erf, otypes=[np.float64])(x).astype(x.dtype),)
 
 
+class Resize(op_resize.Resize):
+    """The evaluator's own computes the weights of a cubic in float32, the type of an attribute."""
+
+    op_domain = ""
+
+    def _run(self, *args: Any, cubic_coeff_a: Any = None, **options: Any) -> tuple[Array]:
+        exact = None if cubic_coeff_a is None else float(cubic_coeff_a)
+        made: tuple[Array] = super()._run(*args, cubic_coeff_a=exact, **options)
+        return made
+
+
 class _Evaluator(ReferenceEvaluator):
-    """With the Erf above, in the bodies of functions too: those are run by the same class."""
+    """With the operators above, in the bodies of functions too: those are run by the same class."""
 
     def __init__(self, proto: Any, **options: Any) -> None:
-        super().__init__(proto, **{**options, "new_ops": [Erf]})
+        super().__init__(proto, **{**options, "new_ops": [Erf, Resize]})
 
 
 FLOAT8 = {

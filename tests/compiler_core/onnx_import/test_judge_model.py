@@ -159,6 +159,29 @@ def test_short_floats_are_told_by_value(name: str, tmp_path: Path) -> None:
     assert judged.wrong is None
 
 
+@pytest.mark.parametrize(
+    ("rule", "scales"),
+    [
+        ("half_pixel", [1, 1, 0.3, 0.7]),
+        pytest.param("align_corners", [1, 1, 0.3, 0.7], id="spread over 9.6 or over 9 rows"),
+    ],
+)
+def test_an_antialiased_cubic_is_no_worse_than_its_references(
+    rule: str, scales: list[float], tmp_path: Path
+) -> None:
+    """The evaluator's own weights are of float32; and onnxruntime spreads align_corners over whole rows."""
+    cubic = {"mode": "cubic", "antialias": 1, "coordinate_transformation_mode": rule}
+    made = model(
+        [node("Resize", "x _ s", "y", **cubic)],
+        [value("x", [1, 2, 32, 32])],
+        ["y"],
+        {"s": np.array(scales, np.float32)},
+        19,
+    )
+    found = judge_model(import_model(saved(made, tmp_path)), {"x": reals(0, 1, 2, 32, 32)})
+    assert [each.judgement.share < 0.5 for each in found.meant] == [True]
+
+
 _NAN = (node("Sqrt", "x", "a"),)
 _ORDERS = {
     "ArgMax": (*_NAN, node("ArgMax", "a", "y", axis=1)),
