@@ -273,9 +273,10 @@ class Resize(op_resize.Resize):
 
     op_domain = ""
 
-    def _run(self, *args: Any, cubic_coeff_a: Any = None, **options: Any) -> tuple[Array]:
-        exact = None if cubic_coeff_a is None else float(cubic_coeff_a)
-        made: tuple[Array] = super()._run(*args, cubic_coeff_a=exact, **options)
+    def _run(self, *args: Any, **options: Any) -> tuple[Array]:
+        coefficient = options["cubic_coeff_a"]
+        exact = None if coefficient is None else float(coefficient)
+        made: tuple[Array] = super()._run(*args, **{**options, "cubic_coeff_a": exact})
         return made
 
 

@@ -170,7 +170,7 @@ def test_an_antialiased_cubic_is_no_worse_than_its_references(
     rule: str, scales: list[float], tmp_path: Path
 ) -> None:
     """The evaluator's own weights are of float32; and onnxruntime spreads align_corners over whole rows."""
-    cubic = {"mode": "cubic", "antialias": 1, "coordinate_transformation_mode": rule}
+    cubic: dict[str, Any] = {"mode": "cubic", "antialias": 1, "coordinate_transformation_mode": rule}
     made = model(
         [node("Resize", "x _ s", "y", **cubic)],
         [value("x", [1, 2, 32, 32])],
