@@ -27,12 +27,14 @@ TARGET = "ascend310"
 class ScriptedDevice:
     """The simulated chip, with the latency in us of chosen Configs replaced; `asked` lists all Configs.
 
-    A Config whose replacement is None fails, as every one does where `broken`.
+    A Config whose replacement is None fails, as every one does where `broken`; those for which `is_wrong`
+    holds compute wrong numbers.
     """
 
     latencies_us: dict[Config, float | None] = field(default_factory=dict)
     broken: bool = False
     asked: list[Config] = field(default_factory=list)
+    is_wrong: Callable[[Config], bool] = lambda config: False
 
     def __post_init__(self) -> None:
         self._chip = SimulatedDevice(load_target(TARGET))
@@ -47,6 +49,8 @@ class ScriptedDevice:
     def _one(self, task: Task, config: Config) -> Measurement:
         if self.broken:
             return failure(Status.FAILED, "the board is off")
+        if self.is_wrong(config):
+            return failure(Status.WRONG, "output 3 is off")
         if config not in self.latencies_us:
             return self._chip.measure(task, [config])[0]
         us = self.latencies_us[config]

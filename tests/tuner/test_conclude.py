@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from tests.onnx_models import model, node, saved, value
 from tests.tuner.open_runs import OpenRun, open_run, reopened
 from tilewright.compiler_core.errors import DeviceError, VerifyError
 from tilewright.db.records import Verification
 from tilewright.measure.objectives import Objective
 from tilewright.search_space.knobs import Config
+from tilewright.search_space.network import kernel_configs
 from tilewright.tuner.answer.check import NetworkCheck
 from tilewright.tuner.answer.chosen import Chosen
 from tilewright.tuner.answer.conclude import conclude_network, recall_network
@@ -146,3 +148,37 @@ def test_the_database_answers_as_the_run_did(tmp_path: Path) -> None:
         assert isinstance(recalled.assignment, Assignment)
         assert recalled.assignment.config == tuned
         assert recalled.spent == {}
+
+
+def _two_unlike_products(folder: Path) -> Path:
+    nodes = [node("MatMul", "x v", "h"), node("Softmax", "h", "s", axis=0), node("MatMul", "s w", "y")]
+    inputs = [value("x", [96, 512]), value("v", [512, 384]), value("w", [384, 32])]
+    return saved(model(nodes, inputs, ["y"]), folder)
+
+
+def test_a_plan_that_is_wrong_as_a_whole_is_put_together_kernel_by_kernel(tmp_path: Path) -> None:
+    """Only the kernel with which the whole is wrong runs its default."""
+    with open_run(tmp_path, made=_two_unlike_products) as run:
+        search = run.search()
+        guessed = guessed_of(run.opened, search.plan)
+        tasks = {task.digest: task for task in guessed.tasks}
+        tuned = [
+            digest
+            for digest, task in tasks.items()
+            if guessed.choices[digest].config != run.opened.default_of(task)
+        ]
+        assert len(tuned) > 1
+        guilty = tuned[0]
+
+        def is_wrong(config: Config) -> bool:
+            plan, _ = run.opened.schedule_of(config)
+            return kernel_configs(config, plan).get(guilty) == guessed.choices[guilty].config
+
+        run.device.is_wrong = is_wrong
+        searched = Searched(run.opened, run.book, search, StopReason.BUDGET, 0.01)
+        outcome = conclude_network(Chosen(searched, (search.plan,), guessed.choices, {}))
+        made = outcome.assignment
+        assert outcome.tuned.latency_us < outcome.default.latency_us
+        assert made.choices[guilty].config == run.opened.default_of(tasks[guilty])
+        assert all(made.choices[digest].config == guessed.choices[digest].config for digest in tuned[1:])
+        assert "output 3 is off" in [each.reason for each in outcome.dropped]

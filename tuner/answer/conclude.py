@@ -1,9 +1,7 @@
 """The end of a run: measure the whole network, check it, confirm it, publish the best of it."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from functools import partial
-from itertools import chain, islice, product
 from math import inf
 from typing import Any, TypeAlias
 
@@ -13,25 +11,25 @@ from tilewright.measure.objectives import values_of
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.check import NetworkCheck
-from tilewright.tuner.answer.chosen import CHECKED, FINALISTS, Chosen
+from tilewright.tuner.answer.chosen import FINALISTS, Chosen
 from tilewright.tuner.answer.finalists import freshly_read, in_order, median_of
 from tilewright.tuner.answer.front import front_of_run
 from tilewright.tuner.answer.outcome import Outcome
 from tilewright.tuner.answer.report import Figures
+from tilewright.tuner.answer.substitutes import default_last
 from tilewright.tuner.kernel.stopping import StopReason
-from tilewright.tuner.network.assignment import Choice, assignment_of
+from tilewright.tuner.network.assignment import assignment_of
 from tilewright.tuner.network.book import Book
 from tilewright.tuner.network.opened import Opened
 
 Values: TypeAlias = dict[Config, tuple[float, Any]]
 """The number of every Config that was measured whole, with a key that breaks ties."""
-FURTHER = 16
-"""The most further schedules that are tried when neither a chosen one nor the default holds."""
 
 
 def conclude_network(chosen: Chosen) -> Outcome:
     """Measure whole networks, and publish the best. The default, the plans as tuned, the known best and those
-    measured on the way are among them, so an answer never regresses. DeviceError where nothing could be
+    measured on the way are among them, so an answer never regresses. A plan that is WRONG as a whole is put
+    together kernel by kernel before the default is taken. DeviceError where nothing could be
     measured, VerifyError where nothing computes the right numbers, the default included.
     """
     opened, book = chosen.searched.opened, chosen.searched.book
@@ -40,7 +38,7 @@ def conclude_network(chosen: Chosen) -> Outcome:
     check, candidates = NetworkCheck(opened), _readings(chosen, values)
     _, readings = next(candidates)
     bar, recorded, refused = median_of(readings, value), False, ""
-    for config, confirmations in chain(candidates, _further_readings(chosen)):
+    for config, confirmations in default_last(chosen, candidates):
         if (median := median_of(confirmations, value)) > bar or median == inf:
             continue
         verification = _sound(book, check, config)
@@ -84,27 +82,6 @@ def _readings(chosen: Chosen, values: Values) -> Iterator[tuple[Config, list[Mea
     yield of_default
 
 
-def _further_readings(chosen: Chosen) -> Iterator[tuple[Config, list[Measurement]]]:
-    """Readings of schedules that differ from the chosen ones in one kernel, for where none of those holds."""
-    opened, book = chosen.searched.opened, chosen.searched.book
-    for config in islice((each for each in _variants(chosen) if each not in book.wholes), FURTHER):
-        (measured,) = book.measure_whole([config], opened.bound_us)
-        if opened.objective.of(measured) is not None:
-            yield config, book.pool.confirm(opened.network.task, config)
-
-
-def _variants(chosen: Chosen) -> Iterator[Config]:
-    """The chosen plans with another of its best Configs for one kernel."""
-    opened, search = chosen.searched.opened, chosen.searched.search
-    assignments = chosen.assignments or (assignment_of(opened, opened.default_config, chosen.choices),)
-    for place, assignment in product(range(CHECKED), assignments):
-        for digest in assignment.plan.counts:
-            for config, measured in search.ranked(digest)[place : place + 1]:
-                if measured.latency_us is not None:
-                    choice = Choice(config, measured.latency_us, "measured")
-                    yield replace(assignment, choices={**assignment.choices, digest: choice}).config
-
-
 def _measured(chosen: Chosen) -> tuple[Values, Measurement]:
     """The number of every Config of the whole network, with a key that breaks ties; and the default's
     measurement. Ties go to the better one in a front's other objectives, then the faster, then a checked one.
@@ -117,6 +94,9 @@ def _measured(chosen: Chosen) -> tuple[Values, Measurement]:
     of_default, *_ = book.measure_whole(configs, opened.bound_us)
     if of_default.status is not Status.OK:
         book.drop("the default schedule of the network", of_default.reason)
+    for config in configs[1:]:
+        if book.wholes[config].status is Status.WRONG:
+            book.drop(f"schedule {config.digest[:12]} of the network", book.wholes[config].reason)
     return {
         config: (
             number,
