@@ -151,7 +151,7 @@ def _tell(
 
 def front_picture(report: "Report") -> str:
     """The front as SVG."""
-    from tilewright.api.pages.drawings import front
+    from tilewright.api.pages.drawn.drawings import front
     from tilewright.api.pages.story import Tale
 
     found = {"front": report.to_json()["front"], "objective": report.objective}

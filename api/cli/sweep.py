@@ -47,7 +47,7 @@ def sweep(
     Variants share the database: what was measured on one guides the search on the next. The area is a proxy
     (docs/targets.md), for comparing variants only.
     """
-    from tilewright.api.pages.sweep import sweep_svg
+    from tilewright.api.pages.drawn.sweep import sweep_svg
     from tilewright.tuner.codesign.sweep import sweep as sweep_variants
     from tilewright.tuner.request import PoolChoice
     from tilewright.tuner.verbs.progress import watching

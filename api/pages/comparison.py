@@ -7,8 +7,8 @@ from typing import Any
 
 from markupsafe import Markup
 
+from tilewright.api.pages.drawn.svg import BOTTOM, FAINT, GREEN, INK, LEFT, ORANGE, RIGHT, TOP, WIDTH, Drawing
 from tilewright.api.pages.render import HERE, filled
-from tilewright.api.pages.svg import BOTTOM, FAINT, GREEN, INK, LEFT, ORANGE, RIGHT, TOP, WIDTH, Drawing
 from tilewright.compiler_core.ir.names import shortened
 
 MOST_BARS = 24

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tilewright.api.pages.drawings import DRAWINGS
+from tilewright.api.pages.drawn.drawings import DRAWINGS
 from tilewright.api.pages.one_file import one_file, standing_alone
 from tilewright.api.pages.story import PICTURES_VERSION, Tale, points_of, why
 from tilewright.compiler_core.errors import UsageError

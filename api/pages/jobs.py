@@ -8,7 +8,7 @@ from fastapi.responses import HTMLResponse, RedirectResponse, Response
 from markupsafe import Markup
 
 from tilewright.api.guards.access import Need, access
-from tilewright.api.pages.drawings import DRAWINGS
+from tilewright.api.pages.drawn.drawings import DRAWINGS
 from tilewright.api.pages.job_story import story_of
 from tilewright.api.pages.one_file import one_file
 from tilewright.api.pages.render import page

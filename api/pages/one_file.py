@@ -4,7 +4,7 @@ import re
 
 from markupsafe import Markup
 
-from tilewright.api.pages.drawings import DRAWINGS
+from tilewright.api.pages.drawn.drawings import DRAWINGS
 from tilewright.api.pages.render import HERE, filled
 from tilewright.api.pages.story import Tale
 

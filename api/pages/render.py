@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Undefined
 from markupsafe import Markup
 
 from tilewright.api.guards.auth import OPERATOR, Principal
-from tilewright.api.pages.drawings import CAPTIONS, WIDE, kernel_name
+from tilewright.api.pages.drawn.drawings import CAPTIONS, WIDE, kernel_name
 from tilewright.tuner.jobs.request import is_preset
 from tilewright.tuner.request import TuneRequest
 

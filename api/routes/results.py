@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
 
 from tilewright.api.guards.access import Need, access
-from tilewright.api.pages.drawings import DRAWINGS
+from tilewright.api.pages.drawn.drawings import DRAWINGS
 from tilewright.api.pages.job_story import story_of
 from tilewright.api.problems import documented
 from tilewright.api.schemas.jobs import Job, StoryEvent

@@ -14,8 +14,8 @@ import typer
 from onnx import TensorProto, helper, numpy_helper
 
 from benchmarks.networks.hardware import fused_and_not
+from tilewright.api.pages.drawn.svg import BLUE, ORANGE, Drawing, across, up
 from tilewright.api.pages.one_file import standing_alone
-from tilewright.api.pages.svg import BLUE, ORANGE, Drawing, across, up
 from tilewright.compiler_core.files.outputs import write_text
 from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.compiler_core.target_model.file import load_target

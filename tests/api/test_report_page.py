@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from tests.api.looks import look_at
 from tests.api.test_browser import QUIET
 from tests.onnx_models import saved, small_cnn
-from tilewright.api.pages.graph import layout_of, network_svg
+from tilewright.api.pages.drawn.graph import layout_of, network_svg
 from tilewright.api.pages.html_report import report
 from tilewright.api.pages.story import Point, Tale
 from tilewright.tuner.answer.report import Report

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING
 
-from tilewright.api.pages.svg import BLUE, FAINT, Drawing, across, up
+from tilewright.api.pages.drawn.svg import BLUE, FAINT, Drawing, across, up
 
 if TYPE_CHECKING:
     from tilewright.tuner.codesign.sweep import Row, Sweep

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any
 
-from tilewright.api.pages.graph import network_svg
-from tilewright.api.pages.search_drawings import importances, parallel, predicted
+from tilewright.api.pages.drawn.graph import network_svg
+from tilewright.api.pages.drawn.search_drawings import importances, parallel, predicted
+from tilewright.api.pages.drawn.svg import BLUE, BOTTOM, FAINT, GREEN, LEFT, ORANGE, TOP, Drawing, across, up
 from tilewright.api.pages.story import Tale
-from tilewright.api.pages.svg import BLUE, BOTTOM, FAINT, GREEN, LEFT, ORANGE, TOP, Drawing, across, up
 
 FIGURES = {"latency_us": "us", "energy_uj": "uJ", "peak_bytes": "bytes"}
 MOST_ROWS = 24

@@ -3,8 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from tilewright.api.pages.story import Tale
-from tilewright.api.pages.svg import (
+from tilewright.api.pages.drawn.svg import (
     BLUE,
     BOTTOM,
     FAINT,
@@ -18,7 +17,8 @@ from tilewright.api.pages.svg import (
     across,
     up,
 )
-from tilewright.api.pages.svg import RIGHT as RIGHT_EDGE
+from tilewright.api.pages.drawn.svg import RIGHT as RIGHT_EDGE
+from tilewright.api.pages.story import Tale
 from tilewright.compiler_core.ir.names import shortened
 
 ROW = 22
