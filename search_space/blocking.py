@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler_core.codegen.blocking import main_stage, nest_of
-from tilewright.compiler_core.codegen.nest import NO_AXIS, Blocking, Machine
+from tilewright.compiler_core.codegen.machine.cpu import Machine
+from tilewright.compiler_core.codegen.nest import NO_AXIS, Blocking
 from tilewright.compiler_core.codegen.stages import stages_of
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.graph import Op

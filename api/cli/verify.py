@@ -1,4 +1,4 @@
-"""`tune verify`: run the best Program in numpy and judge everything that it computes."""
+"""`tune verify`: run the best Program and judge everything that it computes."""
 
 from dataclasses import asdict
 from functools import partial
@@ -53,7 +53,9 @@ def verify(
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:
-    """Run the best known Program of MODEL in numpy, tile by tile, and judge every value that it computes.
+    """Run the best known Program of MODEL, tile by tile, and judge every value that it computes.
+
+    Above 2 GMAC kernels are run by machine code of this CPU, else in numpy.
 
     An op is judged on its actual operands against float64: its error must lie within the tolerance of its
     dtype, or within 4 times the error of plain evaluation in that dtype. The network as imported is judged so

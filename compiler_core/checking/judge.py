@@ -21,8 +21,9 @@ from tilewright.compiler_core.meaning.bounded import (
     bounded,
     part_of,
     place_of,
+    sum_with_least_slack,
 )
-from tilewright.compiler_core.meaning.evaluate import evaluate
+from tilewright.compiler_core.meaning.evaluate import Box, evaluate
 from tilewright.compiler_core.meaning.tolerance import is_rounded
 
 NOISE = 4.0
@@ -190,6 +191,26 @@ def judge_op(
                 tally.add(exact, plain, array[place], None if there is None else there[place], start)
     judgements = tuple(mistake or tally.judgement() for tally, mistake in zip(tallies, wrong, strict=True))
     return Evaluated(judgements, reference, slacks)
+
+
+def is_right_at_a_glance(op: Op, operands: Sequence[Array], result: TensorType, got: Array) -> bool:
+    """Whether all that was `got` is right by what is cheap to know; False says nothing.
+
+    Sums of floats lie within the part of their slack that takes no magnitudes of terms, anything else
+    equals plain evaluation: judge_op finds such values right too.
+    """
+    if mismatch(result.dtype, got, np.empty(op.extents[: op.rank], result.dtype.numpy)) is not None:
+        return False
+    return all(_is_near(op, box, operands, result, got[place_of(op, box)]) for box in blocks(op))
+
+
+def _is_near(op: Op, box: Box, operands: Sequence[Array], result: TensorType, got: Array) -> bool:
+    exact = sum_with_least_slack(op, operands, result, box)
+    if exact is None:
+        held = [part_of(a, array, box) for a, array in zip(op.operands, operands, strict=True)]
+        return np.array_equal(got, evaluate(op, box, held, result), equal_nan=result.dtype.is_float)
+    off = np.abs(got - exact.value)
+    return bool((off <= exact.slack).all())
 
 
 def _most(array: Array) -> float:

@@ -20,7 +20,7 @@ from tilewright.compiler_core.checking.emulate import (
     run_tiles,
     stored_by,
 )
-from tilewright.compiler_core.checking.judge import Judgement, judge_op
+from tilewright.compiler_core.checking.judge import Judgement, is_right_at_a_glance, judge_op
 from tilewright.compiler_core.checking.sampled import sampled_tiles
 from tilewright.compiler_core.errors import VerifyError
 from tilewright.compiler_core.ir.graph import Graph
@@ -70,8 +70,9 @@ def judge_program(
 
     With a `sample_seed` of every kernel only tiles of all distinct shapes are run, and a few more
     (sampled.py). With `exact` every whole value says how far it has `moved`. `native` is asked first, and
-    always for all tiles; what it does not take, or gets wrong, is run in numpy. Raises VerifyError when the
-    Program reads what is not there.
+    always for all tiles; what it does not take, or gets wrong, is run in numpy. Without `exact`, values that
+    it has right at a glance (judge.py) are told without figures. Raises VerifyError when the Program reads
+    what is not there.
     """
     rng = None if sample_seed is None else np.random.default_rng(sample_seed)
     kinds = {value: graph.values[value].dtype.numpy for value in graph.inputs}
@@ -82,7 +83,7 @@ def judge_program(
             if isinstance(call, HostCall):
                 made, judged = _judge_host(graph, call, memory)
             else:
-                by_machine = None if native is None else _judge_natively(graph, call, memory, native)
+                by_machine = None if native is None else _judge_natively(call, memory, native)
                 made, judged = by_machine or _judge_kernel(graph, call, memory, rng)
             yield from memory.step(index, made, judged)
 
@@ -184,7 +185,7 @@ def _judge_host(graph: Graph, call: HostCall, memory: _Memory) -> tuple[dict[int
 
 
 def _judge_natively(
-    graph: Graph, call: KernelCall, memory: _Memory, native: Evaluator
+    call: KernelCall, memory: _Memory, native: Evaluator
 ) -> tuple[dict[int, Array], list[Judged]] | None:
     """As _judge_kernel, all tiles run by machine code; None where that has no answer, or a wrong one."""
     kernel, local = call.kernel, call.kernel.workload.graph
@@ -192,6 +193,10 @@ def _judge_natively(
     made = native(call, known)
     if made is None:
         return None
+    if memory.exact is None and _is_right_at_a_glance(kernel, known, made):
+        named = {kernel.values[op.result]: made[op.result] for op in local.ops}
+        kinds = {kernel.values[op.result]: local.values[op.result].dtype for op in local.ops}
+        return named, [Judged(value, Judgement(dtype)) for value, dtype in kinds.items()]
     shown = {value: Seen.all_of(made[value]) for value in made}
     for index, op in enumerate(local.ops):
         shown[op.result].unsteady = made_again(call.program, index, op)
@@ -199,6 +204,19 @@ def _judge_natively(
     inner = {kernel.values[value]: seen for value, seen in shown.items() if value not in local.outputs}
     found = judge_ops(kernel, memory.operand, inner, outputs, strict=True)
     return found if all(each.judgement.ok for each in found[1]) else None
+
+
+def _is_right_at_a_glance(kernel: Kernel, known: Mapping[int, Array], made: Mapping[int, Array]) -> bool:
+    local, arrays = kernel.workload.graph, {**known, **made}
+    return all(
+        is_right_at_a_glance(
+            op,
+            [arrays[access.value] for access in op.operands],
+            local.values[op.result],
+            made[op.result],
+        )
+        for op in local.ops
+    )
 
 
 def _judge_kernel(

@@ -63,10 +63,10 @@ class Affine:
     def plus(self, other: "Affine | int") -> "Affine":
         """The sum; both may not vary by lane at once in an arbitrary way."""
         if isinstance(other, int):
-            return replace(self, constant=self.constant + other)
+            return Affine(self.terms, self.constant + other, self.lane, self.lanes, self.varying)
         assert not (self.varying and other.varying), "two arbitrary vectors are added by the writer"
         return Affine(
-            _merged((*self.terms, *other.terms)),
+            _merged((*self.terms, *other.terms)) if self.terms and other.terms else self.terms or other.terms,
             self.constant + other.constant,
             self.lane + other.lane,
             max(self.lanes, other.lanes),
@@ -76,7 +76,7 @@ class Affine:
     def times(self, factor: int) -> "Affine":
         """The multiple by a whole number; not of an arbitrary variable."""
         assert not self.varying, "an arbitrary vector is multiplied by the writer"
-        terms = _merged((variable, factor * each) for variable, each in self.terms)
+        terms = tuple((variable, factor * each) for variable, each in self.terms) if factor else ()
         return Affine(terms, self.constant * factor, self.lane * factor, self.lanes)
 
     def divided(self, divisor: int) -> "tuple[Affine, Affine] | None":

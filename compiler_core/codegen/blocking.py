@@ -6,7 +6,8 @@ from math import prod
 
 import numpy as np
 
-from tilewright.compiler_core.codegen.nest import MOST_ELEMENTS, NO_AXIS, Blocking, KernelNest, Machine
+from tilewright.compiler_core.codegen.machine.cpu import Machine
+from tilewright.compiler_core.codegen.nest import MOST_ELEMENTS, NO_AXIS, Blocking, KernelNest
 from tilewright.compiler_core.codegen.places import Place, blocked, row_major
 from tilewright.compiler_core.codegen.stages import Stage, folds, joined, stages_of
 from tilewright.compiler_core.codegen.strides import strides_of

@@ -6,6 +6,7 @@ from functools import cached_property
 from math import prod
 
 from tilewright.compiler_core.codegen.lanes.arithmetic import BITS, kind_of
+from tilewright.compiler_core.codegen.machine.cpu import Machine
 from tilewright.compiler_core.codegen.places import Place, laid_out, row_major
 from tilewright.compiler_core.codegen.stages import Stage
 from tilewright.compiler_core.ir.dtypes import DType
@@ -16,21 +17,6 @@ from tilewright.compiler_core.lowering.regions import Regions
 
 NO_AXIS = -1
 MOST_ELEMENTS = 1 << 31
-
-
-@dataclass(frozen=True)
-class Machine:
-    """A CPU for the generator: LLVM's names for it, bits and number of its vector registers."""
-
-    triple: str
-    cpu: str
-    features: str
-    vector_bits: int
-    registers: int
-
-    def lanes(self, bits: int) -> int:
-        """Elements of so many bits in a vector."""
-        return max(1, self.vector_bits // bits)
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from tilewright.compiler_core.checking.emulate import poison
 from tilewright.compiler_core.codegen.blocking import nest_of
 from tilewright.compiler_core.codegen.emit import ENTRY, emit
+from tilewright.compiler_core.codegen.machine.cpu import Machine
 from tilewright.compiler_core.codegen.machine.execute import LoadedImage, aligned
 from tilewright.compiler_core.codegen.machine.image import Image, flat_image
 from tilewright.compiler_core.codegen.machine.native import object_of
-from tilewright.compiler_core.codegen.nest import Blocking, KernelNest, Machine
+from tilewright.compiler_core.codegen.nest import Blocking, KernelNest
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program

@@ -138,6 +138,18 @@ def bounded(
     return Bounded(value, slack, own)
 
 
+def sum_with_least_slack(op: Op, operands: Sequence[Array], result: TensorType, box: Box) -> Bounded | None:
+    """The results over `box` of an op that adds floats, with a part of their slack that is had for little:
+    without the magnitudes of terms. None for other ops.
+    """
+    if not _adds(op) or not _errs(op, result):
+        return None
+    wide = _Wide(op, operands, result, box)
+    with np.errstate(all="ignore"):
+        value = wide.run(wide.values)
+        return Bounded(value, _least(op, value, result))
+
+
 def plainly(op: Op, operands: Sequence[Array], result: TensorType) -> Array:
     """The whole result of `op` in float64, without a bound."""
     shape = tuple(op.extents[: op.rank])
@@ -286,16 +298,31 @@ def _within(array: Array, dtype: np.dtype[Any]) -> Array:
 
 def _local(wide: _Wide, value: Array, result: TensorType) -> Array | None:
     """The op's own contribution to the error of its result."""
-    op, dtype = wide.op, result.dtype
-    if not is_rounded(dtype) or op.row.unit in (Unit.NONE, Unit.DMA):
+    op = wide.op
+    if not _errs(op, result):
         return None
-    relative = relative_tolerance(dtype)
+    least = _least(op, value, result)
+    if _adds(op):
+        least += summing_tolerance(result.dtype) * wide.size(_sizes(wide.values))
+    return least
+
+
+def _errs(op: Op, result: TensorType) -> bool:
+    """Whether an op rounds what it makes."""
+    return is_rounded(result.dtype) and op.row.unit not in (Unit.NONE, Unit.DMA)
+
+
+def _least(op: Op, value: Array, result: TensorType) -> Array:
+    """That contribution as far as it grows with the result itself."""
+    relative = relative_tolerance(result.dtype)
     if op.row.reducer is not None:
         axes = zip(op.extents, op.axis_kinds, strict=True)
         terms = math.prod(extent for extent, kind in axes if kind is not AxisKind.PARALLEL)
-        relative += growing_tolerance(dtype, terms)
-    local = relative * np.abs(value) + absolute_tolerance(dtype)
-    return local + summing_tolerance(dtype) * wide.size(_sizes(wide.values)) if _adds(op) else local
+        relative += growing_tolerance(result.dtype, terms)
+    slack = np.abs(value)
+    slack *= relative
+    slack += absolute_tolerance(result.dtype)
+    return slack
 
 
 def _tidy(slack: Array | None, value: Array) -> Array | None:

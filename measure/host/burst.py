@@ -2,9 +2,9 @@
 
 from functools import lru_cache
 
+from tilewright.compiler_core.codegen.machine.cpu import Machine
 from tilewright.compiler_core.codegen.machine.image import Image, flat_image
 from tilewright.compiler_core.codegen.machine.native import object_of
-from tilewright.compiler_core.codegen.nest import Machine
 
 CHAINS = 12
 """Multiply-adds under way at the same time: more than latency times ports of any CPU."""

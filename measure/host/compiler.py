@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict
 from typing import Any
 
-from tilewright.compiler_core.codegen.nest import Machine
+from tilewright.compiler_core.codegen.machine.cpu import Machine
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.measure.host.process import ChildDiedError, ChildHungError, HostProcess
 
@@ -18,14 +18,18 @@ DEADLINE_S = 60.0
 
 
 class Compiler:
-    """Objects of modules, by a child that is started when it is first needed."""
+    """Objects of modules, by a child that is started when it is first needed.
 
-    def __init__(self) -> None:
-        self._process = HostProcess((sys.executable, "-m", "tilewright.measure.host.compiler"))
+    `level`: 2 for code that is measured, 0 for code that runs once.
+    """
 
-    def object_of(self, text: str, machine: Machine, level: int = 2) -> bytes:
+    def __init__(self, level: int = 2) -> None:
+        self._level = level
+        self._process = HostProcess((sys.executable, "-m", "tilewright.measure.host.compiler", str(level)))
+
+    def object_of(self, text: str, machine: Machine) -> bytes:
         """The object file of a module; ConfigError where LLVM refuses it, crashes on it or does not end."""
-        asked = {"machine": asdict(machine), "level": level}
+        asked = {"machine": asdict(machine), "level": self._level}
         try:
             answer = self._process.ask(asked, text.encode(), DEADLINE_S)
         except ChildDiedError as error:
@@ -61,6 +65,10 @@ def _exactly(count: int) -> bytes:
 
 def main() -> None:
     """Answer requests until the parent is gone."""
+    if int(sys.argv[1]) == 0:
+        from tilewright.compiler_core.codegen.machine.native import compile_in_haste
+
+        compile_in_haste()
     out = os.dup(1)
     os.dup2(2, 1)
     with os.fdopen(out, "wb") as pipe:

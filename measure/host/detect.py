@@ -4,9 +4,9 @@ import os
 from dataclasses import dataclass
 from statistics import median
 
+from tilewright.compiler_core.codegen.machine.cpu import Machine
 from tilewright.compiler_core.codegen.machine.image import Image
 from tilewright.compiler_core.codegen.machine.native import host_machine
-from tilewright.compiler_core.codegen.nest import Machine
 from tilewright.compiler_core.errors import DeviceError
 from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.target_model.host import caches, identity

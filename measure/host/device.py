@@ -13,9 +13,10 @@ import numpy as np
 from tilewright.compiler_core.checking.probe import Probe, probe_of
 from tilewright.compiler_core.codegen.blocking import nest_of
 from tilewright.compiler_core.codegen.emit import REPEAT, emit
+from tilewright.compiler_core.codegen.machine.cpu import Machine
 from tilewright.compiler_core.codegen.machine.image import Image, flat_image
 from tilewright.compiler_core.codegen.machine.native import host_machine
-from tilewright.compiler_core.codegen.nest import KernelNest, Machine
+from tilewright.compiler_core.codegen.nest import KernelNest
 from tilewright.compiler_core.codegen.run import NativeKernel
 from tilewright.compiler_core.errors import ConfigError, DeviceError
 from tilewright.compiler_core.ir.graph import Graph

@@ -50,7 +50,7 @@ class NativeEvaluator:
 
     _arena: SharedBuffers = field(default_factory=SharedBuffers, repr=False)
     _process: HostProcess = field(init=False, repr=False)
-    _compiler: Compiler = field(default_factory=Compiler, repr=False)
+    _compiler: Compiler = field(default_factory=lambda: Compiler(LEVEL), repr=False)
     _made: dict[int, _Native] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -89,7 +89,7 @@ class NativeEvaluator:
         machine = host_machine()
         try:
             nest = nest_of(Regions(program.workload), program, machine, shows=True)
-            return _Native(program, nest, flat_image(self._compiler.object_of(emit(nest), machine, LEVEL)))
+            return _Native(program, nest, flat_image(self._compiler.object_of(emit(nest), machine)))
         except ConfigError:
             return _Native(program)
 

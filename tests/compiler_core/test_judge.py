@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.property.random_graphs import Builder, P, R, same
-from tilewright.compiler_core.checking.judge import Judgement, judge_op
+from tilewright.compiler_core.checking.judge import Judgement, is_right_at_a_glance, judge_op
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import Access, axis_index, constant_index
@@ -214,3 +214,26 @@ def test_another_shape_or_dtype_is_wrong() -> None:
     values = _backwards(graph, inputs)
     assert "float64" in str(_judged(graph, values, {2: values[2].astype(np.float64)})[2])
     assert not _judged(graph, values, {2: values[2][:1]})[2].ok
+
+
+@pytest.mark.parametrize("dtype", FLOATS)
+def test_what_is_right_at_a_glance_is_right_and_a_planted_error_is_not(dtype: DType) -> None:
+    """Sums near zero, whose slack lies in their terms, need a closer look."""
+    graph, inputs = _attention(dtype)
+    values = interpret(replace(graph, outputs=tuple(graph.producer)), inputs)
+    values |= inputs
+    judged = _judged(graph, values)
+    seen = {op.result: _at_a_glance(graph, op, values, values[op.result]) for op in graph.ops}
+    assert any(seen.values())
+    assert all(judged[value].ok for value, right in seen.items() if right)
+    for op in graph.ops:
+        wrong = values[op.result].copy()
+        wrong.flat[-1] *= dtype.numpy.type(1 + 256 * epsilon(dtype))
+        assert not _at_a_glance(graph, op, values, wrong)
+        wrong.flat[-1] = np.nan
+        assert not _at_a_glance(graph, op, values, wrong)
+        assert not _at_a_glance(graph, op, values, values[op.result][:-1])
+
+
+def _at_a_glance(graph: Graph, op: Op, values: dict[int, Any], got: Any) -> bool:
+    return is_right_at_a_glance(op, [values[a.value] for a in op.operands], graph.values[op.result], got)

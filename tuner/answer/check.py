@@ -5,7 +5,7 @@ kernels with transcendentals or divisions are judged as every value is (compiler
 """
 
 from collections.abc import Mapping
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 
 import numpy as np
 
@@ -128,6 +128,11 @@ MOST_MACS = 2_000_000_000
 """Networks with more arithmetic than this are not run in numpy as a whole."""
 
 
+def machine_code_for(graph: Graph) -> AbstractContextManager[NativeEvaluator | None]:
+    """What runs a network's kernels while it is checked; None where numpy takes no longer than compiling."""
+    return NativeEvaluator() if graph.macs > MOST_MACS else nullcontext()
+
+
 class NetworkCheck:
     """The verdict on Configs of a whole network."""
 
@@ -153,8 +158,7 @@ class NetworkCheck:
         sampled = graph.macs > MOST_MACS
         inputs = {**random_inputs(opened.graph, opened.seed), **_presumed(opened.model)}
         whole = True
-        with ExitStack() as children:
-            native = children.enter_context(NativeEvaluator()) if sampled else None
+        with machine_code_for(graph) as native:
             seed = opened.seed if sampled else None
             for each in judge_program(graph, program, inputs, sample_seed=seed, native=native):
                 whole &= each.whole

@@ -19,6 +19,7 @@ from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.feeds import draw_feeds
 from tilewright.compiler_core.onnx_import.reference import named_values
 from tilewright.compiler_core.target_model.precision import described, precision_of
+from tilewright.tuner.answer.check import machine_code_for
 from tilewright.tuner.answer.room import require_room
 from tilewright.tuner.verbs.lookup import CompiledNetwork, compile_known
 
@@ -155,10 +156,10 @@ def verify(
             verdict, dtype=described(opened.target), values=_in_targets_dtypes(compiled, arrays, names)
         )
     meant = judge_model(opened.model, feeds, graph.rewrites)
-    judged = judge_program(graph, compiled.program, arrays, exact=True)
     found = _Found(graph, {value: name for name, value in names.items()})
-    for each in judged:
-        found.add(each.value, each.judgement, "the program has", each.moved)
+    with machine_code_for(graph) as native:
+        for each in judge_program(graph, compiled.program, arrays, exact=True, native=native):
+            found.add(each.value, each.judgement, "the program has", each.moved)
     for one in meant.meant:
         found.add(one.value, one.judgement, "the network as imported has")
     compared = len({one.value for one in meant.meant} & found.reported.keys())

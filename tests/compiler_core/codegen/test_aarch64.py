@@ -5,9 +5,9 @@ import pytest
 from tests.small_networks import CASES
 from tilewright.compiler_core.codegen.blocking import nest_of
 from tilewright.compiler_core.codegen.emit import ENTRY, REPEAT, emit
+from tilewright.compiler_core.codegen.machine.cpu import Machine
 from tilewright.compiler_core.codegen.machine.image import flat_image
 from tilewright.compiler_core.codegen.machine.native import assembly_of, object_of
-from tilewright.compiler_core.codegen.nest import Machine
 from tilewright.compiler_core.lowering.program import KernelCall
 from tilewright.compiler_core.lowering.regions import Regions
 
