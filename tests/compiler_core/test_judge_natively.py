@@ -1,7 +1,9 @@
 """Programs judged by machine code first: it runs all tiles, and is never the last word on a fault."""
 
 from collections.abc import Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -15,6 +17,7 @@ from tilewright.compiler_core.lowering import regions
 from tilewright.compiler_core.lowering.program import KernelCall
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.measure.host.evaluator import NativeEvaluator
+from tilewright.tuner.answer.check import MOST_MACS, machine_code_for
 
 
 @pytest.fixture(scope="module")
@@ -34,6 +37,24 @@ def test_machine_code_suffices_for_sound_programs(
     monkeypatch.delattr(judging, "_judge_kernel")
     judged = list(judge_program(case.graph, program, case.inputs, sample_seed=0, native=evaluator))
     assert all(each.whole and each.judgement.ok for each in judged)
+
+
+def test_machine_code_has_figures_where_they_are_asked_for(evaluator: NativeEvaluator) -> None:
+    """As `tune verify` asks; a run's check is content with values that are right at a glance."""
+    case = CASES["split_matmul"]()
+    told = list(judge_program(case.graph, case.compile(), case.inputs, exact=True, native=evaluator))
+    assert all(each.judgement.ok and each.moved is not None for each in told)
+    assert any(each.judgement.caught > 0.0 for each in told)
+    glanced = list(judge_program(case.graph, case.compile(), case.inputs, native=evaluator))
+    assert {each.value for each in glanced} == {each.value for each in told}
+    assert all(each.judgement.ok and each.judgement.caught == 0.0 for each in glanced)
+
+
+def test_large_networks_are_checked_by_machine_code() -> None:
+    graph = CASES["split_matmul"]().graph
+    assert isinstance(machine_code_for(graph), nullcontext)
+    with machine_code_for(Mock(macs=MOST_MACS + 1)) as native:
+        assert isinstance(native, NativeEvaluator)
 
 
 def test_numpy_has_the_last_word() -> None:
