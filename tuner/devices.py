@@ -17,7 +17,7 @@ from tilewright.measure.farm.pool import Pool, SerialPool
 from tilewright.measure.farm.standby import StandbyPool
 from tilewright.measure.farm.witnesses import WitnessedPool
 from tilewright.measure.faults import FaultPlan
-from tilewright.measure.host.worker import host_device, kind_of
+from tilewright.measure.host.worker import host_device, host_spec
 from tilewright.measure.lab import lab_here, plan_text, read_lab, toolchain_of
 from tilewright.measure.own_device import OwnDevice
 from tilewright.tuner.request import PoolChoice, TuneRequest
@@ -112,16 +112,9 @@ def _host_pool(target: Target, target_text: str, ray: str, lab: FaultPlan | None
         return SerialPool(_under(host_device(target_text), lab))
     from tilewright.measure.farm.messages import Rules
     from tilewright.measure.ray_farm.pool import RayPool
-    from tilewright.measure.wire import DeviceSpec
 
-    spec = DeviceSpec.of(
-        kind_of(target),
-        "tilewright.measure.host.worker:host_device",
-        "tilewright.measure.simulator.worker:task_to_text",
-        "tilewright.measure.simulator.worker:task_from_text",
-        {"target_text": target_text},
-    )
-    return RayPool(spec, None, ray, Rules(toolchain=info_of(target, None, None).toolchain))
+    rules = Rules(toolchain=info_of(target, None, None).toolchain)
+    return RayPool(host_spec(target_text), None, ray, rules)
 
 
 def load_device(reference: str) -> Device:

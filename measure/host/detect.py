@@ -43,7 +43,7 @@ def host_text() -> str:
     machine = host_machine()
     process = runner()
     try:
-        text = _text(machine, _measured(machine, process))
+        text = core_text(machine, _measured(machine, process))
     finally:
         process.close()
     target, mistakes = parse_target(text)
@@ -100,7 +100,8 @@ def _seconds(process: HostProcess, image: Image, rounds: int, vectors: int = 8) 
     return float(median([burst for _, burst in answer["samples"]]))
 
 
-def _text(machine: Machine, seen: MeasuredCore) -> str:
+def core_text(machine: Machine, seen: MeasuredCore) -> str:
+    """The target file of a core of this CPU."""
     sizes = caches() or [(1, 32), (2, 512)]
     inner, (_, last_kib) = sizes[:-1] or sizes, sizes[-1]
     bits = machine.vector_bits

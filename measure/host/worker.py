@@ -5,8 +5,9 @@ where one is made.
 from typing import TYPE_CHECKING
 
 from tilewright.compiler_core.errors import DeviceError
-from tilewright.compiler_core.target_model.file import parse_target
+from tilewright.compiler_core.target_model.file import parse_target, target_from_text
 from tilewright.compiler_core.target_model.target import Target
+from tilewright.measure.wire import DeviceSpec
 
 if TYPE_CHECKING:
     from tilewright.measure.host.device import HostDevice
@@ -15,6 +16,17 @@ if TYPE_CHECKING:
 def kind_of(target: Target) -> str:
     """The resource name of workers with cores of a CPU: its digest is in it."""
     return f"host-{target.digest[:16]}" if target.identity else target.name
+
+
+def host_spec(target_text: str) -> DeviceSpec:
+    """How the workers of a farm offer cores of this kind of CPU."""
+    return DeviceSpec.of(
+        kind_of(target_from_text(target_text)),
+        "tilewright.measure.host.worker:host_device",
+        "tilewright.measure.simulator.worker:task_to_text",
+        "tilewright.measure.simulator.worker:task_from_text",
+        {"target_text": target_text},
+    )
 
 
 def host_device(target_text: str) -> "HostDevice":

@@ -11,9 +11,14 @@ import pytest
 
 from tests.conformance.pool_suite import PoolSuite
 from tests.measure.fake_device import FakeDevice, NamedTask, config_of, latency_of, spec_of
+from tests.measure.host.test_device import default_of, product
+from tilewright.compiler_core.codegen.machine.native import host_machine
 from tilewright.compiler_core.errors import DeviceError, UsageError
+from tilewright.compiler_core.target_model.file import target_from_text
 from tilewright.measure.farm.messages import Canary, Replied, Rules
 from tilewright.measure.farm.pool import Pool, SerialPool
+from tilewright.measure.host.detect import MeasuredCore, core_text
+from tilewright.measure.host.worker import host_spec
 from tilewright.measure.ray_farm.cluster import LOCAL, connect, disconnect
 from tilewright.measure.ray_farm.pool import RayPool
 from tilewright.measure.ray_farm.worker import started
@@ -199,3 +204,26 @@ def test_beyond_this_machine_only_with_a_token(address: str, monkeypatch: pytest
 def test_a_bare_address_is_refused() -> None:
     with pytest.raises(DeviceError, match="no Ray address"):
         connect("", "fake", 1)
+
+
+def core_of_this_cpu() -> str:
+    """A target file of the machine that the tests run on, with rates that nobody measured."""
+    seen = MeasuredCore(3000.0, 1, 4, (64.0, 32.0, 16.0), 10.0)
+    return core_text(host_machine(), seen)
+
+
+def test_a_worker_offers_a_core_of_its_own_cpu(ray: None) -> None:
+    text = core_of_this_cpu()
+    target, workload = target_from_text(text), product()
+    with RayPool(host_spec(text), workers=1) as pool:
+        (measured,) = pool.measure(workload, [default_of(workload, target)])
+    assert measured.status is Status.OK, measured.reason
+    assert measured.worker
+    assert measured.samples_us
+
+
+def test_a_worker_with_another_cpu_refuses(ray: None) -> None:
+    text = core_of_this_cpu().replace('identity = "', 'identity = "another ')
+    workload = product()
+    with RayPool(host_spec(text), workers=1) as pool, pytest.raises(DeviceError, match="another CPU"):
+        pool.measure(workload, [default_of(workload, target_from_text(text))])
