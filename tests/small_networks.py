@@ -198,6 +198,13 @@ def three_kernels() -> Case:
     )
 
 
+def one_row() -> Case:
+    """relu of [1, 1, 4]."""
+    b = Builder(DType.F32, 7)
+    y = _unary(b, b.input((1, 1, 4)))
+    return Case(b.graph((y,)), b.data, ((0,),), (Tiling((1, 1, 4), (), (0, 1, 2)),), small_target())
+
+
 CASES: Mapping[str, Callable[[], Case]] = {
     case.__name__: case
     for case in (

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.small_networks import inner_reduction, split_matmul, stored_inside, three_kernels, window_chain
+from tests.small_networks import inner_reduction, one_row, split_matmul, stored_inside, three_kernels, window_chain
 from tests.targets import small_target
 from tilewright.compiler_core.checking import kernel_rules
 from tilewright.compiler_core.checking.kernel_rules import KERNEL_RULES
@@ -255,3 +255,37 @@ def test_a_call_may_run_on_the_last_cores(first: int, sound: bool) -> None:
         PROGRAM_RULES["cores are disjoint"](case.graph, replace(program, stages=stages), case.target)
     )
     assert (found == []) is sound
+
+
+@pytest.mark.parametrize(
+    ("whole", "origin", "sound"),
+    [
+        ((3, 2, 4), (0, 0), True),
+        ((3, 2, 4), (2, 1), True),
+        ((3, 2, 4), (3, 0), False),
+        ((3, 2, 4), (0, 2), False),
+        ((3, 2, 4), (-1, 0), False),
+        ((3, 2, 4), (0, -1), False),
+        ((3, 1, 4), (2,), True),
+        ((3, 2, 4), (2,), False),
+        ((3, 1, 5), (2,), False),
+        ((1, 1, 4), (), True),
+        ((3, 1, 4), (), False),
+    ],
+)
+def test_a_part_lies_inside_its_whole(whole: tuple[int, ...], origin: tuple[int, ...], sound: bool) -> None:
+    """A kernel reads one row of 4 from each `whole`; dims beyond the origin are read entirely."""
+    case = one_row()
+    program = case.compile()
+    call = program.stages[0][0]
+    assert isinstance(call, KernelCall)
+    (read,) = case.graph.inputs
+    values = list(case.graph.values)
+    values[read] = replace(values[read], shape=whole)
+    kernel = replace(call.kernel, origins={call.kernel.workload.graph.inputs[0]: origin} if origin else {})
+    found = PROGRAM_RULES["order respects data"](
+        replace(case.graph, values=tuple(values)),
+        replace(program, stages=((replace(call, kernel=kernel),),)),
+        case.target,
+    )
+    assert (list(found) == []) is sound
