@@ -115,9 +115,9 @@ def _best(repository: Repository) -> Best:
 def test_a_hit_is_checked_against_the_space_of_today(repository: Repository) -> None:
     best = _best(repository)
 
-    def ask(space_digest: str, fits: bool | None) -> type:
+    def ask(space_digest: str | None, fits: bool | None) -> type:
         check = None if fits is None else lambda row, found: (row, found) == (RECORDED, best) and bool(fits)
-        spaces = {RECORDED.digest: space_digest}
+        spaces = {} if space_digest is None else {RECORDED.digest: space_digest}
         answer = lookup(repository, RECORDED, replace(ASKED, space_digests=spaces, fits=check))
         return type(answer)
 
@@ -126,6 +126,9 @@ def test_a_hit_is_checked_against_the_space_of_today(repository: Repository) -> 
     assert ask(digest("another space"), True) is Hit
     assert ask(digest("another space"), False) is Miss
     assert ask(digest("another space"), None) is Miss
+    assert ask(None, None) is Hit
+    assert ask(None, True) is Hit
+    assert ask(None, False) is Miss
 
 
 def test_relatives_answer_only_when_asked_and_are_marked(repository: Repository) -> None:
