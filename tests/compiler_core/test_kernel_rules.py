@@ -10,7 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from tests.small_networks import inner_reduction, one_row, split_matmul, stored_inside, three_kernels, window_chain
+from tests.small_networks import (
+    inner_reduction,
+    one_row,
+    split_matmul,
+    stored_inside,
+    three_kernels,
+    window_chain,
+)
 from tests.targets import small_target
 from tilewright.compiler_core.checking import kernel_rules
 from tilewright.compiler_core.checking.kernel_rules import KERNEL_RULES
