@@ -190,6 +190,13 @@ class Runs:
             [workload.c.digest.in_(some) for some in pieces(workloads)], target_digest, toolchain
         )
 
+    def trials_of(
+        self, configs: Sequence[tuple[str, str]], target_digest: str, toolchain: str
+    ) -> list[TrialRow]:
+        """Search trials of these Configs, each a workload's digest and its own."""
+        conditions = [(workload.c.digest == of) & (trial.c.config_digest == config) for of, config in configs]
+        return self._prior_trials(conditions, target_digest, toolchain)
+
     def family_trials(
         self, families: Sequence[str], target_digest: str | None = None, toolchain: str | None = None
     ) -> list[TrialRow]:

@@ -27,6 +27,10 @@ TOGETHER = {
 """Objectives that may be combined, by name."""
 
 
+MOST_TRIALS = 1_000_000
+"""Of one run."""
+
+
 @dataclass(frozen=True)
 class PoolChoice:
     """Where candidates are measured: with `ray` "none" in this process, with "local" by `workers` processes
@@ -82,6 +86,10 @@ class TuneRequest:
             raise UsageError(f"-O {self.level} is not a level; choose from 0 to 3")
         if self.trials is not None and self.trials < 0:
             raise UsageError(f"--trials {self.trials} is negative; give 0 or more")
+        if self.trials is not None and self.trials > MOST_TRIALS:
+            raise UsageError(f"--trials {self.trials} is above the limit of {MOST_TRIALS}")
+        if not -(1 << 63) <= self.seed < 1 << 63:
+            raise UsageError(f"--seed {self.seed} does not fit 64 bits; give a smaller number")
         if self.time_limit_s is not None and not 0 < self.time_limit_s < float("inf"):
             raise UsageError(f"--time-limit {self.time_limit_s} is not a positive number of seconds")
         if self.front and self.budget == 0:

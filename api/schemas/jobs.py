@@ -11,7 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchem
 from tilewright.db.service.job_rows import JobEvent, JobLine, JobRow, JobState
 from tilewright.tuner.candidates import candidates_of
 from tilewright.tuner.jobs.request import KEPT, read_request
-from tilewright.tuner.request import TuneRequest, objective_texts, objectives_of, objectives_text
+from tilewright.tuner.request import MOST_TRIALS, TuneRequest, objective_texts, objectives_of, objectives_text
 
 LARGEST_SAFE_INTEGER = 2**53 - 1
 DimName = Annotated[str, Field(min_length=1, max_length=100)]
@@ -91,7 +91,7 @@ class JobSpec(BaseModel):
     level: int = Field(
         default=2, ge=0, le=3, description="0 default schedule, 1 no measuring, 2 modest, 3 until done"
     )
-    trials: int | None = Field(default=None, ge=0, le=1_000_000, description="Measurements at most")
+    trials: int | None = Field(default=None, ge=0, le=MOST_TRIALS, description="Measurements at most")
     time_limit_s: float | None = Field(
         default=None, gt=0, le=30 * 86_400, description="Seconds of search at most"
     )

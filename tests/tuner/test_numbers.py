@@ -6,12 +6,14 @@ from typing import Any
 
 import pytest
 
-from tests.onnx_models import saved, small_cnn
+from tests.onnx_models import model as onnx_model
+from tests.onnx_models import node, saved, small_cnn, value
 from tilewright.api.cli.main import main
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
+from tilewright.tuner.explain.explain import explain
 from tilewright.tuner.verbs.lookup import lookup
 from tilewright.tuner.verbs.profile import profile
 from tilewright.tuner.verbs.report import report_on
@@ -175,3 +177,26 @@ def test_a_larger_budget_measures_what_no_earlier_run_has(model: Path, tmp_path:
         assert len(configs) - len(set(configs)) <= runs - 1
     opened.close()
     assert asked(model, database, "--trials", "48")["stop_reason"] == "database"
+
+
+def test_a_kernel_that_runs_another_config_than_its_best_keeps_its_measured_time(tmp_path: Path) -> None:
+    """Many Configs of a small move take the same time: the network may run another than the kernel's best."""
+    nodes = [node("Transpose", "x", "t", perm=[0, 2, 1]), node("Flatten", "t", "y")]
+    moved = saved(onnx_model(nodes, [value("x", [2, 6, 8])], ["y"]), tmp_path)
+    database = tmp_path / "tuning.db"
+    first = asked(moved, database, "--trials", "24", target="ascend910")
+    again = asked(moved, database, "--trials", "24", target="ascend910")
+    assert again["trials"] == 0
+    assert again["sum_of_kernels_us"] == first["sum_of_kernels_us"]
+    shown = explain(moved, "ascend910", database=database)
+    assert [each.latency_us for each in shown.kernels] == [first["sum_of_kernels_us"]]
+
+
+@pytest.mark.parametrize("option", ["--trials", "--seed"])
+def test_numbers_beyond_64_bits_are_one_line(
+    option: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    number = str(10**20)
+    files = ["--db", str(tmp_path / "t.db")]
+    assert main(["run", str(model), "--target", TARGET, option, number, *files]) == 2
+    assert f"{option} {number}" in capsys.readouterr().err

@@ -7,7 +7,6 @@ from functools import cached_property
 from tilewright.compiler_core.lowering.host_time import host_stage_us
 from tilewright.compiler_core.lowering.pipeline import CoPlacement, Plan
 from tilewright.compiler_core.lowering.schedule import Stage
-from tilewright.db.records import Best
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.network import beside_configs, kernel_configs, network_config
 from tilewright.tuner.kernel.task import KernelTask
@@ -100,17 +99,23 @@ def assignment_of(
     readings_us: Mapping[tuple[str, str], float] | None = None,
 ) -> Assignment:
     """The assignment of a Config of the network; choices of `choices` and `beside` with the same Configs are
-    kept. `readings_us` are measured latencies of kernels, by workload and Config digest.
+    kept. `readings_us` are measured latencies of kernels, by workload and Config digest; records tell others.
     """
     plan, _ = opened.schedule_of(config)
     configs = kernel_configs(config, plan)
-    bests = opened.records.bests(opened.planner.tasks_of(plan))
-    alone = {}
-    for task in opened.planner.tasks_of(plan):
-        present, wanted = (choices or {}).get(task.digest), configs[task.digest]
-        if present is None or present.config != wanted:
-            present = _choice(task, wanted, bests.get(task.digest), readings_us or {})
-        alone[task.digest] = present
+    tasks = {task.digest: task for task in opened.planner.tasks_of(plan)}
+    alone = {
+        digest: choice for digest, choice in (choices or {}).items() if choice.config == configs.get(digest)
+    }
+    bests = opened.records.bests(tuple(tasks.values()))
+    for digest in tasks.keys() & bests.keys() - alone.keys():
+        if bests[digest].config == configs[digest]:
+            alone[digest] = Choice(configs[digest], bests[digest].latency_us, "database")
+    known_us = dict(readings_us or {})
+    rest = [(digest, configs[digest].digest) for digest in tasks if digest not in alone]
+    known_us |= opened.records.readings_us([pair for pair in rest if pair not in known_us])
+    for digest, _ in rest:
+        alone[digest] = _choice(tasks[digest], configs[digest], known_us)
     shared = {}
     for co_placement, wanted in beside_configs(config, plan).items():
         present = (beside or {}).get(co_placement)
@@ -120,11 +125,7 @@ def assignment_of(
     return Assignment(opened, plan, alone, shared)
 
 
-def _choice(
-    task: KernelTask, config: Config, best: Best | None, readings_us: Mapping[tuple[str, str], float]
-) -> Choice:
-    if best is not None and best.config == config:
-        return Choice(config, best.latency_us, "database")
+def _choice(task: KernelTask, config: Config, readings_us: Mapping[tuple[str, str], float]) -> Choice:
     if (task.digest, config.digest) in readings_us:
         return Choice(config, readings_us[task.digest, config.digest], "measured")
     return Choice(config, draft_us(task, config), "default" if config == task.ruled else "guessed")

@@ -121,6 +121,17 @@ class Records:
                 found.setdefault(row.key.workload_digest, []).append(row.trial.config)
         return {digest: tuple(dict.fromkeys(configs)) for digest, configs in found.items()}
 
+    def readings_us(self, configs: Sequence[tuple[str, str]]) -> Mapping[tuple[str, str], float]:
+        """Measured latencies of Configs of kernels, by workload and Config digest: the last under the same
+        protocol.
+        """
+        rows = self.repository.trials_of(configs, self.target.digest, self.toolchain) if configs else ()
+        return {
+            (row.key.workload_digest, row.trial.config.digest): row.trial.measurement.latency_us
+            for row in rows
+            if row.protocol == self.device.protocol and row.trial.measurement.latency_us is not None
+        }
+
     def _looked(self, tasks: Sequence[KernelTask]) -> Mapping[str, Best]:
         spaces = {task.digest: task.space for task in tasks}
         request = AnswerRequest(
