@@ -79,13 +79,15 @@ def _unmeasured(opened: Opened, request: TuneRequest) -> Outcome:
     spent = already_spent(opened, request)
     if request.level >= 1 and spent >= request.budget and (known := recall_network(opened)):
         return replace(known, front=recall_front(opened, request.budget) if opened.objectives else ())
+    reason = StopReason.CANCELLED if request.budget else StopReason.UNMEASURED
     if request.level == 0:
         assignment = take_defaults(opened)
     elif of_range := selected(opened, request.subject):
         assignment = assignment_of(opened, of_range.config)
+        reason = reason if request.budget else StopReason.OF_RANGE
     else:
         assignment = cover_or_guess(opened)[0]
-    return guess_network(assignment, StopReason.CANCELLED if request.budget else StopReason.UNMEASURED)
+    return guess_network(assignment, reason)
 
 
 def _measured(

@@ -215,15 +215,21 @@ def as_text(report: "Report") -> str:
 
 def _numbers(report: "Report") -> list[str]:
     """Default, answer, bound, speed-up and gap, of the objective and of the latency."""
+    from tilewright.tuner.kernel.stopping import StopReason
+
     gap, objective = report.gap, report.objectives[0]
     host = f", {report.host_us:.2f} on the host" if report.host_us else ""
     answer = f"sum of kernels {report.sum_of_kernels_us:.2f} us{host}"
+    known = "tuned"
     if not report.measured:
         error = "unknown" if report.expected_error is None else f"{report.expected_error:.0%}"
-        answer = f"neither measured nor verified; expected error {error}"
+        of_range = report.stop_reason == StopReason.OF_RANGE
+        known = "in range" if of_range else "guess"
+        how = "tuned for a range, not measured at this size" if of_range else "neither measured nor verified"
+        answer = f"{how}; expected error {error}"
     figures_of = [
         ("default", report.default, "(-O0)"),
-        ("tuned" if report.measured else "guess", report.tuned, answer),
+        (known, report.tuned, answer),
         ("bound", report.bound, "no schedule is faster"),
     ]
     lines = [f"{name:<11}{figures.latency_us:12.2f} us   {text}" for name, figures, text in figures_of]

@@ -20,6 +20,7 @@ from tilewright.db.browse import Browse, Viewer
 from tilewright.db.records import Best
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
+from tilewright.tuner.explain.explain import explain
 from tilewright.tuner.network.records import Records
 from tilewright.tuner.request import PoolChoice, TuneRequest
 from tilewright.tuner.run import run
@@ -135,14 +136,19 @@ def test_a_miss_says_where_the_range_ends(
 def test_a_size_that_was_not_tuned_has_one_latency(
     rows: int, tuned: tuple[Path, Path, RangeReport], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """lookup, profile and -O1 say the same, of the network and of each kernel."""
+    """lookup, profile, -O1 and explain say the same, of the network and of each kernel."""
     path, database, _ = tuned
     asked: dict[str, Any] = {"dims": {"rows": rows}, "database": database}
     answer = lookup(path, "ascend310", **asked)
     assert answer.simulated_us is not None
     assert answer.simulated_us == profile(path, "ascend310", **asked).timing.latency_us
     guess = run(TuneRequest(path, "ascend310", level=1, **asked))
+    assert guess.stop_reason == ("of_range" if rows == 37 else "unmeasured")
     assert guess.tuned.latency_us == answer.simulated_us
+    told = explain(path, "ascend310", **asked)
+    assert sorted(each.latency_us for each in told.kernels) == sorted(
+        each.latency_us for each in answer.kernels
+    )
     assert sorted(each.latency_us for each in guess.kernels) == sorted(
         each.latency_us for each in answer.kernels
     )

@@ -1,7 +1,7 @@
 """`tune explain`: why an answer is as it is, from the database and the target file alone."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from tilewright.compiler_core.transforms.fuse import Group
 from tilewright.measure.results import Status
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.programs import program_of
+from tilewright.tuner.answer.guess import timed
 from tilewright.tuner.explain.limits import Limits, limits_of, tightest
 from tilewright.tuner.explain.nest import loop_nest
 from tilewright.tuner.kernel.task import KernelTask
@@ -113,7 +114,7 @@ def explain(
         model, target, objective=objective, dims=dims, inputs=inputs, database=database, toolchain=toolchain
     )
     try:
-        teller = _Teller(compiled)
+        teller = _Teller(replace(compiled, assignment=timed(compiled.assignment)))
         picked = teller.digests[:most] if kernel is None else _picked(teller.digests, compiled, kernel)
         explained = tuple(map(teller.explained, picked))
         return Explanation(compiled.opened.model.name, tuple(map(teller.weighed, teller.digests)), explained)

@@ -8,7 +8,8 @@
       relu [1, 64, 7, 7] = max(conv2)           vector
       store relu [1, 64, 7, 7] to llb
 
-A line stands in the innermost loop that it moves with: what stands outside a loop is kept while it turns.
+A line stands in the innermost loop that it moves with, or that one of its operands is loaded in: what stands
+outside a loop, or says so, is kept while it turns.
 """
 
 from collections.abc import Callable, Iterator
@@ -34,16 +35,16 @@ class _Writer:
     name_of: NameOf
     loops: tuple[Loop, ...]
 
-    def lines(self, depth: int, steps: list[tuple[int, Step]]) -> Iterator[str]:
+    def lines(self, depth: int, placed: list[tuple[int, bool, Step]]) -> Iterator[str]:
         """The lines inside the first `depth` loops: the steps of this depth around the next loop."""
         inside = INDENT * depth
-        here = [step for level, step in steps if level == depth]
-        deeper = [(level, step) for level, step in steps if level > depth]
-        yield from (f"{inside}{self.step(step)}" for step in here if not (deeper and step.late))
+        here = [(step, sunk) for level, sunk, step in placed if level == depth]
+        deeper = [each for each in placed if each[0] > depth]
+        yield from (f"{inside}{self.step(*each)}" for each in here if not (deeper and each[0].late))
         if deeper:
             yield f"{inside}{self.loop(self.loops[depth])}"
             yield from self.lines(depth + 1, deeper)
-            yield from (f"{inside}{self.step(step)}" for step in here if step.late)
+            yield from (f"{inside}{self.step(*each)}" for each in here if each[0].late)
 
     def loop(self, loop: Loop) -> str:
         """The head of a loop."""
@@ -52,10 +53,12 @@ class _Writer:
         turns = f"{loop.count} {'tiles' if loop.parallel else 'steps'}"
         return f"for {name} in {loop.extent} by {loop.tile}   # {turns}"
 
-    def step(self, step: Step) -> str:
-        """One instruction template."""
+    def step(self, step: Step, sunk: bool) -> str:
+        """One instruction template; one that is `sunk` stands deeper than it moves, beside what it reads."""
         buffer = self.kernel.buffers[step.buffer]
         shown, late = self.tile(buffer), "   # one tile behind" if step.lag else ""
+        if sunk:
+            late += "   # kept while this loop turns"
         if step.action is Action.COMPUTE:
             op = self.kernel.workload.graph.ops[step.op]
             reads = [
@@ -67,14 +70,15 @@ class _Writer:
             return f"{shown} {sums} {op.kind}({', '.join(reads)}){unit}{late}"
         level = self.kernel.workload.level_of(buffer.value)
         way = "from" if step.action is Action.LOAD else "to"
-        room = f"{buffer.slots} x {buffer.slot_bytes} bytes"
+        streamed = "" if buffer.element_bytes else "streamed through "
+        room = f"{streamed}{buffer.slots} x {buffer.slot_bytes} bytes"
         return f"{step.action} {shown} {way} {level}   # {room}{late}"
 
     def tile(self, buffer: Buffer) -> str:
         """A value with the extents of its largest tile, in the type that the target keeps it in."""
         extents = [int((high - low).max()) for low, high in buffer.region]
         stored = self.target.storage_dtype(self.kernel.workload.graph.values[buffer.value].dtype)
-        sums = buffer.element_bytes != stored.bytes
+        sums = buffer.element_bytes > stored.bytes
         kept = dict(self.target.dtypes).get(stored, stored) if sums else stored
         return f"{self.name(buffer.value)}{extents} {kept}"
 
@@ -88,19 +92,25 @@ def loop_nest(kernel: KernelProgram, target: Target, name_of: NameOf) -> tuple[s
     turning = tuple(loop for loop in kernel.loops if loop.count > 1)
     depth_of = {loop.dim: index + 1 for index, loop in enumerate(turning)}
     serial = {loop.dim for loop in kernel.reductions}
-    steps = []
+    placed = list[tuple[int, bool, Step]]()
+    made_at: dict[int, int] = {}  # by buffer, the depth at which it is filled
     for step in kernel.steps:
         moves = [dim for dim in step.moves if dim in depth_of and not (step.late and dim in serial)]
         depth = max((depth_of[dim] for dim in moves), default=0)
         if step.late:  # after the last step of the reduction, inside every loop of tiles
             depth = max([depth, *(level for dim, level in depth_of.items() if dim not in serial)])
-        steps.append((depth, step))
+        source = max((made_at.get(read, 0) for read in step.reads), default=0)
+        sunk = source > depth and not step.late  # what reads a tile stands below the line that loads it
+        depth = max(depth, source) if sunk else depth
+        if step.action is not Action.STORE:
+            made_at[step.buffer] = depth
+        placed.append((depth, sunk, step))
     room = "in caches" if target.caches else f"of the {target.l1_bytes} of L1"
     shared = (
         f"{kernel.parallel_tiles} tiles, {_most_tiles(kernel)} at most on each of {kernel.cores} cores; "
         f"{kernel.l1_bytes} bytes {room}"
     )
-    return (f"# {shared}", *_Writer(kernel, target, name_of, turning).lines(0, steps))
+    return (f"# {shared}", *_Writer(kernel, target, name_of, turning).lines(0, placed))
 
 
 def _most_tiles(kernel: KernelProgram) -> int:

@@ -16,6 +16,7 @@ class StopReason(StrEnum):
     CANCELLED = "cancelled"
     DATABASE = "database"
     UNMEASURED = "unmeasured"
+    OF_RANGE = "of_range"
 
     @property
     def text(self) -> str:
@@ -33,6 +34,7 @@ _TEXTS = {
     StopReason.CANCELLED: "somebody cancelled it",
     StopReason.DATABASE: "the database knew the answer; nothing was measured",
     StopReason.UNMEASURED: "nothing was to be measured",
+    StopReason.OF_RANGE: "a tuned range of sizes holds this one; nothing was measured",
 }
 
 
