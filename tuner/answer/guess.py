@@ -199,13 +199,16 @@ def guess_network(assignment: Assignment, reason: StopReason) -> Outcome:
 
 def timed(assignment: Assignment) -> Assignment:
     """Unmeasured kernels get simulated times, as the network's figures do."""
-    device, choices = _simulator(assignment.opened.target), dict(assignment.choices)
-    for task in assignment.tasks:
+    choices = dict(assignment.choices)
+    guessed = [task for task in assignment.tasks if choices[task.digest].source in GUESSED]
+    if not guessed:
+        return assignment
+    device = _simulator(assignment.opened.target)
+    for task in guessed:
         choice = choices[task.digest]
-        if choice.source in GUESSED:
-            (timed,) = device.measure(task.workload, [choice.config])
-            latency_us = choice.latency_us if timed.latency_us is None else timed.latency_us
-            choices[task.digest] = replace(choice, latency_us=latency_us)
+        (timed,) = device.measure(task.workload, [choice.config])
+        latency_us = choice.latency_us if timed.latency_us is None else timed.latency_us
+        choices[task.digest] = replace(choice, latency_us=latency_us)
     return replace(assignment, choices=choices)
 
 
