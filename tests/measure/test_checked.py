@@ -168,4 +168,6 @@ def test_a_run_among_wrong_outputs_takes_a_right_one(network: Path, tmp_path: Pa
     lab = tune(network, "ascend310", trials=16, database=database, ray="none", lab=faults)
     assert lab.verification == "value-exact"
     assert lab.tuned.latency_us <= lab.default.latency_us
-    assert [each.what for each in lab.dropped] == ["the default schedule of the network"] * (seed == 4)
+    dropped = {each.what for each in lab.dropped}
+    assert ("the default schedule of the network" in dropped) == (seed == 4)
+    assert all(each.endswith("of the network") for each in dropped)
