@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, insert, select, update
+from sqlalchemy import Connection, Select, func, insert, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.sql.elements import ColumnElement
 
@@ -103,6 +103,21 @@ class Runs:
         question = select(run).where(_shown(budgeted)).order_by(run.c.id.desc()).limit(limit)
         return [to_run(row) for row in self.database.ask(question)]
 
+    def runs_on(self, key: Key, others: Sequence[str] = ()) -> list[RunRow]:
+        """The runs of a network, and of `others` under the same key, newest first, hidden ones left out."""
+        question = select(run).where(
+            _shown(budgeted=False),
+            run.c.target_digest == key.target_digest,
+            run.c.toolchain == key.toolchain,
+            run.c.objective == key.objective,
+        )
+        found = [
+            row
+            for some in pieces((key.workload_digest, *others))
+            for row in self.database.ask(question.where(run.c.model_digest.in_(some)))
+        ]
+        return [to_run(row) for row in sorted(found, key=lambda row: -row.id)]
+
     def count_runs(self, *, budgeted: bool = False) -> int:
         """The number of runs that `runs` lists."""
         (row,) = self.database.ask(select(func.count().label("number")).where(_shown(budgeted)))
@@ -194,8 +209,8 @@ class Runs:
         self, configs: Sequence[tuple[str, str]], target_digest: str, toolchain: str
     ) -> list[TrialRow]:
         """Search trials of these Configs, each a workload's digest and its own."""
-        conditions = [(workload.c.digest == of) & (trial.c.config_digest == config) for of, config in configs]
-        return self._prior_trials(conditions, target_digest, toolchain)
+        pair = tuple_(workload.c.digest, trial.c.config_digest)
+        return self._prior_trials([pair.in_(some) for some in pieces(configs, 2)], target_digest, toolchain)
 
     def family_trials(
         self, families: Sequence[str], target_digest: str | None = None, toolchain: str | None = None

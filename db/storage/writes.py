@@ -1,6 +1,7 @@
 """Small pieces of SQL that several verbs share."""
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from sqlalchemy import Connection, Table, func, or_, select
 from sqlalchemy.dialects import postgresql, sqlite
@@ -9,6 +10,7 @@ from tilewright.compiler_core.errors import RecordError
 from tilewright.db.storage.rows import Columns
 from tilewright.db.storage.schema import run, workload
 
+Value = TypeVar("Value")
 LARGEST_IN_LIST = 30_000  # SQLite takes 32,766 parameters in one statement, PostgreSQL 65,535
 
 
@@ -74,9 +76,10 @@ def run_ids(connection: Connection, uids: Iterable[str]) -> dict[str, int]:
     return ids
 
 
-def pieces(values: Sequence[str]) -> Iterable[Sequence[str]]:
-    """`values` in parts that fit one statement: nearly always one."""
-    return (values[index : index + LARGEST_IN_LIST] for index in range(0, len(values), LARGEST_IN_LIST))
+def pieces(values: Sequence[Value], columns: int = 1) -> Iterable[Sequence[Value]]:
+    """`values`, each of so many columns, in parts that fit one statement: nearly always one."""
+    most = LARGEST_IN_LIST // columns
+    return (values[index : index + most] for index in range(0, len(values), most))
 
 
 def lock_name(connection: Connection, name: str) -> None:

@@ -4,12 +4,10 @@ their start would. A run of short measurements ends before that, and a long one 
 
 import time
 from collections.abc import Callable, Sequence
-from types import TracebackType
-from typing import Self
 
-from tilewright.measure.device import DeviceInfo, Task
+from tilewright.measure.device import Task
 from tilewright.measure.farm.around import PoolAround
-from tilewright.measure.farm.pool import CONFIRMATIONS, Answer, Pool
+from tilewright.measure.farm.pool import Pool
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 
@@ -36,10 +34,6 @@ class GrowingPool(PoolAround):
         self._left_s = start_s
         self._clock = clock
 
-    def info(self) -> DeviceInfo:
-        """See Pool."""
-        return self._pool.info()
-
     def measure(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[Measurement]:
         """See Pool."""
         self._grow()
@@ -48,10 +42,6 @@ class GrowingPool(PoolAround):
         self._left_s -= self._clock() - began_s
         return answers
 
-    def confirm(self, task: Task, config: Config, times: int = CONFIRMATIONS) -> list[Measurement]:
-        """See Pool."""
-        return self._pool.confirm(task, config, times)
-
     def submit(self, task: Task, configs: Sequence[Config], *, floor_us: float = 0.0) -> list[int]:
         """See Pool."""
         self._grow()
@@ -59,23 +49,6 @@ class GrowingPool(PoolAround):
         tickets = self._pool.submit(task, configs, floor_us=floor_us)
         self._left_s -= self._clock() - began_s
         return tickets
-
-    def collect(self, timeout_s: float | None = None) -> list[Answer]:
-        """See Pool."""
-        return self._pool.collect(timeout_s)
-
-    def close(self) -> None:
-        """See Pool."""
-        self._pool.close()
-
-    def __enter__(self) -> Self:
-        self._pool.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _grow(self) -> None:
         if self._elsewhere is None or self._left_s > 0.0 or self._pool.outstanding():

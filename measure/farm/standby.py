@@ -1,7 +1,6 @@
 """A pool with others in reserve: where one cannot measure any more, the next takes its place for good."""
 
 from collections.abc import Callable, Sequence
-from types import TracebackType
 from typing import Self, TypeVar
 
 from tilewright.compiler_core.errors import DeviceError
@@ -46,18 +45,9 @@ class StandbyPool(PoolAround):
         """See Pool."""
         return self._ask(lambda pool: pool.collect(timeout_s))
 
-    def close(self) -> None:
-        """See Pool."""
-        self._pool.close()
-
     def __enter__(self) -> Self:
         self.start()
         return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
     def _ask(self, question: Callable[[Pool], T]) -> T:
         while True:

@@ -15,8 +15,6 @@ no evidence about the candidate. One that is lost every time is a failure of the
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from math import ceil, inf, log
-from types import TracebackType
-from typing import Self
 
 from tilewright.measure.device import DeviceInfo, Task
 from tilewright.measure.farm.around import PoolAround
@@ -94,17 +92,7 @@ class WitnessedPool(PoolAround):
         if self._wrong > 1:
             self._say(f"{self._wrong} of {self._heard} times that were checked were too short")
         self._wrong = 0
-        self._pool.close()
-
-    def __enter__(self) -> Self:
-        self._pool.__enter__()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-        self._pool.__exit__(kind, error, trace)
+        super().close()
 
     @property
     def _needed(self) -> int:

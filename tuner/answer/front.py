@@ -31,8 +31,6 @@ from tilewright.tuner.network.search import NetworkSearch
 
 DIRECTIONS = 9
 """Mixtures of latency and energy for which kernels are chosen, both ends included."""
-LATEST = 1000
-"""Runs among which an earlier one that was asked the same is sought."""
 
 
 def measure_mixtures(chosen: Chosen) -> None:
@@ -96,12 +94,10 @@ def recall_front(opened: Opened, budget: int) -> tuple[FrontPoint, ...]:
     """The front of a finished run with the same objectives and at least this budget; empty without one."""
     records = opened.records
     key = records.key(opened.network.task.digest)
-    for run in records.repository.runs(LATEST):
+    for run in records.repository.runs_on(key):
         asked = run.asked
         if (
-            (asked.model_digest, asked.target_digest) == (key.workload_digest, key.target_digest)
-            and (asked.toolchain, asked.objective) == (key.toolchain, key.objective)
-            and run.stop_reason
+            run.stop_reason
             and (asked.trials_budget or 0) >= budget
             and objectives_of(asked.settings) == opened.objectives
         ):

@@ -14,6 +14,7 @@ outside a loop, or says so, is kept while it turns.
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from tilewright.compiler_core.ir.names import shortened
 from tilewright.compiler_core.ir.ops import Unit
@@ -26,6 +27,14 @@ MOST_NAME = 28
 INDENT = "  "
 
 
+class Placed(NamedTuple):
+    """A step inside so many loops. One that is `sunk` stands deeper than it moves, beside what it reads."""
+
+    step: Step
+    depth: int
+    sunk: bool
+
+
 @dataclass(frozen=True)
 class _Writer:
     """`name_of` gives the name of a kernel's value for people; `loops` come outermost first."""
@@ -35,16 +44,16 @@ class _Writer:
     name_of: NameOf
     loops: tuple[Loop, ...]
 
-    def lines(self, depth: int, placed: list[tuple[int, bool, Step]]) -> Iterator[str]:
+    def lines(self, depth: int, placed: list[Placed]) -> Iterator[str]:
         """The lines inside the first `depth` loops: the steps of this depth around the next loop."""
         inside = INDENT * depth
-        here = [(step, sunk) for level, sunk, step in placed if level == depth]
-        deeper = [each for each in placed if each[0] > depth]
-        yield from (f"{inside}{self.step(*each)}" for each in here if not (deeper and each[0].late))
+        here = [each for each in placed if each.depth == depth]
+        deeper = [each for each in placed if each.depth > depth]
+        yield from (f"{inside}{self.line(each)}" for each in here if not (deeper and each.step.late))
         if deeper:
             yield f"{inside}{self.loop(self.loops[depth])}"
             yield from self.lines(depth + 1, deeper)
-            yield from (f"{inside}{self.step(*each)}" for each in here if each[0].late)
+            yield from (f"{inside}{self.line(each)}" for each in here if each.step.late)
 
     def loop(self, loop: Loop) -> str:
         """The head of a loop."""
@@ -53,11 +62,12 @@ class _Writer:
         turns = f"{loop.count} {'tiles' if loop.parallel else 'steps'}"
         return f"for {name} in {loop.extent} by {loop.tile}   # {turns}"
 
-    def step(self, step: Step, sunk: bool) -> str:
-        """One instruction template; one that is `sunk` stands deeper than it moves, beside what it reads."""
+    def line(self, placed: Placed) -> str:
+        """One instruction template."""
+        step = placed.step
         buffer = self.kernel.buffers[step.buffer]
         shown, late = self.tile(buffer), "   # one tile behind" if step.lag else ""
-        if sunk:
+        if placed.sunk:
             late += "   # kept while this loop turns"
         if step.action is Action.COMPUTE:
             op = self.kernel.workload.graph.ops[step.op]
@@ -92,7 +102,7 @@ def loop_nest(kernel: KernelProgram, target: Target, name_of: NameOf) -> tuple[s
     turning = tuple(loop for loop in kernel.loops if loop.count > 1)
     depth_of = {loop.dim: index + 1 for index, loop in enumerate(turning)}
     serial = {loop.dim for loop in kernel.reductions}
-    placed = list[tuple[int, bool, Step]]()
+    placed: list[Placed] = []
     made_at: dict[int, int] = {}  # by buffer, the depth at which it is filled
     for step in kernel.steps:
         moves = [dim for dim in step.moves if dim in depth_of and not (step.late and dim in serial)]
@@ -101,10 +111,11 @@ def loop_nest(kernel: KernelProgram, target: Target, name_of: NameOf) -> tuple[s
             depth = max([depth, *(level for dim, level in depth_of.items() if dim not in serial)])
         source = max((made_at.get(read, 0) for read in step.reads), default=0)
         sunk = source > depth and not step.late  # what reads a tile stands below the line that loads it
-        depth = max(depth, source) if sunk else depth
+        if sunk:
+            depth = source
         if step.action is not Action.STORE:
             made_at[step.buffer] = depth
-        placed.append((depth, sunk, step))
+        placed.append(Placed(step, depth, sunk))
     room = "in caches" if target.caches else f"of the {target.l1_bytes} of L1"
     shared = (
         f"{kernel.parallel_tiles} tiles, {_most_tiles(kernel)} at most on each of {kernel.cores} cores; "

@@ -102,20 +102,24 @@ def assignment_of(
     kept. `readings_us` are measured latencies of kernels, by workload and Config digest; records tell others.
     """
     plan, _ = opened.schedule_of(config)
-    configs = kernel_configs(config, plan)
-    tasks = {task.digest: task for task in opened.planner.tasks_of(plan)}
-    alone = {
-        digest: choice for digest, choice in (choices or {}).items() if choice.config == configs.get(digest)
+    configs, tasks = kernel_configs(config, plan), opened.planner.tasks_of(plan)
+    known = {
+        digest: Choice(best.config, best.latency_us, "database")
+        for digest, best in opened.records.bests(tasks).items()
     }
-    bests = opened.records.bests(tuple(tasks.values()))
-    for digest in tasks.keys() & bests.keys() - alone.keys():
-        if bests[digest].config == configs[digest]:
-            alone[digest] = Choice(configs[digest], bests[digest].latency_us, "database")
-    known_us = dict(readings_us or {})
-    rest = [(digest, configs[digest].digest) for digest in tasks if digest not in alone]
-    known_us |= opened.records.readings_us([pair for pair in rest if pair not in known_us])
-    for digest, _ in rest:
-        alone[digest] = _choice(tasks[digest], configs[digest], known_us)
+    settled = {
+        digest: choice
+        for source in (known, choices or {})
+        for digest, choice in source.items()
+        if choice.config == configs.get(digest)
+    }
+    rest = [(task.digest, configs[task.digest].digest) for task in tasks if task.digest not in settled]
+    told_us = readings_us or {}
+    read_us = {**opened.records.readings_us([pair for pair in rest if pair not in told_us]), **told_us}
+    alone = {
+        task.digest: settled.get(task.digest) or _choice(task, configs[task.digest], read_us)
+        for task in tasks
+    }
     shared = {}
     for co_placement, wanted in beside_configs(config, plan).items():
         present = (beside or {}).get(co_placement)

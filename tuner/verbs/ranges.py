@@ -27,9 +27,6 @@ from tilewright.tuner.sizes.representatives import representatives
 from tilewright.tuner.sizes.selection import Interval, interval_of, ranged_row, selector_row
 from tilewright.tuner.sizes.survey import RangeSurvey, anchors_of, surveyed, under_lease
 
-LATEST = 1000
-"""Runs that are looked through for one that measured the same range."""
-
 
 @dataclass(frozen=True)
 class RangeReport:
@@ -147,16 +144,12 @@ def _answered_before(
     whole = bool(rows) and rows[0].low <= legal[0] and rows[-1].high >= legal[-1]
     if not whole or any(one.high + 1 != other.low for one, other in pairwise(rows)):
         return ()
-    for run_row in records.repository.runs(LATEST):
-        asked = run_row.asked
-        key = (asked.target_digest, asked.toolchain, asked.objective)
-        if key != (records.target.digest, records.toolchain, records.objective):
-            continue
-        if asked.model_digest == row.digest and run_row.stop_reason == "range":
-            sizes_then = json.loads(asked.settings).get("tuned")
-            return tuple(map(interval_of, rows)) if sizes_then == digests else ()
-        if asked.model_digest in digests:
+    for run_row in records.repository.runs_on(records.key(row.digest), digests):
+        if run_row.asked.model_digest in digests:
             return ()
+        if run_row.stop_reason == "range":
+            sizes_then = json.loads(run_row.asked.settings).get("tuned")
+            return tuple(map(interval_of, rows)) if sizes_then == digests else ()
     return ()
 
 

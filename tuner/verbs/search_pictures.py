@@ -22,8 +22,6 @@ from tilewright.search_space.space import Space
 from tilewright.search_space.validity import kernel_space
 
 Numbers = npt.NDArray[np.float64]
-LATEST = 1_000
-"""Runs among which that of a network is sought."""
 LEAST_TRIALS = 8
 """Trials below which a kernel tells nothing of its knobs."""
 MOST_KERNELS, MOST_TRIALS, MOST_POINTS = 4, 150, 1_500
@@ -57,16 +55,7 @@ def search_of(
 
 def latest_run(repository: Repository, key: Key) -> RunRow | None:
     """The last one that had a budget: beside such, a range measures sizes without any."""
-    for run in repository.runs(LATEST):
-        asked = run.asked
-        if asked.trials_budget and (
-            asked.model_digest,
-            asked.target_digest,
-            asked.toolchain,
-            asked.objective,
-        ) == (key.workload_digest, key.target_digest, key.toolchain, key.objective):
-            return run
-    return None
+    return next((run for run in repository.runs_on(key) if run.asked.trials_budget), None)
 
 
 def importances(rows: Rows, values: Numbers) -> Numbers:
