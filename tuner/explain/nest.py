@@ -27,7 +27,7 @@ MOST_NAME = 28
 INDENT = "  "
 
 
-class Placed(NamedTuple):
+class NestLine(NamedTuple):
     """A step inside so many loops. One that is `sunk` stands deeper than it moves, beside what it reads."""
 
     step: Step
@@ -44,7 +44,7 @@ class _Writer:
     name_of: NameOf
     loops: tuple[Loop, ...]
 
-    def lines(self, depth: int, placed: list[Placed]) -> Iterator[str]:
+    def lines(self, depth: int, placed: list[NestLine]) -> Iterator[str]:
         """The lines inside the first `depth` loops: the steps of this depth around the next loop."""
         inside = INDENT * depth
         here = [each for each in placed if each.depth == depth]
@@ -62,7 +62,7 @@ class _Writer:
         turns = f"{loop.count} {'tiles' if loop.parallel else 'steps'}"
         return f"for {name} in {loop.extent} by {loop.tile}   # {turns}"
 
-    def line(self, placed: Placed) -> str:
+    def line(self, placed: NestLine) -> str:
         """One instruction template."""
         step = placed.step
         buffer = self.kernel.buffers[step.buffer]
@@ -102,7 +102,7 @@ def loop_nest(kernel: KernelProgram, target: Target, name_of: NameOf) -> tuple[s
     turning = tuple(loop for loop in kernel.loops if loop.count > 1)
     depth_of = {loop.dim: index + 1 for index, loop in enumerate(turning)}
     serial = {loop.dim for loop in kernel.reductions}
-    placed: list[Placed] = []
+    placed: list[NestLine] = []
     made_at: dict[int, int] = {}  # by buffer, the depth at which it is filled
     for step in kernel.steps:
         moves = [dim for dim in step.moves if dim in depth_of and not (step.late and dim in serial)]
@@ -115,7 +115,7 @@ def loop_nest(kernel: KernelProgram, target: Target, name_of: NameOf) -> tuple[s
             depth = source
         if step.action is not Action.STORE:
             made_at[step.buffer] = depth
-        placed.append(Placed(step, depth, sunk))
+        placed.append(NestLine(step, depth, sunk))
     room = "in caches" if target.caches else f"of the {target.l1_bytes} of L1"
     shared = (
         f"{kernel.parallel_tiles} tiles, {_most_tiles(kernel)} at most on each of {kernel.cores} cores; "
