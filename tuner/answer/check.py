@@ -14,7 +14,7 @@ from tilewright.compiler_core.checking.judge_model import judge_model
 from tilewright.compiler_core.checking.judge_program import judge_ops, judge_program
 from tilewright.compiler_core.checking.probe import SMALL, difference, exact_probe
 from tilewright.compiler_core.checking.verify import require_sound, verify_kernel
-from tilewright.compiler_core.errors import ConfigError, VerifyError
+from tilewright.compiler_core.errors import CheckError, ConfigError, ModelError, VerifyError
 from tilewright.compiler_core.ir.dtypes import TensorType
 from tilewright.compiler_core.ir.graph import Graph, Rewrites
 from tilewright.compiler_core.ir.ops import Array
@@ -30,6 +30,7 @@ from tilewright.measure.host.evaluator import NativeEvaluator
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
 from tilewright.search_space.programs import program_of
+from tilewright.tuner.network.book import Book
 from tilewright.tuner.network.opened import Opened
 
 
@@ -180,3 +181,15 @@ class NetworkCheck:
 def _presumed(model: ImportedModel) -> dict[int, Array]:
     """Inputs of a run with these extents, by value of the graph."""
     return {value: model.presumed[name] for name, value in model.inputs if name in model.presumed}
+
+
+def sound(book: Book, check: NetworkCheck, config: Config) -> Verification | None:
+    """How a Config of the whole network was checked; None where the check failed, which is recorded and
+    reported.
+    """
+    try:
+        return check.verified(config)
+    except (CheckError, ModelError) as error:
+        what = f"schedule {config.digest[:12]} of the network"
+        book.refuse(what, None, config, failure(Status.WRONG, str(error)))
+        return None

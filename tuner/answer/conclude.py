@@ -5,12 +5,12 @@ from functools import partial
 from math import inf
 from typing import Any, TypeAlias
 
-from tilewright.compiler_core.errors import CheckError, DeviceError, ModelError, VerifyError
+from tilewright.compiler_core.errors import DeviceError, VerifyError
 from tilewright.db.records import Best, Verification
 from tilewright.measure.objectives import values_of
-from tilewright.measure.results import Measurement, Status, failure
+from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.answer.check import NetworkCheck
+from tilewright.tuner.answer.check import NetworkCheck, sound
 from tilewright.tuner.answer.chosen import FINALISTS, Chosen
 from tilewright.tuner.answer.finalists import freshly_read, in_order, median_of
 from tilewright.tuner.answer.front import front_of_run
@@ -19,7 +19,6 @@ from tilewright.tuner.answer.report import Figures
 from tilewright.tuner.answer.substitutes import default_last
 from tilewright.tuner.kernel.stopping import StopReason
 from tilewright.tuner.network.assignment import assignment_of
-from tilewright.tuner.network.book import Book
 from tilewright.tuner.network.opened import Opened
 
 Values: TypeAlias = dict[Config, tuple[float, Any]]
@@ -41,7 +40,7 @@ def conclude_network(chosen: Chosen) -> Outcome:
     for config, confirmations in default_last(chosen, candidates):
         if (median := median_of(confirmations, value)) > bar or median == inf:
             continue
-        verification = _sound(book, check, config)
+        verification = sound(book, check, config)
         if verification is None:
             continue
         if config != default and not recorded:
@@ -105,18 +104,6 @@ def _measured(chosen: Chosen) -> tuple[Values, Measurement]:
         for config, measured in book.wholes.items()
         if (number := opened.objective.of(measured)) is not None
     }, of_default
-
-
-def _sound(book: Book, check: NetworkCheck, config: Config) -> Verification | None:
-    """How a Config of the whole network was checked; None where the check failed, which is recorded and
-    reported.
-    """
-    try:
-        return check.verified(config)
-    except (CheckError, ModelError) as error:
-        what = f"schedule {config.digest[:12]} of the network"
-        book.refuse(what, None, config, failure(Status.WRONG, str(error)))
-        return None
 
 
 def _outcome(chosen: Chosen, best: Best) -> Outcome:

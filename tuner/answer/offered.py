@@ -1,10 +1,8 @@
 """A Config of the whole network from elsewhere, offered as a better answer than the one that is published."""
 
-from tilewright.compiler_core.errors import CheckError, ModelError
 from tilewright.db.records import Best
-from tilewright.measure.results import Status, failure
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.answer.check import NetworkCheck
+from tilewright.tuner.answer.check import NetworkCheck, sound
 from tilewright.tuner.answer.finalists import median_of
 from tilewright.tuner.network.book import Book
 from tilewright.tuner.network.opened import Opened
@@ -19,11 +17,8 @@ def publish_better(opened: Opened, book: Book, config: Config) -> Best | None:
     confirmations = book.pool.confirm(opened.network.task, config)
     if bar is None or median_of(confirmations, value) >= bar:
         return None
-    try:
-        verification = NetworkCheck(opened).verified(config)
-    except (CheckError, ModelError) as error:
-        what = f"schedule {config.digest[:12]} of the network"
-        book.refuse(what, None, config, failure(Status.WRONG, str(error)))
+    verification = sound(book, NetworkCheck(opened), config)
+    if verification is None:
         return None
     best = book.publish_network(config, confirmations, verification)
     return best if best is not None and best.config == config else None
