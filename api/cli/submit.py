@@ -13,6 +13,7 @@ from tilewright.api.cli.options import (
     files_of,
     read_inputs,
     read_ranges,
+    read_share,
 )
 from tilewright.api.cli.server import DEFAULT_SERVER, Server, connect
 from tilewright.api.cli.verbs import verb_app
@@ -34,6 +35,9 @@ def submit(
     given: Inputs = None,
     tries: Annotated[
         Path | None, typer.Option("--try", help="Configs to measure first: a JSON list, or a run's --json.")
+    ] = None,
+    regret: Annotated[
+        str | None, typer.Option(help="End within 2% of the optimum, by the search's own estimate.")
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
     priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher runs first.")] = 0,
@@ -59,6 +63,7 @@ def submit(
                 "dims": dims_json(*read_ranges(dim)),
                 "inputs": read_inputs(given),
                 "candidates": [each.to_json() for each in read_candidates(tries)],
+                "regret": read_share(regret, "--regret"),
                 "seed": seed,
                 "priority": priority,
             }

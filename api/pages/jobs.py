@@ -91,6 +91,7 @@ async def submit_form(
     level: Short = "2",
     trials: Short = "",
     time_limit_s: Short = "",
+    regret_percent: Short = "",
     objective: Short = "latency",
     dims: Long = "",
     inputs: Long = "",
@@ -104,6 +105,7 @@ async def submit_form(
         "level": level,
         "trials": trials or None,
         "time_limit_s": time_limit_s or None,
+        "regret": _share(regret_percent),
         "objective": objective,
         "seed": seed,
         "priority": priority,
@@ -138,6 +140,14 @@ def _form(request: Request, error: str = "") -> Response:
         targets=list_targets(),
         objectives=OBJECTIVES,
     )
+
+
+def _share(percent: str) -> Any:
+    """2 as 0.02; what is no number goes on as it is, to be refused by name."""
+    try:
+        return float(percent) / 100.0 if percent.strip() else None
+    except ValueError:
+        return percent
 
 
 def _inputs(text: str) -> Any:

@@ -116,6 +116,13 @@ class JobSpec(BaseModel):
         description="Configs to measure first, each for the kernels that it fits or for one of them",
         examples=[[{"config": {"tile_1": 8, "cores": 4}, "workload_digest": "3f2a"}]],
     )
+    regret: float | None = Field(
+        default=None,
+        gt=0,
+        lt=1,
+        description="End before the budget once within this share of the optimum, with 95 % confidence",
+        examples=[0.02],
+    )
     seed: int = Field(default=0, ge=0, le=LARGEST_SAFE_INTEGER)
     priority: int = Field(default=0, ge=-100, le=100, description="Jobs of higher priority run first")
 
@@ -134,6 +141,7 @@ class JobSpec(BaseModel):
             candidates=candidates_of([each.model_dump() for each in self.candidates])
             if self.candidates
             else (),
+            regret=self.regret,
             **kept,
         )
 
@@ -148,6 +156,7 @@ class JobSpec(BaseModel):
                 "dims": dims_json(request.dims, request.ranges),
                 "inputs": dict(request.inputs),
                 "candidates": [each.to_json() for each in request.candidates],
+                "regret": request.regret,
                 "priority": priority,
             }
         )

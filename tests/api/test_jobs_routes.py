@@ -14,7 +14,9 @@ from tests.api.service import model_bytes, running_runner
 from tests.onnx_models import model as model_of
 from tests.onnx_models import node, value
 from tilewright.api.schemas.patterns import IN_WORDS
+from tilewright.db.service.jobs import Jobs
 from tilewright.db.storage.session import Database
+from tilewright.tuner.jobs.request import read_request
 from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings
 
 
@@ -43,6 +45,17 @@ def events_of(client: httpx.Client, job: str, after: int = 0) -> list[tuple[int,
         if "data" in fields:
             found.append((int(fields.get("id", 0)), fields["event"], json.loads(fields["data"])))
     return found
+
+
+def test_a_job_may_end_within_a_regret(client: httpx.Client, database: Database) -> None:
+    asked = submit(client, trials=10, regret=0.03)
+    assert asked.status_code == 201, asked.text
+    assert asked.json()["spec"]["regret"] == 0.03
+    row = Jobs(database).get(asked.json()["id"])
+    assert row is not None
+    assert read_request(row.spec).enough == 0.03
+    assert submit(client, regret=2).status_code == 422
+    assert submit(client, level=3).json()["spec"]["regret"] is None
 
 
 def test_a_job_from_upload_to_program(client: httpx.Client, database: Database) -> None:

@@ -27,6 +27,7 @@ def request_to_json(request: TuneRequest) -> str:
         {
             **({"inputs": dict(request.inputs)} if request.inputs else {}),
             **({"candidates": [each.to_json() for each in request.candidates]} if request.candidates else {}),
+            **({"regret": request.regret} if request.regret is not None else {}),
             **{name: getattr(request, name) for name in KEPT},
             "model_name": request.model.stem,
             "target": str(request.target),
@@ -51,6 +52,7 @@ def read_request(text: str) -> TuneRequest:
             ranges={name: (low, high) for name, (low, high) in given.pop("ranges", {}).items()},
             inputs=given.pop("inputs", {}),
             candidates=candidates_of(given.pop("candidates")) if "candidates" in given else (),
+            regret=given.pop("regret", None),
             **{name: given.pop(name) for name in KEPT},
         )
     except (AttributeError, KeyError, TypeError, ValueError):
