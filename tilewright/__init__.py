@@ -38,8 +38,9 @@ if TYPE_CHECKING:
     from tilewright.tuner.explain.explain import Explanation, explain
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest
     from tilewright.tuner.run import run
-    from tilewright.tuner.verbs.lookup import CompiledNetwork, NetworkAnswer, lookup
+    from tilewright.tuner.verbs.answers import CompiledNetwork, NetworkAnswer
     from tilewright.tuner.verbs.lookup import compile_known as compile
+    from tilewright.tuner.verbs.lookup import lookup
     from tilewright.tuner.verbs.plan import MemoryPlan, plan
     from tilewright.tuner.verbs.profile import Profile, profile
     from tilewright.tuner.verbs.ranges import RangeReport
@@ -96,7 +97,8 @@ _ROOMS = {
     "tuner.explain.explain": ("Explanation", "explain"),
     "tuner.request": ("Hooks", "PoolChoice", "TuneRequest"),
     "tuner.run": ("run",),
-    "tuner.verbs.lookup": ("CompiledNetwork", "NetworkAnswer", "lookup"),
+    "tuner.verbs.answers": ("CompiledNetwork", "NetworkAnswer"),
+    "tuner.verbs.lookup": ("lookup",),
     "tuner.verbs.plan": ("MemoryPlan", "plan"),
     "tuner.verbs.profile": ("Profile", "profile"),
     "tuner.verbs.ranges": ("RangeReport",),

@@ -62,7 +62,8 @@ def compile_model(
     from tilewright.compiler_core.lowering.formats.program_json import program_to_json
     from tilewright.tuner.explain.annotate import write_annotated
     from tilewright.tuner.explain.provenance import provenance_of
-    from tilewright.tuner.verbs.lookup import Require, compile_known
+    from tilewright.tuner.verbs.answers import Require
+    from tilewright.tuner.verbs.lookup import compile_known
 
     if require is not None and require not in set(Require):
         raise UsageError(f"--require {require!r} is unknown; choose from {', '.join(Require)}")

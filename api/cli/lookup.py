@@ -22,7 +22,7 @@ from tilewright.api.cli.options import (
 from tilewright.api.cli.verbs import verb_app
 
 if TYPE_CHECKING:
-    from tilewright.tuner.verbs.lookup import NetworkAnswer
+    from tilewright.tuner.verbs.answers import NetworkAnswer
 
 app = verb_app()
 MISSED = 3

@@ -18,7 +18,8 @@ from tilewright.tuner.explain.limits import Limits, limits_of, tightest
 from tilewright.tuner.explain.nest import loop_nest
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.planning.grouping import Boundary, NotFused, as_they_are
-from tilewright.tuner.verbs.lookup import CompiledNetwork, compile_known
+from tilewright.tuner.verbs.answers import CompiledNetwork
+from tilewright.tuner.verbs.lookup import compile_known
 
 MOST_READINGS = 256
 """Measurements among which the runner-up is looked for."""

@@ -3,7 +3,7 @@
 from typing import Any
 
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall
-from tilewright.tuner.verbs.lookup import CompiledNetwork
+from tilewright.tuner.verbs.answers import CompiledNetwork
 
 
 def provenance_of(compiled: CompiledNetwork) -> dict[str, Any]:
@@ -12,7 +12,6 @@ def provenance_of(compiled: CompiledNetwork) -> dict[str, Any]:
 
     opened = compiled.opened
     model, target, records = opened.model, opened.target, opened.records
-    known = records.known_network()
     config = compiled.assignment.config
     return {
         "tilewright": version("tilewright"),
@@ -26,7 +25,7 @@ def provenance_of(compiled: CompiledNetwork) -> dict[str, Any]:
         "target": {"name": target.name, "digest": target.digest},
         "toolchain": records.toolchain,
         "objective": str(opened.objective),
-        "latency_us": None if known is None else known.latency_us,
+        "latency_us": compiled.latency_us,
         "verification": str(compiled.verification),
         "config": dict(config.items),
         "config_digest": config.digest,

@@ -11,7 +11,7 @@ from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.simulator.program import ProgramTiming, StageTiming, simulate_program
-from tilewright.tuner.verbs.lookup import CompiledNetwork
+from tilewright.tuner.verbs.answers import CompiledNetwork
 from tilewright.tuner.verbs.search_pictures import latest_run, search_of
 
 VERSION = 1

@@ -40,7 +40,8 @@ from tilewright.search_space.rules import KnobLayout
 from tilewright.tuner.answer.front import front_of_trials, objectives_of
 from tilewright.tuner.answer.gap import ratio_of
 from tilewright.tuner.answer.report import Figures
-from tilewright.tuner.verbs.lookup import CompiledNetwork, compile_known
+from tilewright.tuner.verbs.answers import CompiledNetwork
+from tilewright.tuner.verbs.lookup import compile_known
 from tilewright.tuner.verbs.pictures import draw
 from tilewright.tuner.verbs.search_pictures import latest_run, search_of
 

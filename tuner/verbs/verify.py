@@ -21,7 +21,8 @@ from tilewright.compiler_core.onnx_import.reference import named_values
 from tilewright.compiler_core.target_model.precision import described, precision_of
 from tilewright.tuner.answer.check import machine_code_for
 from tilewright.tuner.answer.room import require_room
-from tilewright.tuner.verbs.lookup import CompiledNetwork, compile_known
+from tilewright.tuner.verbs.answers import CompiledNetwork
+from tilewright.tuner.verbs.lookup import compile_known
 
 MODEL, TARGET = "model", "target"
 """Whose dtypes a verification runs in."""
