@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from shlex import quote
@@ -146,7 +147,8 @@ class Hosts:
             process.wait()
             for stream in (process.stdin, process.stdout, process.stderr):
                 if stream is not None:
-                    stream.close()
+                    with suppress(BrokenPipeError):  # what was still to be written has no reader any more
+                        stream.close()
         for number in range(len(self._keepers)):
             _ip("netns", "del", self._name(number))
         _ip("link", "del", self._bridge)

@@ -19,6 +19,7 @@ from typing import assert_never
 from tilewright.measure.farm.backlog import Backlog
 from tilewright.measure.farm.messages import (
     Assign,
+    AwaitHosts,
     Command,
     Died,
     DrainAsked,
@@ -55,6 +56,8 @@ class Dispatch:
         self._backlog = Backlog(rules)
         self._leases: dict[int, CallLease] = {}
         self._next_lease = 0
+        self._left_in_order = False  # the last worker that went
+        self._empty_until_s: float | None = None  # while another host is awaited
         self._commands: list[Command] = []
 
     def handle(self, event: Event, now_s: float) -> list[Command]:
@@ -83,7 +86,9 @@ class Dispatch:
                 assert_never(event)
         self._feed(now_s)
         if self._roster.all() and not self._roster.active:
-            self._halt()
+            self._stand_empty(now_s)
+        else:
+            self._empty_until_s = None
         commands, self._commands = self._commands, []
         return commands
 
@@ -91,7 +96,8 @@ class Dispatch:
 
     def next_deadline_s(self) -> float | None:
         """When the shell should tick at the latest; None while nothing is awaited."""
-        return self._roster.next_deadline_s()
+        deadlines_s = (self._roster.next_deadline_s(), self._empty_until_s)
+        return min((deadline_s for deadline_s in deadlines_s if deadline_s is not None), default=None)
 
     def wanted(self) -> int:
         """How many more candidates keep every worker busy, with one call waiting at each."""
@@ -174,12 +180,12 @@ class Dispatch:
                 self._start_over(self._roster[worker.name], now_s)
                 self._commands.append(Revive(worker.name, event.reason))
             elif worker.phase is WorkerPhase.DRAINING:
-                self._retire(worker.name, WorkerPhase.RELEASED, f"drained; {event.reason}")
+                self._leave(worker.name, f"drained; {event.reason}")
 
     def _drain(self, event: DrainAsked) -> None:
         for worker in self.workers() if event.worker is None else (self._roster[event.worker],):
             if worker.phase is WorkerPhase.STARTING:
-                self._retire(worker.name, WorkerPhase.RELEASED, "drained")
+                self._leave(worker.name, "drained")
             elif worker.phase is WorkerPhase.READY:
                 self._roster.put(replace(worker, phase=WorkerPhase.DRAINING, must_prove=False))
                 self._let_go(worker.name)
@@ -224,7 +230,7 @@ class Dispatch:
     def _let_go(self, name: str) -> None:
         worker = self._roster[name]
         if worker.phase is WorkerPhase.DRAINING and not worker.leases and not worker.held:
-            self._retire(name, WorkerPhase.RELEASED, "drained")
+            self._leave(name, "drained")
 
     # A worker's end.
 
@@ -245,7 +251,7 @@ class Dispatch:
         worker = replace(self._roster[name], failed_starts=failed_starts, deaths=deaths, reason=reason)
         self._roster.put(worker)
         if worker.phase is WorkerPhase.DRAINING:
-            self._retire(name, WorkerPhase.RELEASED, f"drained; {reason}")
+            self._leave(name, f"drained; {reason}")
         elif failed_starts >= self.rules.failed_starts:
             self._retire(name, WorkerPhase.RELEASED, f"it failed to start {failed_starts} times: {reason}")
         elif deaths >= self.rules.deaths_in_row and self._roster.others_work(name):
@@ -269,8 +275,23 @@ class Dispatch:
     def _retire(self, name: str, phase: WorkerPhase, reason: str) -> None:
         self._take_back(name, reason)
         self._roster.put(replace(self._roster[name], phase=phase, reason=reason))
+        self._left_in_order = False
         quarantined = phase is WorkerPhase.QUARANTINED
         self._commands.append(Quarantine(name, reason) if quarantined else Release(name, reason))
+
+    def _leave(self, name: str, reason: str) -> None:
+        self._retire(name, WorkerPhase.RELEASED, reason)
+        self._left_in_order = True
+
+    def _stand_empty(self, now_s: float) -> None:
+        """No worker is left. After hosts that left in order others may come; after faults none will."""
+        if self._left_in_order and self.rules.await_hosts_s > 0.0:
+            self._left_in_order = False
+            self._empty_until_s = now_s + self.rules.await_hosts_s
+            self._commands.append(AwaitHosts(self.rules.await_hosts_s))
+        if self._empty_until_s is None or now_s >= self._empty_until_s:
+            self._empty_until_s = None
+            self._halt()
 
     def _halt(self) -> None:
         reasons = "; ".join(f"{worker.name}: {worker.reason}" for worker in self.workers()[-3:])

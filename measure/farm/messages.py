@@ -35,6 +35,7 @@ class Rules:
     toolchain: str = ""  # workers of another version get no work; "" takes the first worker's
     deadline_s: float = 30.0  # one candidate's allowance beyond the usual time of its kind
     start_deadline_s: float = 120.0  # from opening a slot, or killing its worker, to the worker's greeting
+    await_hosts_s: float = 0.0  # from the last host's orderly leave to the end of the farm, if no other joins
     chunk_s: float = 0.05  # a call should keep its worker busy about this long
     chunk_max: int = 64  # candidates in one call, at most
     prefetch_below_s: float = 0.5  # a second call waits at the worker while one takes less than this
@@ -64,6 +65,8 @@ class Rules:
         for name in positive:
             if not getattr(self, name) > 0:
                 raise UsageError(f"farm rule {name} is {getattr(self, name)}; it must be positive")
+        if not self.await_hosts_s >= 0:
+            raise UsageError(f"farm rule await_hosts_s is {self.await_hosts_s}; it must be 0 or more")
 
 
 @dataclass(frozen=True)
@@ -218,6 +221,13 @@ class Finish:
 
 
 @dataclass(frozen=True)
+class AwaitHosts:
+    """The last host has left in order: the farm stands empty, and ends after `seconds` without another."""
+
+    seconds: float
+
+
+@dataclass(frozen=True)
 class Halt:
     """No worker is left, and none will come: measuring has ended."""
 
@@ -227,4 +237,4 @@ class Halt:
 Event: TypeAlias = (
     WorkerOpened | Joined | Submitted | Replied | Died | Scattered | Ticked | DrainAsked | ToolchainChanged
 )
-Command: TypeAlias = Assign | Kill | Revive | Quarantine | Release | Retry | Finish | Halt
+Command: TypeAlias = Assign | Kill | Revive | Quarantine | Release | Retry | Finish | AwaitHosts | Halt

@@ -9,12 +9,14 @@ import queue
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 from tilewright.compiler_core.errors import DeviceError
 from tilewright.measure.farm.dispatch import Dispatch
 from tilewright.measure.farm.messages import (
     Assign,
+    AwaitHosts,
     Command,
     Died,
     DrainAsked,
@@ -65,6 +67,8 @@ class Driver:
         self._address = address
         self._rules = rules
         self._tickets = tickets
+        if workers is None and address != LOCAL:  # hosts come and go by themselves
+            rules = replace(rules, await_hosts_s=rules.start_deadline_s)
         self._dispatch = Dispatch(rules)
         self._inbox: queue.SimpleQueue[Message | None] = queue.SimpleQueue()
         self.slots = Slots(spec, rules, tickets, self.put)
@@ -168,6 +172,8 @@ class Driver:
             case Quarantine() | Release():
                 log.warning("%s measures no more: %s", command.worker, command.reason)
                 self.slots.kill(self._cluster, self.slots[command.worker])
+            case AwaitHosts():
+                log.warning("the last host left; another is awaited for %g s", command.seconds)
             case Retry() | Finish() | Halt():
                 pass
 

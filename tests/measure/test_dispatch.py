@@ -9,6 +9,7 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.measure.farm.dispatch import Dispatch
 from tilewright.measure.farm.messages import (
     Assign,
+    AwaitHosts,
     Canary,
     Command,
     Died,
@@ -287,6 +288,33 @@ def test_drain_finishes_what_runs_and_takes_nothing_new() -> None:
     assert Release("a", "drained") in commands
     (third,) = calls(farm.answer(second))
     assert third.worker == "b"
+
+
+def test_a_farm_whose_hosts_left_in_order_goes_on_with_the_next_one() -> None:
+    farm = Farm("a", "b", rules=Rules(await_hosts_s=60.0, prefetch_below_s=1e-12))
+    first, second = calls(farm.submit(3))
+    for worker in ("a", "b"):
+        farm.say(DrainAsked(worker))
+    farm.answer(first)
+    commands = farm.answer(second)
+    assert commands[-1] == AwaitHosts(60.0)
+    assert farm.dispatch.next_deadline_s() == farm.now_s + 60.0
+    assert farm.say(WorkerOpened("c"), after_s=59.0) == []
+    (third,) = calls(farm.say(Joined("c", "v1"), after_s=100.0))
+    assert set(finished(farm.answer(third))) == {2}
+
+
+def test_a_farm_that_no_host_joins_ends_in_its_time() -> None:
+    farm = Farm("a", rules=Rules(await_hosts_s=60.0))
+    (call,) = calls(farm.submit(1))
+    farm.say(DrainAsked("a"))
+    farm.answer(call)
+    farm.submit(1)
+    assert farm.say(Ticked(), after_s=59.0) == []
+    commands = farm.say(Ticked(), after_s=1.0)
+    assert isinstance(commands[-1], Halt)
+    assert [m.status for m in finished(commands).values()] == [Status.LOST]
+    assert farm.dispatch.next_deadline_s() is None
 
 
 def test_a_worker_that_never_starts_is_retired_and_the_last_one_halts_the_farm() -> None:
