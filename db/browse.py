@@ -5,17 +5,26 @@ imported) belongs to the operator of the database.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import accumulate
 from typing import Any
 
-from sqlalchemy import Select, func, literal, select
+from sqlalchemy import Row, Select, func, literal, select
 from sqlalchemy.sql.elements import ColumnElement
 
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.records import Purpose, RunRow, TrialRow
 from tilewright.db.storage.rows import select_trial, to_run, to_trial
-from tilewright.db.storage.schema import job, model, run, target, trial, workload
+from tilewright.db.storage.schema import (
+    UNUSUAL_PURPOSE,
+    UNUSUAL_STATUS,
+    job,
+    model,
+    run,
+    target,
+    trial,
+    workload,
+)
 from tilewright.db.storage.session import Database
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
@@ -24,7 +33,7 @@ LARGEST_PAGE = 500
 PAGE_BYTES = 1 << 20
 A_ROW_BYTES = 200
 RECENT = 20_000
-"""Records that are looked through for a page before all of them are."""
+"""Records that are looked through for a page before those of fitting runs are."""
 
 
 @dataclass(frozen=True)
@@ -86,30 +95,18 @@ class Browse:
         self, viewer: Viewer, wanted: Wanted, cursor: str | None = None, limit: int = 50
     ) -> tuple[list[RecordRow], str | None]:
         """Records newest first, and the cursor of the next page."""
-        conditions: list[ColumnElement[bool]] = [_visible(viewer)]
-        for column, value in (
-            (run.c.uid, wanted.run),
-            (run.c.objective, wanted.objective),
-            (trial.c.status, wanted.status),
-            (trial.c.purpose, wanted.purpose),
-        ):
-            if value is not None:
-                conditions.append(column == value)
-        for column, known, beginning in (
-            (workload.c.digest, workload.c.digest, wanted.workload),
-            (run.c.target_digest, target.c.digest, wanted.target),
-            (run.c.model_digest, model.c.digest, wanted.model),
-        ):
-            if beginning is not None:
-                conditions.append(column.in_(self._whole(known, beginning)))
-        question = _records.where(*conditions).order_by(trial.c.id.desc())
+        limit, before = max(1, min(limit, LARGEST_PAGE)), _number(cursor)
+        of_trial, of_run = self._conditions(viewer, wanted)
+        if before is not None:
+            of_trial.append(trial.c.id < before)
+        found = None if wanted.run is not None else self._among_newest(of_trial, of_run, limit)
+        if found is None:
+            found = [row.number for row in self.database.ask(_numbers(of_trial, of_run, limit))]
         length = _length(trial.c.config, trial.c.reason, trial.c.samples_us)
-        if wanted == replace(wanted, workload=None, target=None, model=None, run=None):
-            recent = self._recent(conditions, cursor, limit)
-            if recent is not None:
-                question = question.where(trial.c.id >= recent)
-        rows, following = self._page(question, trial.c.id, length, cursor, limit)
-        return [_to_record(row) for row in rows], following
+        measured = select(trial.c.id.label("row_number"), length.label("length")).where(trial.c.id.in_(found))
+        kept = _fitting(self.database.ask(measured.order_by(trial.c.id.desc())), limit)
+        rows = self.database.ask(_records.where(trial.c.id.in_(found[:kept])).order_by(trial.c.id.desc()))
+        return [_to_record(row) for row in rows], str(found[kept - 1]) if len(found) > kept else None
 
     def record(self, viewer: Viewer, record_id: int) -> RecordRow | None:
         """The record with that number, if it exists and is visible."""
@@ -148,33 +145,73 @@ class Browse:
         question = select(column.label("digest")).where(between).order_by(column).limit(LARGEST_PAGE)
         return [row.digest for row in self.database.ask(question)]
 
-    def _recent(
-        self, conditions: Sequence[ColumnElement[bool]], cursor: str | None, limit: int
-    ) -> int | None:
-        """The number of the oldest record that a page and the next one's first need, if it is a recent one.
+    def _conditions(
+        self, viewer: Viewer, wanted: Wanted
+    ) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
+        """What is asked of a record itself, and of its run."""
+        of_trial, of_run = [], [_visible(viewer)]
+        if wanted.run is not None:
+            of_run.append(run.c.uid == wanted.run)
+        if wanted.objective is not None:
+            of_run.append(run.c.objective == wanted.objective)
+        if wanted.status is not None:
+            of_trial.append(trial.c.status == wanted.status)
+        if wanted.purpose is not None:
+            of_trial.append(trial.c.purpose == wanted.purpose)
+        if wanted.status not in (None, Status.OK):
+            of_trial.append(UNUSUAL_STATUS)
+        if wanted.purpose not in (None, Purpose.SEARCH):
+            of_trial.append(UNUSUAL_PURPOSE)
+        if wanted.workload is not None:
+            digests = self._whole(workload.c.digest, wanted.workload)
+            numbers = select(workload.c.id.label("number")).where(workload.c.digest.in_(digests))
+            of_trial.append(trial.c.workload_id.in_([row.number for row in self.database.ask(numbers)]))
+        if wanted.target is not None:
+            of_run.append(run.c.target_digest.in_(self._whole(target.c.digest, wanted.target)))
+        if wanted.model is not None:
+            of_run.append(run.c.model_digest.in_(self._whole(model.c.digest, wanted.model)))
+        return of_trial, of_run
 
-        Read from the newest on: a planner that begins with the runs sorts a million records for a page of 50.
-        None where the last RECENT records hold too few; then they are few, and the planner's way is right.
+    def _among_newest(
+        self, of_trial: Sequence[ColumnElement[bool]], of_run: Sequence[ColumnElement[bool]], limit: int
+    ) -> list[int] | None:
+        """The numbers of a page's records and of the next one's first, if they are among the newest.
+
+        Records come first, from the newest on, by an index that keeps them in that order: a planner that
+        begins with the runs sorts a million records for a page of 50. None where the RECENT newest that fit
+        by themselves hold too few of fitting runs; then these runs are few, and beginning with them is right.
         """
-        if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-            return None
-        newest = self.database.ask(select(func.max(trial.c.id).label("number")))[0].number or 0
-        last = min(newest, int(cursor) - 1) if cursor is not None else newest
-        of_run = trial.c.run_id + 0 == run.c.id  # no index fits this: trials come first, runs by their number
-        question = (
-            select(trial.c.id.label("number"))
-            .join(run, of_run)
-            .where(*conditions, trial.c.id <= last, trial.c.id > last - RECENT)
+        newest = (
+            select(trial.c.id, trial.c.run_id)
+            .where(*of_trial)
             .order_by(trial.c.id.desc())
-            .limit(max(1, min(limit, LARGEST_PAGE)) + 1)
+            .limit(RECENT)
+            .subquery()
         )
-        found = self.database.ask(question)
-        return found[-1].number if len(found) > limit else None
+        question = (
+            select(newest.c.id.label("number"))
+            .join(run, newest.c.run_id == run.c.id)
+            .where(*of_run)
+            .order_by(newest.c.id.desc())
+            .limit(limit + 1)
+        )
+        found = [row.number for row in self.database.ask(question)]
+        if len(found) > limit:
+            return found
+        looked_at = self.database.ask(select(func.count().label("trials")).select_from(newest))[0].trials
+        return found if looked_at < RECENT else None
 
     def trial_counts(self) -> dict[str, int]:
         """The number of trials by status, of all tenants."""
-        question = select(trial.c.status, func.count().label("trials")).group_by(trial.c.status)
-        return {row.status: row.trials for row in self.database.ask(question)}
+        question = (
+            select(trial.c.status, func.count().label("trials"))
+            .where(UNUSUAL_STATUS)
+            .group_by(trial.c.status)
+        )
+        counts = {row.status: row.trials for row in self.database.ask(question)}
+        every = self.database.ask(select(func.count().label("trials")).select_from(trial))[0].trials
+        usual = every - sum(counts.values())
+        return counts | ({Status.OK.value: usual} if usual > 0 else {})
 
     def _page(
         self,
@@ -185,15 +222,12 @@ class Browse:
         limit: int,
     ) -> tuple[Sequence[Any], str | None]:
         """At most `limit` rows and, but for the first, PAGE_BYTES of what may be long in them."""
-        limit = max(1, min(limit, LARGEST_PAGE))
-        if cursor is not None:
-            if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
-                raise RecordError(f"cursor {cursor[:40]!r} is not one that a page gave")
-            question = question.where(number < int(cursor))
+        limit, before = max(1, min(limit, LARGEST_PAGE)), _number(cursor)
+        if before is not None:
+            question = question.where(number < before)
         ahead = question.with_only_columns(number.label("row_number"), length.label("length"))
         found = self.database.ask(ahead.limit(limit + 1))
-        fitting = [sum_ <= PAGE_BYTES for sum_ in accumulate(row.length for row in found[:limit])].count(True)
-        kept = max(fitting, min(1, len(found)))
+        kept = _fitting(found, limit)
         if kept == 0:
             return (), None
         first, last = found[0].row_number, found[kept - 1].row_number
@@ -210,6 +244,34 @@ _records: Select[Any] = (
     .outerjoin(model, model.c.digest == run.c.model_digest)
     .join(target, target.c.digest == run.c.target_digest)
 )
+
+
+def _numbers(
+    of_trial: Sequence[ColumnElement[bool]], of_run: Sequence[ColumnElement[bool]], limit: int
+) -> Select[Any]:
+    """The numbers of a page's records and of the next one's first, in the planner's own way."""
+    return (
+        select(trial.c.id.label("number"))
+        .join(run, trial.c.run_id == run.c.id)
+        .where(*of_trial, *of_run)
+        .order_by(trial.c.id.desc())
+        .limit(limit + 1)
+    )
+
+
+def _number(cursor: str | None) -> int | None:
+    """The number before which a page begins; RecordError for a cursor that no page gave."""
+    if cursor is None:
+        return None
+    if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
+        raise RecordError(f"cursor {cursor[:40]!r} is not one that a page gave")
+    return int(cursor)
+
+
+def _fitting(found: Sequence[Row[Any]], limit: int) -> int:
+    """How many of these rows make a page: at most `limit` and, but for the first, PAGE_BYTES of `length`."""
+    within = [sum_ <= PAGE_BYTES for sum_ in accumulate(row.length for row in found[:limit])].count(True)
+    return max(within, min(1, len(found)))
 
 
 def _length(*texts: ColumnElement[str]) -> ColumnElement[int]:
