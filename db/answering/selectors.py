@@ -11,6 +11,7 @@ from tilewright.compiler_core.errors import RecordError
 from tilewright.db.records import Key
 from tilewright.db.service.leases import Guard
 from tilewright.db.storage.schema import selector
+from tilewright.db.storage.seal import SEAL, check_seal, sealed
 from tilewright.db.storage.session import Database
 from tilewright.search_space.knobs import Config
 
@@ -79,6 +80,8 @@ class Selectors:
 
 
 def _row(row: Any) -> SelectorRow:
+    content = {column.name: getattr(row, column.name) for column in selector.c if column.name != SEAL}
+    check_seal(row.seal, content, selector.name)
     return SelectorRow(
         row.low,
         row.high,
@@ -116,7 +119,7 @@ def _values(key: Key, symbol: str) -> dict[str, Any]:
 
 
 def _columns(key: Key, symbol: str, row: SelectorRow) -> dict[str, Any]:
-    return {
+    content = {
         "workload_digest": key.workload_digest,
         "target_digest": key.target_digest,
         "toolchain": key.toolchain,
@@ -129,3 +132,4 @@ def _columns(key: Key, symbol: str, row: SelectorRow) -> dict[str, Any]:
         "measured_regret": row.measured_regret,
         "predicted_regret": row.predicted_regret,
     }
+    return sealed(content)

@@ -24,7 +24,8 @@ from tilewright.db.records import (
     plain_text,
 )
 from tilewright.db.storage.near import half_digests, parse_json, skeleton_digest
-from tilewright.db.storage.schema import run, trial, workload
+from tilewright.db.storage.schema import best, run, trial, workload
+from tilewright.db.storage.seal import SEAL, check_seal, sealed
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
@@ -46,6 +47,10 @@ select_trial: Select[Any] = (
     .join(run, trial.c.run_id == run.c.id)
     .join(workload, trial.c.workload_id == workload.c.id)
 )
+SEALED_OF_TRIAL = tuple(
+    column.name for column in trial.c if column.name not in ("id", "created_at_s", "imported", SEAL)
+)
+SEALED_OF_BEST = tuple(column.name for column in best.c if column.name != SEAL)
 in_trial_order = (run.c.uid, trial.c.purpose, trial.c.number, trial.c.attempt)
 
 
@@ -139,7 +144,7 @@ def to_run(row: Row[Any]) -> RunRow:
 def trial_columns(record: Trial, run_id: int, workload_id: int) -> Columns:
     """The columns of a trial, except the time."""
     measured = record.measurement
-    return {
+    content = {
         "run_id": run_id,
         "purpose": record.purpose,
         "number": record.number,
@@ -161,11 +166,13 @@ def trial_columns(record: Trial, run_id: int, workload_id: int) -> Columns:
         "verification": record.verification,
         "is_default": record.default,
     }
+    return sealed(content)
 
 
 @_of_whole_rows
 def to_trial(row: Row[Any]) -> TrialRow:
     """A row of `select_trial`."""
+    check_seal(row.seal, {name: getattr(row, name) for name in SEALED_OF_TRIAL}, trial.name)
     measurement = Measurement(
         status=Status(row.status),
         latency_us=row.latency_us,
@@ -196,7 +203,7 @@ def to_trial(row: Row[Any]) -> TrialRow:
 
 def best_columns(row: Best) -> Columns:
     """A row of table best."""
-    return {
+    content = {
         "workload_digest": row.key.workload_digest,
         "target_digest": row.key.target_digest,
         "toolchain": row.key.toolchain,
@@ -213,11 +220,15 @@ def best_columns(row: Best) -> Columns:
         "run": row.run,
         "number": row.number,
     }
+    return sealed(content)
 
 
 @_of_whole_rows
 def to_best(row: Row[Any], key: Key | None = None) -> Best:
-    """Inverse of `best_columns`; `key` saves rebuilding it where the caller has it."""
+    """Inverse of `best_columns`; `key` is that of a row without the columns of the key."""
+    of_key = {} if key is None else vars(key)
+    content = {name: of_key[name] if name in of_key else getattr(row, name) for name in SEALED_OF_BEST}
+    check_seal(row.seal, content, best.name)
     return Best(
         key=key or Key(row.workload_digest, row.target_digest, row.toolchain, Objective(row.objective)),
         config=Config.from_json(row.config),

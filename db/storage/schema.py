@@ -27,7 +27,7 @@ from sqlalchemy import (
 from tilewright.db.storage.columns import Digest, Identity, database_clock
 from tilewright.measure.objectives import Objective
 
-SCHEMA_VERSION = "0009"
+SCHEMA_VERSION = "0010"
 VERSION_TABLE = "tilewright_version"
 
 metadata = MetaData(
@@ -134,6 +134,7 @@ trial = Table(
     Column("is_default", Boolean, nullable=False, server_default=false()),
     Column("imported", Boolean, nullable=False, server_default=false()),
     Column("created_at_s", Double, nullable=False, default=database_clock()),
+    Column("seal", BigInteger),  # over all columns above but id, imported and the time (seal.py)
     UniqueConstraint("run_id", "purpose", "number", "attempt"),
     CheckConstraint("purpose IN ('search', 'canary', 'confirmation')", name="purpose"),
     CheckConstraint("status IN ('ok', 'invalid', 'failed', 'wrong', 'timeout', 'lost')", name="status"),
@@ -172,6 +173,7 @@ best = Table(
     Column("confirmations", Integer, nullable=False),
     Column("run", String(64), nullable=False),
     Column("number", BigInteger, nullable=False),
+    Column("seal", BigInteger),
 )
 
 selector = Table(
@@ -188,6 +190,7 @@ selector = Table(
     Column("space_digest", Digest, nullable=False),
     Column("measured_regret", Double),
     Column("predicted_regret", Double),
+    Column("seal", BigInteger),
     CheckConstraint("low <= high", name="interval"),
 )
 

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tests.db.samples import filled, key_of, prepared, trial, workload
+from tests.db.samples import config, digest, filled, key_of, prepared, trial, workload
 from tilewright.compiler_core.errors import RecordError
+from tilewright.db.answering.selectors import SelectorRow, Selectors
 from tilewright.db.repository import Repository
 from tilewright.db.storage import sqlite_file
 from tilewright.db.storage.session import Database, DatabaseDownError, open_database
@@ -144,3 +145,50 @@ def test_lookups_on_read_only_media(tmp_path: Path) -> None:
             open_database(mounted / "tuning.db")
     finally:
         subprocess.run(["umount", "-l", str(mounted)], check=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "change"),
+    [
+        ("best", "latency_us = latency_us * 0.5"),
+        ("best", "config = config || ' '"),
+        ("best", "confirmations = confirmations + 1"),
+        ("trial", "latency_us = latency_us * 0.5"),
+        ("trial", "config = config || ' '"),
+        ("selector", "high = high + 1"),
+        ("selector", "config = config || ' '"),
+    ],
+)
+def test_a_value_that_changed_in_the_file_is_no_answer(
+    table: str, change: str, sqlite_database: Database
+) -> None:
+    """A changed byte inside a value, which no check of pages sees; rows of earlier versions are believed."""
+    repository, selectors = Repository(sqlite_database), Selectors(sqlite_database)
+    run = filled(repository, [ROW])
+    selectors.publish(key_of(ROW), "seq", [SelectorRow(1, 8, config(1), digest("space"))])
+    before = (
+        repository.best(key_of(ROW)),
+        repository.trials_of_run(run, None),
+        selectors.intervals(key_of(ROW), "seq"),
+    )
+
+    def changed(what: str) -> None:
+        with sqlite3.connect(sqlite_database.name) as connection:
+            for (name,) in connection.execute(
+                "SELECT name FROM sqlite_master WHERE type = 'trigger'"
+            ).fetchall():
+                connection.execute(f"DROP TRIGGER {name}")  # damage asks no trigger
+            connection.execute(f"UPDATE {table} SET {what}")
+        connection.close()
+
+    def read() -> None:
+        repository.best(key_of(ROW))
+        repository.trials_of_run(run, None)
+        selectors.intervals(key_of(ROW), "seq")
+
+    changed(change)
+    with pytest.raises(RecordError, match=f"table {table} is not as it was written"):
+        read()
+    assert all(before)
+    changed("seal = NULL")
+    read()
