@@ -73,9 +73,15 @@ class Client:
             answer = self._ask("POST", "/v1/jobs", files=files, data=form, headers=headers)
         return Job.model_validate(answer.json())
 
-    def jobs(self, state: str | None = None, cursor: str | None = None, limit: int = 50) -> JobPage:
-        """A page of your jobs."""
-        asked = {"state": state, "cursor": cursor, "limit": limit}
+    def jobs(
+        self,
+        state: str | None = None,
+        cursor: str | None = None,
+        limit: int = 50,
+        beginning: str | None = None,
+    ) -> JobPage:
+        """A page of your jobs; with `beginning`, of those whose id begins so."""
+        asked = {"state": state, "cursor": cursor, "limit": limit, "id": beginning}
         given = {name: value for name, value in asked.items() if value is not None}
         return JobPage.model_validate(self._ask("GET", "/v1/jobs", params=given).json())
 

@@ -17,7 +17,8 @@ JobId: TypeAlias = Annotated[
 ]
 LEAST_PREFIX = 4
 WHOLE_ID = 32
-LARGEST_PAGE = 500
+SOME = 4
+HEX = frozenset("0123456789abcdef")
 
 
 def connect(server: str) -> "Client":
@@ -28,12 +29,12 @@ def connect(server: str) -> "Client":
 
 
 def job_called(client: "Client", text: str) -> str:
-    """The id of the job that begins with `text`, among your latest; UsageError where several do."""
+    """The id of your job that begins with `text`; UsageError where several do."""
     from tilewright.compiler_core.errors import UsageError
 
-    if not LEAST_PREFIX <= len(text) < WHOLE_ID:
+    if not LEAST_PREFIX <= len(text) < WHOLE_ID or not HEX.issuperset(text):
         return text
-    found = [job.id for job in client.jobs(limit=LARGEST_PAGE).jobs if job.id.startswith(text)]
+    found = [job.id for job in client.jobs(limit=SOME, beginning=text).jobs]
     if len(found) > 1:
-        raise UsageError(f"job {text!r} may be {', '.join(found[:4])}; give more of it")
+        raise UsageError(f"job {text!r} may be {', '.join(found)}; give more of it")
     return found[0] if found else text

@@ -7,7 +7,7 @@ from fastapi import APIRouter, File, Form, Header, Query, Request, Response, Upl
 from tilewright.api.guards.access import Need, access
 from tilewright.api.problems import documented
 from tilewright.api.schemas.jobs import LONGEST_SPEC, Job, JobPage, JobSummary
-from tilewright.api.schemas.patterns import IDEMPOTENCY
+from tilewright.api.schemas.patterns import IDEMPOTENCY, JOB
 from tilewright.api.service import Caller, Cursor, JobId, Serving, Submission, address_of
 from tilewright.db.service.job_rows import JobState
 
@@ -66,11 +66,14 @@ async def list_jobs(
     service: Serving,
     caller: Caller,
     state: JobState | None = None,
+    beginning: Annotated[
+        str | None, Query(alias="id", pattern=JOB, description="How the job's id begins")
+    ] = None,
     cursor: Cursor = None,
     limit: Annotated[int, Query(ge=1, le=500)] = 50,
 ) -> JobPage:
     """Your jobs in short, newest first, page by page."""
-    page = await service.threads(service.jobs.list, caller.tenant, state, cursor, limit)
+    page = await service.threads(service.jobs.list, caller.tenant, state, cursor, limit, beginning or "")
     return JobPage(jobs=[JobSummary.of(line) for line in page.jobs], next=page.cursor)
 
 

@@ -110,14 +110,20 @@ class Jobs:
         state: JobState | None = None,
         cursor: str | None = None,
         limit: int = 50,
+        beginning: str = "",
     ) -> Page:
-        """Jobs newest first, each as a short line. RecordError for a cursor that no page gave."""
+        """Jobs newest first, each as a short line; those whose uid begins with `beginning`, hex digits.
+
+        RecordError for a cursor that no page gave.
+        """
         limit = max(1, min(limit, LARGEST_PAGE))
         question = select(*columns_of_lines()).order_by(job.c.id.desc()).limit(limit + 1)
         if tenant is not None:
             question = question.where(job.c.tenant == tenant)
         if state is not None:
             question = question.where(job.c.state == state)
+        if beginning:
+            question = question.where(job.c.uid.between(beginning, beginning + "g"))  # "g" is beyond "f"
         if cursor is not None:
             if not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
                 raise RecordError(f"cursor {cursor[:40]!r} is not one that a page of jobs gave")

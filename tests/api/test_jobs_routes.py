@@ -89,6 +89,18 @@ def test_a_job_from_upload_to_program(client: httpx.Client, database: Database) 
     assert client.get(f"/v1/runs/{runs[0]['id']}").json() == runs[0]
 
 
+def test_a_job_is_found_by_its_beginning_among_all(client: httpx.Client, database: Database) -> None:
+    """Only the newest page of jobs was looked through."""
+    oldest = submit(client, trials=10).json()["id"]
+    for _ in range(3):
+        Jobs(database).submit("local", "{}")
+    found = client.get("/v1/jobs", params={"id": oldest[:8], "limit": 1}).json()
+    assert [job["id"] for job in found["jobs"]] == [oldest]
+    assert found["next"] is None
+    assert client.get("/v1/jobs", params={"id": oldest[:8], "state": "running"}).json()["jobs"] == []
+    assert client.get("/v1/jobs", params={"id": "xyz"}).status_code == 422
+
+
 def test_events_go_on_where_they_broke_off(client: httpx.Client, database: Database) -> None:
     job = submit(client, trials=12).json()["id"]
     assert events_of(client, job) == [(0, "state", {"state": "queued", "error": ""})]
