@@ -1,6 +1,7 @@
 """What the docs name is there: files, imports, links, verbs of `tune` with their options, routes."""
 
 import re
+import runpy
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -63,3 +64,17 @@ def test_the_service_page_names_every_route(tmp_path: Path) -> None:
     named = re.findall(r"(/[\w./{}-]+)", told(ROOT / "docs" / "service.md"))
     shapes = {re.sub(r"\{\w+\}", "{}", route) for route in named}
     assert not [path for path in app.openapi()["paths"] if re.sub(r"\{\w+\}", "{}", path) not in shapes]
+
+
+def test_the_drawing_of_the_architecture_is_the_one_that_its_script_draws() -> None:
+    picture = ROOT / "docs" / "pictures" / "architecture.svg"
+    draw = runpy.run_path(str(picture.with_suffix(".py")))["drawing"]
+    assert told(picture) == draw(), f"run python {picture.with_suffix('.py').relative_to(ROOT)}"
+    assert "prefers-color-scheme: dark" in told(picture)
+    packages = {path.parent.name for path in ROOT.glob("*/__init__.py")}
+    boxes = {
+        name
+        for said in re.findall(r'class="small [a-z_]+">([^<]+)<', told(picture))
+        for name in said.split(", ")
+    }
+    assert boxes - {"yours"} == packages - {"tests", "benchmarks", "tilewright"}
