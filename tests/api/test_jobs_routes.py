@@ -220,7 +220,7 @@ def test_one_job_a_key_however_often_it_is_sent(client: httpx.Client) -> None:
         answer = submit(client, key=f"key-{number % 5}", seed=number % 5)
         return answer.status_code, answer.json()["id"]
 
-    with ThreadPoolExecutor(10) as threads:
+    with ThreadPoolExecutor(4) as threads:  # as many as one address may send without a wait
         answers = list(threads.map(send, range(60)))
     assert {status for status, _ in answers} == {200, 201}
     assert [status for status, _ in answers].count(201) == 5
