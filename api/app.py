@@ -18,7 +18,7 @@ from tilewright.api.observability.observe import Observe
 from tilewright.api.pages import assets, database, sign_in
 from tilewright.api.pages import jobs as job_pages
 from tilewright.api.problems import documented
-from tilewright.api.routes import events, health, jobs, lookup, machines, operation, records, results
+from tilewright.api.routes import answers, events, health, jobs, lookup, machines, operation, records, results
 from tilewright.api.routes.errors import answer_errors
 from tilewright.api.schemas.jobs import LONGEST_SPEC
 from tilewright.api.schemas.openapi import schema_of
@@ -35,6 +35,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     events.router,
     results.router,
     lookup.router,
+    answers.router,
     records.router,
     machines.router,
     operation.router,

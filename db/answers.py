@@ -37,6 +37,7 @@ _select_one: Select[Any] = select(*_answer_columns[1:]).where(
 _select_many: Select[Any] = select(*_answer_columns).where(
     best.c.workload_digest.in_(bindparam("digests", expanding=True)), *_of_context
 )
+_select_answered: Select[Any] = select(best.c.workload_digest).where(*_of_context)
 _select_families: Select[Any] = (
     select(best, workload.c.family_digest, workload.c.kind, workload.c.placement, workload.c.body)
     .join(workload, workload.c.digest == best.c.workload_digest)
@@ -110,6 +111,10 @@ class Answers:
                     for each in _derive_all(connection, workload.c.digest.in_(some), *context):
                         found[each.key.workload_digest] = each
             return found
+        if len(workloads) == 1:
+            key = Key(workloads[0], target_digest, toolchain, objective)
+            one = self.best(key)
+            return {} if one is None else {key.workload_digest: one}
         for some in pieces(workloads):
             asked = {
                 "digests": some,
@@ -121,6 +126,14 @@ class Answers:
                 key = Key(row.workload_digest, target_digest, toolchain, objective)
                 found[row.workload_digest] = to_best(row, key)
         return found
+
+    def workloads_with_best(
+        self, target_digest: str, toolchain: str, objective: Objective, limit: int
+    ) -> list[str]:
+        """Digests of workloads that have a best, at most `limit`, in no order."""
+        asked = {"target_digest": target_digest, "toolchain": toolchain, "objective": objective}
+        rows = self.database.ask(_select_answered.limit(limit), asked)
+        return [row.workload_digest for row in rows]
 
     def best_of_families(
         self,

@@ -59,7 +59,12 @@ def run(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> Report:
     devices = devices_of(request)
     studied = STUDIED if request.level == 3 else 0
     with open_network(
-        request.subject, request.database, devices.describe, listener=hooks.on_event, studied=studied
+        request.subject,
+        request.database,
+        devices.describe,
+        listener=hooks.on_event,
+        layered=not request.budget,
+        studied=studied,
     ) as opened:
         if not opened.planner.base.groups:
             return summarise(nothing_runs(opened), time.monotonic() - start)

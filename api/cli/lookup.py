@@ -1,5 +1,6 @@
 """`tune lookup`: the database's answers for a network."""
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
@@ -56,17 +57,37 @@ def lookup(
     if json_file is not None:
         write_json(asdict(answer), json_file, files_of(model, target, database))
     if json_file != "-":
-        typer.echo(f"network  {_whole(answer)}  {answer.graph_digest[:16]}")
+        typer.echo(f"network  {_whole(answer)}  {answer.graph_digest[:16]}{_layer(answer.layer)}")
         if answer.selected is not None:
             typer.echo(f"range    {answer.selected}")
         if answer.reason:
             typer.echo(f"range    miss  {answer.reason}")
         for kernel in answer.kernels:
             found = f"{kernel.match:<16}{kernel.latency_us:10.2f} us"
-            typer.echo(f"{kernel.count:3d} x {kernel.workload_digest[:16]}  {found}  {kernel.name}")
+            layer = _layer(kernel.layer)
+            typer.echo(f"{kernel.count:3d} x {kernel.workload_digest[:16]}  {found}  {kernel.name}{layer}")
             if not kernel.hit and not answer.reason:
                 typer.echo(f"{'':22}miss  {kernel.reason}")
+        for line in _layers(answer):
+            typer.echo(line)
     return 0 if answer.complete else MISSED
+
+
+def _layer(name: str) -> str:
+    """The layer behind an answer, where it is not the user's own database."""
+    from tilewright.db.layers.opening import OWN
+
+    return "" if name in ("", OWN) else f"  [{name}]"
+
+
+def _layers(answer: "NetworkAnswer") -> Iterator[str]:
+    """A line on each layer that could not be asked, and on the bank where it answered."""
+    from tilewright.db.layers.bank import bank_head
+    from tilewright.db.layers.settings import BANK
+
+    yield from (f"layer    {trouble}" for trouble in answer.troubles)
+    if BANK in {answer.layer, *(kernel.layer for kernel in answer.kernels)}:
+        yield f"layer    {bank_head()}"
 
 
 def _whole(answer: "NetworkAnswer") -> str:

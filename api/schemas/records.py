@@ -2,15 +2,18 @@
 
 from dataclasses import asdict
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import BaseModel, Field
 
 from tilewright.api.schemas.jobs import moment
+from tilewright.api.schemas.patterns import DIGEST as WHOLE_DIGEST
+from tilewright.api.schemas.patterns import TOOLCHAIN_NAME
 from tilewright.compiler_core.target_model.file import target_text
 from tilewright.compiler_core.target_model.target import Target, numbers_of
 from tilewright.db.answering.lookup import Answer, Hit
 from tilewright.db.browse import RecordRow
+from tilewright.db.layers.wire import MOST_ASKED
 from tilewright.db.records import Best, Purpose, RunRow, Verification
 from tilewright.db.service.workers import WorkerRow, WorkerState
 from tilewright.measure.objectives import Objective
@@ -96,6 +99,25 @@ class Lookup(BaseModel):
         nearest = answer.nearest
         same = nearest is not None and nearest.workload.digest == answer.workload.digest
         return cls(hit=False, reason=answer.reason if same else "no record has this key; tune it first")
+
+
+class Question(BaseModel):
+    """What a compiler asks of a server in one go: kernels or networks by digest, and families of kernels that
+    differ in the placement of their operands only.
+    """
+
+    target_digest: Annotated[str, Field(pattern=WHOLE_DIGEST, examples=[DIGEST])]
+    toolchain: Annotated[str, Field(pattern=TOOLCHAIN_NAME)]
+    objective: Objective = Objective.LATENCY
+    workloads: list[Annotated[str, Field(pattern=WHOLE_DIGEST)]] = Field(default=[], max_length=MOST_ASKED)
+    families: list[Annotated[str, Field(pattern=WHOLE_DIGEST)]] = Field(default=[], max_length=MOST_ASKED)
+
+
+class Answers(BaseModel):
+    """What the database knows: bests of the workloads, and of each family up to 8 members with theirs."""
+
+    bests: list[dict[str, Any]]
+    relatives: list[dict[str, Any]]
 
 
 class Record(BaseModel):

@@ -6,8 +6,8 @@
         compile_with(answer.best.config)
 
 Nothing is served across workload, target, toolchain or objective. A relative under another placement is a
-Hit marked OTHER_PLACEMENT, and only when the caller asks for such. Importing this module loads no tuning
-machinery.
+Hit marked OTHER_PLACEMENT, and only when the caller asks for such. Of several layers the first that has an
+exact answer gives it; relatives count after all of those. Importing this module loads no tuning machinery.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,6 +16,7 @@ from enum import StrEnum
 from typing import TypeAlias
 
 from tilewright.db.answering.explain import Nearest, nearest_record
+from tilewright.db.layers.layer import AnswerContext, Layers
 from tilewright.db.records import Best, Key, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.measure.objectives import Objective
@@ -34,12 +35,15 @@ class Match(StrEnum):
 
 @dataclass(frozen=True)
 class Hit:
-    """A Config to compile with, valid in the space of today, and the workload it was `recorded` on."""
+    """A Config to compile with, valid in the space of today, the workload it was `recorded` on, and the name
+    of the layer that knew it (empty where one database was asked).
+    """
 
     workload: WorkloadRow
     best: Best
     match: Match
     recorded: WorkloadRow
+    layer: str = ""
 
 
 @dataclass(frozen=True)
@@ -87,45 +91,74 @@ class AnswerRequest:
         return wanted == best.space_digest or (self.fits is not None and self.fits(workload, best))
 
 
-def lookup(repository: Repository, workload: WorkloadRow, request: AnswerRequest) -> Answer:
+def lookup(source: Repository | Layers, workload: WorkloadRow, request: AnswerRequest) -> Answer:
     """The answer for one workload: see `lookup_many`."""
-    return lookup_many(repository, [workload], request)[0]
+    return lookup_many(source, [workload], request)[0]
 
 
 def lookup_many(
-    repository: Repository, workloads: Sequence[WorkloadRow], request: AnswerRequest
+    source: Repository | Layers, workloads: Sequence[WorkloadRow], request: AnswerRequest
 ) -> list[Answer]:
-    """One answer per workload, in order: one query for all exact hits, one more for their relatives."""
-    where = (request.target_digest, request.toolchain, request.objective)
-    digests = [row.digest for row in workloads]
-    exact = repository.best_many(digests, *where, request.before_s)
-    answers: dict[str, Answer] = {
-        row.digest: Hit(row, exact[row.digest], Match.EXACT, row)
-        for row in workloads
-        if row.digest in exact and request.accepts(row, exact[row.digest])
-    }
-    open_still = [row for row in workloads if row.digest not in answers]
+    """One answer per workload, in order: one query a layer for all exact hits, one more for relatives.
+
+    With `before_s` only the first layer answers: others do not know what they knew then.
+    """
+    layers = source if isinstance(source, Layers) else Layers.of(source)
+    context = AnswerContext(request.target_digest, request.toolchain, request.objective)
+    answers: dict[str, Answer] = {}
+    stale: dict[str, Best] = {}
+    open_still = {row.digest: row for row in workloads}
+    for layer in layers.layers[: None if request.before_s is None else 1]:
+        found = layer.bests(list(open_still), context, request.before_s)
+        for digest, best in found.items():
+            row = open_still[digest]
+            if request.accepts(row, best):
+                answers[digest] = Hit(row, best, Match.EXACT, row, layer.name)
+                del open_still[digest]
+            else:
+                stale.setdefault(digest, best)
+        if not open_still:
+            break
     if request.other_placement and open_still:
-        families = repository.best_of_families([row.family_digest for row in open_still], *where)
-        for row in open_still:
-            for member, best in families.get(row.family_digest, ()):
-                if member.digest != row.digest and request.accepts(row, best):
-                    answers[row.digest] = Hit(row, best, Match.OTHER_PLACEMENT, member)
-                    break
-    for row in open_still:
-        if row.digest not in answers:
-            stale = exact.get(row.digest)
-            answers[row.digest] = _miss(repository, row, request.key_of(row), stale, request.explain)
+        answers |= _relatives(layers, open_still, request, context)
+    for digest, row in open_still.items():
+        if digest not in answers:
+            answers[digest] = _miss(layers, row, context.key_of(digest), stale.get(digest), request.explain)
     return [answers[row.digest] for row in workloads]
 
 
-def _miss(repository: Repository, row: WorkloadRow, key: Key, stale: Best | None, explain: bool) -> Miss:
+def _relatives(
+    layers: Layers, missing: Mapping[str, WorkloadRow], request: AnswerRequest, context: AnswerContext
+) -> dict[str, Answer]:
+    """The same kernels under another placement, from the first layer that has one."""
+    answers: dict[str, Answer] = {}
+    for layer in layers.layers:
+        rows = [row for row in missing.values() if row.digest not in answers]
+        if not rows:
+            break
+        families = layer.relatives([row.family_digest for row in rows], context)
+        for row in rows:
+            for member, best in families.get(row.family_digest, ()):
+                if member.digest != row.digest and request.accepts(row, best):
+                    answers[row.digest] = Hit(row, best, Match.OTHER_PLACEMENT, member, layer.name)
+                    break
+    return answers
+
+
+def _miss(layers: Layers, row: WorkloadRow, key: Key, stale: Best | None, explain: bool) -> Miss:
     if stale is not None:
         reason = "space: the recorded config is not in the space of today; tune it again"
         return Miss(row, key, reason, Nearest(stale, row, ()))
     if not explain:
         return Miss(row, key, "no record has this key", None)
-    nearest = nearest_record(repository.database, row, key)
+    near = [
+        found
+        for layer in layers.layers
+        if layer.database is not None
+        for found in (nearest_record(layer.database, row, key),)
+        if found is not None
+    ]
+    nearest = min(near, key=lambda each: len(each.differences), default=None)
     if nearest is None:
         return Miss(row, key, "no record of anything like it; tune it first", None)
     named = [f"{each.field}: asked {each.asked}, nearest has {each.found}" for each in nearest.differences]

@@ -45,7 +45,8 @@ def take(values: Any, checks: Mapping[str, Check]) -> dict[str, Any]:
     return taken
 
 
-def _digest(value: Any) -> str:
+def digest(value: Any) -> str:
+    """64 lower-case hex characters."""
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
         raise ValueError("is not a digest of 64 lower-case hex characters")
     return value
@@ -69,7 +70,8 @@ def _maybe_name(value: Any) -> str:
     return "" if value == "" else _name(value)
 
 
-def _uid(value: Any) -> str:
+def uid(value: Any) -> str:
+    """The uid of a run."""
     if not isinstance(value, str) or not re.fullmatch(r"[0-9A-Za-z_.-]{1,64}", value):
         raise ValueError("is not a run's uid (letters, digits and _.-, at most 64)")
     return value
@@ -80,20 +82,23 @@ def _json_text(value: Any) -> str:
     return str(value)
 
 
-def _count(value: Any) -> int:
+def count(value: Any) -> int:
+    """An integer from 0 that 64 bits hold."""
     if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= LARGEST_INTEGER:
         raise ValueError(f"is {str(value)[:40]}, not a count from 0")
     return value
 
 
-def _positive(value: Any) -> float:
+def positive(value: Any) -> float:
+    """A finite number above 0."""
     number = _number(value)
     if number <= 0.0:
         raise ValueError(f"is {number}, not above 0")
     return number
 
 
-def _not_negative(value: Any) -> float:
+def not_negative(value: Any) -> float:
+    """A finite number from 0."""
     number = _number(value)
     if number < 0.0:
         raise ValueError(f"is {number}, below 0")
@@ -109,10 +114,11 @@ def _number(value: Any) -> float:
 def _samples(value: Any) -> tuple[float, ...]:
     if not isinstance(value, list):
         raise ValueError("is not a list of times")
-    return tuple(_positive(each) for each in value)
+    return tuple(positive(each) for each in value)
 
 
-def _knobs(value: Any) -> tuple[tuple[str, bool | int | float | str], ...]:
+def knobs(value: Any) -> tuple[tuple[str, bool | int | float | str], ...]:
+    """Pairs of a knob and its value, each knob once."""
     if not isinstance(value, list):
         raise ValueError("is not a list of [knob, value]")
     for each in value:
@@ -125,7 +131,9 @@ def _knobs(value: Any) -> tuple[tuple[str, bool | int | float | str], ...]:
     return tuple((name, setting) for name, setting in value)
 
 
-def _one_of(words: type[StrEnum]) -> Check:
+def one_of(words: type[StrEnum]) -> Check:
+    """One of the words."""
+
     def check(value: Any) -> StrEnum:
         if not isinstance(value, str) or value not in list(words):
             raise ValueError(f"is {str(value)[:40]!r}, not one of {', '.join(words)}")
@@ -134,7 +142,8 @@ def _one_of(words: type[StrEnum]) -> Check:
     return check
 
 
-def _or_nothing(check: Check) -> Check:
+def or_nothing(check: Check) -> Check:
+    """The same, or null."""
     return lambda value: None if value is None else check(value)
 
 
@@ -146,56 +155,56 @@ def _flag(value: Any) -> bool:
 
 PLAIN: Mapping[str, Any] = {"protocol": "", "default": False}
 """Defaults of younger fields, where an entry leaves them out."""
-TARGET: Mapping[str, Check] = {"digest": _digest, "name": _name, "text": _text}
-MODEL: Mapping[str, Check] = {"digest": _digest, "name": _name}
+TARGET: Mapping[str, Check] = {"digest": digest, "name": _name, "text": _text}
+MODEL: Mapping[str, Check] = {"digest": digest, "name": _name}
 WORKLOAD: Mapping[str, Check] = {
-    "digest": _digest,
-    "family_digest": _digest,
-    "kind": _one_of(WorkloadKind),
+    "digest": digest,
+    "family_digest": digest,
+    "kind": one_of(WorkloadKind),
     "placement": _json_text,
     "body": _json_text,
 }
 RUN: Mapping[str, Check] = {
-    "uid": _uid,
-    "model_digest": _or_nothing(_digest),
-    "target_digest": _digest,
+    "uid": uid,
+    "model_digest": or_nothing(digest),
+    "target_digest": digest,
     "toolchain": _name,
-    "objective": _one_of(Objective),
-    "seed": _count,
+    "objective": one_of(Objective),
+    "seed": count,
     "device": _maybe_name,
     "protocol": _maybe_name,
     "tuner_version": _maybe_name,
-    "trials_budget": _count,
+    "trials_budget": count,
     "settings": _json_text,
     "versions": _json_text,
-    "started_at_s": _not_negative,
+    "started_at_s": not_negative,
 }
 FINISH: Mapping[str, Check] = {
-    "run": _uid,
-    "finished_at_s": _not_negative,
+    "run": uid,
+    "finished_at_s": not_negative,
     "stop_reason": _text,
-    "regret_estimate": _or_nothing(_not_negative),
+    "regret_estimate": or_nothing(not_negative),
 }
 TRIAL: Mapping[str, Check] = {
-    "run": _uid,
-    "purpose": _one_of(Purpose),
-    "number": _count,
-    "attempt": _count,
-    "workload_digest": _digest,
-    "space_digest": _digest,
-    "config": _knobs,
-    "config_digest": _digest,
-    "status": _one_of(Status),
+    "run": uid,
+    "purpose": one_of(Purpose),
+    "number": count,
+    "attempt": count,
+    "workload_digest": digest,
+    "space_digest": digest,
+    "config": knobs,
+    "config_digest": digest,
+    "status": one_of(Status),
     "reason": _text,
-    "latency_us": _or_nothing(_positive),
+    "latency_us": or_nothing(positive),
     "samples_us": _samples,
-    "latency_cycles": _or_nothing(_positive),
-    "energy_uj": _or_nothing(_not_negative),
-    "peak_bytes": _or_nothing(_count),
-    "bound_us": _or_nothing(_not_negative),
-    "seed": _count,
+    "latency_cycles": or_nothing(positive),
+    "energy_uj": or_nothing(not_negative),
+    "peak_bytes": or_nothing(count),
+    "bound_us": or_nothing(not_negative),
+    "seed": count,
     "worker": _maybe_name,
-    "verification": _one_of(Verification),
+    "verification": one_of(Verification),
     "default": _flag,
-    "created_at_s": _not_negative,
+    "created_at_s": not_negative,
 }

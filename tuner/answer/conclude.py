@@ -14,6 +14,7 @@ from tilewright.tuner.answer.check import NetworkCheck, sound
 from tilewright.tuner.answer.chosen import FINALISTS, Chosen
 from tilewright.tuner.answer.finalists import freshly_read, in_order, median_of
 from tilewright.tuner.answer.front import front_of_run
+from tilewright.tuner.answer.guess import simulated_default
 from tilewright.tuner.answer.outcome import Outcome
 from tilewright.tuner.answer.report import Figures
 from tilewright.tuner.answer.substitutes import default_last
@@ -135,5 +136,9 @@ def recall_network(opened: Opened) -> Outcome | None:
 
 def _figures(opened: Opened, best: Best) -> tuple[Figures, Figures]:
     """Where the default does not hold, the answer has nothing to be compared with but itself."""
-    default = opened.records.default_network() or best
-    return Figures.of_best(default), Figures.of_best(best)
+    default = opened.records.default_network()
+    if default is None and opened.records.layers is not None and not opened.target.identity:
+        simulated = simulated_default(opened)
+        if simulated is not None:
+            return simulated, Figures.of_best(best)
+    return Figures.of_best(default or best), Figures.of_best(best)

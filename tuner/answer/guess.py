@@ -169,7 +169,7 @@ def _ask(opened: Opened, workloads: Sequence[Workload], *, explain: bool) -> lis
         other_placement=True,
         explain=explain,
     )
-    return lookup_many(opened.records.repository, [row_of(workload) for workload in workloads], request)
+    return lookup_many(opened.records.sources, [row_of(workload) for workload in workloads], request)
 
 
 def guess_network(assignment: Assignment, reason: StopReason) -> Outcome:
@@ -217,6 +217,12 @@ def simulated_us(assignment: Assignment) -> float | None:
     opened = assignment.opened
     (simulated,) = _simulator(opened.target).measure(opened.network.task, [assignment.config])
     return simulated.latency_us
+
+
+def simulated_default(opened: Opened) -> Figures | None:
+    """The network's default as the simulator has it; None where it does not run there."""
+    (simulated,) = _simulator(opened.target).measure(opened.network.task, [opened.default_config])
+    return Figures.of(simulated) if simulated.status is Status.OK else None
 
 
 def expected_error(assignment: Assignment) -> float | None:

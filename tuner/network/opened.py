@@ -23,6 +23,7 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.rewrites import rewritten
 from tilewright.cost_model.energy import network_bound_uj
 from tilewright.cost_model.network_bound import network_bound_cycles
+from tilewright.db.layers.opening import open_layers
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.measure.device import DeviceInfo, built_in_info
@@ -145,20 +146,27 @@ def open_network(
     *,
     listener: Listener = silent,
     read_only: bool = False,
+    layered: bool = False,
     studied: int = 0,
 ) -> Opened:
     """Read every input that can be wrong before anything is started. Records of the `device`'s toolchain
-    answer. A plan that is made anew is the best of `studied` trials of the knobs of the whole network.
+    answer; where it is `layered`, those of other layers too. A plan that is made anew is the best of
+    `studied` trials of the knobs of the whole network.
     """
     if subject.target == HOST:
         ensure_host()
     target = load_target(subject.target)
     model = import_bound(subject.model, subject.dims, subject.inputs)
-    repository = Repository(open_database(database, read_only))
+    layers = None
+    if layered:
+        opened, layers = open_layers(database, read_only)
+    else:
+        opened = open_database(database, read_only)
+    repository = Repository(opened)
     base, network = plan_graph(model.graph, target), numbered(model.graph)
     objective, *others = subject.objectives
     text = target_text(subject.target)
-    records = Records(repository, network.task, target, text, device(target), objective)
+    records = Records(repository, network.task, target, text, device(target), objective, layers)
     told = f"{model.name}: {len(base.groups)} kernels, {model.graph.macs / 1e9:.2f} GMAC"
     drawn = ", ".join(f"{name} = {size}" for name, size in model.drawn.items())
     listener(Phase("import", f"{told}; {drawn} in a run on drawn inputs" if drawn else told))

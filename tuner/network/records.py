@@ -10,6 +10,7 @@ from tilewright.compiler_core.ir.graph_json import graph_to_json
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.answering.describe import row_of
 from tilewright.db.answering.lookup import AnswerRequest, Hit, lookup_many
+from tilewright.db.layers.layer import Layers
 from tilewright.db.records import Best, Key, ModelRow, NewRun, TargetRow, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.db.service.process import is_gone, this_process
@@ -52,7 +53,8 @@ class NewSearch:
 class Records:
     """Records of one network and its kernels on one target for one objective; answers are kept.
 
-    `device` is the measuring device: its records answer under its own toolchain.
+    `device` is the measuring device: its records answer under its own toolchain. Where nothing is measured,
+    `layers` answer, of which the database is one; a search goes by the records of its own database alone.
     """
 
     repository: Repository
@@ -61,6 +63,7 @@ class Records:
     target_text: str
     device: DeviceInfo
     objective: Objective = Objective.LATENCY
+    layers: Layers | None = None
     _before_s: float | None = None
     _known: dict[str, Best] = field(default_factory=dict)
     _looked_up: set[str] = field(default_factory=set)
@@ -69,6 +72,11 @@ class Records:
     def toolchain(self) -> str:
         """The device's."""
         return self.device.toolchain
+
+    @property
+    def sources(self) -> Layers:
+        """What is asked for answers, in order."""
+        return self.layers or Layers.of(self.repository)
 
     def key(self, digest: str) -> Key:
         """The database key of a workload here."""
@@ -143,18 +151,24 @@ class Records:
             explain=False,
             before_s=self._before_s,
         )
-        answers = lookup_many(self.repository, [kernel_row(task) for task in tasks], request)
+        answers = lookup_many(self.sources, [kernel_row(task) for task in tasks], request)
         return {a.workload.digest: a.best for a in answers if isinstance(a, Hit)}
 
     def known_network(self) -> Best | None:
         """The best of the whole network."""
         key = self.key(self.network.digest)
         if self._before_s is None:
-            return self.repository.best(key)
-        found = self.repository.best_many(
+            found = self.sources.best(key)
+            return None if found is None else found[0]
+        earlier = self.repository.best_many(
             [key.workload_digest], key.target_digest, key.toolchain, key.objective, self._before_s
         )
-        return found.get(key.workload_digest)
+        return earlier.get(key.workload_digest)
+
+    def layer_of_network(self) -> str:
+        """The name of the layer that knows the whole network; empty where none does."""
+        found = self.sources.best(self.key(self.network.digest))
+        return "" if found is None else found[1]
 
     def default_network(self) -> Best | None:
         """The whole network's default, as it was last measured."""
@@ -209,5 +223,7 @@ class Records:
         return taken
 
     def close(self) -> None:
-        """Close the database."""
+        """Close the database, and the other layers."""
         self.repository.database.close()
+        if self.layers is not None:
+            self.layers.close()

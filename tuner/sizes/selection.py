@@ -103,7 +103,17 @@ def selected(opened: Opened, subject: Subject) -> Selected | None:
     The interval that holds the size answers; where the network has other ops at this size than there, the
     nearest one that has the same.
     """
-    selectors, key = Selectors(opened.records.repository.database), opened.records.key
+    for layer in opened.records.sources.layers:
+        if layer.database is not None:
+            found = _selected(opened, subject, Selectors(layer.database))
+            if found is not None:
+                return found
+    return None
+
+
+def _selected(opened: Opened, subject: Subject, selectors: Selectors) -> Selected | None:
+    """The same of one layer."""
+    key = opened.records.key
     ranged = selectors.symbols(key(opened.network.task.digest))
     for symbol, size in sorted(subject.dims.items()):
         if symbol not in ranged:

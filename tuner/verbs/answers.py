@@ -19,7 +19,7 @@ class KernelAnswer:
 
     `match` is exact (measured as it is), range (what was tuned at another size of the network, tiled for this
     one), other-placement, or guessed: a miss, which has its `reason`. What was not measured as it is has a
-    simulated latency, the one that `profile` and -O1 show.
+    simulated latency, the one that `profile` and -O1 show. `layer` names the layer that answered.
     """
 
     name: str
@@ -31,6 +31,7 @@ class KernelAnswer:
     latency_us: float
     reason: str
     config: Mapping[str, Any]
+    layer: str = ""
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class NetworkAnswer:
 
     Where it was not tuned at these sizes, `selected` is the answer of a range's selector, `simulated_us` the
     network's latency with what answers or is guessed, and `reason` where the tuned ranges end, if there are
-    any and none answers.
+    any and none answers. `layer` is the layer that knows the network, `troubles` has a line for each layer
+    that could not be asked, and `layers` names all of them in order.
     """
 
     model: str
@@ -50,6 +52,9 @@ class NetworkAnswer:
     selected: Selected | None = None
     simulated_us: float | None = None
     reason: str = ""
+    layer: str = ""
+    layers: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
 
     @property
     def complete(self) -> bool:

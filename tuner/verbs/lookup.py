@@ -35,7 +35,7 @@ def lookup(
     Records of `toolchain` answer: that of the device that measured.
     """
     subject = Subject(model, target, (read_objective(objective),), dims or {}, inputs or {})
-    with open_network(subject, database, _answering(toolchain), read_only=True) as opened:
+    with open_network(subject, database, _answering(toolchain), read_only=True, layered=True) as opened:
         best = opened.records.known_network()
         of_range = selected(opened, subject) if best is None else None
         answer = best or of_range
@@ -58,6 +58,9 @@ def lookup(
             of_range,
             None if best is not None or not kernels else simulated_us(assignment),
             beyond_ranges(opened, subject) if answer is None else "",
+            opened.records.layer_of_network(),
+            tuple(layer.name for layer in opened.records.sources.layers),
+            opened.records.sources.troubles,
         )
 
 
@@ -83,7 +86,8 @@ def _answer(
     if isinstance(answer, Hit):
         best = answer.best
         match, config = str(answer.match), dict(best.config.items)
-        return KernelAnswer(name, task.digest, ops, count, True, match, best.latency_us, "", config)
+        known = best.latency_us, "", config, answer.layer
+        return KernelAnswer(name, task.digest, ops, count, True, match, *known)
     choice = assignment.choices[task.digest]
     return KernelAnswer(
         name,
@@ -114,7 +118,7 @@ def compile_known(
     without a record run the best guess of the draft, and are marked so. `toolchain` is as in `lookup`.
     """
     subject = Subject(model, target, (read_objective(objective),), dims or {}, inputs or {})
-    opened = open_network(subject, database, _answering(toolchain), read_only=True)
+    opened = open_network(subject, database, _answering(toolchain), read_only=True, layered=True)
     best = opened.records.known_network()
     of_range = selected(opened, subject) if best is None else None
     answer = best or of_range

@@ -29,6 +29,7 @@ ROUTES = {
     "GET /openapi.json": NOBODYS,
     "GET /metrics": NOBODYS,
     "GET /v1/lookup": NOBODYS,
+    "POST /v1/answers": NOBODYS,
     "GET /v1/targets": NOBODYS,
     "GET /v1/targets/{name}": NOBODYS,
     "GET /v1/workers": NOBODYS,

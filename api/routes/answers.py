@@ -1,0 +1,35 @@
+"""/v1/answers: many digests in one question, for lookups that have this service as a layer."""
+
+from typing import Any
+
+from fastapi import APIRouter
+
+from tilewright.api.guards.access import Need, access
+from tilewright.api.problems import documented
+from tilewright.api.schemas.records import Answers, Question
+from tilewright.api.service import Serving
+from tilewright.db.layers.layer import AnswerContext
+from tilewright.db.layers.wire import Told, told_to_json
+from tilewright.db.repository import Repository
+
+router = APIRouter(tags=["database"])
+
+
+@router.post(
+    "/v1/answers",
+    responses=documented(400, 401, 403, 413, 422, 429, 503),
+    openapi_extra=access(Need.READ),
+)
+async def answers(service: Serving, asked: Question) -> Answers:
+    """The bests of kernels and networks by digest, and those of families of kernels; what is not known is
+    left out. `TILEWRIGHT_LAYERS=http://HOST:PORT` makes `tune lookup` ask here.
+    """
+    return Answers(**await service.threads(_answers, service.repository, asked))
+
+
+def _answers(repository: Repository, asked: Question) -> dict[str, Any]:
+    context = AnswerContext(asked.target_digest, asked.toolchain, asked.objective)
+    where = context.target_digest, context.toolchain, context.objective
+    bests = repository.best_many(asked.workloads, *where) if asked.workloads else {}
+    relatives = repository.best_of_families(asked.families, *where) if asked.families else {}
+    return told_to_json(Told(bests, relatives))

@@ -1,0 +1,63 @@
+"""Opening the layers of a user: the database first, then those of the settings."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from tilewright.compiler_core.errors import RecordError
+from tilewright.db.layers.bank import open_bank, open_empty
+from tilewright.db.layers.file import FileLayer
+from tilewright.db.layers.layer import AbsentLayer, Layer, Layers, RecordsLayer
+from tilewright.db.layers.remembered import Remembered
+from tilewright.db.layers.server import ServerLayer, check_url
+from tilewright.db.layers.settings import BANK, LayerSetting, layer_settings
+from tilewright.db.repository import Repository
+from tilewright.db.storage.session import Database, open_database
+
+DEFAULT_DATABASE = "tilewright.db"
+OWN = "own"
+"""The name of the user's own database, which has no other."""
+
+
+def open_layers(
+    database: str | Path,
+    read_only: bool = True,
+    settings: Sequence[LayerSetting] | None = None,
+) -> tuple[Database, Layers]:
+    """The user's database, and the layers beginning with it.
+
+    Where there is no database of the default name, the others answer, and the first of them that has records
+    stands in for it. RecordError where that leaves nothing, or the database cannot be opened. A file among
+    the layers that cannot be opened is named by its `trouble`, and answers nothing.
+    """
+    chosen = layer_settings() if settings is None else settings
+    missing = str(database) == DEFAULT_DATABASE and not Path(database).exists()
+    own = None if read_only and missing and chosen else open_database(database, read_only)
+    layers: list[Layer] = [] if own is None else [RecordsLayer(OWN, Repository(own))]
+    for setting in chosen:
+        found = _opened(setting)
+        if found is not None:
+            layers.append(found)
+    first = own or next((each.database for each in layers if each.database is not None), None)
+    if first is None and any(isinstance(each, ServerLayer) for each in layers):
+        first = open_empty()
+    if first is None:
+        Layers(tuple(layers)).close()
+        first = open_database(database, read_only)
+        layers.insert(0, RecordsLayer(OWN, Repository(first)))
+    return first, Layers(tuple(layers))
+
+
+def _opened(setting: LayerSetting) -> Layer | None:
+    if setting.place == BANK:
+        bank = open_bank()
+        return None if bank is None else FileLayer.of(setting.name, bank)
+    if setting.is_server:
+        check_url(setting)
+        return ServerLayer(setting, Remembered(setting.place))
+    try:
+        opened = open_database(setting.place, read_only=True)
+        if opened.on_sqlite:
+            return FileLayer.of(setting.name, opened)
+        return RecordsLayer(setting.name, Repository(opened))
+    except RecordError as error:
+        return AbsentLayer(setting.name, str(error))

@@ -1,0 +1,77 @@
+"""A lookup with a service as its layer: answered over HTTP, then from what was remembered."""
+
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.api.service import running_server, settings_for
+from tests.db.samples import TARGET, TOOLCHAIN, filled, workload
+from tests.onnx_models import saved, small_cnn
+from tilewright.api.app import create_app
+from tilewright.api.cli.main import main
+from tilewright.db.answering.lookup import AnswerRequest, Hit, Match, lookup_many
+from tilewright.db.layers.layer import Layers
+from tilewright.db.layers.remembered import Remembered
+from tilewright.db.layers.server import ServerLayer
+from tilewright.db.layers.settings import LayerSetting
+from tilewright.db.repository import Repository
+from tilewright.db.service.api_keys import ApiKeys, Scope
+from tilewright.db.storage.session import Database, open_database
+from tilewright.tuner.verbs.tune import tune
+
+
+def test_kernels_and_their_relatives_over_http(
+    client: httpx.Client, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [workload(name) for name in ("first", "second")]
+    filled(Repository(database), rows)
+    asked = [*rows, workload("first", placement=("LLB", "LLB")), workload("third")]
+    request = AnswerRequest(TARGET.digest, TOOLCHAIN, other_placement=True, fits=lambda row, best: True)
+    setting = LayerSetting("team", str(client.base_url), timeout_s=30.0, key_variable="TEAM_KEY")
+    secret = ApiKeys(database).create("tenant", "layer", [Scope.READ])[1]
+    # Without its key the server says so, and nothing breaks.
+    for key in ("", secret):
+        monkeypatch.setenv("TEAM_KEY", key)
+        stack = Layers((ServerLayer(setting, Remembered(setting.place, tmp_path)),))
+        answers = lookup_many(stack, asked, request)
+        found = [(each.match, each.layer) if isinstance(each, Hit) else None for each in answers]
+        exact = Match.EXACT, "team"
+        assert found == ([exact, exact, (Match.OTHER_PLACEMENT, "team"), None] if key else [None] * 4)
+        assert stack.troubles == (() if key else (f"team: {setting.place} says 401 Unauthorized",))
+        stack.close()
+
+
+def test_a_fresh_machine_is_answered_by_its_teams_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = saved(small_cnn(), tmp_path)
+    tune(model, "ascend910", trials=4, database=tmp_path / "team.db", ray="none")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    (tmp_path / "fresh").mkdir()
+    monkeypatch.chdir(tmp_path / "fresh")
+    lookup = ["lookup", str(model), "--target", "ascend910"]
+    database = open_database(tmp_path / "team.db")
+    app = create_app(settings_for(tmp_path / "team.db"), database)
+    with running_server(app) as url:
+        (tmp_path / "tilewright").mkdir()
+        file = tmp_path / "tilewright" / "layers.toml"
+        file.write_text(f'order = ["team"]\n[team]\nurl = "{url}"\ntimeout_s = 30\nfresh_s = 0\n')
+        monkeypatch.delenv("TILEWRIGHT_LAYERS")
+        assert main(lookup) == 0
+        there = capsys.readouterr().out.splitlines()
+    assert there[0].endswith("[team]")
+    assert all(line.endswith("[team]") for line in there[1:] if " exact " in line)
+    # The server is away: the same answers, and a line that says so.
+    assert main(lookup) == 0
+    away = capsys.readouterr().out.splitlines()
+    assert away[: len(there)] == there
+    assert away[-1].startswith(f"layer    team: {url} does not answer")
+    assert away[-1].endswith("what it said up to 0.0 h ago answers")
+    monkeypatch.setenv("TILEWRIGHT_LAYERS", "bank=" + str(tmp_path / "team.db"))
+    assert main(["run", str(model), "--target", "ascend910", "-O", "1"]) == 0
+    shown = capsys.readouterr().out
+    assert "default" in shown
+    assert "tuned" in shown
+    database.close()
