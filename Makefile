@@ -8,7 +8,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint docs bench bench-peers kernel-tuner strangers campaign differential planted host-campaign \
+.PHONY: setup tune test lint docs bench bench-peers kernel-tuner strangers campaign differential planted law host-campaign \
     fuzz fuzz-parsers kills sbom licences lock clean
 
 setup: $(READY)
@@ -77,6 +77,11 @@ CASES ?= 20000
 SEED ?= 0
 differential: setup
 	$(BIN)/python -m tests.differential.standard.campaign --cases $(CASES) --seed $(SEED)
+
+# The law of three legs over new cases: make law CASES=3000 SEED=7
+law: setup
+	LAW_CASES=$(CASES) $(BIN)/pytest --hypothesis-profile=fuzz --hypothesis-seed=$(SEED) --timeout=0 \
+	    tests/property/test_native_law.py
 
 # Kernels on this CPU of which most crash, hang or lie.
 host-campaign: setup

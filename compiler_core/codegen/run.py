@@ -56,8 +56,11 @@ def run_program(
     inputs: Mapping[int, Array],
     machine: Machine,
     blockings: Mapping[str, Blocking] | None = None,
+    level: int = 2,
 ) -> dict[int, Array]:
-    """Every value that `program` stores; see emulate. `blockings`: a choice by the digest of a Workload."""
+    """Every value that `program` stores; see emulate. `blockings`: a choice by the digest of a Workload;
+    `level`: see object_of.
+    """
     memory: dict[int, Array] = {
         value: inputs[value].astype(graph.values[value].dtype.numpy, copy=False) for value in graph.inputs
     }
@@ -73,7 +76,9 @@ def run_program(
                 memory[op.result] = evaluate(op, box, held, graph.values[op.result])
                 stored[op.result] = memory[op.result]
             else:
-                for value, array in _called(graph, call, memory, machine, blockings or {}, made).items():
+                for value, array in _called(
+                    graph, call, memory, machine, blockings or {}, made, level
+                ).items():
                     memory[value] = stored[value] = array
     return stored
 
@@ -85,13 +90,14 @@ def _called(
     machine: Machine,
     blockings: Mapping[str, Blocking],
     made: dict[str, NativeKernel],
+    level: int,
 ) -> dict[int, Array]:
     kernel, workload = call.kernel, call.kernel.workload
     digest = workload.digest
     key = f"{digest} {id(call.program)}"
     if key not in made:
         nest = nest_of(Regions(call.program.workload), call.program, machine, blockings.get(digest))
-        made[key] = compile_kernel(nest)
+        made[key] = compile_kernel(nest, level)
     operands = {
         value: kernel.part(value, _array(graph, memory, kernel.values[value]))
         for value in workload.graph.inputs

@@ -30,6 +30,7 @@ class Values:
         self.core: Op = nest.graph.ops[stage.core]
         self.writer = kernel.writer
         self.math = Expressions(self.writer)
+        self.math.fuses = nest.machine.fuses
         self.math.scales = "+avx512f" in nest.machine.features and nest.machine.vector_bits == 512
         self.memory = Addressing(self.math, nest.lanes)
         self.kept = {nest.graph.ops[index].result for each in nest.stages for index in each.filled}

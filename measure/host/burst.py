@@ -27,7 +27,7 @@ def burst_image(machine: Machine, chains: int = CHAINS) -> Image:
     """`times` rounds of independent multiply-adds; with one chain each waits for the one before."""
     kind = f"<{machine.lanes(32)} x float>"
     ones = ", ".join(["float 0x3FF0000000000000"] * machine.lanes(32))
-    lines = [f"declare {kind} @llvm.fma.v{machine.lanes(32)}f32({kind}, {kind}, {kind})"]
+    lines = [f"declare {kind} @llvm.fmuladd.v{machine.lanes(32)}f32({kind}, {kind}, {kind})"]
     lines += [f"{HEAD} #0 {{", "entry:", "  br label %head", "head:"]
     lines.append("  %i = phi i64 [ 0, %entry ], [ %n, %head ]")
     last = [f"%x{c}_{UNROLLED}" for c in range(chains)]
@@ -37,7 +37,7 @@ def burst_image(machine: Machine, chains: int = CHAINS) -> Image:
     for step in range(UNROLLED):
         for c in range(chains):
             lines.append(
-                f"  %x{c}_{step + 1} = call {kind} @llvm.fma.v{machine.lanes(32)}f32"
+                f"  %x{c}_{step + 1} = call {kind} @llvm.fmuladd.v{machine.lanes(32)}f32"
                 f"({kind} %x{c}_{step}, {kind} %a, {kind} <{ones}>)"
             )
     lines += ["  %n = add i64 %i, 1", "  %again = icmp slt i64 %n, %times"]

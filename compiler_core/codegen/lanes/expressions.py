@@ -77,7 +77,8 @@ class Expressions(Functions):
         """The quotient; of whole numbers toward zero."""
         if not a.is_float:
             return self.whole_quotient(a, b)[0]
-        return self.divided_alike(a, b) if b.lanes == 1 and a.lanes > 1 else self.quotient(a, b)
+        alike = self.fuses and b.lanes == 1 and a.lanes > 1
+        return self.divided_alike(a, b) if alike else self.quotient(a, b)
 
     def divided_alike(self, a: Lane, b: Lane) -> Lane:
         """All lanes by one number: its reciprocal, and one correction, which rounds as a division does.

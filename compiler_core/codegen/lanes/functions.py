@@ -21,9 +21,12 @@ for _n in range(1, 24):
 
 
 class Functions(Arithmetic):
-    """Transcendental functions of float and double lanes. `scales`: AVX-512 scales by powers of two."""
+    """Transcendental functions of float and double lanes. `scales`: AVX-512 scales by powers of two; `fuses`:
+    a multiplication and an addition can be rounded once.
+    """
 
     scales = False
+    fuses = True
 
     def polynomial(self, x: Lane, coefficients: Sequence[float]) -> Lane:
         """Horner's rule, highest power first."""

@@ -13,6 +13,11 @@ class Machine:
     vector_bits: int
     registers: int
 
+    @property
+    def fuses(self) -> bool:
+        """Whether a multiplication and an addition are one instruction, rounded once."""
+        return not self.triple.startswith("x86_64") or "+fma" in self.features.split(",")
+
     def lanes(self, bits: int) -> int:
         """Elements of so many bits in a vector."""
         return max(1, self.vector_bits // bits)
