@@ -107,10 +107,14 @@ class Client:
         dim: str | None = None,
         objective: str = "latency",
         toolchain: str | None = None,
+        frozen: bool = False,
     ) -> Lookup:
-        """The best record of a kernel or a network, or the answer of a range at a size, as `dim="seq=77"`."""
+        """The best record of a kernel or a network, or the answer of a range at a size, as `dim="seq=77"`.
+
+        If `frozen`, exactly what the lock of the service holds; UsageError where it holds no answer.
+        """
         asked = {"target": target, "workload": workload, "model": model, "dim": dim}
-        asked |= {"objective": objective, "toolchain": toolchain}
+        asked |= {"objective": objective, "toolchain": toolchain, "frozen": "true" if frozen else None}
         given = {name: value for name, value in asked.items() if value is not None}
         return Lookup.model_validate(self._ask("GET", "/v1/lookup", params=given).json())
 

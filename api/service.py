@@ -22,6 +22,7 @@ from tilewright.compiler_core.errors import RecordError
 from tilewright.compiler_core.files.bundle import pack
 from tilewright.compiler_core.files.outputs import shortened
 from tilewright.db.browse import Browse
+from tilewright.db.exchange.lock_file import read_lock
 from tilewright.db.records import plain_name
 from tilewright.db.repository import Repository
 from tilewright.db.service.audit import Audit
@@ -54,6 +55,8 @@ class Service:
         self.browse = Browse(database)
         self.workers = Workers(database)
         self.audit = Audit(database)
+        self.lock = read_lock(settings.lock) if settings.lock else None
+        """Answers of requests that want what is locked."""
         self.readers = Readers(settings, threads)
         self.streams = Places(settings.max_streams, settings.max_streams_each, patience_s=0.0)
         self.quota = Quota(

@@ -9,6 +9,7 @@ TilewrightError
 │   └── UsageError        arguments that contradict each other or lie out of range
 ├── CheckError            a check the user asked for failed: exit code 1
 │   └── VerifyError       a Program that breaks a rule of the verifier, or computes other numbers
+├── NotLockedError        a lock has no answer to just this question: exit code 3
 └── DeviceError           the measuring side is unusable as a whole (a failed trial is a value)
 """
 
@@ -47,6 +48,10 @@ class CheckError(TilewrightError):
 
 class VerifyError(CheckError):
     """A Program that breaks a rule of the verifier, or computes other numbers than its Graph."""
+
+
+class NotLockedError(TilewrightError):
+    """A lock does not hold what was asked, or what it holds would be another Program here."""
 
 
 class DeviceError(TilewrightError):

@@ -132,7 +132,12 @@ def network_schedule(task: NetworkTask, config: Config, target: Target) -> tuple
 
 def kernel_configs(config: Config, plan: Plan) -> Mapping[str, Config]:
     """The Config of every distinct kernel of the plan, by digest; ConfigError where one is missing."""
-    return {digest: _entry(config, _KERNEL + digest[:16]) for digest in plan.regions}
+    return {digest: kernel_config(config, digest) for digest in plan.regions}
+
+
+def kernel_config(config: Config, digest: str) -> Config:
+    """The Config of one kernel that runs alone; ConfigError where the network's has none."""
+    return _entry(config, _KERNEL + digest[:16])
 
 
 def beside_configs(config: Config, plan: Plan) -> Mapping[CoPlacement, Config]:

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         DeviceError,
         InputError,
         ModelError,
+        NotLockedError,
         RecordError,
         TargetError,
         TilewrightError,
@@ -33,12 +34,14 @@ if TYPE_CHECKING:
     )
     from tilewright.compiler_core.target_model.file import load_target
     from tilewright.compiler_core.target_model.target import Target
+    from tilewright.db.exchange.lock_file import Lock
     from tilewright.tuner.answer.report import Report
     from tilewright.tuner.codesign.sweep import Sweep, sweep
     from tilewright.tuner.explain.explain import Explanation, explain
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest
     from tilewright.tuner.run import run
     from tilewright.tuner.verbs.answers import CompiledNetwork, NetworkAnswer
+    from tilewright.tuner.verbs.lock import lock
     from tilewright.tuner.verbs.lookup import compile_known as compile
     from tilewright.tuner.verbs.lookup import lookup
     from tilewright.tuner.verbs.plan import MemoryPlan, plan
@@ -57,9 +60,11 @@ __all__ = [
     "Hooks",
     "HtmlReport",
     "InputError",
+    "Lock",
     "MemoryPlan",
     "ModelError",
     "NetworkAnswer",
+    "NotLockedError",
     "PoolChoice",
     "Profile",
     "RangeReport",
@@ -76,6 +81,7 @@ __all__ = [
     "compile",
     "explain",
     "load_target",
+    "lock",
     "lookup",
     "plan",
     "profile",
@@ -92,12 +98,14 @@ _ROOMS = {
     "api.pages.html_report": ("HtmlReport", "report"),
     "compiler_core.target_model.file": ("load_target",),
     "compiler_core.target_model.target": ("Target",),
+    "db.exchange.lock_file": ("Lock",),
     "tuner.answer.report": ("Report",),
     "tuner.codesign.sweep": ("Sweep", "sweep"),
     "tuner.explain.explain": ("Explanation", "explain"),
     "tuner.request": ("Hooks", "PoolChoice", "TuneRequest"),
     "tuner.run": ("run",),
     "tuner.verbs.answers": ("CompiledNetwork", "NetworkAnswer"),
+    "tuner.verbs.lock": ("lock",),
     "tuner.verbs.lookup": ("lookup",),
     "tuner.verbs.plan": ("MemoryPlan", "plan"),
     "tuner.verbs.profile": ("Profile", "profile"),

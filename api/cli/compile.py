@@ -9,6 +9,7 @@ from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     Dims,
+    Frozen,
     Inputs,
     JsonFile,
     Model,
@@ -47,6 +48,7 @@ def compile_model(
         ),
     ] = None,
     toolchain: Toolchain = None,
+    frozen: Frozen = None,
     annotated: Annotated[
         Path | None,
         typer.Option("--annotated-onnx", help="Also the model itself, each node with its kernel and cost."),
@@ -54,7 +56,10 @@ def compile_model(
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> int:
-    """Write the Program of MODEL from the database; the share of guessed kernels is printed first."""
+    """Write the Program of MODEL from the database; the share of guessed kernels is printed first.
+
+    With --frozen the Program is the one that a lock holds, on every machine the same, or the exit code is 3.
+    """
     from collections import Counter
 
     from tilewright.api.cli.main import complain
@@ -75,6 +80,7 @@ def compile_model(
         inputs=read_inputs(given),
         database=database,
         toolchain=toolchain,
+        frozen=frozen,
     )
     lacking = "" if require is None else compiled.lacks(Require(require))
     if lacking:
@@ -89,7 +95,7 @@ def compile_model(
         typer.echo(f"range: miss; {compiled.reason}", err=aside)
     if compiled.selected is not None:
         typer.echo(f"range: {compiled.selected}", err=aside)
-    kept = files_of(model, target, database)
+    kept = files_of(model, target, database, frozen)
     write_json(program_to_json(compiled.program, graph.names, provenance_of(compiled)), str(output), kept)
     if annotated is not None:
         write_annotated(compiled, annotated, kept)

@@ -9,6 +9,7 @@ from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     Dims,
+    Frozen,
     Inputs,
     JsonFile,
     Model,
@@ -37,10 +38,14 @@ def lookup(
     dim: Dims = None,
     given: Inputs = None,
     toolchain: Toolchain = None,
+    frozen: Frozen = None,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> int:
-    """Print hit or miss for every kernel of MODEL, and why a miss. Exit code 3 on any miss."""
+    """Print hit or miss for every kernel of MODEL, and why a miss. Exit code 3 on any miss.
+
+    With --frozen a lock answers, no database: exactly what it holds, or exit code 3.
+    """
     from dataclasses import asdict
 
     from tilewright.tuner.verbs.lookup import lookup as lookup_network
@@ -53,9 +58,10 @@ def lookup(
         inputs=read_inputs(given),
         database=database,
         toolchain=toolchain,
+        frozen=frozen,
     )
     if json_file is not None:
-        write_json(asdict(answer), json_file, files_of(model, target, database))
+        write_json(asdict(answer), json_file, files_of(model, target, database, frozen))
     if json_file != "-":
         typer.echo(f"network  {_whole(answer)}  {answer.graph_digest[:16]}{_layer(answer.layer)}")
         if answer.selected is not None:
@@ -70,7 +76,7 @@ def lookup(
                 typer.echo(f"{'':22}miss  {kernel.reason}")
         for line in _layers(answer):
             typer.echo(line)
-    return 0 if answer.complete else MISSED
+    return 0 if answer.complete or frozen is not None else MISSED
 
 
 def _layer(name: str) -> str:

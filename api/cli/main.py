@@ -16,10 +16,12 @@ from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
 from tilewright.api.cli.verbs import GROUPS, VERBS, verb_app
-from tilewright.compiler_core.errors import InputError, TilewrightError
+from tilewright.compiler_core.errors import InputError, NotLockedError, TilewrightError
 
 ENVIRONMENT = (errno.ENAMETOOLONG, errno.ENOSPC, errno.EDQUOT, errno.EROFS)
 """Failures of file systems that no program can help: they are no bugs, wherever they come up."""
+MISSED = 3
+"""The exit code where a database or a lock has no answer."""
 INTERRUPTED = 130
 """The exit code of an interrupt, by the convention of shells."""
 
@@ -90,6 +92,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return complain(f"{place}: {error.format_message()} (see {place} --help)", exit_code=2)
     except InputError as error:
         return complain(f"tune: {error}", exit_code=2)
+    except NotLockedError as error:
+        return complain(f"tune: {error}", exit_code=MISSED)
     except TilewrightError as error:
         return complain(f"tune: {error}", exit_code=1)
     except KeyboardInterrupt:

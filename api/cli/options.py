@@ -28,6 +28,10 @@ Toolchain = Annotated[
         help="Whose records answer: what the measuring device says of itself, else the target's own."
     ),
 ]
+Frozen = Annotated[
+    Path | None,
+    typer.Option(help="Serve exactly what this lock holds (tune lock), from it alone; else exit 3."),
+]
 Dims = Annotated[
     list[str] | None, typer.Option("--dim", help="A value for a symbolic dim, as batch=1; repeatable.")
 ]

@@ -67,6 +67,14 @@ VERBS: dict[str, Verb] = {
             "lookup model.onnx --target ascend910 --dim batch=8 --json -",
         ),
     ),
+    "lock": Verb(
+        "answer",
+        "Pins the answers of today in a file, for --frozen.",
+        (
+            "lock model.onnx --target ascend910 -o tilewright.lock",
+            "lock model.onnx --target ascend910 --diff tilewright.lock",
+        ),
+    ),
     "compile": Verb(
         "answer",
         "The Program of a network, without measuring.",

@@ -11,12 +11,13 @@ from tilewright.api.guards.access import Need, access
 from tilewright.api.observability import metrics
 from tilewright.api.problems import documented
 from tilewright.api.schemas.patterns import BEGINNING, DIGEST, DIM, TOOLCHAIN_NAME
-from tilewright.api.schemas.records import Lookup, RangeRecord
+from tilewright.api.schemas.records import LockedRecord, Lookup, RangeRecord
 from tilewright.api.service import Serving
 from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.answering.lookup import AnswerRequest, Hit, lookup
 from tilewright.db.answering.selectors import Selectors
+from tilewright.db.exchange.lock_file import Lock
 from tilewright.db.records import Key, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.measure.device import built_in_info
@@ -64,6 +65,9 @@ async def look_up(
             description="The toolchain of the measuring device; the target's own by default",
         ),
     ] = None,
+    frozen: Annotated[
+        bool, Query(description="Exactly what the lock of this service holds, else 404; no database is asked")
+    ] = False,
 ) -> Lookup:
     """The best record of a kernel (`workload`) or of a whole network (`model`, its graph digest), or the
     answer of a tuned range of a network at a size (`dim`).
@@ -73,7 +77,13 @@ async def look_up(
         raise HTTPException(422, "give one of workload= and model=")
     if dim and not model:
         raise HTTPException(422, "dim= is a size of a range that a network was tuned over; give model= too")
-    found = await service.threads(_look_up, service.repository, digest, target, toolchain, objective, dim)
+    if dim and frozen:
+        raise HTTPException(422, "a lock holds networks at their sizes; give model= without dim=")
+    asked = (service.repository, digest, target, toolchain, objective)
+    if frozen:
+        found = await service.threads(_locked, service.lock, *asked)
+    else:
+        found = await service.threads(_look_up, *asked, dim)
     metrics.LOOKUPS.labels("hit" if found.hit else "miss").inc()
     return found
 
@@ -100,6 +110,46 @@ def _look_up(
         return Lookup.of(answer)
     known = repository.workloads([digest]).get(digest)
     return Lookup.of(answer if known is None else lookup(repository, known, request))
+
+
+def _locked(
+    lock: Lock | None,
+    repository: Repository,
+    beginning: str,
+    target: str,
+    toolchain: str | None,
+    objective: Objective,
+) -> Lookup:
+    """What the lock holds of a network or a kernel; 404 where it holds nothing, or not one answer."""
+    if lock is None:
+        raise HTTPException(404, "this service has no lock; its setting `lock` names the file")
+    target_digest, own = _measured_for(repository, target)
+    context = (target_digest, toolchain or own, str(objective))
+    records = [
+        LockedRecord(
+            workload_digest=digest,
+            target_digest=target_digest,
+            toolchain=network.toolchain,
+            objective=objective,
+            source=source,
+            config=dict(config.items),
+            latency_us=latency_us,
+            verification=network.verification,
+        )
+        for network in lock.networks.values()
+        if network.key[1:] == context
+        for digest, source, latency_us, config in network.answers()
+        if digest.startswith(beginning)
+    ]
+    if not records:
+        raise HTTPException(404, f"{beginning} is not locked for this target, toolchain and objective")
+    if any(each.workload_digest != records[0].workload_digest for each in records):
+        raise HTTPException(422, f"several digests begin with {beginning}; give more of it")
+    if any(each.config != records[0].config for each in records):
+        raise HTTPException(
+            404, f"{beginning} runs in several locked networks, not all alike; ask for model="
+        )
+    return Lookup(hit=True, locked=records[0])
 
 
 def _in_range(repository: Repository, key: Key, symbol: str, size: str) -> Lookup:

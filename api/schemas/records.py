@@ -81,12 +81,28 @@ class RangeRecord(BaseModel):
         return cls(dim=dim, **asdict(interval), config=dict(config.items))
 
 
+class LockedRecord(BaseModel):
+    """The answer of a lock: the Config of a network, or of one kernel of a locked network. `source` says what
+    it was when it was locked: network, range, database, other-placement or guessed.
+    """
+
+    workload_digest: str = Field(examples=[DIGEST])
+    target_digest: str = Field(examples=[DIGEST])
+    toolchain: str = Field(examples=["3"])
+    objective: Objective
+    source: str = Field(examples=["network"])
+    config: dict[str, Any]
+    latency_us: float | None
+    verification: Verification
+
+
 class Lookup(BaseModel):
-    """The answer of the database for a workload or network: a hit with its record or with the answer of a
-    tuned range, or a miss and its reason.
+    """The answer of the database for a workload or network: a hit with its record, with the answer of a
+    tuned range or of a lock; or a miss and its reason.
     """
 
     hit: bool
+    locked: LockedRecord | None = None
     best: BestRecord | None = None
     range: RangeRecord | None = None
     reason: str = Field(default="", examples=["no record has this key; tune it first"])

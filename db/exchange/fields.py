@@ -12,6 +12,7 @@ from tilewright.db.exchange.bounded_json import LARGEST_INTEGER, parse_bounded
 from tilewright.db.records import Purpose, Verification, WorkloadKind, plain_name
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
+from tilewright.search_space.knobs import Config
 
 Check: TypeAlias = Callable[[Any], Any]
 
@@ -208,3 +209,64 @@ TRIAL: Mapping[str, Check] = {
     "default": _flag,
     "created_at_s": not_negative,
 }
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise ValueError("is no list")
+    return value
+
+
+def _object(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ValueError("is no object")
+    return value
+
+
+def _config(value: Any) -> Config:
+    for name, setting in _object(value).items():
+        if not isinstance(setting, bool | int | float | str):
+            raise ValueError(f"gives knob {name[:60]!r} neither a number nor a word")
+    return Config(tuple(value.items()))
+
+
+LOCKED_MODEL: Mapping[str, Check] = {
+    "name": _text,
+    "graph_digest": _digest,
+    "dims": lambda value: {name: _count(size) for name, size in _object(value).items()},
+}
+LOCKED_TARGET: Mapping[str, Check] = {"name": _text, "digest": _digest}
+LOCKED_RANGE: Mapping[str, Check] = {
+    "symbol": _text,
+    "low": _count,
+    "high": _count,
+    "tuned_at": _count,
+    "planned": _flag,
+    "measured_regret": _or_nothing(_not_negative),
+    "predicted_regret": _or_nothing(_not_negative),
+    "digest": _digest,
+    "split": _count,
+}
+LOCKED_KERNEL: Mapping[str, Check] = {
+    "name": _text,
+    "workload_digest": _digest,
+    "ops": lambda value: tuple(map(_text, _list(value))),
+    "count": _count,
+    "source": _text,
+    "latency_us": _not_negative,
+}
+LOCKED_NETWORK: Mapping[str, Check] = {
+    "model": _object,
+    "target": _object,
+    "toolchain": _name,
+    "objective": _one_of(Objective),
+    "latency_us": _or_nothing(_not_negative),
+    "simulated_us": _or_nothing(_not_negative),
+    "verification": _one_of(Verification),
+    "range": _or_nothing(_object),
+    "kernels": _list,
+    "config": _config,
+    "program_digest": _digest,
+    "digest": _digest,
+}
+LOCK: Mapping[str, Check] = {"format": _text, "version": _count, "networks": _list}

@@ -25,7 +25,7 @@ from tilewright.cost_model.energy import network_bound_uj
 from tilewright.cost_model.network_bound import network_bound_cycles
 from tilewright.db.layers.opening import open_layers
 from tilewright.db.repository import Repository
-from tilewright.db.storage.session import open_database
+from tilewright.db.storage.session import Database, open_database
 from tilewright.measure.device import DeviceInfo, built_in_info
 from tilewright.measure.host.file import ensure_host
 from tilewright.measure.objectives import Objective
@@ -141,7 +141,7 @@ class Opened:
 
 def open_network(
     subject: Subject,
-    database: str | Path,
+    database: str | Path | Database,
     device: Callable[[Target], DeviceInfo] = built_in_info,
     *,
     listener: Listener = silent,
@@ -158,7 +158,9 @@ def open_network(
     target = load_target(subject.target)
     model = import_bound(subject.model, subject.dims, subject.inputs)
     layers = None
-    if layered:
+    if isinstance(database, Database):
+        opened = database
+    elif layered:
         opened, layers = open_layers(database, read_only)
     else:
         opened = open_database(database, read_only)

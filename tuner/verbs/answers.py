@@ -1,13 +1,15 @@
 """Answers about a network without measuring: what is known of each kernel, and the Program of it."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.program import Program
+from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.records import Verification
+from tilewright.measure.device import DeviceInfo, built_in_info
 from tilewright.tuner.network.assignment import Assignment
 from tilewright.tuner.network.opened import Opened
 from tilewright.tuner.sizes.selection import Selected
@@ -133,3 +135,13 @@ class Require(StrEnum):
 
 ANSWERED = ("network", "range", "database")
 """Sources of Configs that were measured where they are used, or at other sizes of a range around it."""
+
+
+def device_answering(toolchain: str | None) -> Callable[[Target], DeviceInfo]:
+    """Whose records answer: those of `toolchain`, without one those of the target's own device."""
+
+    def info(target: Target) -> DeviceInfo:
+        own = built_in_info(target)
+        return own if toolchain is None else replace(own, toolchain=toolchain)
+
+    return info

@@ -1,14 +1,12 @@
 """The database's answers for a network, kernel by kernel, and a Program from them without measuring."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from pathlib import Path
 
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
-from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.answering.lookup import Answer, Hit
+from tilewright.db.exchange.lock_file import Lock
 from tilewright.db.records import Verification
-from tilewright.measure.device import DeviceInfo, built_in_info
 from tilewright.measure.objectives import read_objective
 from tilewright.tuner.answer.guess import ask_exactly, cover_or_guess, simulated_us, timed
 from tilewright.tuner.kernel.task import KernelTask
@@ -16,7 +14,8 @@ from tilewright.tuner.network.assignment import Assignment, assignment_of
 from tilewright.tuner.network.opened import open_network
 from tilewright.tuner.sizes.selection import Selected, beyond_ranges, selected
 from tilewright.tuner.subject import Subject
-from tilewright.tuner.verbs.answers import CompiledNetwork, KernelAnswer, NetworkAnswer
+from tilewright.tuner.verbs.answers import CompiledNetwork, KernelAnswer, NetworkAnswer, device_answering
+from tilewright.tuner.verbs.frozen import frozen_compile, frozen_lookup
 
 
 def lookup(
@@ -28,14 +27,20 @@ def lookup(
     inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
     toolchain: str | None = None,
+    frozen: str | Path | Lock | None = None,
 ) -> NetworkAnswer:
     """`tune lookup`: hit or miss per kernel of a network, and why a miss. Writes nothing.
 
     A network that is in the database as a whole is listed by its own groups, any other by its cheapest cover.
-    Records of `toolchain` answer: that of the device that measured.
+    Records of `toolchain` answer: that of the device that measured. With `frozen`, a lock or its file, that
+    alone answers; NotLockedError where it does not.
     """
     subject = Subject(model, target, (read_objective(objective),), dims or {}, inputs or {})
-    with open_network(subject, database, _answering(toolchain), read_only=True, layered=True) as opened:
+    if frozen is not None:
+        return frozen_lookup(subject, frozen, toolchain)
+    with open_network(
+        subject, database, device_answering(toolchain), read_only=True, layered=True
+    ) as opened:
         best = opened.records.known_network()
         of_range = selected(opened, subject) if best is None else None
         answer = best or of_range
@@ -62,16 +67,6 @@ def lookup(
             tuple(layer.name for layer in opened.records.sources.layers),
             opened.records.sources.troubles,
         )
-
-
-def _answering(toolchain: str | None) -> Callable[[Target], DeviceInfo]:
-    """Whose records answer: those of `toolchain`, without one those of the target's own device."""
-
-    def info(target: Target) -> DeviceInfo:
-        own = built_in_info(target)
-        return own if toolchain is None else replace(own, toolchain=toolchain)
-
-    return info
 
 
 def _answer(
@@ -111,14 +106,18 @@ def compile_known(
     inputs: Mapping[str, Given] | None = None,
     database: str | Path = "tilewright.db",
     toolchain: str | None = None,
+    frozen: str | Path | Lock | None = None,
 ) -> CompiledNetwork:
     """`tune compile`: the Program from the database.
 
     The network's own best first, then the answer of a tuned range of sizes, else kernel by kernel. Kernels
-    without a record run the best guess of the draft, and are marked so. `toolchain` is as in `lookup`.
+    without a record run the best guess of the draft, and are marked so. `toolchain` and `frozen` are as in
+    `lookup`.
     """
     subject = Subject(model, target, (read_objective(objective),), dims or {}, inputs or {})
-    opened = open_network(subject, database, _answering(toolchain), read_only=True, layered=True)
+    if frozen is not None:
+        return frozen_compile(subject, frozen, toolchain)
+    opened = open_network(subject, database, device_answering(toolchain), read_only=True, layered=True)
     best = opened.records.known_network()
     of_range = selected(opened, subject) if best is None else None
     answer = best or of_range

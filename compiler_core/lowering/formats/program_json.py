@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from tilewright.compiler_core.digest import Json
+from tilewright.compiler_core.digest import Json, digest_of
 from tilewright.compiler_core.errors import RecordError
 from tilewright.compiler_core.ir.graph_json import workload_from_json, workload_to_json
 from tilewright.compiler_core.ir.workload import Kernel
@@ -69,6 +69,22 @@ def program_to_json(
         "names": {str(value): name for value, name in names.items()},
         **behind,
     }
+
+
+def program_digest(program: Program) -> str:
+    """A digest of all that decides what the Program does and how long it takes, whatever numbers the model's
+    file gives to its values.
+    """
+    form: Any = program_to_json(program, {})
+    stages = [
+        [
+            {"kernel": call["kernel"], "cores": call["cores"]} if "kernel" in call else {"host": True}
+            for call in stage
+        ]
+        for stage in form["stages"]
+    ]
+    places = sorted(form["llb"]["offsets"].values())
+    return digest_of([VERSION, form["kernels"], stages, form["llb"]["bytes"], places])
 
 
 def _kernel_to_json(kernel: KernelProgram) -> Json:
