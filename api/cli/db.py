@@ -1,7 +1,7 @@
 """`tune db`: contents of the search database, export, import, upkeep."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -17,6 +17,10 @@ from tilewright.api.cli.options import (
 )
 from tilewright.api.cli.verbs import verb_app
 from tilewright.compiler_core.files.outputs import refuse_inputs
+
+if TYPE_CHECKING:
+    from tilewright.db.exchange.load import LoadCounts
+    from tilewright.db.storage.session import Database as OpenDatabase
 
 app = verb_app()
 MOST_RUNS = 1000
@@ -123,9 +127,9 @@ def import_file(source: Source, database: Database = DEFAULT_DATABASE, json_file
     from tilewright.db.exchange.load import import_records
     from tilewright.db.storage.session import open_database
 
-    loaded = import_records(open_database(database), source)
-    text = f"{loaded.new} entries new, {loaded.known} known; `tune db verify` measures the claims"
-    answer(text, {"new": loaded.new, "known": loaded.known}, json_file, files_of(source, database))
+    opened = open_database(database)
+    loaded = import_records(opened, source)
+    answer(*_loaded(opened, loaded), json_file, files_of(source, database))
 
 
 @app.command()
@@ -134,9 +138,18 @@ def merge(source: Source, database: Database = DEFAULT_DATABASE, json_file: Json
     from tilewright.db.exchange.load import merge_database
     from tilewright.db.storage.session import open_database
 
-    loaded = merge_database(open_database(source, read_only=True), open_database(database))
-    body = {"new": loaded.new, "known": loaded.known}
-    answer(f"{loaded.new} entries new, {loaded.known} known", body, json_file, files_of(source, database))
+    opened = open_database(database)
+    loaded = merge_database(open_database(source, read_only=True), opened)
+    answer(*_loaded(opened, loaded), json_file, files_of(source, database))
+
+
+def _loaded(database: "OpenDatabase", loaded: "LoadCounts") -> tuple[str, dict[str, Any]]:
+    """What came in, and what makes answers of it."""
+    from tilewright.db.answering.claims import advice, unverified_targets
+
+    targets = unverified_targets(database)
+    text = "; ".join(filter(None, (f"{loaded.new} entries new, {loaded.known} known", advice(targets))))
+    return text, {"new": loaded.new, "known": loaded.known, "not_verified": list(targets)}
 
 
 @app.command()

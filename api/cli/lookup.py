@@ -66,6 +66,8 @@ def lookup(
         typer.echo(f"network  {_whole(answer)}  {answer.graph_digest[:16]}{_layer(answer.layer)}")
         if answer.selected is not None:
             typer.echo(f"range    {answer.selected}")
+        if answer.imported:
+            typer.echo(f"network  {answer.imported}")
         if answer.reason:
             typer.echo(f"range    miss  {answer.reason}")
         for kernel in answer.kernels:

@@ -113,7 +113,7 @@ class Lookup(BaseModel):
         if isinstance(answer, Hit):
             return cls(hit=True, best=BestRecord.of(answer.best))
         nearest = answer.nearest
-        same = nearest is not None and nearest.workload.digest == answer.workload.digest
+        same = (nearest is not None and nearest.workload.digest == answer.workload.digest) or answer.imported
         return cls(hit=False, reason=answer.reason if same else "no record has this key; tune it first")
 
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TypeAlias
 
+from tilewright.db.answering.claims import advice, claimed
 from tilewright.db.answering.explain import Nearest, nearest_record
 from tilewright.db.layers.layer import AnswerContext, Layers
 from tilewright.db.records import Best, Key, WorkloadRow
@@ -48,12 +49,15 @@ class Hit:
 
 @dataclass(frozen=True)
 class Miss:
-    """No answer. `reason` is one line; `nearest` is the closest record, whose latency is a guess only."""
+    """No answer. `reason` is one line; `nearest` is the closest record, whose latency is a guess only. If
+    `imported`, others have measured this very workload, and nobody here has yet.
+    """
 
     workload: WorkloadRow
     key: Key
     reason: str
     nearest: Nearest | None
+    imported: bool = False
 
 
 Answer: TypeAlias = Hit | Miss
@@ -121,9 +125,14 @@ def lookup_many(
             break
     if request.other_placement and open_still:
         answers |= _relatives(layers, open_still, request, context)
-    for digest, row in open_still.items():
-        if digest not in answers:
-            answers[digest] = _miss(layers, row, context.key_of(digest), stale.get(digest), request.explain)
+    missing = [row for row in open_still.values() if row.digest not in answers]
+    waiting = _waiting(layers, missing, context) if request.explain and missing else {}
+    for row in missing:
+        key, old = context.key_of(row.digest), stale.get(row.digest)
+        if row.digest in waiting and old is None:
+            answers[row.digest] = Miss(row, key, waiting[row.digest], None, imported=True)
+        else:
+            answers[row.digest] = _miss(layers, row, key, old, request.explain)
     return [answers[row.digest] for row in workloads]
 
 
@@ -143,6 +152,16 @@ def _relatives(
                     answers[row.digest] = Hit(row, best, Match.OTHER_PLACEMENT, member, layer.name)
                     break
     return answers
+
+
+def _waiting(layers: Layers, rows: Sequence[WorkloadRow], context: AnswerContext) -> Mapping[str, str]:
+    """What to do about those workloads that only imported records of the first layer know, by digest."""
+    database = layers.layers[0].database
+    if database is None:
+        return {}
+    found = claimed(database, [row.digest for row in rows], context.target_digest, context.objective)
+    known = Repository(database).target(context.target_digest) if found else None
+    return dict.fromkeys(found, advice((known.name if known else "NAME",)))
 
 
 def _miss(layers: Layers, row: WorkloadRow, key: Key, stale: Best | None, explain: bool) -> Miss:

@@ -232,41 +232,41 @@ def _config(value: Any) -> Config:
 
 LOCKED_MODEL: Mapping[str, Check] = {
     "name": _text,
-    "graph_digest": _digest,
-    "dims": lambda value: {name: _count(size) for name, size in _object(value).items()},
+    "graph_digest": digest,
+    "dims": lambda value: {name: count(size) for name, size in _object(value).items()},
 }
-LOCKED_TARGET: Mapping[str, Check] = {"name": _text, "digest": _digest}
+LOCKED_TARGET: Mapping[str, Check] = {"name": _text, "digest": digest}
 LOCKED_RANGE: Mapping[str, Check] = {
     "symbol": _text,
-    "low": _count,
-    "high": _count,
-    "tuned_at": _count,
+    "low": count,
+    "high": count,
+    "tuned_at": count,
     "planned": _flag,
-    "measured_regret": _or_nothing(_not_negative),
-    "predicted_regret": _or_nothing(_not_negative),
-    "digest": _digest,
-    "split": _count,
+    "measured_regret": or_nothing(not_negative),
+    "predicted_regret": or_nothing(not_negative),
+    "digest": digest,
+    "split": count,
 }
 LOCKED_KERNEL: Mapping[str, Check] = {
     "name": _text,
-    "workload_digest": _digest,
+    "workload_digest": digest,
     "ops": lambda value: tuple(map(_text, _list(value))),
-    "count": _count,
+    "count": count,
     "source": _text,
-    "latency_us": _not_negative,
+    "latency_us": not_negative,
 }
 LOCKED_NETWORK: Mapping[str, Check] = {
     "model": _object,
     "target": _object,
     "toolchain": _name,
-    "objective": _one_of(Objective),
-    "latency_us": _or_nothing(_not_negative),
-    "simulated_us": _or_nothing(_not_negative),
-    "verification": _one_of(Verification),
-    "range": _or_nothing(_object),
+    "objective": one_of(Objective),
+    "latency_us": or_nothing(not_negative),
+    "simulated_us": or_nothing(not_negative),
+    "verification": one_of(Verification),
+    "range": or_nothing(_object),
     "kernels": _list,
     "config": _config,
-    "program_digest": _digest,
-    "digest": _digest,
+    "program_digest": digest,
+    "digest": digest,
 }
-LOCK: Mapping[str, Check] = {"format": _text, "version": _count, "networks": _list}
+LOCK: Mapping[str, Check] = {"format": _text, "version": count, "networks": _list}

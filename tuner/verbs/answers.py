@@ -43,7 +43,8 @@ class NetworkAnswer:
     Where it was not tuned at these sizes, `selected` is the answer of a range's selector, `simulated_us` the
     network's latency with what answers or is guessed, and `reason` where the tuned ranges end, if there are
     any and none answers. `layer` is the layer that knows the network, `troubles` has a line for each layer
-    that could not be asked, and `layers` names all of them in order.
+    that could not be asked, and `layers` names all of them in order. `imported` says what makes an answer of
+    imported records of the whole, if there are such.
     """
 
     model: str
@@ -57,6 +58,7 @@ class NetworkAnswer:
     layer: str = ""
     layers: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()
+    imported: str = ""
 
     @property
     def complete(self) -> bool:

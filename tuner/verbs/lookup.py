@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
+from tilewright.db.answering.claims import advice, claimed
 from tilewright.db.answering.lookup import Answer, Hit
 from tilewright.db.exchange.lock_file import Lock
 from tilewright.db.records import Verification
@@ -11,7 +12,7 @@ from tilewright.measure.objectives import read_objective
 from tilewright.tuner.answer.guess import ask_exactly, cover_or_guess, simulated_us, timed
 from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.assignment import Assignment, assignment_of
-from tilewright.tuner.network.opened import open_network
+from tilewright.tuner.network.opened import Opened, open_network
 from tilewright.tuner.sizes.selection import Selected, beyond_ranges, selected
 from tilewright.tuner.subject import Subject
 from tilewright.tuner.verbs.answers import CompiledNetwork, KernelAnswer, NetworkAnswer, device_answering
@@ -38,9 +39,7 @@ def lookup(
     subject = Subject(model, target, (read_objective(objective),), dims or {}, inputs or {})
     if frozen is not None:
         return frozen_lookup(subject, frozen, toolchain)
-    with open_network(
-        subject, database, device_answering(toolchain), read_only=True, layered=True
-    ) as opened:
+    with open_network(subject, database, device_answering(toolchain), read_only=True, layered=True) as opened:
         best = opened.records.known_network()
         of_range = selected(opened, subject) if best is None else None
         answer = best or of_range
@@ -66,7 +65,15 @@ def lookup(
             opened.records.layer_of_network(),
             tuple(layer.name for layer in opened.records.sources.layers),
             opened.records.sources.troubles,
+            "" if best is not None else _imported(opened),
         )
+
+
+def _imported(opened: Opened) -> str:
+    """What to do where only imported records know the network as a whole; empty where none do."""
+    digest, database = opened.network.task.digest, opened.records.repository.database
+    found = claimed(database, [digest], opened.target.digest, opened.objective)
+    return advice((opened.target.name,)) if found else ""
 
 
 def _answer(
