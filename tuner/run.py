@@ -161,7 +161,9 @@ def _search(
     search.look()
     so_far = standing(whole.best, whole.bound, whole.unit)
     opened.listener(Phase("verify", f"emulating the best kernels, and measuring them again; {so_far}"))
-    return Searched(opened, book, search, reason, search.regret(search.plan))
+    outlook = search.outlook()
+    regret = None if outlook is None else outlook.band().expected
+    return Searched(opened, book, search, reason, regret)
 
 
 def _known(

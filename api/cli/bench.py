@@ -202,6 +202,38 @@ def search(
 
 
 @app.command()
+def outlook(
+    models: Annotated[list[Path] | None, typer.Argument(help="ONNX files, tuned live.", exists=True)] = None,
+    target: Annotated[str, typer.Option(help="A preset, for the files.")] = "ascend910",
+    trials: Annotated[int, typer.Option(min=1, help="The budget that a stop saves from.")] = 1024,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs of each file, or of each task recorded.")] = 2,
+    record: Annotated[
+        bool, typer.Option("--record", help="Search the known tasks anew, and write what ships.")
+    ] = False,
+    quick: Quick = False,
+    seed: Seed = 0,
+    journal: RowsKept = None,
+    json_file: JsonFile = None,
+) -> int:
+    """Is the regret that a search states true, on devices that it knows nothing of?"""
+    from benchmarks.search.outlook import bench_outlook
+
+    return _report(
+        lambda: bench_outlook(
+            models or (),
+            target=target,
+            trials=trials,
+            record=record,
+            quick=quick,
+            seed=seed,
+            seeds=seeds,
+            journal=journal,
+        ),
+        json_file,
+    )
+
+
+@app.command()
 def farm(
     campaign: Annotated[bool, typer.Option("--campaign", help="Hours: kills by the thousand.")] = False,
     quick: Quick = False,

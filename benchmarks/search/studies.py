@@ -1,9 +1,8 @@
-"""Studies of our own search beside the race: with records of others, noise, the stop rule, and for long.
+"""Studies of our own search beside the race: with records of others, noise, and for long.
 
 warm      a prior from sibling shapes on the same chip, the task itself left out
 unseen    a prior from the same kind of kernel on the three other targets, this one left out
 noise     readings with 3 % of log-normal noise; finalists measured again, in turns
-stop      the stop rule (within 2 % with 95 %) against a budget of 1,024
 overhead  processor time of a proposal as trials pile up, to 5,000
 """
 
@@ -22,15 +21,14 @@ from tilewright.search_space.knobs import Config
 from tilewright.tuner.answer.finalists import settle
 from tilewright.tuner.kernel.problem import Problem
 from tilewright.tuner.kernel.search import KernelSearch, search_kernel
-from tilewright.tuner.kernel.stopping import StopReason, StopRule
+from tilewright.tuner.kernel.stopping import StopRule
 
 RECORDED = 128
 """Trials of each search whose records make a prior."""
-STUDIES = ("noise", "stop", "overhead")
+STUDIES = ("noise", "overhead")
 """Methods whose rows are of their own kind."""
 NOISE = 0.03
 FINALISTS = 8
-STOP_BUDGET = 1024
 OVERHEAD_TRIALS, OVERHEAD_AT = 5000, (100, 1000, 5000)
 Row = dict[str, Any]
 Records = tuple[TaskRecords, ...]
@@ -75,9 +73,7 @@ _SEARCHED: dict[tuple[str, int, str], TaskRecords] = {}
 
 def study_row(arena: SearchArena, study: str, seed: int, budget: int) -> Row:
     """The fields of one run of a study."""
-    if study == "noise":
-        return noise_row(arena, seed, budget)
-    return stop_row(arena, seed) if study == "stop" else overhead_row(arena, seed)
+    return noise_row(arena, seed, budget) if study == "noise" else overhead_row(arena, seed)
 
 
 def noise_row(arena: SearchArena, seed: int, budget: int) -> Row:
@@ -112,19 +108,6 @@ def _true_us(arena: SearchArena, config: Config) -> float:
     return measured
 
 
-def stop_row(arena: SearchArena, seed: int) -> Row:
-    """When and why a search with the stop rule ended, and what it had by then."""
-    rule = StopRule(max_trials=STOP_BUDGET, regret=0.02)
-    found = search_kernel(KernelSearch(arena.problem, f"bench/{seed}"), arena, rule)
-    assert found.best is not None
-    return {
-        "trials": len(found.trials),
-        "reason": str(found.reason),
-        "stopped": found.reason is not StopReason.BUDGET,
-        "true_us": found.best.measurement.latency_us,
-    }
-
-
 def overhead_row(arena: SearchArena, seed: int) -> Row:
     """Processor milliseconds of asking and telling, a trial, over the hundred trials up to each mark."""
     search = KernelSearch(arena.problem, f"bench/{seed}")
@@ -156,17 +139,6 @@ def study_figures(rows: Sequence[Row]) -> dict[str, Any]:
             median, high = (float(np.quantile(values, share)) for share in (0.5, 0.95))
             figures[f"noise/{name}_median"] = _figure(median, goal, median <= goal)
             figures[f"noise/{name}_p95"] = _figure(high, None, True)
-    if stops := by_study["stop"]:
-        stopped = [row for row in stops if row["stopped"]]
-        covered = [row["true_us"] <= 1.02 * row["optimum_us"] for row in stopped]
-        saved = float(
-            np.mean([1.0 - row["trials"] / STOP_BUDGET if row["stopped"] else 0.0 for row in stops])
-        )
-        share, coverage = len(stopped) / len(stops), float(np.mean(covered)) if stopped else 0.0
-        figures["stop/runs"] = _figure(len(stops), 200, len(stops) >= 200)
-        figures["stop/stopped"] = _figure(share, 0.6, share >= 0.6)
-        figures["stop/coverage"] = _figure(coverage, 0.95, coverage >= 0.95)
-        figures["stop/saved"] = _figure(saved, 0.4, saved >= 0.4)
     for row in by_study["overhead"]:
         for trial, spent in row["ms_at"].items():
             figures[f"overhead/{row['task']}/ms_at_{trial}"] = _figure(spent, 10.0, spent <= 10.0)

@@ -48,17 +48,6 @@ class Posterior:
         result: Floats = np.sqrt(self.process.variance * np.maximum(self.left, 1e-6).astype(np.float64))
         return result
 
-    def correlation(self, rows: npt.NDArray[np.int64]) -> Floats:
-        """The posterior correlation between `rows` [s], as [s, s], imagined observations included."""
-        points = self.scaled[rows].astype(np.float64)
-        factor = np.concatenate([self.explained[:, rows], self.supposed[:, rows]]).astype(np.float64)
-        with _quiet():
-            shared = _matern(_distances(points, points)) - factor.T @ factor
-        scale = np.sqrt(np.maximum(np.diag(shared), 1e-6))
-        result: Floats = shared / scale[:, None] / scale
-        np.fill_diagonal(result, 1.0)
-        return result
-
     def given(self, row: int) -> "Posterior":
         """As if `row` had been measured and had come out as expected: only spreads shrink."""
         shared = _matern(_distances(self.scaled, self.scaled[row : row + 1]))[:, 0]
@@ -71,11 +60,7 @@ class Posterior:
 
 @dataclass(frozen=True)
 class GaussianProcess:
-    """A fitted process with a Matern 5/2 kernel; `spread` holds a length per feature, `noise` is relative.
-
-    `misjudged` is the root mean square of the leave-one-out errors in predicted standard deviations: 1 where
-    the spreads are right.
-    """
+    """A fitted process with a Matern 5/2 kernel; `spread` holds a length per feature, `noise` is relative."""
 
     center: Features
     spread: Features
@@ -85,7 +70,6 @@ class GaussianProcess:
     variance: float
     noise: float
     mean: float
-    misjudged: float
 
     def posterior(self, features: Features) -> Posterior:
         """At `features` [m, f]."""
@@ -140,17 +124,7 @@ def fit_gaussian(
     factor: Floats = np.asarray(np.linalg.cholesky(damped), dtype=np.float64)
     weights = cho_solve((factor, True), known * scale, check_finite=False)
     variance = amplitude * scale * scale
-    misjudged = _misjudged(factor, weights, variance)
-    return GaussianProcess(
-        center, spread * shrink, points, factor, weights, variance, relative, mean, misjudged
-    )
-
-
-def _misjudged(factor: Floats, weights: Floats, variance: float) -> float:
-    """By leaving one out, in closed form (Rasmussen and Williams, 2006, eq. 5.10 to 5.12)."""
-    half = solve_triangular(factor, np.eye(len(weights)), lower=True, check_finite=False)
-    precision = np.einsum("ij,ij->j", half, half) / variance
-    return float(np.sqrt(np.mean((weights / variance) ** 2 / precision)))
+    return GaussianProcess(center, spread * shrink, points, factor, weights, variance, relative, mean)
 
 
 def _thinned(

@@ -18,7 +18,6 @@ from tilewright.measure.results import Measurement
 from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.problem import SearchTrial
-from tilewright.tuner.kernel.search import KernelSearch
 from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import StopReason, StopRule
 from tilewright.tuner.network.challenges import contests
@@ -87,7 +86,7 @@ def test_a_search_whose_kernels_are_done_plans_anew_before_it_ends(
     row_and_column_sum: Graph, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The fusion is done with long before the first share of the budget after which plans are made anew."""
-    monkeypatch.setattr(KernelSearch, "converged", lambda search, rule: len(search.trials) >= 40)
+    monkeypatch.setattr(NetworkSearch, "_p_within", lambda search, rule: float(search.trials >= 40))
     rule, trials = StopRule(4096, regret=0.02), list[tuple[str, SearchTrial]]()
     search, again = (
         NetworkSearch(planner_of(row_and_column_sum, TARGET), "any", rule.max_trials, SearchSettings())

@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from optuna.samplers import RandomSampler
 
 from tests.tuner.landscapes import problem_and_device
 from tilewright.cost_model.learned.residual import TaskRecords
@@ -16,6 +17,7 @@ from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.search import KernelSearch, search_kernel
 from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, stop_reason
+from tilewright.tuner.outlook.course import WORST_LOG
 
 
 def test_every_batch_is_committed_before_it_is_told() -> None:
@@ -121,17 +123,18 @@ def test_a_prior_of_the_same_landscape_leads_at_once_and_a_reversed_one_loses_it
     assert unlike[1] < 0.2 < 0.5 < like[1]
 
 
-def test_the_regret_estimate_is_certain_only_after_much_was_measured() -> None:
+def test_a_search_that_has_asked_everything_has_nothing_left_to_find() -> None:
     problem, device = problem_and_device()
     search = KernelSearch(problem, "run")
-    assert search.progress(0.0, regret=0.02).p_within == 0.0
-    estimates = []
+    seen = search.seen()
+    assert seen is not None
+    assert (seen.trials, seen.ceiling_log) == (0, WORST_LOG)
     while configs := search.ask(40):
         search.tell(search.trials_of(device.measure(problem.task, configs)))
-        estimates.append(search.progress(0.0, regret=0.02).p_within)
-    assert estimates[0] < 0.5
-    assert estimates[-1] == 1.0
-    assert all(0.0 <= estimate <= 1.0 for estimate in estimates)
+    seen = search.seen()
+    assert seen is not None
+    assert (seen.trials, seen.since_best, seen.ceiling_log) == (len(search.trials), search.since_best, 0.0)
+    assert KernelSearch(problem, "run", sampler=lambda seed: RandomSampler(seed)).seen() is None
 
 
 def test_a_search_that_believes_itself_done_stops_and_says_so() -> None:
@@ -159,7 +162,7 @@ def test_batches_grow_with_what_is_known() -> None:
         ({"trials": 100}, StopReason.BUDGET),
         ({"since_best": 30}, StopReason.PATIENCE),
         ({"elapsed_s": 9.0}, StopReason.TIME_LIMIT),
-        ({"p_within": 0.95, "since_best": 48}, StopReason.REGRET),
+        ({"p_within": 0.95}, StopReason.REGRET),
         ({"at_bound": True, "trials": 100}, StopReason.BOUND),
     ],
 )

@@ -136,4 +136,4 @@ def test_a_device_on_which_nothing_runs_ends_the_search_without_an_answer(opened
     assert not search.is_measured
     assert search.readings_us == {}
     assert all(isinstance(trial.measurement, Measurement) for _, trial in committed)
-    assert search.regret(search.plan) is None
+    assert search.outlook() is None

@@ -10,7 +10,6 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import numpy as np
-from optuna.study import Study
 
 from tilewright.measure.objectives import Objective
 from tilewright.search_space.knobs import Rows
@@ -20,7 +19,6 @@ from tilewright.tuner.kernel.propose import Belief, Believer, propose
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.sampler import KernelSampler
 from tilewright.tuner.kernel.settings import ProposeSettings
-from tilewright.tuner.kernel.stopping import Regret
 
 MIXED = 0.2
 """Share of the batches that search along a mixture."""
@@ -94,10 +92,6 @@ class FrontSampler(KernelSampler):
     ) -> None:
         super().__init__(replace(problem, in_full=True), model, run, batch, settings)
         self._each = [self._problem.towards(objective) for objective in objectives]
-
-    def regret(self, study: Study, regret: float) -> Regret | None:
-        """A front has no single optimum to be far from."""
-        return None
 
     def _proposed(self, count: int, number: int) -> Rows:
         seed = trial_seed(self._run, number)

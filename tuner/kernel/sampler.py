@@ -16,15 +16,11 @@ from optuna.trial import FrozenTrial, TrialState
 from tilewright.search_space.knobs import Rows
 from tilewright.search_space.moves import row_keys
 from tilewright.search_space.space import Space
-from tilewright.tuner.kernel.acquisition import expected_regret, lowest_values, probability_within
 from tilewright.tuner.kernel.problem import Floats, History, Problem, no_history, trial_seed
-from tilewright.tuner.kernel.propose import propose, remaining
+from tilewright.tuner.kernel.propose import propose
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.settings import ProposeSettings
-from tilewright.tuner.kernel.stopping import Regret
 
-_THREATS = 256
-"""A regret is estimated over so many rows: those most likely to beat the best."""
 LOST = "lost"  # user attribute of a trial whose failure is not its Config's
 
 
@@ -114,36 +110,6 @@ class KernelSampler(BaseSampler):
             count,
             trial_seed(self._run, number),
             self._settings,
-        )
-
-    def regret(self, study: Study, regret: float) -> Regret | None:
-        """The estimated distance of the best from the optimum; None before the model has an estimate.
-
-        Spreads are scaled by the leave-one-out error of the process, so that the estimate depends on the
-        trials alone, not on earlier predictions. With a draft, which tells of every row by itself, what the
-        model does not know of like rows is alike: they beat the best together or not at all. Without one the
-        best may be a row that no other tells of, and rows are taken as independent, which errs on the side of
-        doubt.
-        """
-        self.catch_up(study)
-        predictor = self._model.predictor(self._problem)
-        if predictor is None or predictor.model is None or not self._history.ok.any():
-            return None
-        rng = np.random.default_rng(trial_seed(f"{self._run}/within", len(self._history.rows)))
-        left = remaining(self._problem, self._history, predictor, rng, self._settings)
-        if not len(left):
-            return Regret(1.0, 0.0)
-        predicted, best_log = predictor.predict(left), self._history.best_log
-        spread = predicted.std_log * max(1.0, predictor.model.process.misjudged)
-        if self._problem.draft_log is not None:
-            threats = np.argsort((predicted.mean_log - best_log) / spread, kind="stable")[:_THREATS]
-            correlation = predicted.posterior.correlation(threats)
-            lowest = lowest_values(predicted.mean_log[threats], spread[threats], correlation, rng)
-            ahead = np.clip(best_log - lowest, 0.0, np.log(2.0))
-            return Regret(float(np.mean(ahead <= np.log1p(regret))), float(np.mean(np.expm1(ahead))))
-        return Regret(
-            probability_within(predicted.mean_log, spread, best_log, regret),
-            expected_regret(predicted.mean_log, spread, best_log),
         )
 
     def _expect(self, rows: Rows) -> None:

@@ -27,7 +27,11 @@ from tilewright.tuner.kernel.problem import Problem, SearchTrial, trial_seed
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.sampler import LOST, KernelSampler, distributions_of, row_of
 from tilewright.tuner.kernel.settings import SearchSettings
-from tilewright.tuner.kernel.stopping import Progress, Regret, StopReason, StopRule, settled, stop_reason
+from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, settled, stop_reason
+from tilewright.tuner.outlook.course import WORST_LOG
+from tilewright.tuner.outlook.courses import Courses, shipped_courses
+from tilewright.tuner.outlook.outlook import Outlook
+from tilewright.tuner.outlook.shown import Shown, gain_of
 
 Commit = Callable[[Sequence[SearchTrial]], None]
 SamplerFactory = Callable[[int], BaseSampler]
@@ -80,11 +84,13 @@ class KernelSearch:
         self._values: dict[int, tuple[float, ...] | None] = {}
         self._best: tuple[tuple[float, str], SearchTrial] | None = None
         self._asked: list[tuple[optuna.Trial, Config]] = []
+        self._exhausted = False
 
     def ask(self, count: int | None = None) -> list[Config]:
         """The next batch of distinct, feasible, never asked Configs; empty when the space has no more."""
         count = self.batch_size if count is None else count
         asks = self._ask_foreign(count) if self._foreign else self._ask_own(count)
+        self._exhausted = count > 0 and not asks
         self._asked.extend(asks)
         return [config for _, config in asks]
 
@@ -152,27 +158,22 @@ class KernelSearch:
         """
         return None if self._foreign else self._own.expected_best()
 
-    def progress(self, elapsed_s: float, regret: float | None = None) -> Progress:
-        """The state of the search for the stop rule; `regret` is the estimate where the rule needs one."""
-        believed = None if regret is None else self.regret(regret)
-        within = believed.within if believed is not None else 0.0
-        return Progress(len(self.trials), self.since_best, elapsed_s, p_within=within, at_bound=False)
-
     @property
     def since_best(self) -> int:
         """Trials after the best one."""
         return len(self.trials) - (self.best.number + 1 if self.best else 0)
 
-    def converged(self, rule: StopRule) -> bool:
-        """Whether the rule's regret is reached, with its confidence: nothing more is worth measuring."""
-        if rule.regret is None or not settled(rule, len(self.trials), self.since_best):
-            return False
-        believed = self.regret(rule.regret)
-        return believed is not None and believed.within >= rule.confidence
-
-    def regret(self, regret: float) -> Regret | None:
-        """The estimated distance of the best from the optimum; None before the model has an estimate."""
-        return None if self._foreign else self._own.regret(self._study, regret)
+    def seen(self) -> Shown | None:
+        """What the search has shown, for an estimate of its regret; None where the known courses tell
+        nothing of it: of other samplers, and of fronts, which have no single optimum to be far from.
+        """
+        objectives = self.settings.objectives
+        if self._foreign is not None or len(objectives) > 1:
+            return None
+        values = [objectives[0].of(trial.measurement) for trial in self.trials]
+        best = np.fmin.accumulate([np.inf if value is None else value for value in values])
+        drafted, ceiling_log = self.problem.draft_log is not None, 0.0 if self._exhausted else WORST_LOG
+        return Shown(drafted, len(values), self.since_best, gain_of(best), ceiling_log)
 
     def _note(self, trial: SearchTrial) -> None:
         self.trials.append(trial)
@@ -238,16 +239,17 @@ def search_kernel(
     earlier: Sequence[SearchTrial] = (),
     commit: Commit = lambda trials: None,
     clock: Callable[[], float] = time.monotonic,
+    courses: Courses | None = None,
 ) -> SearchResult:
     """Run `search` on `pool` until `rule` holds; `earlier` are committed trials of the same run.
 
-    `commit` receives every batch, failures included, before the sampler learns of it.
+    `commit` receives every batch, failures included, before the sampler learns of it. A rule of regret judges
+    the search by `courses`, those that ship with the program unless others are given.
     """
     search.resume(earlier)
     start = clock()
     while True:
-        asked = settled(rule, len(search.trials), search.since_best)
-        progress = search.progress(clock() - start, rule.regret if asked else None)
+        progress = _progress(search, rule, clock() - start, courses)
         if (reason := stop_reason(rule, progress)) is not None:
             break
         left = rule.max_trials - len(search.trials)
@@ -259,3 +261,11 @@ def search_kernel(
         commit(trials)
         search.tell(trials)
     return SearchResult(tuple(search.trials), search.best, reason)
+
+
+def _progress(search: KernelSearch, rule: StopRule, elapsed_s: float, courses: Courses | None) -> Progress:
+    within, trials, since_best = 0.0, len(search.trials), search.since_best
+    seen = search.seen() if rule.regret is not None and settled(rule, trials, since_best) else None
+    if seen is not None and rule.regret is not None:
+        within = Outlook(courses or shipped_courses(), [seen]).within(rule.regret)
+    return Progress(trials, since_best, elapsed_s, p_within=within, at_bound=False)

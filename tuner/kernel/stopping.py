@@ -44,7 +44,7 @@ class StopRule:
 
     `regret` with `confidence`: stop once P(best is within `regret` of the optimum) >= `confidence`, and the
     search has gone on for `settle` trials, and for a third of all of them, since it last found a better one:
-    a model that has not seen a region cannot doubt it, so that its word alone is not enough.
+    whoever looks after every batch finds a moment that seems sure too early.
     """
 
     max_trials: int = 256
@@ -56,19 +56,11 @@ class StopRule:
 
 
 @dataclass(frozen=True)
-class Regret:
-    """An estimate for the best: P(within a given regret of the optimum), and the mean regret (0.02 = 2 %)."""
-
-    within: float
-    expected: float
-
-
-@dataclass(frozen=True)
 class Progress:
     """Where a search stands.
 
     `since_best` counts trials after the best one; `p_within` is the estimated probability that the best is
-    within the rule's regret of the optimum.
+    within the rule's regret of the optimum, 0 while the search is not settled.
     """
 
     trials: int
@@ -86,7 +78,7 @@ def stop_reason(rule: StopRule, progress: Progress) -> StopReason | None:
         return StopReason.BUDGET
     if rule.time_limit_s is not None and progress.elapsed_s >= rule.time_limit_s:
         return StopReason.TIME_LIMIT
-    if settled(rule, progress.trials, progress.since_best) and progress.p_within >= rule.confidence:
+    if rule.regret is not None and progress.p_within >= rule.confidence:
         return StopReason.REGRET
     if rule.patience is not None and progress.since_best >= rule.patience:
         return StopReason.PATIENCE
@@ -94,5 +86,5 @@ def stop_reason(rule: StopRule, progress: Progress) -> StopReason | None:
 
 
 def settled(rule: StopRule, trials: int, since_best: int) -> bool:
-    """Whether an estimate of the regret is due; it costs as much as a proposal."""
-    return rule.regret is not None and since_best >= max(rule.settle, trials // 3)
+    """Whether the search has gone on for long enough since it last found a better one."""
+    return since_best >= max(rule.settle, trials // 3)

@@ -5,7 +5,7 @@ taken apart, others join, and the budget follows the plan.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from tilewright.compiler_core.errors import RecordError
@@ -13,17 +13,20 @@ from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.measure.farm.pool import Pool
 from tilewright.measure.objectives import Objective
-from tilewright.measure.results import Measurement, Status
+from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.problem import SearchTrial
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory
 from tilewright.tuner.kernel.settings import SearchSettings
-from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, stop_reason
+from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, settled, stop_reason
 from tilewright.tuner.kernel.task import KernelTask, Recalled
 from tilewright.tuner.network.challenges import contests
 from tilewright.tuner.network.events import Listener, Measured, Phase
 from tilewright.tuner.network.scheduler import Choose, Standing, next_task
+from tilewright.tuner.network.task_search import TaskSearch
+from tilewright.tuner.outlook.courses import Courses, shipped_courses
+from tilewright.tuner.outlook.outlook import Outlook
 from tilewright.tuner.planning.planner import Planner
 from tilewright.tuner.planning.prices import Reading
 
@@ -36,7 +39,6 @@ CONTESTED = 0.125
 LOOKS = (0.0625, 0.125)
 """Shares of the budget after which the network is measured as a whole, from one full batch on; it is measured
 where it is planned anew, too, and when the budget is spent."""
-_REGRET = 0.02
 
 
 class Watch(Protocol):
@@ -62,50 +64,13 @@ class Watch(Protocol):
         ...
 
 
-@dataclass
-class _Search:
-    """One kernel's search, its records, and whether it is open for more trials."""
-
-    task: KernelTask
-    kernel: KernelSearch
-    known_us: float | None
-    open: bool = True
-    _bests_us: list[float] = field(default_factory=list)
-
-    @property
-    def best_us(self) -> float | None:
-        """The lowest latency measured or known."""
-        best = self.kernel.best
-        measured = [best.measurement.latency_us] if best is not None else []
-        return min((us for us in (*measured, self.known_us) if us is not None), default=None)
-
-    def standing(self, count: int) -> Standing:
-        """Its state for the scheduler, in a network that runs its kernel `count` times."""
-        trials = len(self.kernel.trials)
-        is_open = self.open and count > 0
-        return Standing(count, self.best_us, self.task.bound_us, trials, is_open, self._after_batches())
-
-    def _after_batches(self) -> tuple[float, ...]:
-        """The best after every batch, as batches follow from the trials: a resumed run sees the same."""
-        for trial in self.kernel.trials[len(self._bests_us) :]:
-            us = trial.measurement.latency_us if trial.measurement.status is Status.OK else None
-            least = self._bests_us[-1] if self._bests_us else float("inf")
-            self._bests_us.append(least if us is None else min(least, us))
-        ends = []
-        done = 0
-        while done < len(self._bests_us):
-            done = min(done + self.kernel.settings.batch_size(done), len(self._bests_us))
-            ends.append(self._bests_us[done - 1])
-        return tuple(ends)
-
-
 @dataclass(frozen=True, eq=False)
 class Batch:
     """The Configs of a batch of one kernel's search, the predicted time of the network with the best of them
     in us (None without a model), and the start and end of asking.
     """
 
-    search: _Search
+    search: TaskSearch
     configs: Sequence[Config]
     predicted_us: float | None
     asked_s: tuple[float, float]
@@ -125,7 +90,8 @@ class NetworkSearch:
     """The kernels of a network under a changing plan. `known` answers from records.
 
     `plans` are all plans that were followed, the last one last; where ops have other forms, the first is the
-    plan without them. `whole` measures what was found so far, put together.
+    plan without them. `whole` measures what was found so far, put together. What is left to find is judged by
+    `courses`, those that ship with the program unless others are given.
     """
 
     def __init__(
@@ -139,11 +105,12 @@ class NetworkSearch:
         sampler: SamplerFactory | None = None,
         policy: BudgetPolicy = BudgetPolicy(),
         whole: Watch | None = None,
+        courses: Courses | None = None,
     ) -> None:
         self.settings = settings
-        self.searches: dict[str, _Search] = {}
+        self.searches: dict[str, TaskSearch] = {}
         self.plans: list[Plan] = []
-        self._converged: set[str] = set()
+        self._courses = courses or shipped_courses()
         self._planner = planner
         self._run = run
         self._known = known
@@ -208,7 +175,6 @@ class NetworkSearch:
     ) -> StopReason:
         """Ask, measure, commit, tell, until a limit is met or the spaces are exhausted."""
         start = clock()
-        self.close_converged(rule)
         while not cancelled():
             reason = self.limit(rule, clock() - start)
             if reason is not None:
@@ -217,15 +183,25 @@ class NetworkSearch:
             if batch is None and self.go_on():
                 continue
             if batch is None:
-                return StopReason.REGRET if self._converged else StopReason.EXHAUSTED
+                return StopReason.EXHAUSTED
             task = batch.search.task
             answers = pool.measure(task.workload, batch.configs, floor_us=task.bound_us)
             self.settle(batch, answers, rule, commit, listener=listener, clock=clock)
         return StopReason.CANCELLED
 
     def limit(self, rule: StopRule, elapsed_s: float) -> StopReason | None:
-        """Which limit of the rule is met, if any."""
-        return stop_reason(rule, Progress(self.trials, 0, elapsed_s, p_within=0.0, at_bound=False))
+        """Which limit of the rule is met, if any. Before a search ends by its regret, the network is planned
+        anew as often as that is still to be done: the estimate is of one plan.
+        """
+        while True:
+            progress = Progress(self.trials, 0, elapsed_s, p_within=self._p_within(rule), at_bound=False)
+            reason = stop_reason(rule, progress)
+            if reason is StopReason.REGRET and self._contest_open() is not None:
+                return None
+            if reason is not StopReason.REGRET or not self._replans:
+                return reason
+            self._replans[0] = self.trials
+            self._pause_when_due()
 
     def ask(self, rule: StopRule, clock: Callable[[], float], under_way: int = 0) -> Batch | None:
         """The next batch, of the kernel that gets it; None where nothing may or can be asked for.
@@ -257,7 +233,6 @@ class NetworkSearch:
         commit(search.task, trials)
         search.kernel.tell(trials)
         search.open = True
-        self._close_if_converged(search, rule)
         replanned = self._pause_when_due()
         listener(self._event(batch, rule, measured_s))
         if replanned:
@@ -282,27 +257,27 @@ class NetworkSearch:
                 return True
         return False
 
-    def close_converged(self, rule: StopRule) -> None:
-        """Ask no more of kernels that earlier trials have brought close enough to their optimum."""
-        for search in self.searches.values():
-            self._close_if_converged(search, rule)
+    def outlook(self) -> Outlook | None:
+        """What is left to find of the present plan, and what more trials would bring; None where nothing can
+        be told.
+        """
+        seen = [
+            self.searches[digest].seen(count, self._expected_us(digest))
+            for digest, count in self.plan.counts.items()
+        ]
+        shown = [each for each in seen if each is not None]
+        return Outlook(self._courses, shown) if shown and len(shown) == len(seen) else None
 
-    def _close_if_converged(self, search: _Search, rule: StopRule) -> None:
-        if search.open and search.kernel.converged(rule):
-            search.open = False
-            self._converged.add(search.task.digest)
-
-    def regret(self, plan: Plan) -> float | None:
-        """The expected regret of the kernels of `plan` together; None where no search has estimated it."""
-        spent, lost = 0.0, 0.0
-        for digest, count in plan.counts.items():
-            search = self.searches[digest]
-            believed = search.kernel.regret(_REGRET)
-            if believed is None or search.best_us is None:
-                return None
-            spent += count * search.best_us
-            lost += count * search.best_us * believed.expected / (1.0 + believed.expected)
-        return lost / (spent - lost) if spent > lost else None
+    def _p_within(self, rule: StopRule) -> float:
+        """The chance that the kernels together are within the rule's regret; 0 while those that are settled
+        take less than half of the time.
+        """
+        outlook = None if rule.regret is None else self.outlook()
+        if outlook is None or rule.regret is None:
+            return 0.0
+        total = sum(each.best for each in outlook.seen)
+        done = sum(each.best for each in outlook.seen if settled(rule, each.trials, each.since_best))
+        return outlook.within(rule.regret) if 2.0 * done >= total else 0.0
 
     @property
     def plan(self) -> Plan:
@@ -346,7 +321,7 @@ class NetworkSearch:
             return best_us
         return prices.priced(self.searches[digest].task.workload).guess_us * prices.correction
 
-    def _predicted_us(self, search: _Search) -> float | None:
+    def _predicted_us(self, search: TaskSearch) -> float | None:
         """The network with the best that the model expects of the batch just asked; None where it cannot."""
         expected_us = search.kernel.expected_best
         if expected_us is None or self.settings.objectives[0] is not Objective.LATENCY:
@@ -456,16 +431,21 @@ class NetworkSearch:
                     self._known_configs[task.digest] = recalled.config
                 problem = task.problem(recalled.first, recalled.beaten)
             kernel = KernelSearch(problem, self._run, self._model, self.settings, self._sampler)
-            self.searches[task.digest] = _Search(task, kernel, us)
+            earlier = 0 if recalled is None else len(recalled.beaten)
+            self.searches[task.digest] = TaskSearch(task, kernel, us, earlier)
 
-    def _standings(self) -> list[tuple[_Search, Standing]]:
+    def _standings(self) -> list[tuple[TaskSearch, Standing]]:
         searches = [self.searches[digest] for digest in self.plan.counts]
         return [(search, search.standing(self.plan.counts[search.task.digest])) for search in searches]
 
-    def _next(self) -> _Search | None:
-        for digest in self._contested:
-            if self.searches[digest].open and not self.searches[digest].kernel.trials:
-                return self.searches[digest]
+    def _contest_open(self) -> TaskSearch | None:
+        """A part of a contested fusion that is to be measured and was not yet."""
+        searches = (self.searches[digest] for digest in self._contested)
+        return next((each for each in searches if each.open and not each.kernel.trials), None)
+
+    def _next(self) -> TaskSearch | None:
+        if (contested := self._contest_open()) is not None:
+            return contested
         standings = self._standings()
         at = self._choose([standing for _, standing in standings])
         return None if at is None else standings[at][0]

@@ -40,7 +40,6 @@ def search_widely(
 ) -> StopReason:
     """As `search.run`, without its repeatability. Trials under way at the end are awaited, and kept."""
     start = clock()
-    search.close_converged(rule)
     flying: list[_Flight] = []
     reason: StopReason | None = None
     while True:

@@ -1,0 +1,69 @@
+"""The regret of a search, judged by searches whose optimum is known."""
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from tilewright.tuner.outlook.course import LENGTH, WORST_LOG, Course, read_courses, write_courses
+from tilewright.tuner.outlook.courses import Courses, shipped_courses
+from tilewright.tuner.outlook.outlook import Outlook
+from tilewright.tuner.outlook.shown import Shown, gain_of
+
+EARLY = Course.of("a", False, [(1, 2.0), (4, 1.0)], 64, 1.0)
+LATE = Course.of("b", False, [(1, 2.0), (40, 1.0)], 64, 1.0)
+
+
+def test_a_course_has_the_regret_after_each_trial_and_survives_its_file(tmp_path: Path) -> None:
+    course = Course.of("a", True, [(2, 3.0), (5, 1.5), (9, 0.9)], 7, 1.0)
+    assert course.regret_log[[0, 1]].tolist() == [WORST_LOG, WORST_LOG]
+    assert course.regret_log[[2, 4, 5, LENGTH]] == pytest.approx(np.log([3.0, 3.0, 1.5, 1.5]))
+    assert course.since_best[[1, 2, 4, 5, 20]].tolist() == [1, 0, 2, 0, 15]
+    write_courses([course], tmp_path / "courses.json")
+    (again,) = read_courses(tmp_path / "courses.json")
+    assert (again.source, again.drafted) == ("a", True)
+    np.testing.assert_allclose(again.regret_log, course.regret_log, atol=1e-6)
+
+
+def test_what_the_last_trials_brought_is_seen_of_the_best_so_far() -> None:
+    assert gain_of(np.array([8.0, 4.0, 4.0, 2.0])) == pytest.approx(np.log(4.0))
+    assert gain_of(np.array([np.inf] * 4)) == gain_of(np.array([np.inf, np.inf, np.inf, 2.0])) == WORST_LOG
+
+
+def test_a_search_that_just_got_better_is_less_sure_than_one_that_has_not_for_long() -> None:
+    fresh, stale = (
+        Outlook(shipped_courses(), [Shown(True, 104, since, 0.05)]).within(0.02) for since in (2, 70)
+    )
+    assert fresh < 0.8 < 0.9 < stale
+
+
+def test_the_regret_is_that_of_known_searches_in_the_same_state() -> None:
+    found = Outlook(Courses([EARLY, LATE]), [Shown(False, 8, 7, 0.0)])
+    # Only the late one had found nothing in its first eight trials but the first.
+    assert found.band().expected == pytest.approx(1.0, rel=0.05)
+    assert found.band(56).expected == pytest.approx(0.0, abs=0.02)
+    assert Outlook(Courses([EARLY, LATE]), [Shown(False, 8, 4, float(np.log(2.0)))]).within(0.02) > 0.9
+
+
+def test_no_regret_exceeds_the_distance_to_the_bound() -> None:
+    seen = Shown(False, 8, 7, 0.0, ceiling_log=float(np.log(1.01)))
+    assert Outlook(Courses([EARLY, LATE]), [seen]).regret().max() <= 0.01 + 1e-9
+
+
+def test_a_network_weighs_its_kernels_by_their_time() -> None:
+    courses, late = Courses([EARLY, LATE]), Shown(False, 8, 7, 0.0)
+    done = replace(late, ceiling_log=0.0)
+    half = Outlook(courses, [late, done]).band().expected
+    most = Outlook(courses, [replace(late, best=9.0), done]).band().expected
+    alone = Outlook(courses, [late]).band().expected
+    assert 0.0 < half < most < alone
+
+
+def test_before_a_measurement_the_regret_falls_with_the_trials_that_would_be_spent() -> None:
+    nothing = Outlook(shipped_courses(), [Shown(True), Shown(True, best=2.0)])
+    bands = [nothing.band(trials) for trials in (4, 16, 64, 256)]
+    assert all(before.expected > after.expected for before, after in pairwise(bands))
+    assert all(band.low <= band.expected <= band.high for band in bands)
+    assert nothing.within(0.02) == 0.0
