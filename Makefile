@@ -9,7 +9,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 unexport OPENBLAS_CORETYPE
 
 .PHONY: setup tune test lint docs bench bench-peers kernel-tuner strangers campaign differential planted law host-campaign \
-    fuzz fuzz-parsers kills sbom licences lock clean
+    fuzz fuzz-parsers kills bank bank-check sbom licences lock clean
 
 setup: $(READY)
 
@@ -119,6 +119,15 @@ lock:
 	    --generate-hashes --strip-extras --no-emit-options --no-emit-index-url --no-emit-find-links \
 	    --no-emit-trusted-host --unsafe-package nvidia-nccl-cu12 $(UPGRADE) --output-file requirements.lock pyproject.toml
 	sed -i '/^# WARNING/,$$d' requirements.lock
+
+# The bank that ships with the package: every network of the onnx package on every preset, an hour or more each way.
+# A fill that was cut off goes on: `make bank BANK_ARGUMENTS="--networks resnet50 --targets ascend910 --minutes 30"`.
+bank: setup
+	TILEWRIGHT_LAYERS=none $(BIN)/python -m benchmarks.bank fill $(BANK_ARGUMENTS)
+
+# Every record of it measured and judged again, as a stranger's: `make bank-check BANK_ARGUMENTS="--share 0.05"`.
+bank-check: setup
+	$(BIN)/python -m benchmarks.bank check $(BANK_ARGUMENTS)
 
 # What is installed, for those who have to know: a bill of materials (CycloneDX), and licences.
 build/supply/.ready:
