@@ -54,7 +54,8 @@ class TuneRequest:
     is published. `dims` are sizes of symbolic dims; `ranges` has the least and the largest size of one more.
     `inputs` are values of inputs that the network depends on. `candidates` are measured first, where they fit
     a kernel; with them a run measures even where its budget was spent before. A search ends before its budget
-    where it is within `regret` of the optimum (0.02 = 2 %) by its own estimate, which -O3 always asks for.
+    where it is within `regret` of the optimum (0.02 = 2 %) by its own estimate, which -O3 always asks for;
+    with a regret and without `trials` it spends what that takes, up to the trials of -O3.
     `device` names a user's own device as module:factory, in place of the pool's. `lab` lets go wrong what a
     real lab does (measure/lab.py). `asynchronous` keeps a wide farm busy; the same seed does not measure the
     same trials then. Everything is recorded in `database`, the path of an SQLite file or a URL.
@@ -126,8 +127,12 @@ class TuneRequest:
 
     @property
     def budget(self) -> int:
-        """The measurements the request may spend."""
-        return TRIALS[self.level] if self.trials is None else self.trials
+        """The measurements the request may spend. Where a regret is asked for and no number of trials, it is
+        what that takes, up to the budget of -O3.
+        """
+        if self.trials is not None:
+            return self.trials
+        return TRIALS[3 if self.regret is not None and self.level >= 2 else self.level]
 
     @property
     def enough(self) -> float | None:

@@ -24,7 +24,7 @@ from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.summary import summarise
 from tilewright.tuner.candidates import Candidate, fitting
 from tilewright.tuner.devices import Devices, devices_of
-from tilewright.tuner.kernel.prior import prior_records
+from tilewright.tuner.kernel.prior import MOST, prior_records
 from tilewright.tuner.kernel.samplers import sampler_factory
 from tilewright.tuner.kernel.search import SamplerFactory
 from tilewright.tuner.kernel.stopping import StopReason, StopRule
@@ -37,6 +37,8 @@ from tilewright.tuner.network.search import NetworkSearch
 from tilewright.tuner.network.searched import Searched
 from tilewright.tuner.network.whole import Whole
 from tilewright.tuner.network.wide_search import search_widely
+from tilewright.tuner.outlook.courses import Courses, shipped_courses
+from tilewright.tuner.outlook.recorded import recorded_courses
 from tilewright.tuner.request import Hooks, TuneRequest
 from tilewright.tuner.sizes.selection import selected
 from tilewright.tuner.turn import Turn, already_spent, missing, take_turn
@@ -147,13 +149,15 @@ def _search(
     if request.candidates:
         opened.listener(Phase("search", _tried(search, request.candidates)))
     if opened.settings.objectives == (Objective.LATENCY,):
-        search.learn(prior_records(opened.records.repository, opened.records.toolchain, book.started_at_s))
+        _learn(search, opened, book.started_at_s)
     book.set_bound(opened.network.task.digest, opened.bound_us)
     whole.measure(opened.default_config)
     search.resume(book.earlier)
     distinct = f"{len(search.plan.groups)} kernels, {len(search.plan.counts)} distinct"
     unlike = ", asynchronous: another run measures other trials" if request.asynchronous else ""
     opened.listener(Phase("search", f"{distinct}, {rule.max_trials} trials{unlike}"))
+    if (price := search.price(rule)) is not None:
+        opened.listener(Phase("price", price))
     search_on = partial(search_widely, search) if request.asynchronous else search.run
     reason = search_on(
         book.pool, rule, book.commit, listener=opened.listener, clock=time.monotonic, cancelled=cancelled
@@ -164,6 +168,17 @@ def _search(
     outlook = search.outlook()
     regret = None if outlook is None else outlook.band().expected
     return Searched(opened, book, search, reason, regret)
+
+
+def _learn(search: NetworkSearch, opened: Opened, before_s: float) -> None:
+    """Teach a search what the latest trials of any kernel on any target tell, of rows and of regrets."""
+    repository = opened.records.repository
+    recorded = repository.kernel_trials(opened.records.toolchain, before_s, MOST)
+    names = {row.digest: row.name for row in repository.targets()}
+    courses = recorded_courses(recorded, names)
+    own = frozenset({names.get(opened.target.digest, opened.target.name)})
+    known = Courses([*shipped_courses().each, *courses], own) if courses else None
+    search.learn(prior_records(repository, recorded), known)
 
 
 def _known(

@@ -2,6 +2,7 @@
 
 from collections import Counter
 from collections.abc import Iterable
+from math import isfinite
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -185,6 +186,8 @@ def as_text(report: "Report") -> str:
         f"stopped    {report.stop_reason:>12}   {StopReason(report.stop_reason).text}, "
         f"after {report.wall_s:.1f} s",
     ]
+    if report.regret_estimate is not None and isfinite(report.regret_estimate):
+        lines.append(f"regret     {report.regret_estimate:12.1%}   expected distance from the best there is")
     if not report.groups:
         lines.append("kernels            none      every output is an input or a constant")
     stages = Counter(group.stage for group in report.groups)

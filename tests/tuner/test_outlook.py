@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from tilewright.db.records import Key, Trial, TrialRow
+from tilewright.measure.results import Measurement, Status, failure
+from tilewright.search_space.knobs import Config
 from tilewright.tuner.outlook.course import LENGTH, WORST_LOG, Course, read_courses, write_courses
 from tilewright.tuner.outlook.courses import Courses, shipped_courses
 from tilewright.tuner.outlook.outlook import Outlook
+from tilewright.tuner.outlook.price import price_text, prices, trials_to
+from tilewright.tuner.outlook.recorded import recorded_courses
 from tilewright.tuner.outlook.shown import Shown, gain_of
 
 EARLY = Course.of("a", False, [(1, 2.0), (4, 1.0)], 64, 1.0)
@@ -67,3 +72,37 @@ def test_before_a_measurement_the_regret_falls_with_the_trials_that_would_be_spe
     assert all(before.expected > after.expected for before, after in pairwise(bands))
     assert all(band.low <= band.expected <= band.high for band in bands)
     assert nothing.within(0.02) == 0.0
+
+
+def test_the_price_of_a_network_is_told_before_and_while_it_is_searched() -> None:
+    nothing = Outlook(shipped_courses(), [Shown(True), Shown(True, best=2.0)])
+    told = prices(nothing, 120)
+    assert [each.trials for each in told] == [8, 32, 80, 120]
+    line = price_text(nothing, 120, 0.02)
+    assert line.startswith("expected regret (9 in 10): 8 trials: ")
+    needed = trials_to(nothing, 0.02)
+    assert needed is not None
+    assert line.endswith(f"2.0 % with 95 % confidence takes about {needed} trials")
+    assert np.mean(nothing.regret(needed // 2) <= 0.02) >= 0.95
+    later = Outlook(shipped_courses(), [Shown(True, 30, 20, 0.1)])
+    assert [each.trials for each in prices(later, 10)] == [0, 4, 10]
+    assert " now: " in price_text(later, 10, None)
+
+
+def row(run: str, number: int, us: float | None, at_s: float) -> TrialRow:
+    measured = failure(Status.FAILED, "no") if us is None else Measurement(Status.OK, us)
+    trial = Trial(run, number, "a" * 64, "5" * 64, Config((("a", number),)), measured)
+    return TrialRow(Key("a" * 64, "b" * 64, "1"), trial, at_s, imported=False)
+
+
+def test_searches_of_a_database_are_known_to_their_half() -> None:
+    old = [row("old", number, 9.0, 1.0) for number in range(60)]
+    first = [row("first", number, {0: None, 3: 4.0, 50: 2.0}.get(number, 8.0), 2.0) for number in range(60)]
+    later = [row("later", number, 1.0, 3.0) for number in range(60)]
+    assert recorded_courses([], {}) == recorded_courses(old, {}) == recorded_courses(first[:40], {}) == ()
+    other = replace(old[0], key=replace(old[0].key, workload_digest="c" * 64))
+    (course,) = recorded_courses([*first, *later, other], {"b" * 64: "chip"})
+    assert (course.source, course.known) == ("chip", 30)
+    assert course.regret_log[[1, 2, 4, 30]] == pytest.approx([WORST_LOG, *np.log([8.0, 4.0, 4.0])])
+    told = Outlook(Courses([course], frozenset({"chip"})), [Shown(True, 20, 16, 0.0)])
+    assert told.band().expected == pytest.approx(3.0)

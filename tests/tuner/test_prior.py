@@ -14,7 +14,7 @@ from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.search_space.moves import sample
-from tilewright.tuner.kernel.prior import prior_records
+from tilewright.tuner.kernel.prior import MOST, prior_records
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.task import kernel_tasks
 from tilewright.tuner.verbs.tune import tune
@@ -26,9 +26,9 @@ def test_a_prior_ranks_on_another_target_before_anything_is_measured_there(tmp_p
     assert report.trials > 0
     opened = open_database(tmp_path / "tuning.db", read_only=True)
     repository = Repository(opened)
-    records = prior_records(repository, TOOLCHAIN, float("inf"))
-    none = prior_records(repository, TOOLCHAIN, 0.0)
-    other = prior_records(repository, "another toolchain", float("inf"))
+    records = prior_records(repository, repository.kernel_trials(TOOLCHAIN, float("inf"), MOST))
+    none = prior_records(repository, repository.kernel_trials(TOOLCHAIN, 0.0, MOST))
+    other = prior_records(repository, repository.kernel_trials("another toolchain", float("inf"), MOST))
     opened.close()
     assert none == other == ()
     assert sum(len(record.latency_log) for record in records) == report.trials

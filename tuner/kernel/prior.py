@@ -44,13 +44,13 @@ def table_records(problem: Problem, table: ReplayDevice) -> TaskRecords:
     return TaskRecords(table.name, problem.feature_function(rows), np.zeros(len(rows)), logs)
 
 
-def prior_records(repository: Repository, toolchain: str, before_s: float) -> tuple[TaskRecords, ...]:
-    """Latencies of the latest kernel trials committed before `before_s`, a TaskRecords per kernel and target.
+def prior_records(repository: Repository, recorded: Sequence[TrialRow]) -> tuple[TaskRecords, ...]:
+    """Latencies of `recorded` kernel trials, a TaskRecords per kernel and target.
 
     Records that today's compiler cannot read are left out.
     """
     rows: dict[tuple[str, str], list[TrialRow]] = defaultdict(list)
-    for row in repository.kernel_trials(toolchain, before_s, MOST):
+    for row in recorded:
         rows[row.key.workload_digest, row.key.target_digest].append(row)
     bodies = {
         digest: found.body for digest, found in repository.workloads(sorted({w for w, _ in rows})).items()

@@ -27,6 +27,7 @@ from tilewright.tuner.network.scheduler import Choose, Standing, next_task
 from tilewright.tuner.network.task_search import TaskSearch
 from tilewright.tuner.outlook.courses import Courses, shipped_courses
 from tilewright.tuner.outlook.outlook import Outlook
+from tilewright.tuner.outlook.price import price_text
 from tilewright.tuner.planning.planner import Planner
 from tilewright.tuner.planning.prices import Reading
 
@@ -130,8 +131,9 @@ class NetworkSearch:
             if plan is not None:
                 self._follow(plan)
 
-    def learn(self, records: Sequence[TaskRecords]) -> None:
-        """Take records of earlier runs for a prior; before anything is asked."""
+    def learn(self, records: Sequence[TaskRecords], courses: Courses | None = None) -> None:
+        """Take records of earlier runs for a prior, and known searches; before anything is asked."""
+        self._courses = courses or self._courses
         first = next(iter(self.searches.values()), None)
         if records and first is not None:
             self._model.set_prior(first.kernel.problem, tuple(records))
@@ -233,8 +235,11 @@ class NetworkSearch:
         commit(search.task, trials)
         search.kernel.tell(trials)
         search.open = True
+        due = len(self._replans)
         replanned = self._pause_when_due()
         listener(self._event(batch, rule, measured_s))
+        if len(self._replans) < due and (line := self.price(rule)) is not None:
+            listener(Phase("price", line))
         if replanned:
             listener(Phase("plan", f"{len(self.plan.groups)} kernels after {self.trials} trials"))
 
@@ -267,6 +272,11 @@ class NetworkSearch:
         ]
         shown = [each for each in seen if each is not None]
         return Outlook(self._courses, shown) if shown and len(shown) == len(seen) else None
+
+    def price(self, rule: StopRule) -> str | None:
+        """The regret to expect for the trials that are left, for people; None where nothing can be told."""
+        outlook, left = self.outlook(), rule.max_trials - self.trials
+        return None if outlook is None or left < 1 else price_text(outlook, left, rule.regret)
 
     def _p_within(self, rule: StopRule) -> float:
         """The chance that the kernels together are within the rule's regret; 0 while those that are settled

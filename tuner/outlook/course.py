@@ -25,12 +25,14 @@ _SHIPPED = Path(__file__).with_name("courses.json")
 @dataclass(frozen=True, eq=False)
 class Course:
     """One search: the `source` that measured it, whether it had a draft, and its regret after 0 to LENGTH
-    trials as log(best over optimum), float64 [LENGTH + 1].
+    trials as log(best over optimum), float64 [LENGTH + 1]. Only the first `known` of these are told: what a
+    search had left to find is known long before its own end.
     """
 
     source: str
     drafted: bool
     regret_log: Floats
+    known: int = LENGTH
 
     @staticmethod
     def of(
