@@ -16,9 +16,21 @@ from tilewright.api.guards.auth import Authenticator, is_loopback
 from tilewright.api.guards.gate import Gate
 from tilewright.api.observability.observe import Observe
 from tilewright.api.pages import assets, database, sign_in
+from tilewright.api.pages import demand as demand_pages
 from tilewright.api.pages import jobs as job_pages
 from tilewright.api.problems import documented
-from tilewright.api.routes import answers, events, health, jobs, lookup, machines, operation, records, results
+from tilewright.api.routes import (
+    answers,
+    demand,
+    events,
+    health,
+    jobs,
+    lookup,
+    machines,
+    operation,
+    records,
+    results,
+)
 from tilewright.api.routes.errors import answer_errors
 from tilewright.api.schemas.jobs import LONGEST_SPEC
 from tilewright.api.schemas.openapi import schema_of
@@ -32,6 +44,7 @@ from tilewright.db.storage.session import open_database
 ROUTERS: tuple[APIRouter, ...] = (
     health.router,
     jobs.router,
+    demand.router,
     events.router,
     results.router,
     lookup.router,
@@ -41,6 +54,7 @@ ROUTERS: tuple[APIRouter, ...] = (
     operation.router,
     job_pages.router,
     database.router,
+    demand_pages.router,
     sign_in.router,
     assets.router,
 )
@@ -61,6 +75,8 @@ def create_app(settings: Settings, database: OpenDatabase | None = None) -> Fast
         async with AsyncExitStack() as stack:
             stack.callback(threads.close)
             stack.push_async_callback(service.readers.close)
+            if service.demand is not None:
+                stack.callback(service.demand.close)
             sweeping = asyncio.create_task(service.sweep_for_ever())
             stack.callback(sweeping.cancel)
             yield

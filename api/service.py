@@ -4,9 +4,10 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path as FilePath
 from pathlib import PurePath
 from tempfile import TemporaryFile
-from typing import Annotated, BinaryIO
+from typing import TYPE_CHECKING, Annotated, BinaryIO
 
 from fastapi import Depends, Path, Query, Request, UploadFile
 from starlette.exceptions import HTTPException
@@ -22,6 +23,8 @@ from tilewright.compiler_core.errors import RecordError
 from tilewright.compiler_core.files.bundle import pack
 from tilewright.compiler_core.files.outputs import shortened
 from tilewright.db.browse import Browse
+from tilewright.db.demand.recorder import Recorder
+from tilewright.db.demand.service_file import file_of_service
 from tilewright.db.exchange.lock_file import read_lock
 from tilewright.db.records import plain_name
 from tilewright.db.repository import Repository
@@ -35,6 +38,9 @@ from tilewright.db.service.workers import Workers
 from tilewright.db.storage.session import Database
 from tilewright.tuner.jobs.request import request_to_json
 from tilewright.tuner.request import objectives_text
+
+if TYPE_CHECKING:
+    from tilewright.tuner.verbs.demand import DemandReport
 
 log = logging.getLogger("tilewright.service")
 
@@ -55,6 +61,7 @@ class Service:
         self.browse = Browse(database)
         self.workers = Workers(database)
         self.audit = Audit(database)
+        self.demand = recorder_of(settings)
         self.lock = read_lock(settings.lock) if settings.lock else None
         """Answers of requests that want what is locked."""
         self.readers = Readers(settings, threads)
@@ -67,6 +74,17 @@ class Service:
         )
         self.closing = False
         """Set when the server stops, so that endless answers end."""
+
+    def ranked_demand(self, limit: int) -> "DemandReport | None":
+        """What lookups missed, those that tuning would save most first; None where nothing is counted."""
+        from tilewright.tuner.verbs.demand import DemandReport, demand  # what it weighs by is slow to import
+
+        if self.demand is None:
+            return None
+        self.demand.flush()
+        if not FilePath(self.demand.path).exists():
+            return DemandReport({}, ())
+        return demand(self.demand.path, self.database, limit, weighed=limit)
 
     async def submit(self, asked: "Submission", principal: Principal, address: str) -> tuple[JobRow, bool]:
         """Queues a job once everything about it is known to be good; (the job, whether it is new)."""
@@ -133,6 +151,12 @@ class Service:
     async def record(self, principal: Principal, action: str, subject: str, address: str) -> None:
         """Enters an action into the audit log."""
         await self.threads(self.audit.add, principal.tenant, principal.who, action, subject, address)
+
+
+def recorder_of(settings: Settings) -> Recorder | None:
+    """The recorder of the lookups of a service; None where they are not counted."""
+    path = file_of_service(settings.demand, settings.database)
+    return Recorder(path, max(1, settings.demand_sample)) if path else None
 
 
 @dataclass(frozen=True)

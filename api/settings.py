@@ -59,6 +59,10 @@ class Settings:
     database_threads: int = _setting(6, "threads for the database")
     proxies: str = _setting("", "addresses of proxies whose X-Forwarded-For is used")
     allowed_hosts: str = _setting("", "names under which browsers reach the service, separated by commas")
+    demand: str = _setting(
+        "auto", "file that lookups are counted in: `auto`, beside the database; `off`, none"
+    )
+    demand_sample: int = _setting(1, "one lookup of so many is counted, as so many")
     lock: str = _setting("", "a file of `tune lock`, which answers `/v1/lookup?frozen=true`")
     log_level: str = _setting("info", "debug, info, warning or error")
     shutdown_s: float = _setting(20.0, "time for requests and the runner to finish after SIGTERM")

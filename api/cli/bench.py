@@ -141,6 +141,14 @@ def lookup(
 
 
 @app.command()
+def demand(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
+    """What counting ten million lookups costs: a lookup, the processor, the file."""
+    from benchmarks.service.demand import bench_demand
+
+    return _report(lambda: bench_demand(seed=seed, quick=quick), json_file)
+
+
+@app.command()
 def model(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
     """How well the cost model ranks kernels and targets that it has no records of."""
     from benchmarks.search.cost_model import bench_model

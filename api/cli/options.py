@@ -149,6 +149,17 @@ def sources_text(sources: Mapping[str, int]) -> str:
     return f"kernels: {', '.join(f'{number} {source}' for source, number in sources.items()) or 'none'}"
 
 
+def read_seconds(text: str | None, option: str) -> float | None:
+    """`2h`, `30m`, `90s` or `90` as seconds, None as None; UsageError names the option."""
+    if text is None:
+        return None
+    units = {"h": 3600.0, "m": 60.0, "s": 1.0}
+    try:
+        return float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
+    except ValueError:
+        raise UsageError(f"{option} {text!r} is no time; give 90, 90s, 30m or 2h") from None
+
+
 def read_share(text: str | None, option: str) -> float | None:
     """`2%` or `0.02` as 0.02, None as None; UsageError names the option."""
     if text is None:

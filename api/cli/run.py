@@ -13,14 +13,13 @@ from tilewright.api.cli.options import (
     Database,
     Inputs,
     JsonFile,
-    Model,
     RangedDims,
     RunObjective,
     Seed,
-    TargetName,
     files_of,
     read_inputs,
     read_ranges,
+    read_seconds,
     read_share,
     write_json,
 )
@@ -39,14 +38,22 @@ app = verb_app()
 
 @app.command()
 def run(
-    model: Model,
-    target: TargetName,
+    model: Annotated[Path | None, typer.Argument(help="The ONNX file.")] = None,
+    target: Annotated[
+        str | None, typer.Option("--target", help="A preset (tune targets list) or a TOML file.")
+    ] = None,
     level: Annotated[
         int,
         typer.Option("-O", help="0 default schedule, 1 database or guess, 2 modest search, 3 long search."),
     ] = 2,
     trials: Annotated[int | None, typer.Option(help="Measurements to spend; default by level.")] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds after which the search stops.")] = None,
+    time_limit: Annotated[
+        str | None, typer.Option(help="When the search stops, in seconds, or as 90s, 30m, 2h.")
+    ] = None,
+    from_demand: Annotated[
+        bool,
+        typer.Option("--from-demand", help="Tune what lookups missed, in place of MODEL (tune demand)."),
+    ] = False,
     objective: RunObjective = "latency",
     dim: RangedDims = None,
     given: Inputs = None,
@@ -88,13 +95,24 @@ def run(
     A second run with the same budget is answered from the database; an interrupted one goes on where its
     records end. With a range (--dim seq=1..2048) a few sizes share the budget, and every size of the range is
     answered from then on. Several objectives (latency,energy,peak_bytes) give the front: every schedule that
-    none beats in all of them.
+    none beats in all of them. With --from-demand the networks and kernels that lookups missed are tuned, the
+    one that saves most first, until --time-limit.
     """
     from tilewright.tuner.candidates import read_candidates
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest, objectives_of
     from tilewright.tuner.verbs.progress import watching
     from tilewright.tuner.verbs.ranges import RangeReport, run_sizes
 
+    limit_s = read_seconds(time_limit, "--time-limit")
+    if from_demand:
+        from tilewright.api.cli.demand import tune_wanted
+
+        if model is not None or target is not None:
+            raise UsageError("--from-demand has models and targets of its own; leave MODEL and --target out")
+        tune_wanted(database, trials, limit_s, seed, PoolChoice(workers, ray), json_file)
+        return
+    if model is None or target is None:
+        raise UsageError("give a MODEL and a --target, or --from-demand to tune what lookups missed")
     kept = files_of(model, target, database, tries)
     dims, ranges = read_ranges(dim)
     request = TuneRequest(
@@ -102,7 +120,7 @@ def run(
         target,
         level,
         trials,
-        time_limit,
+        limit_s,
         objectives_of(objective),
         dims,
         sampler,

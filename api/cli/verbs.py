@@ -41,7 +41,7 @@ VERBS: dict[str, Verb] = {
     "run": Verb(
         "tune",
         "Tune a network for a target.",
-        ("run model.onnx --target ascend910", "run model.onnx --target my_chip.toml --dim batch=1..64 -O 3"),
+        ("run model.onnx --target ascend910", "run --from-demand --time-limit 2h"),
     ),
     "space": Verb(
         "tune",
@@ -128,6 +128,11 @@ VERBS: dict[str, Verb] = {
         "database",
         "Contents, exchange, upkeep.",
         ("db stats", "db export -o records.jsonl"),
+    ),
+    "demand": Verb(
+        "database",
+        "What lookups missed, by the time that tuning would save.",
+        ("demand", "demand --file tilewright.db.demand --json -"),
     ),
     "serve": Verb(
         "service",

@@ -17,6 +17,8 @@ from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.answering.lookup import AnswerRequest, Hit, lookup
 from tilewright.db.answering.selectors import Selectors
+from tilewright.db.demand.logging import note_kernel
+from tilewright.db.demand.recorder import Recorder
 from tilewright.db.exchange.lock_file import Lock
 from tilewright.db.records import Key, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
@@ -83,7 +85,7 @@ async def look_up(
     if frozen:
         found = await service.threads(_locked, service.lock, *asked)
     else:
-        found = await service.threads(_look_up, *asked, dim)
+        found = await service.threads(_look_up, *asked, dim, service.demand)
     metrics.LOOKUPS.labels("hit" if found.hit else "miss").inc()
     return found
 
@@ -95,6 +97,7 @@ def _look_up(
     toolchain: str | None,
     objective: Objective,
     dim: str | None,
+    demand: Recorder | None = None,
 ) -> Lookup:
     target_digest, own_toolchain = _measured_for(repository, target)
     digest = _whole_digest(repository, beginning)
@@ -106,6 +109,8 @@ def _look_up(
     request = AnswerRequest(key.target_digest, key.toolchain, key.objective)
     bare = WorkloadRow(digest, digest, WorkloadKind.KERNEL)
     answer = lookup(repository, bare, replace(request, explain=False))
+    if demand is not None:
+        note_kernel(demand, key, answer.best if isinstance(answer, Hit) else None)
     if isinstance(answer, Hit):
         return Lookup.of(answer)
     known = repository.workloads([digest]).get(digest)

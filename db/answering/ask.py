@@ -17,7 +17,10 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.toolchain import TOOLCHAIN, native_toolchain
 from tilewright.db.answering.describe import row_of
-from tilewright.db.answering.lookup import Answer, AnswerRequest, lookup_many
+from tilewright.db.answering.lookup import Answer, AnswerRequest, Hit, Match, lookup_many
+from tilewright.db.demand.entries import Demandable
+from tilewright.db.demand.logging import note_kernel
+from tilewright.db.demand.recorder import Recorder, recorder_of_process
 from tilewright.db.records import Best, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import Database
@@ -61,4 +64,27 @@ def ask_many(
 
     toolchain = native_toolchain() if target.identity else TOOLCHAIN
     request = AnswerRequest(target.digest, toolchain, objective, fits=fits, other_placement=other_placement)
-    return lookup_many(Repository(database), [row_of(workload) for workload in workloads], request)
+    answers = lookup_many(Repository(database), [row_of(workload) for workload in workloads], request)
+    recorder = recorder_of_process()
+    if recorder is not None:
+        for workload, answer in zip(workloads, answers, strict=True):
+            _note(recorder, request, workload, answer, target)
+    return answers
+
+
+def _note(
+    recorder: Recorder, request: AnswerRequest, workload: Workload, answer: Answer, target: Target
+) -> None:
+    """Log the demand for a kernel."""
+    if isinstance(answer, Hit):
+        note_kernel(recorder, answer.best.key, answer.best, answer.match is Match.EXACT)
+        return
+    note_kernel(recorder, answer.key, None)
+    recorder.describe(
+        workload.digest,
+        lambda: Demandable(
+            workload.graph.kernel_name(range(len(workload.graph.ops))),
+            target.name,
+            body=row_of(workload).body,
+        ),
+    )

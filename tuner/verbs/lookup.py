@@ -6,8 +6,11 @@ from pathlib import Path
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.db.answering.claims import advice, claimed
 from tilewright.db.answering.lookup import Answer, Hit
+from tilewright.db.demand.entries import Demandable, Served
+from tilewright.db.demand.logging import note_network, place_of
+from tilewright.db.demand.recorder import recorder_of_process
 from tilewright.db.exchange.lock_file import Lock
-from tilewright.db.records import Verification
+from tilewright.db.records import Best, Verification, plain_name
 from tilewright.measure.objectives import read_objective
 from tilewright.tuner.answer.guess import ask_exactly, cover_or_guess, simulated_us, timed
 from tilewright.tuner.kernel.task import KernelTask
@@ -49,6 +52,8 @@ def lookup(
             assignment = assignment_of(opened, answer.config)
             answers = ask_exactly(assignment, explain=of_range is None)
         assignment = timed(assignment)
+        whole_us = None if best is not None or not assignment.tasks else simulated_us(assignment)
+        _note(opened, subject, answer, best.latency_us if best is not None else whole_us)
         kernels = [
             _answer(assignment, each, task, of_range)
             for each, task in zip(answers, assignment.tasks, strict=True)
@@ -60,13 +65,29 @@ def lookup(
             None if best is None else best.latency_us,
             tuple(kernels),
             of_range,
-            None if best is not None or not kernels else simulated_us(assignment),
+            whole_us,
             beyond_ranges(opened, subject) if answer is None else "",
             opened.records.layer_of_network(),
             tuple(layer.name for layer in opened.records.sources.layers),
             opened.records.sources.troubles,
             "" if best is not None else _imported(opened),
         )
+
+
+def _note(opened: Opened, subject: Subject, answer: Best | Selected | None, cost_us: float | None) -> None:
+    """Log the demand for a network, where that is wanted."""
+    recorder = recorder_of_process()
+    if recorder is None:
+        return
+    about = Demandable(
+        plain_name(opened.model.name),
+        place_of(subject.target),
+        model=place_of(subject.model),
+        dims=tuple(sorted(subject.dims.items())),
+        bound_us=opened.bound_us,
+    )
+    served = Served.GUESSED if answer is None else Served.MEASURED
+    note_network(recorder, opened.records.key(opened.network.task.digest), served, cost_us, about)
 
 
 def _imported(opened: Opened) -> str:
@@ -136,4 +157,5 @@ def compile_known(
     verification = Verification.NONE if best is None else best.verification
     reason = beyond_ranges(opened, subject) if answer is None else ""
     latency_us = None if best is None else best.latency_us
+    _note(opened, subject, answer, latency_us or assignment.sum_us)
     return CompiledNetwork(assignment, program, sources, verification, of_range, reason, latency_us)

@@ -38,6 +38,8 @@ ROUTES = {
     "GET /v1/runs": FILTERED,
     "GET /v1/records": FILTERED,
     "GET /v1/audit": FILTERED,
+    "GET /v1/demand": NOBODYS,
+    "GET /demand": NOBODYS,
     "GET /v1/jobs/{job_id}": OWNED,
     "POST /v1/jobs/{job_id}/cancel": OWNED,
     "GET /v1/jobs/{job_id}/events": OWNED,

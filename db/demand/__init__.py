@@ -1,0 +1,1 @@
+"""Demand: what lookups asked for, how often, and what they were served."""
