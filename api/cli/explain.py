@@ -70,7 +70,10 @@ def explain(
         typer.echo(f"{found.model}: no kernels; every output is an input, a constant or what the host makes")
         return
     if kernel is None:
-        typer.echo("\n".join([*table(found.kernels), ""]))
+        typer.echo("\n".join(table(found.kernels)))
+        if found.host_us > 0:
+            typer.echo(f"    {found.host_us:>10.2f} us beside them: ops that run on the host")
+        typer.echo("")
     typer.echo("\n\n".join("\n".join(as_text(each)) for each in found.explained))
 
 

@@ -70,6 +70,8 @@ def lookup(
             typer.echo(f"network  {answer.imported}")
         if answer.reason:
             typer.echo(f"range    miss  {answer.reason}")
+        if answer.host_us > 0:
+            typer.echo(f"host     {answer.host_us:.2f} us of it: ops that run on the host")
         for kernel in answer.kernels:
             found = f"{kernel.match:<16}{kernel.latency_us:10.2f} us"
             layer = _layer(kernel.layer)

@@ -48,6 +48,7 @@ def submit(
     """Send a model to be tuned, and print the id of the job."""
     from pydantic import ValidationError
 
+    from tilewright.api.schemas.faults import faults_of
     from tilewright.api.schemas.jobs import JobSpec, dims_json
     from tilewright.compiler_core.errors import UsageError
     from tilewright.tuner.candidates import read_candidates
@@ -69,8 +70,8 @@ def submit(
             }
         )
     except ValidationError as error:
-        first = error.errors()[0]
-        raise UsageError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
+        where, why = faults_of(error)[0]
+        raise UsageError(f"{where}: {why}") from None
     with connect(server) as client:
         job = client.submit(model, spec, idempotency_key)
     answer(job.id, job.model_dump(mode="json"), json_file, files_of(model, target, tries))

@@ -85,6 +85,7 @@ def _spec(text: str) -> dict[str, Any]:
     """Name of the target that a JobSpec asks for; or what is wrong with it, by place."""
     from pydantic import ValidationError
 
+    from tilewright.api.schemas.faults import faults_of
     from tilewright.api.schemas.jobs import JobSpec
     from tilewright.compiler_core.errors import TargetError
     from tilewright.tuner.jobs.request import name_of, target_of
@@ -94,5 +95,4 @@ def _spec(text: str) -> dict[str, Any]:
     except TargetError as error:
         return {"error": str(error)}
     except ValidationError as error:
-        faults = error.errors(include_url=False, include_context=False, include_input=False)[:MOST_FAULTS]
-        return {"faults": [[".".join(map(str, each["loc"])), each["msg"]] for each in faults]}
+        return {"faults": [list(fault) for fault in faults_of(error)[:MOST_FAULTS]]}

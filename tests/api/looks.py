@@ -9,7 +9,7 @@ CONTRASTS = """() => {
   const light = rgb => 0.2126 * channel(rgb[0]) + 0.7152 * channel(rgb[1]) + 0.0722 * channel(rgb[2]);
   const numbers = text => text.match(/[\\d.]+/g).map(Number);
   const behind = element => {
-    const box = element.closest('.network a')?.querySelector('rect');
+    const box = element.closest('.network a, .labelled')?.querySelector('rect');
     if (box) return numbers(getComputedStyle(box).fill);
     for (let at = element; at; at = at.parentElement) {
       const rgb = numbers(getComputedStyle(at).backgroundColor);

@@ -130,6 +130,13 @@ def test_a_job_may_ask_for_a_front(client: httpx.Client) -> None:
         ({"objective": "speed"}, "'speed' is unknown; choose one of: latency; energy;"),
         ({"dims": {"sequence": 8}}, "it has none"),
         ({"device": "os:system"}, "Extra inputs"),
+        ({"dims": {"batch": 9e99}}, "body.spec.dims.batch: not a size; give a whole number from 0 on, or a"),
+        ({"dims": {"batch": -1}}, "body.spec.dims.batch: not a size"),
+        ({"dims": {"batch": {"low": 1, "high": 9e99}}}, "body.spec.dims.batch.high: the number is too large"),
+        ({"dims": {"batch": {"low": 1}}}, "body.spec.dims.batch.high: it has to be given"),
+        ({"dims": [1]}, "body.spec.dims: not an object of names and values"),
+        ({"target": 3}, "body.spec.target: not a text; give the name of a preset, or the text of"),
+        ({"trials": 9e99}, "body.spec.trials: the number is too large"),
     ],
 )
 def test_a_bad_spec_is_one_line(client: httpx.Client, spec: dict[str, Any], says: str) -> None:

@@ -1,6 +1,7 @@
 """The report as people see it, in a real browser: what is drawn, in light and dark, wide and narrow."""
 
 import itertools
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from tests.api.looks import look_at
 from tests.api.test_browser import QUIET
 from tests.onnx_models import saved, small_cnn
 from tilewright.api.pages.drawn.graph import layout_of, network_svg
+from tilewright.api.pages.drawn.svg import up
+from tilewright.api.pages.drawn.timeline import timeline
 from tilewright.api.pages.html_report import report
 from tilewright.api.pages.story import Point, Tale
 from tilewright.tuner.answer.report import Report
@@ -160,3 +163,30 @@ def test_rows_follow_the_data_and_no_two_boxes_share_a_place() -> None:
     layout = layout_of(4, edges)
     assert all(layout.rows[a] < layout.rows[b] for a, b in edges)
     assert len(set(zip(layout.columns, layout.rows, strict=True))) == 4
+
+
+@in_a_browser
+def test_the_timeline_names_stages_and_engines(page: Page, made: tuple[Path, Report]) -> None:
+    figure = page.locator("figure#timeline")
+    titles = [told or "" for told in figure.locator("g.labelled title").all_text_contents()]
+    assert [title.split(": ")[1].split(",")[0] for title in titles] == [
+        group.name for group in made[1].groups
+    ]
+    lanes = figure.locator("svg > text").all_text_contents()
+    assert {"load", "matrix", "vector", "store"} <= set(lanes)
+    told = figure.locator("desc").text_content() or ""
+    busy = [int(number) for number in re.findall(r"(\d+)%", told)]
+    assert len(busy) == 4
+    assert all(0 <= number <= 100 for number in busy)
+
+
+def test_a_timeline_of_an_earlier_version_shows_cores() -> None:
+    stage = {"name": "Conv a", "start_us": 0.0, "end_us": 2.0, "macs": 1, "port_bytes": 1, "cores": 1}
+    pictures = {"stages": [stage], "latency_us": 2.0, "target": {"cores": 2}}
+    told = timeline(Tale((), None, pictures, ""))
+    assert "cores 50%" in told
+
+
+def test_logarithmic_ticks_are_round_and_several() -> None:
+    assert up(39.0, 650.0, logarithmic=True).ticks == [50, 100, 200, 500]
+    assert up(1.0, 1e6, logarithmic=True).ticks == [1, 10, 100, 1e3, 1e4, 1e5, 1e6]

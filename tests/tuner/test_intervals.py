@@ -16,6 +16,7 @@ from tilewright.tuner.sizes.intervals import (
     nearest_best,
     spans_between,
 )
+from tilewright.tuner.sizes.selection import Interval
 
 
 def made_at(size: int) -> Config:
@@ -121,6 +122,10 @@ def test_where_nothing_was_seen_to_run_the_regret_is_unknown() -> None:
     assert [(one.low, one.high) for one in found] == [(10, 10), (11, 20), (21, 30)]
     assert (found[1].measured_regret, found[1].predicted_regret) == (None, None)
     assert str(found[1]) == "11..20: as tuned at 10, regret unknown"
+    told = "at most 1.0% slower than the best seen there"
+    assert str(Interval(3, 4, 4, 0.01, 0.01)) == f"3..4: as tuned at 4, {told}"
+    more = "perhaps 35.0% slower than a search of its own would find"
+    assert str(Interval(3, 4, 4, 0.01, 0.35)) == f"3..4: as tuned at 4, {told}, {more}"
 
 
 class RunsNowhere(Sizes):

@@ -21,15 +21,16 @@ from tilewright.db.records import Best
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
 from tilewright.tuner.explain.explain import explain
+from tilewright.tuner.network.events import Counted, Event, Phase
 from tilewright.tuner.network.records import Records
-from tilewright.tuner.request import PoolChoice, TuneRequest
+from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest
 from tilewright.tuner.run import run
 from tilewright.tuner.sizes.intervals import Anchor
 from tilewright.tuner.sizes.representatives import representatives
 from tilewright.tuner.sizes.survey import RangeSurvey
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.profile import profile
-from tilewright.tuner.verbs.ranges import RangeReport
+from tilewright.tuner.verbs.ranges import RangeReport, run_range
 from tilewright.tuner.verbs.tune import tune_range
 from tilewright.tuner.verbs.verify import verify
 
@@ -49,7 +50,19 @@ def two_products(folder: Path) -> Path:
 def tuned(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path, RangeReport]:
     folder = tmp_path_factory.mktemp("range")
     path, database = two_products(folder), folder / "range.db"
-    found = tune_range(path, "ascend310", "rows", 4, 100, trials=100, database=database, ray="none")
+    heard: list[Event] = []
+    asked = TuneRequest(
+        path,
+        "ascend310",
+        ranges={"rows": (4, 100)},
+        trials=100,
+        database=database,
+        pool=PoolChoice(ray="none"),
+    )
+    found = run_range(asked, Hooks(heard.append))
+    said = [event.detail for event in heard if isinstance(event, Phase) and event.name == "range"]
+    assert said[0] == f"rows = 4, size 1 of {len(found.sizes)}, {100 // len(found.sizes)} of the trials"
+    assert any(isinstance(event, Counted) and "between the sizes" in event.what for event in heard)
     return path, database, found
 
 
@@ -166,7 +179,7 @@ def test_the_command_line_says_the_regret(
     assert main(["lookup", *given]) == 0
     said = capsys.readouterr().out
     assert "answered by a range" in said
-    assert "predicted" in said
+    assert "slower than a search of its own would find" in said
     assert "miss" not in said
     out = str(database.parent / "program.json")
     for require, code in (("answered", 0), ("measured", 3), ("verified", 3)):

@@ -83,11 +83,14 @@ class Explained:
 
 @dataclass(frozen=True)
 class Explanation:
-    """An answer: all distinct kernels, those first that take most of the time, and some of them explained."""
+    """An answer: all distinct kernels, those first that take most of the time, and some of them explained.
+    Ops on the host take `host_us` beside them.
+    """
 
     model: str
     kernels: tuple[Weighed, ...]
     explained: tuple[Explained, ...]
+    host_us: float = 0.0
 
     def to_json(self) -> dict[str, Any]:
         """The fields as one JSON object."""
@@ -118,7 +121,9 @@ def explain(
         teller = _Teller(replace(compiled, assignment=timed(compiled.assignment)))
         picked = teller.digests[:most] if kernel is None else _picked(teller.digests, compiled, kernel)
         explained = tuple(map(teller.explained, picked))
-        return Explanation(compiled.opened.model.name, tuple(map(teller.weighed, teller.digests)), explained)
+        weighed = tuple(map(teller.weighed, teller.digests))
+        host_us = teller.compiled.assignment.host_us
+        return Explanation(compiled.opened.model.name, weighed, explained, host_us)
     finally:
         compiled.close()
 

@@ -44,10 +44,12 @@ class Interval:
         return f"{'planned' if self.planned else 'tuned'} at {self.tuned_at}"
 
     def __str__(self) -> str:
-        regret = "regret unknown"
-        if self.measured_regret is not None and self.predicted_regret is not None:
-            regret = f"regret {self.measured_regret:.1%} measured, {self.predicted_regret:.1%} predicted"
-        return f"{self.low}..{self.high}: as {self.origin}, {regret}"
+        behind = "regret unknown"
+        if self.measured_regret is not None:
+            behind = f"at most {self.measured_regret:.1%} slower than the best seen there"
+            if (self.predicted_regret or 0.0) > self.measured_regret:
+                behind += f", perhaps {self.predicted_regret:.1%} slower than a search of its own would find"
+        return f"{self.low}..{self.high}: as {self.origin}, {behind}"
 
 
 @dataclass(frozen=True)

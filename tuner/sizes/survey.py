@@ -19,6 +19,7 @@ from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.summary import summarise
 from tilewright.tuner.network.assignment import guessed_of
 from tilewright.tuner.network.book import Book, held
+from tilewright.tuner.network.events import Counted, Listener, silent
 from tilewright.tuner.network.opened import Opened
 from tilewright.tuner.network.records import NewSearch, Records
 from tilewright.tuner.sizes.intervals import (
@@ -43,7 +44,7 @@ class RangeSurvey:
     """The sizes of one range as tuner/sizes/intervals.py asks for them; what is measured is recorded under
     one run of the range. Nothing is recorded while another run of the range is under way. `better` are
     reports of tuned sizes at which something from another size is published, `still_to_find` is the largest
-    gain that more trials are expected to bring at a tuned size.
+    gain that more trials are expected to bring at a tuned size. The listener hears of each network measured.
     """
 
     opened: Callable[[int], Opened]
@@ -54,6 +55,8 @@ class RangeSurvey:
     plans_left: int = MOST_PLANS
     better: dict[int, Report] = field(default_factory=dict)
     still_to_find: float = 0.0
+    listener: Listener = silent
+    looked_at: int = 0
 
     def tuned(self, size: int) -> Anchor:
         """A size that was tuned, as the database has it."""
@@ -76,6 +79,8 @@ class RangeSurvey:
                     costs.append(self._cost(opened, carried(anchor.config, opened).config, book))
                 except ConfigError:
                     costs.append(inf)
+                self.looked_at += 1
+                self.listener(Counted("networks looked at between the sizes", self.looked_at))
             if self.plans_left == 0 or min(costs) <= plan_above:
                 return costs, None
             self.plans_left -= 1

@@ -44,7 +44,8 @@ class NetworkAnswer:
     network's latency with what answers or is guessed, and `reason` where the tuned ranges end, if there are
     any and none answers. `layer` is the layer that knows the network, `troubles` has a line for each layer
     that could not be asked, and `layers` names all of them in order. `imported` says what makes an answer of
-    imported records of the whole, if there are such.
+    imported records of the whole, if there are such. `host_us` of either latency is for ops
+    on the host.
     """
 
     model: str
@@ -59,6 +60,7 @@ class NetworkAnswer:
     layers: tuple[str, ...] = ()
     troubles: tuple[str, ...] = ()
     imported: str = ""
+    host_us: float = 0.0
 
     @property
     def complete(self) -> bool:

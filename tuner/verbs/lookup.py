@@ -71,6 +71,7 @@ def lookup(
             tuple(layer.name for layer in opened.records.sources.layers),
             opened.records.sources.troubles,
             "" if best is not None else _imported(opened),
+            assignment.host_us,
         )
 
 

@@ -11,6 +11,7 @@ from tilewright.compiler_core.lowering.pipeline import Plan
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.measure.simulator.program import ProgramTiming, StageTiming, simulate_program
+from tilewright.measure.simulator.tables.layout import ENGINE_NAMES
 from tilewright.tuner.verbs.answers import CompiledNetwork
 from tilewright.tuner.verbs.search_pictures import latest_run, search_of
 
@@ -27,7 +28,8 @@ def pictures_of(compiled: CompiledNetwork) -> dict[str, Any]:
 
 
 def draw(program: Program, plan: Plan, chip: Target) -> dict[str, Any]:
-    """Stages with times in microseconds, values with offsets in bytes, and the peaks of the target.
+    """Stages with times in microseconds (`busy` is that of each engine, summed over cores), values with
+    offsets in bytes, and the peaks of the target.
 
     Times are those of the nominal simulator, which need not agree with the device that measured.
     """
@@ -62,6 +64,10 @@ def _stages(program: Program, timing: ProgramTiming, graph: Graph, chip: Target)
             "macs": _macs(stage),
             "port_bytes": stage.work.llb_bytes if _through_llb(chip) else stage.work.dram_bytes,
             "cores": sum(call.cores.count for call in calls if isinstance(call, KernelCall)),
+            "busy": {
+                engine: cycles / per_us
+                for engine, cycles in zip(ENGINE_NAMES, stage.work.busy_cycles, strict=True)
+            },
         }
         for calls, stage in zip(program.stages, timing.stages, strict=True)
     ]

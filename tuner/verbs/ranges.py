@@ -111,7 +111,7 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
 
     row = ranged_row(request.model, symbol, request.dims, request.inputs)
     with one_start(request.pool.ray):
-        reports = _tuned(at, sizes, hooks)
+        reports = _tuned(at, symbol, sizes, hooks)
         sizes = sizes[: len(reports)]
         with opened(sizes[0]) as first:
             if intervals := _answered_before(first, row, symbol, legal, reports):
@@ -121,7 +121,7 @@ def run_range(request: TuneRequest, hooks: Hooks = NO_HOOKS) -> RangeReport:
             )
             with devices.open(first.target, first.records.target_text, say) as pool:
                 pool.start()
-                survey = RangeSurvey(opened, pool, legal, hooks.guard)
+                survey = RangeSurvey(opened, pool, legal, hooks.guard, listener=hooks.on_event)
                 spans, loss = _measured_between(survey, first, row, symbol, sizes, reports, hooks)
             intervals = intervals_of(spans, loss)
             _publish(first, row, symbol, intervals, spans, hooks)
@@ -185,11 +185,16 @@ def _publish(
     Selectors(records.repository.database).publish(records.key(row.digest), symbol, rows, hooks.guard)
 
 
-def _tuned(at: Callable[[int], TuneRequest], sizes: Sequence[int], hooks: Hooks) -> tuple[Report, ...]:
+def _tuned(
+    at: Callable[[int], TuneRequest], symbol: str, sizes: Sequence[int], hooks: Hooks
+) -> tuple[Report, ...]:
     """A run at every size, up to the one that was cancelled."""
     reports: list[Report] = []
-    for size in sizes:
-        reports.append(run(at(size), hooks))
+    for number, size in enumerate(sizes, 1):
+        request = at(size)
+        told = f"{symbol} = {size}, size {number} of {len(sizes)}, {request.budget} of the trials"
+        hooks.on_event(Phase("range", told))
+        reports.append(run(request, hooks))
         if hooks.cancelled():
             break
     return tuple(reports)

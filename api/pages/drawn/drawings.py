@@ -6,11 +6,17 @@ from typing import Any
 
 from tilewright.api.pages.drawn.graph import network_svg
 from tilewright.api.pages.drawn.search_drawings import importances, parallel, predicted
-from tilewright.api.pages.drawn.svg import BLUE, BOTTOM, FAINT, GREEN, LEFT, ORANGE, TOP, Drawing, across, up
+from tilewright.api.pages.drawn.svg import BLUE, BOTTOM, GREEN, LEFT, TOP, WIDTH, Box, Drawing, across, up
+from tilewright.api.pages.drawn.timeline import timeline
 from tilewright.api.pages.story import Tale
+from tilewright.compiler_core.ir.names import shortened
 
 FIGURES = {"latency_us": "us", "energy_uj": "uJ", "peak_bytes": "bytes"}
 MOST_ROWS = 24
+MOST_NAMED, LETTERS = 6, 30
+APART = (170, 15)
+"""Stages of a roofline that are named, the letters of a name, and the pixels between two names."""
+SHADES = (1, 2, 3)
 ROW, BAR = 34, 13
 
 
@@ -46,7 +52,7 @@ def convergence(story: Tale) -> str:
     bests = [number for _, number in curve]
     least = last.bound or min(bests)
     x = across(0, trials)
-    y = up(min(least, *bests) * 0.9, max(bests) * 1.08, logarithmic=max(bests) > 20 * least)
+    y = up(min(least, *bests) * 0.9, max(bests) * 1.08, logarithmic=max(bests) > 4 * least)
     drawing.axes(x, y, "trials", last.unit)
     legend = [(BLUE, "best network so far")]
     if last.bound:
@@ -58,9 +64,9 @@ def convergence(story: Tale) -> str:
         if number != before or trial == trials:
             steps += [(x(trial), y(before)), (x(trial), y(number))]
     drawing.line(steps, BLUE)
-    drawing.dot(x(0), y(first), 4, BLUE, f"{first:.6g} {last.unit}")
+    drawing.dot(x(curve[0][0]), y(first), 4, BLUE, f"{first:.6g} {last.unit}")
     drawing.dot(x(trials), y(best), 4, BLUE, f"{best:.6g} {last.unit}")
-    drawing.text(x(0) + 8, y(first) - 5, f"{first:.5g}")
+    drawing.text(x(curve[0][0]) + 8, y(first) - 5, f"{first:.5g}")
     drawing.text(x(trials) - 4, y(best) - 8, f"{best:.5g}", "end")
     if story.ending:
         drawing.text(x(trials) - 4, TOP + 20, f"stopped: {story.ending}", "end")
@@ -104,39 +110,31 @@ def roofline(story: Tale) -> str:
         "Roofline",
         f"{len(dots)} stages of {target['name']} below a peak of {peak:.4g} multiply-accumulates per us.",
     )
+    longest = max((_took(stage) for _, _, stage in dots), default=1.0)
     ridge = peak / bandwidth if bandwidth != float("inf") else 1.0
     x = across(
         min([ridge / 10, *(intensity for intensity, _, _ in dots)]),
         max([ridge * 10, *(intensity for intensity, _, _ in dots)]),
         logarithmic=True,
     )
-    y = up(min([peak / 1e4, *(rate for _, rate, _ in dots)]), peak * 2, logarithmic=True)
+    y = up(min([peak / 100, *(rate / 2 for _, rate, _ in dots)]), peak * 2, logarithmic=True)
     drawing.axes(x, y, f"multiply-accumulates per byte of {target['port']}", "MAC/us")
     slope = [(x(x.low), y(min(peak, bandwidth * x.low))), (x(ridge), y(peak)), (x(x.high), y(peak))]
     drawing.line(slope, GREEN)
     for intensity, rate, stage in dots:
         says = f"{stage['name']}: {_took(stage):.4g} us, {rate / peak:.1%} of the peak"
-        drawing.dot(x(intensity), y(rate), 4, BLUE, says)
-    drawing.legend([(BLUE, "a stage"), (GREEN, "roof")])
-    return str(drawing)
-
-
-def timeline(story: Tale) -> str:
-    """The stages one after the other, by cores in use."""
-    stages = story.pictures["stages"]
-    cores, end_us = story.pictures["target"]["cores"], story.pictures["latency_us"]
-    drawing = Drawing(
-        "Timeline",
-        f"{len(stages)} stage{'' if len(stages) == 1 else 's'} over {end_us:.6g} microseconds"
-        f" on {cores} core{'' if cores == 1 else 's'}.",
-    )
-    x, y = across(0, end_us), up(0, cores)
-    drawing.axes(x, y, "us", "cores")
-    for number, stage in enumerate(stages):
-        left, right, top = x(stage["start_us"]), x(stage["end_us"]), y(stage["cores"] or cores)
-        says = f"{number}: {stage['name']}, {stage['end_us'] - stage['start_us']:.4g} us"
-        color = FAINT if not stage["cores"] else (BLUE, ORANGE)[number % 2]
-        drawing.box(left, top, right - left, y(0) - top, color, says)
+        radius = 3 + 6 * (_took(stage) / longest) ** 0.5
+        drawing.dot(x(intensity), y(rate), radius, BLUE, says)
+    taken: list[tuple[float, float]] = []
+    for intensity, rate, stage in sorted(dots, key=lambda dot: -_took(dot[2])):
+        at = x(intensity), y(rate)
+        near = any(abs(at[0] - other[0]) < APART[0] and abs(at[1] - other[1]) < APART[1] for other in taken)
+        if len(taken) < MOST_NAMED and not near:
+            taken.append(at)
+            right = at[0] < WIDTH * 0.6
+            name = shortened(stage["name"], LETTERS)
+            drawing.text(at[0] + (12 if right else -12), at[1] + 4, name, "start" if right else "end")
+    drawing.legend([(BLUE, "a stage, larger the longer it takes"), (GREEN, "roof")])
     return str(drawing)
 
 
@@ -150,10 +148,12 @@ def memory(story: Tale) -> str:
     for number, value in enumerate(values):
         left, right = x(value["first"]), x(value["last"] + 1)
         top = y(value["offset"] + value["bytes"])
-        says = f"{value['name']}: {value['bytes']} bytes at {value['offset']}"
-        drawing.box(
-            left, top, right - left, y(value["offset"]) - top, (BLUE, ORANGE, GREEN)[number % 3], says
+        says = (
+            f"{value['name']}: {value['bytes']:,} bytes at {value['offset']:,}, "
+            f"stages {value['first']} to {value['last']}"
         )
+        box = Box(left, top, right - left, y(value["offset"]) - top)
+        drawing.named_box(box, SHADES[number % len(SHADES)], value["name"], says)
     return str(drawing)
 
 
@@ -179,7 +179,7 @@ DRAWINGS: Mapping[str, Callable[[Tale], str]] = {
 CAPTIONS: Mapping[str, tuple[str, str]] = {
     "network": (
         "Network",
-        "A box is a kernel, with its time in the whole program; the deeper its colour, the more. Click it.",
+        "A box is a kernel, with its time in the whole program; the stronger its colour, the more. Click it.",
     ),
     "front": ("Front", "Programs of which none is beaten in all objectives at once."),
     "convergence": (
@@ -191,7 +191,10 @@ CAPTIONS: Mapping[str, tuple[str, str]] = {
         "Where the time goes: each kernel's calls together, beside what no tile size beats.",
     ),
     "roofline": ("Roofline", "Work per microsecond over work per byte; the roof is what the chip can do."),
-    "timeline": ("Timeline", "Stages in order, as high as they use cores."),
+    "timeline": (
+        "Timeline",
+        "Stages by time, stronger the longer; below, how busy each engine of the cores is meanwhile.",
+    ),
     "memory": (
         "Memory map",
         "Values between kernels, from the stage that stores them to the last that reads.",
@@ -201,7 +204,7 @@ CAPTIONS: Mapping[str, tuple[str, str]] = {
     "drafts": ("Drafted and measured", "What a Config was thought to take beforehand, and what it took."),
 }
 """Title and how to read it, by name."""
-WIDE = frozenset({"network"})
+WIDE = frozenset({"network", "timeline"})
 """Drawings that get the whole width of a page."""
 
 

@@ -71,7 +71,7 @@ def network_svg(graph: Mapping[str, Any]) -> str:
     every = len(graph["kernels"])
     cut = f" The first {len(boxes)} of {every} are drawn." if len(boxes) < every else ""
     says = (
-        f"{len(boxes)} kernels and what they read of each other; the deeper a box's colour, the more time. "
+        f"{len(boxes)} kernels and what they read of each other; the stronger a box's colour, the more time. "
         f"{slowest['name']} takes most, {slowest['us']:.4g} us.{cut}"
     )
     return (
