@@ -75,7 +75,7 @@ def one_job(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureReq
     work = Tuning(str(path), PoolChoice(ray="none"))
     app = create_app(settings_for(path), database)
     with running_runner(database, work), running_server(app) as url, Client(url) as client:
-        job = client.submit(model, JobSpec(target=TARGET, trials=32, objective=request.param)).id
+        job = client.submit(model, JobSpec(target=TARGET, trials=16, objective=request.param)).id
         assert [heard.kind for heard in client.watch(job)]
         yield OneJob(model, database, path, url, job, request.param, client.result(job))
     database.close()
@@ -128,7 +128,7 @@ def test_the_database_holds_them(one_job: OneJob) -> None:
 
 
 def test_the_command_line_prints_them(one_job: OneJob, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(one_job.command("run", "--trials", "32", "--ray", "none")) == 0
+    assert main(one_job.command("run", "--trials", "16", "--ray", "none")) == 0
     text = capsys.readouterr().out
     for name, value in (("default", one_job.default), ("tuned", one_job.answer), ("bound", one_job.bound)):
         assert pytest.approx(value, abs=0.005) in numbers(rf"\n{name} +", text)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from schemathesis import Case
     from schemathesis.specs.openapi.schemas import OpenApiSchema
 
-SHORT, LONG = 10, 1_000
+SHORT, LONG = 5, 1_000
 Served = tuple["OpenApiSchema", str, dict[str, str]]
 # What these ask for by name may not be there: a request that fits the schema may then be refused as 422.
 NAMING = ("/v1/jobs", "/v1/lookup")

@@ -218,5 +218,5 @@ def world(template: Path, tmp_path: Path) -> Iterator[World]:
 
 def test_the_api_does_what_the_model_says(world: World) -> None:
     machine = type("Machine", (Api,), {"world": world})
-    few = settings(max_examples=8, stateful_step_count=25, deadline=None)
+    few = settings(max_examples=5, stateful_step_count=25, deadline=None)
     run_state_machine_as_test(machine, settings=few)

@@ -19,7 +19,7 @@ def squeezenet(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_tuned_squeezenet_equals_its_file(squeezenet: Path, tmp_path: Path) -> None:
     database = tmp_path / "tuning.db"
-    report = tune(squeezenet, "ascend910", trials=90, database=database, ray="none")
+    report = tune(squeezenet, "ascend910", trials=30, database=database, ray="none")
     assert report.tuned.latency_us <= report.default.latency_us
     verdict = verify(squeezenet, "ascend910", seed=3, database=database)
     assert len(verdict.values) > 30

@@ -3,7 +3,7 @@
 from typing import Any
 
 import numpy as np
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.property.random_chains import overlapped
@@ -19,6 +19,7 @@ from tilewright.measure.simulator.kernel import active_cores, simulate_kernel
 from tilewright.measure.simulator.tables.flatten import Surroundings, flatten
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_chains_compute_what_the_graph_means(data: Any) -> None:
     target = data.draw(targets())
@@ -30,6 +31,7 @@ def test_chains_compute_what_the_graph_means(data: Any) -> None:
         np.testing.assert_array_equal(got, meant[value], err_msg=f"value {value}")
 
 
+@settings(max_examples=40)
 @given(st.data())
 def test_chains_are_timed_above_their_bound_whether_walked_or_skipped(data: Any) -> None:
     target = data.draw(targets())

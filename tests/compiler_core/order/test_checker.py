@@ -16,7 +16,7 @@ from tilewright.compiler_core.order.witness import SetWitness
 
 def test_every_mutation_of_a_set_proof_is_refused() -> None:
     kinds: set[str] = set()
-    for graph in (transformer_training(60, heads=2), *map(random_graph, range(150))):
+    for graph in (transformer_training(60, heads=2), *map(random_graph, range(50))):
         plan = solve_peak(graph)
         if not isinstance(plan.witness, SetWitness):
             continue
@@ -29,7 +29,7 @@ def test_every_mutation_of_a_set_proof_is_refused() -> None:
 
 def test_every_mutation_of_a_search_proof_is_refused() -> None:
     kinds: set[str] = set()
-    for graph in map(random_graph, range(150)):
+    for graph in map(random_graph, range(50)):
         flat, plan = flatten(graph), solve_peak(graph)
         for way in (1, -1) if may_search_backward(flat) else (1,):
             result = search(flat, plan.peak_bytes - 1, way, 10_000)
