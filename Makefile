@@ -1,8 +1,10 @@
-# Every target but `lock` and `clean` depends on `setup`, which does nothing once its stamp is up to date.
+# Every target but `tune`, `lock` and `clean` depends on `setup`, which does nothing once its stamp is up to date.
 
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
+RUNS := .venv/.runs
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_spec('onnx').submodule_search_locations)")/backend/test/data/light/light_resnet50.onnx
 
 # Some machines export this; it halves the speed of numpy's matrix product.
@@ -14,15 +16,21 @@ unexport OPENBLAS_CORETYPE
 setup: $(READY)
 
 # --no-deps: the lock is complete, but for a GPU library of 469 MB that xgboost asks for and a CPU never loads.
-$(READY): requirements.lock pyproject.toml
+# `tune` needs half of it: no tests, no docs, no tracker.
+$(RUNS): requirements.lock pyproject.toml deploy/lock_part.py
 	$(PYTHON) -c "import sys; assert sys.version_info >= (3, 11), 'Tilewright needs Python 3.11 or newer; set PYTHON='"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
-	if [ -f api/cli/warm.py ]; then $(BIN)/tune warm; fi
+	$(PYTHON) deploy/lock_part.py > .venv/part.lock
+	$(INSTALL) --require-hashes -r .venv/part.lock
+	$(INSTALL) --no-build-isolation --editable .
+	$(BIN)/tune warm
 	touch $@
 
-tune: setup
+$(READY): $(RUNS)
+	$(INSTALL) --require-hashes -r requirements.lock
+	touch $@
+
+tune: $(RUNS)
 	$(BIN)/tune run "$(RESNET50)" --target ascend910 --trials 512
 
 test: lint

@@ -1,9 +1,12 @@
 """Rules of the house that the linters cannot see."""
 
 import ast
+import re
 import subprocess
 import sys
+from importlib.metadata import requires
 from pathlib import Path
+from runpy import run_path
 
 import pytest
 
@@ -43,6 +46,34 @@ def test_lock_names_no_place_and_no_needless_library() -> None:
     assert "nvidia-nccl-cu12" not in pinned
     assert pinned == sorted(pinned)
     assert not [line for line in lines if "://" in line or line.startswith("-")]
+
+
+def test_the_part_of_the_lock_for_users_is_what_runs() -> None:
+    """No package that Tilewright asks for is left out, and none of tests, docs and trackers is in."""
+    part = run_path(str(ROOT / "deploy" / "lock_part.py"))
+    lock, project = ((ROOT / name).read_text() for name in ("requirements.lock", "pyproject.toml"))
+    pinned = {name for name, _, _ in part["blocks"](lock)}
+    kept = {name for name, _, _ in part["blocks"](part["part_of"](lock, project))}
+    waiting, asked = part["needed"](project), set[str]()
+    while waiting:
+        name = waiting.pop()
+        asked.add(name)
+        for text in requires(name) or []:
+            inner = part["canonical"](re.split(r"[^A-Za-z0-9._-]", text)[0])
+            if "extra ==" not in text and inner in pinned and inner not in asked:
+                waiting.add(inner)
+    assert asked <= kept
+    assert not kept & {
+        "pytest",
+        "mypy",
+        "ruff",
+        "sphinx",
+        "furo",
+        "mlflow-skinny",
+        "playwright",
+        "hypothesis",
+    }
+    assert part["part_of"](lock, project).count("--hash=sha256:") >= len(kept)
 
 
 def test_the_installed_command_is_ours() -> None:

@@ -164,14 +164,17 @@ def _browser() -> str:
 
 def _child(program: str) -> str:
     """The output of a program in a process of its own; RuntimeError with its last line where it fails."""
-    done = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-        check=False,
-        env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
-    )
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", program],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+            check=False,
+            env={**os.environ, "OPENBLAS_NUM_THREADS": "1"},
+        )
+    except subprocess.TimeoutExpired:
+        raise RuntimeError(f"no answer within {PATIENCE_S:g} s; this machine may be busy") from None
     if done.returncode:
         raise RuntimeError((done.stderr.strip().splitlines() or ["it ended without a word"])[-1])
     return done.stdout.strip().splitlines()[-1]
