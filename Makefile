@@ -10,8 +10,8 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint docs bench bench-peers kernel-tuner strangers campaign differential planted law host-campaign \
-    fuzz fuzz-parsers kills bank bank-check sbom licences lock clean
+.PHONY: setup tune test lint docs bench bench-peers kernel-tuner strangers machine-models \
+    campaign differential planted law host-campaign fuzz fuzz-parsers kills bank bank-check sbom licences lock clean
 
 setup: $(READY)
 
@@ -65,6 +65,10 @@ build/%/.ready:
 	touch $@
 
 PACKAGES_vela = ethos-u-vela==5.2.0
+# Models of a core's ports, which `tune bench ports` shows our machine code.
+machine-models: build/osaca/.ready
+
+PACKAGES_osaca = osaca==0.7.1
 PACKAGES_zigzag = zigzag-dse==3.9.1 six==1.17.0
 
 # SCALE-Sim and ZigZag beside our simulator, in an environment of their own: make bench-peers REFERENCE=DIR

@@ -169,11 +169,15 @@ def search(
     journal: RowsKept = None,
     curves: Annotated[Path | None, typer.Option(help="A folder for pictures of the curves.")] = None,
     device: Annotated[
-        str | None, typer.Option(help="vela or zigzag: layers on a tool that others wrote.")
+        str | None,
+        typer.Option(help="vela or zigzag: layers on tools of others; host: kernels measured on a CPU."),
     ] = None,
     record: Annotated[
-        bool, typer.Option("--record", help="Ask the tool of --device anew, and write its tables.")
+        bool, typer.Option("--record", help="Ask or measure --device anew, and write its tables.")
     ] = False,
+    rows: Annotated[
+        int | None, typer.Option(min=1, help="Most rows of a table that --record measures on a CPU.")
+    ] = None,
     truth: Annotated[
         bool, typer.Option("--truth", help="Find the optima of the kernel tasks anew, and nothing else.")
     ] = False,
@@ -184,8 +188,11 @@ def search(
     """Trials to come close to the optimum, beside every peer: skewed chips, tables, tools of others."""
     from benchmarks.search.bench import bench_search
     from benchmarks.search.ground_truth import make_truth
+    from benchmarks.search.silicon.recorded import record_silicon
     from benchmarks.search.strangers.recorded import record_tool
 
+    if record and device == "host":
+        return _report(lambda: record_silicon(task or (), rows=rows or 0, journal=journal), json_file)
     if record:
         return _report(lambda: record_tool(device or ""), json_file)
     if truth:
@@ -239,6 +246,14 @@ def outlook(
         ),
         json_file,
     )
+
+
+@app.command()
+def ports(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
+    """The draft of this CPU's kernels beside OSACA and llvm-mca, on the same machine code (a report)."""
+    from benchmarks.host.ports import bench_ports
+
+    return _report(lambda: bench_ports(quick=quick, seed=seed), json_file)
 
 
 @app.command()

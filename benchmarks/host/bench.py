@@ -122,7 +122,7 @@ def _spreads(rows: list[Row]) -> dict[str, Row]:
 def _raced(name: str, target: Target, trials: int, seed: int) -> Row:
     kind, made = KERNELS[name]
     model = made()
-    layouts = list(_workloads(model))
+    layouts = list(workloads(model))
     device = HostDevice(target)
     try:
         found = [
@@ -157,7 +157,7 @@ def _raced(name: str, target: Target, trials: int, seed: int) -> Row:
     }
 
 
-def _workloads(model: ModelProto) -> Iterator[tuple[str, Workload]]:
+def workloads(model: ModelProto) -> Iterator[tuple[str, Workload]]:
     """The kernel in every layout that its outer values may have between kernels, by the layout's name."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "kernel.onnx"

@@ -24,6 +24,7 @@ from benchmarks.search.ground_truth import Truth, truth_of
 from benchmarks.search.kernel_tasks import CASES, QUICK, Case
 from benchmarks.search.methods import ALL, DRAFT, OWN, PEERS, SEEDS_OF, WITH_PRIOR, run_method
 from benchmarks.search.peers.kernel_tuner_peer import KERNEL_TUNER, kernel_tuner_python
+from benchmarks.search.silicon.recorded import HOST, silicon_tasks
 from benchmarks.search.strangers.draft import vela_draft
 from benchmarks.search.strangers.recorded import space_file, tables, tool_named
 from benchmarks.search.studies import PRIORS, STUDIES, Records, study_figures, study_row
@@ -34,8 +35,14 @@ from tilewright.search_space.t1 import load_t1
 from tilewright.tuner.kernel.prior import table_records
 from tilewright.tuner.kernel.problem import Problem
 
+TRAINED = ("metaschedule", "metaschedule_16", "pattern_search", "pattern_search_32")
 BUDGET, REPLAY_BUDGET, QUICK_BUDGET = 256, 400, 128
 SEEDS, QUICK_SEEDS = 10, 2
+SILICON_METHODS = (
+    OWN,
+    "no_draft",
+    *(name + end for name in ("random", "tpe", *TRAINED) for end in ("", DRAFT)),
+)
 QUICK_METHODS = (OWN, "random", "metaschedule", "metaschedule+draft")
 KEY = ("task", "method", "seed", "budget")
 Row = dict[str, Any]
@@ -78,6 +85,8 @@ def bench_search(
     chosen = (
         _tasks(replay, space, quick, nominal, tasks, methods, say)
         if device is None
+        else _silicon(tasks, methods, say)
+        if device == HOST
         else _layers(device, quick, tasks, methods)
     )
     for task in chosen:
@@ -181,6 +190,20 @@ def _layers(device: str, quick: bool, names: Sequence[str], methods: Sequence[st
         prior = tuple(table_records(blind, other) for other in others) if "prior" in chosen else ()
         truth = Truth(table.optimum_us, True, len(table.table))
         yield SearchTask(arena, truth, BUDGET, chosen, partial(_given, prior))
+
+
+def _silicon(
+    names: Sequence[str], methods: Sequence[str], say: Callable[[str], None]
+) -> Iterator[SearchTask]:
+    """Kernels whose rows were measured on a CPU."""
+    chosen = _named(methods) if methods else list(SILICON_METHODS)
+    for task in silicon_tasks(names):
+        arena = SearchArena(f"{HOST}/{task.name}", task.problem, task.table, task.table.optimum_us)
+        say(
+            f"{arena.key:<48} {len(task.table.table)} rows, rank correlation of draft and silicon "
+            f"{task.rank_correlation}"
+        )
+        yield SearchTask(arena, Truth(task.table.optimum_us, True, len(task.table.table)), BUDGET, chosen)
 
 
 def _alike(other: ReplayDevice, table: ReplayDevice) -> bool:

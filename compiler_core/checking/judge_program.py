@@ -83,7 +83,7 @@ def judge_program(
             if isinstance(call, HostCall):
                 made, judged = _judge_host(graph, call, memory)
             else:
-                by_machine = None if native is None else _judge_natively(call, memory, native)
+                by_machine = None if native is None else _natively(call, memory, native)
                 made, judged = by_machine or _judge_kernel(graph, call, memory, rng)
             yield from memory.step(index, made, judged)
 
@@ -184,16 +184,25 @@ def _judge_host(graph: Graph, call: HostCall, memory: _Memory) -> tuple[dict[int
     return {op.result: got}, [Judged(op.result, judged.judgements[0])]
 
 
-def _judge_natively(
+def _natively(
     call: KernelCall, memory: _Memory, native: Evaluator
 ) -> tuple[dict[int, Array], list[Judged]] | None:
-    """As _judge_kernel, all tiles run by machine code; None where that has no answer, or a wrong one."""
+    return judge_natively(call, memory.operand, native, figures=memory.exact is not None)
+
+
+def judge_natively(
+    call: KernelCall, operand: Callable[[int], Array], native: Evaluator, *, figures: bool = False
+) -> tuple[dict[int, Array], list[Judged]] | None:
+    """The results of one kernel, all tiles run by machine code, by value of the graph, and a judgement on
+    each value; None where machine code has no answer, or a wrong one. `operand` gives what the kernel reads.
+    Without `figures`, values that are right at a glance are told without any.
+    """
     kernel, local = call.kernel, call.kernel.workload.graph
-    known = {value: kernel.part(value, memory.operand(kernel.values[value])) for value in local.inputs}
+    known = {value: kernel.part(value, operand(kernel.values[value])) for value in local.inputs}
     made = native(call, known)
     if made is None:
         return None
-    if memory.exact is None and _is_right_at_a_glance(kernel, known, made):
+    if not figures and _is_right_at_a_glance(kernel, known, made):
         named = {kernel.values[op.result]: made[op.result] for op in local.ops}
         kinds = {kernel.values[op.result]: local.values[op.result].dtype for op in local.ops}
         return named, [Judged(value, Judgement(dtype)) for value, dtype in kinds.items()]
@@ -202,7 +211,7 @@ def _judge_natively(
         shown[op.result].unsteady = made_again(call.program, index, op)
     outputs = {kernel.values[value]: shown[value] for value in local.outputs}
     inner = {kernel.values[value]: seen for value, seen in shown.items() if value not in local.outputs}
-    found = judge_ops(kernel, memory.operand, inner, outputs, strict=True)
+    found = judge_ops(kernel, operand, inner, outputs, strict=True)
     return found if all(each.judgement.ok for each in found[1]) else None
 
 

@@ -53,7 +53,8 @@ class Affine:
         """Least and greatest number it takes, both included; unknown (very wide) where lanes vary."""
         if self.varying:
             return -(1 << 40), 1 << 40
-        low = high = Fraction(self.constant)
+        low: Rational = self.constant
+        high: Rational = self.constant
         for variable, factor in self.terms:
             ends = factor * variable.low, factor * variable.high
             low, high = low + min(ends), high + max(ends)

@@ -63,6 +63,8 @@ class HostDevice:
     _compiler: Compiler = field(init=False, repr=False)
     _probes: dict[str, Probe] = field(default_factory=dict, repr=False)
     _images: dict[str, Image] = field(default_factory=dict, repr=False)
+    _nests: dict[tuple[str, str], KernelNest] = field(default_factory=dict, repr=False)
+    _texts: dict[KernelNest, str] = field(default_factory=dict, repr=False)
     _sent: set[str] = field(default_factory=set, repr=False)
     _held: dict[str, int] = field(default_factory=dict, repr=False)
     _held_task: str = ""
@@ -146,12 +148,21 @@ class HostDevice:
 
     def compiled(self, regions: Regions, config: Config) -> NativeKernel:
         """The machine code of a kernel under a Config; ConfigError where there is none."""
-        program = program_of(regions, config, self.target)
-        nest = nest_of(regions, program, self.machine, blocking_of(config, regions))
+        key = regions.workload.digest, config.digest
+        if key not in self._nests:
+            if len(self._nests) >= 4 * _MOST_REMEMBERED:
+                self._nests.clear()
+                self._texts.clear()
+            program = program_of(regions, config, self.target)
+            self._nests[key] = nest_of(regions, program, self.machine, blocking_of(config, regions))
+        nest = self._nests[key]
         return NativeKernel(nest, self._image_of(nest))
 
     def _image_of(self, nest: KernelNest) -> Image:
-        text = emit(nest)
+        """Writing the text takes longer than measuring a small kernel, and finalists are measured often."""
+        if nest not in self._texts:
+            self._texts[nest] = emit(nest)
+        text = self._texts[nest]
         key = hashlib.sha256(text.encode()).hexdigest()
         if key not in self._images:
             if len(self._images) >= 16 * _MOST_REMEMBERED:

@@ -2,22 +2,30 @@
 
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
 import numpy as np
+import onnx
 import pytest
 
+from benchmarks.host.kernels import convolution, softmax
 from tests.small_networks import CASES
+from tests.targets import simd_target
 from tilewright.compiler_core.checking import judge_program as judging
 from tilewright.compiler_core.checking.judge_program import judge_program
 from tilewright.compiler_core.codegen.machine.image import Image
 from tilewright.compiler_core.ir.ops import Array
+from tilewright.compiler_core.ir.workload import kernel_of
 from tilewright.compiler_core.lowering import regions
 from tilewright.compiler_core.lowering.program import KernelCall
 from tilewright.compiler_core.lowering.regions import Regions
+from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.measure.host.evaluator import NativeEvaluator
-from tilewright.tuner.answer.check import MOST_MACS, machine_code_for
+from tilewright.tuner.answer import check
+from tilewright.tuner.answer.check import MOST_MACS, KernelCheck, machine_code_for
+from tilewright.tuner.kernel.task import KernelTask
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +59,35 @@ def test_machine_code_has_figures_where_they_are_asked_for(evaluator: NativeEval
 
 
 def test_large_networks_are_checked_by_machine_code() -> None:
-    graph = CASES["split_matmul"]().graph
-    assert isinstance(machine_code_for(graph), nullcontext)
-    with machine_code_for(Mock(macs=MOST_MACS + 1)) as native:
+    case = CASES["split_matmul"]()
+    program = case.compile()
+    assert isinstance(machine_code_for(case.graph, program), nullcontext)
+    with machine_code_for(Mock(macs=MOST_MACS + 1), program) as native:
         assert isinstance(native, NativeEvaluator)
+
+
+def test_networks_of_many_small_tiles_are_checked_by_machine_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tiles that suit a CPU's inner cache are many: numpy took minutes for SqueezeNet."""
+    case = CASES["split_matmul"]()
+    monkeypatch.setattr(check, "MOST_STEPS", 3)
+    with machine_code_for(case.graph, case.compile()) as native:
+        assert isinstance(native, NativeEvaluator)
+
+
+@pytest.mark.parametrize("made", [convolution(3, 6, 6, 4, 3), softmax(4, 6)], ids=["exact", "rounds"])
+def test_kernels_of_many_small_tiles_are_checked_by_machine_code(
+    made: onnx.ModelProto, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    onnx.save(made, tmp_path / "kernel.onnx")
+    graph = import_model(tmp_path / "kernel.onnx").graph
+    task = KernelTask(Regions(kernel_of(graph, range(len(graph.ops)), {}).workload), simd_target())
+    monkeypatch.setattr(check, "MOST_STEPS", 0)
+    with monkeypatch.context() as patch:
+        patch.delattr(check, "run_kernel")
+        assert not KernelCheck(task.regions, task.target, 0).objection(task.default)
+    # Machine code that errs is no verdict: numpy decides.
+    monkeypatch.setattr(check, "NativeEvaluator", lambda: nullcontext(lambda call, operands: None))
+    assert not KernelCheck(task.regions, task.target, 0).objection(task.default)
 
 
 def test_numpy_has_the_last_word() -> None:

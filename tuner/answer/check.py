@@ -11,7 +11,7 @@ import numpy as np
 
 from tilewright.compiler_core.checking.emulate import Seen, run_kernel
 from tilewright.compiler_core.checking.judge_model import judge_model
-from tilewright.compiler_core.checking.judge_program import judge_ops, judge_program
+from tilewright.compiler_core.checking.judge_program import judge_natively, judge_ops, judge_program
 from tilewright.compiler_core.checking.probe import SMALL, difference, exact_probe
 from tilewright.compiler_core.checking.verify import require_sound, verify_kernel
 from tilewright.compiler_core.errors import CheckError, ConfigError, ModelError, VerifyError
@@ -19,7 +19,7 @@ from tilewright.compiler_core.ir.dtypes import TensorType
 from tilewright.compiler_core.ir.graph import Graph, Rewrites
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.ir.workload import as_its_own
-from tilewright.compiler_core.lowering.program import KernelCall
+from tilewright.compiler_core.lowering.program import KernelCall, Program
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import CoreRange
 from tilewright.compiler_core.onnx_import.feeds import draw_feeds
@@ -33,9 +33,18 @@ from tilewright.search_space.programs import program_of
 from tilewright.tuner.network.book import Book
 from tilewright.tuner.network.opened import Opened
 
+MOST_MACS = 2_000_000_000
+"""Networks with more arithmetic than this are not run in numpy as a whole."""
+MOST_STEPS = 8_192
+"""Nor is a kernel or a network of more steps of tiles: numpy takes about 0.2 ms for each."""
+
 
 class KernelCheck:
-    """The data of one kernel, made once, and the verdict on any of its Configs."""
+    """The data of one kernel, made once, and the verdict on any of its Configs.
+
+    A Config of more than MOST_STEPS steps is run by machine code of this CPU. Where that has no answer, or
+    finds other numbers, numpy decides.
+    """
 
     def __init__(self, regions: Regions, target: Target, seed: int) -> None:
         self._regions = regions
@@ -67,6 +76,8 @@ class KernelCheck:
     def _wrong(self, call: KernelCall) -> str:
         """Which value is wrong, by how much and where."""
         graph = self._regions.graph
+        if steps_of(call) > MOST_STEPS and self._is_right_by_machine_code(call):
+            return ""
         memory, watched = dict(self._inputs), dict[int, Seen]()
         try:
             with np.errstate(all="ignore"):
@@ -80,6 +91,13 @@ class KernelCheck:
             _, judged = judge_ops(call.kernel, self._inputs.__getitem__, watched, stored)
         wrong = (f"value {each.value} is {each.judgement}" for each in judged if not each.judgement.ok)
         return next(wrong, "")
+
+    def _is_right_by_machine_code(self, call: KernelCall) -> bool:
+        with NativeEvaluator() as native, np.errstate(all="ignore"):
+            if self._exact:
+                made = native(call, self._inputs)
+                return made is not None and not self._not_bit_equal(made)
+            return judge_natively(call, self._inputs.__getitem__, native) is not None
 
     def _not_bit_equal(self, memory: Mapping[int, Array]) -> str:
         for value in self._regions.graph.outputs:
@@ -125,13 +143,16 @@ def _random(graph: Graph, value: int, kind: TensorType, rng: np.random.Generator
     return rng.integers(low, SMALL + 1, shape).astype(kind.dtype.numpy)
 
 
-MOST_MACS = 2_000_000_000
-"""Networks with more arithmetic than this are not run in numpy as a whole."""
+def steps_of(call: KernelCall) -> int:
+    """Steps of the tiles of one kernel."""
+    return call.program.parallel_tiles * call.program.serial_steps
 
 
-def machine_code_for(graph: Graph) -> AbstractContextManager[NativeEvaluator | None]:
+def machine_code_for(graph: Graph, program: Program) -> AbstractContextManager[NativeEvaluator | None]:
     """What runs a network's kernels while it is checked; None where numpy takes no longer than compiling."""
-    return NativeEvaluator() if graph.macs > MOST_MACS else nullcontext()
+    calls = [call for stage in program.stages for call in stage if isinstance(call, KernelCall)]
+    much = graph.macs > MOST_MACS or sum(map(steps_of, calls)) > MOST_STEPS
+    return NativeEvaluator() if much else nullcontext()
 
 
 class NetworkCheck:
@@ -144,8 +165,8 @@ class NetworkCheck:
     def verified(self, config: Config) -> Verification:
         """Compile the network by `config`, run it on random data, and judge every value that it computes.
 
-        Networks of more than MOST_MACS are run by machine code of this CPU; of kernels that have none every
-        distinct tile shape is run in numpy, and a few tiles more.
+        Networks of more than MOST_MACS or MOST_STEPS are run by machine code of this CPU. Kernels that have
+        none are run in numpy: of more than MOST_MACS, every distinct tile shape and a few tiles more.
         VerifyError when a rule is broken, a value is wrong, or the network as imported differs from its file:
         which value, by how much and where.
         """
@@ -159,7 +180,7 @@ class NetworkCheck:
         sampled = graph.macs > MOST_MACS
         inputs = {**random_inputs(opened.graph, opened.seed), **_presumed(opened.model)}
         whole = True
-        with machine_code_for(graph) as native:
+        with machine_code_for(graph, program) as native:
             seed = opened.seed if sampled else None
             for each in judge_program(graph, program, inputs, sample_seed=seed, native=native):
                 whole &= each.whole

@@ -45,7 +45,7 @@ from tilewright.search_space.network import (
     numbered,
 )
 from tilewright.search_space.programs import program_of
-from tilewright.tuner.answer.check import MOST_MACS, KernelCheck, random_inputs
+from tilewright.tuner.answer.check import MOST_MACS, KernelCheck, machine_code_for, random_inputs
 from tilewright.tuner.devices import simulated_pool
 from tilewright.tuner.kernel.problem import trial_seed
 from tilewright.tuner.kernel.task import KernelTask
@@ -236,8 +236,9 @@ def _checked_network(network: NetworkTask, config: Config, chip: Target, seed: i
             _require(not objection, objection)
         return Verification.SAMPLED
     graph = rewritten(_with_weights(network.graph, seed), built.graph.rewrites)
-    for each in judge_program(graph, built.program, random_inputs(graph, seed)):
-        _require(each.judgement.ok, f"its program computes another value {each.value}: {each.judgement}")
+    with machine_code_for(graph, built.program) as native:
+        for each in judge_program(graph, built.program, random_inputs(graph, seed), native=native):
+            _require(each.judgement.ok, f"its program computes another value {each.value}: {each.judgement}")
     return Verification.VALUE_EXACT
 
 

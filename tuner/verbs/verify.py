@@ -158,7 +158,7 @@ def verify(
         )
     meant = judge_model(opened.model, feeds, graph.rewrites)
     found = _Found(graph, {value: name for name, value in names.items()})
-    with machine_code_for(graph) as native:
+    with machine_code_for(graph, compiled.program) as native:
         for each in judge_program(graph, compiled.program, arrays, exact=True, native=native):
             found.add(each.value, each.judgement, "the program has", each.moved)
     for one in meant.meant:

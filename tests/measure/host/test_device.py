@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 from tests.targets import simd_target
+from tilewright.compiler_core.codegen.emit import emit
 from tilewright.compiler_core.codegen.machine.image import Image, flat_image
 from tilewright.compiler_core.codegen.machine.native import host_machine, object_of
+from tilewright.compiler_core.codegen.nest import KernelNest
 from tilewright.compiler_core.errors import DeviceError
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Op
@@ -60,6 +62,25 @@ def test_a_kernel_is_timed_and_says_how() -> None:
     assert "llvmlite" in device.describe().toolchain
 
 
+def test_a_config_that_is_measured_again_is_not_written_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    written: list[KernelNest] = []
+
+    def counted(nest: KernelNest) -> str:
+        written.append(nest)
+        return emit(nest)
+
+    monkeypatch.setattr(module, "emit", counted)
+    target = this_core()
+    device = HostDevice(target, budget_ns=1_000_000)
+    config = default_of(product(), target)
+    try:
+        measured = device.measure(product(), [config, config]) + device.measure(product(), [config])
+    finally:
+        device.close()
+    assert [each.status for each in measured] == [Status.OK] * 3
+    assert len(written) == 1
+
+
 def test_another_cpu_is_refused() -> None:
     with pytest.raises(DeviceError, match="another CPU"):
         HostDevice(replace(this_core(), identity="z80"))
@@ -101,7 +122,8 @@ def test_what_goes_wrong_is_a_value(body: str, status: Status, monkeypatch: pyte
         assert spoilt.status is status
         assert spoilt.reason
         monkeypatch.setattr(module, "RUN_DEADLINE_S", 20.0)
-        assert device.measure(workload, [config])[0].status is Status.OK
+        other = product(40)
+        assert device.measure(other, [default_of(other, target)])[0].status is Status.OK
     finally:
         device.close()
 
@@ -167,6 +189,7 @@ def test_a_kernel_that_llvm_gives_up_on_is_a_value(monkeypatch: pytest.MonkeyPat
             spoilt = device.measure(workload, [config])[0]
         assert spoilt.status is Status.INVALID
         assert "LLVM" in spoilt.reason or "no image" in spoilt.reason
-        assert device.measure(workload, [config])[0].status is Status.OK
+        other = product(40)
+        assert device.measure(other, [default_of(other, target)])[0].status is Status.OK
     finally:
         device.close()
