@@ -11,7 +11,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 unexport OPENBLAS_CORETYPE
 
 .PHONY: setup tune test lint docs bench bench-peers kernel-tuner strangers machine-models \
-    campaign differential planted law host-campaign fuzz fuzz-parsers kills bank bank-check sbom licences lock clean
+    campaign differential planted law host-campaign fuzz fuzz-parsers kills bank bank-check sharing sbom licences lock clean
 
 setup: $(READY)
 
@@ -140,6 +140,10 @@ bank: setup
 # Every record of it measured and judged again, as a stranger's: `make bank-check BANK_ARGUMENTS="--share 0.05"`.
 bank-check: setup
 	$(BIN)/python -m benchmarks.bank check $(BANK_ARGUMENTS)
+
+# 10,000 forged signatures, of which none may count, and 10,000 merges with signatures in any order.
+sharing: setup
+	$(BIN)/pytest -m campaign --timeout=0 tests/db/test_sharing.py
 
 # What is installed, for those who have to know: a bill of materials (CycloneDX), and licences.
 build/supply/.ready:

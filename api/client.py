@@ -19,13 +19,15 @@ from typing import Any, BinaryIO, Self
 import httpx
 
 from tilewright.api.schemas.jobs import Job, JobPage, JobSpec
-from tilewright.api.schemas.records import Lookup
+from tilewright.api.schemas.records import Lookup, Taken
 from tilewright.compiler_core.errors import ModelError, TilewrightError, UsageError
+from tilewright.compiler_core.files.outputs import output
 
 BYTES = "application/octet-stream"
 TIMEOUT_S = 60.0
 RECONNECT_S = 1.0
 RECONNECTS = 60
+LARGEST_RECORDS = 4 << 30
 
 
 class ServiceError(TilewrightError):
@@ -117,6 +119,30 @@ class Client:
         asked |= {"objective": objective, "toolchain": toolchain, "frozen": "true" if frozen else None}
         given = {name: value for name, value in asked.items() if value is not None}
         return Lookup.model_validate(self._ask("GET", "/v1/lookup", params=given).json())
+
+    def pull(self, path: Path) -> None:
+        """All records of the server, as JSON Lines into the file at `path`."""
+        try:
+            with self._http.stream("GET", "/v1/exchange") as answer, output(path) as file:
+                if answer.is_error:
+                    answer.read()
+                    _raise(answer)
+                taken = 0
+                for part in answer.iter_bytes():
+                    taken += len(part)
+                    if taken > LARGEST_RECORDS:
+                        raise ServiceError(f"{self._http.base_url} sends more than {LARGEST_RECORDS} bytes")
+                    file.write(part)
+        except httpx.UnsupportedProtocol as error:
+            raise UsageError(f"server {str(self._http.base_url)!r}: {error}") from None
+        except httpx.TransportError as error:
+            raise ServiceError(f"{self._http.base_url} does not answer: {error}") from None
+
+    def push(self, path: Path) -> Taken:
+        """Records from a file of JSON Lines into the server's database."""
+        with path.open("rb") as file:
+            sent = {"records": (path.name, file, BYTES)}
+            return Taken.model_validate(self._ask("POST", "/v1/exchange", files=sent).json())
 
     def watch(self, job_id: str, after: int = 0) -> Iterator[Heard]:
         """A job's events until it ends, across broken connections."""

@@ -1,10 +1,11 @@
 """Verbs that answer: the best of a key, derived from records, published and found again."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import groupby
 from typing import Any
 
-from sqlalchemy import Connection, Select, bindparam, delete, insert, or_, select, text
+from sqlalchemy import Connection, Select, bindparam, delete, exists, insert, or_, select, text
 from sqlalchemy.sql.elements import ColumnElement
 
 from tilewright.db.derive import best_value, derive_best, derive_default, objection, ranked_for
@@ -17,7 +18,7 @@ from tilewright.db.records import (
     WorkloadRow,
 )
 from tilewright.db.storage.rows import best_columns, select_trial, to_best, to_trial
-from tilewright.db.storage.schema import best, run, trial, workload
+from tilewright.db.storage.schema import best, run, signature, trial, workload
 from tilewright.db.storage.session import Database
 from tilewright.db.storage.writes import lock_name, pieces
 from tilewright.measure.objectives import Objective
@@ -45,9 +46,11 @@ _select_families: Select[Any] = (
     .order_by(best.c.latency_us, best.c.workload_digest)
 )
 # Publishing depends on confirmations, and on any proof that a config computes wrong numbers.
+# Of others' records only those count that a trusted key vouches for.
+_vouched = exists().where(signature.c.trial_id == trial.c.id, signature.c.vouched)
 _deciding: Select[Any] = select_trial.where(
     or_(trial.c.purpose == Purpose.CONFIRMATION, trial.c.status == Status.WRONG),
-    trial.c.imported.is_(False),
+    or_(trial.c.imported.is_(False), _vouched),
     run.c.hidden_at_s.is_(None),
 )
 _ROWS_AT_A_TIME = 10_000
@@ -172,13 +175,13 @@ class Answers:
     def why_not_best(self, key: Key, config_digest: str) -> str:
         """Why the config may not be published for `key`; empty when it may."""
         with self.database.snapshot() as connection:
-            rows = [to_trial(row) for row in connection.execute(_deciding.where(*_measures(key)))]
+            rows = [_counted(row) for row in connection.execute(_deciding.where(*_measures(key)))]
             return objection(rows, config_digest, _kind(connection, key))
 
     def default(self, key: Key) -> Best | None:
         """The default of `key` as it was last measured; perhaps not verified."""
         question = _deciding.where(*_measures(key), trial.c.is_default)
-        return derive_default(map(to_trial, self.database.ask(question)))
+        return derive_default(map(_counted, self.database.ask(question)))
 
     def rebuild_best(self) -> int:
         """Throws every best away and derives them all again from the trials; how many there are now."""
@@ -257,7 +260,7 @@ def derive_again(connection: Connection, key: Key) -> Best | None:
 
 
 def _derive(connection: Connection, key: Key) -> Best | None:
-    rows = [to_trial(row) for row in connection.execute(_deciding.where(*_measures(key)))]
+    rows = [_counted(row) for row in connection.execute(_deciding.where(*_measures(key)))]
     return derive_best(rows, _kind(connection, key)) if rows else None
 
 
@@ -269,12 +272,17 @@ def _derive_all(connection: Connection, *of: ColumnElement[bool]) -> Iterator[Be
         .order_by(trial.c.workload_id, run.c.target_digest, run.c.toolchain, run.c.objective)
     )
     rows = connection.execute(question.execution_options(yield_per=_ROWS_AT_A_TIME))
-    pairs = ((to_trial(row), WorkloadKind(row.kind)) for row in rows)
+    pairs = ((_counted(row), WorkloadKind(row.kind)) for row in rows)
     for _, same in groupby(pairs, key=lambda pair: pair[0].key):
         of_key = list(same)
         found = derive_best([row for row, _ in of_key], of_key[0][1])
         if found is not None:
             yield found
+
+
+def _counted(row: Any) -> TrialRow:
+    """A row of `_deciding`: measured here, or vouched for."""
+    return replace(to_trial(row), imported=False)
 
 
 def _in_batches(bests: Iterator[Best]) -> Iterator[list[Best]]:

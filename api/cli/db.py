@@ -15,6 +15,7 @@ from tilewright.api.cli.options import (
     files_of,
     write_json,
 )
+from tilewright.api.cli.sharing import Sign, register
 from tilewright.api.cli.verbs import verb_app
 from tilewright.compiler_core.files.outputs import refuse_inputs
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from tilewright.db.storage.session import Database as OpenDatabase
 
 app = verb_app()
+register(app)
 MOST_RUNS = 1000
 """How many runs a listing shows at most."""
 Source = Annotated[Path, typer.Argument(help="The file to read.")]
@@ -31,7 +33,7 @@ Output = Annotated[Path, typer.Option("-o", "--output", help="The file to write.
 
 @app.callback()
 def db() -> None:
-    """Count, export, import, merge, verify and keep the records of a search database."""
+    """Count, export, import, merge, share, verify and keep the records of a search database."""
 
 
 @app.command()
@@ -101,6 +103,7 @@ def runs(
 def export(
     output: Output,
     best: Annotated[bool, typer.Option("--best", help="Only the bests, as a read-only SQLite file.")] = False,
+    sign: Sign = None,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:
@@ -110,6 +113,12 @@ def export(
     from tilewright.db.storage.session import open_database
 
     refuse_inputs(output, files_of(database))
+    if sign is not None:
+        from tilewright.db.sharing.signing import read_key
+        from tilewright.db.sharing.trust import Trust
+
+        key = read_key(sign)
+        Trust(open_database(database)).sign(key)
     source = open_database(database, read_only=True)
     if best:
         bests = export_best(source, output)

@@ -163,8 +163,8 @@ VERBS: dict[str, Verb] = {
     ),
     "keys": Verb(
         "service",
-        "Makes, lists and revokes API keys.",
-        ("keys create laptop --tenant vision", "keys list --db tilewright.db"),
+        "Keys of the service, and keys that sign records.",
+        ("keys create laptop --tenant vision", "keys make laptop"),
     ),
     "worker": Verb(
         "farm",

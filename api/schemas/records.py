@@ -136,6 +136,13 @@ class Answers(BaseModel):
     relatives: list[dict[str, Any]]
 
 
+class Taken(BaseModel):
+    """What came of records that were sent: entries that were new, and those that were here before."""
+
+    new: int
+    known: int
+
+
 class Record(BaseModel):
     """A measurement with its provenance. `id` is its number in this database."""
 

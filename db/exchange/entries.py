@@ -1,4 +1,4 @@
-"""The entries of an exchange: six kinds, immutable, each with an identity, a text and a digest.
+"""The entries of an exchange: seven kinds, immutable, each with an identity, a text and a digest.
 
 Two entries of one identity and different content contradict each other, except for the names and texts that
 describe targets and models: these may differ.
@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import InputError
 from tilewright.db.exchange import fields
-from tilewright.db.records import ModelRow, NewRun, TargetRow, Trial, WorkloadRow
+from tilewright.db.records import ModelRow, NewRun, Purpose, TargetRow, Trial, WorkloadRow
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 
@@ -44,11 +44,33 @@ class StoredTrial:
     created_at_s: float
 
 
-Entry: TypeAlias = TargetRow | ModelRow | WorkloadRow | StoredRun | RunFinish | StoredTrial
+@dataclass(frozen=True)
+class StoredSignature:
+    """Somebody's word for a trial: the `signer` is a public Ed25519 key, 64 hex characters, the `signature`
+    128. It is part of the identity, so that a forged one cannot take the place of another.
+    """
+
+    run: str
+    purpose: Purpose
+    number: int
+    attempt: int
+    signer: str
+    signature: str
+
+
+Entry: TypeAlias = TargetRow | ModelRow | WorkloadRow | StoredRun | RunFinish | StoredTrial | StoredSignature
 Identity: TypeAlias = tuple[int, str, str, int, int]
 
-KINDS: tuple[type, ...] = (TargetRow, ModelRow, WorkloadRow, StoredRun, RunFinish, StoredTrial)
-NAMES = ("target", "model", "workload", "run", "finish", "trial")
+KINDS: tuple[type, ...] = (
+    TargetRow,
+    ModelRow,
+    WorkloadRow,
+    StoredRun,
+    RunFinish,
+    StoredTrial,
+    StoredSignature,
+)
+NAMES = ("target", "model", "workload", "run", "finish", "trial", "signature")
 DESCRIPTIVE = (TargetRow, ModelRow)
 
 
@@ -62,6 +84,9 @@ def identity(entry: Entry) -> Identity:
             return rank, entry.run, "", 0, 0
         case StoredTrial(trial=trial):
             return rank, trial.run, trial.purpose, trial.number, trial.attempt
+        case StoredSignature():
+            about = f"{entry.purpose} {entry.signer}{entry.signature}"
+            return rank, entry.run, about, entry.number, entry.attempt
         case _:
             return rank, entry.digest, "", 0, 0
 
@@ -155,6 +180,8 @@ def _entry(kind: str, value: Any) -> Entry:
             return StoredRun(NewRun(**taken), started_at_s)
         case "finish":
             return RunFinish(**fields.take(value, fields.FINISH))
+        case "signature":
+            return StoredSignature(**fields.take(value, fields.SIGNATURE))
         case _:
             return _stored_trial(fields.take(value, fields.TRIAL))
 

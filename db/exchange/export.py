@@ -4,13 +4,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, Select, select
 
-from tilewright.db.exchange.entries import Entry, RunFinish, StoredRun, StoredTrial
+from tilewright.db.exchange.entries import Entry, RunFinish, StoredRun, StoredSignature, StoredTrial, identity
 from tilewright.db.exchange.lines import Written, write_lines
-from tilewright.db.records import ModelRow, NewRun, RunRow, TargetRow
+from tilewright.db.records import ModelRow, NewRun, Purpose, RunRow, TargetRow
 from tilewright.db.storage.rows import select_trial, to_run, to_trial, to_workload
-from tilewright.db.storage.schema import model, run, target, workload
+from tilewright.db.storage.schema import model, run, signature, target, trial, workload
 from tilewright.db.storage.session import Database
 
 _ROWS_AT_A_TIME = 5_000
@@ -46,12 +46,28 @@ def entries_of(database: Database, include_hidden: bool = False) -> Iterator[Ent
             stored = [StoredTrial(row.trial, row.created_at_s) for row in rows]
             stored.sort(key=lambda one: (one.trial.purpose, one.trial.number, one.trial.attempt))
             yield from stored
+        for each in runs:
+            found = connection.execute(select_signature.where(run.c.uid == each.uid))
+            yield from sorted((to_signature(row) for row in found), key=identity)
 
 
 def stored_run(row: RunRow) -> StoredRun:
     """A run as it is exchanged: without the job that asked for it."""
     asked = NewRun(**{**vars(row.asked), "job": None})
     return StoredRun(asked, row.started_at_s)
+
+
+select_signature: Select[Any] = (
+    select(signature, run.c.uid, trial.c.purpose, trial.c.number, trial.c.attempt)
+    .join(trial, signature.c.trial_id == trial.c.id)
+    .join(run, trial.c.run_id == run.c.id)
+)
+"""A signature with the place of its trial."""
+
+
+def to_signature(row: Any) -> StoredSignature:
+    """A row of `select_signature`."""
+    return StoredSignature(row.uid, Purpose(row.purpose), row.number, row.attempt, row.signer, row.signature)
 
 
 def _stream(connection: Connection, question: Any) -> Any:

@@ -17,6 +17,7 @@ from tilewright.search_space.knobs import Config
 Check: TypeAlias = Callable[[Any], Any]
 
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_SIGNATURE = re.compile(r"[0-9a-f]{128}")
 _LONGEST_TEXT = 8 << 20
 
 
@@ -50,6 +51,12 @@ def digest(value: Any) -> str:
     """64 lower-case hex characters."""
     if not isinstance(value, str) or not _DIGEST.fullmatch(value):
         raise ValueError("is not a digest of 64 lower-case hex characters")
+    return value
+
+
+def _signature(value: Any) -> str:
+    if not isinstance(value, str) or not _SIGNATURE.fullmatch(value):
+        raise ValueError("is not a signature of 128 lower-case hex characters")
     return value
 
 
@@ -270,3 +277,11 @@ LOCKED_NETWORK: Mapping[str, Check] = {
     "digest": digest,
 }
 LOCK: Mapping[str, Check] = {"format": _text, "version": count, "networks": _list}
+SIGNATURE: Mapping[str, Check] = {
+    "run": uid,
+    "purpose": one_of(Purpose),
+    "number": count,
+    "attempt": count,
+    "signer": digest,
+    "signature": _signature,
+}

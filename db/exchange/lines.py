@@ -22,7 +22,9 @@ from tilewright.db.exchange.bounded_json import parse_bounded
 from tilewright.db.exchange.entries import (
     Entry,
     Identity,
+    RunFinish,
     StoredRun,
+    StoredSignature,
     StoredTrial,
     from_object,
     identity,
@@ -184,7 +186,7 @@ class _SoFar:
             case StoredTrial(trial=trial):
                 self._needs(f"2 {trial.workload_digest}", "workload")
                 self._needs(f"3 {trial.run}", "run")
-            case _:
+            case RunFinish() | StoredSignature():
                 self._needs(f"3 {entry.run}", "run")
 
     def _needs(self, what: str, kind: str) -> None:

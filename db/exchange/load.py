@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, insert, select, update
 
 from tilewright.compiler_core.errors import RecordError
-from tilewright.db.exchange.entries import KINDS, Entry, RunFinish, StoredRun, StoredTrial
+from tilewright.db.exchange.entries import KINDS, Entry, RunFinish, StoredRun, StoredSignature, StoredTrial
 from tilewright.db.exchange.export import entries_of, stored_run
 from tilewright.db.exchange.lines import Bounds, read_lines
 from tilewright.db.records import ModelRow, TargetRow, TrialRow, WorkloadRow
@@ -25,7 +25,7 @@ from tilewright.db.storage.rows import (
     trial_columns,
     workload_columns,
 )
-from tilewright.db.storage.schema import model, run, target, trial, workload
+from tilewright.db.storage.schema import model, run, signature, target, trial, workload
 from tilewright.db.storage.session import Database
 from tilewright.db.storage.writes import insert_missing, workload_ids
 
@@ -93,7 +93,8 @@ def _batches(entries: Iterable[Entry]) -> Iterator[list[Any]]:
     """Entries of one kind, and of one run where they are trials, in bounded batches."""
 
     def alike(entry: Entry) -> tuple[int, str]:
-        return KINDS.index(type(entry)), entry.trial.run if isinstance(entry, StoredTrial) else ""
+        of_run = entry.trial.run if isinstance(entry, StoredTrial) else ""
+        return KINDS.index(type(entry)), entry.run if isinstance(entry, StoredSignature) else of_run
 
     for _, same in groupby(entries, key=alike):
         some: list[Entry] = []
@@ -124,6 +125,8 @@ class _Loader:
                 return self._runs(some)
             case RunFinish():
                 return self._finishes(some)
+            case StoredSignature():
+                return self._signatures(some)
             case _:
                 return self._trials(some)
 
@@ -212,6 +215,39 @@ class _Loader:
         if rows:
             self._connection.execute(insert(trial), rows)
         return len(rows)
+
+    def _signatures(self, some: list[StoredSignature]) -> int:
+        numbers = [each.number for each in some]
+        question = (
+            select(trial.c.id, trial.c.purpose, trial.c.number, trial.c.attempt)
+            .join(run, trial.c.run_id == run.c.id)
+            .where(run.c.uid == some[0].run, trial.c.number >= min(numbers), trial.c.number <= max(numbers))
+        )
+        ids = {(row.purpose, row.number, row.attempt): row.id for row in self._connection.execute(question)}
+        rows = []
+        for index, each in enumerate(some):
+            place = str(each.purpose), each.number, each.attempt
+            if place not in ids:
+                raise _ContradictionError(
+                    index, f"a signature of trial {each.number} of run {each.run}, which is nowhere"
+                )
+            rows.append((ids[place], each.signer, each.signature))
+        known = {
+            (row.trial_id, row.signer, row.signature)
+            for row in self._connection.execute(
+                select(signature.c.trial_id, signature.c.signer, signature.c.signature).where(
+                    signature.c.trial_id.in_({row[0] for row in rows})
+                )
+            )
+        }
+        missing = [
+            {"trial_id": place, "signer": signer, "signature": signed}
+            for place, signer, signed in dict.fromkeys(rows)
+            if (place, signer, signed) not in known
+        ]
+        if missing:
+            self._connection.execute(insert(signature), missing)
+        return len(missing)
 
 
 def _place(row: TrialRow | StoredTrial) -> tuple[str, int, int]:

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from tilewright.db.storage.columns import Digest, Identity, database_clock
 from tilewright.measure.objectives import Objective
 
-SCHEMA_VERSION = "0010"
+SCHEMA_VERSION = "0011"
 VERSION_TABLE = "tilewright_version"
 
 metadata = MetaData(
@@ -143,6 +143,27 @@ trial = Table(
     CheckConstraint("verification IN ('none', 'value-exact', 'sampled', 'foreign')", name="verification"),
     Index("ix_trial_status", "status", sqlite_where=UNUSUAL_STATUS, postgresql_where=UNUSUAL_STATUS),
     Index("ix_trial_purpose", "purpose", sqlite_where=UNUSUAL_PURPOSE, postgresql_where=UNUSUAL_PURPOSE),
+)
+
+signature = Table(
+    "signature",
+    metadata,
+    Column("trial_id", Identity, ForeignKey("trial.id"), primary_key=True),
+    Column("signer", Digest, primary_key=True),
+    Column("signature", String(128), primary_key=True),
+    Column("vouched", Boolean, nullable=False, server_default=false()),
+)
+
+trusted_key = Table(
+    "trusted_key",
+    metadata,
+    Column("signer", Digest, primary_key=True),
+    Column("name", String(200), nullable=False),
+    Column("devices", Text, nullable=False),
+    Column("share", Double, nullable=False),
+    Column("trusted_at_s", Double, nullable=False, default=database_clock()),
+    Column("revoked_at_s", Double),
+    Column("reason", Text, nullable=False, server_default=""),
 )
 
 effort = Table(

@@ -71,7 +71,7 @@ class ClaimVerdict:
 
 
 @dataclass(frozen=True)
-class _Claim:
+class PreparedClaim:
     """A claim made ready: what to measure and beside which default, its space and bound, and how its numbers
     were checked.
     """
@@ -138,7 +138,7 @@ class _Judge:
         claimed_us = row.trial.measurement.latency_us or float("nan")
         measured_us, reason = None, ""
         try:
-            measured_us = self._promote(_prepared(row, workload, self._chip, self._seed))
+            measured_us = self._promote(prepared_claim(row, workload, self._chip, self._seed))
         except TilewrightError as error:
             reason = str(error)
         return ClaimVerdict(workload.digest, row.key.objective, claimed_us, measured_us, reason)
@@ -147,7 +147,7 @@ class _Judge:
         for uid in self._runs.values():
             self._repository.finish_run(uid, "verified")
 
-    def _promote(self, claim: _Claim) -> float:
+    def _promote(self, claim: PreparedClaim) -> float:
         config = claim.row.trial.config
         key = replace(claim.row.key, toolchain=self._pool.info().toolchain)
         if config != claim.default:
@@ -162,7 +162,9 @@ class _Judge:
             raise _RefusedError(objection)
         return best.latency_us
 
-    def _confirmed(self, claim: _Claim, config: Config, verification: Verification) -> Sequence[Measurement]:
+    def _confirmed(
+        self, claim: PreparedClaim, config: Config, verification: Verification
+    ) -> Sequence[Measurement]:
         """Measure a Config of the claim's workload, and record the results."""
         measured = self._pool.confirm(claim.task, config)
         run, number = self._run(claim.row.key.objective), next(self._numbers)
@@ -203,7 +205,7 @@ class _Judge:
         return self._runs[objective]
 
 
-def _prepared(row: TrialRow, workload: WorkloadRow, chip: Target, seed: int) -> _Claim:
+def prepared_claim(row: TrialRow, workload: WorkloadRow, chip: Target, seed: int) -> PreparedClaim:
     """The claim with its numbers checked by emulation; TilewrightError where they are wrong."""
     config = row.trial.config
     body = parse_json(workload.body, f"body of workload {workload.digest[:12]}")
@@ -217,14 +219,14 @@ def _prepared(row: TrialRow, workload: WorkloadRow, chip: Target, seed: int) -> 
         objection = KernelCheck(task.regions, chip, seed).objection(config)
         _require(not objection, objection)
         default = Prices(chip, seed).default(task)
-        return _Claim(row, kernel, default, task.space.digest, task.bound_us, Verification.VALUE_EXACT)
+        return PreparedClaim(row, kernel, default, task.space.digest, task.bound_us, Verification.VALUE_EXACT)
     network = NetworkTask(graph_from_json(body))
     _require(network.digest == workload.digest, "its network does not have the digest it came under")
     verification = _checked_network(network, config, chip, seed)
     bound_us = network_bound_cycles(network.graph, chip) / chip.cycles_per_us
     planner = Planner(plan_graph(network.graph, chip), chip, Prices(chip, seed))
     default = planner.default_config(numbered(network.graph))
-    return _Claim(row, network, default, NETWORK_SPACE, bound_us, verification)
+    return PreparedClaim(row, network, default, NETWORK_SPACE, bound_us, verification)
 
 
 def _checked_network(network: NetworkTask, config: Config, chip: Target, seed: int) -> Verification:

@@ -30,6 +30,8 @@ ROUTES = {
     "GET /metrics": NOBODYS,
     "GET /v1/lookup": NOBODYS,
     "POST /v1/answers": NOBODYS,
+    "GET /v1/exchange": NOBODYS,
+    "POST /v1/exchange": NOBODYS,
     "GET /v1/targets": NOBODYS,
     "GET /v1/targets/{name}": NOBODYS,
     "GET /v1/workers": NOBODYS,

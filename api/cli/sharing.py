@@ -1,0 +1,110 @@
+"""`tune db push`, `pull`, `vouch` and `diff`: records of others, and what of them counts."""
+
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from tilewright.api.cli.options import DEFAULT_DATABASE, Database, JsonFile, answer, counted, files_of
+
+if TYPE_CHECKING:
+    from tilewright.tuner.verbs.share import Vouched
+
+ServerUrl = Annotated[str, typer.Argument(metavar="SERVER", help="URL of the service.")]
+Sign = Annotated[
+    str | None, typer.Option("--sign", help="Sign what was measured here with this key (tune keys make).")
+]
+
+
+def register(app: typer.Typer) -> None:
+    """Adds the commands to those of `tune db`."""
+    for command in (push, pull, vouch):
+        app.command()(command)
+
+
+def push(
+    server: ServerUrl,
+    sign: Sign = None,
+    database: Database = DEFAULT_DATABASE,
+    json_file: JsonFile = None,
+) -> None:
+    """Send all records to a service, which keeps the union; with --sign with your word for what you measured.
+    The key for the service is TILEWRIGHT_KEY, with the scope admin.
+    """
+    import tempfile
+    from pathlib import Path
+
+    from tilewright.api.cli.server import connect
+    from tilewright.db.exchange.export import export_records
+    from tilewright.db.sharing.signing import read_key
+    from tilewright.db.sharing.trust import Trust
+    from tilewright.db.storage.session import open_database
+
+    key = None if sign is None else read_key(sign)
+    opened = open_database(database, read_only=key is None)
+    signed = 0 if key is None else Trust(opened).sign(key)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "records.jsonl"
+        export_records(opened, path)
+        with connect(server) as client:
+            taken = client.push(path)
+    said = f"{counted(signed, 'trial')} signed; " if key is not None else ""
+    text = f"{server}: {said}{taken.new} entries new there, {taken.known} known"
+    answer(text, {"signed": signed, "new": taken.new, "known": taken.known}, json_file, files_of(database))
+
+
+def pull(server: ServerUrl, database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> None:
+    """Take in all records of a service. They stay claims until they are measured here (tune db verify), or
+    were signed by a key that is trusted here (tune keys trust).
+    """
+    import tempfile
+    from pathlib import Path
+
+    from tilewright.api.cli.server import connect
+    from tilewright.db.exchange.load import import_records
+    from tilewright.db.storage.session import open_database
+    from tilewright.tuner.verbs.share import vouch_all
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "records.jsonl"
+        with connect(server) as client:
+            client.pull(path)
+        opened = open_database(database)
+        loaded = import_records(opened, path)
+        opened.close()
+    found = vouch_all(database)
+    lines = [f"{loaded.new} entries new, {loaded.known} known", *map(told, found)]
+    if not found:
+        lines.append(
+            "no key is trusted: `tune db verify` measures the claims, `tune keys trust` trusts a key"
+        )
+    body = {"new": loaded.new, "known": loaded.known, "keys": as_json(found)}
+    answer("\n".join(lines), body, json_file, files_of(database))
+
+
+def vouch(database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> int:
+    """Let signed records count that trusted keys stand for, after a look at all of them and a measurement of
+    a share. Exit code 1 where a key did not hold and was revoked.
+    """
+    from tilewright.tuner.verbs.share import vouch_all
+
+    found = vouch_all(database)
+    text = "\n".join(map(told, found)) or "no key is trusted; `tune keys trust` trusts one"
+    answer(text, as_json(found), json_file, files_of(database))
+    return 1 if any(each.revoked for each in found) else 0
+
+
+def told(found: "Vouched") -> str:
+    """A line on what became of a key's records."""
+    if found.revoked:
+        return f"{found.name}: REVOKED, nothing of it counts: {found.revoked}"
+    parts = [f"{counted(found.counted, 'trial')} more count", f"{found.measured} of them measured again"]
+    if found.refused:
+        parts.append(f"{found.refused} refused, the first because {found.reason}")
+    if found.false:
+        parts.append(f"{counted(found.false, 'signature')} false")
+    return f"{found.name}: {', '.join(parts)}"
+
+
+def as_json(found: "tuple[Vouched, ...]") -> list[dict[str, Any]]:
+    """The same for programs."""
+    return [dict(vars(each)) for each in found]
