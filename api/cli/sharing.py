@@ -15,10 +15,43 @@ Sign = Annotated[
 ]
 
 
+VERDICTS = ("new", "gone", "faster", "slower", "other Config")
+MOST_SHOWN = 20
+
+
 def register(app: typer.Typer) -> None:
     """Adds the commands to those of `tune db`."""
-    for command in (push, pull, vouch):
+    for command in (diff, push, pull, vouch):
         app.command()(command)
+
+
+def diff(
+    first: Annotated[str, typer.Argument(metavar="A", help="A file, postgresql://..., or a layer by name.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
+    json_file: JsonFile = None,
+) -> int:
+    """Compare the answers of two databases: what is new in B, gone, faster, slower or of another Config, and
+    which records contradict each other. Layers go by their names, as in `tune db diff own bank`. Exit code 1
+    where there are contradictions, which keep the two from being merged.
+    """
+    from collections import Counter
+
+    from tilewright.api.cli.diff import as_text, of_databases
+    from tilewright.tuner.explain.diff_others import conflicts, diff_databases
+
+    found, against = diff_databases(first, second), conflicts(first, second)
+    counts = Counter(row.verdict for row in found.rows)
+    named = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS]
+    lines = [*as_text(of_databases(found)), ", ".join([f"{found.same} the same", *named])]
+    lines += [f"contradiction: {line}" for line in against[:MOST_SHOWN]]
+    if len(against) > MOST_SHOWN:
+        lines.append(f"and {len(against) - MOST_SHOWN} contradictions more; --json - has all")
+    body = {**found.to_json(), "counts": dict(counts), "contradictions": against}
+    body["rows"] = [
+        {**row, "verdict": each.verdict} for row, each in zip(body["rows"], found.rows, strict=True)
+    ]
+    answer("\n".join(lines), body, json_file, files_of(first, second))
+    return 1 if against else 0
 
 
 def push(

@@ -28,6 +28,22 @@ def union(parts: Sequence[Iterable[Entry]]) -> Iterator[Entry]:
         yield texts[first]
 
 
+def contradictions(parts: Sequence[Iterable[Entry]]) -> Iterator[str]:
+    """What keeps parts, each sorted by identity, from being merged, a line each: entries of one identity and
+    other content, with the fields in which they differ.
+    """
+    for here, same in groupby(heapq.merge(*parts, key=identity), key=identity):
+        found = {canonical_json(to_object(entry)): entry for entry in same}
+        first = next(iter(found.values()))
+        if len(found) > 1 and not isinstance(first, DESCRIPTIVE):
+            kinds = [to_object(entry)["value"] for entry in found.values()]
+            fields = sorted(
+                name for name in kinds[0] if any(each.get(name) != kinds[0][name] for each in kinds)
+            )
+            where = " ".join(str(part) for part in here[1:] if part != "")
+            yield f"{NAMES[here[0]]} {where}: {', '.join(fields)}"
+
+
 def merge_files(inputs: Sequence[Path], output: Path, bounds: Bounds | None = None) -> Written:
     """Writes the union of files; equal unions are equal byte by byte, in any order of the inputs."""
     return write_lines(output, union([read_lines(path, bounds) for path in inputs]))

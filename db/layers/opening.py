@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tilewright.compiler_core.errors import RecordError
+from tilewright.compiler_core.errors import RecordError, UsageError
 from tilewright.db.layers.bank import open_bank, open_empty
 from tilewright.db.layers.file import FileLayer
 from tilewright.db.layers.layer import AbsentLayer, Layer, Layers, RecordsLayer
@@ -45,6 +45,22 @@ def open_layers(
         first = open_database(database, read_only)
         layers.insert(0, RecordsLayer(OWN, Repository(first)))
     return first, Layers(tuple(layers))
+
+
+def place_of(name: str, settings: Sequence[LayerSetting] | None = None) -> Database:
+    """A database by the name of a layer, or by its path or URL, for reading.
+
+    RecordError where it cannot be opened, UsageError for a server: it answers questions, and lists nothing.
+    """
+    if name == OWN:
+        return open_database(DEFAULT_DATABASE, read_only=True)
+    chosen = layer_settings() if settings is None else settings
+    setting = next((each for each in chosen if each.name == name), None)
+    place = name if setting is None else setting.place
+    if place.startswith(("http://", "https://")):
+        raise UsageError(f"{name[:60]} is a server; `tune db pull {place[:80]}` fetches what it has")
+    bank = open_bank() if place == BANK else None
+    return bank or open_database(place, read_only=True)
 
 
 def _opened(setting: LayerSetting) -> Layer | None:

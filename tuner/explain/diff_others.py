@@ -9,9 +9,11 @@ from typing import Any
 from tilewright.compiler_core.target_model.file import load_target, target_text
 from tilewright.db.answering.titles import titles_of
 from tilewright.db.exchange.best_file import every_best
+from tilewright.db.exchange.export import entries_of
+from tilewright.db.exchange.union import contradictions
+from tilewright.db.layers.opening import place_of
 from tilewright.db.records import Best
 from tilewright.db.repository import Repository
-from tilewright.db.storage.session import open_database
 
 WORDS = {"name", "description", "assumed"}
 """Keys of a target's file that change no number."""
@@ -29,6 +31,15 @@ class AnswerDifference:
     first: float | None
     second: float | None
     same_config: bool
+
+    @property
+    def verdict(self) -> str:
+        """What became of it from the first to the second: new, gone, faster, slower, or other Config."""
+        if self.first is None or self.second is None:
+            return "new" if self.first is None else "gone"
+        if self.first == self.second:
+            return "other Config"
+        return "faster" if self.second < self.first else "slower"
 
     @property
     def ratio(self) -> float | None:
@@ -65,8 +76,10 @@ class TargetDiff:
 
 
 def diff_databases(first: str | Path, second: str | Path) -> DatabaseDiff:
-    """Compare the answers of two databases key by key; RecordError where one cannot be read."""
-    opened = [open_database(each, read_only=True) for each in (first, second)]
+    """Compare the answers of two databases, or layers by name, key by key; RecordError where one cannot be
+    read.
+    """
+    opened = [place_of(str(each)) for each in (first, second)]
     try:
         bests = [{each.key: each for each in every_best(database)} for database in opened]
         keys = dict.fromkeys((*bests[0], *bests[1]))
@@ -88,6 +101,16 @@ def diff_databases(first: str | Path, second: str | Path) -> DatabaseDiff:
         counts = (len(bests[0]), len(bests[1]))
         ranked = tuple(sorted(rows, key=_rank))
         return DatabaseDiff((str(first), str(second)), counts, len(keys) - len(rows), ranked)
+    finally:
+        for database in opened:
+            database.close()
+
+
+def conflicts(first: str, second: str) -> list[str]:
+    """Records that keep two databases, or layers by name, from being merged, a line each."""
+    opened = [place_of(each) for each in (first, second)]
+    try:
+        return list(contradictions([entries_of(database) for database in opened]))
     finally:
         for database in opened:
             database.close()
