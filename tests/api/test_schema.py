@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 SHORT, LONG = 5, 1_000
 Served = tuple["OpenApiSchema", str, dict[str, str]]
 # What these ask for by name may not be there: a request that fits the schema may then be refused as 422.
-NAMING = ("/v1/jobs", "/v1/lookup")
+NAMING = ("/v1/jobs", "/v1/lookup", "/v1/exchange")
 
 
 @pytest.fixture(scope="module")
