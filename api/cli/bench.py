@@ -217,6 +217,14 @@ def search(
 
 
 @app.command()
+def allocator(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
+    """Trials until a network is near its best known, by who shares them out among its kernels."""
+    from benchmarks.search.allocator import bench_allocator
+
+    return _report(lambda: bench_allocator(quick=quick, seed=seed), json_file)
+
+
+@app.command()
 def outlook(
     models: Annotated[list[Path] | None, typer.Argument(help="ONNX files, tuned live.", exists=True)] = None,
     target: Annotated[str, typer.Option(help="A preset, for the files.")] = "ascend910",

@@ -87,14 +87,27 @@ def _quiet() -> np.errstate:
     return np.errstate(invalid="ignore")
 
 
-def fit_gaussian(
+@dataclass(frozen=True)
+class Scales:
+    """What a process takes long to find: the place and scale of each feature, a length for each in units of
+    that scale, and the amplitude and noise of a target of unit spread.
+    """
+
+    center: Features
+    spread: Features
+    lengths: Features
+    amplitude: float
+    noise: float
+
+
+def find_scales(
     features: Features,
     target: Floats,
     reference: Features,
     rng: np.random.Generator,
     max_rows: int,
-) -> GaussianProcess:
-    """Fit to `target` [n] at `features` [n, f]: lengths and noise by likelihood times a prior.
+) -> Scales:
+    """For a fit to `target` [n] at `features` [n, f]: lengths and noise by likelihood times a prior.
 
     `reference` rows of the space set the scale of each feature, since a handful of measurements cannot. The
     prior keeps lengths near the root of the number of features, in units of that scale (Hvarfner et al., ICML
@@ -106,8 +119,7 @@ def fit_gaussian(
     center, spread = everything.mean(axis=0), everything.std(axis=0)
     useful = features.std(axis=0) > 0
     spread = np.where(spread > 0, spread, 1.0).astype(np.float32)
-    mean, scale = float(target.mean()), max(float(target.std()), 1e-6)
-    known = (target - mean) / scale
+    known = (target - float(target.mean())) / max(float(target.std()), 1e-6)
     points = (features - center) / spread
     most = min(_LENGTH_ROWS, int(np.sqrt(_LENGTH_WORK / max(1, useful.sum()))))
     few, few_known = _thinned(points[:, useful], known, rng, most)
@@ -115,16 +127,26 @@ def fit_gaussian(
     lengths[useful], amplitude, noise = _lengths(few.astype(np.float64), few_known)
     # A feature that never varied has no visible effect: it keeps the length that the prior expects.
     lengths[~useful] = np.sqrt(len(useful))
-    shrink = lengths.astype(np.float32)
-    points = points / shrink
+    return Scales(center, spread, lengths.astype(np.float32), amplitude, noise)
+
+
+def fit_gaussian(
+    features: Features, target: Floats, scales: Scales, rng: np.random.Generator, max_rows: int
+) -> GaussianProcess:
+    """Fit to `target` [n] at `features` [n, f], `max_rows` of them at most."""
+    features, target = _thinned(features, target, rng, max_rows)
+    mean, scale = float(target.mean()), max(float(target.std()), 1e-6)
+    known = (target - mean) / scale
+    points = (features - scales.center) / scales.spread / scales.lengths
     exact = points.astype(np.float64)
     kernel = _matern(_distances(exact, exact))
-    relative = max(noise / amplitude, _LEAST_NOISE)
+    relative = max(scales.noise / scales.amplitude, _LEAST_NOISE)
     damped = kernel + relative * np.eye(len(known))
     factor: Floats = np.asarray(np.linalg.cholesky(damped), dtype=np.float64)
     weights = cho_solve((factor, True), known * scale, check_finite=False)
-    variance = amplitude * scale * scale
-    return GaussianProcess(center, spread * shrink, points, factor, weights, variance, relative, mean)
+    variance = scales.amplitude * scale * scale
+    spread = scales.spread * scales.lengths
+    return GaussianProcess(scales.center, spread, points, factor, weights, variance, relative, mean)
 
 
 def _thinned(

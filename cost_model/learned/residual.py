@@ -8,10 +8,17 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 
 from tilewright.cost_model.learned.ensemble import Ensemble, EnsembleSettings, Features, Floats, fit_ensemble
 from tilewright.cost_model.learned.feasibility import Feasibility, fit_feasibility
-from tilewright.cost_model.learned.gaussian import GaussianProcess, Posterior, fit_gaussian
+from tilewright.cost_model.learned.gaussian import (
+    GaussianProcess,
+    Posterior,
+    Scales,
+    find_scales,
+    fit_gaussian,
+)
 
 _OFFSET_SHRINKAGE = 2.0
 _KNEE, _SLOW_SCALE = 0.3, 0.25
@@ -96,16 +103,79 @@ class ResidualModel:
         )
 
 
-def fit_residual(
+@dataclass(frozen=True)
+class SlowParts:
+    """The parts of a model that take long to learn and change little with a few more measurements."""
+
+    ensemble: Ensemble
+    feasibility: Feasibility
+    scales: Scales
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Records put together: features [n, f], target [n], the successes among them, and levels of tasks."""
+
+    features: Features
+    target: Floats
+    ok: npt.NDArray[np.bool_]
+    offsets: Mapping[str, float]
+    default: float
+
+
+def fit_slow(
     records: Sequence[TaskRecords], reference: Features, seed: int, settings: EnsembleSettings
+) -> SlowParts | None:
+    """The slow parts over all `records`; None while fewer than two measurements succeeded.
+
+    Trees are left out while the process has the whole vote, and will have until half as much again is known.
+    """
+    rng = np.random.default_rng(seed)
+    rows = _together(records, settings, rng)
+    if rows is None:
+        return None
+    has_trees = settings.process_share < 1.0 or 1.5 * len(rows.target) > settings.process_rows
+    return SlowParts(
+        fit_ensemble(rows.features, rows.target, seed, settings) if has_trees else Ensemble(()),
+        fit_feasibility(rows.features, rows.ok, seed, settings),
+        find_scales(rows.features, rows.target, reference, rng, settings.process_rows),
+    )
+
+
+def fit_residual(
+    records: Sequence[TaskRecords],
+    reference: Features,
+    seed: int,
+    settings: EnsembleSettings,
+    slow: SlowParts | None = None,
 ) -> ResidualModel | None:
     """The model over all `records`; None while fewer than two measurements succeeded.
 
     Beyond `settings.max_rows` records, a task keeps its share of them: half of it its fastest, half drawn.
+    `slow` are parts learned from some of the records before; without them they are learned from all.
     """
+    rng = np.random.default_rng(seed)
+    rows = _together(records, settings, rng)
+    parts = slow or fit_slow(records, reference, seed, settings)
+    if rows is None or parts is None:
+        return None
+    process_rows = settings.process_rows
+    return ResidualModel(
+        parts.ensemble,
+        fit_gaussian(rows.features, rows.target, parts.scales, rng, process_rows),
+        settings.process_share * min(1.0, process_rows / len(rows.target)),
+        parts.feasibility,
+        rows.offsets,
+        rows.default,
+    )
+
+
+def _together(
+    records: Sequence[TaskRecords], settings: EnsembleSettings, rng: np.random.Generator
+) -> _Rows | None:
+    """None while fewer than two measurements succeeded."""
     if sum(int(np.isfinite(r.latency_log).sum()) for r in records) < 2:
         return None
-    rng = np.random.default_rng(seed)
     total = sum(len(r.latency_log) for r in records)
     kept = [_thinned(r, settings.max_rows / total, rng) for r in records]
     residuals = [_residual(r) for r in kept]
@@ -118,23 +188,13 @@ def fit_residual(
         # Without a draft a level learned elsewhere does not apply here.
         shrunken = near / (count + _OFFSET_SHRINKAGE)
         offsets[record.task] = shrunken if record.draft_log.any() or not count else float(residual[ok].mean())
-    features = np.concatenate([r.features for r in kept])
     ok = np.concatenate(finite)
     level = np.concatenate([np.full(len(r.latency_log), offsets[r.task]) for r in kept])
     target = np.concatenate(residuals) - level
     # What fails is no better than the slow ones: left out, a region of failures would look unknown, worth a
     # visit.
     target = np.where(ok, target, np.quantile(target[ok], _FAILED))
-    process_rows = settings.process_rows
-    share = settings.process_share * min(1.0, process_rows / len(target))
-    return ResidualModel(
-        fit_ensemble(features, target, seed, settings) if share < 1.0 else Ensemble(()),
-        fit_gaussian(features, target, reference, rng, process_rows),
-        share,
-        fit_feasibility(features, ok, seed, settings),
-        offsets,
-        default,
-    )
+    return _Rows(np.concatenate([r.features for r in kept]), target, ok, offsets, default)
 
 
 def _residual(records: TaskRecords) -> Floats:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from benchmarks.search import bench, ground_truth, studies
+from benchmarks.search.allocator import ALLOCATORS, KERNELS, REGRETS, bench_allocator
 from benchmarks.search.arena import SearchArena, case_arena
 from benchmarks.search.bench import bench_search
 from benchmarks.search.figures import (
@@ -262,3 +263,15 @@ def test_known_searches_are_judged_by_those_of_other_devices() -> None:
     assert source_of("vela/ethos-u55-256_conv3x3_7_512_512") == "vela ethos-u55-256"
     assert source_of("ascend910/gpt2_softmax/skewed") == "ascend910 skewed"
     assert source_of("convolution_a100") == "convolution_a100"
+
+
+def test_allocators_play_the_same_networks_and_none_beats_the_oracle_by_far() -> None:
+    found = bench_allocator(quick=True, say=quiet)
+    by_game: dict[tuple[str, int], dict[str, list[int]]] = {}
+    for row in found["rows"]:
+        by_game.setdefault((row["task"], row["seed"]), {})[row["method"]] = row["trials"]
+        assert len(row["trials"]) == len(REGRETS)
+        assert row["trials"] == sorted(row["trials"])
+        assert row["trials"][0] >= KERNELS
+    assert all(game.keys() == ALLOCATORS.keys() for game in by_game.values())
+    assert all(found["summary"][f"over_oracle/to_{regret:g}"]["value"] > 1.0 for regret in REGRETS)

@@ -8,7 +8,7 @@ from scipy.stats import spearmanr
 
 from tilewright.cost_model.learned.ensemble import EnsembleSettings
 from tilewright.cost_model.learned.feasibility import fit_feasibility
-from tilewright.cost_model.learned.gaussian import fit_gaussian
+from tilewright.cost_model.learned.gaussian import find_scales, fit_gaussian
 from tilewright.cost_model.learned.residual import TaskRecords, fit_residual
 from tilewright.cost_model.learned.scores import rank_correlation, top_k_score
 from tilewright.cost_model.plain_features import plain_features
@@ -81,7 +81,9 @@ def test_thinning_bounds_the_cost_and_keeps_the_ranking() -> None:
 
 
 def test_the_process_interpolates_and_is_unsure_far_away() -> None:
-    process = fit_gaussian(FEATURES[:60], TRUTH[:60], FEATURES, np.random.default_rng(0), 200)
+    rng = np.random.default_rng(0)
+    scales = find_scales(FEATURES[:60], TRUTH[:60], FEATURES, rng, 200)
+    process = fit_gaussian(FEATURES[:60], TRUTH[:60], scales, rng, 200)
     known = process.posterior(FEATURES[:60])
     mean, near = known.mean, known.std
     far = process.posterior(FEATURES[:1] + 50).std

@@ -4,14 +4,21 @@ Records of earlier runs form a prior. Its weight falls with its rank correlation
 prior from a similar device saves most trials, one from a different device misleads. No disk is touched.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
 import numpy as np
 
 from tilewright.cost_model.learned.ensemble import EnsembleSettings, Features, Floats
-from tilewright.cost_model.learned.residual import Prediction, ResidualModel, TaskRecords, fit_residual
+from tilewright.cost_model.learned.residual import (
+    Prediction,
+    ResidualModel,
+    SlowParts,
+    TaskRecords,
+    fit_residual,
+    fit_slow,
+)
 from tilewright.cost_model.learned.scores import rank_correlation
 from tilewright.search_space.knobs import Rows
 from tilewright.tuner.kernel.problem import History, Problem, trial_seed
@@ -22,6 +29,8 @@ _SHRINKAGE, _LEAST_VOTE = 4.0, 0.4
 _BLIND_SHRINKAGE, _LEAST_BLIND_VOTE = 2.0, 0.7
 
 
+_FIRST_MARK, _MOST_BETWEEN = 16, 128
+"""Trials at which slow parts are learned apart for the first time, and the most until they are again."""
 SAME_SPACE = EnsembleSettings(members=1, rounds=100, depth=6, bins=64, max_rows=30_000, process_share=0.0)
 """Sizes of a source in the space of the problem: it holds a whole table, at half a second for 30,000 rows."""
 
@@ -88,7 +97,9 @@ class Predictor:
 
 
 class RunModel:
-    """Collects TaskRecords by model key and fits on demand; a fit is a pure function of (run, records)."""
+    """Collects TaskRecords by model key and fits on demand; a fit is a pure function of the run and of its
+    records in their order, however they are told apart into batches.
+    """
 
     def __init__(self, run: str, settings: EnsembleSettings | None = None) -> None:
         self._run = run
@@ -100,6 +111,8 @@ class RunModel:
         self._words: dict[tuple[str, str], Words] = {}
         self._reference: dict[str, dict[str, Features]] = {}
         self._fitted: dict[str, tuple[int, ResidualModel | None]] = {}
+        self._marked: dict[str, tuple[int, tuple[TaskRecords, ...]]] = {}
+        self._slow: dict[str, tuple[int, SlowParts | None]] = {}
 
     def set_prior(self, problem: Problem, records: tuple[TaskRecords, ...]) -> None:
         """Learn from records of earlier runs, which have the same features as `problem`.
@@ -129,7 +142,11 @@ class RunModel:
         if known is None:
             self._reference.setdefault(key, {})[task] = problem.reference_features
         joined = fresh if known is None else _joined(known, fresh)
+        before = self._measured(key)
         self._own[key][task] = self._with_prior(key, joined, features)
+        mark = last_mark(before + len(rows))
+        if mark > last_mark(before):
+            self._marked[key] = (mark, self._until(key, task, start + mark - before))
 
     def predictor(self, problem: Problem) -> Predictor | None:
         """The model of all trials so far; None before two successes when there is no prior either."""
@@ -162,10 +179,39 @@ class RunModel:
             seed = trial_seed(self._run, count)
             fit = None
             if records:
-                reference = np.concatenate([self._reference[key][task] for task in sorted(own)])
-                fit = fit_residual(records, reference, seed, self._settings)
+                slow = self._slow_parts(key)
+                reference = np.empty((0, 0), dtype=np.float32) if slow else self._references(key, records)
+                fit = fit_residual(records, reference, seed, self._settings, slow)
             self._fitted[key] = (count, fit)
         return self._fitted[key][1]
+
+    def _references(self, key: str, records: Sequence[TaskRecords]) -> Features:
+        """Rows of the spaces of `records`, to scale features by."""
+        return np.concatenate([self._reference[key][each.task] for each in records])
+
+    def _slow_parts(self, key: str) -> SlowParts | None:
+        """Learned when the records last came to a mark; None before."""
+        if key not in self._marked:
+            return None
+        mark, records = self._marked[key]
+        if key not in self._slow or self._slow[key][0] != mark:
+            seed = trial_seed(self._run, mark)
+            self._slow[key] = (mark, fit_slow(records, self._references(key, records), seed, self._settings))
+        return self._slow[key][1]
+
+    def _until(self, key: str, task: str, count: int) -> tuple[TaskRecords, ...]:
+        """All records of now, of `task` the first `count`."""
+        own, records = self._own[key], self._own[key][task]
+        first = replace(
+            records,
+            features=records.features[:count],
+            draft_log=records.draft_log[:count],
+            latency_log=records.latency_log[:count],
+        )
+        if key in self._prior:
+            believed = self._believed[task][:, :count]
+            first = replace(first, prior_log=weighed(believed, _votes(believed, first)))
+        return tuple(first if each == task else own[each] for each in sorted(own))
 
     def _with_prior(self, key: str, records: TaskRecords, fresh: Features) -> TaskRecords:
         """`records` with the prior's word on them, weighed by how well it has ranked them so far."""
@@ -175,10 +221,25 @@ class RunModel:
         words = prior.words(task, fresh)
         believed = np.concatenate([self._believed[task], words], axis=1) if task in self._believed else words
         self._believed[task] = believed
-        measured, blind = records.latency_log - records.draft_log, not bool(records.draft_log.any())
-        votes = np.array([_vote(each, measured, blind=blind) for each in believed])
+        votes = _votes(believed, records)
         self._votes[task] = votes
         return replace(records, prior_log=weighed(believed, votes))
+
+
+def last_mark(count: int) -> int:
+    """The last number of trials, up to `count`, at which the slow parts of a model are learned anew: after a
+    quarter more, or 128, from 16 on; 0 before, when they are learned with every fit.
+    """
+    mark, following = 0, _FIRST_MARK
+    while following <= count:
+        mark, following = following, following + min(following // 4, _MOST_BETWEEN)
+    return mark
+
+
+def _votes(believed: Floats, records: TaskRecords) -> Floats:
+    """Of each source of a prior, [sources], by its words [sources, n] on `records`."""
+    measured, blind = records.latency_log - records.draft_log, not bool(records.draft_log.any())
+    return np.array([_vote(each, measured, blind=blind) for each in believed])
 
 
 def _vote(believed: Floats, measured: Floats, *, blind: bool) -> float:

@@ -6,6 +6,7 @@ taken apart, others join, and the budget follows the plan.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Protocol
 
 from tilewright.compiler_core.errors import RecordError
@@ -146,11 +147,9 @@ class NetworkSearch:
             batch = batch[: opened.index(False) if False in opened else len(batch)]
             if not batch and not self._pause_early():
                 raise RecordError("the records of this run are of kernels that no plan of it has")
-            by_kernel: dict[str, list[SearchTrial]] = {}
-            for digest, trial in batch:
-                by_kernel.setdefault(digest, []).append(trial)
-            for digest, trials in by_kernel.items():
-                self.searches[digest].kernel.resume(trials)
+            # In their order, which the shared model learns by.
+            for digest, some in groupby(batch, key=lambda entry: entry[0]):
+                self.searches[digest].kernel.resume([trial for _, trial in some])
             earlier = earlier[len(batch) :]
             self._pause_when_due()
 
