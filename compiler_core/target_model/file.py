@@ -74,11 +74,15 @@ def check_target_file(path: str | Path) -> tuple[Target | None, tuple[Mistake, .
 
 
 def doubts_of(text: str) -> tuple[Mistake, ...]:
-    """Numbers of a file that are legal but unlikely, by line; nothing where it is no target."""
+    """What in a file is legal but unlikely, by line; nothing where it is no target."""
     target, _ = parse_target(text)
     reader = _Reader(lines_of(text))
     for key, reason in () if target is None else doubts_about(target):
         reader.complain(key, reason)
+    if target is not None and target.name in list_targets() and target != load_target(target.name):
+        reader.complain(
+            "name", f"is {target.name!r}, a preset with other numbers; give your chip its own name"
+        )
     return tuple(sorted(reader.mistakes, key=lambda doubt: (doubt.line, doubt.key)))
 
 
@@ -137,6 +141,10 @@ def _locate(name: str) -> Path:
         raise TargetError("this CPU was not measured yet; do so with: tune targets detect")
     if name.endswith(".toml") or "/" in name:
         return Path(name)
+    if Path(name).is_dir():
+        raise TargetError(
+            f"target {name!r} is a folder; give the name of a preset, or the path of a TOML file"
+        )
     near = get_close_matches(name, list_targets(), n=1)
     hint = f"did you mean {near[0]}?" if near else f"presets are {', '.join(list_targets())}"
     raise TargetError(f"no target is called {name!r}; {hint} (a file of your own is given as PATH.toml)")
@@ -156,7 +164,9 @@ def _read(path: Path) -> str:
             f"target file {path}: {error.strerror}; give a preset's name or a TOML file"
         ) from None
     except UnicodeDecodeError as error:
-        raise TargetError(f"target file {path}: byte {error.start} is not UTF-8; save it as UTF-8") from None
+        raise TargetError(
+            f"target file {path} is no text: byte {error.start} is not UTF-8; give a TOML file saved as UTF-8"
+        ) from None
 
 
 class _Reader:

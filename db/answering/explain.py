@@ -1,6 +1,6 @@
 """Why a lookup missed: the record nearest to the question, and the fields in which the two differ."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row, Select, bindparam, or_, select
@@ -8,7 +8,7 @@ from sqlalchemy import Row, Select, bindparam, or_, select
 from tilewright.db.records import Best, Key, WorkloadKind, WorkloadRow
 from tilewright.db.storage.near import half_digests, leaves, parse_json, skeleton_digest
 from tilewright.db.storage.rows import to_best
-from tilewright.db.storage.schema import best, workload
+from tilewright.db.storage.schema import best, target, workload
 from tilewright.db.storage.session import Database
 
 _CANDIDATES = 2_000
@@ -110,8 +110,20 @@ def nearest_record(database: Database, asked: WorkloadRow, key: Key) -> Nearest 
             default=None,
         )
         if found is not None:
-            return found
+            return _with_names(database, found, key)
     return None
+
+
+def _with_names(database: Database, nearest: Nearest, key: Key) -> Nearest:
+    """The targets in which it differs by name, too, where the database knows them."""
+    digests = (key.target_digest, nearest.best.key.target_digest)
+    if digests[0] == digests[1]:
+        return nearest
+    question = select(target.c.digest, target.c.name).where(target.c.digest.in_(digests))
+    names = {row.digest: row.name for row in database.ask(question)}
+    told = [f"{names[digest]} {digest[:12]}" if digest in names else digest[:12] for digest in digests]
+    others = tuple(each for each in nearest.differences if each.field != "target")
+    return replace(nearest, differences=(Difference("target", *told), *others))
 
 
 def _compare(row: Row[Any], asked: WorkloadRow, key: Key) -> Nearest:

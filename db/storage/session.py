@@ -224,8 +224,12 @@ def _connected(url: str | Path, read_only: bool) -> Database:
             raise RecordError("a database in memory would be lost; give a file, as in sqlite:///tuning.db")
         if read_only and identity_of(path) is None:
             raise RecordError(f"database {path}: there is no such file")
+        if path.is_dir():
+            raise RecordError(
+                f"database {str(path)!r} is a folder; give a file in it, as in {path / 'tuning.db'}"
+            )
         if path.exists() and not path.is_file():
-            raise RecordError(f"database {path} is no regular file; give the path of a database file")
+            raise RecordError(f"database {str(path)!r} is no regular file; give the path of a database file")
         name = str(path)
         engine = sqlite_engine(path, read_only)
     elif where.get_backend_name() == "postgresql":

@@ -90,7 +90,8 @@ def test_check_asks_about_what_is_hardly_meant(
     mine = tmp_path / "mine.toml"
     text = (PRESETS / "gemmini16.toml").read_text()
     assert text.count(number) == 1
-    mine.write_text(text.replace(number, doubted))
+    own = text.replace('name = "gemmini16"', 'name = "mine"')
+    mine.write_text(own.replace(number, doubted))
     assert main(["targets", "check", str(mine), "--json", "-"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert [doubt["key"] for doubt in told["doubts"]] == [key] * bool(key)
@@ -111,6 +112,14 @@ def test_an_accumulator_holds_a_tile_of_sums(tmp_path: Path, capsys: pytest.Capt
 @pytest.mark.parametrize("name", list_targets())
 def test_presets_leave_no_doubts(name: str) -> None:
     assert doubts_of(target_text(name)) == ()
+
+
+def test_another_chip_under_the_name_of_a_preset_is_doubted() -> None:
+    changed = target_text("ascend310").replace("frequency_mhz = 680", "frequency_mhz = 700")
+    (doubt,) = doubts_of(changed)
+    assert doubt.key == "name"
+    assert "a preset with other numbers" in doubt.reason
+    assert doubts_of(changed.replace('name = "ascend310"', 'name = "mine"')) == ()
 
 
 def test_an_empty_file_lacks_everything_at_once(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

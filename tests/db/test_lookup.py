@@ -101,6 +101,13 @@ def test_a_near_miss_is_a_miss_and_names_the_field(question: Question, repositor
     assert answer.nearest.guess_regret == 10.0
 
 
+def test_a_miss_calls_targets_by_name(repository: Repository) -> None:
+    answer = lookup(repository, RECORDED, AnswerRequest(OTHER_TARGET.digest, TOOLCHAIN))
+    assert isinstance(answer, Miss)
+    asked, known = f"{OTHER_TARGET.name} {OTHER_TARGET.digest[:12]}", f"{TARGET.name} {TARGET.digest[:12]}"
+    assert answer.reason.startswith(f"target: asked {asked}, nearest has {known}")
+
+
 def test_a_hit_is_the_record(repository: Repository) -> None:
     answer = lookup(repository, RECORDED, ASKED)
     assert answer == Hit(RECORDED, _best(repository), Match.EXACT, RECORDED)

@@ -157,7 +157,7 @@ def test_files_that_are_no_databases_are_left_alone(tmp_path: Path) -> None:
     with pytest.raises(RecordError, match="no such file"):
         open_database(tmp_path / "nothing.db", read_only=True)
     assert not (tmp_path / "nothing.db").exists()
-    with pytest.raises(RecordError, match=f"{tmp_path} is no regular file; give the path"):
+    with pytest.raises(RecordError, match=f"{tmp_path}' is a folder; give a file in it"):
         open_database(tmp_path)
 
 
