@@ -149,6 +149,14 @@ def demand(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> 
 
 
 @app.command()
+def retired(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
+    """Whether the error told of records of a retired toolchain covers the true one."""
+    from benchmarks.service.retired import bench_retired
+
+    return _report(lambda: bench_retired(seed=seed, quick=quick), json_file)
+
+
+@app.command()
 def model(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
     """How well the cost model ranks kernels and targets that it has no records of."""
     from benchmarks.search.cost_model import bench_model

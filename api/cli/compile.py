@@ -9,6 +9,7 @@ from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     Dims,
+    Fallback,
     Frozen,
     Inputs,
     JsonFile,
@@ -49,6 +50,7 @@ def compile_model(
     ] = None,
     toolchain: Toolchain = None,
     frozen: Frozen = None,
+    fallback: Fallback = None,
     annotated: Annotated[
         Path | None,
         typer.Option("--annotated-onnx", help="Also the model itself, each node with its kernel and cost."),
@@ -81,6 +83,7 @@ def compile_model(
         database=database,
         toolchain=toolchain,
         frozen=frozen,
+        fallback=fallback,
     )
     lacking = "" if require is None else compiled.lacks(Require(require))
     if lacking:
@@ -91,6 +94,8 @@ def compile_model(
     aside = json_file == "-"
     if guessed:
         typer.echo(guessed_share(guessed, calls), err=aside)
+    if compiled.retired:
+        typer.echo(f"retired: {compiled.retired}", err=aside)
     if compiled.reason:
         typer.echo(f"range: miss; {compiled.reason}", err=aside)
     if compiled.selected is not None:

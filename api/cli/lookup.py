@@ -9,6 +9,7 @@ from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     Dims,
+    Fallback,
     Frozen,
     Inputs,
     JsonFile,
@@ -39,6 +40,7 @@ def lookup(
     given: Inputs = None,
     toolchain: Toolchain = None,
     frozen: Frozen = None,
+    fallback: Fallback = None,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> int:
@@ -59,6 +61,7 @@ def lookup(
         database=database,
         toolchain=toolchain,
         frozen=frozen,
+        fallback=fallback,
     )
     if json_file is not None:
         write_json(asdict(answer), json_file, files_of(model, target, database, frozen))
@@ -66,6 +69,8 @@ def lookup(
         typer.echo(f"network  {_whole(answer)}  {answer.graph_digest[:16]}{_layer(answer.layer)}")
         if answer.selected is not None:
             typer.echo(f"range    {answer.selected}")
+        if answer.retired:
+            typer.echo(f"retired  {answer.retired}")
         if answer.imported:
             typer.echo(f"network  {answer.imported}")
         if answer.reason:

@@ -32,6 +32,13 @@ Frozen = Annotated[
     Path | None,
     typer.Option(help="Serve exactly what this lock holds (tune lock), from it alone; else exit 3."),
 ]
+Fallback = Annotated[
+    str | None,
+    typer.Option(
+        help="What stands in for a record, in order: toolchain (the last one's, marked), family (operands "
+        "elsewhere), guess or default; else TILEWRIGHT_FALLBACK, else toolchain,family,guess."
+    ),
+]
 Dims = Annotated[
     list[str] | None, typer.Option("--dim", help="A value for a symbolic dim, as batch=1; repeatable.")
 ]

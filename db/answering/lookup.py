@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 from tilewright.db.answering.claims import advice, claimed
 from tilewright.db.answering.explain import Nearest, nearest_record
+from tilewright.db.answering.retired import Drift, drift, retired_toolchains
 from tilewright.db.layers.layer import AnswerContext, Layers
 from tilewright.db.records import Best, Key, WorkloadRow
 from tilewright.db.repository import Repository
@@ -32,12 +33,24 @@ class Match(StrEnum):
 
     EXACT = "exact"
     OTHER_PLACEMENT = "other-placement"
+    RETIRED = "retired"
+
+
+class Fallback(StrEnum):
+    """What may stand in where no record answers exactly: a record of the last toolchain, one of the nearest
+    family (the same kernel, its operands elsewhere), the draft's best guess, the default Config.
+    """
+
+    TOOLCHAIN = "toolchain"
+    FAMILY = "family"
+    GUESS = "guess"
+    DEFAULT = "default"
 
 
 @dataclass(frozen=True)
 class Hit:
     """A Config to compile with, valid in the space of today, the workload it was `recorded` on, and the name
-    of the layer that knew it (empty where one database was asked).
+    of the layer that knew it (empty where one database was asked). A RETIRED one has the `drift` since then.
     """
 
     workload: WorkloadRow
@@ -45,6 +58,12 @@ class Hit:
     match: Match
     recorded: WorkloadRow
     layer: str = ""
+    drift: Drift | None = None
+
+    @property
+    def latency_us(self) -> float:
+        """The latency to expect: as measured, of a retired record times the drift."""
+        return self.best.latency_us if self.drift is None else self.drift.expected_us(self.best.latency_us)
 
 
 @dataclass(frozen=True)
@@ -69,7 +88,8 @@ class AnswerRequest:
 
     A record counts when its space digest equals that of `space_digests` (by workload digest), or else when
     `fits(workload, best)`: the Config still lies in the space of today. With neither, it is trusted.
-    With `other_placement` a record of the same kernel over operands elsewhere may answer, marked as such.
+    With `other_placement` a record of the same kernel over operands elsewhere may answer, marked as such;
+    `fallback` says in its place what may, in its order. Records of retired toolchains are those of `device`.
     `explain` looks for the record nearest to each miss, which takes longer. With `before_s` exact hits are
     those of that moment.
     """
@@ -80,8 +100,15 @@ class AnswerRequest:
     space_digests: Mapping[str, str] = field(default_factory=dict)
     fits: Fits | None = None
     other_placement: bool = False
+    fallback: tuple[Fallback, ...] = ()
+    device: str = ""
     explain: bool = True
     before_s: float | None = None
+
+    @property
+    def steps(self) -> tuple[Fallback, ...]:
+        """What stands in for an exact answer, in order."""
+        return self.fallback or ((Fallback.FAMILY,) if self.other_placement else ())
 
     def key_of(self, workload: WorkloadRow) -> Key:
         """The key of a workload's records."""
@@ -123,8 +150,12 @@ def lookup_many(
                 stale.setdefault(digest, best)
         if not open_still:
             break
-    if request.other_placement and open_still:
-        answers |= _relatives(layers, open_still, request, context)
+    for step in request.steps:
+        left = {digest: row for digest, row in open_still.items() if digest not in answers}
+        if left and step is Fallback.FAMILY:
+            answers |= _relatives(layers, left, request, context)
+        elif left and step is Fallback.TOOLCHAIN:
+            answers |= retired_answers(layers, left, request)
     missing = [row for row in open_still.values() if row.digest not in answers]
     waiting = _waiting(layers, missing, context) if request.explain and missing else {}
     for row in missing:
@@ -151,6 +182,31 @@ def _relatives(
                 if member.digest != row.digest and request.accepts(row, best):
                     answers[row.digest] = Hit(row, best, Match.OTHER_PLACEMENT, member, layer.name)
                     break
+    return answers
+
+
+def retired_answers(
+    layers: Layers, missing: Mapping[str, WorkloadRow], request: AnswerRequest
+) -> dict[str, Answer]:
+    """Records of the toolchains before today's, the last first, from the first layer that has one."""
+    answers: dict[str, Answer] = {}
+    target, today, left = request.target_digest, request.toolchain, dict(missing)
+    for layer in layers.layers:
+        if layer.database is None:
+            continue
+        for toolchain in retired_toolchains(layer.database, target, request.device, today):
+            context = AnswerContext(target, toolchain, request.objective)
+            found = {
+                digest: best
+                for digest, best in layer.bests(list(left), context).items()
+                if request.accepts(left[digest], best)
+            }
+            if not found:
+                continue
+            since = drift(layer.database, target, request.device, (toolchain, today))
+            for digest, best in found.items():
+                row = left.pop(digest)
+                answers[digest] = Hit(row, best, Match.RETIRED, row, layer.name, since)
     return answers
 
 

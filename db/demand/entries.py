@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 
 class Served(StrEnum):
@@ -14,13 +14,17 @@ class Served(StrEnum):
 
 
 class Asked(NamedTuple):
-    """A question and what it was served. A tuple, since one is made a lookup."""
+    """A question and what it was served."""
 
     workload_digest: str
     target_digest: str
     toolchain: str
     objective: str
     served: str
+
+
+Question: TypeAlias = tuple[str, str, str, str, str]
+"""The fields of Asked as a plain tuple, which takes a fifth of the time to make."""
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,14 @@ from tilewright.db.demand.entries import Asked, Demandable, Served
 from tilewright.db.demand.recorder import Recorder
 from tilewright.db.records import Best, Key
 
+_MEASURED, _GUESSED, _DEFAULT = Served.MEASURED.value, Served.GUESSED.value, Served.DEFAULT.value
+
 
 def note_kernel(recorder: Recorder, key: Key, best: Best | None, exact: bool = True) -> None:
     """One lookup of a kernel: the record that was served, `exact` or of a relative; None where it missed."""
-    served = Served.DEFAULT if best is None else Served.MEASURED if exact else Served.GUESSED
-    asked = Asked(key.workload_digest, key.target_digest, key.toolchain, key.objective.value, served.value)
+    # A plain tuple and words at hand: this is a part of every lookup.
+    served = _DEFAULT if best is None else _MEASURED if exact else _GUESSED
+    asked = (key.workload_digest, key.target_digest, key.toolchain, key.objective._value_, served)
     recorder.note(asked, 0.0 if best is None else best.latency_us)
 
 

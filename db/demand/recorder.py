@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from tilewright.compiler_core.errors import RecordError
-from tilewright.db.demand.entries import Asked, Demandable
+from tilewright.db.demand.entries import Asked, Demandable, Question
 from tilewright.db.demand.file import DemandFile
 
 log = logging.getLogger("tilewright.demand")
@@ -46,7 +46,7 @@ class Recorder:
         self._file: DemandFile | None = None
         self._most, self._every_s, self._sample, self._turn = most_waiting, every_s, sample, 0
         self._batch = min(BATCH, most_waiting)
-        self._waiting: deque[tuple[Asked, float]] = deque()
+        self._waiting: deque[tuple[Question, float]] = deque()
         self._subjects: dict[str, Demandable] = {}
         self._known: set[str] = set()
         self._unlogged = 0
@@ -57,8 +57,8 @@ class Recorder:
         self._starting = threading.Lock()
         os.register_at_fork(after_in_child=self._forked)
 
-    def note(self, asked: Asked, cost_us: float) -> None:
-        """One lookup, what it was served, and the latency of that in us (0 where unknown)."""
+    def note(self, asked: Question, cost_us: float) -> None:
+        """One lookup as the fields of Asked, and the latency of what was served in us (0 where unknown)."""
         if self._sample > 1:
             self._turn += 1
             if self._turn % self._sample:
@@ -82,7 +82,7 @@ class Recorder:
     def flush(self) -> None:
         """Write what was noted until now. RecordError where the file does not take it; it is kept then."""
         with self._saving:
-            sums: dict[Asked, tuple[int, float]] = {}
+            sums: dict[Question, tuple[int, float]] = {}
             taken = [self._waiting.popleft() for _ in range(len(self._waiting))]
             for asked, cost_us in taken:
                 count, cost = sums.get(asked, (0, 0.0))
@@ -94,7 +94,7 @@ class Recorder:
             try:
                 if self._file is None:
                     self._file = self._open(self.path)
-                self._file.add(sums, subjects, unlogged)
+                self._file.add({Asked(*asked): of for asked, of in sums.items()}, subjects, unlogged)
             except RecordError:
                 self._waiting.extendleft(reversed(taken))
                 self._subjects = {**subjects, **self._subjects}

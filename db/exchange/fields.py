@@ -269,6 +269,7 @@ LOCKED_NETWORK: Mapping[str, Check] = {
     "objective": one_of(Objective),
     "latency_us": or_nothing(not_negative),
     "simulated_us": or_nothing(not_negative),
+    "host_us": not_negative,
     "verification": one_of(Verification),
     "range": or_nothing(_object),
     "kernels": _list,

@@ -2,8 +2,9 @@
 
     {"format": "tilewright-lock", "version": 1, "networks": [
       {"model": {"name", "graph_digest", "dims"}, "target": {"name", "digest"}, "toolchain": "3",
-       "objective": "latency", "latency_us": 158.19, "simulated_us": null, "verification": "value-exact",
-       "range": null, "kernels": [...], "config": {...}, "program_digest": "...", "digest": "..."}]}
+       "objective": "latency", "latency_us": 158.19, "simulated_us": null, "host_us": 0.0,
+       "verification": "value-exact", "range": null, "kernels": [...], "config": {...},
+       "program_digest": "...", "digest": "..."}]}
 
 The text follows from the answers alone: no clock, no host, no path, networks in the order of their keys. So
 two databases that answer alike give the same bytes. A lock is data of somebody else until it is parsed.
@@ -54,7 +55,8 @@ class LockedKernel:
 @dataclass(frozen=True)
 class LockedNetwork:
     """A network on a target, and the Config that it runs there. `latency_us` was measured of the whole, else
-    `simulated_us` is what the simulator has. `range` is the interval of sizes that answers, if one does.
+    `simulated_us` is what the simulator has; `host_us`
+    of either is for ops on the host. `range` is the interval of sizes that answers, if one does.
     `program_digest` is that of the Program that the Config makes.
     """
 
@@ -67,6 +69,7 @@ class LockedNetwork:
     objective: Objective
     latency_us: float | None
     simulated_us: float | None
+    host_us: float
     verification: Verification
     config: Config
     program_digest: str
@@ -150,6 +153,7 @@ def network_to_json(network: LockedNetwork) -> Json:
         "objective": str(network.objective),
         "latency_us": network.latency_us,
         "simulated_us": network.simulated_us,
+        "host_us": network.host_us,
         "verification": str(network.verification),
         "range": None if network.range is None else dict(network.range),
         "kernels": [
@@ -185,6 +189,7 @@ def _network_from_json(form: Any) -> LockedNetwork:
         taken["objective"],
         taken["latency_us"],
         taken["simulated_us"],
+        taken["host_us"],
         taken["verification"],
         taken["config"],
         taken["program_digest"],

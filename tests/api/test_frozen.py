@@ -34,6 +34,7 @@ def locked(name: str, tile: int) -> LockedNetwork:
         objective=Objective.LATENCY,
         latency_us=5.5,
         simulated_us=None,
+        host_us=0.0,
         verification=Verification.VALUE_EXACT,
         config=Config((("groups", "0|1"), *configs)),
         program_digest="0" * 64,

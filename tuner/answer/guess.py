@@ -14,7 +14,7 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group
 from tilewright.db.answering.describe import row_of
-from tilewright.db.answering.lookup import Answer, AnswerRequest, Hit, Match, lookup_many
+from tilewright.db.answering.lookup import Answer, AnswerRequest, Fallback, Hit, Match, lookup_many
 from tilewright.db.records import Best, WorkloadRow
 from tilewright.measure.device import Device, simulated_info
 from tilewright.measure.results import Status
@@ -23,13 +23,17 @@ from tilewright.tuner.answer.outcome import Outcome
 from tilewright.tuner.answer.report import Figures
 from tilewright.tuner.kernel.stopping import StopReason
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.assignment import Assignment, Choice, best_guess, guessed_of
+from tilewright.tuner.network.assignment import Assignment, Choice, assignment_of, best_guess, guessed_of
 from tilewright.tuner.network.opened import Opened
 from tilewright.tuner.planning.prices import draft_us
 
 GUESSED = ("default", "guessed", "other-placement")
 """Sources of kernels' Configs that were not measured as they are."""
-SOURCES = {Match.EXACT: "database", Match.OTHER_PLACEMENT: "other-placement"}
+SOURCES = {
+    Match.EXACT: "database",
+    Match.OTHER_PLACEMENT: "other-placement",
+    Match.RETIRED: "retired",
+}
 
 
 def take_defaults(opened: Opened) -> Assignment:
@@ -48,6 +52,8 @@ def cover_or_guess(opened: Opened, *, explain: bool = False) -> tuple[Assignment
     record that way. Of that plan no record knows a kernel either: it stays as it is, layouts included.
     """
     cover, answers = cover_known(opened, explain=explain)
+    if opened.ends_in is Fallback.DEFAULT:
+        return cover, answers
     if not answers or any(isinstance(answer, Hit) for answer in answers):
         return cover, answers
     planned = opened.planner.replan()
@@ -56,6 +62,30 @@ def cover_or_guess(opened: Opened, *, explain: bool = False) -> tuple[Assignment
         return cover, answers
     guessed = guessed_of(opened, planned)
     return guessed, ask_exactly(guessed, explain=explain)
+
+
+def retired_or_guess(opened: Opened, *, explain: bool = False) -> tuple[Assignment, list[Answer], Hit | None]:
+    """The same; where no record answers exactly, the whole network as it was under the last toolchain before
+    today's, if that is on record and wanted, with the Hit.
+    """
+    assignment, answers = cover_or_guess(opened, explain=explain)
+    exact = any(isinstance(answer, Hit) and answer.match is Match.EXACT for answer in answers)
+    whole = None
+    if not exact and Fallback.TOOLCHAIN in opened.fallback:
+        whole = opened.records.retired_network()
+    if whole is None:
+        return assignment, answers, None
+    try:
+        plan = assignment_of(opened, whole.best.config)
+    except ConfigError:
+        return assignment, answers, None
+    answers = ask_exactly(plan, explain=explain)
+    retired = {
+        task.digest: Choice(answer.best.config, answer.latency_us, SOURCES[answer.match])
+        for task, answer in zip(plan.tasks, answers, strict=True)
+        if isinstance(answer, Hit)
+    }
+    return assignment_of(opened, whole.best.config, retired), answers, whole
 
 
 def cover_known(opened: Opened, *, explain: bool = False) -> tuple[Assignment, list[Answer]]:
@@ -76,12 +106,20 @@ def cover_known(opened: Opened, *, explain: bool = False) -> tuple[Assignment, l
         plan = plan_groups(graph, groups, opened.target, analysed, layouts)
         answers = _ask(opened, [task.workload for task in planner.tasks_of(plan)], explain=explain)
     choices = {
-        task.digest: Choice(answer.best.config, answer.best.latency_us, SOURCES[answer.match])
+        task.digest: Choice(answer.best.config, answer.latency_us, SOURCES[answer.match])
         if isinstance(answer, Hit)
-        else best_guess(opened, task)
+        else _unknown(opened, task)
         for task, answer in zip(planner.tasks_of(plan), answers, strict=True)
     }
     return Assignment(opened, plan, choices), answers
+
+
+def _unknown(opened: Opened, task: KernelTask) -> Choice:
+    """The Config of a kernel without a record: the best guess, or the default where that is wanted."""
+    if opened.ends_in is Fallback.DEFAULT:
+        default = opened.default_of(task)
+        return Choice(default, draft_us(task, default), "default")
+    return best_guess(opened, task)
 
 
 def _recorded_layouts(plan: Plan, answers: Sequence[Answer]) -> Mapping[int, Layout]:
@@ -125,7 +163,7 @@ def _cheapest_groups(opened: Opened) -> tuple[Group, ...]:
     distinct = {workload.digest: workload for workload in workloads.values()}
     answers = _ask(opened, list(distinct.values()), explain=False)
     known = {
-        digest: answer.best.latency_us
+        digest: answer.latency_us
         for digest, answer in zip(distinct, answers, strict=True)
         if isinstance(answer, Hit)
     }
@@ -166,7 +204,8 @@ def _ask(opened: Opened, workloads: Sequence[Workload], *, explain: bool) -> lis
         opened.records.toolchain,
         opened.objective,
         fits=fits,
-        other_placement=True,
+        fallback=opened.fallback,
+        device=opened.records.device.name,
         explain=explain,
     )
     return lookup_many(opened.records.sources, [row_of(workload) for workload in workloads], request)

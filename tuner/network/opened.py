@@ -23,6 +23,7 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.transforms.rewrites import rewritten
 from tilewright.cost_model.energy import network_bound_uj
 from tilewright.cost_model.network_bound import network_bound_cycles
+from tilewright.db.answering.lookup import Fallback
 from tilewright.db.layers.opening import open_layers
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import Database, open_database
@@ -42,12 +43,16 @@ from tilewright.tuner.planning.prices import Prices
 from tilewright.tuner.planning.side_by_side import share_of
 from tilewright.tuner.subject import Subject
 
+FALLBACK = (Fallback.TOOLCHAIN, Fallback.FAMILY, Fallback.GUESS)
+"""What stands in for an exact answer where the user wishes nothing else."""
+
 
 @dataclass(frozen=True, eq=False)
 class Opened:
     """Everything that was read before anything is started; a `with` block closes the database.
 
-    `objectives` are those of a front where one is sought, else none.
+    `objectives` are those of a front where one is sought, else none. `fallback` is what stands in for records
+    that answer exactly, in its order.
     """
 
     model: ImportedModel
@@ -59,12 +64,19 @@ class Opened:
     settings: SearchSettings
     listener: Listener = silent
     objectives: tuple[Objective, ...] = ()
+    fallback: tuple[Fallback, ...] = FALLBACK
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.records.close()
+
+    @property
+    def ends_in(self) -> Fallback:
+        """What a kernel runs that no record stands in for."""
+        ends = (each for each in self.fallback if each in (Fallback.GUESS, Fallback.DEFAULT))
+        return next(ends, Fallback.GUESS)
 
     @property
     def objective(self) -> Objective:
@@ -148,10 +160,11 @@ def open_network(
     read_only: bool = False,
     layered: bool = False,
     studied: int = 0,
+    fallback: tuple[Fallback, ...] = FALLBACK,
 ) -> Opened:
     """Read every input that can be wrong before anything is started. Records of the `device`'s toolchain
     answer; where it is `layered`, those of other layers too. A plan that is made anew is the best of
-    `studied` trials of the knobs of the whole network.
+    `studied` trials of the knobs of the whole network. `fallback` stands in where no record answers exactly.
     """
     if subject.target == HOST:
         ensure_host()
@@ -190,4 +203,5 @@ def open_network(
         SearchSettings(tuple(dict.fromkeys(each.row.of_kernels for each in subject.objectives))),
         listener,
         subject.objectives if others else (),
+        fallback,
     )

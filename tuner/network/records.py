@@ -9,7 +9,7 @@ from tilewright.compiler_core.digest import canonical_json
 from tilewright.compiler_core.ir.graph_json import graph_to_json
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.answering.describe import row_of
-from tilewright.db.answering.lookup import AnswerRequest, Hit, lookup_many
+from tilewright.db.answering.lookup import AnswerRequest, Hit, lookup_many, retired_answers
 from tilewright.db.layers.layer import Layers
 from tilewright.db.records import Best, Key, ModelRow, NewRun, TargetRow, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
@@ -164,6 +164,13 @@ class Records:
             [key.workload_digest], key.target_digest, key.toolchain, key.objective, self._before_s
         )
         return earlier.get(key.workload_digest)
+
+    def retired_network(self) -> Hit | None:
+        """The whole network's best under the last toolchain before today's that has one."""
+        row = WorkloadRow(self.network.digest, self.network.digest, WorkloadKind.GRAPH)
+        request = AnswerRequest(self.target.digest, self.toolchain, self.objective, device=self.device.name)
+        found = retired_answers(self.sources, {row.digest: row}, request).get(row.digest)
+        return found if isinstance(found, Hit) else None
 
     def layer_of_network(self) -> str:
         """The name of the layer that knows the whole network; empty where none does."""

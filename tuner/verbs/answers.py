@@ -1,17 +1,20 @@
 """Answers about a network without measuring: what is known of each kernel, and the Program of it."""
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
 
+from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.lowering.program import Program
 from tilewright.compiler_core.target_model.target import Target
+from tilewright.db.answering.lookup import Fallback
 from tilewright.db.records import Verification
 from tilewright.measure.device import DeviceInfo, built_in_info
 from tilewright.tuner.network.assignment import Assignment
-from tilewright.tuner.network.opened import Opened
+from tilewright.tuner.network.opened import FALLBACK, Opened
 from tilewright.tuner.sizes.selection import Selected
 
 
@@ -44,8 +47,8 @@ class NetworkAnswer:
     network's latency with what answers or is guessed, and `reason` where the tuned ranges end, if there are
     any and none answers. `layer` is the layer that knows the network, `troubles` has a line for each layer
     that could not be asked, and `layers` names all of them in order. `imported` says what makes an answer of
-    imported records of the whole, if there are such. `host_us` of either latency is for ops
-    on the host.
+    imported records of the whole, if there are such. `host_us` of either latency is for ops on the host.
+    `retired` says which toolchain records that stand in were measured under, and how far off they may be.
     """
 
     model: str
@@ -61,6 +64,7 @@ class NetworkAnswer:
     troubles: tuple[str, ...] = ()
     imported: str = ""
     host_us: float = 0.0
+    retired: str = ""
 
     @property
     def complete(self) -> bool:
@@ -87,6 +91,7 @@ class CompiledNetwork:
     selected: Selected | None = None
     reason: str = ""
     latency_us: float | None = None
+    retired: str = ""
 
     @property
     def opened(self) -> Opened:
@@ -149,3 +154,20 @@ def device_answering(toolchain: str | None) -> Callable[[Target], DeviceInfo]:
         return own if toolchain is None else replace(own, toolchain=toolchain)
 
     return info
+
+
+def read_fallback(given: str | None) -> tuple[Fallback, ...]:
+    """What stands in for an exact answer: `given`, else TILEWRIGHT_FALLBACK, else the last toolchain, the
+    nearest family, the draft's guess. UsageError where a word is unknown.
+    """
+    text = given if given is not None else os.environ.get("TILEWRIGHT_FALLBACK")
+    if text is None:
+        return FALLBACK
+    words = [word.strip() for word in text.split(",") if word.strip()]
+    unknown = [word for word in words if word not in set(Fallback)]
+    if unknown or len(set(words)) != len(words):
+        raise UsageError(
+            f"--fallback {text[:60]!r} is not a list of {', '.join(Fallback)}, each once, as in"
+            " toolchain,family,default"
+        )
+    return tuple(map(Fallback, words)) or (Fallback.GUESS,)

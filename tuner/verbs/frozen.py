@@ -61,6 +61,7 @@ def frozen_lookup(subject: Subject, frozen: str | Path | Lock, toolchain: str | 
         kernels,
         _selected(network),
         network.simulated_us,
+        host_us=network.host_us,
     )
 
 
