@@ -96,6 +96,8 @@ def compile_model(
         typer.echo(guessed_share(guessed, calls), err=aside)
     if compiled.retired:
         typer.echo(f"retired: {compiled.retired}", err=aside)
+    if compiled.imported:
+        typer.echo(f"network: {compiled.imported}", err=aside)
     if compiled.reason:
         typer.echo(f"range: miss; {compiled.reason}", err=aside)
     if compiled.selected is not None:

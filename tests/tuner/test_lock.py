@@ -19,6 +19,7 @@ from tilewright.db.exchange.lock_diff import diff_locks
 from tilewright.db.exchange.lock_file import Lock, parse_lock, read_lock
 from tilewright.db.storage.session import open_database
 from tilewright.tuner.explain.provenance import provenance_of
+from tilewright.tuner.verbs.answers import Require
 from tilewright.tuner.verbs.lock import lock
 from tilewright.tuner.verbs.lookup import compile_known, lookup
 from tilewright.tuner.verbs.reverify import verify_claims
@@ -92,6 +93,20 @@ def test_a_lock_answers_the_same_after_a_merge(folder: Path, tmp_path: Path) -> 
     mine.close()
     tune(folder / "two.onnx", TARGET, trials=12, seed=1, database=tmp_path / "mine.db", ray="none")
     assert lookup(folder / "two.onnx", TARGET, database=tmp_path / "mine.db", frozen=frozen) == before
+
+
+def test_a_network_that_was_imported_says_to_verify(folder: Path, tmp_path: Path) -> None:
+    database = open_database(tmp_path / "imported.db")
+    import_records(database, folder / "one.jsonl")
+    database.close()
+    advice = f"imported, not verified: tune db verify --target {TARGET}"
+    answer = lookup(folder / "one.onnx", TARGET, database=tmp_path / "imported.db")
+    assert answer.imported == advice
+    assert not answer.complete
+    compiled = compile_known(folder / "one.onnx", TARGET, database=tmp_path / "imported.db")
+    compiled.close()
+    assert advice in compiled.lacks(Require.ANSWERED)
+    assert lookup(folder / "one.onnx", TARGET, database=folder / "both.db").imported == ""
 
 
 def test_what_is_not_locked_says_why(folder: Path, tmp_path: Path) -> None:

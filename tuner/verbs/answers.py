@@ -81,7 +81,7 @@ class CompiledNetwork:
     Sources are `network` (the whole is known, with its `verification`), `range` (a selector answers),
     `database` (measured as it is), `other-placement`, `guessed`. `selected` is the selector's answer;
     `reason` says where the tuned ranges end, if there are any and none answers. `latency_us` is that of the
-    network as it was measured, None where it was not.
+    network as it was measured, None where it was not. `retired` and `imported` are as in NetworkAnswer.
     """
 
     assignment: Assignment
@@ -92,6 +92,7 @@ class CompiledNetwork:
     reason: str = ""
     latency_us: float | None = None
     retired: str = ""
+    imported: str = ""
 
     @property
     def opened(self) -> Opened:
@@ -124,7 +125,8 @@ class CompiledNetwork:
         if not calls:
             return ""
         if guessed:
-            return "; ".join(filter(None, (f"{guessed} of {calls} kernels are guesses", self.reason)))
+            told = f"{guessed} of {calls} kernels are guesses", self.imported, self.reason
+            return "; ".join(filter(None, told))
         if required is not Require.ANSWERED and self.selected is not None:
             return f"this size was not measured itself; a range answers it ({self.selected})"
         if required is Require.VERIFIED and self.verification is Verification.NONE:

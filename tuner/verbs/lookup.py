@@ -202,4 +202,7 @@ def compile_known(
     reason = beyond_ranges(opened, subject) if answer is None else ""
     latency_us = None if best is None else best.latency_us
     _note(opened, subject, answer, latency_us or assignment.sum_us)
-    return CompiledNetwork(assignment, program, sources, verification, of_range, reason, latency_us, retired)
+    imported = _imported(opened) if answer is None else ""
+    return CompiledNetwork(
+        assignment, program, sources, verification, of_range, reason, latency_us, retired, imported
+    )
