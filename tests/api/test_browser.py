@@ -142,7 +142,7 @@ def test_by_keyboard_alone(page: Page) -> None:
     expect(page.get_by_role("link", name="Skip to content")).to_be_focused()
     page.keyboard.press("Enter")
     expect(page.locator("main")).to_be_focused()
-    for path in ("/", "/submit", "/records", "/models", "/workers"):
+    for path in ("/", "/submit", "/records", "/models", "/workers", "/demand"):
         page.goto(path)
         unnamed = page.eval_on_selector_all(
             "input, select, textarea, button",
@@ -164,7 +164,7 @@ def test_on_a_phone_nothing_is_wider_than_the_screen(browser: Browser, served: t
     ).json()["id"]
     while httpx.get(f"{served[0]}/v1/jobs/{job}", trust_env=False).json()["state"] != "succeeded":
         pass
-    for path in ("/", "/submit", "/records", "/models", "/workers", f"/jobs/{job}"):
+    for path in ("/", "/submit", "/records", "/models", "/workers", "/demand", f"/jobs/{job}"):
         phone.goto(path)
         assert phone.evaluate("document.documentElement.scrollWidth") <= 360, path
     phone.close()
@@ -181,7 +181,17 @@ def test_every_page_can_be_read_on_a_desk_and_on_a_phone(
     network = page.locator("dd a[href^='/models/']").get_attribute("href")
     first, second = (each["id"] for each in page.request.get("/v1/records?limit=2").json()["records"])
     compared = f"/records/compare?a={first}&b={second}"
-    for path in ("/", "/submit", "/records", "/models", "/workers", f"/jobs/{job}", str(network), compared):
+    for path in (
+        "/",
+        "/submit",
+        "/records",
+        "/models",
+        "/workers",
+        "/demand",
+        f"/jobs/{job}",
+        str(network),
+        compared,
+    ):
         page.goto(path)
         for width in (1280, 390):
             look_at(page, scheme, width)

@@ -72,7 +72,7 @@ def locked(compiled: CompiledNetwork) -> LockedNetwork:
         objective=opened.objective,
         latency_us=compiled.latency_us,
         simulated_us=None if measured else simulated_us(assignment),
-        host_us=assignment.host_us,
+        host_us=float(assignment.host_us),
         verification=compiled.verification,
         config=assignment.config,
         program_digest=program_digest(compiled.program),
