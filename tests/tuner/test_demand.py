@@ -8,11 +8,13 @@ import pytest
 from tests.onnx_models import saved
 from tests.tuner.test_cover import network
 from tilewright.api.cli.main import main
-from tilewright.compiler_core.target_model.file import load_target
+from tilewright.compiler_core.target_model.file import load_target, target_text
 from tilewright.db.answering.ask import ask, ask_many
-from tilewright.db.answering.describe import Operand, contraction
+from tilewright.db.answering.describe import Operand, contraction, row_of
 from tilewright.db.answering.lookup import Hit, Miss
 from tilewright.db.demand import recorder as recording
+from tilewright.db.demand.entries import Asked, Demandable, Served
+from tilewright.db.demand.file import DemandFile
 from tilewright.db.storage.session import open_database
 from tilewright.tuner.verbs.demand import demand
 from tilewright.tuner.verbs.from_demand import DemandTuning, tune_demand
@@ -98,6 +100,24 @@ def test_the_command_line(logged: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["run", "--from-demand", "--target", TARGET, *where]) == 2
     assert main(["run", *where]) == 2
     assert main(["run", "--from-demand", *where, "--time-limit", "soon"]) == 2
+
+
+def test_a_chip_is_found_where_one_of_its_questions_says(tmp_path: Path) -> None:
+    chip = tmp_path / "chip.toml"
+    chip.write_text(target_text(TARGET).replace("cores = 2", "cores = 4", 1))
+    target = load_target(chip)
+    assert target.digest != load_target(TARGET).digest
+    unknown, known = (
+        Asked(each.digest, target.digest, "3", "latency", Served.DEFAULT.value) for each in (LARGE, SMALL)
+    )
+    file = DemandFile(tmp_path / "asked.demand")
+    about = Demandable("small", str(chip), body=row_of(SMALL).body)
+    file.add({unknown: (9, 0.0), known: (1, 0.0)}, {SMALL.digest: about})
+    file.close()
+    found = demand(tmp_path / "asked.demand", open_database(tmp_path / "tuning.db"))
+    places = {each.workload_digest: (each.target, each.why_not) for each in found.wanted}
+    assert places[SMALL.digest] == (str(chip), "")
+    assert places[LARGE.digest] == ("", "only its digest is known")
 
 
 def test_without_the_variable_nothing_is_logged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -102,7 +102,7 @@ class _Ranking:
     def __init__(self, file: DemandFile, repository: Repository) -> None:
         self._file = file
         self._repository = repository
-        self._targets: dict[str, tuple[Target | None, str]] = {}
+        self._targets: dict[tuple[str, str], tuple[Target | None, str]] = {}
         self._gaps: dict[tuple[str, str, str], float] = {}
 
     def wanted(self, demanded: Demanded) -> Iterator[Wanted]:
@@ -160,9 +160,9 @@ class _Ranking:
         return Demandable("", "", body=row.body)
 
     def _target(self, digest: str, place: str) -> tuple[Target | None, str]:
-        if digest not in self._targets:
-            self._targets[digest] = _target_of(digest, place)
-        return self._targets[digest]
+        if (digest, place) not in self._targets:
+            self._targets[digest, place] = _target_of(digest, place)
+        return self._targets[digest, place]
 
     def _gap(self, target_digest: str, toolchain: str, kind: WorkloadKind) -> float:
         of = target_digest, toolchain, str(kind)
@@ -201,7 +201,7 @@ def kernel_of_body(body: str) -> Workload:
 
 
 def _target_of(digest: str, place: str) -> tuple[Target | None, str]:
-    """The target of a digest, and where it was found: the place that is known, or a preset."""
+    """The target of a digest, and where it was found: at the place that is known, or a preset; else None."""
     for each in dict.fromkeys((*([place] if place else []), *list_targets())):
         try:
             chip = load_target(each)
@@ -209,4 +209,4 @@ def _target_of(digest: str, place: str) -> tuple[Target | None, str]:
             continue
         if chip.digest == digest:
             return chip, each
-    return None, place
+    return None, ""
