@@ -5,6 +5,8 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 from xml.etree import ElementTree
 
 import pytest
@@ -14,7 +16,8 @@ from tests.api.looks import look_at
 from tests.api.test_browser import QUIET
 from tests.onnx_models import saved, small_cnn
 from tilewright.api.pages.drawn.graph import layout_of, network_svg
-from tilewright.api.pages.drawn.svg import up
+from tilewright.api.pages.drawn.svg import WIDTH, up
+from tilewright.api.pages.drawn.sweep import sweep_svg
 from tilewright.api.pages.drawn.timeline import timeline
 from tilewright.api.pages.html_report import report
 from tilewright.api.pages.story import Point, Tale
@@ -190,3 +193,24 @@ def test_a_timeline_of_an_earlier_version_shows_cores() -> None:
 def test_logarithmic_ticks_are_round_and_several() -> None:
     assert up(39.0, 650.0, logarithmic=True).ticks == [50, 100, 200, 500]
     assert up(1.0, 1e6, logarithmic=True).ticks == [1, 10, 100, 1e3, 1e4, 1e5, 1e6]
+
+
+def test_names_in_the_picture_of_a_sweep_stand_apart_and_inside() -> None:
+    """Variants of nearly one area and latency wrote their names over each other."""
+    rows: Any = [
+        SimpleNamespace(
+            label=f"l1_kib={kib}, cores={cores}",
+            latency_us=3.29 - cores / 100,
+            area_mm2=35.0 + 15 * cores + kib / 256,
+            energy_uj=7.0,
+            beaten=kib == 512,
+        )
+        for kib in (256, 512)
+        for cores in (1, 2)
+    ]
+    found: Any = SimpleNamespace(rows=rows, base="chip", models=["m"])
+    names = re.findall(
+        r'<text x="([\d.]+)" y="[\d.]+" text-anchor="start"[^>]*>(l1_[^<]+)<', sweep_svg(found)
+    )
+    assert [name for _, name in names] == ["l1_kib=256, cores=1", "l1_kib=256, cores=2"]
+    assert all(float(x) + 6 * len(name) < WIDTH for x, name in names)

@@ -2,13 +2,15 @@
 
 from typing import TYPE_CHECKING
 
-from tilewright.api.pages.drawn.svg import BLUE, FAINT, Drawing, across, up
+from tilewright.api.pages.drawn.svg import BLUE, FAINT, LETTER, RIGHT, Drawing, across, up
 
 if TYPE_CHECKING:
     from tilewright.tuner.codesign.sweep import Row, Sweep
 
 MOST_NAMED = 24
-"""Variants that the picture names; of more only their dots speak, when pointed at."""
+"""Variants that the picture names where there is room, the unbeaten first; each dot says its own."""
+LINE = 14
+"""Pixels between two lines of names."""
 
 
 def sweep_svg(found: "Sweep") -> str:
@@ -34,8 +36,13 @@ def sweep_svg(found: "Sweep") -> str:
     drawing.line(staircase, BLUE, "4 3", 1.5)
     for row in sorted(rows, key=lambda row: not row.beaten):
         drawing.dot(x(row.area_mm2), y(row.latency_us), 5, FAINT if row.beaten else BLUE, _says(row))
-        if len(rows) <= MOST_NAMED:
-            drawing.text(x(row.area_mm2) + 7, y(row.latency_us) - 6, row.label)
+    taken: list[tuple[float, float]] = []
+    for row in sorted(rows, key=lambda row: row.beaten)[:MOST_NAMED]:
+        room = LETTER * len(row.label)
+        at = min(x(row.area_mm2) + 7, drawing.width - RIGHT - room), y(row.latency_us) - 6
+        if all(abs(at[0] - other[0]) > room or abs(at[1] - other[1]) > LINE for other in taken):
+            taken.append(at)
+            drawing.text(*at, row.label)
     return str(drawing)
 
 
