@@ -11,7 +11,7 @@ from tilewright.measure.results import Measurement
 from tilewright.tuner.kernel.problem import SearchTrial
 from tilewright.tuner.kernel.stopping import StopReason, StopRule
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.events import Event, Measured
+from tilewright.tuner.network.events import Event, Measured, Phase
 from tilewright.tuner.network.search import NetworkSearch
 
 Committed = list[tuple[str, SearchTrial]]
@@ -32,6 +32,7 @@ def work(
     cancelled: bool = False,
     seconds: Sequence[float] = (),
     time_limit_s: float | None = None,
+    regret: float | None = None,
 ) -> tuple[StopReason, Committed]:
     """Run a search, and return its reason and what it committed; `seconds` are what its clock shows."""
     committed: Committed = []
@@ -46,7 +47,7 @@ def work(
     resumed = dict(search.spent)
     reason = search.run(
         SerialPool(run.device),
-        StopRule(trials, time_limit_s=time_limit_s),
+        StopRule(trials, time_limit_s=time_limit_s, regret=regret, settle=8),
         commit,
         listener=(events if events is not None else []).append,
         clock=lambda: next(clock, 0.0),
@@ -84,6 +85,20 @@ def test_a_search_ends_by_the_clock_after_a_whole_batch(opened: OpenRun) -> None
     reason, committed = work(opened.search(), opened, 30, seconds=(0, 0, 1, 1, 1, 61), time_limit_s=60.0)
     assert reason is StopReason.TIME_LIMIT
     assert 0 < len(committed) < 30
+
+
+def test_a_search_that_ends_by_its_regret_states_no_more_than_was_asked_for(opened: OpenRun) -> None:
+    search, events = opened.search(budget=300), list[Event]()
+    reason, committed = work(search, opened, 300, events=events, regret=0.3)
+    assert reason is StopReason.REGRET
+    assert 16 < len(committed) < 300
+    outlook = search.outlook()
+    assert outlook is not None
+    assert outlook.within(0.3) >= 0.95
+    assert outlook.band().expected < 0.3
+    told = [event.detail for event in events if isinstance(event, Phase) and event.name == "price"]
+    assert told, "what more trials would bring is told where the network is planned anew"
+    assert all(" now: " in line for line in told)
 
 
 @pytest.mark.parametrize("cut", [7, 16])
