@@ -36,7 +36,8 @@ from tilewright.db.records import Best, NewRun, Purpose, TargetRow, Trial
 from tilewright.db.storage.session import open_database
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
-from tilewright.tuner.verbs.lookup import lookup
+from tilewright.tuner.network.opened import open_network
+from tilewright.tuner.subject import Subject
 from tilewright.tuner.verbs.reverify import verify_claims
 from tilewright.tuner.verbs.tune import tune
 
@@ -86,7 +87,7 @@ def fill(
         for target in targets:
             model = network_file(name)
             try:
-                known = lookup(model, target, database=work).layer == "own"
+                known = is_known(model, target, work)
                 if not known and time.monotonic() >= until:
                     continue
                 report = None if known else tune(model, target, trials=trials, database=work, ray="none")
@@ -110,6 +111,12 @@ def fill(
     size = write_bank(bank, file)
     say(f"{file.name}: {head}; {len(bank.bests)} records, {size} bytes of at most {MOST_BANK_BYTES}")
     return bank
+
+
+def is_known(model: Path, target: str, work: Path) -> bool:
+    """Whether the whole network has an answer on a target. (A lookup would plan what it does not know.)"""
+    with open_network(Subject(model, target), work, read_only=True) as opened:
+        return opened.records.known_network() is not None
 
 
 def check(bank: Bank, targets: Sequence[str], share: float) -> list[str]:
