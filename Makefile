@@ -10,7 +10,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune test lint docs bench bench-peers kernel-tuner strangers machine-models \
+.PHONY: setup tune host test lint docs bench bench-peers kernel-tuner strangers machine-models \
     campaign differential planted law host-campaign fuzz fuzz-parsers kills bank bank-check sharing sbom licences lock clean
 
 setup: $(READY)
@@ -49,6 +49,10 @@ docs: setup
 
 bench: setup
 	$(BIN)/tune bench models --quick
+
+# SqueezeNet tuned on this CPU, built as a native library, and run beside onnxruntime.
+host: setup
+	$(BIN)/tune bench host --networks squeezenet --quick
 
 # A peer of the search bench that wants versions of its own; without it the bench leaves its strategies out.
 kernel-tuner:

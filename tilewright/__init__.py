@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from tilewright.tuner.answer.report import Report
     from tilewright.tuner.codesign.sweep import Sweep, sweep
     from tilewright.tuner.explain.explain import Explanation, explain
+    from tilewright.tuner.library.build import Built, build
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest
     from tilewright.tuner.run import run
     from tilewright.tuner.verbs.answers import CompiledNetwork, NetworkAnswer
@@ -51,6 +52,7 @@ if TYPE_CHECKING:
     from tilewright.tuner.verbs.verify import Verdict, verify
 
 __all__ = [
+    "Built",
     "CheckError",
     "Client",
     "CompiledNetwork",
@@ -78,6 +80,7 @@ __all__ = [
     "UsageError",
     "Verdict",
     "VerifyError",
+    "build",
     "compile",
     "explain",
     "load_target",
@@ -102,6 +105,7 @@ _ROOMS = {
     "tuner.answer.report": ("Report",),
     "tuner.codesign.sweep": ("Sweep", "sweep"),
     "tuner.explain.explain": ("Explanation", "explain"),
+    "tuner.library.build": ("Built", "build"),
     "tuner.request": ("Hooks", "PoolChoice", "TuneRequest"),
     "tuner.run": ("run",),
     "tuner.verbs.answers": ("CompiledNetwork", "NetworkAnswer"),

@@ -46,13 +46,26 @@ def models(
 
 @app.command()
 def host(
-    trials: Annotated[int, typer.Option(help="Trials a kernel; 0: as published.")] = 0,
+    folder: Models = None,
+    networks: Annotated[
+        list[str] | None,
+        typer.Option(help="Whole networks instead: squeezenet, one of the folder, a file; repeatable."),
+    ] = None,
+    threads: Annotated[list[int] | None, typer.Option(help="Of a network's run; repeatable.")] = None,
+    trials: Annotated[int, typer.Option(help="Trials a kernel or network; 0: as published.")] = 0,
     quick: Quick = False,
     seed: Seed = 0,
     journal: RowsKept = None,
     json_file: JsonFile = None,
 ) -> int:
-    """Tune kernels on this CPU, and race them against onnxruntime and OpenBLAS."""
+    """Tune kernels or networks on this CPU, and race them against onnxruntime and OpenBLAS."""
+    if networks:
+        from benchmarks.host.networks import bench_networks
+
+        chosen: dict[str, Any] = {"folder": folder, "threads": threads or (1,), "journal": journal}
+        return _report(
+            lambda: bench_networks(networks, quick=quick, seed=seed, trials=trials, **chosen), json_file
+        )
     from benchmarks.host.bench import bench_host
 
     return _report(lambda: bench_host(quick=quick, seed=seed, trials=trials, journal=journal), json_file)

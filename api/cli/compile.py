@@ -15,6 +15,7 @@ from tilewright.api.cli.options import (
     JsonFile,
     Model,
     Objective,
+    Required,
     TargetName,
     Toolchain,
     answer,
@@ -23,11 +24,11 @@ from tilewright.api.cli.options import (
     guessed_share,
     read_dims,
     read_inputs,
+    read_required,
     sources_text,
     write_json,
 )
 from tilewright.api.cli.verbs import verb_app
-from tilewright.compiler_core.errors import UsageError
 
 app = verb_app()
 MISSED = 3
@@ -41,13 +42,7 @@ def compile_model(
     objective: Objective = "latency",
     dim: Dims = None,
     given: Inputs = None,
-    require: Annotated[
-        str | None,
-        typer.Option(
-            help="answered: no guesses, ranges answer; measured: every kernel at this size; verified: the "
-            "network as a whole. Else exit 3."
-        ),
-    ] = None,
+    require: Required = None,
     toolchain: Toolchain = None,
     frozen: Frozen = None,
     fallback: Fallback = None,
@@ -69,11 +64,9 @@ def compile_model(
     from tilewright.compiler_core.lowering.formats.program_json import program_to_json
     from tilewright.tuner.explain.annotate import write_annotated
     from tilewright.tuner.explain.provenance import provenance_of
-    from tilewright.tuner.verbs.answers import Require
     from tilewright.tuner.verbs.lookup import compile_known
 
-    if require is not None and require not in set(Require):
-        raise UsageError(f"--require {require!r} is unknown; choose from {', '.join(Require)}")
+    required = read_required(require)
     compiled = compile_known(
         model,
         target,
@@ -85,7 +78,7 @@ def compile_model(
         frozen=frozen,
         fallback=fallback,
     )
-    lacking = "" if require is None else compiled.lacks(Require(require))
+    lacking = "" if required is None else compiled.lacks(required)
     if lacking:
         return complain(f"tune compile: {lacking}; {output} was not written", exit_code=MISSED)
     graph = compiled.graph

@@ -4,12 +4,15 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tilewright.compiler_core.errors import ModelError, UsageError
 from tilewright.compiler_core.files.outputs import write_text
+
+if TYPE_CHECKING:
+    from tilewright.tuner.verbs.answers import Require
 
 Model = Annotated[Path, typer.Argument(help="The ONNX file.")]
 TargetName = Annotated[str, typer.Option("--target", help="A preset (tune targets list) or a TOML file.")]
@@ -51,6 +54,14 @@ Inputs = Annotated[
     typer.Option(
         "--input",
         help="A value of an input that the network depends on, as rate=16000 or sizes=[1,8]; repeatable.",
+    ),
+]
+Required = Annotated[
+    str | None,
+    typer.Option(
+        "--require",
+        help="answered: no guesses, ranges answer; measured: every kernel at this size; verified: the "
+        "network as a whole. Else exit 3.",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="One seed in, the same trials out.")]
@@ -96,6 +107,15 @@ def read_dims(texts: list[str] | None) -> dict[str, int]:
             raise UsageError(f"--dim {name} is given twice, as {dims[name]} and {value}")
         dims[name] = int(value)
     return dims
+
+
+def read_required(text: str | None) -> "Require | None":
+    """What an answer has to be; UsageError on another word."""
+    from tilewright.tuner.verbs.answers import Require
+
+    if text is not None and text not in set(Require):
+        raise UsageError(f"--require {text!r} is unknown; choose from {', '.join(Require)}")
+    return None if text is None else Require(text)
 
 
 def _is_size(text: str) -> bool:

@@ -83,6 +83,14 @@ VERBS: dict[str, Verb] = {
             "compile model.onnx --target ascend910 -o program.json --require verified",
         ),
     ),
+    "build": Verb(
+        "answer",
+        "A network as a native library of this CPU.",
+        (
+            "build model.onnx --target host -o library",
+            "build model.onnx --target host -o library --require verified --dim batch=1",
+        ),
+    ),
     "explain": Verb(
         "answer",
         "Why a kernel is as it is: tiles, limits, runner-up.",

@@ -55,6 +55,14 @@ def output(path: str | Path, inputs: Iterable[str | Path] = (), private: bool = 
         raise UsageError(f"cannot write {path}: {error.strerror}") from None
 
 
+def require_folder(path: Path) -> None:
+    """UsageError where `path` is something else than a folder, or the name of a new one."""
+    if "\0" in str(path):
+        raise UsageError("cannot write into a folder whose name holds a NUL; choose another name")
+    if os.path.lexists(path) and not path.is_dir():
+        raise UsageError(f"cannot write into {path}: it is no folder")
+
+
 def refuse_inputs(path: str | Path, inputs: Iterable[str | Path]) -> None:
     """UsageError where `path` is one of the `inputs`, under any name; where nothing is, nothing is lost."""
     if not os.path.exists(path):

@@ -103,7 +103,12 @@ STEPS = (
     Step(2, 1, "measure", "measure", "Devices", ("simulated chip, this CPU,", "boards, recorded tables")),
     Step(1, 1, "db", "db", "Database", ("every trial; the best that", "was verified answers")),
     Step(
-        0, 1, "compiler_core", "compiler_core", "Program", ("which tile moves when,", "and what runs on it")
+        0,
+        1,
+        "compiler_core",
+        "compiler_core, runtime",
+        "Program",
+        ("which tile moves when; for", "this CPU a native library"),
     ),
 )
 DOORS = (

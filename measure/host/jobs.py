@@ -6,16 +6,8 @@ from dataclasses import dataclass
 from tilewright.compiler_core.codegen.nest import KernelNest
 from tilewright.compiler_core.codegen.places import Place
 from tilewright.compiler_core.codegen.run import NativeKernel
-from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.ir.ops import Array
-
-
-@dataclass(frozen=True)
-class Call:
-    """A kernel, and per operand the buffer's name and the byte in it that the operand begins at."""
-
-    kernel: NativeKernel
-    operands: tuple[tuple[str, int], ...]
+from tilewright.compiler_core.library.calls import Call, buffer_name
 
 
 @dataclass(frozen=True)
@@ -41,11 +33,6 @@ class HostJob:
     calls: tuple[Call, ...]
     buffers: Mapping[str, Contents]
     outputs: Mapping[str, tuple[Place, int]]
-
-
-def buffer_name(value: int, place: Place, *, arranged: bool) -> str:
-    """The name of a value's buffer."""
-    return f"{value}-{digest_of(str(place.pieces))[:12]}" if arranged else str(value)
 
 
 def kernel_job(kernel: NativeKernel, given: Mapping[int, Array]) -> HostJob:

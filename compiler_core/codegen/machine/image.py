@@ -13,6 +13,8 @@ from tilewright.compiler_core.errors import ConfigError
 X86_64, AARCH64 = 62, 183
 PROGBITS, SYMTAB, RELA, NOBITS = 1, 2, 4, 8
 ALLOCATED = 0x2
+LINE, PAGE = 64, 4096
+"""An image of aarch64 refers to pages, so that it begins with one; code of x86-64 wants whole lines."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +44,11 @@ class _Symbol:
     value: int
 
 
-def flat_image(data: bytes) -> Image:
-    """The image of a relocatable object; ConfigError where it refers to something outside."""
+def flat_image(data: bytes, others: Mapping[str, Image] | None = None) -> Image:
+    """The image of a relocatable object; ConfigError where it refers to something outside.
+
+    `others` become part of it, by name: the object may call their functions, as `name.function`.
+    """
     if data[:4] != b"\x7fELF" or data[4] != 2 or data[5] != 1:
         raise ConfigError("the object is no little-endian ELF64 file")
     machine = struct.unpack_from("<H", data, 18)[0]
@@ -53,20 +58,28 @@ def flat_image(data: bytes) -> Image:
     code = bytearray()
     for index, section in enumerate(sections):
         if section.flags & ALLOCATED and section.kind in (PROGBITS, NOBITS) and section.size:
-            align = max(64, section.align)
+            align = max(LINE, section.align)
             code += b"\0" * (-len(code) % align)
             places[index] = len(code)
             empty = section.kind == NOBITS
             code += b"\0" * section.size if empty else data[section.offset : section.offset + section.size]
+    outside: dict[str, int] = {}
+    for name, other in (others or {}).items():
+        code += b"\0" * (-len(code) % (PAGE if machine == AARCH64 else LINE))
+        outside |= {f"{name}.{function}": len(code) + at for function, at in other.entries.items()}
+        code += other.code
     symbols = _symbols(data, sections)
     for section in sections:
         if section.kind == RELA and section.info in places:
             for index in range(section.size // 24):
                 where, info, addend = struct.unpack_from("<QQq", data, section.offset + 24 * index)
                 symbol = symbols[info >> 32]
-                if symbol.section not in places:
+                if symbol.section in places:
+                    to = places[symbol.section] + symbol.value + addend
+                elif symbol.name in outside:
+                    to = outside[symbol.name] + addend
+                else:
                     raise ConfigError(f"the kernel calls {symbol.name or 'something'}, which no image has")
-                to = places[symbol.section] + symbol.value + addend
                 _relocate(code, places[section.info] + where, to, info & 0xFFFFFFFF, machine)
     entries = {s.name: places[s.section] + s.value for s in symbols if s.name and s.section in places}
     return Image(bytes(code), entries)

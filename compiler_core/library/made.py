@@ -1,0 +1,84 @@
+"""A network's library in memory: code, room, and the manifest's facts about both."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from tilewright.compiler_core.codegen.lanes.arithmetic import STORED
+from tilewright.compiler_core.codegen.machine.cpu import Machine
+from tilewright.compiler_core.codegen.machine.image import flat_image
+from tilewright.compiler_core.codegen.run import NativeKernel
+from tilewright.compiler_core.errors import ConfigError
+from tilewright.compiler_core.ir.graph import Graph
+from tilewright.compiler_core.library.calls import NetworkCalls, network_calls
+from tilewright.compiler_core.library.driver import GIVE_WAY, NET, SYSTEM, emit_driver
+from tilewright.compiler_core.library.elf import shared_object
+from tilewright.compiler_core.library.manifest import (
+    FORMAT,
+    LIBRARY,
+    machine_facts,
+    operands_of,
+    room_facts,
+)
+from tilewright.compiler_core.library.room import Room, room_of
+from tilewright.compiler_core.lowering.pipeline import Plan
+
+Named = Sequence[tuple[str, int]]
+"""Names of inputs or outputs with their values, in the order of the model."""
+
+
+@dataclass(frozen=True, eq=False)
+class NativeNetwork:
+    """`made` are its calls, `code` is the ELF file; `room` says what is in weights and arena, `facts` are the
+    manifest's.
+    """
+
+    graph: Graph
+    made: NetworkCalls
+    code: bytes
+    room: Room
+    facts: Mapping[str, Any]
+
+
+def native_network(
+    name: str,
+    plan: Plan,
+    kernels: Mapping[str, NativeKernel],
+    named: tuple[Named, Named],
+    machine: Machine,
+    object_of: Callable[[str, Machine], bytes],
+) -> NativeNetwork:
+    """The library of a plan: `kernels` by workload digest, `named` inputs and outputs, `object_of` LLVM.
+
+    ConfigError where an op or a dtype has no native form.
+    """
+    graph = plan.graph
+    pairs = zip(plan.groups, plan.kernels, strict=True)
+    host = [graph.kernel_name(group) for group, kernel in pairs if kernel is None]
+    if host:
+        raise ConfigError(
+            f"{len(host)} ops of {name} have no machine code, so that a library cannot hold it:"
+            f" {', '.join(host[:4])}{', ...' if len(host) > 4 else ''}"
+        )
+    inputs, outputs = ([value for _, value in side] for side in named)
+    for value in (*inputs, *outputs):
+        STORED[graph.values[value].dtype]
+    made = network_calls(plan, kernels)
+    room = room_of(graph, made, inputs, outputs)
+    known: dict[bytes, int] = {}
+    numbers = [known.setdefault(call.kernel.image.code, len(known)) for call in made.calls]
+    architecture = machine.triple.partition("-")[0]
+    driver = object_of(emit_driver(made.calls, numbers, room, machine), machine)
+    images = {f"k{number}": call.kernel.image for number, call in zip(numbers, made.calls, strict=True)}
+    image = flat_image(driver, images | {SYSTEM: GIVE_WAY[architecture]})
+    facts = {
+        "format": FORMAT,
+        "model": name,
+        "machine": machine_facts(machine),
+        "inputs": operands_of(graph, named[0]),
+        "outputs": operands_of(graph, named[1]),
+        "memory": room_facts(room),
+        "kernels": len(known),
+        "calls": len(made.calls),
+    }
+    return NativeNetwork(graph, made, shared_object(image, {NET: NET}, LIBRARY, architecture), room, facts)

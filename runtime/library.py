@@ -1,0 +1,145 @@
+"""A library in memory: its code, its weights and one arena, and runs on arrays by name."""
+
+import ctypes
+import mmap
+import os
+import threading
+from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tilewright.runtime.cpu import require_cpu
+from tilewright.runtime.errors import LibraryError
+from tilewright.runtime.manifest import Manifest, Operand, opened, read_manifest
+
+Array = npt.NDArray[Any]
+LINE = 64
+MOST_THREADS = 1024
+
+
+def load(folder: str | Path, threads: int = 1) -> "Library":
+    """The library that `tune build` wrote into `folder`, run by so many threads.
+
+    LibraryError, one line, where it is damaged, or this CPU cannot run it.
+    """
+    if isinstance(threads, bool) or not isinstance(threads, int) or not 1 <= threads <= MOST_THREADS:
+        raise LibraryError(f"a library runs on 1 to {MOST_THREADS} threads, not on {threads!r}")
+    folder = Path(folder)
+    manifest = read_manifest(folder / "manifest.json")
+    require_cpu(manifest.architecture, manifest.features)
+    code = opened(folder, manifest.code)
+    try:
+        weights = opened(folder, manifest.weights)
+    except LibraryError:
+        os.close(code)
+        raise
+    return Library(manifest, code, weights, threads)
+
+
+class Library:
+    """A network ready to run. Runs of one library take turns; load it again for runs side by side."""
+
+    def __init__(self, manifest: Manifest, code: int, weights: int, threads: int) -> None:
+        self.manifest = manifest
+        self.threads = threads
+        self._files = [code]
+        # The file whose digest was checked is the one that is loaded, even if another has its name by now. It
+        # stays open: the system's loader takes a descriptor of the same number for the same library.
+        try:
+            self._net = ctypes.CDLL(f"/proc/self/fd/{code}").net
+        except (OSError, AttributeError) as error:
+            raise LibraryError(f"the system cannot load the library: {error}") from None
+        self._net.restype = None
+        self._net.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int64, ctypes.c_int64]
+        self._weights = _mapped(weights, manifest.weights.bytes)
+        size = manifest.values_bytes + threads * manifest.scratch_bytes
+        try:
+            self._arena = _lines(size)
+        except (MemoryError, ValueError):
+            raise LibraryError(f"the library needs an arena of {size} bytes, and there is no room") from None
+        self._turn = threading.Lock()
+        self._others = ThreadPoolExecutor(threads - 1, "tilewright") if threads > 1 else None
+
+    @property
+    def inputs(self) -> tuple[Operand, ...]:
+        """What `run` takes, in the order of the model."""
+        return self.manifest.inputs
+
+    @property
+    def outputs(self) -> tuple[Operand, ...]:
+        """What `run` returns."""
+        return self.manifest.outputs
+
+    def run(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:
+        """The outputs by name, new arrays, from arrays by name of the input.
+
+        LibraryError names the input that is missing, not one of the network, or of another dtype or shape.
+        """
+        given = [self._checked(operand, inputs) for operand in self.inputs]
+        if len(inputs) > len(given):
+            known = {operand.name for operand in self.inputs}
+            raise LibraryError(
+                f"input {sorted(map(str, set(inputs) - known))[0]!r} is none of the network's:"
+                f" {', '.join(map(str, self.inputs)) or 'it takes none'}"
+            )
+        made = [_lines(operand.dtype.itemsize * _count(operand)) for operand in self.outputs]
+        with self._turn:
+            self._call(_pointers(given), _pointers(made))
+        return {
+            operand.name: array[: operand.dtype.itemsize * _count(operand)]
+            .view(operand.dtype)
+            .reshape(operand.shape)
+            for operand, array in zip(self.outputs, made, strict=True)
+        }
+
+    def _call(self, inputs: Any, outputs: Any) -> None:
+        arguments = self._arena.ctypes.data, self._weights.ctypes.data, inputs, outputs
+        if self._others is None:
+            self._net(*arguments, 0, 1)
+            return
+        others = [
+            self._others.submit(self._net, *arguments, number, self.threads)
+            for number in range(1, self.threads)
+        ]
+        self._net(*arguments, 0, self.threads)
+        for other in others:
+            other.result()
+
+    def _checked(self, operand: Operand, inputs: Mapping[str, npt.ArrayLike]) -> Array:
+        if operand.name not in inputs:
+            raise LibraryError(f"input {operand} is missing")
+        array = np.asarray(inputs[operand.name])
+        if operand.is_bfloat16 and array.dtype.name == "bfloat16":
+            array = array.view(np.uint16)
+        if array.dtype != operand.dtype or array.shape != operand.shape:
+            raise LibraryError(f"input {operand} is given as {array.dtype}{list(array.shape)}")
+        return np.require(array, operand.dtype, ["C_CONTIGUOUS", "ALIGNED"])
+
+
+def _count(operand: Operand) -> int:
+    return int(np.prod(operand.shape, dtype=np.int64))
+
+
+def _pointers(arrays: list[Array]) -> Any:
+    return (ctypes.c_void_p * max(1, len(arrays)))(*(array.ctypes.data for array in arrays))
+
+
+def _mapped(file: int, size: int) -> Array:
+    """The bytes of a file as memory that is read where it is used."""
+    try:
+        if not size:
+            return _lines(1)
+        return np.frombuffer(mmap.mmap(file, size, access=mmap.ACCESS_READ), np.uint8)
+    finally:
+        os.close(file)
+
+
+def _lines(size: int) -> Array:
+    """So many zero bytes, at least one line, from the start of a line on."""
+    room = np.zeros(max(size, LINE) + LINE, dtype=np.uint8)
+    skip = -room.ctypes.data % LINE
+    return room[skip : skip + max(size, LINE)]

@@ -1,0 +1,1 @@
+"""From a known network to a native library: built, run, judged, published."""
