@@ -29,11 +29,13 @@ from tilewright.compiler_core.target_model.unit_bounds import (
     vector_least_cycles,
 )
 from tilewright.compiler_core.target_model.units import crosses_llb, load_table, matrix_table, store_table
+from tilewright.cost_model.contenders import Pipeline, contenders
 from tilewright.cost_model.needed import needed_shares, touched_elements
 from tilewright.cost_model.resources import Demand, KernelResources
 from tilewright.cost_model.simd import SimdDraft
 from tilewright.cost_model.two_units import least_busier
 from tilewright.search_space.knobs import Rows
+from tilewright.search_space.row_tables import Ints, ints
 from tilewright.search_space.rules import KnobLayout, core_counts
 
 Cycles: TypeAlias = npt.NDArray[np.float64]
@@ -220,6 +222,35 @@ class KernelModel:
         if isinstance(self.layout.target.matrix, SimdUnit):
             return self._log_us(self.layout.target.launch_cycles + SimdDraft(self.layout).cycles(rows))
         return self._log_us(self.draft_cycles(rows, self.resources.demand(rows)))
+
+    def lowest(self, rows: Rows, count: int) -> Ints:
+        """Positions of the `count` rows of lowest draft, lowest first, the first of equal ones first."""
+        if isinstance(self.layout.target.matrix, SimdUnit) or len(rows) <= count:
+            return np.argsort(self.draft_log(rows), kind="stable")[:count]
+        layout, resources = self.layout, self.resources
+        rows = np.ascontiguousarray(rows, dtype=np.int32)
+        among = contenders.for_rows(len(rows))(
+            rows, count, layout.tables, layout.boxes, resources.nests, resources.written, self._pipeline
+        )
+        at = np.flatnonzero(among)
+        return np.asarray(at[np.argsort(self.draft_log(rows[at]), kind="stable")[:count]])
+
+    @cached_property
+    def _pipeline(self) -> Pipeline:
+        overheads, regions = self.layout.target.overheads, self.layout.regions
+        turns = max(self.layout.handovers) // 2 + 1
+        places = in_flight(range(turns))
+        return Pipeline(
+            least=float(max(self.resources.dram_cycles, ceil(self.least.ports))),
+            dispatch=float(overheads.tile_dispatch_cycles),
+            once=float(
+                2 * self.layout.target.llb.latency_cycles
+                + overheads.barrier_cycles
+                + self.layout.target.launch_cycles
+            ),
+            turns=ints(sorted(range(turns), key=lambda turn: places[turn].rank)),
+            chained=regions.anchor != regions.root,
+        )
 
     def draft_cycles(self, rows: Rows, demand: Demand) -> Cycles:
         """The engines' demands, overlapped where there are slots to overlap them."""

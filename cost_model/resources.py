@@ -94,7 +94,8 @@ class KernelResources:
         return outline(self.regions, frozenset(range(len(self.regions.loops))), self.target)
 
     @cached_property
-    def _nests(self) -> Nests:
+    def nests(self) -> Nests:
+        """The nest of every loop order."""
         loops = self.regions.loops
         parallel = [d for d, loop in enumerate(loops) if loop.kind is AxisKind.PARALLEL]
         serial = [d for d, loop in enumerate(loops) if loop.kind is not AxisKind.PARALLEL]
@@ -116,19 +117,19 @@ class KernelResources:
         return []
 
     def _demand(self, rows: Rows) -> Demand:
-        steps, terms, machine = self._written
+        steps, terms, machine = self.written
         parts = np.zeros((max(self.layout.handovers) // 2 + 1, 2, len(rows)), dtype=np.int64)
         layout = self.layout
         rows = np.ascontiguousarray(rows, dtype=np.int32)
         of_rows = demands.for_rows(len(rows))
-        asked = of_rows(rows, layout.tables, layout.boxes, self._nests, steps, terms, machine, parts)
+        asked = of_rows(rows, layout.tables, layout.boxes, self.nests, steps, terms, machine, parts)
         return Demand(
             load=asked[:, row_demand.LOAD_CYCLES],
             matrix=asked[:, row_demand.MATRIX_CYCLES],
             vector=asked[:, row_demand.VECTOR_CYCLES],
             parts=parts,
             store=asked[:, row_demand.STORE_CYCLES],
-            dram=np.full(len(rows), self._dram_cycles, dtype=np.int64),
+            dram=np.full(len(rows), self.dram_cycles, dtype=np.int64),
             port=np.maximum(asked[:, row_demand.NEAR_PORT], asked[:, row_demand.FAR_PORT]),
             first_load=asked[:, row_demand.FIRST_LOAD],
             last_store=asked[:, row_demand.LAST_STORE],
@@ -140,7 +141,7 @@ class KernelResources:
         )
 
     @cached_property
-    def _written(self) -> tuple[StepTables, TermTables, TargetTables]:
+    def written(self) -> tuple[StepTables, TermTables, TargetTables]:
         """The steps as tables, and the tables of their costs."""
         writing = _Writing(self)
         for step in self.plan.steps:
@@ -173,7 +174,7 @@ class KernelResources:
         return loads | {(level, Action.STORE): store_table(self.target, memory[level]) for level in Level}
 
     @cached_property
-    def _dram_cycles(self) -> int:
+    def dram_cycles(self) -> int:
         """Cycles of the DRAM port for the outer operands that live there, each moved once, in bursts."""
         workload = self.workload
         cycles = 0

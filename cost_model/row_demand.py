@@ -122,27 +122,50 @@ def demands(
     for i in range(rows.shape[0]):
         row, asked = rows[i], demand[i]
         order = row[tables.columns[ORDER]]
-        read_positions(row, tables, positions)
-        _count_tiles(positions, nests.loop[order], tables, counts, through)
-        parallel = tiles_of(positions, tables, True)
-        cores = min(tables.core_counts[row[tables.columns[CORES]]], parallel)
-        asked[TILES] = -(-parallel // cores)
-        asked[STEPS] = asked[TILES] * tiles_of(positions, tables, False)
-        asked[USED_CORES] = cores
+        parallel = begin_row(row, positions, counts, through, nests.loop[order], tables, asked)
         for step in range(steps.kind.shape[0]):
             if steps.fills[step] >= 0:
                 asked[L1_ELEMENTS] += elements(boxes, steps.fills[step], positions)
-            if steps.kind[step] == NOTHING:
-                continue
-            _read_widths(step, positions, steps, terms, tables, boxes, widths)
-            innermost = _innermost(step, steps, counts, nests.rank[order])
-            fired = 1 if innermost < 0 else through[innermost]
-            times = max(1, -(-fired * asked[TILES] // parallel))
-            if steps.kind[step] == LOAD or steps.kind[step] == STORE:
-                _move(step, widths, terms, steps, machine, times, asked)
-            else:
-                _compute(step, widths, terms, steps, machine, times, asked, parts[:, :, i])
+            if steps.kind[step] != NOTHING:
+                innermost = innermost_of(step, steps, counts, nests.rank[order])
+                fired = 1 if innermost < 0 else through[innermost]
+                times = max(1, -(-fired * asked[TILES] // parallel))
+                read_widths(step, positions, steps, terms, tables, boxes, widths)
+                add_step(step, times, widths, steps, terms, machine, asked, parts[:, :, i])
     return demand
+
+
+@jitable
+def begin_row(
+    row: Rows, positions: Ints, counts: Ints, through: Ints, nest: Ints, tables: RowTables, asked: Ints
+) -> int:
+    """Fill in what a row asks for before its steps; returns its tiles over all cores."""
+    read_positions(row, tables, positions)
+    _count_tiles(positions, nest, tables, counts, through)
+    parallel = tiles_of(positions, tables, True)
+    cores = min(tables.core_counts[row[tables.columns[CORES]]], parallel)
+    asked[TILES] = -(-parallel // cores)
+    asked[STEPS] = asked[TILES] * tiles_of(positions, tables, False)
+    asked[USED_CORES] = cores
+    return int(parallel)
+
+
+@jitable
+def add_step(
+    step: int,
+    times: int,
+    widths: Ints,
+    steps: StepTables,
+    terms: TermTables,
+    machine: TargetTables,
+    asked: Ints,
+    parts: Ints,
+) -> None:
+    """Add what a step asks for on its widest tile."""
+    if steps.kind[step] == LOAD or steps.kind[step] == STORE:
+        _move(step, widths, terms, steps, machine, times, asked)
+    else:
+        _compute(step, widths, terms, steps, machine, times, asked, parts)
 
 
 @jitable
@@ -157,7 +180,7 @@ def _count_tiles(positions: Ints, nest: Ints, tables: RowTables, counts: Ints, t
 
 
 @jitable
-def _innermost(step: int, steps: StepTables, counts: Ints, rank: Ints) -> int:
+def innermost_of(step: int, steps: StepTables, counts: Ints, rank: Ints) -> int:
     """The rank of the innermost cut loop that a step moves with; -1 where there is none."""
     innermost = -1
     for index in range(steps.first_loop[step], steps.first_loop[step + 1]):
@@ -168,7 +191,7 @@ def _innermost(step: int, steps: StepTables, counts: Ints, rank: Ints) -> int:
 
 
 @jitable
-def _read_widths(
+def read_widths(
     step: int,
     positions: Ints,
     steps: StepTables,

@@ -119,8 +119,12 @@ def sample(space: Space, count: int, rng: np.random.Generator, attempts: int = 6
     found = np.empty((0, len(space.knobs)), dtype=np.int32)
     for _ in range(attempts):
         drawn = random_grid(space, max(256, 2 * count), rng)
-        found = distinct(np.concatenate([found, drawn[space.feasible(drawn)]]))
-        if len(found) >= min(count, space.grid_size):
+        wanted = min(count, space.grid_size)
+        while len(drawn) and len(found) < wanted:
+            # As many as are missing, and a few for those that drop out: rules cost more than draws.
+            part, drawn = np.split(drawn, [max(64, (wanted - len(found)) * 9 // 8)])
+            found = distinct(np.concatenate([found, part[space.feasible(part)]]))
+        if len(found) >= wanted:
             break
     return found[:count]
 
@@ -137,7 +141,7 @@ def all_neighbours(space: Space, rows: Rows) -> Rows:
     """`neighbours` of each of `rows` in turn, all at once; a row of `rows` may be among them."""
     if not len(rows):
         return rows
-    column, value = _single_changes(space)
+    column, value = space.single_changes
     changed = np.repeat(rows, len(column), axis=0)
     at, columns, values = np.arange(len(changed)), np.tile(column, len(rows)), np.tile(value, len(rows))
     moved = changed[at, columns] != values
@@ -171,7 +175,7 @@ def mutate(space: Space, rows: Rows, rng: np.random.Generator) -> Rows:
         width = space.widths[column]
         anywhere = rng.integers(0, width)
         step = np.clip(children[at, column] + rng.choice(np.array([-1, 1]), size=len(rows)), 0, width - 1)
-        by_step = (rng.random(len(rows)) < 0.5) & _ordered(space)[column]
+        by_step = (rng.random(len(rows)) < 0.5) & space.ordered[column]
         changed = np.where(by_step, step, anywhere)
         children[at[again], column[again]] = changed[again]
     return space.settle(children)
@@ -186,18 +190,8 @@ def space_size(space: Space, seed: int = 0, draws: int = 1 << 16) -> SpaceSize:
     return SpaceSize(float(space.grid_size) * float(np.mean(space.feasible(drawn))), exact=False)
 
 
-def _ordered(space: Space) -> npt.NDArray[np.bool_]:
-    return np.array([knob.ordered for knob in space.knobs], dtype=np.bool_)
-
-
-def _single_changes(space: Space) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
-    """Every value of every knob: columns and values."""
-    column = np.repeat(np.arange(len(space.knobs)), space.widths)
-    return column, np.concatenate([np.arange(width, dtype=np.int32) for width in space.widths])
-
-
 def _one_knob_changed(space: Space, row: Rows) -> Rows:
-    column, value = _single_changes(space)
+    column, value = space.single_changes
     rows = np.repeat(row[None, :], len(column), axis=0)
     rows[np.arange(len(column)), column] = value
     changed: Rows = rows[value != row[column]]
@@ -207,5 +201,5 @@ def _one_knob_changed(space: Space, row: Rows) -> Rows:
 def _one_step_taken(space: Space, row: Rows) -> Rows:
     rows = _one_knob_changed(space, row)
     moved = np.abs(rows - row)
-    near: Rows = rows[np.all((moved <= 1) | ~_ordered(space), axis=1)]
+    near: Rows = rows[np.all((moved <= 1) | ~space.ordered, axis=1)]
     return near

@@ -58,10 +58,15 @@ class KnobLayout:
         """Useful tile sizes per loop, ascending."""
         return loop_sizes(self.regions, self.target)
 
-    @property
+    @cached_property
     def knobs(self) -> tuple[Knob, ...]:
         """The knobs in column order: one per loop worth cutting, then order, slots, cores."""
         return tuple(knob for knob, _ in self._columns)
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """What the knob of each column is about."""
+        return tuple([kind for _, kind in self._columns])
 
     @cached_property
     def tiled_loops(self) -> tuple[int, ...]:
@@ -97,7 +102,7 @@ class KnobLayout:
         """Per op, how often work is handed from unit to unit before it."""
         return handovers_of(self.regions.graph, self.target)
 
-    @property
+    @cached_property
     def turns(self) -> tuple[int, ...]:
         """The turn of every op on the units; with one turn there is nothing to overlap."""
         return tuple([passed // 2 for passed in self.handovers])

@@ -59,6 +59,17 @@ class Space:
         """How many values each knob has, int32 [knobs]."""
         return np.array([len(knob.values) for knob in self.knobs], dtype=np.int32)
 
+    @cached_property
+    def ordered(self) -> npt.NDArray[np.bool_]:
+        """Whether the values of each knob are ordered, [knobs]."""
+        return np.array([knob.ordered for knob in self.knobs], dtype=np.bool_)
+
+    @cached_property
+    def single_changes(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int32]]:
+        """Every value of every knob: columns and values."""
+        column = np.repeat(np.arange(len(self.knobs)), self.widths)
+        return column, np.concatenate([np.arange(width, dtype=np.int32) for width in self.widths])
+
     @property
     def grid_size(self) -> int:
         """Number of combinations before `feasible` is asked."""

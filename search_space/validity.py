@@ -5,7 +5,7 @@ that rows cut has one outline, written down as tables, and compiled code (row_ru
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import TypeAlias
 
@@ -17,41 +17,29 @@ from tilewright.compiler_core.lowering.lower import (
     disjoint,
     fits_matrix_unit,
     inner_result_axes,
-    moves_enough,
 )
-from tilewright.compiler_core.lowering.outline import buffer_outline
 from tilewright.compiler_core.lowering.regions import NO_ANCHOR
-from tilewright.compiler_core.lowering.steps import Outline, SlotKnob
 from tilewright.compiler_core.lowering.tile import granule_of
-from tilewright.compiler_core.lowering.widths import BufferKey, WidthTable
+from tilewright.compiler_core.lowering.widths import WidthTable
 from tilewright.compiler_core.target_model.product import limited_axes
 from tilewright.compiler_core.target_model.target import SimdUnit
-from tilewright.search_space import row_tables
 from tilewright.search_space.blocking import INNER, ROW, ROWS, VECTOR, core_of, fits_registers
+from tilewright.search_space.cut_rules import Cuts, Written, cuts_of
 from tilewright.search_space.knobs import Rows
 from tilewright.search_space.row_rules import (
-    ONE_SLOT,
-    CutTables,
-    Rooms,
     RowLimits,
     find_feasible,
     make_canonical,
     rules_of,
 )
-from tilewright.search_space.row_tables import Boxes, Ints, flat_tables, ints, starts
-from tilewright.search_space.rules import IN_FLIGHT, KnobLayout
+from tilewright.search_space.row_tables import Boxes, Ints, flat_tables
+from tilewright.search_space.rules import KnobLayout
 from tilewright.search_space.space import Space
 
 RULES = "2"
 """Version of the validity rules: part of every space's digest."""
 
 Truths: TypeAlias = npt.NDArray[np.bool_]
-_KNOB = {
-    SlotKnob.ONE: ONE_SLOT,
-    SlotKnob.LOAD: row_tables.LOAD,
-    SlotKnob.ACCUMULATOR: row_tables.ACCUMULATOR,
-    SlotKnob.STORE: row_tables.STORE,
-}
 
 
 def kernel_space(layout: KnobLayout) -> Space:
@@ -65,35 +53,15 @@ def kernel_space(layout: KnobLayout) -> Space:
     )
 
 
-@dataclass(frozen=True)
-class CutRules:
-    """Rules for all rows that cut the same loops.
-
-    `unused` are the columns of slot knobs that change nothing, `first_order[i]` is the first loop order that
-    orders the cut loops as order i does. `plans[n]` fills L1 with n + 1 tiles in flight; without any, no row
-    is valid.
-    """
-
-    unused: tuple[int, ...]
-    first_order: tuple[int, ...]
-    plans: tuple[Outline, ...]
-
-
-@dataclass(frozen=True, eq=False)
-class _Written:
-    """The rules of all cuts met so far, as tables."""
-
-    cuts: CutTables
-    rooms: Rooms
-
-
 @dataclass(eq=False)
 class Validity:
     """The static rules of one kernel's Space; those of a cut are found when a row has it."""
 
     layout: KnobLayout
-    _by_cut: dict[int, CutRules] = field(default_factory=dict)
-    _written: _Written | None = None
+
+    @cached_property
+    def _cuts(self) -> Cuts:
+        return cuts_of(self.layout)
 
     def canonical(self, rows: Rows) -> Rows:
         """Rows with one value for every choice that changes nothing: unused slots, order of uncut loops."""
@@ -133,15 +101,15 @@ class Validity:
         )
         return np.asarray(found & self._registers_suffice(rows))
 
-    def _rules(self, rows: Rows) -> tuple[Ints, _Written]:
+    def _rules(self, rows: Rows) -> tuple[Ints, Written]:
         """By row the place of its rule in the tables, and these."""
         rules = np.zeros(len(rows), dtype=np.int64)
-        written = self._written or self._write(())
+        written = self._cuts.written or self._cuts.write(self.layout, ())
         while (unknown := self._find(rows, written, rules)) >= 0:
-            written = self._write((unknown, *self._others(rows)))
+            written = self._cuts.write(self.layout, (unknown, *self._others(rows)))
         return rules, written
 
-    def _find(self, rows: Rows, written: _Written, rules: Ints) -> int:
+    def _find(self, rows: Rows, written: Written, rules: Ints) -> int:
         return rules_of.for_rows(len(rows))(rows, self.layout.tables, written.cuts.cuts, rules)
 
     def _others(self, rows: Rows) -> list[int]:
@@ -150,69 +118,6 @@ class Validity:
         whole = np.array([len(sizes) - 1 for sizes in self.layout.sizes], dtype=np.int64)
         codes = (positions < whole) @ (1 << np.arange(len(whole), dtype=np.int64))
         return list(map(int, np.unique(codes)))
-
-    def _write(self, cuts: Iterable[int]) -> _Written:
-        """Find the rules of more cuts, and write all down."""
-        for code in cuts:
-            if code not in self._by_cut:
-                loops = range(len(self.layout.sizes))
-                self._by_cut[code] = self._found(frozenset(d for d in loops if code >> d & 1))
-        known = sorted(self._by_cut.items())
-        plans = list(dict.fromkeys(plan for _, rules in known for plan in rules.plans))
-        place = {plan: index for index, plan in enumerate(plans)}
-        unused = np.zeros((len(known), len(self.layout.knobs)), dtype=np.bool_)
-        for row, (_, rules) in zip(unused, known, strict=True):
-            row[list(rules.unused)] = True
-        ways = [[place[plan] for plan in (*rules.plans, *rules.plans)[:2]] for _, rules in known]
-        self._written = _Written(
-            CutTables(
-                cuts=ints([code for code, _ in known]),
-                valid=np.array([bool(rules.plans) for _, rules in known], dtype=np.bool_),
-                first_order=np.array([rules.first_order for _, rules in known], dtype=np.int64).reshape(
-                    len(known), len(self.layout.orders)
-                ),
-                unused=unused,
-                way=np.array([way or [0, 0] for way in ways], dtype=np.int64).reshape(-1, 2),
-            ),
-            self._rooms(plans),
-        )
-        return self._written
-
-    def _rooms(self, plans: list[Outline]) -> Rooms:
-        held = [[plan.buffers[index] for index in storage] for plan in plans for storage in plan.storages]
-        firsts = [storage[0] for storage in held]
-        tenants = [buffer for storage in held for buffer in storage]
-        number = self.layout.widths.buffers
-        return Rooms(
-            first_storage=starts([plan.storages for plan in plans]),
-            slots=ints([_KNOB[first.slots] for first in firsts]),
-            more=ints([first.outlived for first in firsts]),
-            accumulator=np.array([first.accumulator for first in firsts], dtype=np.bool_),
-            first_tenant=starts(held),
-            buffer=ints([number[BufferKey(buffer.value, buffer.read_early)] for buffer in tenants]),
-            element_bytes=ints([buffer.element_bytes for buffer in tenants]),
-        )
-
-    def _found(self, cut: frozenset[int]) -> CutRules:
-        layout = self.layout
-        among_cut = [tuple(d for d in order if d in cut) for order in layout.orders]
-        first_order = tuple(map(among_cut.index, among_cut))
-        if not moves_enough(layout.regions, cut):
-            # No row of this cut is valid: its outline, the dear part, is never asked for.
-            return CutRules((), first_order, ())
-        flying = layout.column(IN_FLIGHT)
-        plans = tuple(
-            buffer_outline(layout.regions, cut, layout.target, tiles)
-            for tiles in ((1, 2) if cut and flying >= 0 else (1,))
-        )
-        used = {buffer.slots for buffer in plans[0].buffers}
-        unused = [
-            layout.column(knob)
-            for knob in (SlotKnob.LOAD, SlotKnob.ACCUMULATOR, SlotKnob.STORE)
-            if knob not in used
-        ]
-        unused += () if cut else (flying,)
-        return CutRules(tuple(column for column in unused if column >= 0), first_order, plans)
 
     @cached_property
     def _limits(self) -> RowLimits:

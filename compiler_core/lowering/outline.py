@@ -4,8 +4,8 @@ Which steps there are, when they fire and which buffers can take turns depends o
 not on how finely. So a search lowers thousands of Configs over a handful of outlines, and the static capacity
 rule of a space reads bytes off the same outline that the lowering uses.
 
-Of a cut, the buffers know only its `Pattern`: whether each step moves at all, and whether with every loop of
-the cut. Most cuts of a kernel share a pattern, and with it all but the loops their steps move with.
+A cut decides little of it: whether the step that fills a buffer moves at all, and whether with every loop of
+the cut. All else is the kernel's `Skeleton`, drawn once.
 """
 
 from dataclasses import dataclass, replace
@@ -16,10 +16,13 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.steps import (
     FROM_MEMORY,
     Action,
+    BufferFacts,
     BufferOutline,
+    CutFacts,
     Outline,
     OutlineKey,
-    Pattern,
+    Skeleton,
+    SkeletonKey,
     SlotKnob,
     Step,
 )
@@ -54,20 +57,49 @@ def outline(regions: Regions, cut: frozenset[int], target: Target, tiles_in_flig
 def buffer_outline(
     regions: Regions, cut: frozenset[int], target: Target, tiles_in_flight: int = 1
 ) -> Outline:
-    """An outline whose buffers and storages are those of `cut`, with the steps of another cut like it."""
-    key = OutlineKey(_Reaches(regions, target).pattern(cut), target.digest, tiles_in_flight)
-    known = regions.outlines.get(key)
+    """An outline whose buffers and storages are those of `cut`; its steps do not say with what they move."""
+    key = SkeletonKey(target.digest, tiles_in_flight)
+    skeleton = regions.skeletons.get(key)
+    if skeleton is None:
+        skeleton = regions.skeletons[key] = _Draft(regions, target, tiles_in_flight).drawn()
+    found = _facts_of_cut(skeleton, regions, cut, _Reaches(regions, target))
+    known = skeleton.outlines.get(found)
     if known is None:
-        draft = _Draft(regions, cut, target, tiles_in_flight)
-        draft.emit()
-        tenants = _share(draft.buffers, draft.lives)
-        storage_of = {buffer: storage for storage, held in enumerate(tenants) for buffer in held}
-        known = regions.outlines[key] = Outline(
-            tuple(draft.steps),
-            tuple(replace(buffer, storage=storage_of[index]) for index, buffer in enumerate(draft.buffers)),
-            tuple(tuple(held) for held in tenants),
-        )
+        known = skeleton.outlines[found] = _with_storages(skeleton, found)
     return known
+
+
+def _facts_of_cut(
+    skeleton: Skeleton, regions: Regions, cut: frozenset[int], reaches: "_Reaches"
+) -> tuple[CutFacts, ...]:
+    """What a cut decides of every buffer."""
+    tile_cut = cut & regions.tile_loops
+    found = []
+    for buffer in skeleton.buffers:
+        outline = buffer.outline
+        if buffer.op < 0:
+            moves = reaches.of_load(outline.value, buffer.late, cut)
+            slots, shareable = SlotKnob.LOAD if moves else SlotKnob.ONE, False
+        else:
+            moves = reaches.of_op(buffer.op, cut)
+            slots = buffer.outline.slots if tile_cut else SlotKnob.ONE
+            shareable = buffer.shareable and moves >= (tile_cut if buffer.late else cut)
+        found.append(CutFacts(slots, shareable, buffer.outlived and bool(moves)))
+    return tuple(found)
+
+
+def _with_storages(skeleton: Skeleton, found: tuple[CutFacts, ...]) -> Outline:
+    """The outline of all cuts with these facts."""
+    tenants = _share(skeleton.buffers, found)
+    storage_of = {buffer: storage for storage, held in enumerate(tenants) for buffer in held}
+    return Outline(
+        skeleton.steps,
+        tuple(
+            replace(buffer.outline, slots=facts.slots, outlived=facts.outlived, storage=storage_of[index])
+            for index, (buffer, facts) in enumerate(zip(skeleton.buffers, found, strict=True))
+        ),
+        tuple(map(tuple, tenants)),
+    )
 
 
 @dataclass(frozen=True)
@@ -96,121 +128,98 @@ class _Reaches:
             and all(graph.ops[reader].row.contraction for reader in graph.readers[value])
         )
 
-    def pattern(self, cut: frozenset[int]) -> Pattern:
-        """The key of the buffers of `cut`."""
-        tile_cut = cut & self.regions.tile_loops
-        ops = []
-        for index in range(len(self.regions.graph.ops)):
-            moves = self.of_op(index, cut)
-            ops.append((bool(moves), moves >= (cut if index in self.regions.early else tile_cut)))
-        loads = tuple(
-            bool(self.of_load(value, late, cut))
-            for value in self.regions.graph.inputs
-            for late in (False, True)
-            if self.regions.is_read(value, not late)
-        )
-        return Pattern(bool(tile_cut), tile_cut != cut, tuple(ops), loads)
-
-
-@dataclass(frozen=True)
-class _Life:
-    """The facts that decide whether a buffer may share its room with others.
-
-    `shareable`: one slot, filled anew in every tile, not stored, not read a tile behind. Steps `born` to
-    `dies` use it. Only buffers of one `turn` take turns: others belong to the other tile in flight.
-    """
-
-    shareable: bool
-    late: bool
-    turn: int
-    born: int = -1
-    dies: int = -1
-    in_place_of: int = -1
-
 
 class _Draft:
     """Collects steps and buffers: early ops, then late ops, then stores. Execution order is by rank."""
 
-    def __init__(self, regions: Regions, cut: frozenset[int], target: Target, tiles_in_flight: int) -> None:
+    def __init__(self, regions: Regions, target: Target, tiles_in_flight: int) -> None:
         self.regions = regions
-        self.cut = cut
         self.target = target
         self.reaches = _Reaches(regions, target)
-        self.tile_cut = cut & regions.tile_loops
         self.steps: list[Step] = []
         self.ranks: list[int] = []
-        self.buffers: list[BufferOutline] = []
-        self.lives: list[_Life] = []
+        self.buffers: list[BufferFacts] = []
         self.loaded: dict[tuple[int, bool], int] = {}
         self.computed: dict[int, int] = {}
         graph = regions.graph
         self.places = in_flight(turns_of(graph, target)) if tiles_in_flight > 1 else one_by_one(graph)
 
-    def emit(self) -> None:
+    def drawn(self) -> Skeleton:
         graph = self.regions.graph
         for late in (False, True):
             for index in range(len(graph.ops)):
                 if (index not in self.regions.early) == late:
                     self._emit_op(index, late)
         for value in graph.outputs:
-            moves = tuple(sorted(self.tile_cut))
             lag = self.places[graph.producer[value]].lag
-            self._step(Step(Action.STORE, self.computed[value], moves, late=True, lag=lag), LAST)
-        self.steps = [
-            self.steps[index] for index in sorted(range(len(self.steps)), key=self.ranks.__getitem__)
-        ]
-        filled = {
-            step.buffer: index for index, step in enumerate(self.steps) if step.action is not Action.STORE
-        }
-        for index, step in enumerate(self.steps):
+            self._step(Step(Action.STORE, self.computed[value], (), late=True, lag=lag), LAST)
+        order = sorted(range(len(self.steps)), key=self.ranks.__getitem__)
+        steps = tuple(self.steps[index] for index in order)
+        return Skeleton(steps, tuple(self._lived(steps)))
+
+    def _lived(self, steps: tuple[Step, ...]) -> list[BufferFacts]:
+        """The buffers with their first and last step, and whether one reads them a tile behind."""
+        born: dict[int, int] = {}
+        dies: dict[int, int] = {}
+        behind: set[int] = set()
+        outlived: set[int] = set()
+        for index, step in enumerate(steps):
+            if step.action is not Action.STORE:
+                born[step.buffer] = index
+        for index, step in enumerate(steps):
             for buffer in {*step.reads, step.buffer} - {FROM_MEMORY}:
-                self._use(buffer, filled[buffer], index)
+                dies[buffer] = index
+                if step.lag > steps[born[buffer]].lag:
+                    behind.add(buffer)
+                    if index > born[buffer]:
+                        outlived.add(buffer)
+        return [
+            replace(
+                each,
+                born=born[index],
+                dies=dies[index],
+                shareable=each.shareable and index not in behind,
+                outlived=index in outlived,
+            )
+            for index, each in enumerate(self.buffers)
+        ]
 
     def _step(self, step: Step, rank: int) -> None:
         self.steps.append(step)
         self.ranks.append(rank)
 
-    def _use(self, buffer: int, born: int, at: int) -> None:
-        """Step `at` uses a buffer that step `born` fills."""
-        filler, step, life = self.steps[born], self.steps[at], self.lives[buffer]
-        behind = step.lag > filler.lag
-        self.lives[buffer] = replace(life, born=born, dies=at, shareable=life.shareable and not behind)
-        if behind and at > born and filler.moves:
-            self.buffers[buffer] = replace(self.buffers[buffer], outlived=True)
-
     def _emit_op(self, at: int, late: bool) -> None:
         graph = self.regions.graph
         op = graph.ops[at]
-        reads = tuple(self._source(access.value, access.is_data_dependent, late) for access in op.operands)
+        reads = tuple([self._source(access.value, access.is_data_dependent, late) for access in op.operands])
         anchor = at == self.regions.anchor
-        moves = self.reaches.of_op(at, self.cut)
         stored = op.result in graph.outputs
         slots = SlotKnob.ONE
-        if self.tile_cut and stored:
+        if stored:
             slots = SlotKnob.STORE
-        elif self.tile_cut and anchor:
+        elif anchor:
             slots = SlotKnob.ACCUMULATOR
         stored_as = self.target.storage_dtype(graph.values[op.result].dtype)
         sums = anchor or op.row.unit is Unit.MATRIX
+        outlined = BufferOutline(
+            op.result,
+            None,
+            (self.target.accumulator_dtype(stored_as) if sums else stored_as).bytes,
+            slots,
+            op.row.unit is Unit.MATRIX and self.target.accumulator_kib > 0,
+        )
         self.computed[op.result] = self._add(
-            BufferOutline(
-                op.result,
-                None,
-                (self.target.accumulator_dtype(stored_as) if sums else stored_as).bytes,
-                slots,
-                op.row.unit is Unit.MATRIX and self.target.accumulator_kib > 0,
-            ),
-            _Life(
-                shareable=not stored and not anchor and moves >= (self.tile_cut if late else self.cut),
+            BufferFacts(
+                outlined,
+                op=at,
                 late=late,
                 turn=self.places[at].turn,
+                shareable=not stored and not anchor,
                 in_place_of=self._in_place(at, reads),
-            ),
+            )
         )
         lag, rank = self.places[at].lag, self.places[at].rank
-        self._step(
-            Step(Action.COMPUTE, self.computed[op.result], tuple(sorted(moves)), late, at, reads, lag), rank
-        )
+        self._step(Step(Action.COMPUTE, self.computed[op.result], (), late, at, reads, lag), rank)
 
     def _source(self, value: int, data_dependent: bool, late: bool) -> int:
         """The buffer an op reads a value from; outer operands load on first use, early and late apart."""
@@ -221,9 +230,7 @@ class _Draft:
         if (value, late) not in self.loaded:
             streams = self.reaches.streams(value, late)
             passes = streams and self.regions.workload.level_of(value) is Level.CONSTANT
-            moves = self.reaches.of_load(value, late, self.cut)
             stored_as = self.target.storage_dtype(self.regions.graph.values[value].dtype)
-            slots = SlotKnob.LOAD if moves else SlotKnob.ONE
             first = min(
                 [
                     self.places[index]
@@ -232,17 +239,14 @@ class _Draft:
                 ],
                 key=lambda place: (place.lag, place.rank),
             )
-            self.loaded[value, late] = self._add(
-                BufferOutline(value, not late, 0 if passes else stored_as.bytes, slots, False),
-                _Life(shareable=False, late=late, turn=first.turn),
-            )
-            load = Step(Action.LOAD, self.loaded[value, late], tuple(sorted(moves)), late, lag=first.lag)
+            outlined = BufferOutline(value, not late, 0 if passes else stored_as.bytes, SlotKnob.LOAD, False)
+            self.loaded[value, late] = self._add(BufferFacts(outlined, late=late, turn=first.turn))
+            load = Step(Action.LOAD, self.loaded[value, late], (), late, lag=first.lag)
             self._step(load, first.rank)
         return self.loaded[value, late]
 
-    def _add(self, buffer: BufferOutline, life: _Life) -> int:
+    def _add(self, buffer: BufferFacts) -> int:
         self.buffers.append(buffer)
-        self.lives.append(life)
         return len(self.buffers) - 1
 
     def _in_place(self, at: int, reads: tuple[int, ...]) -> int:
@@ -259,28 +263,33 @@ class _Draft:
         return -1
 
 
-def _share(buffers: list[BufferOutline], lives: list[_Life]) -> list[list[int]]:
+def _share(buffers: tuple[BufferFacts, ...], found: tuple[CutFacts, ...]) -> list[list[int]]:
     """Buffers by storage: short-lived ones take turns, elementwise ops work in place."""
     tenants: list[list[int]] = []
-    for index, life in enumerate(lives):
-        home = next((held for held in tenants if _may_join(index, held, buffers, lives)), None)
-        if home is None or not life.shareable:
-            tenants.append([index])
-        else:
+    shared: list[list[int]] = []
+    for index, facts in enumerate(found):
+        home = None
+        if facts.shareable:
+            home = next((held for held in shared if _may_join(index, held, buffers)), None)
+        if home is not None:
             home.append(index)
+            continue
+        tenants.append([index])
+        if facts.shareable:
+            shared.append(tenants[-1])
     return tenants
 
 
-def _may_join(at: int, held: list[int], buffers: list[BufferOutline], lives: list[_Life]) -> bool:
+def _may_join(at: int, held: list[int], buffers: tuple[BufferFacts, ...]) -> bool:
     """Whether all tenants have died before `at` is born, or `at` overwrites the one that is dying."""
-    mine, buffer = lives[at], buffers[at]
+    mine = buffers[at]
     for other in held:
-        theirs, their_buffer = lives[other], buffers[other]
-        if not theirs.shareable or theirs.late != mine.late or theirs.turn != mine.turn:
+        theirs = buffers[other]
+        if theirs.late != mine.late or theirs.turn != mine.turn:
             return False
-        if their_buffer.accumulator is not buffer.accumulator:
+        if theirs.outline.accumulator is not mine.outline.accumulator:
             return False
-        in_place = mine.in_place_of == other and their_buffer.element_bytes >= buffer.element_bytes
+        in_place = mine.in_place_of == other and theirs.outline.element_bytes >= mine.outline.element_bytes
         if theirs.dies > mine.born or (theirs.dies == mine.born and not in_place):
             return False
     return True

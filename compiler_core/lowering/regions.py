@@ -21,7 +21,7 @@ from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import IndexExpr, clamped_interval
 from tilewright.compiler_core.ir.ops import AxisKind
 from tilewright.compiler_core.ir.workload import Workload
-from tilewright.compiler_core.lowering.steps import Outline, OutlineKey
+from tilewright.compiler_core.lowering.steps import Outline, OutlineKey, Skeleton, SkeletonKey
 
 Bounds = npt.NDArray[np.int64]
 Size = int | tuple[int, ...]
@@ -84,10 +84,16 @@ class Regions:
 
     workload: Workload
     outlines: dict[OutlineKey, Outline] = field(default_factory=dict)
+    skeletons: dict[SkeletonKey, Skeleton] = field(default_factory=dict)
     _spans: dict[SpanKey, Span] = field(default_factory=dict)
     _widest: dict[SpanKey, int] = field(default_factory=dict)
     _buffer_moves: dict[tuple[int, int, bool | None], tuple[int, ...]] = field(default_factory=dict)
     _value_moves: dict[tuple[int, bool], frozenset[int]] = field(default_factory=dict)
+
+    def forget(self) -> None:
+        """Let intervals and widths go, the most of what is kept; they are made again where asked for."""
+        self._spans.clear()
+        self._widest.clear()
 
     @property
     def graph(self) -> Graph:
@@ -313,7 +319,14 @@ class Regions:
     ) -> Span:
         extent = self.graph.shape(value)[dim]
         hull: Span | None = None
-        for reader, expr in self._reads(value, dim, early):
+        reads = self._reads(value, dim, early)
+        if len(reads) == 1:
+            # Read by one op, point by point: the same interval, which is inside the value already.
+            reader, expr = reads[0]
+            axis = expr.projected_axis
+            if axis is not None and self.graph.ops[reader].extents[axis] == extent:
+                return self.axis_span(reader, axis, sizes, known)
+        for reader, expr in reads:
             box = {axis: self.axis_span(reader, axis, sizes, known) for axis in expr.axes}
             low, high = clamped_interval(expr, box, extent)
             low, high = (

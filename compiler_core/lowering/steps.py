@@ -4,7 +4,7 @@ A `Step` is an instruction template. An `Outline` has the steps, the buffers tha
 which buffers take turns; `outline.py` draws it, `lower.py` gives it sizes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -73,21 +73,52 @@ class Outline:
 
 
 class OutlineKey(NamedTuple):
-    """The key of an outline: the loops cut or, for buffers alone, their pattern."""
+    """The key of an outline: the loops cut."""
 
-    cut: "frozenset[int] | Pattern"
+    cut: frozenset[int]
+    target: str
+    tiles_in_flight: int
+
+
+class SkeletonKey(NamedTuple):
+    """The key of a skeleton among those of its kernel."""
+
     target: str
     tiles_in_flight: int
 
 
 @dataclass(frozen=True)
-class Pattern:
-    """The features of a cut that buffers depend on: whether tiles and the reduction are cut, and by op
-    whether its steps move, and with every loop of the cut; by outer operand and time of reading, whether its
-    loads move.
+class BufferFacts:
+    """A buffer, whatever the cut: computed by `op`, or loaded (-1). Steps `born` to `dies` use it.
+
+    `shareable`: not stored, not the anchor's, not read a tile behind, so that it takes turns where every tile
+    fills it anew. Only buffers of one `turn` do: others belong to the other tile in flight. `outline` has the
+    knob of its slots where tiles are cut; `outlived` holds where its step moves.
     """
 
-    cuts_tiles: bool
-    splits: bool
-    ops: tuple[tuple[bool, bool], ...]
-    loads: tuple[bool, ...]
+    outline: BufferOutline
+    op: int = -1
+    late: bool = False
+    turn: int = 0
+    shareable: bool = False
+    in_place_of: int = -1
+    born: int = -1
+    dies: int = -1
+    outlived: bool = False
+
+
+class CutFacts(NamedTuple):
+    """The facts of a buffer that the cut decides: its slots, whether it takes turns, or has a slot more."""
+
+    slots: SlotKnob
+    shareable: bool
+    outlived: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Skeleton:
+    """A kernel's steps in execution order and its buffers; `outlines` are those met, by their facts."""
+
+    steps: tuple[Step, ...]
+    buffers: tuple[BufferFacts, ...]
+    outlines: dict[tuple[CutFacts, ...], Outline] = field(default_factory=dict)

@@ -102,21 +102,23 @@ class Widths:
         tables = [np.empty([len(self.sizes[loop]) for loop in moves], dtype=np.int64) for _ in dims]
         for index, sizes in self._cuts(moves, at_once):
             known = spans if len(at_once) == len(moves) else {}
+            widest: dict[Span, Counts] = {}
             for (key, dim), table in zip(dims, tables, strict=True):
-                low, high = self.regions.buffer_span(key.value, dim, sizes, key.read_early, known)
-                widths = self._widest_of_each(high - low, at_once)
-                table[index] = np.broadcast_to(widths, shape).reshape(
+                span = self.regions.buffer_span(key.value, dim, sizes, key.read_early, known)
+                if span not in widest:
+                    widest[span] = self._widest_of_each(span.high - span.low, at_once)
+                table[index] = np.broadcast_to(widest[span], shape).reshape(
                     [shape[loop] for loop in moves if loop in at_once]
                 )
         return tables
 
     def _widest_of_each(self, widths: Counts, at_once: frozenset[int]) -> Counts:
         """The widest of the tiles of every size of the loops `at_once`, and of all tiles of the others."""
-        for loop in range(len(self.sizes)):
-            if loop not in at_once:
-                widths = widths.max(axis=loop, keepdims=True)
-            elif widths.shape[loop] > 1:
+        for loop, tiles in enumerate(widths.shape):
+            if tiles > 1 and loop in at_once:
                 widths = np.maximum.reduceat(widths, self._starts[loop], axis=loop)
+            elif tiles > 1:
+                widths = widths.max(axis=loop, keepdims=True)
         return widths
 
     @cached_property

@@ -73,6 +73,24 @@ def test_random_wiring_merges_without_a_cycle(seed: int, tmp_path: Path) -> None
     assert in_data_order(graph, merged.groups) == merged.groups
 
 
+def test_many_branches_into_one_sum_are_weighed_once_each(tmp_path: Path) -> None:
+    """64 branches made 64 unions after each merge, 2,000 in all."""
+    nodes = [node("Relu", "x", f"a{index}") for index in range(64)]
+    nodes += [node("MatMul", f"a{index} w", f"b{index}") for index in range(64)]
+    nodes.append(node("Sum", " ".join(f"b{index}" for index in range(64)), "y"))
+    graph = imported(model(nodes, [value("x", [4, 8])], ["y"], {"w": reals(1, 8, 8)}), tmp_path)
+    asked: set[Group] = set()
+
+    def price(group: Group) -> float:
+        asked.add(group)
+        return 1.0 + 0.01 * len(group)
+
+    groups = group_greedily(graph, FusionPolicy())
+    merged = merge_while_it_pays(graph, groups, price, floor=lambda group: 1.0)
+    assert max(map(len, merged.groups)) > 32
+    assert len(asked) < 8 * len(groups)
+
+
 @given(st.data())
 def test_a_floor_saves_prices_and_changes_no_group(data: Any) -> None:
     graph, _ = data.draw(graphs())

@@ -6,14 +6,18 @@ reaches the minimum, and costs no measurement.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
 
 from tilewright.search_space.knobs import Rows
-from tilewright.search_space.moves import all_neighbours, distinct, enumerate_rows, mutate, sample
+from tilewright.search_space.moves import all_neighbours, distinct, enumerate_rows, mutate, row_keys, sample
 from tilewright.search_space.space import Space
 
+DraftLog = Callable[[Rows], npt.NDArray[np.float64]]
+Lowest = Callable[[Rows, int], npt.NDArray[np.int64]]
+"""Positions of so many rows of lowest draft, lowest first; of equal ones the first first."""
 WHOLE = 1 << 14
 """Spaces up to this many combinations are ranked whole instead."""
 
@@ -50,34 +54,42 @@ def draw(space: Space, rng: np.random.Generator, effort: ClimbEffort) -> Drawn:
 
 def best_drafts(
     space: Space,
-    draft_log: Callable[[Rows], npt.NDArray[np.float64]],
+    draft_log: DraftLog,
     start: Rows,
     count: int,
     rng: np.random.Generator,
     effort: ClimbEffort | None = None,
     drawn: Drawn | None = None,
+    lowest: Lowest | None = None,
 ) -> Rows:
     """Up to `count` distinct feasible rows of lowest draft, lowest first; the climb begins at `start` too.
 
-    Rows `drawn` before save drawing them.
+    Rows `drawn` before save drawing them, and `lowest` the drafts of most rows.
     """
+    lowest = lowest or partial(_lowest, draft_log)
     effort = effort or ClimbEffort()
     drawn = drawn or draw(space, rng, effort)
     if drawn.whole:
-        return drawn.rows[np.argsort(draft_log(drawn.rows), kind="stable")[:count]]
+        return drawn.rows[lowest(drawn.rows, count)]
     rows = np.concatenate([start, drawn.rows])
     if not len(rows):
         return rows
     kept = max(count, effort.climbed)
     before = rows[:0]
     for _ in range(effort.rounds):
-        rows = rows[np.argsort(draft_log(rows), kind="stable")[:kept]]
+        rows = rows[lowest(rows, kept)]
         if effort.settles and np.array_equal(rows, before):
-            break
+            return rows[:count]
+        # Neighbours of rows that were kept before were offered then: none is lower than all that is kept.
+        fresh = rows[: effort.climbed]
+        fresh = fresh[~np.isin(row_keys(fresh), row_keys(before[: effort.climbed]))]
         before = rows
-        near = all_neighbours(space, rows[: effort.climbed])
-        rows = distinct(np.concatenate([rows, near, mutate(space, rows, rng)]))
-    return rows[np.argsort(draft_log(rows), kind="stable")[:count]]
+        rows = distinct(np.concatenate([rows, all_neighbours(space, fresh), mutate(space, rows, rng)]))
+    return rows[lowest(rows, count)]
+
+
+def _lowest(draft_log: DraftLog, rows: Rows, count: int) -> npt.NDArray[np.int64]:
+    return np.argsort(draft_log(rows), kind="stable")[:count]
 
 
 def unlike(rows: Rows, count: int, knobs: int = 2) -> Rows:

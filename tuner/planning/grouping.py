@@ -6,7 +6,7 @@ A merge that does not pay is kept with its reason, so that a report can say why 
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from heapq import heappop, heappush
 from itertools import count
@@ -20,6 +20,8 @@ from tilewright.compiler_core.transforms.fuse import Group, in_data_order, merge
 Price = Callable[[Group], float]
 Edge = tuple[int, int]
 MOST_OPS = 64
+MOST_NEIGHBOURS = 12
+"""A group of more neighbours than this is not weighed anew with all of them each time it grows."""
 
 
 class NotFused(StrEnum):
@@ -87,18 +89,21 @@ def as_they_are(graph: Graph, groups: Sequence[Group], price: Price) -> Grouping
 
 @dataclass(frozen=True)
 class _Union:
-    """Two groups as one, and its price: exact, or a lower bound."""
+    """Two groups as one, and its price: exact, or a lower bound. `sizes` are those of the two."""
 
     group: Group
     us: float
     exact: bool
+    sizes: tuple[int, int]
 
 
 class _Merging:
     """Live groups by number, their readers, and the saving of each possible merge.
 
     `queue` has a merge at the most that it may save; the price of its union is asked for when it leads. An
-    entry is out of date when the union it was made for is not that of its edge any more.
+    entry is out of date when the union it was made for is not that of its edge any more. Where a group with
+    many neighbours has grown, the saving it had with one before it grew stands until it leads: 64 branches
+    into a sum are 64 unions, not 64 after each merge.
     """
 
     def __init__(
@@ -149,9 +154,20 @@ class _Merging:
         if group is None or len(group) > self.most_ops or self._detour(edge):
             self.unions[edge] = NotFused.ILLEGAL
         elif self.floor is None:
-            self._put(edge, _Union(group, self.price(group), exact=True))
+            self._put(edge, _Union(group, self.price(group), exact=True, sizes=self._sizes(edge)))
         else:
-            self._put(edge, _Union(group, self.floor(group), exact=False))
+            self._put(edge, _Union(group, self.floor(group), exact=False, sizes=self._sizes(edge)))
+
+    def _sizes(self, edge: Edge) -> tuple[int, int]:
+        return len(self.groups[edge[0]]), len(self.groups[edge[1]])
+
+    def _priced(self, union: _Union) -> _Union:
+        return union if union.exact else replace(union, us=self.price(union.group), exact=True)
+
+    def _weigh_anew(self, edge: Edge, crowded: bool) -> None:
+        """Weigh a merge with a group that has grown; among many, one weighed before waits until it leads."""
+        if not crowded or not isinstance(self.unions.get(edge), _Union):
+            self._weigh(edge)
 
     def _put(self, edge: Edge, union: _Union) -> None:
         self.unions[edge] = union
@@ -185,10 +201,12 @@ class _Merging:
             edge = -producer, -consumer
             if self.unions.get(edge) is not union:
                 continue
-            if self._detour(edge):
+            if union.sizes != self._sizes(edge):
+                self._weigh(edge)
+            elif self._detour(edge):
                 self.unions[edge] = NotFused.ILLEGAL
             elif not union.exact:
-                self._put(edge, _Union(union.group, self.price(union.group), exact=True))
+                self._put(edge, self._priced(union))
             else:
                 return edge
         return None
@@ -213,10 +231,11 @@ class _Merging:
             self.sources[reader] = (self.sources[reader] - {producer}) | {consumer}
         for source in self.sources[consumer]:
             self.readers[source] = (self.readers[source] - {producer}) | {consumer}
+        crowded = len(self.readers[consumer]) + len(self.sources[consumer]) > MOST_NEIGHBOURS
         for reader in sorted(self.readers[consumer]):
-            self._weigh((consumer, reader))
+            self._weigh_anew((consumer, reader), crowded)
         for source in sorted(self.sources[consumer]):
-            self._weigh((source, consumer))
+            self._weigh_anew((source, consumer), crowded)
 
     def result(self, ordered: tuple[Group, ...] | None = None) -> Grouping:
         """The groups, in data order where none is given."""
@@ -225,10 +244,11 @@ class _Merging:
         assert ordered is not None, "a merge with a detour is never made"
         place = {group: index for index, group in enumerate(ordered)}
         boundaries = []
+        for edge in sorted(self.unions):
+            if isinstance(union := self.unions[edge], _Union) and union.sizes != self._sizes(edge):
+                self._weigh(edge)
         for (producer, consumer), weighed in sorted(self.unions.items(), key=itemgetter(0)):
-            union = weighed
-            if isinstance(union, _Union) and not union.exact:
-                union = _Union(union.group, self.price(union.group), exact=True)
+            union = self._priced(weighed) if isinstance(weighed, _Union) else weighed
             parts_us = self.us[producer] + self.us[consumer]
             reason, whole, whole_us = NotFused.ILLEGAL, None, None
             if isinstance(union, _Union):

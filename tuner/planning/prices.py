@@ -152,6 +152,7 @@ class Prices:
             family = self._family(workload)
             task = KernelTask(Regions(workload), self.target, family.task)
             self.kernels[digest] = guessed(task, self.seed, family.drawn)
+            family.task.regions.forget()
             self._recorded.update(self.recall((task,)))
             self.counted(len(self.kernels))
         return self.kernels[digest]
@@ -182,10 +183,11 @@ class Prices:
 def guessed(task: KernelTask, seed: int, drawn: Drawn | None = None) -> Priced:
     """The lowest draft that a short climb from random Configs (those `drawn`) and the default finds."""
     rng = np.random.default_rng(trial_seed(f"guess {task.digest}", seed))
-    rows = best_drafts(task.space, task.model.draft_log, task.start, 1, rng, GUESS, drawn)
+    model = task.model
+    rows = best_drafts(task.space, model.draft_log, task.start, 1, rng, GUESS, drawn, model.lowest)
     if not len(rows):
         return Priced(task.workload, None, float("inf"))
-    guess_us = float(np.exp(task.model.draft_log(rows)[0]))
+    guess_us = float(np.exp(model.draft_log(rows)[0]))
     return Priced(task.workload, task.space.decode(rows[0]), guess_us)
 
 
