@@ -10,7 +10,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune host test lint docs bench bench-peers kernel-tuner strangers machine-models \
+.PHONY: setup tune host test lint docs bench bench-peers kernel-tuner strangers machine-models tvm \
     campaign differential planted law host-campaign fuzz fuzz-parsers kills bank bank-check sharing sbom licences lock clean
 
 setup: $(READY)
@@ -72,7 +72,11 @@ PACKAGES_vela = ethos-u-vela==5.2.0
 # Models of a core's ports, which `tune bench ports` shows our machine code.
 machine-models: build/osaca/.ready
 
+# TVM's MetaSchedule, which `tune bench metaschedule` races on this CPU; a newer tvm-ffi ends on writing JSON.
+tvm: build/tvm/.ready
+
 PACKAGES_osaca = osaca==0.7.1
+PACKAGES_tvm = apache-tvm==0.27.0 apache-tvm-ffi==0.1.14.post0 xgboost==3.2.0 psutil==7.2.2 cloudpickle onnx
 PACKAGES_zigzag = zigzag-dse==3.9.1 six==1.17.0
 
 # SCALE-Sim and ZigZag beside our simulator, in an environment of their own: make bench-peers REFERENCE=DIR

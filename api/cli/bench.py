@@ -286,6 +286,22 @@ def ports(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> i
 
 
 @app.command()
+def metaschedule(
+    kernel: Annotated[list[str] | None, typer.Option(help="Part of a kernel's name; repeatable.")] = None,
+    budget: Annotated[float, typer.Option(min=1.0, help="Seconds of processor a kernel, for each.")] = 120.0,
+    seed: Seed = 0,
+    journal: RowsKept = None,
+    json_file: JsonFile = None,
+) -> int:
+    """Our kernels on this CPU beside those of TVM's MetaSchedule, after equal processor time."""
+    from benchmarks.host.metaschedule import bench_metaschedule
+
+    return _report(
+        lambda: bench_metaschedule(kernel or (), budget_s=budget, seed=seed, journal=journal), json_file
+    )
+
+
+@app.command()
 def farm(
     campaign: Annotated[bool, typer.Option("--campaign", help="Hours: kills by the thousand.")] = False,
     quick: Quick = False,

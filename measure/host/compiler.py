@@ -41,6 +41,11 @@ class Compiler:
         made: bytes = answer["data"]
         return made
 
+    @property
+    def pid(self) -> int:
+        """The child's process; 0 without one."""
+        return self._process.pid
+
     def close(self) -> None:
         """End the child."""
         self._process.close()

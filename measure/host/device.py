@@ -111,6 +111,11 @@ class HostDevice:
         self._held_task = ""
         return self._computed(job, self._calls(job), shapes)
 
+    @property
+    def children(self) -> tuple[int, ...]:
+        """The processes that compile and run kernels, as they are now."""
+        return tuple(pid for pid in (self._process.pid, self._compiler.pid) if pid)
+
     def close(self) -> None:
         """End the children."""
         self._process.close()

@@ -72,6 +72,11 @@ class HostProcess:
         self.births = 0
         """How often a child was started; after a change its buffers are gone."""
 
+    @property
+    def pid(self) -> int:
+        """The child's process; 0 without one."""
+        return 0 if self._child is None else self._child.pid
+
     def ask(self, what: dict[str, Any], data: bytes = b"", deadline_s: float = 30.0) -> Any:
         """The answer to a request: its fields, and its bytes under "data".
 
