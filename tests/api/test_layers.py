@@ -9,12 +9,13 @@ from tests.api.service import running_server, settings_for
 from tests.db.samples import TARGET, TOOLCHAIN, filled, workload
 from tests.onnx_models import saved, small_cnn
 from tilewright.api.app import create_app
+from tilewright.api.cli.bench import bench
 from tilewright.api.cli.main import main
 from tilewright.db.answering.lookup import AnswerRequest, Hit, Match, lookup_many
 from tilewright.db.layers.layer import Layers
 from tilewright.db.layers.remembered import Remembered
 from tilewright.db.layers.server import ServerLayer
-from tilewright.db.layers.settings import LayerSetting
+from tilewright.db.layers.settings import LayerSetting, layer_settings
 from tilewright.db.repository import Repository
 from tilewright.db.service.api_keys import ApiKeys, Scope
 from tilewright.db.storage.session import Database, open_database
@@ -75,3 +76,9 @@ def test_a_fresh_machine_is_answered_by_its_teams_server(
     assert "default" in shown
     assert "tuned" in shown
     database.close()
+
+
+def test_a_bench_is_answered_by_its_own_measurements(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TILEWRIGHT_LAYERS", "bank")
+    bench()
+    assert layer_settings() == ()
