@@ -51,10 +51,10 @@ class BankHead:
     trials: int
 
     def __str__(self) -> str:
-        return (
-            f"bank of {self.made_on}, toolchain {self.toolchain}: {len(self.networks)} networks on"
-            f" {len(self.targets)} targets, {self.trials} trials each"
-        )
+        networks = f"{len(self.networks)} network{'' if len(self.networks) == 1 else 's'}"
+        targets = f"{len(self.targets)} target{'' if len(self.targets) == 1 else 's'}"
+        made = f"bank of {self.made_on}, toolchain {self.toolchain}"
+        return f"{made}: {networks} on {targets}, {self.trials} trials each"
 
 
 @dataclass(frozen=True)
