@@ -105,7 +105,8 @@ async def coverage_page(request: Request, service: Serving, caller: Caller, dige
         raise HTTPException(404, f"there are no records of network {digest[:12]}")
     tables = await service.threads(_coverage, service, kernels, digest)
     names = await service.threads(titles_of, service.browse.database, kernels)
-    return page(request, "coverage.html", digest=digest, tables=tables, names=names)
+    called = dict(await service.threads(service.browse.models, caller.viewer)).get(digest, "")
+    return page(request, "coverage.html", digest=digest, called=called, tables=tables, names=names)
 
 
 @router.get("/workers", openapi_extra=access(Need.READ, page=True))

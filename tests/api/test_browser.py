@@ -119,7 +119,7 @@ def test_records_are_found_and_compared(page: Page, tmp_path: Path) -> None:
     assert page.locator("tr.differs").count() > 0
     page.get_by_role("link", name="Networks").click()
     page.get_by_role("link", name="resnet50").click()
-    expect(page.get_by_role("heading", name="What is known of network")).to_be_visible()
+    expect(page.get_by_role("heading", name="What is known of network resnet50")).to_be_visible()
     page.get_by_role("link", name="Workers").click()
     expect(page.get_by_text("No worker has been seen.")).to_be_visible()
 
