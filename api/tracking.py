@@ -124,8 +124,8 @@ def _artifacts(request: TuneRequest, report: Report) -> Iterator[Path]:
     """A folder with `result.json` and, where something was measured, `report.html` and `program.json`."""
     from tilewright.api.pages.html_report import report as html_report
     from tilewright.compiler_core.lowering.formats.program_json import program_to_json
-    from tilewright.tuner.explain.provenance import provenance_of
     from tilewright.tuner.verbs.lookup import compile_known
+    from tilewright.tuner.verbs.provenance import provenance_of
 
     with tempfile.TemporaryDirectory(prefix="tilewright-") as name:
         folder = Path(name)

@@ -38,10 +38,10 @@ if TYPE_CHECKING:
     from tilewright.tuner.answer.report import Report
     from tilewright.tuner.codesign.sweep import Sweep, sweep
     from tilewright.tuner.explain.explain import Explanation, explain
-    from tilewright.tuner.library.build import Built, build
     from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest
     from tilewright.tuner.run import run
     from tilewright.tuner.verbs.answers import CompiledNetwork, NetworkAnswer
+    from tilewright.tuner.verbs.build import Built, build
     from tilewright.tuner.verbs.lock import lock
     from tilewright.tuner.verbs.lookup import compile_known as compile
     from tilewright.tuner.verbs.lookup import lookup
@@ -105,7 +105,7 @@ _ROOMS = {
     "tuner.answer.report": ("Report",),
     "tuner.codesign.sweep": ("Sweep", "sweep"),
     "tuner.explain.explain": ("Explanation", "explain"),
-    "tuner.library.build": ("Built", "build"),
+    "tuner.verbs.build": ("Built", "build"),
     "tuner.request": ("Hooks", "PoolChoice", "TuneRequest"),
     "tuner.run": ("run",),
     "tuner.verbs.answers": ("CompiledNetwork", "NetworkAnswer"),

@@ -54,7 +54,7 @@ def build(
     from tilewright.api.cli.main import complain
     from tilewright.compiler_core.files.outputs import refuse_inputs, require_folder
     from tilewright.compiler_core.files.scratch import scratch
-    from tilewright.tuner.library.build import FILES, build_into, publish, require_cpu
+    from tilewright.tuner.verbs.build import FILES, build_into, publish, require_cpu
     from tilewright.tuner.verbs.lookup import compile_known
 
     required = read_required(require)

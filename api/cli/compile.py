@@ -63,8 +63,8 @@ def compile_model(
     from tilewright.compiler_core.checking.verify import require_sound
     from tilewright.compiler_core.lowering.formats.program_json import program_to_json
     from tilewright.tuner.explain.annotate import write_annotated
-    from tilewright.tuner.explain.provenance import provenance_of
     from tilewright.tuner.verbs.lookup import compile_known
+    from tilewright.tuner.verbs.provenance import provenance_of
 
     required = read_required(require)
     compiled = compile_known(

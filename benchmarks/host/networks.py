@@ -26,7 +26,7 @@ from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.measure.host.file import ensure_host
 from tilewright.runtime import load
-from tilewright.tuner.library.build import build
+from tilewright.tuner.verbs.build import build
 from tilewright.tuner.verbs.tune import tune
 
 GOALS = {1: (1.10, 0.9), 2: (1.05, 0.0)}

@@ -15,7 +15,7 @@ from tilewright.compiler_core.codegen.machine.native import host_machine
 from tilewright.compiler_core.codegen.run import run_program
 from tilewright.runtime import load
 from tilewright.search_space.blocking import blocking_of
-from tilewright.tuner.library import build as module
+from tilewright.tuner.verbs import build as module
 
 FILES = {"network.so", "weights.bin", "manifest.json", "tilewright_net.h", "example.c"}
 

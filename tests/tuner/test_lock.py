@@ -18,10 +18,10 @@ from tilewright.db.exchange.load import import_records, merge_database
 from tilewright.db.exchange.lock_diff import diff_locks
 from tilewright.db.exchange.lock_file import Lock, parse_lock, read_lock
 from tilewright.db.storage.session import open_database
-from tilewright.tuner.explain.provenance import provenance_of
 from tilewright.tuner.verbs.answers import Require
 from tilewright.tuner.verbs.lock import lock
 from tilewright.tuner.verbs.lookup import compile_known, lookup
+from tilewright.tuner.verbs.provenance import provenance_of
 from tilewright.tuner.verbs.reverify import verify_claims
 from tilewright.tuner.verbs.tune import tune
 

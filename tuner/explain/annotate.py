@@ -6,8 +6,8 @@ from typing import Any
 
 from tilewright.compiler_core.files.outputs import output
 from tilewright.compiler_core.onnx_import.model_files.annotate import annotated_model
-from tilewright.tuner.explain.provenance import provenance_of
 from tilewright.tuner.verbs.answers import CompiledNetwork
+from tilewright.tuner.verbs.provenance import provenance_of
 
 
 def write_annotated(compiled: CompiledNetwork, path: Path, inputs: Iterable[str | Path]) -> None:

@@ -35,9 +35,9 @@ class Tuning:
         schedule.
         """
         from tilewright.compiler_core.lowering.formats.program_json import program_to_json
-        from tilewright.tuner.explain.provenance import provenance_of
         from tilewright.tuner.verbs.lookup import compile_known
         from tilewright.tuner.verbs.pictures import pictures_of
+        from tilewright.tuner.verbs.provenance import provenance_of
 
         if request.level == 0:
             return {}

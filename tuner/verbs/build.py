@@ -46,9 +46,9 @@ from tilewright.measure.host.process import ChildDiedError, ChildHungError
 from tilewright.search_space.blocking import blocking_of
 from tilewright.search_space.programs import program_of
 from tilewright.tuner.answer.room import require_room
-from tilewright.tuner.explain.provenance import provenance_of
 from tilewright.tuner.verbs.answers import CompiledNetwork
 from tilewright.tuner.verbs.lookup import compile_known
+from tilewright.tuner.verbs.provenance import provenance_of
 
 FILES = (LIBRARY, WEIGHTS, HEADER, EXAMPLE, MANIFEST)
 """The files of a library, in the order in which they are published: who sees the manifest sees the rest."""

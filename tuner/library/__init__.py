@@ -1,1 +1,0 @@
-"""From a known network to a native library: built, run, judged, published."""
