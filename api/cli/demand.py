@@ -11,8 +11,8 @@ from tilewright.compiler_core.errors import UsageError
 
 if TYPE_CHECKING:
     from tilewright.tuner.request import PoolChoice
-    from tilewright.tuner.verbs.demand import DemandReport, Wanted
-    from tilewright.tuner.verbs.from_demand import Tuned
+    from tilewright.tuner.verbs.demand import DemandReport, Unanswered
+    from tilewright.tuner.verbs.from_demand import TunedDemand
 
 app = verb_app()
 
@@ -61,7 +61,7 @@ def lines_of(found: "DemandReport") -> list[str]:
     return lines + [line for each in found.wanted for line in _lines(each)]
 
 
-def _lines(wanted: "Wanted") -> list[str]:
+def _lines(wanted: "Unanswered") -> list[str]:
     saves = f"{wanted.saves_us / 1e3:.1f} ms" if wanted.saves_us else "unknown"
     sizes = "".join(f" {name}={size}" for name, size in wanted.dims)
     objective = "" if wanted.objective == "latency" else f", {wanted.objective}"
@@ -114,7 +114,7 @@ def tune_wanted(
     answer(text, rows, json_file, files_of(where, database))
 
 
-def tuned_line(each: "Tuned") -> str:
+def tuned_line(each: "TunedDemand") -> str:
     """What a workload of the demand came to."""
     what = f"{each.wanted.name or each.wanted.kind} on {each.wanted.target}, asked {each.wanted.count} times"
     if each.tuned_us is None:

@@ -34,6 +34,26 @@ if TYPE_CHECKING:
     from tilewright.tuner.verbs.ranges import RangeReport
 
 app = verb_app()
+FromDemand = Annotated[
+    bool,
+    typer.Option("--from-demand", help="Tune what lookups missed, in place of MODEL (tune demand)."),
+]
+TimeLimit = Annotated[str | None, typer.Option(help="When the search stops, in seconds, or as 90s, 30m, 2h.")]
+Tries = Annotated[
+    Path | None,
+    typer.Option("--try", help="Configs to measure first: a JSON list, or a run's --json."),
+]
+Ray = Annotated[
+    str,
+    typer.Option(
+        help="none: in this process; local: on workers; auto: on workers where there is much to measure; "
+        "HOST:PORT of a cluster."
+    ),
+]
+OwnDevice = Annotated[
+    str | None, typer.Option(help="A device of your own, as MODULE:FACTORY from the working directory.")
+]
+Mlflow = Annotated[str | None, typer.Option(help="Log the run in MLflow: http://HOST:PORT, or a folder.")]
 
 
 @app.command()
@@ -47,13 +67,8 @@ def run(
         typer.Option("-O", help="0 default schedule, 1 database or guess, 2 modest search, 3 long search."),
     ] = 2,
     trials: Annotated[int | None, typer.Option(help="Measurements to spend; default by level.")] = None,
-    time_limit: Annotated[
-        str | None, typer.Option(help="When the search stops, in seconds, or as 90s, 30m, 2h.")
-    ] = None,
-    from_demand: Annotated[
-        bool,
-        typer.Option("--from-demand", help="Tune what lookups missed, in place of MODEL (tune demand)."),
-    ] = False,
+    time_limit: TimeLimit = None,
+    from_demand: FromDemand = False,
     objective: RunObjective = "latency",
     dim: RangedDims = None,
     given: Inputs = None,
@@ -61,16 +76,8 @@ def run(
     seed: Seed = 0,
     database: Database = DEFAULT_DATABASE,
     workers: Annotated[int, typer.Option(help="Measuring workers of the local Ray.")] = 2,
-    device: Annotated[
-        str | None, typer.Option(help="A device of your own, as MODULE:FACTORY from the working directory.")
-    ] = None,
-    ray: Annotated[
-        str,
-        typer.Option(
-            help="none: in this process; local: on workers; auto: on workers where there is much to measure; "
-            "HOST:PORT of a cluster."
-        ),
-    ] = "auto",
+    device: OwnDevice = None,
+    ray: Ray = "auto",
     lab: Annotated[
         str | None, typer.Option(help="Faults of a lab, as noise=0.03,straggler=0.01 or a TOML file.")
     ] = None,
@@ -80,14 +87,9 @@ def run(
     regret: Annotated[
         str | None, typer.Option(help="End within 2% of the optimum, by the search's own estimate.")
     ] = None,
-    tries: Annotated[
-        Path | None,
-        typer.Option("--try", help="Configs to measure first: a JSON list, or a run's --json."),
-    ] = None,
+    tries: Tries = None,
     svg: Annotated[Path | None, typer.Option(help="A picture of the front, where there is one.")] = None,
-    mlflow: Annotated[
-        str | None, typer.Option(help="Log the run in MLflow: http://HOST:PORT, or a folder.")
-    ] = None,
+    mlflow: Mlflow = None,
     json_file: JsonFile = None,
 ) -> None:
     """Find tiles, buffering and cores that run MODEL fastest on a target, and keep them in the database.

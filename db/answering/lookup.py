@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from tilewright.db.answering.claims import advice, claimed
 from tilewright.db.answering.explain import Nearest, nearest_record
-from tilewright.db.answering.retired import Drift, drift, retired_toolchains
+from tilewright.db.answering.retired import ToolchainDrift, drift, retired_toolchains
 from tilewright.db.layers.layer import AnswerContext, Layers
 from tilewright.db.records import Best, Key, WorkloadRow
 from tilewright.db.repository import Repository
@@ -58,7 +58,7 @@ class Hit:
     match: Match
     recorded: WorkloadRow
     layer: str = ""
-    drift: Drift | None = None
+    drift: ToolchainDrift | None = None
 
     @property
     def latency_us(self) -> float:

@@ -69,7 +69,7 @@ _pairs: Select[Any] = (
 
 
 @dataclass(frozen=True)
-class Drift:
+class ToolchainDrift:
     """What a change of toolchain did to the times of Configs: their median `factor`, and the relative `error`
     that a time times the factor keeps to; None where too few of the `pairs` are known.
     """
@@ -90,19 +90,19 @@ class Drift:
         return f"{told}; within {self.error:.1%} by {self.pairs} Configs measured under both"
 
 
-def drift_of(toolchain: str, ratios: Sequence[float]) -> Drift:
+def drift_of(toolchain: str, ratios: Sequence[float]) -> ToolchainDrift:
     """The drift from the ratios of new over old times."""
     if not ratios:
-        return Drift(toolchain, 1.0, None, 0)
+        return ToolchainDrift(toolchain, 1.0, None, 0)
     logs = [log(ratio) for ratio in ratios]
     middle = median(logs)
     apart = sorted(abs(each - middle) for each in logs)
     rank = min(ceil((len(apart) + 1) * CONFIDENCE), len(apart))
     error = exp(apart[rank - 1]) - 1.0 if len(apart) >= FEWEST_PAIRS else None
-    return Drift(toolchain, exp(middle), error, len(ratios))
+    return ToolchainDrift(toolchain, exp(middle), error, len(ratios))
 
 
-def drift(database: Database, target_digest: str, device: str, toolchains: tuple[str, str]) -> Drift:
+def drift(database: Database, target_digest: str, device: str, toolchains: tuple[str, str]) -> ToolchainDrift:
     """The drift from the first to the second of two `toolchains` of a device, by what both have measured."""
     old, new = toolchains
     asked = {"of_target": target_digest, "of_device": device, "old": old, "new": new}

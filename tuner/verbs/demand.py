@@ -31,7 +31,7 @@ ASSUMED_GAP = 1.5
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Unanswered:
     """A workload that lookups missed, `count` times, and what each was served in us.
 
     `expected_us` is what tuning is expected to reach: the bound times the gap of answers on the target.
@@ -62,7 +62,7 @@ class DemandReport:
     """Lookups by what they were served, and the misses, the one that tuning would save most first."""
 
     totals: Mapping[str, int]
-    wanted: tuple[Wanted, ...]
+    wanted: tuple[Unanswered, ...]
 
     def to_json(self) -> dict[str, Any]:
         """The fields as one JSON object."""
@@ -105,7 +105,7 @@ class _Ranking:
         self._targets: dict[tuple[str, str], tuple[Target | None, str]] = {}
         self._gaps: dict[tuple[str, str, str], float] = {}
 
-    def wanted(self, demanded: Demanded) -> Iterator[Wanted]:
+    def wanted(self, demanded: Demanded) -> Iterator[Unanswered]:
         """The question as one that tuning can answer; nothing where the database answers it by now."""
         asked = demanded.asked
         key = Key(asked.workload_digest, asked.target_digest, asked.toolchain, Objective(asked.objective))
@@ -124,7 +124,7 @@ class _Ranking:
             why_not = "" if Path(about.model).is_file() else f"{about.model} is not there any more"
         else:
             try:
-                weighed = Kernel(kernel_of_body(about.body), chip)
+                weighed = WeighedKernel(kernel_of_body(about.body), chip)
                 bound_us, served_us = weighed.bound_us, served_us or weighed.default_us
             except TilewrightError as error:
                 why_not = str(error)
@@ -133,7 +133,7 @@ class _Ranking:
             gap = self._gap(asked.target_digest, asked.toolchain, kind)
             expected_us = bound_us * gap if served_us is None else min(served_us, bound_us * gap)
         saved = (served_us - expected_us) * demanded.count if served_us and expected_us else 0.0
-        yield Wanted(
+        yield Unanswered(
             asked.workload_digest,
             "" if about is None else about.name,
             str(kind),
@@ -173,7 +173,7 @@ class _Ranking:
 
 
 @dataclass(frozen=True)
-class Kernel:
+class WeighedKernel:
     """A kernel on a target, by its bound and its default."""
 
     workload: Workload

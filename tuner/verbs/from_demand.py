@@ -11,7 +11,7 @@ from tilewright.measure.objectives import Objective, read_objective
 from tilewright.tuner.network.events import Listener, silent
 from tilewright.tuner.request import LOCAL, Hooks, PoolChoice, TuneRequest
 from tilewright.tuner.run import run
-from tilewright.tuner.verbs.demand import Wanted, demand, kernel_of_body
+from tilewright.tuner.verbs.demand import Unanswered, demand, kernel_of_body
 from tilewright.tuner.verbs.tune_kernel import tune_kernel
 
 
@@ -28,10 +28,10 @@ class DemandTuning:
 
 
 @dataclass(frozen=True)
-class Tuned:
+class TunedDemand:
     """One workload after its turn: what a lookup is served from now on, in us; `reason` where nothing is."""
 
-    wanted: Wanted
+    wanted: Unanswered
     tuned_us: float | None
     trials: int
     reason: str = ""
@@ -41,7 +41,7 @@ def tune_demand(
     asked: DemandTuning,
     listener: Listener = silent,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Tuned]:
+) -> Iterator[TunedDemand]:
     """Tune the misses of a demand file one after the other; each is in the database when it comes out.
 
     What cannot be tuned from here is left out, its reason is in `tune demand`.
@@ -64,10 +64,10 @@ def tune_demand(
         try:
             yield _tuned(asked, each, left_s, listener)
         except TilewrightError as error:
-            yield Tuned(each, None, 0, str(error))
+            yield TunedDemand(each, None, 0, str(error))
 
 
-def _tuned(asked: DemandTuning, wanted: Wanted, left_s: float | None, listener: Listener) -> Tuned:
+def _tuned(asked: DemandTuning, wanted: Unanswered, left_s: float | None, listener: Listener) -> TunedDemand:
     objective = read_objective(wanted.objective)
     if wanted.model:
         request = TuneRequest(
@@ -82,11 +82,13 @@ def _tuned(asked: DemandTuning, wanted: Wanted, left_s: float | None, listener: 
             database=asked.database,
         )
         report = run(request, Hooks(listener))
-        return Tuned(wanted, report.tuned.latency_us, report.trials)
+        return TunedDemand(wanted, report.tuned.latency_us, report.trials)
     return _kernel_tuned(asked, wanted, objective, left_s)
 
 
-def _kernel_tuned(asked: DemandTuning, wanted: Wanted, objective: Objective, left_s: float | None) -> Tuned:
+def _kernel_tuned(
+    asked: DemandTuning, wanted: Unanswered, objective: Objective, left_s: float | None
+) -> TunedDemand:
     more = {} if asked.trials is None else {"trials": asked.trials}
     found = tune_kernel(
         kernel_of_body(wanted.body),
@@ -99,7 +101,7 @@ def _kernel_tuned(asked: DemandTuning, wanted: Wanted, objective: Objective, lef
         **more,
     )
     best = found.best
-    return Tuned(
+    return TunedDemand(
         wanted,
         None if best is None else best.latency_us,
         found.trials,
