@@ -30,7 +30,7 @@ CHECKED = 4
 
 
 @dataclass(frozen=True)
-class KernelReport:
+class TunedKernel:
     """The answer of a kernel's search; None where no Config may be published."""
 
     best: Best | None
@@ -48,7 +48,7 @@ def tune_kernel(
     seed: int = 0,
     database: str | Path = "tilewright.db",
     pool: PoolChoice | None = None,
-) -> KernelReport:
+) -> TunedKernel:
     """Search the Configs of a kernel, check and confirm the best, and publish it.
 
     Every batch is committed before it is learned from. DeviceError when nothing can be measured.
@@ -90,7 +90,7 @@ def tune_kernel(
                 book.confirm(config, measuring.confirm(workload, config), checked, config == default)
             repository.finish_run(run, str(found.reason))
             key = Key(workload.digest, chip.digest, info.toolchain, objective)
-            return KernelReport(repository.best(key), len(found.trials), str(StopReason(found.reason)))
+            return TunedKernel(repository.best(key), len(found.trials), str(StopReason(found.reason)))
     finally:
         repository.database.close()
 
