@@ -1,8 +1,10 @@
 """Targets for tests: round numbers, small memories."""
 
 from dataclasses import replace
+from pathlib import Path
 
 from tilewright.compiler_core.ir.dtypes import DType
+from tilewright.compiler_core.target_model.file import target_text
 from tilewright.compiler_core.target_model.target import (
     Cache,
     CubeShape,
@@ -62,3 +64,14 @@ def simd_target(*, bits: int = 512, registers: int = 32) -> Target:
         overheads=Overheads(0.0, 0, 10),
         energy=Energy(1.0, 1.0, 2.0, 10.0, 20.0, 1.0, ((DType.F32, 1.0),)),
     )
+
+
+def target_with_llb(folder: Path, kib: int) -> Path:
+    """ascend910 with an LLB of `kib` KiB, as a file."""
+    lines = target_text("ascend910").splitlines()
+    at = lines.index("[llb]")
+    row = next(i for i in range(at, len(lines)) if lines[i].startswith("kib"))
+    lines[row] = f"kib = {kib}  # assumed"
+    path = folder / "chip.toml"
+    path.write_text("\n".join(lines))
+    return path

@@ -96,17 +96,23 @@ def order_groups(graph: Graph, groups: Sequence[Group], target: Target) -> tuple
 
     The given order where nothing spills or none found is better. ModelError as for `crossing_of`.
     """
+    return min(known_orders(graph, groups, target), key=lambda each: spilled_bytes(graph, each, target))
+
+
+def known_orders(graph: Graph, groups: Sequence[Group], target: Target) -> tuple[tuple[Group, ...], ...]:
+    """The groups as given, in an order of least DRAM traffic, and in that of least peak memory; the given
+    order alone where nothing spills. ModelError as for `crossing_of`.
+    """
     given = tuple(groups)
     capacity_bytes = int(target.llb_bytes * LLB_SHARE)
     live = live_bytes(lifetimes(graph, given, range(len(given)), target), len(given))
     if capacity_bytes <= 0 or live.max(initial=0) <= capacity_bytes:
-        return given
+        return (given,)
     kernels = crossing_of(graph, given, target).kernels
     budget = TrafficBudget(schedules=16, moves=min(_MOVES, _KERNELS_MOVED // kernels.kernels))
     least = solve_peak(kernels, PeakBudget(search_states=2_000)).order
     orders = (least_traffic(kernels, capacity_bytes, budget, known=(least,)).order, least)
-    candidates = (given, *(in_order(given, order) for order in orders))
-    return min(candidates, key=lambda each: spilled_bytes(graph, each, target))
+    return given, *(in_order(given, order) for order in orders)
 
 
 def in_list_order(

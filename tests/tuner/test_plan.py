@@ -8,10 +8,10 @@ import pytest
 
 from tests.compiler_core.test_kernel_order import two_branches
 from tests.onnx_models import SHARED, model, node, saved, small_cnn, value
+from tests.targets import target_with_llb
 from tilewright.api.cli.main import main
 from tilewright.compiler_core.lowering.memory.allocate import Arena, allocate
 from tilewright.compiler_core.order.kernel_graph import KernelGraph, KernelTensor
-from tilewright.compiler_core.target_model.file import target_text
 from tilewright.tuner.verbs.memory_map import memory_map
 from tilewright.tuner.verbs.plan import plan
 
@@ -42,7 +42,7 @@ def test_figures_of_a_network_that_gains(tmp_path: Path) -> None:
 
 def test_traffic_at_the_capacity_of_a_target(tmp_path: Path) -> None:
     """In f16 the solved order fits 10 KiB and moves only what it must; two wide values at once do not fit."""
-    made = plan(saved(two_branches(), tmp_path), _target_with_llb(tmp_path, kib=10))
+    made = plan(saved(two_branches(), tmp_path), target_with_llb(tmp_path, kib=10))
     least = (X + 2 * NARROW) // 2
     assert made.given_peak_bytes == (X + 2 * WIDE) // 2
     traffic = made.traffic
@@ -53,19 +53,9 @@ def test_traffic_at_the_capacity_of_a_target(tmp_path: Path) -> None:
 
 
 def test_a_kernel_too_large_for_the_capacity_streams(tmp_path: Path) -> None:
-    traffic = plan(saved(two_branches(), tmp_path), _target_with_llb(tmp_path, kib=8)).traffic
+    traffic = plan(saved(two_branches(), tmp_path), target_with_llb(tmp_path, kib=8)).traffic
     assert traffic is not None
     assert (X + 2 * NARROW) // 2 < traffic.bound_bytes <= traffic.least_bytes <= traffic.given_bytes
-
-
-def _target_with_llb(folder: Path, kib: int) -> Path:
-    lines = target_text("ascend910").splitlines()
-    at = lines.index("[llb]")
-    row = next(i for i in range(at, len(lines)) if lines[i].startswith("kib"))
-    lines[row] = f"kib = {kib}  # assumed"
-    path = folder / "chip.toml"
-    path.write_text("\n".join(lines))
-    return path
 
 
 def test_the_map_draws_every_value_where_it_lies() -> None:

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from math import inf
 from statistics import median
 
 from tilewright.compiler_core.errors import ConfigError
@@ -45,11 +46,35 @@ def take_defaults(opened: Opened) -> Assignment:
     return Assignment(opened, plan, choices)
 
 
+def fastest_guess(opened: Opened, planned: Plan) -> Assignment:
+    """The plan that the simulator finds best with its kernels at their guesses: `planned`, the same in the
+    other orders known, the plan that was left for other forms, the default plan.
+
+    Prices of kernels add up to a promise of the network; launches, and what stays in the LLB, may break it.
+    """
+    planner = opened.planner
+    plans = [*planner.in_known_orders(planned), planner.plain, planner.base]
+    distinct = [plan for plan in dict.fromkeys(plans) if plan is not None]
+    guesses = [guessed_of(opened, plan) for plan in distinct if _is_guessed(opened, plan)]
+    if len(guesses) < 2:
+        return guessed_of(opened, planned)
+    simulated = _simulator(opened.target).measure(opened.network.task, [each.config for each in guesses])
+    numbers = [opened.objective.of(each) or inf for each in simulated]
+    return guesses[numbers.index(min(numbers))]
+
+
+def _is_guessed(opened: Opened, plan: Plan) -> bool:
+    """Whether some Config of every kernel of a plan fits."""
+    prices = opened.planner.prices
+    return all(prices.priced(task.workload).guess is not None for task in opened.planner.tasks_of(plan))
+
+
 def cover_or_guess(opened: Opened, *, explain: bool = False) -> tuple[Assignment, list[Answer]]:
     """The kernels for -O1, lookup and compile, and the database's answer to each.
 
     The cheapest cover by records. Where none answers, groups are merged by price first: a guess displaces no
-    record that way. Of that plan no record knows a kernel either: it stays as it is, layouts included.
+    record that way. Where no record knows a kernel of that plan either, layouts included, the fastest guess
+    of the whole network answers.
     """
     cover, answers = cover_known(opened, explain=explain)
     if opened.ends_in is Fallback.DEFAULT:
@@ -60,7 +85,7 @@ def cover_or_guess(opened: Opened, *, explain: bool = False) -> tuple[Assignment
     cover, answers = cover_known(opened, explain=explain)
     if any(isinstance(answer, Hit) for answer in answers):
         return cover, answers
-    guessed = guessed_of(opened, planned)
+    guessed = fastest_guess(opened, planned)
     return guessed, ask_exactly(guessed, explain=explain)
 
 

@@ -6,7 +6,7 @@ from functools import partial
 
 from tilewright.compiler_core.ir.layouts import Layout
 from tilewright.compiler_core.ir.workload import Level, Workload
-from tilewright.compiler_core.lowering.kernel_order import spilled_bytes
+from tilewright.compiler_core.lowering.kernel_order import known_orders, spilled_bytes
 from tilewright.compiler_core.lowering.pipeline import Plan, plan_graph, plan_groups
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
@@ -84,6 +84,14 @@ class Planner:
             self.grouping, self.knobs = grouping, knobs
             self.plan = self._planned(grouping, knobs)
         return self.plan
+
+    def in_known_orders(self, plan: Plan) -> Iterator[Plan]:
+        """A plan whose groups run one after the other, and the same in the other orders known for them."""
+        yield plan
+        if len(plan.stages) == len(plan.groups):
+            for groups in known_orders(plan.graph, plan.groups, self.target):
+                if groups != plan.groups:
+                    yield plan_groups(plan.graph, groups, self.target, self.analysed, plan.layouts)
 
     @property
     def start(self) -> Plan:
