@@ -10,7 +10,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune host test lint docs bench bench-peers kernel-tuner strangers machine-models tvm \
+.PHONY: setup tune host libraries test lint docs bench bench-peers kernel-tuner strangers machine-models tvm \
     campaign differential planted law host-campaign fuzz fuzz-parsers kills bank bank-check sharing sbom licences lock clean
 
 setup: $(READY)
@@ -49,6 +49,11 @@ docs: setup
 
 bench: setup
 	$(BIN)/tune bench models --quick
+
+# Random networks as libraries, beside their kernels run one by one: make libraries NETWORKS=500
+NETWORKS ?= 500
+libraries: setup
+	LIBRARY_CASES=$(NETWORKS) $(BIN)/pytest --hypothesis-profile=fuzz --timeout=0 tests/property/test_library_law.py
 
 # SqueezeNet tuned on this CPU, built as a native library, and run beside onnxruntime.
 host: setup
