@@ -140,7 +140,7 @@ def test_an_interrupted_run_says_so_and_goes_on_at_once(model: Path, tmp_path: P
     while victim.poll() is None and not recorded(database):
         time.sleep(0.01)
     victim.send_signal(signal.SIGINT)
-    _, told = victim.communicate(timeout=60)
+    _, told = victim.communicate(timeout=110)
     assert victim.returncode == 130
     assert told.splitlines()[-1] == "interrupted: run the same line again to go on"
     assert "Traceback" not in told
