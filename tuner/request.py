@@ -9,7 +9,7 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.db.service.leases import Guard
 from tilewright.measure.objectives import Objective, read_objective
-from tilewright.tuner.candidates import Candidate
+from tilewright.tuner.kernel.candidates import Candidate
 from tilewright.tuner.network.events import Listener, silent
 from tilewright.tuner.subject import Subject
 

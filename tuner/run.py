@@ -22,8 +22,8 @@ from tilewright.tuner.answer.guess import cover_or_guess, guess_network, take_de
 from tilewright.tuner.answer.outcome import Outcome, nothing_runs
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.answer.summary import summarise
-from tilewright.tuner.candidates import Candidate, fitting
 from tilewright.tuner.devices import Devices, devices_of
+from tilewright.tuner.kernel.candidates import Candidate, fitting
 from tilewright.tuner.kernel.prior import MOST, prior_records
 from tilewright.tuner.kernel.samplers import sampler_factory
 from tilewright.tuner.kernel.search import SamplerFactory

@@ -100,10 +100,8 @@ def run(
     none beats in all of them. With --from-demand the networks and kernels that lookups missed are tuned, the
     one that saves most first, until --time-limit.
     """
-    from tilewright.tuner.candidates import read_candidates
-    from tilewright.tuner.request import Hooks, PoolChoice, TuneRequest, objectives_of
-    from tilewright.tuner.verbs.progress import watching
-    from tilewright.tuner.verbs.ranges import RangeReport, run_sizes
+    from tilewright.tuner.kernel.candidates import read_candidates
+    from tilewright.tuner.request import PoolChoice, TuneRequest, objectives_of
 
     limit_s = read_seconds(time_limit, "--time-limit")
     if from_demand:
@@ -137,6 +135,21 @@ def run(
         read_candidates(tries),
         read_share(regret, "--regret"),
     )
+    _run(request, svg, mlflow, json_file, kept)
+
+
+def _run(
+    request: "TuneRequest",
+    svg: Path | None,
+    mlflow: str | None,
+    json_file: str | None,
+    kept: Iterable[str | Path],
+) -> None:
+    """Tune, log and print; `kept` are files that no output may replace."""
+    from tilewright.tuner.request import Hooks
+    from tilewright.tuner.verbs.progress import watching
+    from tilewright.tuner.verbs.ranges import RangeReport, run_sizes
+
     if svg is not None and not request.front:
         raise UsageError("--svg draws a front; give several objectives, as in --objective latency,energy")
     tracker = None if mlflow is None else tracker_at(mlflow, request)

@@ -31,7 +31,7 @@ def space(
     json_file: JsonFile = None,
 ) -> None:
     """Tune any space of the autotuning community's T1 form."""
-    from tilewright.tuner.candidates import read_candidates
+    from tilewright.tuner.kernel.candidates import read_candidates
     from tilewright.tuner.verbs.space import tune_space
 
     first = read_candidates(tries)

@@ -51,7 +51,7 @@ def submit(
     from tilewright.api.schemas.faults import faults_of
     from tilewright.api.schemas.jobs import JobSpec, dims_json
     from tilewright.compiler_core.errors import UsageError
-    from tilewright.tuner.candidates import read_candidates
+    from tilewright.tuner.kernel.candidates import read_candidates
 
     try:
         spec = JobSpec.model_validate(

@@ -6,7 +6,7 @@ from fastapi import APIRouter
 
 from tilewright.api.guards.access import Need, access
 from tilewright.api.problems import documented
-from tilewright.api.schemas.records import Answers, Question
+from tilewright.api.schemas.records import KnownAnswers, Question
 from tilewright.api.service import Serving
 from tilewright.db.layers.layer import AnswerContext
 from tilewright.db.layers.wire import Told, told_to_json
@@ -20,11 +20,11 @@ router = APIRouter(tags=["database"])
     responses=documented(400, 401, 403, 413, 422, 429, 503),
     openapi_extra=access(Need.READ),
 )
-async def answers(service: Serving, asked: Question) -> Answers:
+async def answers(service: Serving, asked: Question) -> KnownAnswers:
     """The bests of kernels and networks by digest, and those of families of kernels; what is not known is
     left out. `TILEWRIGHT_LAYERS=http://HOST:PORT` makes `tune lookup` ask here.
     """
-    return Answers(**await service.threads(_answers, service.repository, asked))
+    return KnownAnswers(**await service.threads(_answers, service.repository, asked))
 
 
 def _answers(repository: Repository, asked: Question) -> dict[str, Any]:

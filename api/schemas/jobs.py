@@ -9,8 +9,8 @@ from typing import Annotated, Any, Self
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, WithJsonSchema
 
 from tilewright.db.service.job_rows import JobEvent, JobLine, JobRow, JobState
-from tilewright.tuner.candidates import candidates_of
 from tilewright.tuner.jobs.request import KEPT, read_request
+from tilewright.tuner.kernel.candidates import candidates_of
 from tilewright.tuner.request import MOST_TRIALS, TuneRequest, objective_texts, objectives_of, objectives_text
 
 LARGEST_SAFE_INTEGER = 2**53 - 1

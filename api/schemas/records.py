@@ -129,7 +129,7 @@ class Question(BaseModel):
     families: list[Annotated[str, Field(pattern=WHOLE_DIGEST)]] = Field(default=[], max_length=MOST_ASKED)
 
 
-class Answers(BaseModel):
+class KnownAnswers(BaseModel):
     """What the database knows: bests of the workloads, and of each family up to 8 members with theirs."""
 
     bests: list[dict[str, Any]]

@@ -2,7 +2,7 @@
 
     python peer_runner.py scalesim|zigzag < layers.json
 
-Layers are objects with the keys of benchmarks.simulator.vela.Layer and a name. Every line of the output is
+Layers are objects with the keys of ConvolutionLayer (vela.py) and a name. Every line of the output is
 the JSON of one: name, tool, processor seconds of the run, cycles, evaluations made. What the tools print
 themselves goes to stderr.
 """

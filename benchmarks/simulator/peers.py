@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.simulator import peer_runner, zigzag
 from benchmarks.simulator.scalesim import total_cycles
-from benchmarks.simulator.vela import Layer, best_cycles
+from benchmarks.simulator.vela import ConvolutionLayer, best_cycles
 from tilewright.compiler_core.errors import UsageError
 from tilewright.measure.simulator.device import SimulatedDevice
 from tilewright.measure.simulator.tables.operand_buffers import streams_of
@@ -26,10 +26,10 @@ from tilewright.search_space.moves import sample
 from tilewright.tuner.kernel.task import KernelTask
 
 LAYERS = {
-    "conv1x1_14_64": Layer("Conv2D", 14, 64, 64),
-    "conv3x3_14_64": Layer("Conv2D", 14, 64, 64, 3),
-    "conv1x1_28_128": Layer("Conv2D", 28, 128, 128),
-    "conv3x3_28_128": Layer("Conv2D", 28, 128, 128, 3),
+    "conv1x1_14_64": ConvolutionLayer("Conv2D", 14, 64, 64),
+    "conv3x3_14_64": ConvolutionLayer("Conv2D", 14, 64, 64, 3),
+    "conv1x1_28_128": ConvolutionLayer("Conv2D", 28, 128, 128),
+    "conv3x3_28_128": ConvolutionLayer("Conv2D", 28, 128, 128, 3),
 }
 QUICK_LAYERS = 2
 EVALUATED = 64
@@ -39,7 +39,7 @@ EVALUATED = 64
 def compare(python: Path, seed: int, *, quick: bool) -> Iterator[dict[str, Any]]:
     """A row a layer and tool; `python` is the interpreter of the tools' environment."""
     layers = dict(list(LAYERS.items())[: QUICK_LAYERS if quick else None])
-    _scalesim_s(Layer("Conv2D", 8, 8, 8))  # compiles
+    _scalesim_s(ConvolutionLayer("Conv2D", 8, 8, 8))  # compiles
     for answer in _run(python, "scalesim", layers):
         seconds, cycles = _scalesim_s(layers[answer["name"]])
         yield _row(answer, seconds, cycles, answer["seconds"] / seconds)
@@ -50,7 +50,7 @@ def compare(python: Path, seed: int, *, quick: bool) -> Iterator[dict[str, Any]]
         yield {**row, "evaluation_ratio": round(answer["seconds"] / answer["evaluations"] / evaluation, 1)}
 
 
-def _run(python: Path, tool: str, layers: dict[str, Layer]) -> list[dict[str, Any]]:
+def _run(python: Path, tool: str, layers: dict[str, ConvolutionLayer]) -> list[dict[str, Any]]:
     asked = json.dumps([{"name": name, **asdict(layer)} for name, layer in layers.items()])
     # -P: our benchmarks are named like the tools they hold against, and lie beside the script.
     command = [str(python), "-P", peer_runner.__file__, tool]
@@ -79,7 +79,7 @@ def _row(answer: dict[str, Any], seconds: float, cycles: int, ratio: float) -> d
     }
 
 
-def _scalesim_s(layer: Layer) -> tuple[float, int]:
+def _scalesim_s(layer: ConvolutionLayer) -> tuple[float, int]:
     """Seconds and cycles of a layer on SCALE-Sim's array, from Graph to Timeline, nothing remembered."""
     side = layer.size + layer.window - 1
     row = {
@@ -103,7 +103,7 @@ def _scalesim_s(layer: Layer) -> tuple[float, int]:
     return time.thread_time() - start, cycles
 
 
-def _search_s(layer: Layer, evaluations: int, seed: int) -> tuple[float, float, int]:
+def _search_s(layer: ConvolutionLayer, evaluations: int, seed: int) -> tuple[float, float, int]:
     """Seconds of a search of so many trials and of one of them, and the cycles it finds."""
     shape = {"stride": layer.stride, "OY": layer.out_size, "C": layer.channels, "K": layer.filters}
     row = {name: str(size) for name, size in {**shape, "FY": layer.window}.items()}

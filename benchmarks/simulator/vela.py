@@ -38,7 +38,7 @@ TRIALS, QUICK_TRIALS, DRAWN, BATCH = 256, 64, 8192, 32
 
 
 @dataclass(frozen=True)
-class Layer:
+class ConvolutionLayer:
     """One operator: a square image in and out, a square window."""
 
     op: str
@@ -54,7 +54,7 @@ class Layer:
         return -(-self.size // self.stride)
 
 
-def layers_of(network: str) -> tuple[Layer, ...]:
+def layers_of(network: str) -> tuple[ConvolutionLayer, ...]:
     """The operators of a reference network in order; UsageError for a name of another form."""
     kind = re.match(r"[a-z]+", network)
     numbers = [int(n) for n in re.findall(r"_(\d+)", network)]
@@ -62,28 +62,28 @@ def layers_of(network: str) -> tuple[Layer, ...]:
     window = int(found[1]) if found else 3
     match kind[0] if kind else "", numbers:
         case "conv", [size, channels, *filters]:
-            return (Layer("Conv2D", size, channels, filters[0] if filters else channels, window),)
+            return (ConvolutionLayer("Conv2D", size, channels, filters[0] if filters else channels, window),)
         case "stem", [size, channels, filters]:
-            return (Layer("Conv2D", size, channels, filters, window, 2),)
+            return (ConvolutionLayer("Conv2D", size, channels, filters, window, 2),)
         case "dw", [size, channels]:
-            return (Layer("DepthwiseConv2D", size, channels, channels, window),)
+            return (ConvolutionLayer("DepthwiseConv2D", size, channels, channels, window),)
         case "fc", [channels, filters]:
-            return (Layer("FullyConnected", 1, channels, filters),)
+            return (ConvolutionLayer("FullyConnected", 1, channels, filters),)
         case "resblock", [size, channels]:
-            conv = Layer("Conv2D", size, channels, channels, 3)
-            return conv, conv, Layer("Add", size, channels, channels)
+            conv = ConvolutionLayer("Conv2D", size, channels, channels, 3)
+            return conv, conv, ConvolutionLayer("Add", size, channels, channels)
         case "mbv", [size, channels]:
             wide = 2 * channels
             return (
-                Layer("DepthwiseConv2D", size, channels, channels, 3),
-                Layer("Conv2D", size, channels, wide),
-                Layer("DepthwiseConv2D", size, wide, wide, 3, 2),
-                Layer("Conv2D", size // 2, wide, wide),
+                ConvolutionLayer("DepthwiseConv2D", size, channels, channels, 3),
+                ConvolutionLayer("Conv2D", size, channels, wide),
+                ConvolutionLayer("DepthwiseConv2D", size, wide, wide, 3, 2),
+                ConvolutionLayer("Conv2D", size // 2, wide, wide),
             )
     raise UsageError(f"{network} is no reference network known here; names are like conv3x3_28_128")
 
 
-def graph_of(layer: Layer) -> Graph:
+def graph_of(layer: ConvolutionLayer) -> Graph:
     """A layer over int8 values, [1, height, width, channels], its sums scaled to int8 at the end."""
     size, out, window = layer.size, layer.out_size, layer.window
     image = TensorType((1, size, size, layer.channels), I8)

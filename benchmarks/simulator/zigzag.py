@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks.simulator.vela import QUICK_TRIALS, TRIALS, Layer, best_cycles, graph_of
+from benchmarks.simulator.vela import QUICK_TRIALS, TRIALS, ConvolutionLayer, best_cycles, graph_of
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.ir.dtypes import DType
 from tilewright.compiler_core.ir.workload import Level, kernel_of
@@ -78,7 +78,7 @@ def regions_of(row: Row) -> Regions:
     """The kernel of a row: a convolution over int8 values, everything in DRAM at first and at last."""
     stride = int(row["stride"])
     size, channels, filters, window = int(row["OY"]) * stride, int(row["C"]), int(row["K"]), int(row["FY"])
-    graph = graph_of(Layer("Conv2D", size, channels, filters, window, stride))
+    graph = graph_of(ConvolutionLayer("Conv2D", size, channels, filters, window, stride))
     levels = dict.fromkeys(range(len(graph.values)), Level.DRAM)
     return Regions(kernel_of(graph, range(len(graph.ops)), levels).workload)
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from benchmarks.simulator.vela import Layer, graph_of, layers_of, regions_of, target_of
+from benchmarks.simulator.vela import ConvolutionLayer, graph_of, layers_of, regions_of, target_of
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.schedule import Tiling
@@ -18,7 +18,7 @@ ROW = {
 
 
 def test_names_say_shapes() -> None:
-    assert layers_of("conv1x1_56_64_256") == (Layer("Conv2D", 56, 64, 256),)
+    assert layers_of("conv1x1_56_64_256") == (ConvolutionLayer("Conv2D", 56, 64, 256),)
     assert layers_of("stem7x7_224_3_64")[0].out_size == 112
     assert [layer.op for layer in layers_of("mbv1block_56_64")] == ["DepthwiseConv2D", "Conv2D"] * 2
     assert [layer.channels for layer in layers_of("mbv1block_56_64")] == [64, 64, 128, 128]

@@ -12,8 +12,8 @@ from tilewright.api.cli.options import read_share
 from tilewright.api.schemas.jobs import JobSpec
 from tilewright.compiler_core.errors import InputError, UsageError
 from tilewright.search_space.knobs import Config, KnobValue
-from tilewright.tuner.candidates import Candidate, read_candidates
 from tilewright.tuner.jobs.request import read_request, request_to_json
+from tilewright.tuner.kernel.candidates import Candidate, read_candidates
 from tilewright.tuner.request import TuneRequest
 from tilewright.tuner.verbs.space import tune_space
 from tilewright.tuner.verbs.tune import tune

@@ -14,7 +14,7 @@ from tilewright.compiler_core.target_model.file import list_targets, load_target
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.service.queue import CPU
 from tilewright.measure.objectives import Objective
-from tilewright.tuner.candidates import candidates_of
+from tilewright.tuner.kernel.candidates import candidates_of
 from tilewright.tuner.request import TuneRequest, objectives_of
 
 OTHER_VERSION = "this job's request was written by another version of tilewright; submit it again"

@@ -107,12 +107,11 @@ class NetworkSearch:
         sampler: SamplerFactory | None = None,
         policy: BudgetPolicy = BudgetPolicy(),
         whole: Watch | None = None,
-        courses: Courses | None = None,
     ) -> None:
         self.settings = settings
         self.searches: dict[str, TaskSearch] = {}
         self.plans: list[Plan] = []
-        self._courses = courses or shipped_courses()
+        self._courses = shipped_courses()
         self._planner = planner
         self._run = run
         self._known = known

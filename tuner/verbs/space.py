@@ -15,8 +15,8 @@ from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.measure.device import Device
 from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, load_t4
 from tilewright.search_space.t1 import load_t1
-from tilewright.tuner.candidates import Candidate, fitting
 from tilewright.tuner.devices import load_device
+from tilewright.tuner.kernel.candidates import Candidate, fitting
 from tilewright.tuner.kernel.prior import table_records
 from tilewright.tuner.kernel.problem import Problem
 from tilewright.tuner.kernel.run_model import RunModel

@@ -9,7 +9,7 @@ from threadpoolctl import threadpool_limits
 
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.tuner.answer.report import Report
-from tilewright.tuner.candidates import candidates_of
+from tilewright.tuner.kernel.candidates import candidates_of
 from tilewright.tuner.network.events import Listener
 from tilewright.tuner.request import LOCAL_WORKERS, Hooks, PoolChoice, TuneRequest, objectives_of
 from tilewright.tuner.run import run
