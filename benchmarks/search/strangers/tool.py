@@ -14,7 +14,7 @@ from itertools import permutations
 from pathlib import Path
 from typing import Any
 
-from benchmarks.simulator.vela import Layer
+from benchmarks.simulator.vela import ConvolutionLayer
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import DeviceError, UsageError
 from tilewright.measure.device import DeviceInfo, Task
@@ -30,7 +30,7 @@ class ToolLayer:
     """A layer and the accelerator of the tool that runs it."""
 
     accelerator: str
-    layer: Layer
+    layer: ConvolutionLayer
 
     @property
     def name(self) -> str:
@@ -76,7 +76,7 @@ class Tool:
 
 def _layers(accelerator: str, *shapes: tuple[int, int, int, int, int], op: str = "Conv2D") -> list[ToolLayer]:
     """Of (size, channels, filters, window, stride) each."""
-    return [ToolLayer(accelerator, Layer(op, *shape)) for shape in shapes]
+    return [ToolLayer(accelerator, ConvolutionLayer(op, *shape)) for shape in shapes]
 
 
 VELA = Tool(
