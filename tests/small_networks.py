@@ -133,6 +133,18 @@ def two_maps() -> Case:
     return Case(b.graph((y,)), b.data, ((0, 1),), (Tiling((8, 8), (), (0, 1)),), small_target())
 
 
+def four_maps(first_is_an_output: bool = False) -> Case:
+    """relu four times, a kernel each, on cores 0 and 1."""
+    b = Builder(DType.F32, 23)
+    values = [b.input((8, 8))]
+    for _ in range(4):
+        values.append(_unary(b, values[-1]))
+    graph = b.graph((values[1], values[4]) if first_is_an_output else (values[4],))
+    tiling = Tiling((4, 8), (), (0, 1))
+    groups = ((0,), (1,), (2,), (3,))
+    return Case(graph, b.data, groups, (tiling,) * 4, small_target(), (2,) * 4)
+
+
 def sums_in_accumulators() -> Case:
     """The split product on a target that keeps sums in a memory of their own."""
     case = split_matmul()

@@ -13,7 +13,7 @@ TOLERANCE = 0.05
 
 
 @dataclass(frozen=True)
-class Drift:
+class PeakDrift:
     """One peak over all rounds: ratios to the file's number in the first, the worst and the last round."""
 
     name: str
@@ -34,7 +34,7 @@ def soak(
     *,
     clock: Callable[[], float] = time.monotonic,
     on_round: Callable[[int, tuple[Peak, ...]], None] = lambda number, peaks: None,
-) -> tuple[Drift, ...]:
+) -> tuple[PeakDrift, ...]:
     """Measure all peaks until `seconds` are over, at least twice; DeviceError where a micro-kernel fails."""
     end = clock() + seconds
     rounds: list[tuple[Peak, ...]] = []
@@ -42,6 +42,6 @@ def soak(
         rounds.append(measure_peaks(target, device))
         on_round(len(rounds), rounds[-1])
     return tuple(
-        Drift(each[0].name, each[0].ratio, min(peak.ratio for peak in each), each[-1].ratio)
+        PeakDrift(each[0].name, each[0].ratio, min(peak.ratio for peak in each), each[-1].ratio)
         for each in zip(*rounds, strict=True)
     )
