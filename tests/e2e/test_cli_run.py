@@ -135,7 +135,13 @@ def test_an_interrupted_run_says_so_and_goes_on_at_once(model: Path, tmp_path: P
     # At this pace it is far from its end when the signal comes, however late that is.
     arguments = [*run_arguments(model, trials=4096), "--lab", "pace_s=0.1"]
     victim = subprocess.Popen(
-        [TUNE, *arguments], cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        [TUNE, *arguments],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        # A suite that runs in the background of a shell has the signal ignored, and hands that on.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while victim.poll() is None and not recorded(database):
         time.sleep(0.01)
