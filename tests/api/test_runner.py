@@ -17,9 +17,9 @@ from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.leases import LeaseLostError
 from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, DatabaseDownError
-from tilewright.tuner.holding import Holding
 from tilewright.tuner.jobs.request import request_to_json
 from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings, WorkResult
+from tilewright.tuner.network.holding import Holding
 from tilewright.tuner.request import Hooks, TuneRequest
 
 EVERYTHING = Viewer(None, operator=True)

@@ -92,7 +92,7 @@ def test_workers_live_under_the_plan_of_their_driver_or_host_and_say_so(
 
 def test_a_run_in_a_lab_repeats_itself_and_answers_no_other(tmp_path: Path) -> None:
     model, database = saved(small_cnn(), tmp_path), tmp_path / "lab.db"
-    asked = ["run", str(model), "--target", "ascend310", "--trials", "12", "--ray", "none"]
+    asked = ["run", str(model), "--target", "ascend310", "--trials", "24", "--ray", "none"]
     found = []
     for number in (1, 2):
         out = tmp_path / f"{number}.json"
@@ -100,7 +100,7 @@ def test_a_run_in_a_lab_repeats_itself_and_answers_no_other(tmp_path: Path) -> N
         assert main([*asked, *lab, "--json", str(out)]) == 0
         found.append(json.loads(out.read_text()))
     assert [report["tuned"] for report in found] == [found[0]["tuned"]] * 2
-    tune(model, "ascend310", trials=12, ray="none", lab="noise=0.2", database=database)
-    clean = tune(model, "ascend310", trials=12, ray="none", database=database)
+    tune(model, "ascend310", trials=24, ray="none", lab="noise=0.2", database=database)
+    clean = tune(model, "ascend310", trials=24, ray="none", database=database)
     assert clean.cache_hits == 0
     assert toolchain_of(TOOLCHAIN, FaultPlan()) != toolchain_of(TOOLCHAIN, FaultPlan(noise=0.2)) != TOOLCHAIN

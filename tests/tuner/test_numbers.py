@@ -164,8 +164,8 @@ def test_compile_says_what_is_guessed_and_refuses_what_is_required(
 def test_a_larger_budget_measures_what_no_earlier_run_has(model: Path, tmp_path: Path) -> None:
     """The rest of the budget is spent, and on other Configs; the best known alone is measured again."""
     database = tmp_path / "grown.db"
-    answers = [asked(model, database, "--trials", str(trials)) for trials in (8, 16, 24)]
-    assert [answer["trials"] for answer in answers] == [8, 8, 8]
+    answers = [asked(model, database, "--trials", str(trials)) for trials in (16, 32, 48)]
+    assert [answer["trials"] for answer in answers] == [16, 16, 16]
     best = [answer["tuned"]["latency_us"] for answer in answers]
     assert best == sorted(best, reverse=True)
     opened = open_database(database, read_only=True)
@@ -176,7 +176,7 @@ def test_a_larger_budget_measures_what_no_earlier_run_has(model: Path, tmp_path:
         runs = len({row.trial.run for row in repository.trials_for([digest])})
         assert len(configs) - len(set(configs)) <= runs - 1
     opened.close()
-    assert asked(model, database, "--trials", "24")["stop_reason"] == "database"
+    assert asked(model, database, "--trials", "48")["stop_reason"] == "database"
 
 
 def test_a_kernel_that_runs_another_config_than_its_best_keeps_its_measured_time(tmp_path: Path) -> None:

@@ -23,9 +23,9 @@ from tilewright.db.service.jobs import Jobs
 from tilewright.db.service.leases import LeaseLostError
 from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, DatabaseDownError
-from tilewright.tuner.holding import Holding
 from tilewright.tuner.jobs.request import is_preset, read_request
 from tilewright.tuner.network.events import Counted, Event, Measured
+from tilewright.tuner.network.holding import Holding
 from tilewright.tuner.request import Hooks, TuneRequest
 
 log = logging.getLogger("tilewright.runner")

@@ -15,9 +15,9 @@ from tilewright.db.service.workers import WorkerNews, WorkerState
 from tilewright.measure.farm.pool import Pool
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
-from tilewright.tuner.holding import Holding
 from tilewright.tuner.kernel.problem import SearchTrial, trial_seed
 from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.network.holding import Holding
 from tilewright.tuner.network.records import LEASE_S, Records, kernel_row
 
 HEARTBEAT_S = 5.0

@@ -31,10 +31,10 @@ from tilewright.db.service.run_leases import RunLease, RunLeases
 from tilewright.db.service.uploads import Uploads
 from tilewright.db.storage.session import Database, DatabaseDownError, open_database
 from tilewright.measure.objectives import Objective
-from tilewright.tuner.holding import Holding
 from tilewright.tuner.jobs.request import request_to_json
 from tilewright.tuner.jobs.runner import JobRunner, RunnerSettings
 from tilewright.tuner.network.events import Measured
+from tilewright.tuner.network.holding import Holding
 from tilewright.tuner.request import Hooks, TuneRequest
 
 EVERYBODY = Viewer(None, operator=True)
