@@ -47,7 +47,7 @@ class CutRules:
 
 
 @dataclass(frozen=True, eq=False)
-class Written:
+class WrittenRule:
     """The rules of all cuts met so far, as tables."""
 
     cuts: CutTables
@@ -59,9 +59,9 @@ class Cuts:
     """The cuts met so far of kernels of one structure."""
 
     rules: dict[int, CutRules] = field(default_factory=dict)
-    written: Written | None = None
+    written: WrittenRule | None = None
 
-    def write(self, layout: KnobLayout, cuts: Iterable[int]) -> Written:
+    def write(self, layout: KnobLayout, cuts: Iterable[int]) -> WrittenRule:
         """Find the rules of more cuts of a kernel of this structure, and write all down."""
         for code in cuts:
             if code not in self.rules:
@@ -74,7 +74,7 @@ class Cuts:
         for row, (_, rules) in zip(unused, known, strict=True):
             row[list(rules.unused)] = True
         ways = [[place[id(plan)] for plan in (*rules.plans, *rules.plans)[:2]] for _, rules in known]
-        self.written = Written(
+        self.written = WrittenRule(
             CutTables(
                 cuts=ints([code for code, _ in known]),
                 valid=np.array([bool(rules.plans) for _, rules in known], dtype=np.bool_),

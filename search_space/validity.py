@@ -24,7 +24,7 @@ from tilewright.compiler_core.lowering.widths import WidthTable
 from tilewright.compiler_core.target_model.product import limited_axes
 from tilewright.compiler_core.target_model.target import SimdUnit
 from tilewright.search_space.blocking import INNER, ROW, ROWS, VECTOR, core_of, fits_registers
-from tilewright.search_space.cut_rules import Cuts, Written, cuts_of
+from tilewright.search_space.cut_rules import Cuts, WrittenRule, cuts_of
 from tilewright.search_space.knobs import Rows
 from tilewright.search_space.row_rules import (
     RowLimits,
@@ -101,7 +101,7 @@ class Validity:
         )
         return np.asarray(found & self._registers_suffice(rows))
 
-    def _rules(self, rows: Rows) -> tuple[Ints, Written]:
+    def _rules(self, rows: Rows) -> tuple[Ints, WrittenRule]:
         """By row the place of its rule in the tables, and these."""
         rules = np.zeros(len(rows), dtype=np.int64)
         written = self._cuts.written or self._cuts.write(self.layout, ())
@@ -109,7 +109,7 @@ class Validity:
             written = self._cuts.write(self.layout, (unknown, *self._others(rows)))
         return rules, written
 
-    def _find(self, rows: Rows, written: Written, rules: Ints) -> int:
+    def _find(self, rows: Rows, written: WrittenRule, rules: Ints) -> int:
         return rules_of.for_rows(len(rows))(rows, self.layout.tables, written.cuts.cuts, rules)
 
     def _others(self, rows: Rows) -> list[int]:
