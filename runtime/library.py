@@ -47,6 +47,12 @@ class Library:
         self.manifest = manifest
         self.threads = threads
         self._files = [code]
+        # First of all: what is refused must not stay loaded.
+        size = manifest.values_bytes + threads * manifest.scratch_bytes
+        try:
+            self._arena = _lines(size)
+        except (MemoryError, ValueError):
+            raise LibraryError(f"the library needs an arena of {size} bytes, and there is no room") from None
         # The file whose digest was checked is the one that is loaded, even if another has its name by now. It
         # stays open: the system's loader takes a descriptor of the same number for the same library.
         try:
@@ -56,11 +62,6 @@ class Library:
         self._net.restype = None
         self._net.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int64, ctypes.c_int64]
         self._weights = _mapped(weights, manifest.weights.bytes)
-        size = manifest.values_bytes + threads * manifest.scratch_bytes
-        try:
-            self._arena = _lines(size)
-        except (MemoryError, ValueError):
-            raise LibraryError(f"the library needs an arena of {size} bytes, and there is no room") from None
         self._turn = threading.Lock()
         self._others = ThreadPoolExecutor(threads - 1, "tilewright") if threads > 1 else None
 
