@@ -37,8 +37,8 @@ Floats = npt.NDArray[np.float64]
 
 def kind_of(row: Row) -> str:
     """One of KINDS, or empty for tables and layers of others."""
-    first, *_, last = row["task"].split("/")
-    return next((kind for kind in KINDS if kind in (first, last)), "")
+    parts = row["task"].split("/")
+    return next((kind for kind in KINDS if kind in (parts[0], parts[-1])), "")
 
 
 def regret_at(row: Row, trials: int) -> float:

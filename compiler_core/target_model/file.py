@@ -5,6 +5,7 @@ parts, a table of entries per tuple of pairs. The allowed values of a key come f
 and in the JSON Schema, so there is one description of the format.
 """
 
+import os
 import re
 import tomllib
 from collections.abc import Mapping
@@ -141,7 +142,7 @@ def _locate(name: str) -> Path:
         raise TargetError("this CPU was not measured yet; do so with: tune targets detect")
     if name.endswith(".toml") or "/" in name:
         return Path(name)
-    if Path(name).is_dir():
+    if os.path.isdir(name):  # unlike Path.is_dir, it takes names that are too long for a path
         raise TargetError(
             f"target {name!r} is a folder; give the name of a preset, or the path of a TOML file"
         )

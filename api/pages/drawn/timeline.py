@@ -27,7 +27,8 @@ def timeline(story: Tale) -> str:
     shares = _shares(stages, cores, lanes)
     lanes = lanes or ["cores"]
     floor = TOP + NAMES + len(lanes) * (LANE + GAP)
-    busiest = "".join(f", {lane} {sum(map(_worked, stages, shares[lane])) / end_us:.0%}" for lane in lanes)
+    whole_us = end_us or 1.0  # where nothing runs, nothing is busy
+    busiest = "".join(f", {lane} {sum(map(_worked, stages, shares[lane])) / whole_us:.0%}" for lane in lanes)
     drawing = Drawing(
         "Timeline",
         f"{len(stages)} stage{'' if len(stages) == 1 else 's'} over {end_us:.6g} microseconds on {cores} "
