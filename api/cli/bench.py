@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
+import tilewright
 from tilewright.api.cli.options import JsonFile, RangedDims, Seed, read_ranges, write_json
 from tilewright.api.cli.verbs import verb_app
 from tilewright.compiler_core.errors import UsageError
@@ -29,6 +30,12 @@ def bench() -> None:
 
     from tilewright.db.layers.settings import NONE, VARIABLE
 
+    root = Path(tilewright.__file__).resolve().parents[1]
+    if not (root / "benchmarks").is_dir():
+        raise UsageError("the benches are part of a clone of the project, not of the package; run tune there")
+    # For this process and its children: the package alone is installed, not what lies beside it.
+    sys.path.insert(0, str(root))
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, (str(root), os.environ.get("PYTHONPATH"))))
     # A bench is answered by what it measured itself, not by the bank.
     os.environ[VARIABLE] = NONE
 
