@@ -63,7 +63,8 @@ class Library:
         self._net.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int64, ctypes.c_int64]
         self._weights = _mapped(weights, manifest.weights.bytes)
         self._turn = threading.Lock()
-        self._others = ThreadPoolExecutor(threads - 1, "tilewright") if threads > 1 else None
+        self._others: ThreadPoolExecutor | None = None
+        self._process = 0  # whose threads they are: a fork has none of its parent's
 
     @property
     def inputs(self) -> tuple[Operand, ...]:
@@ -80,6 +81,8 @@ class Library:
 
         LibraryError names the input that is missing, not one of the network, or of another dtype or shape.
         """
+        if not isinstance(inputs, Mapping):
+            raise LibraryError(f"inputs are given by name, not as {type(inputs).__name__}")
         given = [self._checked(operand, inputs) for operand in self.inputs]
         if len(inputs) > len(given):
             known = {operand.name for operand in self.inputs}
@@ -99,9 +102,12 @@ class Library:
 
     def _call(self, inputs: Any, outputs: Any) -> None:
         arguments = self._arena.ctypes.data, self._weights.ctypes.data, inputs, outputs
-        if self._others is None:
+        if self.threads == 1:
             self._net(*arguments, 0, 1)
             return
+        if self._others is None or self._process != os.getpid():
+            self._others = ThreadPoolExecutor(self.threads - 1, "tilewright")
+            self._process = os.getpid()
         others = [
             self._others.submit(self._net, *arguments, number, self.threads)
             for number in range(1, self.threads)

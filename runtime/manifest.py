@@ -125,7 +125,7 @@ def opened(folder: Path, part: Part) -> int:
     """A descriptor of a file of the library whose size and digest are right; LibraryError where not."""
     path = folder / part.name
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a FIFO is not waited for
     except OSError as error:
         raise LibraryError(f"{path}: {error.strerror}") from None
     try:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from tilewright.compiler_core.digest import canonical_json, digest_of
-from tilewright.compiler_core.errors import UsageError
+from tilewright.compiler_core.errors import RecordError, UsageError
 from tilewright.compiler_core.files.inputs import open_regular
 from tilewright.compiler_core.files.outputs import output
 from tilewright.db.exchange.entries import StoredRun, StoredSignature, StoredTrial, to_object
@@ -23,6 +23,17 @@ from tilewright.db.records import NewRun
 PURPOSE = "tilewright signed trial"
 VERSION = 1
 SECRET_PREFIX = "tw-secret-"
+FIELD = 2**255 - 19
+SMALL_ORDER = frozenset(
+    (
+        0,
+        1,
+        FIELD - 1,
+        0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD83D3D706A17C7,
+        0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826,
+    )
+)
+"""Heights (y) of the points of the curve whose order divides 8."""
 _SECRET_CHARACTERS = len(SECRET_PREFIX) + 64
 
 
@@ -80,6 +91,17 @@ def is_signed(signature: StoredSignature, run: StoredRun, trial: StoredTrial) ->
     except (InvalidSignature, ValueError):
         return False
     return True
+
+
+def check_public_key(signer: str) -> None:
+    """RecordError for 32 bytes under which others than the owner of a secret can sign.
+
+    A point of small order verifies forgeries; one that is not canonical is a second name of a key. The orders
+    are those of RFC 8032's curve: y = 0 and +-1 have order 4, 1 and 2, the other two order 8.
+    """
+    height = int.from_bytes(bytes.fromhex(signer), "little") & ~(1 << 255)
+    if height >= FIELD or height in SMALL_ORDER:
+        raise RecordError(f"key {signer[:12]} is none that a secret belongs to; ask its owner for it again")
 
 
 def key_file(name: str) -> Path:

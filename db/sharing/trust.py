@@ -18,7 +18,7 @@ from tilewright.db.answers import derive_again
 from tilewright.db.exchange.entries import StoredRun, StoredSignature, StoredTrial
 from tilewright.db.exchange.export import stored_run
 from tilewright.db.records import Key, Purpose, WorkloadRow, check_digest, plain_name, plain_text
-from tilewright.db.sharing.signing import SigningKey, device_digest, is_signed
+from tilewright.db.sharing.signing import SigningKey, check_public_key, device_digest, is_signed
 from tilewright.db.storage.columns import database_clock
 from tilewright.db.storage.rows import select_trial, to_run, to_trial, to_workload
 from tilewright.db.storage.schema import run, signature, trial, trusted_key, workload
@@ -69,14 +69,24 @@ class Trust:
         self.database = database
 
     def trust(self, key: TrustedKey) -> None:
-        """Trusts a key from now on, or anew with other devices or another share."""
+        """Trusts a key from now on, or anew with other devices or another share.
+
+        RecordError for a key that was revoked, or that needs no secret.
+        """
         check_digest(key.signer, "signer's")
         for device in key.devices:
             check_digest(device, "device")
         if not 0.0 <= key.share <= 1.0:
             raise RecordError(f"a share of {key.share} is measured again; give 0 to 1")
+        check_public_key(key.signer)
         with self.database.writing() as connection:
-            connection.execute(delete(trusted_key).where(trusted_key.c.signer == key.signer))
+            of_signer = trusted_key.c.signer == key.signer
+            revoked = of_signer, trusted_key.c.revoked_at_s.is_not(None)
+            if connection.execute(select(trusted_key.c.signer).where(*revoked)).first() is not None:
+                raise RecordError(
+                    f"key {key.signer[:12]} was revoked, which is for good; let its owner make a new one"
+                )
+            connection.execute(delete(trusted_key).where(of_signer))
             row = {"signer": key.signer, "name": plain_name(key.name), "share": key.share}
             connection.execute(
                 insert(trusted_key), {**row, "devices": json.dumps(sorted(key.devices)), "reason": ""}

@@ -315,3 +315,25 @@ def test_trust_is_checked() -> None:
         with pytest.raises(RecordError, match=r"digest|share"):
             Trust(database).trust(key)  # type: ignore[arg-type]
     assert TARGET.digest
+
+
+def test_a_revoked_key_is_never_trusted_again(tmp_path: Path) -> None:
+    database = open_database(tmp_path / "here.db")
+    trust = Trust(database)
+    trust.trust(TrustedKey(LAB.signer, "lab"))
+    trust.revoke(LAB.signer, "it lied")
+    with pytest.raises(RecordError, match="was revoked, which is for good"):
+        trust.trust(TrustedKey(LAB.signer, "lab"))
+    assert [key.reason for key in trust.listed()] == ["it lied"]
+    database.close()
+
+
+@pytest.mark.parametrize(
+    "weak", ["00" * 32, "00" * 31 + "80", "01" + "00" * 31, "ed" + "ff" * 30 + "7f", "ec" + "ff" * 30 + "7f"]
+)
+def test_a_key_that_needs_no_secret_is_refused(weak: str, tmp_path: Path) -> None:
+    """Points of small order verify forgeries of anybody."""
+    database = open_database(tmp_path / "here.db")
+    with pytest.raises(RecordError, match="none that a secret belongs to"):
+        Trust(database).trust(TrustedKey(weak, "weak"))
+    database.close()

@@ -226,7 +226,7 @@ def is_one_line(code: int, words: str, told: str) -> None:
 def test_benches_run_from_any_folder(tmp_path: Path) -> None:
     """The package alone is installed; the benches lie beside it in a clone."""
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    asked = [TUNE, "bench", "host", "--networks", "nosuch"]
+    asked = [str(TUNE), "bench", "host", "--networks", "nosuch"]
     done = subprocess.run(asked, capture_output=True, text=True, cwd=tmp_path, env=environment, check=False)
     assert done.returncode == 2, done.stderr
     assert "no network 'nosuch'" in done.stderr

@@ -1,7 +1,10 @@
 """The loader: light, and with one clear line for whatever does not fit."""
 
 import json
+import os
 import random
+import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -138,3 +141,29 @@ def test_a_folder_that_is_none_is_one_line(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text("[" * 100_000)
     with pytest.raises(LibraryError, match="no manifest"):
         load(tmp_path)
+
+
+def test_a_fork_has_threads_of_its_own(built: Made) -> None:
+    network = load(built.library, threads=2)
+    network.run(built.inputs())
+    child = os.fork()
+    if child == 0:
+        signal.alarm(20)
+        network.run(built.inputs())
+        os._exit(0)
+    assert os.waitpid(child, 0)[1] == 0
+
+
+def test_a_fifo_is_not_waited_for(built: Made, tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    shutil.copytree(built.library, folder)
+    (folder / "weights.bin").unlink()
+    os.mkfifo(folder / "weights.bin")
+    with pytest.raises(LibraryError, match=r"weights\.bin"):
+        load(folder)
+
+
+@pytest.mark.parametrize("given", [None, [1.0], "x"])
+def test_inputs_without_names_are_one_line(built: Made, given: Any) -> None:
+    with pytest.raises(LibraryError, match="inputs are given by name"):
+        load(built.library).run(given)
