@@ -11,7 +11,7 @@ from tilewright.compiler_core.errors import RecordError
 from tilewright.db.records import Key
 from tilewright.db.service.leases import Guard
 from tilewright.db.storage.schema import selector
-from tilewright.db.storage.seal import SEAL, check_seal, sealed
+from tilewright.db.storage.seal import check_seal, sealed
 from tilewright.db.storage.session import Database
 from tilewright.search_space.knobs import Config
 
@@ -80,8 +80,7 @@ class Selectors:
 
 
 def _row(row: Any) -> SelectorRow:
-    content = {column.name: getattr(row, column.name) for column in selector.c if column.name != SEAL}
-    check_seal(row.seal, content, selector.name)
+    check_seal(row, selector)
     return SelectorRow(
         row.low,
         row.high,

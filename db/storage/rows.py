@@ -25,7 +25,7 @@ from tilewright.db.records import (
 )
 from tilewright.db.storage.near import half_digests, parse_json, skeleton_digest
 from tilewright.db.storage.schema import best, run, trial, workload
-from tilewright.db.storage.seal import SEAL, check_seal, sealed
+from tilewright.db.storage.seal import check_seal, sealed
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
 from tilewright.search_space.knobs import Config
@@ -47,10 +47,6 @@ select_trial: Select[Any] = (
     .join(run, trial.c.run_id == run.c.id)
     .join(workload, trial.c.workload_id == workload.c.id)
 )
-SEALED_OF_TRIAL = tuple(
-    column.name for column in trial.c if column.name not in ("id", "created_at_s", "imported", SEAL)
-)
-SEALED_OF_BEST = tuple(column.name for column in best.c if column.name != SEAL)
 in_trial_order = (run.c.uid, trial.c.purpose, trial.c.number, trial.c.attempt)
 
 
@@ -172,7 +168,7 @@ def trial_columns(record: Trial, run_id: int, workload_id: int) -> Columns:
 @_of_whole_rows
 def to_trial(row: Row[Any]) -> TrialRow:
     """A row of `select_trial`."""
-    check_seal(row.seal, {name: getattr(row, name) for name in SEALED_OF_TRIAL}, trial.name)
+    check_seal(row, trial)
     measurement = Measurement(
         status=Status(row.status),
         latency_us=row.latency_us,
@@ -226,9 +222,7 @@ def best_columns(row: Best) -> Columns:
 @_of_whole_rows
 def to_best(row: Row[Any], key: Key | None = None) -> Best:
     """Inverse of `best_columns`; `key` is that of a row without the columns of the key."""
-    of_key = {} if key is None else vars(key)
-    content = {name: of_key[name] if name in of_key else getattr(row, name) for name in SEALED_OF_BEST}
-    check_seal(row.seal, content, best.name)
+    check_seal(row, best, None if key is None else vars(key))
     return Best(
         key=key or Key(row.workload_digest, row.target_digest, row.toolchain, Objective(row.objective)),
         config=Config.from_json(row.config),

@@ -25,6 +25,7 @@ from sqlalchemy import (
 )
 
 from tilewright.db.storage.columns import Digest, Identity, database_clock
+from tilewright.db.storage.seal import UNSEALED
 from tilewright.measure.objectives import Objective
 
 SCHEMA_VERSION = "0011"
@@ -134,7 +135,7 @@ trial = Table(
     Column("is_default", Boolean, nullable=False, server_default=false()),
     Column("imported", Boolean, nullable=False, server_default=false()),
     Column("created_at_s", Double, nullable=False, default=database_clock()),
-    Column("seal", BigInteger),  # over all columns above but id, imported and the time (seal.py)
+    Column("seal", BigInteger),  # seal.py
     UniqueConstraint("run_id", "purpose", "number", "attempt"),
     CheckConstraint("purpose IN ('search', 'canary', 'confirmation')", name="purpose"),
     CheckConstraint("status IN ('ok', 'invalid', 'failed', 'wrong', 'timeout', 'lost')", name="status"),
@@ -143,6 +144,7 @@ trial = Table(
     CheckConstraint("verification IN ('none', 'value-exact', 'sampled', 'foreign')", name="verification"),
     Index("ix_trial_status", "status", sqlite_where=UNUSUAL_STATUS, postgresql_where=UNUSUAL_STATUS),
     Index("ix_trial_purpose", "purpose", sqlite_where=UNUSUAL_PURPOSE, postgresql_where=UNUSUAL_PURPOSE),
+    info={UNSEALED: ("id", "imported", "created_at_s")},
 )
 
 signature = Table(

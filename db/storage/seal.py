@@ -7,12 +7,16 @@ the file can write a seal too.
 import json
 from collections.abc import Mapping
 from enum import Enum
+from functools import cache
 from hashlib import blake2b
 from typing import Any
+
+from sqlalchemy import Row, Table
 
 from tilewright.compiler_core.errors import RecordError
 
 SEAL = "seal"
+UNSEALED = "unsealed"  # in a table's `info`: names of columns that the seal leaves out
 BYTES = 8  # one integer column
 
 
@@ -32,13 +36,27 @@ def sealed(content: dict[str, Any]) -> dict[str, Any]:
     return {**content, SEAL: seal_of(content)}
 
 
-def check_seal(seal: int | None, content: Mapping[str, Any], table: str) -> None:
-    """RecordError where `content` is not what was sealed; rows of earlier versions have no seal."""
-    if seal is not None and seal != seal_of(content):
+def check_seal(row: Row[Any], table: Table, key: Mapping[str, Any] | None = None) -> None:
+    """RecordError where a row of `table` is not what was sealed; rows of earlier versions have no seal.
+
+    `key` has the columns that were not read, because the question named them.
+    """
+    if row.seal is None:
+        return
+    known = key or {}
+    content = {name: known[name] if name in known else getattr(row, name) for name in _sealed_names(table)}
+    if row.seal != seal_of(content):
         raise RecordError(
-            f"a row of table {table} is not as it was written (its checksum differs); it is damaged, "
+            f"a row of table {table.name} is not as it was written (its checksum differs); it is damaged, "
             "restore it from a backup"
         )
+
+
+@cache
+def _sealed_names(table: Table) -> tuple[str, ...]:
+    """All columns but the seal, and those that the schema leaves out of it."""
+    left_out = (SEAL, *table.info.get(UNSEALED, ()))
+    return tuple(column.name for column in table.c if column.name not in left_out)
 
 
 def _told(value: Any) -> str:
