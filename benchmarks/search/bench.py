@@ -27,9 +27,10 @@ from benchmarks.search.peers.kernel_tuner_peer import KERNEL_TUNER, kernel_tuner
 from benchmarks.search.silicon.recorded import HOST, silicon_tasks
 from benchmarks.search.strangers.draft import vela_draft
 from benchmarks.search.strangers.recorded import space_file, tables, tool_named
-from benchmarks.search.studies import PRIORS, STUDIES, Records, study_figures, study_row
+from benchmarks.search.studies import PRIORS, STUDIES, Records, searched, study_figures, study_row
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.target_model.file import load_target
+from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, load_t4
 from tilewright.search_space.t1 import load_t1
 from tilewright.tuner.kernel.prior import table_records
@@ -173,15 +174,30 @@ def _layers(device: str, quick: bool, names: Sequence[str], methods: Sequence[st
     usual = QUICK_METHODS if quick else (*ALL, *KERNEL_TUNER)
     recorded = list(tables(tool))
     blind = Problem(SpaceTask(space), space)
-    for layer, table in zip(tool.layers, recorded, strict=True):
+    problems = [
+        Problem(SpaceTask(space), space, draft_log=vela_draft(layer, space) if device == "vela" else None)
+        for layer in tool.layers
+    ]
+    known: dict[int, TaskRecords] = {}
+
+    def transferred(at: int) -> Records:
+        """Of three other layers, of another accelerator where there is one."""
+        others = [(at + step) % len(tool.layers) for step in range(1, len(tool.layers))]
+        here = tool.layers[at].accelerator
+        others.sort(key=lambda other: tool.layers[other].accelerator == here)
+        for other in others[:3]:
+            if other not in known:
+                known[other] = searched(recorded[other].name, problems[other], recorded[other])
+        return tuple(known[other] for other in others[:3])
+
+    for at, (layer, table, problem) in enumerate(zip(tool.layers, recorded, problems, strict=True)):
         if names and not any(name in layer.name for name in names):
             continue
-        draft = vela_draft(layer, space) if device == "vela" else None
-        problem = Problem(SpaceTask(space), space, draft_log=draft)
+        draft = problem.draft_log
         chosen = [
             name
             for name in (_named(methods) if methods else usual)
-            if name not in ("warm", "unseen", "noise", "overhead")
+            if name not in ("warm", "unseen", *STUDIES)
             and (name not in KERNEL_TUNER or kernel_tuner_python())
             and (draft or not (name.endswith(DRAFT) or name in ("no_draft", "draft_only")))
         ]
@@ -189,7 +205,12 @@ def _layers(device: str, quick: bool, names: Sequence[str], methods: Sequence[st
         others = [other for other in recorded if other is not table and _alike(other, table)]
         prior = tuple(table_records(blind, other) for other in others) if "prior" in chosen else ()
         truth = Truth(table.optimum_us, True, len(table.table))
-        yield SearchTask(arena, truth, BUDGET, chosen, partial(_given, prior))
+        given = partial(_layer_prior, prior, partial(transferred, at))
+        yield SearchTask(arena, truth, BUDGET, chosen, given)
+
+
+def _layer_prior(whole: Records, transferred: Callable[[], Records], method: str) -> Records:
+    return transferred() if method == "transfer" else whole
 
 
 def _silicon(

@@ -54,8 +54,8 @@ SEEDS_OF: Mapping[str, int] = {"gp": 3, "gp+draft": 3}
 ALL: tuple[str, ...] = (OWN, *PEERS, *(name + DRAFT for name in PEERS), *ABLATIONS)
 
 
-WITH_PRIOR = ("prior", "warm", "unseen")
-"""Our own search with records of others: of other tables, of sibling shapes, of other targets."""
+WITH_PRIOR = ("prior", "warm", "unseen", "transfer")
+"""Our own search with records of others: of other tables, sibling shapes, other targets, other layers."""
 
 
 def run_method(

@@ -2,6 +2,7 @@
 
 warm      a prior from sibling shapes on the same chip, the task itself left out
 unseen    a prior from the same kind of kernel on the three other targets, this one left out
+transfer  on layers of other tools: records of three others, of another accelerator where the tool has one
 noise     readings with 3 % of log-normal noise; finalists measured again, in turns
 overhead  processor time of a proposal as trials pile up, to 5,000
 """
@@ -15,6 +16,7 @@ import numpy as np
 from benchmarks.search.arena import SearchArena
 from benchmarks.search.kernel_tasks import CASES, Case, skewed_device
 from tilewright.cost_model.learned.residual import TaskRecords
+from tilewright.measure.device import Device
 from tilewright.measure.faults import FaultPlan, FaultyDevice
 from tilewright.measure.objectives import Objective
 from tilewright.search_space.knobs import Config
@@ -57,15 +59,19 @@ PRIORS: Mapping[str, Callable[[Case], Records]] = {"warm": warm_records, "unseen
 def _searched(target: str, chip: int, problem: Problem) -> TaskRecords:
     key = (target, chip, problem.task.digest)
     if key not in _SEARCHED:
-        arena = SearchArena("", problem, skewed_device(target, chip))
-        search = KernelSearch(problem, "bench/records")
-        while len(search.trials) < RECORDED and (configs := search.ask()):
-            search.tell(search.trials_of(arena.measure(problem.task, configs)))
-        rows = np.array([problem.space.encode(trial.config) for trial in search.trials])
-        logs = np.log([trial.measurement.latency_us or np.nan for trial in search.trials])
         name = f"{target}/{problem.task.digest}"
-        _SEARCHED[key] = TaskRecords(name, problem.feature_function(rows), problem.drafts(rows), logs)
+        _SEARCHED[key] = searched(name, problem, skewed_device(target, chip))
     return _SEARCHED[key]
+
+
+def searched(name: str, problem: Problem, device: Device) -> TaskRecords:
+    """The records of a search of RECORDED trials."""
+    arena, search = SearchArena("", problem, device), KernelSearch(problem, "bench/records")
+    while len(search.trials) < RECORDED and (configs := search.ask()):
+        search.tell(search.trials_of(arena.measure(problem.task, configs)))
+    rows = np.array([problem.space.encode(trial.config) for trial in search.trials])
+    logs = np.log([trial.measurement.latency_us or np.nan for trial in search.trials])
+    return TaskRecords(name, problem.feature_function(rows), problem.drafts(rows), logs)
 
 
 _SEARCHED: dict[tuple[str, int, str], TaskRecords] = {}

@@ -17,23 +17,21 @@ from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.problem import SearchTrial
-from tilewright.tuner.kernel.run_model import RunModel
-from tilewright.tuner.kernel.search import KernelSearch, SamplerFactory
+from tilewright.tuner.kernel.search import SamplerFactory
 from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.stopping import Progress, StopReason, StopRule, settled, stop_reason
-from tilewright.tuner.kernel.task import KernelTask, Recalled
+from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.challenges import contests
 from tilewright.tuner.network.events import Listener, Measured, Phase
+from tilewright.tuner.network.kernel_searches import KernelSearches, Known
 from tilewright.tuner.network.scheduler import Choose, Standing, next_task
 from tilewright.tuner.network.task_search import TaskSearch
 from tilewright.tuner.outlook.courses import Courses, shipped_courses
 from tilewright.tuner.outlook.outlook import Outlook
 from tilewright.tuner.outlook.price import price_text
 from tilewright.tuner.planning.planner import Planner
-from tilewright.tuner.planning.prices import Reading
 
 Commit = Callable[[KernelTask, Sequence[SearchTrial]], None]
-Known = Callable[[Sequence[KernelTask]], Mapping[str, Recalled]]
 REPLANS = (0.25, 0.5, 0.75)
 """Shares of the budget after which the network is planned anew."""
 CONTESTED = 0.125
@@ -109,21 +107,16 @@ class NetworkSearch:
         whole: Watch | None = None,
     ) -> None:
         self.settings = settings
-        self.searches: dict[str, TaskSearch] = {}
         self.plans: list[Plan] = []
         self._courses = shipped_courses()
         self._planner = planner
-        self._run = run
-        self._known = known
-        self._sampler = sampler
-        self._model = RunModel(run)
+        self._kernels = KernelSearches(planner.prices, run, settings, known, sampler)
         self._choose = policy.choose
         self._replans = sorted({int(share * budget) for share in policy.replans} - {0})
         self._whole = whole
         early = {int(share * budget) for share in LOOKS}
         looks = {trials for trials in early if trials >= settings.batch} | {*self._replans, budget}
         self._looks = sorted(looks - {0}) if whole is not None else []
-        self._known_configs: dict[str, Config] = {}
         self._budget = budget
         self._contested: list[str] = []
         first = planner.replan()
@@ -134,9 +127,7 @@ class NetworkSearch:
     def learn(self, records: Sequence[TaskRecords], courses: Courses | None = None) -> None:
         """Take records of earlier runs for a prior, and known searches; before anything is asked."""
         self._courses = courses or self._courses
-        first = next(iter(self.searches.values()), None)
-        if records and first is not None:
-            self._model.set_prior(first.kernel.problem, tuple(records))
+        self._kernels.learn(records)
 
     def resume(self, earlier: Sequence[tuple[str, SearchTrial]]) -> None:
         """Go on where a run was cut off: `earlier` are its trials in the order they were committed."""
@@ -151,6 +142,11 @@ class NetworkSearch:
                 self.searches[digest].kernel.resume([trial for _, trial in some])
             earlier = earlier[len(batch) :]
             self._pause_when_due()
+
+    @property
+    def searches(self) -> Mapping[str, TaskSearch]:
+        """The searches of all kernels of any plan that was followed, by workload digest."""
+        return self._kernels.each
 
     @property
     def trials(self) -> int:
@@ -265,7 +261,7 @@ class NetworkSearch:
         be told.
         """
         seen = [
-            self.searches[digest].seen(count, self._expected_us(digest))
+            self.searches[digest].seen(count, self._kernels.expected_us(digest))
             for digest, count in self.plan.counts.items()
         ]
         shown = [each for each in seen if each is not None]
@@ -300,34 +296,15 @@ class NetworkSearch:
     @property
     def readings_us(self) -> dict[tuple[str, str], float]:
         """Latencies of the successful trials of kernels, by workload and Config digest."""
-        return {
-            (digest, trial.config.digest): trial.measurement.latency_us
-            for digest, search in self.searches.items()
-            for trial in search.kernel.trials
-            if trial.measurement.latency_us is not None
-        }
+        return self._kernels.readings_us
 
     def ranked(self, digest: str) -> list[tuple[Config, Measurement]]:
         """The successful trials of one kernel, best first, ties by digest."""
-        if digest not in self.searches:
-            return []
-        objective = self.settings.objectives[0]
-        done = [
-            (value, trial.config.digest, trial)
-            for trial in self.searches[digest].kernel.trials
-            if (value := objective.of(trial.measurement)) is not None
-        ]
-        return [(t.config, t.measurement) for _, _, t in sorted(done, key=lambda entry: entry[:2])]
+        return self._kernels.ranked(digest)
 
     def sum_us(self, plan: Plan) -> float:
         """The kernels of a plan added up: the best measured or known time of each, else its expected time."""
-        return sum(self._expected_us(digest) * count for digest, count in plan.counts.items())
-
-    def _expected_us(self, digest: str) -> float:
-        best_us, prices = self.searches[digest].best_us, self._planner.prices
-        if best_us is not None:
-            return best_us
-        return prices.priced(self.searches[digest].task.workload).guess_us * prices.correction
+        return self._kernels.sum_us(plan)
 
     def _predicted_us(self, search: TaskSearch) -> float | None:
         """The network with the best that the model expects of the batch just asked; None where it cannot."""
@@ -335,7 +312,7 @@ class NetworkSearch:
         if expected_us is None or self.settings.objectives[0] is not Objective.LATENCY:
             return None
         digest = search.task.digest
-        gain_us = self._expected_us(digest) - expected_us
+        gain_us = self._kernels.expected_us(digest) - expected_us
         return self.sum_us(self.plan) - self.plan.counts.get(digest, 0) * gain_us
 
     def _until_replan(self, most: int) -> int:
@@ -362,7 +339,7 @@ class NetworkSearch:
             return
         for plan in (self.plan, self._planner.start):
             tasks = self._planner.tasks_of(plan)
-            self._whole.put_together(plan, {task.digest: self._so_far(task) for task in tasks})
+            self._whole.put_together(plan, {task.digest: self._kernels.so_far(task) for task in tasks})
 
     def _contest(self) -> None:
         """Give the parts of contested fusions the next batches, as far as their share of the budget goes."""
@@ -372,20 +349,8 @@ class NetworkSearch:
             left -= self.settings.first_batch * len(contest.parts)
             if left < 0:
                 return
-            self._open(contest.parts)
+            self._kernels.open(contest.parts)
             self._contested += [part.digest for part in contest.parts]
-
-    def _so_far(self, task: KernelTask) -> Config:
-        """The Config that a kernel would run with if the search ended now."""
-        digest = task.digest
-        ranked, known = self.ranked(digest), self._known_configs.get(digest)
-        if not ranked:
-            return known or self._planner.prices.priced(task.workload).guess or task.default
-        search = self.searches[digest]
-        measured_us = ranked[0][1].latency_us
-        if known is not None and search.known_us is not None and measured_us is not None:
-            return known if search.known_us < measured_us else ranked[0][0]
-        return ranked[0][0]
 
     def _replan_when_due(self) -> bool:
         """Plan anew where enough was measured; whether that changed the plan."""
@@ -401,46 +366,16 @@ class NetworkSearch:
 
     def _replan_for(self, objective: Objective) -> bool:
         """Plan anew with the prices of one objective that adds up over kernels."""
-        readings = (
-            (digest, self._reading(search.kernel, objective)) for digest, search in self.searches.items()
-        )
-        self._planner.prices.measured = {digest: each for digest, each in readings if each is not None}
+        self._planner.prices.measured = self._kernels.readings(objective)
         return self._follow(self._planner.replan())
-
-    def _reading(self, kernel: KernelSearch, objective: Objective) -> Reading | None:
-        """The lowest number of a kernel, and its latency then."""
-        options = [
-            (price, trial.number, trial.measurement.latency_us)
-            for trial in kernel.trials
-            if (price := objective.of(trial.measurement)) is not None and trial.measurement.latency_us
-        ]
-        if not options:
-            return None
-        price, _, latency_us = min(options)
-        return Reading(price, latency_us, len(kernel.trials))
 
     def _follow(self, plan: Plan) -> bool:
         """Open a search for every kernel of `plan` that has none; whether it is another plan than before."""
         if self.plans and plan is self.plan:
             return False
         self.plans.append(plan)
-        self._open(self._planner.tasks_of(plan))
+        self._kernels.open(self._planner.tasks_of(plan))
         return True
-
-    def _open(self, tasks: Sequence[KernelTask]) -> None:
-        """Open a search for every task that has none."""
-        fresh = [task for task in tasks if task.digest not in self.searches]
-        known = self._known(fresh)
-        for task in fresh:
-            recalled, problem, us = known.get(task.digest), task.problem(), None
-            if recalled is not None:
-                us = recalled.latency_us
-                if recalled.config is not None:
-                    self._known_configs[task.digest] = recalled.config
-                problem = task.problem(recalled.first, recalled.beaten)
-            kernel = KernelSearch(problem, self._run, self._model, self.settings, self._sampler)
-            earlier = 0 if recalled is None else len(recalled.beaten)
-            self.searches[task.digest] = TaskSearch(task, kernel, us, earlier)
 
     def _standings(self) -> list[tuple[TaskSearch, Standing]]:
         searches = [self.searches[digest] for digest in self.plan.counts]
