@@ -9,12 +9,13 @@ from typing import Annotated, Any
 import typer
 
 import tilewright
-from tilewright.api.cli.options import JsonFile, RangedDims, Seed, read_ranges, write_json
+from tilewright.api.cli.options import JsonFile, RangedDims, read_ranges, write_json
 from tilewright.api.cli.verbs import verb_app
 from tilewright.compiler_core.errors import UsageError
 
 app = verb_app()
-Quick = Annotated[bool, typer.Option("--quick", help="A minute's worth.")]
+Seed = Annotated[int, typer.Option(help="Seed of everything that is drawn at random.")]
+Quick = Annotated[bool, typer.Option("--quick", help="The same in about a minute, with fewer cases.")]
 Models = Annotated[Path | None, typer.Argument(help="A folder of ONNX files.", exists=True)]
 RowsKept = Annotated[
     Path | None,
@@ -25,7 +26,10 @@ Reference = Annotated[Path, typer.Option("--reference", help="A folder of refere
 
 @app.callback()
 def bench() -> None:
-    """Print rows as they come, then figures with their goals. Exit code 1 when a goal is missed."""
+    """Repeat the published figures: rows as they come, then figures with their goals.
+
+    Exit code 1 when a goal is missed.
+    """
     import os
 
     from tilewright.db.layers.settings import NONE, VARIABLE
@@ -62,10 +66,12 @@ def host(
     folder: Models = None,
     networks: Annotated[
         list[str] | None,
-        typer.Option(help="Whole networks instead: squeezenet, one of the folder, a file; repeatable."),
+        typer.Option(
+            help="Whole networks in place of kernels: squeezenet, one of the folder, a file; repeatable."
+        ),
     ] = None,
-    threads: Annotated[list[int] | None, typer.Option(help="Of a network's run; repeatable.")] = None,
-    trials: Annotated[int, typer.Option(help="Trials a kernel or network; 0: as published.")] = 0,
+    threads: Annotated[list[int] | None, typer.Option(help="Threads of a network's run; repeatable.")] = None,
+    trials: Annotated[int, typer.Option(help="Trials per kernel or network; 0: as published.")] = 0,
     quick: Quick = False,
     seed: Seed = 0,
     journal: RowsKept = None,
@@ -86,7 +92,7 @@ def host(
 
 @app.command()
 def operators(quick: Quick = False, json_file: JsonFile = None) -> int:
-    """Every operator on the ONNX standard's own test cases: its numbers must come out."""
+    """Run every operator on the test cases of the ONNX standard, and compare the numbers."""
     from benchmarks.operators.standard_cases import bench_operators
 
     return _report(lambda: bench_operators(quick=quick), json_file)
@@ -94,7 +100,7 @@ def operators(quick: Quick = False, json_file: JsonFile = None) -> int:
 
 @app.command()
 def order(reference: Reference, quick: Quick = False, json_file: JsonFile = None) -> int:
-    """Peak memory, proof and arena of the graphs under REFERENCE/order and of synthetic ones."""
+    """Find peak memory, proof and arena of the graphs under REFERENCE/order and of synthetic ones."""
     from benchmarks.order.bench import bench_order
 
     return _report(lambda: bench_order(reference, quick=quick), json_file)
@@ -103,13 +109,13 @@ def order(reference: Reference, quick: Quick = False, json_file: JsonFile = None
 @app.command()
 def joint(
     folder: Models = None,
-    budget: Annotated[int, typer.Option(help="Trials a network and method.")] = 512,
+    budget: Annotated[int, typer.Option(help="Trials per network and method.")] = 512,
     quick: Quick = False,
     seed: Seed = 0,
     journal: RowsKept = None,
     json_file: JsonFile = None,
 ) -> int:
-    """Whole networks: fusion, tiles and budget together, beside staged tuning and other schedulers."""
+    """Tune whole networks, fusion and tiles together, beside staged tuning and other schedulers."""
     from benchmarks.networks.joint import bench_joint
 
     return _report(
@@ -123,11 +129,12 @@ def simulator(
     quick: Quick = False,
     seed: Seed = 0,
     peers: Annotated[
-        Path | None, typer.Option(help="Python of an environment with SCALE-Sim and ZigZag: times them too.")
+        Path | None,
+        typer.Option(help="The python of an environment with SCALE-Sim and ZigZag, to time these."),
     ] = None,
     json_file: JsonFile = None,
 ) -> int:
-    """SCALE-Sim's cycles through Program and timeline, speed, and how well the draft ranks."""
+    """Compare cycles with SCALE-Sim's, time the simulator, and rank Configs by the draft."""
     from benchmarks.simulator.bench import bench_simulator
 
     return _report(lambda: bench_simulator(reference, quick=quick, seed=seed, peers=peers), json_file)
@@ -139,10 +146,10 @@ def hardware(
     quick: Quick = False,
     seed: Seed = 0,
     journal: RowsKept = None,
-    plots: Annotated[Path | None, typer.Option(help="A folder for the two pictures.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Draw the two pictures into this folder.")] = None,
     json_file: JsonFile = None,
 ) -> int:
-    """The gain from fusion on several chips; few big cores against many small ones."""
+    """Measure the gain from fusion on several chips, and few large cores against many small ones."""
     from benchmarks.networks.hardware import bench_hardware
 
     return _report(
@@ -153,12 +160,14 @@ def hardware(
 @app.command()
 def lookup(
     records: Annotated[int | None, typer.Option(min=1, help="Records in the database.")] = None,
-    postgres_url: Annotated[str | None, typer.Option("--postgres", help="An empty database.")] = None,
+    postgres_url: Annotated[
+        str | None, typer.Option("--postgres", help="URL of an empty PostgreSQL database.")
+    ] = None,
     quick: Quick = False,
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> int:
-    """How fast a compiler gets its answer from a database of a million records."""
+    """Time lookups in a database of a million records."""
     from benchmarks.service.lookup import bench_lookup
 
     return _report(
@@ -168,7 +177,7 @@ def lookup(
 
 @app.command()
 def demand(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
-    """What counting ten million lookups costs: a lookup, the processor, the file."""
+    """Count ten million lookups: time per lookup, processor time, size of the file."""
     from benchmarks.service.demand import bench_demand
 
     return _report(lambda: bench_demand(seed=seed, quick=quick), json_file)
@@ -176,7 +185,7 @@ def demand(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> 
 
 @app.command()
 def retired(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
-    """Whether the error told of records of a retired toolchain covers the true one."""
+    """Check whether the stated error of records of a retired toolchain covers the true one."""
     from benchmarks.service.retired import bench_retired
 
     return _report(lambda: bench_retired(seed=seed, quick=quick), json_file)
@@ -184,7 +193,7 @@ def retired(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) ->
 
 @app.command()
 def model(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
-    """How well the cost model ranks kernels and targets that it has no records of."""
+    """Rank kernels and targets without records by the cost model."""
     from benchmarks.search.cost_model import bench_model
 
     return _report(lambda: bench_model(quick=quick, seed=seed), json_file)
@@ -193,33 +202,35 @@ def model(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> i
 @app.command()
 def search(
     replay: Annotated[
-        list[Path] | None, typer.Option(help="A T4 table instead of kernels; repeatable.", exists=True)
+        list[Path] | None, typer.Option(help="A T4 table in place of kernels; repeatable.", exists=True)
     ] = None,
     space: Annotated[Path | None, typer.Option(help="The T1 space of the tables.", exists=True)] = None,
-    task: Annotated[list[str] | None, typer.Option(help="Part of a kernel task's name; repeatable.")] = None,
-    method: Annotated[list[str] | None, typer.Option(help="A method's name; repeatable.")] = None,
-    seeds: Annotated[int | None, typer.Option(min=1, help="Seeds of every method.")] = None,
+    task: Annotated[
+        list[str] | None, typer.Option(help="Only tasks with this in their name; repeatable.")
+    ] = None,
+    method: Annotated[list[str] | None, typer.Option(help="Only this method; repeatable.")] = None,
+    seeds: Annotated[int | None, typer.Option(min=1, help="Number of seeds per method.")] = None,
     nominal: Annotated[bool, typer.Option("--nominal", help="Also on unskewed chips.")] = False,
     journal: RowsKept = None,
-    curves: Annotated[Path | None, typer.Option(help="A folder for pictures of the curves.")] = None,
+    curves: Annotated[Path | None, typer.Option(help="Draw the curves into this folder.")] = None,
     device: Annotated[
         str | None,
-        typer.Option(help="vela or zigzag: layers on tools of others; host: kernels measured on a CPU."),
+        typer.Option(help="Tables of vela or zigzag (layers), or of host (kernels measured on a CPU)."),
     ] = None,
     record: Annotated[
-        bool, typer.Option("--record", help="Ask or measure --device anew, and write its tables.")
+        bool, typer.Option("--record", help="Measure --device again, and write its tables.")
     ] = False,
     rows: Annotated[
-        int | None, typer.Option(min=1, help="Most rows of a table that --record measures on a CPU.")
+        int | None, typer.Option(min=1, help="The most rows per table that --record measures on a CPU.")
     ] = None,
     truth: Annotated[
-        bool, typer.Option("--truth", help="Find the optima of the kernel tasks anew, and nothing else.")
+        bool, typer.Option("--truth", help="Only find the optima of the kernel tasks again.")
     ] = False,
     quick: Quick = False,
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> int:
-    """Trials to come close to the optimum, beside every peer: skewed chips, tables, tools of others."""
+    """Count trials until a search is near the optimum, beside other tuners."""
     from benchmarks.search.bench import bench_search
     from benchmarks.search.ground_truth import make_truth
     from benchmarks.search.silicon.recorded import record_silicon
@@ -252,7 +263,7 @@ def search(
 
 @app.command()
 def allocator(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
-    """Trials until a network is near its best known, by who shares them out among its kernels."""
+    """Count trials until a network is near its best known, by method of allocation."""
     from benchmarks.search.allocator import bench_allocator
 
     return _report(lambda: bench_allocator(quick=quick, seed=seed), json_file)
@@ -261,18 +272,18 @@ def allocator(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) 
 @app.command()
 def outlook(
     models: Annotated[list[Path] | None, typer.Argument(help="ONNX files, tuned live.", exists=True)] = None,
-    target: Annotated[str, typer.Option(help="A preset, for the files.")] = "ascend910",
-    trials: Annotated[int, typer.Option(min=1, help="The budget that a stop saves from.")] = 1024,
-    seeds: Annotated[int, typer.Option(min=1, help="Runs of each file, or of each task recorded.")] = 2,
+    target: Annotated[str, typer.Option(help="The preset that MODELS are tuned for.")] = "ascend910",
+    trials: Annotated[int, typer.Option(min=1, help="The budget, in trials.")] = 1024,
+    seeds: Annotated[int, typer.Option(min=1, help="Runs per file or recorded task.")] = 2,
     record: Annotated[
-        bool, typer.Option("--record", help="Search the known tasks anew, and write what ships.")
+        bool, typer.Option("--record", help="Search the known tasks again, and write the file that ships.")
     ] = False,
     quick: Quick = False,
     seed: Seed = 0,
     journal: RowsKept = None,
     json_file: JsonFile = None,
 ) -> int:
-    """Is the regret that a search states true, on devices that it knows nothing of?"""
+    """Check whether the stated regret of a search covers the true one, on unknown devices."""
     from benchmarks.search.outlook import bench_outlook
 
     return _report(
@@ -292,7 +303,7 @@ def outlook(
 
 @app.command()
 def ports(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
-    """The draft of this CPU's kernels beside OSACA and llvm-mca, on the same machine code (a report)."""
+    """Compare the draft for this CPU with OSACA and llvm-mca, on the same machine code."""
     from benchmarks.host.ports import bench_ports
 
     return _report(lambda: bench_ports(quick=quick, seed=seed), json_file)
@@ -300,13 +311,17 @@ def ports(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> i
 
 @app.command()
 def metaschedule(
-    kernel: Annotated[list[str] | None, typer.Option(help="Part of a kernel's name; repeatable.")] = None,
-    budget: Annotated[float, typer.Option(min=1.0, help="Seconds of processor a kernel, for each.")] = 120.0,
+    kernel: Annotated[
+        list[str] | None, typer.Option(help="Only kernels with this in their name; repeatable.")
+    ] = None,
+    budget: Annotated[
+        float, typer.Option(min=1.0, help="Processor time per kernel and tuner, in seconds.")
+    ] = 120.0,
     seed: Seed = 0,
     journal: RowsKept = None,
     json_file: JsonFile = None,
 ) -> int:
-    """Our kernels on this CPU beside those of TVM's MetaSchedule, after equal processor time."""
+    """Race kernels on this CPU against those of TVM's MetaSchedule, after equal processor time."""
     from benchmarks.host.metaschedule import bench_metaschedule
 
     return _report(
@@ -316,12 +331,14 @@ def metaschedule(
 
 @app.command()
 def farm(
-    campaign: Annotated[bool, typer.Option("--campaign", help="Hours: kills by the thousand.")] = False,
+    campaign: Annotated[
+        bool, typer.Option("--campaign", help="The long campaign: thousands of kills, some hours.")
+    ] = False,
     quick: Quick = False,
     seed: Seed = 0,
     json_file: JsonFile = None,
 ) -> int:
-    """Dispatch, dying workers, sick workers, dying heads."""
+    """Test the farm: efficiency, workers that die or turn sick, heads that die."""
     from benchmarks.farm.bench import bench_farm
 
     return _report(lambda: bench_farm(seed=seed, quick=quick, campaign=campaign), json_file)
@@ -331,16 +348,18 @@ def farm(
 def answers(
     folder: Models = None,
     light: Annotated[bool, typer.Option(help="Also the networks inside the onnx package.")] = True,
-    budget: Annotated[list[int] | None, typer.Option(help="Trials of a run; repeatable.")] = None,
-    objective: Annotated[list[str] | None, typer.Option(help="latency by default; repeatable.")] = None,
-    target: Annotated[list[str] | None, typer.Option(help="Presets; repeatable.")] = None,
-    seeds: Annotated[int, typer.Option(min=1, help="Seeds a case.")] = 2,
+    budget: Annotated[list[int] | None, typer.Option(help="Budget of a run, in trials; repeatable.")] = None,
+    objective: Annotated[
+        list[str] | None, typer.Option(help="Objective, latency by default; repeatable.")
+    ] = None,
+    target: Annotated[list[str] | None, typer.Option(help="A preset; repeatable.")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="Number of seeds per case.")] = 2,
     quick: Quick = False,
     seed: Seed = 0,
     journal: RowsKept = None,
     json_file: JsonFile = None,
 ) -> int:
-    """Does every run end with a published, verified answer that is no slower than its default?"""
+    """Check that every run ends with a verified answer that is no slower than its default."""
     from benchmarks.networks.answers import BUDGETS, TARGETS, bench_answers
 
     return _report(
@@ -364,16 +383,18 @@ def ranges(
     model: Annotated[Path, typer.Argument(help="An ONNX file.", exists=True)],
     dim: RangedDims,
     target: Annotated[str, typer.Option(help="A preset.")] = "ascend910",
-    trials: Annotated[int, typer.Option(min=1, help="Of the range.")] = 512,
-    alone: Annotated[int, typer.Option(min=1, help="Trials of a size that is tuned alone.")] = 512,
-    sizes: Annotated[int, typer.Option(min=1, help="Sizes that are tuned alone.")] = 24,
-    looked_up: Annotated[int | None, typer.Option(help="Other sizes looked up; all by default.")] = None,
+    trials: Annotated[int, typer.Option(min=1, help="Trials of the range.")] = 512,
+    alone: Annotated[int, typer.Option(min=1, help="Trials per size that is tuned alone.")] = 512,
+    sizes: Annotated[int, typer.Option(min=1, help="Number of sizes that are tuned alone.")] = 24,
+    looked_up: Annotated[
+        int | None, typer.Option(help="Number of other sizes to look up; by default all.")
+    ] = None,
     quick: Quick = False,
     seed: Seed = 0,
     journal: RowsKept = None,
     json_file: JsonFile = None,
 ) -> int:
-    """The answers of a tuned range of MODEL at sizes that were not tuned, beside each size tuned alone."""
+    """Compare the answers of a tuned range, at sizes between, with each size tuned alone."""
     from benchmarks.networks.ranges import bench_ranges
 
     dims, ranged = read_ranges(dim)

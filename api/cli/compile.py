@@ -38,7 +38,7 @@ MISSED = 3
 def compile_model(
     model: Model,
     target: TargetName,
-    output: Annotated[Path, typer.Option("-o", "--output", help="The JSON file to write.")],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The Program (JSON) to write.")],
     objective: Objective = "latency",
     dim: Dims = None,
     given: Inputs = None,
@@ -48,7 +48,10 @@ def compile_model(
     fallback: Fallback = None,
     annotated: Annotated[
         Path | None,
-        typer.Option("--annotated-onnx", help="Also the model itself, each node with its kernel and cost."),
+        typer.Option(
+            "--annotated-onnx",
+            help="Also write the model with the kernel and the cost of every node, for Netron.",
+        ),
     ] = None,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,

@@ -9,7 +9,6 @@ from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
     JsonFile,
-    Seed,
     TargetName,
     answer,
     files_of,
@@ -56,14 +55,16 @@ def stats(database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> 
 
 @app.command()
 def runs(
-    limit: Annotated[int, typer.Option(min=1, max=MOST_RUNS, help="How many, the newest first.")] = 20,
+    limit: Annotated[
+        int, typer.Option(min=1, max=MOST_RUNS, help="The number of runs, the newest first.")
+    ] = 20,
     every: Annotated[
         bool, typer.Option("--all", help="Also runs without trials of their own, as for sizes of a range.")
     ] = False,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:
-    """List runs: what report, diff and gc take by their first characters."""
+    """List runs. `report`, `diff` and `gc` take a run by the first characters of its uid."""
     from datetime import UTC, datetime
 
     from tilewright.db.browse import Browse, Viewer
@@ -102,7 +103,9 @@ def runs(
 @app.command("export")
 def export(
     output: Output,
-    best: Annotated[bool, typer.Option("--best", help="Only the bests, as a read-only SQLite file.")] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="Only the answers, as a read-only SQLite file.")
+    ] = False,
     sign: Sign = None,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
@@ -132,7 +135,7 @@ def export(
 
 @app.command("import")
 def import_file(source: Source, database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> None:
-    """Read records from JSON Lines, all or nothing; unverified until measured again here."""
+    """Read records from JSON Lines, all or none. They are claims until measured here (tune db verify)."""
     from tilewright.db.exchange.load import import_records
     from tilewright.db.storage.session import open_database
 
@@ -143,7 +146,7 @@ def import_file(source: Source, database: Database = DEFAULT_DATABASE, json_file
 
 @app.command()
 def merge(source: Source, database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> None:
-    """Take over the records of another database; merging twice or in another order changes nothing."""
+    """Copy the records of another database into this one. A second merge changes nothing."""
     from tilewright.db.exchange.load import merge_database
     from tilewright.db.storage.session import open_database
 
@@ -186,13 +189,18 @@ def restore(source: Source, database: Database = DEFAULT_DATABASE, json_file: Js
 def verify(
     target: TargetName,
     database: Database = DEFAULT_DATABASE,
-    limit: Annotated[int | None, typer.Option(min=1, help="At most so many claims.")] = None,
-    workers: Annotated[int, typer.Option(min=1, help="Measuring workers.")] = 2,
-    ray: Annotated[str, typer.Option(help="local, none, or HOST:PORT of a Ray cluster.")] = "local",
-    seed: Seed = 0,
+    limit: Annotated[int | None, typer.Option(min=1, help="The most records to measure.")] = None,
+    workers: Annotated[int, typer.Option(min=1, help="Worker processes on this machine.")] = 2,
+    ray: Annotated[
+        str,
+        typer.Option(
+            help="Where records are measured: local, none (in this process), or HOST:PORT of a farm."
+        ),
+    ] = "local",
+    seed: Annotated[int, typer.Option(help="Seed of the inputs that outputs are compared on.")] = 0,
     json_file: JsonFile = None,
 ) -> int:
-    """Measure imported and stale records again, and promote those that hold. Exit code 1 if one fails."""
+    """Measure imported and stale records again; those that hold become answers. Exit code 1 if one fails."""
     from dataclasses import asdict
 
     from tilewright.tuner.verbs.reverify import ClaimVerdict, verify_claims
@@ -220,19 +228,28 @@ def verify(
 @app.command()
 def gc(
     database: Database = DEFAULT_DATABASE,
-    target: Annotated[str | None, typer.Option(help="Only runs for this preset or TOML file.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="Only runs for this chip: a preset or a TOML file.")
+    ] = None,
     toolchain: Annotated[
-        str | None, typer.Option(help="Today's of a device of your own; else those of the built-in ones.")
+        str | None,
+        typer.Option(
+            help="The toolchain of today of your own device; by default those of the built-in devices."
+        ),
     ] = None,
     show: Annotated[list[str] | None, typer.Option(help="Show this hidden run again; repeatable.")] = None,
     days: Annotated[
         float | None,
-        typer.Option(min=0, help="Keep ended jobs and unused models so long; else as set."),
+        typer.Option(
+            min=0,
+            help="How long ended jobs and unused models are kept, in days; by default as in the settings.",
+        ),
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Hide runs of a device's older toolchains that today's has answered for; no record is ever deleted.
-    Delete what a service need not keep any more (docs/service.md), and make the file smaller.
+    """Hide runs of older toolchains where today's has the same answers, and delete old jobs and models.
+
+    No record is ever deleted. docs/service.md says how long jobs and models are kept. The file shrinks.
     """
     import os
     from dataclasses import asdict
@@ -264,7 +281,7 @@ def gc(
 
 @app.command()
 def upgrade(database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> None:
-    """Bring a database to the schema of this version; other verbs that write do so too."""
+    """Bring a database to the schema of this version, as every verb that writes does."""
     from tilewright.db.storage.session import upgrade_database
 
     before, after = upgrade_database(database)
@@ -275,11 +292,13 @@ def upgrade(database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -
 @app.command()
 def optuna(
     output: Annotated[str, typer.Option("-o", "--output", help="A new SQLite file, or a URL.")],
-    run: Annotated[list[str] | None, typer.Option(help="A run's uid; repeatable; all by default.")] = None,
+    run: Annotated[
+        list[str] | None, typer.Option(help="A run by its uid; repeatable; by default all.")
+    ] = None,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:
-    """Write runs as an Optuna storage, one study a kernel, for optuna-dashboard."""
+    """Write runs as an Optuna storage, one study per kernel, for optuna-dashboard."""
     from tilewright.tuner.verbs.optuna_export import export_to_optuna
 
     studies, trials = export_to_optuna(output, run or (), database=database)

@@ -21,9 +21,12 @@ app = verb_app()
 def demand(
     file: Annotated[
         str | None,
-        typer.Option("--file", help="The demand file; else TILEWRIGHT_DEMAND, else that of the service."),
+        typer.Option(
+            "--file",
+            help="The demand file; by default TILEWRIGHT_DEMAND, else the service's, beside the database.",
+        ),
     ] = None,
-    limit: Annotated[int, typer.Option(min=1, help="How many, those that save most first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, help="The number of rows, the largest saving first.")] = 20,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:

@@ -20,10 +20,12 @@ MOST_LINES = 40
 
 @app.command()
 def diff(
-    first: Annotated[str, typer.Argument(metavar="A", help="A run (or how it begins), a file, a target.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="What to compare it with, of the same kind.")],
+    first: Annotated[
+        str, typer.Argument(metavar="A", help="A run (by its first characters), a database, or a target.")
+    ],
+    second: Annotated[str, typer.Argument(metavar="B", help="Another of the same kind.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The same as one HTML file, with a picture.")
+        Path | None, typer.Option("-o", "--output", help="Also write an HTML file, with a picture.")
     ] = None,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,

@@ -54,10 +54,10 @@ def doctor(
         str | None,
         typer.Option("--db", envvar="TILEWRIGHT_DATABASE", help="Also try this database."),
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Start no Ray.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Leave Ray out, which takes the longest.")] = False,
     json_file: JsonFile = None,
 ) -> int:
-    """Try every part that Tilewright can use here, and print which work. Exit code 1 where one fails."""
+    """Try every part of Tilewright on this machine, and print which work. Exit code 1 when one fails."""
     findings = []
     for name, needed_for, check in checks(database, quick):
         found = tried(name, needed_for, check)

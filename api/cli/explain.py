@@ -37,7 +37,7 @@ def explain(
         str | None,
         typer.Option(help="One kernel: its number in the table, its name or a part of it, or its digest."),
     ] = None,
-    most: Annotated[int, typer.Option(min=0, help="Without --kernel: how many are explained.")] = 3,
+    most: Annotated[int, typer.Option(min=0, help="Without --kernel: the number of kernels to explain.")] = 3,
     objective: Objective = "latency",
     dim: Dims = None,
     given: Inputs = None,

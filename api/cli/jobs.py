@@ -14,7 +14,7 @@ app = verb_app()
 @app.command()
 def jobs(
     state: Annotated[
-        str | None, typer.Option(help="queued, running, succeeded, failed or cancelled.")
+        str | None, typer.Option(help="Only jobs that are queued, running, succeeded, failed or cancelled.")
     ] = None,
     limit: Annotated[int, typer.Option(min=1, max=500)] = 20,
     json_file: JsonFile = None,

@@ -25,13 +25,15 @@ def keys() -> None:
 
 @app.command()
 def create(
-    name: Annotated[str, typer.Argument(help="What it is for.")],
-    tenant: Annotated[str, typer.Option(help="Whose jobs it sees.")] = "local",
-    scope: Annotated[list[str] | None, typer.Option(help="read, submit or admin; may be repeated.")] = None,
+    name: Annotated[str, typer.Argument(help="A name for the key, such as its purpose.")],
+    tenant: Annotated[str, typer.Option(help="The tenant whose jobs it may see.")] = "local",
+    scope: Annotated[
+        list[str] | None, typer.Option(help="read, submit or admin; repeatable; by default read and submit.")
+    ] = None,
     database: Database = DEFAULT,
     json_file: JsonFile = None,
 ) -> None:
-    """Make a key and print its secret, which is shown only now. Scopes are read and submit by default."""
+    """Make an API key and print its secret, which is shown this once."""
     from tilewright.compiler_core.errors import UsageError
     from tilewright.db.service.api_keys import ApiKeys, Scope
     from tilewright.db.service.audit import Audit
@@ -83,10 +85,10 @@ def list_keys(database: Database = DEFAULT, json_file: JsonFile = None) -> None:
 
 @app.command()
 def make(
-    name: Annotated[str, typer.Argument(help="What the key is called on this machine.")],
+    name: Annotated[str, typer.Argument(help="A name for the key on this machine.")],
     json_file: JsonFile = None,
 ) -> None:
-    """Make a key that signs records, in a file of your own, and print its public half for others to trust."""
+    """Make a key that signs records, keep it in a private file, and print its public half for others."""
     from tilewright.db.sharing.signing import make_key
 
     key, path = make_key(name)
@@ -97,10 +99,12 @@ def make(
 @app.command()
 def trust(
     public: Annotated[str, typer.Argument(help="The public half, 64 hexadecimal digits.")],
-    name: Annotated[str, typer.Argument(help="Whose it is.")],
+    name: Annotated[str, typer.Argument(help="The name of its owner.")],
     device: Annotated[
         list[str] | None,
-        typer.Option(help="A device that it may speak for, as `tune keys devices` prints it; repeatable."),
+        typer.Option(
+            help="A device whose records it may sign, as `tune keys devices` prints it; repeatable."
+        ),
     ] = None,
     recheck: Annotated[
         str, typer.Option(help="The share of its records that is measured again here first.")
@@ -108,8 +112,9 @@ def trust(
     database: Database = DEFAULT,
     json_file: JsonFile = None,
 ) -> int:
-    """Trust a key: records that it signed count without a measurement here, but for a share drawn at random.
-    Exit code 1 where one of those does not hold; the key is revoked then.
+    """Trust a signing key: its records are answers, once a random share of them was measured here and held.
+
+    Exit code 1 when one does not hold; the key is revoked.
     """
     from tilewright.api.cli.options import read_share
     from tilewright.api.cli.sharing import as_json, told
@@ -132,7 +137,7 @@ def trust(
 
 @app.command()
 def devices(database: Database = DEFAULT, json_file: JsonFile = None) -> None:
-    """Print the devices that measured the runs of a database: what a key may be trusted to speak for."""
+    """Print the devices that measured the runs of a database, for `tune keys trust --device`."""
     from tilewright.db.repository import Repository
     from tilewright.db.sharing.signing import device_digest
     from tilewright.db.storage.session import open_database
@@ -163,7 +168,7 @@ def revoke(
     database: Database = DEFAULT,
     json_file: JsonFile = None,
 ) -> None:
-    """End a key at once and for good. What a signing key vouched for counts no more."""
+    """Revoke a key, at once and for good. Records that a signing key vouched for are claims again."""
     from tilewright.db.service.api_keys import ApiKeys
     from tilewright.db.service.audit import Audit
     from tilewright.db.sharing.trust import Trust

@@ -35,12 +35,12 @@ def lock(
         list[Path], typer.Argument(metavar="MODEL...", help="ONNX files; or one lock, with --diff.")
     ],
     target: Annotated[
-        list[str] | None, typer.Option("--target", help="A preset or a TOML file; repeatable.")
+        list[str] | None, typer.Option("--target", help="A chip: a preset or a TOML file; repeatable.")
     ] = None,
     output: Annotated[Path | None, typer.Option("-o", "--output", help="The lock to write.")] = None,
     diff: Annotated[
         Path | None,
-        typer.Option(help="Write nothing; say what is otherwise than in this lock. Exit code 1 if anything."),
+        typer.Option(help="Write nothing; print what differs from this lock. Exit code 1 if anything does."),
     ] = None,
     guesses: Annotated[
         bool, typer.Option("--guesses", help="Lock kernels without a record too, as guesses.")

@@ -15,6 +15,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command, get_group
 
+from tilewright.api.cli.members import MEMBERS
 from tilewright.api.cli.verbs import GROUPS, VERBS, verb_app
 from tilewright.compiler_core.errors import InputError, NotLockedError, TilewrightError
 
@@ -45,10 +46,15 @@ class LazyVerb(TyperCommand):
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
         """The context of the real command, so that it is the real one that runs or shows its help."""
         real = get_command(import_module(f"tilewright.api.cli.{self.name}").app)
-        examples = VERBS[str(self.name)].examples
-        # The mark keeps the lines as they are.
-        real.epilog = "\n".join(["\b", "Examples:", *(f"  tune {example}" for example in examples)])
+        real.epilog = _examples(VERBS[str(self.name)].examples)
+        for member, command in getattr(real, "commands", {}).items():
+            command.epilog = _examples(MEMBERS[f"{self.name} {member}"])
         return real.make_context(info_name, args, parent, **extra)
+
+
+def _examples(lines: Sequence[str]) -> str:
+    """The end of a help text; its first character keeps the lines as they are."""
+    return "\n".join(["\b", "Examples:", *(f"  tune {line}" for line in lines)])
 
 
 class GroupedVerbs(TyperGroup):

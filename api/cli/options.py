@@ -15,57 +15,74 @@ if TYPE_CHECKING:
     from tilewright.tuner.verbs.answers import Require
 
 Model = Annotated[Path, typer.Argument(help="The ONNX file.")]
-TargetName = Annotated[str, typer.Option("--target", help="A preset (tune targets list) or a TOML file.")]
-Database = Annotated[str, typer.Option("--db", help="SQLite file, or postgresql://user@host/name.")]
-Objective = Annotated[str, typer.Option(help="What to minimise: latency, energy, memory or edp.")]
+TargetName = Annotated[
+    str, typer.Option("--target", help="The chip: a preset (tune targets list) or a TOML file.")
+]
+Database = Annotated[
+    str, typer.Option("--db", help="The search database: a SQLite file, or postgresql://user@host/name.")
+]
+Objective = Annotated[
+    str,
+    typer.Option(
+        help="What is minimised: latency (us), energy (uJ), memory (peak bytes between kernels) or edp "
+        "(energy times latency)."
+    ),
+]
 RunObjective = Annotated[
     str,
     typer.Option(
         "--objective",
-        help="latency, energy, memory or edp; several, as latency,energy,peak_bytes, give a front.",
+        help="What is minimised: latency (us), energy (uJ), memory (peak bytes between kernels) or edp "
+        "(energy times latency); several, as latency,energy,peak_bytes, give a front.",
     ),
 ]
 Toolchain = Annotated[
     str | None,
     typer.Option(
-        help="Whose records answer: what the measuring device says of itself, else the target's own."
+        help="The toolchain whose records answer (tune db stats lists them); by default the target's own."
     ),
 ]
 Frozen = Annotated[
     Path | None,
-    typer.Option(help="Serve exactly what this lock holds (tune lock), from it alone; else exit 3."),
+    typer.Option(help="Answer from this lock alone (tune lock); exit code 3 for what it does not hold."),
 ]
 Fallback = Annotated[
     str | None,
     typer.Option(
-        help="What stands in for a record, in order: toolchain (the last one's, marked), family (operands "
-        "elsewhere), guess or default; else TILEWRIGHT_FALLBACK, else toolchain,family,guess."
+        help="What may stand in for a missing record, the first that exists: toolchain (a record of an older "
+        "one, marked), family (the same op with operands elsewhere), guess, default. Without the option: "
+        "TILEWRIGHT_FALLBACK, else toolchain,family,guess."
     ),
 ]
 Dims = Annotated[
-    list[str] | None, typer.Option("--dim", help="A value for a symbolic dim, as batch=1; repeatable.")
+    list[str] | None, typer.Option("--dim", help="The size of a symbolic dim, as batch=1; repeatable.")
 ]
 RangedDims = Annotated[
     list[str] | None,
-    typer.Option("--dim", help="A value (batch=1) or a range (seq=1..2048) for a symbolic dim; repeatable."),
+    typer.Option(
+        "--dim", help="The size (batch=1) or range of sizes (seq=1..2048) of a symbolic dim; repeatable."
+    ),
 ]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(
         "--input",
-        help="A value of an input that the network depends on, as rate=16000 or sizes=[1,8]; repeatable.",
+        help="The value of an input that decides the network's structure, as rate=16000 or sizes=[1,8]; "
+        "repeatable.",
     ),
 ]
 Required = Annotated[
     str | None,
     typer.Option(
         "--require",
-        help="answered: no guesses, ranges answer; measured: every kernel at this size; verified: the "
-        "network as a whole. Else exit 3.",
+        help="The least that is accepted: answered (no kernel is a guess; a range counts), measured (every "
+        "kernel, at this size) or verified (the network as a whole). Anything less is exit code 3.",
     ),
 ]
-Seed = Annotated[int, typer.Option(help="One seed in, the same trials out.")]
-JsonFile = Annotated[str | None, typer.Option("--json", help="Write JSON to a file, or to - .")]
+Seed = Annotated[int, typer.Option(help="Seed of the search; the same seed measures the same trials.")]
+JsonFile = Annotated[
+    str | None, typer.Option("--json", help="Write the answer as JSON to this file; - is standard output.")
+]
 DEFAULT_DATABASE = "tilewright.db"
 MOST_DIGITS = 18
 

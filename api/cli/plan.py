@@ -29,7 +29,9 @@ def plan_model(
     model: Model,
     target: Annotated[
         str | None,
-        typer.Option(help="A preset or a TOML file; without one, sizes in the model's own dtypes."),
+        typer.Option(
+            help="The chip: a preset or a TOML file. Without one, sizes are in the model's own dtypes."
+        ),
     ] = None,
     dim: RangedDims = None,
     given: Inputs = None,

@@ -32,7 +32,7 @@ def profile_model(
     model: Model,
     target: TargetName,
     output: Annotated[Path, typer.Option("-o", "--output", help="The Chrome trace (JSON) to write.")],
-    svg: Annotated[Path | None, typer.Option("--svg", help="Also an SVG picture.")] = None,
+    svg: Annotated[Path | None, typer.Option("--svg", help="Draw the timeline into this file.")] = None,
     objective: Objective = "latency",
     dim: Dims = None,
     given: Inputs = None,

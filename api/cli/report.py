@@ -25,15 +25,24 @@ app = verb_app()
 
 @app.command()
 def report(
-    subject: Annotated[str, typer.Argument(metavar="MODEL|RUN", help="An ONNX file, or the uid of a run.")],
+    subject: Annotated[
+        str,
+        typer.Argument(
+            metavar="MODEL|RUN", help="An ONNX file, or a run by the first characters of its uid."
+        ),
+    ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The HTML file to write.")],
-    target: Annotated[str | None, typer.Option(help="A preset or a TOML file; a run knows its own.")] = None,
+    target: Annotated[
+        str | None, typer.Option(help="The chip, for a MODEL: a preset or a TOML file.")
+    ] = None,
     objective: Objective = "latency",
     dim: Dims = None,
     given: Inputs = None,
     toolchain: Toolchain = None,
     database: Database = DEFAULT_DATABASE,
-    pictures: Annotated[Path | None, typer.Option(help="A folder: each picture as an SVG file, too.")] = None,
+    pictures: Annotated[
+        Path | None, typer.Option(help="Also write each picture as an SVG file into this folder.")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Write convergence, roofline, timeline, memory map, kernels and fusion groups as one HTML file."""

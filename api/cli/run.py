@@ -36,9 +36,11 @@ if TYPE_CHECKING:
 app = verb_app()
 FromDemand = Annotated[
     bool,
-    typer.Option("--from-demand", help="Tune what lookups missed, in place of MODEL (tune demand)."),
+    typer.Option("--from-demand", help="Tune what lookups missed (tune demand), in place of a MODEL."),
 ]
-TimeLimit = Annotated[str | None, typer.Option(help="When the search stops, in seconds, or as 90s, 30m, 2h.")]
+TimeLimit = Annotated[
+    str | None, typer.Option(help="The longest time of the search: 90s, 30m, 2h, or a number of seconds.")
+]
 Tries = Annotated[
     Path | None,
     typer.Option("--try", help="Configs to measure first: a JSON list, or a run's --json."),
@@ -46,59 +48,77 @@ Tries = Annotated[
 Ray = Annotated[
     str,
     typer.Option(
-        help="none: in this process; local: on workers; auto: on workers where there is much to measure; "
-        "HOST:PORT of a cluster."
+        help="Where trials are measured: none (in this process), local (on workers of this machine), auto "
+        "(in this process, then on workers if much is left to measure) or HOST:PORT of a farm."
     ),
 ]
 OwnDevice = Annotated[
     str | None, typer.Option(help="A device of your own, as MODULE:FACTORY from the working directory.")
 ]
-Mlflow = Annotated[str | None, typer.Option(help="Log the run in MLflow: http://HOST:PORT, or a folder.")]
+Mlflow = Annotated[
+    str | None, typer.Option(help="Log the run in MLflow, at http://HOST:PORT or in a folder.")
+]
 
 
 @app.command()
 def run(
     model: Annotated[Path | None, typer.Argument(help="The ONNX file.")] = None,
     target: Annotated[
-        str | None, typer.Option("--target", help="A preset (tune targets list) or a TOML file.")
+        str | None, typer.Option("--target", help="The chip: a preset (tune targets list) or a TOML file.")
     ] = None,
     level: Annotated[
         int,
-        typer.Option("-O", help="0 default schedule, 1 database or guess, 2 modest search, 3 long search."),
+        typer.Option(
+            "-O",
+            help="Level: 0 the default schedule; 1 the database's answer, else a guess; 2 a search of 512 "
+            "trials; 3 one of 4096. 0 and 1 measure nothing.",
+        ),
     ] = 2,
-    trials: Annotated[int | None, typer.Option(help="Measurements to spend; default by level.")] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="The most measurements to make; by default that of the level.")
+    ] = None,
     time_limit: TimeLimit = None,
     from_demand: FromDemand = False,
     objective: RunObjective = "latency",
     dim: RangedDims = None,
     given: Inputs = None,
-    sampler: Annotated[str | None, typer.Option(help="tilewright, random, tpe or nsga2.")] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(help="The search method: tilewright (the default), random, tpe, nsga2, gp or cmaes."),
+    ] = None,
     seed: Seed = 0,
     database: Database = DEFAULT_DATABASE,
-    workers: Annotated[int, typer.Option(help="Measuring workers of the local Ray.")] = 2,
+    workers: Annotated[int, typer.Option(help="Worker processes on this machine.")] = 2,
     device: OwnDevice = None,
     ray: Ray = "auto",
     lab: Annotated[
-        str | None, typer.Option(help="Faults of a lab, as noise=0.03,straggler=0.01 or a TOML file.")
+        str | None,
+        typer.Option(help="Faults to inject, as noise=0.03,straggler=0.01 or a TOML file (docs/cli.md)."),
     ] = None,
     asynchronous: Annotated[
-        bool, typer.Option("--asynchronous", help="Keep a wide farm busy; no run is like another then.")
+        bool,
+        typer.Option(
+            "--asynchronous", help="Search all kernels at once on a wide farm; trials then vary by run."
+        ),
     ] = False,
     regret: Annotated[
-        str | None, typer.Option(help="End within 2% of the optimum, by the search's own estimate.")
+        str | None,
+        typer.Option(help="Stop once the estimated distance from the optimum is this small, as 2% or 0.02."),
     ] = None,
     tries: Tries = None,
-    svg: Annotated[Path | None, typer.Option(help="A picture of the front, where there is one.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="Draw the front of several objectives into this file.")
+    ] = None,
     mlflow: Mlflow = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Find tiles, buffering and cores that run MODEL fastest on a target, and keep them in the database.
+    """Search for the tiles, fusion and cores that run MODEL fastest on a target; the database keeps the result.
 
-    A second run with the same budget is answered from the database; an interrupted one goes on where its
-    records end. With a range (--dim seq=1..2048) a few sizes share the budget, and every size of the range is
-    answered from then on. Several objectives (latency,energy,peak_bytes) give the front: every schedule that
-    none beats in all of them. With --from-demand the networks and kernels that lookups missed are tuned, the
-    one that saves most first, until --time-limit.
+    A second run with the same budget is answered by the database. An interrupted run goes on where its
+    records end. A range (--dim seq=1..2048) shares the budget among a few sizes; afterwards the database
+    answers every size of the range. Several objectives (latency,energy,peak_bytes) give the front: the
+    schedules that no other schedule beats in all of them. --from-demand tunes the networks and kernels that
+    lookups missed, the largest saving first, until --time-limit.
     """
     from tilewright.tuner.kernel.candidates import read_candidates
     from tilewright.tuner.request import PoolChoice, TuneRequest, objectives_of

@@ -12,14 +12,16 @@ app = verb_app()
 
 @app.command()
 def runner(
-    database: Annotated[str | None, typer.Option("--db", help="SQLite file, or postgresql://...")] = None,
-    name: Annotated[str | None, typer.Option(help="How it signs; host and process by default.")] = None,
-    workers: Annotated[int | None, typer.Option(min=1, help="Measuring workers of its own Ray.")] = None,
-    ray: Annotated[str | None, typer.Option(help="local, or HOST:PORT of a Ray cluster.")] = None,
+    database: Annotated[
+        str | None, typer.Option("--db", help="The database: a SQLite file, or postgresql://...")
+    ] = None,
+    name: Annotated[str | None, typer.Option(help="Its name in logs; by default host and process.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes on this machine.")] = None,
+    ray: Annotated[str | None, typer.Option(help="local, none, or HOST:PORT of a farm.")] = None,
     host: Annotated[bool, typer.Option("--host", help="Take jobs for this CPU, and run them on it.")] = False,
-    metrics_port: Annotated[int | None, typer.Option(help="Answer /metrics on this port.")] = None,
+    metrics_port: Annotated[int | None, typer.Option(help="Serve /metrics on this port.")] = None,
     metrics_host: Annotated[str, typer.Option(help="Address for --metrics-port.")] = "127.0.0.1",
-    config: Annotated[Path | None, typer.Option(help="TOML file of settings; docs/service.md.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings (docs/service.md).")] = None,
 ) -> int:
     """Take jobs and run them until SIGTERM; another runner finishes a job that is left.
 

@@ -13,16 +13,20 @@ app = verb_app()
 @app.command()
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on; beyond loopback needs a key.")
+        str | None, typer.Option(help="Address to listen on; beyond loopback an API key must exist.")
     ] = None,
-    port: Annotated[int | None, typer.Option(min=0, max=65535)] = None,
-    database: Annotated[str | None, typer.Option("--db", help="SQLite file, or postgresql://...")] = None,
-    runner: Annotated[bool, typer.Option(help="Also work on jobs, in a process beside the server.")] = True,
-    workers: Annotated[int | None, typer.Option(min=1, help="Measuring workers of the runner's Ray.")] = None,
-    ray: Annotated[str | None, typer.Option(help="local, HOST:PORT of a Ray cluster, or none.")] = None,
-    config: Annotated[Path | None, typer.Option(help="TOML file of settings; docs/service.md.")] = None,
+    port: Annotated[
+        int | None, typer.Option(min=0, max=65535, help="Port to listen on; by default 8757.")
+    ] = None,
+    database: Annotated[
+        str | None, typer.Option("--db", help="The database: a SQLite file, or postgresql://...")
+    ] = None,
+    runner: Annotated[bool, typer.Option(help="Also run jobs, in a process beside the server.")] = True,
+    workers: Annotated[int | None, typer.Option(min=1, help="Worker processes of the runner.")] = None,
+    ray: Annotated[str | None, typer.Option(help="local, none, or HOST:PORT of a farm.")] = None,
+    config: Annotated[Path | None, typer.Option(help="A TOML file of settings (docs/service.md).")] = None,
 ) -> int:
-    """Serve jobs, lookups and the dashboard; nothing has to be configured."""
+    """Serve jobs, lookups and the dashboard. Without options: on loopback, with ./tilewright.db."""
     import os
 
     from tilewright.api.observability.metrics_files import counting_together

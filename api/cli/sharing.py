@@ -27,7 +27,7 @@ def register(app: typer.Typer) -> None:
 
 def diff(
     first: Annotated[str, typer.Argument(metavar="A", help="A file, postgresql://..., or a layer by name.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="What to compare it with.")],
+    second: Annotated[str, typer.Argument(metavar="B", help="The database or layer to compare it with.")],
     json_file: JsonFile = None,
 ) -> int:
     """Compare the answers of two databases: what is new in B, gone, faster, slower or of another Config, and
@@ -60,8 +60,9 @@ def push(
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:
-    """Send all records to a service, which keeps the union; with --sign with your word for what you measured.
-    The key for the service is TILEWRIGHT_KEY, with the scope admin.
+    """Send all records to a service, which adds those that it lacks. --sign signs what was measured here.
+
+    The API key is taken from TILEWRIGHT_KEY and needs the scope admin.
     """
     import tempfile
     from pathlib import Path
@@ -115,8 +116,9 @@ def pull(server: ServerUrl, database: Database = DEFAULT_DATABASE, json_file: Js
 
 
 def vouch(database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> int:
-    """Let signed records count that trusted keys stand for, after a look at all of them and a measurement of
-    a share. Exit code 1 where a key did not hold and was revoked.
+    """Accept the signed records of trusted keys as answers: all are checked, a share is measured here first.
+
+    Exit code 1 when one does not hold; its key is revoked.
     """
     from tilewright.tuner.verbs.share import vouch_all
 

@@ -20,12 +20,15 @@ def space(
     device: Annotated[
         str | None, typer.Option(help="A device of your own, as MODULE:FACTORY from the working directory.")
     ] = None,
-    trials: Annotated[int, typer.Option(help="How many Configs to measure.")] = 200,
+    trials: Annotated[int, typer.Option(help="The number of Configs to measure.")] = 200,
     tries: Annotated[
         Path | None, typer.Option("--try", help="Configs to measure first: a JSON list of knobs and values.")
     ] = None,
     prior: Annotated[
-        list[Path] | None, typer.Option(help="A T4 table of the space from another device; repeatable.")
+        list[Path] | None,
+        typer.Option(
+            help="Measurements of the space on another device, which guide the search: a T4 file; repeatable."
+        ),
     ] = None,
     seed: Seed = 0,
     json_file: JsonFile = None,

@@ -23,13 +23,20 @@ app = verb_app()
 
 @app.command()
 def submit(
-    model: Annotated[Path, typer.Argument(help="An ONNX file.")],
-    target: Annotated[str, typer.Option(help="A preset, or the path of a TOML file.")],
-    level: Annotated[int, typer.Option("-O", min=0, max=3, help="How hard to search.")] = 2,
-    trials: Annotated[int | None, typer.Option(min=0, help="Measurements at most.")] = None,
-    time_limit: Annotated[float | None, typer.Option(help="Seconds of search at most.")] = None,
+    model: Annotated[Path, typer.Argument(help="The ONNX file.")],
+    target: Annotated[str, typer.Option(help="The chip: a preset or a TOML file.")],
+    level: Annotated[
+        int, typer.Option("-O", min=0, max=3, help="Level, as of tune run: 2 and 3 search, 0 and 1 do not.")
+    ] = 2,
+    trials: Annotated[int | None, typer.Option(min=0, help="The most measurements to make.")] = None,
+    time_limit: Annotated[
+        float | None, typer.Option(help="The longest time of the search, in seconds.")
+    ] = None,
     objective: Annotated[
-        str, typer.Option(help="latency, energy, memory, edp or a front: latency,energy.")
+        str,
+        typer.Option(
+            help="What is minimised: latency, energy, memory, edp, or several for a front, as latency,energy."
+        ),
     ] = "latency",
     dim: RangedDims = None,
     given: Inputs = None,
@@ -37,11 +44,16 @@ def submit(
         Path | None, typer.Option("--try", help="Configs to measure first: a JSON list, or a run's --json.")
     ] = None,
     regret: Annotated[
-        str | None, typer.Option(help="End within 2% of the optimum, by the search's own estimate.")
+        str | None,
+        typer.Option(help="Stop once the estimated distance from the optimum is this small, as 2% or 0.02."),
     ] = None,
     seed: Annotated[int, typer.Option(min=0)] = 0,
-    priority: Annotated[int, typer.Option(min=-100, max=100, help="Higher runs first.")] = 0,
-    idempotency_key: Annotated[str | None, typer.Option(help="Sent twice, it is still one job.")] = None,
+    priority: Annotated[
+        int, typer.Option(min=-100, max=100, help="Of your jobs, the highest runs first.")
+    ] = 0,
+    idempotency_key: Annotated[
+        str | None, typer.Option(help="A word of your own: two submissions with the same word are one job.")
+    ] = None,
     json_file: JsonFile = None,
     server: Server = DEFAULT_SERVER,
 ) -> None:

@@ -31,15 +31,23 @@ def sweep(
     target: TargetName,
     vary: Annotated[
         list[str],
-        typer.Option(help="A number of the file: l1_kib=256,512 or cores=8..64 (doubled); repeatable."),
+        typer.Option(
+            help="A number of the target file and its values: l1_kib=256,512, or cores=8..64 by doubling; "
+            "repeatable."
+        ),
     ],
-    trials: Annotated[int, typer.Option(min=0, help="Measurements a network and variant.")] = 128,
+    trials: Annotated[int, typer.Option(min=0, help="Measurements per network and variant.")] = 128,
     dim: Dims = None,
     seed: Seed = 0,
     database: Database = DEFAULT_DATABASE,
-    workers: Annotated[int, typer.Option(help="Measuring workers of a Ray.")] = 2,
-    ray: Annotated[str, typer.Option(help="none: in this process; local, or HOST:PORT.")] = "none",
-    svg: Annotated[Path | None, typer.Option(help="A picture: latency over area, the front marked.")] = None,
+    workers: Annotated[int, typer.Option(help="Worker processes on this machine.")] = 2,
+    ray: Annotated[
+        str,
+        typer.Option(
+            help="Where trials are measured: none (in this process), local, or HOST:PORT of a farm."
+        ),
+    ] = "none",
+    svg: Annotated[Path | None, typer.Option(help="Draw latency over area into this file.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Tune MODELS on every variant of a target, and print which variants none beats.

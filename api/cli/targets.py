@@ -57,7 +57,10 @@ def list_presets(json_file: JsonFile = None) -> None:
 def show(
     target: Name,
     numbers: Annotated[
-        bool, typer.Option("--numbers", help="A table of every number, and which nobody published.")
+        bool,
+        typer.Option(
+            "--numbers", help="Print every number as a table, and mark those that nobody published."
+        ),
     ] = False,
     json_file: JsonFile = None,
 ) -> None:
@@ -79,9 +82,9 @@ def show(
 
 @app.command()
 def check(file: Annotated[Path, typer.Argument(help="A TOML file.")], json_file: JsonFile = None) -> int:
-    """Explain every mistake in a target file, by key and line, and question numbers that are unlikely.
+    """Explain every mistake in a target file by key and line, and warn of unlikely numbers.
 
-    Exit code 1 when there is a mistake; a question alone is none.
+    Exit code 1 when there is a mistake; warnings alone are exit code 0.
     """
     from dataclasses import asdict
 
@@ -104,7 +107,7 @@ def check(file: Annotated[Path, typer.Argument(help="A TOML file.")], json_file:
 
 @app.command()
 def detect(
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="Write here too.")] = None,
+    output: Annotated[Path | None, typer.Option("-o", "--output", help="Also write the file here.")] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Measure this CPU, and keep the result as the target `host`."""
@@ -126,13 +129,14 @@ def peak(
     target: Name,
     json_file: JsonFile = None,
     soak: Annotated[
-        float | None, typer.Option(help="Repeat for so many seconds and watch for drift; exit 1 on any.")
+        float | None,
+        typer.Option(help="Repeat for this many seconds; exit code 1 when a peak drifts by 5 %."),
     ] = None,
     device: Annotated[
         str | None, typer.Option(help="A device of your own, as MODULE:FACTORY from the working directory.")
     ] = None,
 ) -> int:
-    """Measure peaks with micro-kernels on a device; the simulated one is the default."""
+    """Measure the peaks of a device with micro-kernels; by default those of the simulated one."""
     from tilewright.compiler_core.target_model.file import load_target
     from tilewright.measure.simulator.device import SimulatedDevice
     from tilewright.tuner.devices import load_device

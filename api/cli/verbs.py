@@ -45,7 +45,7 @@ VERBS: dict[str, Verb] = {
     ),
     "space": Verb(
         "tune",
-        "Tune any T1 space, on records or your own device.",
+        "Tune a T1 space on recorded measurements or a device.",
         (
             "space T1.json --replay T4.json.gz --trials 200",
             "space T1.json --device my_board:device --json answer.json",
@@ -53,7 +53,7 @@ VERBS: dict[str, Verb] = {
     ),
     "sweep": Verb(
         "tune",
-        "Which chip for these networks: variants of a target.",
+        "Tune networks on variants of a chip, and compare.",
         (
             "sweep model.onnx --target ascend910 --vary l1_kib=256,512,1024",
             "sweep a.onnx b.onnx --target chip.toml --vary cores=8..64 --vary llb.gbps=100,200 --svg f.svg",
@@ -61,7 +61,7 @@ VERBS: dict[str, Verb] = {
     ),
     "lookup": Verb(
         "answer",
-        "The database's answers for a network, and why one is missing.",
+        "Print the answer for every kernel, or why none exists.",
         (
             "lookup model.onnx --target ascend910",
             "lookup model.onnx --target ascend910 --dim batch=8 --json -",
@@ -69,7 +69,7 @@ VERBS: dict[str, Verb] = {
     ),
     "lock": Verb(
         "answer",
-        "Pins the answers of today in a file, for --frozen.",
+        "Write the answers of today to a file, for --frozen.",
         (
             "lock model.onnx --target ascend910 -o tilewright.lock",
             "lock model.onnx --target ascend910 --diff tilewright.lock",
@@ -77,7 +77,7 @@ VERBS: dict[str, Verb] = {
     ),
     "compile": Verb(
         "answer",
-        "The Program of a network, without measuring.",
+        "Write the Program of a network, without measuring.",
         (
             "compile model.onnx --target ascend910 -o program.json",
             "compile model.onnx --target ascend910 -o program.json --require verified",
@@ -85,7 +85,7 @@ VERBS: dict[str, Verb] = {
     ),
     "build": Verb(
         "answer",
-        "A network as a native library of this CPU.",
+        "Write a network as a native library of this CPU.",
         (
             "build model.onnx --target host -o library",
             "build model.onnx --target host -o library --require verified --dim batch=1",
@@ -93,7 +93,7 @@ VERBS: dict[str, Verb] = {
     ),
     "explain": Verb(
         "answer",
-        "Why a kernel is as it is: tiles, limits, runner-up.",
+        "Print the tiles, limits and runner-up of kernels.",
         (
             "explain model.onnx --target ascend910",
             'explain model.onnx --target ascend910 --kernel "layer1.0.conv2 + relu"',
@@ -101,22 +101,22 @@ VERBS: dict[str, Verb] = {
     ),
     "diff": Verb(
         "answer",
-        "Two runs, databases or targets side by side.",
+        "Compare two runs, databases or targets.",
         ("diff 3f2a81 77c01e -o diff.html", "diff ascend910 my_chip.toml"),
     ),
     "verify": Verb(
         "answer",
-        "Emulate the best Program and judge every value.",
+        "Run the best Program and judge every value.",
         ("verify model.onnx --target ascend910", "verify model.onnx --target ascend910 --values"),
     ),
     "report": Verb(
         "answer",
-        "A network or a run as one HTML file.",
+        "Write a network or a run as one HTML page.",
         ("report model.onnx --target ascend910 -o report.html", "report 3f2a81 -o report.html"),
     ),
     "profile": Verb(
         "answer",
-        "The simulated timeline as a Perfetto trace.",
+        "Write the simulated timeline as a Perfetto trace.",
         (
             "profile model.onnx --target ascend910 -o trace.json",
             "profile model.onnx --target ascend910 -o trace.json --svg timeline.svg",
@@ -124,71 +124,69 @@ VERBS: dict[str, Verb] = {
     ),
     "plan": Verb(
         "answer",
-        "Least peak memory of a network, proven and drawn.",
+        "Find the kernel order of least peak memory, and prove it.",
         ("plan model.onnx", "plan model.onnx --target ascend910 -o memory.svg"),
     ),
     "targets": Verb(
         "target",
-        "Presets, your own chip's file, this machine.",
+        "Describe chips: presets, files of your own, this CPU.",
         ("targets show ascend910 > my_chip.toml", "targets check my_chip.toml"),
     ),
     "db": Verb(
         "database",
-        "Contents, exchange, upkeep.",
+        "Show, exchange and maintain the records.",
         ("db stats", "db export -o records.jsonl"),
     ),
     "demand": Verb(
         "database",
-        "What lookups missed, by the time that tuning would save.",
+        "List what lookups missed, the largest saving first.",
         ("demand", "demand --file tilewright.db.demand --json -"),
     ),
     "serve": Verb(
         "service",
-        "The REST service and the dashboard.",
+        "Start the REST service and the dashboard.",
         ("serve", "serve --db postgresql://user@host/name --no-runner"),
     ),
     "runner": Verb(
         "service",
-        "Works on the jobs of a database.",
+        "Run the jobs of a database.",
         ("runner --db tilewright.db", "runner --db postgresql://user@host/name --ray head:6379"),
     ),
     "submit": Verb(
         "service",
-        "Sends a model to a server to be tuned.",
+        "Send a model to a service to be tuned.",
         (
             "submit model.onnx --target ascend910",
-            "submit model.onnx --target my_chip.toml --trials 1024 --server http://host:8000",
+            "submit model.onnx --target my_chip.toml --trials 1024 --server http://host:8757",
         ),
     ),
-    "jobs": Verb("service", "Your jobs on a server.", ("jobs", "jobs --state running --json -")),
-    "watch": Verb(
-        "service", "Follows a job to its end.", ("watch 3f2a81", "watch 3f2a81 --json events.json")
-    ),
+    "jobs": Verb("service", "List your jobs on a service.", ("jobs", "jobs --state running --json -")),
+    "watch": Verb("service", "Follow a job to its end.", ("watch 3f2a81", "watch 3f2a81 --json events.json")),
     "cancel": Verb(
         "service",
-        "Asks for the end of a job.",
-        ("cancel 3f2a81", "cancel 3f2a81 --server http://host:8000"),
+        "Cancel a job.",
+        ("cancel 3f2a81", "cancel 3f2a81 --server http://host:8757"),
     ),
     "keys": Verb(
         "service",
-        "Keys of the service, and keys that sign records.",
+        "Manage API keys, and keys that sign records.",
         ("keys create laptop --tenant vision", "keys make laptop"),
     ),
     "worker": Verb(
         "farm",
-        "Offers this host's devices to a farm.",
+        "Offer this host's devices to a farm.",
         ("worker --ray head:6379 --target ascend910", "worker --ray head:6379 --target ascend910 --slots 4"),
     ),
-    "doctor": Verb("bench", "What works on this machine.", ("doctor", "doctor --json -")),
+    "doctor": Verb("bench", "Check what works on this machine.", ("doctor", "doctor --json -")),
     "bench": Verb(
         "bench",
-        "Repeats the published figures.",
+        "Repeat the published figures.",
         ("bench models --quick", "bench search --quick --json search.json"),
     ),
-    "warm": Verb("bench", "Compiles the numba code ahead of its first use.", ("warm", "warm --help")),
+    "warm": Verb("bench", "Compile the numba code before its first use.", ("warm", "warm --json -")),
     "completion": Verb(
         "bench",
-        "Prints completion for bash, zsh or fish.",
+        "Print completion for bash, zsh or fish.",
         ("completion bash >> ~/.bashrc", "completion fish > ~/.config/fish/completions/tune.fish"),
     ),
 }

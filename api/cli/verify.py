@@ -14,7 +14,6 @@ from tilewright.api.cli.options import (
     Model,
     Objective,
     RangedDims,
-    Seed,
     TargetName,
     Toolchain,
     files_of,
@@ -42,26 +41,27 @@ def verify(
     dtype: Annotated[
         str,
         typer.Option(
-            help="model: judged; target: its storage and accumulator types, errors printed without a verdict."
+            help="model: the model's own types, judged. target: the chip's storage and accumulator types; "
+            "errors are printed, nothing is judged."
         ),
     ] = "model",
     objective: Objective = "latency",
     dim: RangedDims = None,
     given: Inputs = None,
-    seed: Seed = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the inputs, which are drawn at random.")] = 0,
     toolchain: Toolchain = None,
     database: Database = DEFAULT_DATABASE,
     json_file: JsonFile = None,
 ) -> None:
     """Run the best known Program of MODEL, tile by tile, and judge every value that it computes.
 
-    Above 2 GMAC kernels are run by machine code of this CPU, else in numpy.
+    Each op is compared with the same op in float64 on the same operands. Its error must lie within the
+    tolerance of its dtype, or within 4 times the error of plain evaluation in that dtype. The imported network
+    is compared in the same way with the model's file, as onnxruntime and onnx's reference evaluator run it.
+    Exit code 1 when any value is wrong, intermediate values included.
 
-    An op is judged on its actual operands against float64: its error must lie within the tolerance of its
-    dtype, or within 4 times the error of plain evaluation in that dtype. The network as imported is judged so
-    against the model's file, as onnx's reference evaluator and onnxruntime run it. Exit code 1 when any value
-    is wrong, intermediates included. In the target's dtypes nothing is judged: the error is printed down the
-    network. A range (--dim seq=1..2048) is verified at both ends and at sizes between.
+    Networks above 2 GMAC are run by machine code of this CPU, smaller ones in numpy. A range (--dim
+    seq=1..2048) is verified at both ends and at sizes between.
     """
     from tilewright.compiler_core.onnx_import.sizes import sizes_in_range
     from tilewright.tuner.sizes.representatives import representatives

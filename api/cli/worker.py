@@ -16,10 +16,11 @@ def worker(
     ray: Annotated[str, typer.Option(help="HOST:PORT of the farm's Ray head.")],
     slots: Annotated[int, typer.Option(min=1, help="Devices of this kind on this host.")] = 1,
     grace: Annotated[
-        float, typer.Option(min=0.0, help="Seconds that work under way may take at SIGTERM.")
+        float, typer.Option(min=0.0, help="How long work under way may take after SIGTERM, in seconds.")
     ] = 60.0,
     lab: Annotated[
-        str | None, typer.Option(help="Faults of this host, as crash_during=0.01 or a TOML file.")
+        str | None,
+        typer.Option(help="Faults to inject here, as crash_during=0.01 or a TOML file (docs/cli.md)."),
     ] = None,
 ) -> None:
     """Join a farm with devices for a target; `tune run --ray` and runners measure on them.

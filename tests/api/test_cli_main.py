@@ -18,6 +18,7 @@ from typer.main import get_command
 
 from tests.onnx_models import model, node, saved, value
 from tilewright.api.cli import main as cli
+from tilewright.api.cli.members import MEMBERS
 from tilewright.api.cli.options import files_of, write_json
 from tilewright.api.cli.verbs import GROUPS, VERBS, Verb, verb_app
 from tilewright.compiler_core.errors import DeviceError, ModelError, UsageError, VerifyError
@@ -134,6 +135,32 @@ def test_every_verb_explains_itself_by_two_examples(verb: str, capsys: pytest.Ca
             understood(command, words)
 
 
+@pytest.mark.parametrize("member", MEMBERS)
+def test_every_member_of_a_family_explains_itself_by_two_examples(
+    member: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    family, name = member.split()
+    assert cli.main([family, name, "--help"]) == 0
+    shown = capsys.readouterr().out
+    command: Any = get_command(importlib.import_module(f"tilewright.api.cli.{family}").app)
+    options = {option for param in command.commands[name].params for option in param.opts}
+    for example in MEMBERS[member]:
+        assert f"  tune {example}\n" in shown
+        words = shlex.split(example.split(" > ")[0])
+        assert words[:2] == [family, name]
+        assert {word for word in words if word.startswith("-") and word != "-"} <= options
+
+
+def test_every_member_of_a_family_has_examples() -> None:
+    families = {
+        verb: get_command(importlib.import_module(f"tilewright.api.cli.{verb}").app) for verb in VERBS
+    }
+    members = {
+        f"{verb} {member}" for verb, each in families.items() for member in getattr(each, "commands", ())
+    }
+    assert members == set(MEMBERS)
+
+
 def understood(command: Any, words: list[str]) -> None:
     """Parse a command line as it would be, and run nothing."""
     with command.make_context(words[0], words[1:]) as context:
@@ -156,7 +183,7 @@ def test_json_means_the_same_on_every_verb(verb: str) -> None:
             continue
         options: list[Any] = [option for option in each.params if "--json" in option.opts]
         assert [(option.metavar, option.help, option.is_flag) for option in options] == [
-            (None, "Write JSON to a file, or to - .", False)
+            (None, "Write the answer as JSON to this file; - is standard output.", False)
         ], f"tune {verb} {name}"
 
 
