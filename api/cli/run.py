@@ -112,7 +112,7 @@ def run(
     mlflow: Mlflow = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Search for the tiles, fusion and cores that run MODEL fastest on a target; the database keeps the result.
+    """Search for the tiles, fusion and cores that run MODEL fastest on a target; the database keeps them.
 
     A second run with the same budget is answered by the database. An interrupted run goes on where its
     records end. A range (--dim seq=1..2048) shares the budget among a few sizes; afterwards the database

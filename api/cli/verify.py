@@ -56,8 +56,8 @@ def verify(
     """Run the best known Program of MODEL, tile by tile, and judge every value that it computes.
 
     Each op is compared with the same op in float64 on the same operands. Its error must lie within the
-    tolerance of its dtype, or within 4 times the error of plain evaluation in that dtype. The imported network
-    is compared in the same way with the model's file, as onnxruntime and onnx's reference evaluator run it.
+    tolerance of its dtype, or within 4 times the error of plain evaluation in that dtype. The imported
+    network is compared in the same way with the file, as onnxruntime and onnx's reference evaluator run it.
     Exit code 1 when any value is wrong, intermediate values included.
 
     Networks above 2 GMAC are run by machine code of this CPU, smaller ones in numpy. A range (--dim
