@@ -34,7 +34,7 @@ tune: $(RUNS)
 	$(BIN)/tune run "$(RESNET50)" --target ascend910 --trials 512
 
 test: lint
-	$(BIN)/pytest
+	$(BIN)/pytest -n auto --maxprocesses 4 --dist loadfile
 
 lint: setup
 	$(BIN)/ruff check .
