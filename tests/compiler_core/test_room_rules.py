@@ -31,7 +31,8 @@ def changed(kernel: KernelProgram, table: str, number: int, **changes: Any) -> K
     """The kernel with one loop, buffer or step changed."""
     rows = list(getattr(kernel, table))
     rows[number] = replace(rows[number], **changes)
-    return replace(kernel, **{table: tuple(rows)})
+    exchanged: dict[str, Any] = {table: tuple(rows)}
+    return replace(kernel, **exchanged)
 
 
 def in_one_room(kernel: KernelProgram, *numbers: int) -> KernelProgram:
