@@ -17,7 +17,7 @@ from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.ir.workload import Kernel, Level
 from tilewright.compiler_core.lowering.lower import lower_kernel
 from tilewright.compiler_core.lowering.memory.allocate import Block, TensorSpan, allocate_blocks
-from tilewright.compiler_core.lowering.memory.placement import lifetimes, place_values
+from tilewright.compiler_core.lowering.memory.placement import Lifetime, lifetimes, place_values
 from tilewright.compiler_core.lowering.program import HostCall, KernelCall, Program
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.schedule import CoreRange, Placed, Schedule, Stage, Tiling
@@ -130,7 +130,7 @@ def plan_groups(
         stages = [(Placed(group, CoreRange(0, target.cores)),) for group in range(len(groups))]
     stage_of = _stage_of(stages, len(groups))
     lives = lifetimes(graph, groups, stage_of, target)
-    levels = place_values(lives, len(stages), int(target.llb_bytes * LLB_SHARE))
+    levels = _placed(lives, len(stages), target)
     laid = {life.value: layouts[life.value] for life in lives if life.value in layouts} if layouts else {}
     kernels = _kernels(graph, groups, levels, laid)
     regions: dict[str, Regions] = {}
@@ -139,6 +139,15 @@ def plan_groups(
             analysed = (known or {}).get(kernel.workload.digest)
             regions[kernel.workload.digest] = analysed or Regions(kernel.workload)
     return Plan(graph, tuple(groups), tuple(stages), levels, kernels, regions, laid)
+
+
+def levels_of(graph: Graph, groups: Sequence[Group], target: Target) -> Mapping[int, Level]:
+    """The place of every value between groups that run one after the other, as in their Plan."""
+    return _placed(lifetimes(graph, groups, range(len(groups)), target), len(groups), target)
+
+
+def _placed(lives: Sequence[Lifetime], stages: int, target: Target) -> Mapping[int, Level]:
+    return place_values(lives, stages, int(target.llb_bytes * LLB_SHARE))
 
 
 def _kernels(

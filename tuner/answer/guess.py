@@ -2,21 +2,21 @@
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from math import inf
 from statistics import median
 
 from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.graph_json import workload_from_json
 from tilewright.compiler_core.ir.layouts import Layout, may_be_laid_out
-from tilewright.compiler_core.ir.workload import Workload, kernel_of
-from tilewright.compiler_core.lowering.pipeline import Plan, is_host, plan_graph, plan_groups
+from tilewright.compiler_core.ir.workload import Workload
+from tilewright.compiler_core.lowering.pipeline import Plan, is_host, levels_of, plan_groups
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
-from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group
+from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_greedily
 from tilewright.db.answering.describe import row_of
 from tilewright.db.answering.lookup import Answer, AnswerRequest, Fallback, Hit, Match, lookup_many
-from tilewright.db.records import Best, WorkloadRow
+from tilewright.db.records import Best, WorkloadKind, WorkloadRow
 from tilewright.measure.device import Device, simulated_info
 from tilewright.measure.results import Status
 from tilewright.tuner.answer.cover import candidate_groups, cheapest_cover
@@ -76,17 +76,26 @@ def cover_or_guess(opened: Opened, *, explain: bool = False) -> tuple[Assignment
     record that way. Where no record knows a kernel of that plan either, layouts included, the fastest guess
     of the whole network answers.
     """
-    cover, answers = cover_known(opened, explain=explain)
-    if opened.ends_in is Fallback.DEFAULT:
-        return cover, answers
-    if not answers or any(isinstance(answer, Hit) for answer in answers):
-        return cover, answers
+    if opened.ends_in is Fallback.DEFAULT or not opened.planner.base.counts:
+        return cover_known(opened, explain=explain)
+    if (answered := _by_records(opened, explain=explain)) is not None:
+        return answered
     planned = opened.planner.replan()
-    cover, answers = cover_known(opened, explain=explain)
-    if any(isinstance(answer, Hit) for answer in answers):
-        return cover, answers
+    if (answered := _by_records(opened, explain=explain)) is not None:
+        return answered
     guessed = fastest_guess(opened, planned)
     return guessed, ask_exactly(guessed, explain=explain)
+
+
+def _by_records(opened: Opened, *, explain: bool) -> tuple[Assignment, list[Answer]] | None:
+    """The cheapest cover with at least one kernel from records. Where these know no group, none is looked
+    for: a cover is priced kernel by kernel.
+    """
+    candidates = _candidates(opened)
+    if not candidates.known_us:
+        return None
+    cover, answers = cover_known(opened, explain=explain, candidates=candidates)
+    return (cover, answers) if any(isinstance(answer, Hit) for answer in answers) else None
 
 
 def retired_or_guess(opened: Opened, *, explain: bool = False) -> tuple[Assignment, list[Answer], Hit | None]:
@@ -113,14 +122,24 @@ def retired_or_guess(opened: Opened, *, explain: bool = False) -> tuple[Assignme
     return assignment_of(opened, whole.best.config, retired), answers, whole
 
 
-def cover_known(opened: Opened, *, explain: bool = False) -> tuple[Assignment, list[Answer]]:
+@dataclass(frozen=True)
+class RecordedGroups:
+    """Groups that records may answer for: the kernel of each, and what records know, in us by digest."""
+
+    workloads: Mapping[Group, Workload]
+    known_us: Mapping[str, float]
+
+
+def cover_known(
+    opened: Opened, *, explain: bool = False, candidates: RecordedGroups | None = None
+) -> tuple[Assignment, list[Answer]]:
     """The cheapest cover of the network by records; and the database's answer a kernel, in order.
 
     Groups that records know (of any placement) are asked for in one query; kernels without a record run the
     best guess of the draft. Values between kernels have the layouts of the records. Every kernel gets its
     choice: database, other-placement or guessed.
     """
-    groups = _cheapest_groups(opened)
+    groups = _cheapest_groups(opened, candidates or _candidates(opened))
     planner = opened.planner
     graph = planner.start.graph
     analysed = planner.analysed
@@ -170,28 +189,34 @@ def ask_exactly(assignment: Assignment, *, explain: bool = True) -> list[Answer]
     return _ask(assignment.opened, [task.workload for task in assignment.tasks], explain=explain)
 
 
-def _cheapest_groups(opened: Opened) -> tuple[Group, ...]:
-    """Costs are latencies of records; of a default group without one, the draft of its default Config.
+def _candidates(opened: Opened) -> RecordedGroups:
+    """The groups of the network that records may know, and their latencies there: one question for all.
 
-    So a guess displaces records only where even the default promises to be faster. Where the plan was merged
-    by price before, its groups are candidates too.
+    Where the plan was merged by price before, its groups are candidates too.
     """
-    base = opened.planner.start
-    graph = base.graph
-    apart = plan_graph(graph, opened.target, FusionPolicy(epilogues=False))
-    levels = {**apart.levels, **base.levels}
+    planner = opened.planner
+    base, graph = planner.start, planner.start.graph
+    apart = group_greedily(graph, FusionPolicy(epilogues=False))
+    levels = {**levels_of(graph, apart, opened.target), **base.levels}
     workloads = {
-        group: kernel_of(graph, group, levels).workload
-        for group in dict.fromkeys((*candidate_groups(graph, base.groups), *opened.planner.plan.groups))
+        group: planner.prices.workload(graph, group, levels, {})
+        for group in dict.fromkeys((*candidate_groups(graph, base.groups), *planner.plan.groups))
         if not is_host(graph, group)
     }
     distinct = {workload.digest: workload for workload in workloads.values()}
-    answers = _ask(opened, list(distinct.values()), explain=False)
-    known = {
-        digest: answer.latency_us
-        for digest, answer in zip(distinct, answers, strict=True)
-        if isinstance(answer, Hit)
-    }
+    rows = [WorkloadRow(each.digest, each.family_digest, WorkloadKind.KERNEL) for each in distinct.values()]
+    answers = _ask_rows(opened, rows, distinct, explain=False)
+    hits = zip(distinct, answers, strict=True)
+    return RecordedGroups(workloads, {digest: hit.latency_us for digest, hit in hits if isinstance(hit, Hit)})
+
+
+def _cheapest_groups(opened: Opened, candidates: RecordedGroups) -> tuple[Group, ...]:
+    """Costs are latencies of records; of a default group without one, the draft of its default Config.
+
+    So a guess displaces records only where even the default promises to be faster.
+    """
+    base, known = opened.planner.start, candidates.known_us
+    graph = base.graph
     unknown_us = {
         task.digest: draft_us(task, opened.default_of(task))
         for task in opened.planner.tasks_of(base)
@@ -208,13 +233,22 @@ def _cheapest_groups(opened: Opened) -> tuple[Group, ...]:
             if kernel is not None
         }
     costs_us |= {
-        group: known[workload.digest] for group, workload in workloads.items() if workload.digest in known
+        group: known[workload.digest]
+        for group, workload in candidates.workloads.items()
+        if workload.digest in known
     }
     return cheapest_cover(graph, costs_us, base.groups)
 
 
 def _ask(opened: Opened, workloads: Sequence[Workload], *, explain: bool) -> list[Answer]:
     by_digest = {workload.digest: workload for workload in workloads}
+    return _ask_rows(opened, [row_of(workload) for workload in workloads], by_digest, explain=explain)
+
+
+def _ask_rows(
+    opened: Opened, rows: Sequence[WorkloadRow], by_digest: Mapping[str, Workload], *, explain: bool
+) -> list[Answer]:
+    """The answers for rows of the kernels `by_digest`; their bodies count where a miss is explained."""
     tasks = opened.planner.tasks
 
     def fits(row: WorkloadRow, best: Best) -> bool:
@@ -233,7 +267,7 @@ def _ask(opened: Opened, workloads: Sequence[Workload], *, explain: bool) -> lis
         device=opened.records.device.name,
         explain=explain,
     )
-    return lookup_many(opened.records.sources, [row_of(workload) for workload in workloads], request)
+    return lookup_many(opened.records.sources, rows, request)
 
 
 def guess_network(assignment: Assignment, reason: StopReason) -> Outcome:
