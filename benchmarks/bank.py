@@ -1,11 +1,13 @@
 """The bank: fills it, writes it into the package, and verifies every record of it again.
 
     python -m benchmarks.bank fill [--trials N] [--networks NAMES] [--targets NAMES] [--minutes M]
+    python -m benchmarks.bank write
     python -m benchmarks.bank check [--share S] [--targets NAMES]
 
 `fill` tunes each network on each target, the light ones first, into build/bank.db, and then writes the file;
-what is there already costs nothing, so a fill that was cut off goes on. `check` takes the records in as if
-they came from strangers, and measures and judges them one by one.
+what is there already costs nothing, so a fill that was cut off goes on. `write` writes the file of what is
+there, also while it is filled. `check` takes the records in as if they came from strangers, and measures and
+judges them one by one.
 """
 
 import argparse
@@ -16,9 +18,14 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any
 
+from sqlalchemy import Select, bindparam, select
+
+from benchmarks.networks.resnet18 import resnet18
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import TilewrightError, UsageError
+from tilewright.compiler_core.files.outputs import output
 from tilewright.compiler_core.target_model.file import list_targets, load_target, target_text
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.exchange.entries import Entry, StoredRun, StoredTrial
@@ -33,6 +40,7 @@ from tilewright.db.layers.bank import (
     write_bank,
 )
 from tilewright.db.records import Best, NewRun, Purpose, TargetRow, Trial
+from tilewright.db.storage.schema import best, model
 from tilewright.db.storage.session import open_database
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
@@ -41,27 +49,35 @@ from tilewright.tuner.subject import Subject
 from tilewright.tuner.verbs.reverify import verify_claims
 from tilewright.tuner.verbs.tune import tune
 
+OWN = "resnet18"
 NETWORKS = (
     "squeezenet",
-    "resnet50",
     "bvlc_alexnet",
-    "shufflenet",
     "zfnet512",
-    "inception_v1",
     "vgg19",
+    OWN,
+    "resnet50",
+    "shufflenet",
+    "inception_v1",
     "inception_v2",
     "densenet121",
 )
-"""Networks that ship with the onnx package, the light ones first."""
-TRIALS = 64
+"""Networks that ship with the onnx package and one that is made here; those that plan fastest first."""
+PREFIX = "light_"
+TRIALS = 16
 WORK = Path("build") / "bank.db"
 
 
 def network_file(name: str) -> Path:
-    """The ONNX file of a network; UsageError where the onnx package has none of that name."""
+    """The ONNX file of a network; UsageError where there is none of that name."""
+    if name == OWN:
+        made = Path(tempfile.gettempdir()) / f"{PREFIX}{OWN}.onnx"
+        with output(made) as stream:
+            stream.write(resnet18().SerializeToString())
+        return made
     found = find_spec("onnx")
     folder = Path(*(found.submodule_search_locations or ())) if found else Path()
-    path = folder / "backend" / "test" / "data" / "light" / f"light_{name}.onnx"
+    path = folder / "backend" / "test" / "data" / "light" / f"{PREFIX}{name}.onnx"
     if not path.is_file():
         raise UsageError(f"network {name!r} is none of {', '.join(NETWORKS)}")
     return path
@@ -73,39 +89,46 @@ def fill(
     trials: int,
     minutes: float = float("inf"),
     work: Path = WORK,
-    file: Path = BANK_FILE,
-) -> Bank:
-    """Tunes what `work` does not know yet for at most so many minutes, and writes the bank to `file`.
+) -> None:
+    """Tunes what `work` does not know yet for at most so many minutes.
 
     A network and target that cannot run together are named and left out.
     """
     work.parent.mkdir(parents=True, exist_ok=True)
     open_database(work).close()
     until = time.monotonic() + 60.0 * minutes
-    done: list[tuple[str, str]] = []
-    for name in networks:
-        for target in targets:
-            model = network_file(name)
-            try:
-                known = is_known(model, target, work)
-                if not known and time.monotonic() >= until:
-                    continue
-                report = None if known else tune(model, target, trials=trials, database=work, ray="none")
-            except TilewrightError as error:
-                say(f"{name} on {target}: left out: {error}")
+    for name, target in ((name, target) for name in networks for target in targets):
+        file = network_file(name)
+        try:
+            known = is_known(file, target, work)
+            if not known and time.monotonic() >= until:
                 continue
-            done.append((name, target))
-            say(f"{name} on {target}: {'known' if report is None else f'{report.tuned.latency_us:.2f} us'}")
+            report = None if known else tune(file, target, trials=trials, database=work, ray="none")
+        except TilewrightError as error:
+            say(f"{name} on {target}: left out: {error}")
+            continue
+        say(f"{name} on {target}: {'known' if report is None else f'{report.tuned.latency_us:.2f} us'}")
+
+
+def write(trials: int, work: Path = WORK, file: Path = BANK_FILE) -> Bank:
+    """Writes the bank of what `work` knows of whole networks under today's toolchain and targets."""
     database = open_database(work, read_only=True)
-    chips = [load_target(name) for name in dict.fromkeys(target for _, target in done)]
+    chips = {chip.digest: chip for chip in map(load_target, list_targets())}
+    pairs = sorted(
+        (row.name.removeprefix(PREFIX), chips[row.target_digest].name)
+        for row in database.ask(_whole_networks, {"today": TOOLCHAIN})
+        if row.target_digest in chips
+    )
+    filled = [chip for chip in chips.values() if any(chip.name == target for _, target in pairs)]
     head = BankHead(
         f"{datetime.now(UTC):%Y-%m-%d}",
         TOOLCHAIN,
-        tuple(dict.fromkeys(name for name, _ in done)),
-        tuple(chip.name for chip in chips),
+        tuple(dict.fromkeys(name for name, _ in pairs)),
+        tuple(chip.name for chip in filled),
         trials,
+        len(pairs),
     )
-    rows = tuple(TargetRow(chip.digest, chip.name, target_text(chip.name)) for chip in chips)
+    rows = tuple(TargetRow(chip.digest, chip.name, target_text(chip.name)) for chip in filled)
     bank = bank_of(database, head, rows)
     database.close()
     size = write_bank(bank, file)
@@ -113,9 +136,17 @@ def fill(
     return bank
 
 
-def is_known(model: Path, target: str, work: Path) -> bool:
+_whole_networks: Select[Any] = (
+    select(model.c.name, best.c.target_digest)
+    .join(best, best.c.workload_digest == model.c.digest)
+    .where(best.c.toolchain == bindparam("today"))
+    .distinct()
+)
+
+
+def is_known(file: Path, target: str, work: Path) -> bool:
     """Whether the whole network has an answer on a target. (A lookup would plan what it does not know.)"""
-    with open_network(Subject(model, target), work, read_only=True) as opened:
+    with open_network(Subject(file, target), work, read_only=True) as opened:
         return opened.records.known_network() is not None
 
 
@@ -152,9 +183,9 @@ def check(bank: Bank, targets: Sequence[str], share: float) -> list[str]:
     return objections
 
 
-def _drawn(best: Best) -> float:
+def _drawn(record: Best) -> float:
     """A number from 0 to 1 that is the record's own, so that a share is always the same records."""
-    key = best.key
+    key = record.key
     drawn = digest_of([key.workload_digest, key.target_digest, str(key.objective)])
     return int(drawn[:8], 16) / 16**8
 
@@ -168,7 +199,7 @@ def entries_of(bank: Bank, target: TargetRow, bests: Sequence[Best]) -> Iterator
     for objective in objectives:
         asked = NewRun(target.digest, bank.head.toolchain, objective, 0, device="bank", uid=_uid(objective))
         yield StoredRun(asked, 0.0)
-    for number, each in enumerate(sorted(bests, key=lambda best: _uid(best.key.objective))):
+    for number, each in enumerate(sorted(bests, key=lambda one: _uid(one.key.objective))):
         measured = Measurement(
             Status.OK,
             each.latency_us,
@@ -204,7 +235,7 @@ def say(line: str) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command; exit code 1 where a record does not hold."""
     parser = argparse.ArgumentParser(description="Fill the bank, or check it.")
-    parser.add_argument("verb", choices=("fill", "check"))
+    parser.add_argument("verb", choices=("fill", "write", "check"))
     parser.add_argument("--networks", default=",".join(NETWORKS))
     parser.add_argument("--targets", default=",".join(list_targets()))
     parser.add_argument("--trials", type=int, default=TRIALS)
@@ -215,7 +246,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     asked = parser.parse_args(arguments)
     networks, targets = asked.networks.split(","), asked.targets.split(",")
     if asked.verb == "fill":
-        fill(networks, targets, asked.trials, asked.minutes, asked.work, asked.file)
+        fill(networks, targets, asked.trials, asked.minutes, asked.work)
+    if asked.verb != "check":
+        write(asked.trials, asked.work, asked.file)
         return 0
     objections = check(read_bank(asked.file), targets, asked.share)
     for line in objections:

@@ -14,7 +14,7 @@ from tilewright.api.cli.options import (
     files_of,
     write_json,
 )
-from tilewright.api.cli.sharing import Sign, register
+from tilewright.api.cli.sharing import Sign, conflict_lines, register
 from tilewright.api.cli.verbs import verb_app
 from tilewright.compiler_core.files.outputs import refuse_inputs
 
@@ -160,8 +160,9 @@ def _loaded(database: "OpenDatabase", loaded: "LoadCounts") -> tuple[str, dict[s
     from tilewright.db.answering.claims import advice, unverified_targets
 
     targets = unverified_targets(database)
-    text = "; ".join(filter(None, (f"{loaded.new} entries new, {loaded.known} known", advice(targets))))
-    return text, {"new": loaded.new, "known": loaded.known, "not_verified": list(targets)}
+    told = "; ".join(filter(None, (f"{loaded.new} entries new, {loaded.known} known", advice(targets))))
+    body = {"new": loaded.new, "known": loaded.known, "not_verified": list(targets)}
+    return "\n".join([told, *conflict_lines(loaded.conflicts)]), {**body, "conflicts": loaded.conflicts}
 
 
 @app.command()

@@ -1,5 +1,6 @@
 """`tune db push`, `pull`, `vouch` and `diff`: records of others, and what of them counts."""
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -32,7 +33,7 @@ def diff(
 ) -> int:
     """Compare the answers of two databases: what is new in B, gone, faster, slower or of another Config, and
     which records contradict each other. Layers go by their names, as in `tune db diff own bank`. Exit code 1
-    where there are contradictions, which keep the two from being merged.
+    where there are contradictions; `tune db merge` keeps both sides of each.
     """
     from collections import Counter
 
@@ -82,8 +83,9 @@ def push(
         with connect(server) as client:
             taken = client.push(path)
     said = f"{counted(signed, 'trial')} signed; " if key is not None else ""
-    text = f"{server}: {said}{taken.new} entries new there, {taken.known} known"
-    answer(text, {"signed": signed, "new": taken.new, "known": taken.known}, json_file, files_of(database))
+    against = f", {taken.conflicts} in conflict (both are kept)" if taken.conflicts else ""
+    text = f"{server}: {said}{taken.new} entries new there, {taken.known} known{against}"
+    answer(text, {"signed": signed, **taken.model_dump()}, json_file, files_of(database))
 
 
 def pull(server: ServerUrl, database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> None:
@@ -107,11 +109,12 @@ def pull(server: ServerUrl, database: Database = DEFAULT_DATABASE, json_file: Js
         opened.close()
     found = vouch_all(database)
     lines = [f"{loaded.new} entries new, {loaded.known} known", *map(told, found)]
+    lines += conflict_lines(loaded.conflicts)
     if not found:
         lines.append(
             "no key is trusted: `tune db verify` measures the claims, `tune keys trust` trusts a key"
         )
-    body = {"new": loaded.new, "known": loaded.known, "keys": as_json(found)}
+    body = {"new": loaded.new, "known": loaded.known, "keys": as_json(found), "conflicts": loaded.conflicts}
     answer("\n".join(lines), body, json_file, files_of(database))
 
 
@@ -126,6 +129,13 @@ def vouch(database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> 
     text = "\n".join(map(told, found)) or "no key is trusted; `tune keys trust` trusts one"
     answer(text, as_json(found), json_file, files_of(database))
     return 1 if any(each.revoked for each in found) else 0
+
+
+def conflict_lines(conflicts: Sequence[str]) -> list[str]:
+    """The records of which there are two now, as many as are read at a glance."""
+    lines = [f"conflict: {line}" for line in conflicts[:MOST_SHOWN]]
+    more = len(conflicts) - MOST_SHOWN
+    return [*lines, f"and {more} conflicts more; --json - has all"] if more > 0 else lines
 
 
 def told(found: "Vouched") -> str:

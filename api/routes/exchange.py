@@ -70,7 +70,7 @@ def _take(database: Database, records: UploadFile, limit: int) -> Taken:
             raise
         except RecordError as error:
             raise HTTPException(422, str(error)) from None
-    return Taken(new=loaded.new, known=loaded.known)
+    return Taken(new=loaded.new, known=loaded.known, conflicts=len(loaded.conflicts))
 
 
 @contextmanager

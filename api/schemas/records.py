@@ -137,10 +137,13 @@ class KnownAnswers(BaseModel):
 
 
 class Taken(BaseModel):
-    """What came of records that were sent: entries that were new, and those that were here before."""
+    """What came of records that were sent: entries that were new, those that were here before, and how many
+    of the new ones were here with different content. Of these both are kept.
+    """
 
     new: int
     known: int
+    conflicts: int = 0
 
 
 class Record(BaseModel):

@@ -1,25 +1,25 @@
 """Import into a database: all or nothing, and served only after a measurement here.
 
-Imported trials serve as priors; no best is ever derived from them.
+Imported trials serve as priors; no best is ever derived from them. A record that conflicts with one that is
+here is kept beside it, under another run (versions.py), and told.
 """
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import Connection, insert, select
 
 from tilewright.compiler_core.errors import RecordError
 from tilewright.db.exchange.entries import KINDS, Entry, RunFinish, StoredRun, StoredSignature, StoredTrial
 from tilewright.db.exchange.export import entries_of, stored_run
 from tilewright.db.exchange.lines import Bounds, read_lines
+from tilewright.db.exchange.versions import Version, Versions, fields_apart, plain_uid
 from tilewright.db.records import ModelRow, TargetRow, TrialRow, WorkloadRow
 from tilewright.db.storage.rows import (
-    run_columns,
     select_trial,
-    to_run,
     to_trial,
     to_workload,
     trial_columns,
@@ -30,16 +30,20 @@ from tilewright.db.storage.session import Database
 from tilewright.db.storage.writes import insert_missing, workload_ids
 
 Objection: TypeAlias = Callable[[Entry], str]
+_Place: TypeAlias = tuple[str, int, int]
 
 _ROWS_AT_A_TIME = 2_000
 
 
 @dataclass(frozen=True)
 class LoadCounts:
-    """The numbers of entries that were new, and of those that were here before."""
+    """The numbers of entries that were new, and of those that were here before. `conflicts` has a line for
+    each that was here with different content; both are kept.
+    """
 
     new: int
     known: int
+    conflicts: tuple[str, ...] = ()
 
 
 def import_records(
@@ -64,7 +68,9 @@ def merge_database(source: Database, destination: Database) -> LoadCounts:
 
 
 def load_entries(database: Database, entries: Iterable[Entry], name: str, first_line: int = 1) -> LoadCounts:
-    """Writes sorted entries in one transaction. RecordError when one contradicts an entry that is here."""
+    """Writes sorted entries in one transaction. RecordError when one cannot be kept: a workload with other
+    content than its digest stands for, or more of a run that is still going on here.
+    """
     new = known = 0
     line = first_line
     with database.writing() as connection:
@@ -72,17 +78,17 @@ def load_entries(database: Database, entries: Iterable[Entry], name: str, first_
         for some in _batches(entries):
             try:
                 added = loader.load(some)
-            except _ContradictionError as error:
+            except _UnkeepableError as error:
                 raise RecordError(
                     f"{name}, line {line + error.at}: {error.reason}; nothing was taken"
                 ) from None
             new += added
             known += len(some) - added
             line += len(some)
-    return LoadCounts(new, known)
+    return LoadCounts(new, known, tuple(loader.conflicts))
 
 
-class _ContradictionError(Exception):
+class _UnkeepableError(Exception):
     def __init__(self, at: int, reason: str) -> None:
         super().__init__(reason)
         self.at = at
@@ -111,7 +117,11 @@ class _Loader:
     """Each method takes entries of one kind and returns how many of them were new."""
 
     def __init__(self, connection: Connection) -> None:
+        self.conflicts: list[str] = []
         self._connection = connection
+        self._versions = Versions(connection)
+        self._runs_come: dict[str, StoredRun] = {}
+        self._elsewhere: set[tuple[str, _Place]] = set()
 
     def load(self, some: list[Any]) -> int:
         match some[0]:
@@ -142,79 +152,98 @@ class _Loader:
         known = {row.digest: to_workload(row) for row in self._connection.execute(question)}
         for index, row in enumerate(some):
             if known.get(row.digest, row) != row:
-                raise _ContradictionError(index, f"workload {row.digest[:12]} is here with different content")
+                raise _UnkeepableError(index, f"workload {row.digest[:12]} is here with different content")
         missing = [workload_columns(row) for row in some if row.digest not in known]
         insert_missing(self._connection, workload, missing)
         return len(missing)
 
     def _runs(self, some: list[StoredRun]) -> int:
-        question = select(run).where(run.c.uid.in_([row.asked.uid for row in some]))
-        known = {row.uid: stored_run(to_run(row)) for row in self._connection.execute(question)}
-        for index, row in enumerate(some):
-            if known.get(row.asked.uid, row) != row:
-                raise _ContradictionError(index, f"run {row.asked.uid} is here with different content")
-        missing = [
-            {**run_columns(row.asked), "started_at_s": row.started_at_s, "imported": True}
-            for row in some
-            if row.asked.uid not in known
-        ]
-        if missing:
-            self._connection.execute(insert(run), missing)
-        return len(missing)
+        self._versions.load(each.asked.uid for each in some)
+        new = 0
+        for entry in some:
+            uid = entry.asked.uid
+            self._runs_come[uid] = entry
+            if self._versions.alike(entry):
+                continue
+            here = self._versions.called(uid)
+            kept = self._versions.add(entry)
+            new += 1
+            if here is not None:
+                self._tell(f"run {uid}", fields_apart(stored_run(here.row), entry), kept)
+        return new
 
     def _finishes(self, some: list[RunFinish]) -> int:
         new = 0
         for index, entry in enumerate(some):
-            here = to_run(self._connection.execute(select(run).where(run.c.uid == entry.run)).one())
-            values = {
-                "finished_at_s": entry.finished_at_s,
-                "stop_reason": entry.stop_reason,
-                "regret_estimate": entry.regret_estimate,
-            }
-            if here.finished_at_s is not None:
-                if any(getattr(here, name) != value for name, value in values.items()):
-                    raise _ContradictionError(index, f"run {entry.run} ended here in another way")
-            elif not here.imported:
-                raise _ContradictionError(index, f"run {entry.run} is still going on here")
-            else:
-                self._connection.execute(update(run).where(run.c.uid == entry.run).values(values))
-                new += 1
+            versions = self._versions.alike(self._runs_come[entry.run])
+            if any(_finish_of(each) == replace(entry, run=each.uid) for each in versions):
+                continue
+            if versions[0].row.finished_at_s is None and not versions[0].row.imported:
+                raise _UnkeepableError(index, f"run {entry.run} is still going on here")
+            named = self._versions.called(entry.run) is not None
+            free = [each for each in versions if each.row.finished_at_s is None]
+            kept = next((each for each in free if named or each.uid == entry.run), None)
+            kept = kept or self._versions.add(self._runs_come[entry.run])
+            self._versions.finish(kept, entry)
+            new += 1
+            first = _finish_of(versions[0])
+            if first is not None and kept.uid != entry.run:
+                self._tell(f"end of run {entry.run}", fields_apart(first, entry), kept)
         return new
 
     def _trials(self, some: list[StoredTrial]) -> int:
         uid = some[0].trial.run
-        row = self._connection.execute(select(run).where(run.c.uid == uid)).one()
-        numbers = [each.trial.number for each in some]
-        question = select_trial.where(
-            run.c.uid == uid, trial.c.number >= min(numbers), trial.c.number <= max(numbers)
-        )
-        known = {
-            _place(each): StoredTrial(each.trial, each.created_at_s)
-            for each in map(to_trial, self._connection.execute(question))
-        }
-        missing = []
+        versions = self._versions.alike(self._runs_come[uid])
+        known = {each.uid: self._places_of(each, some) for each in versions}
+        missing: list[tuple[Version, StoredTrial]] = []
         for index, each in enumerate(some):
-            here = known.get(_place(each))
-            if here is not None and here != each:
-                raise _ContradictionError(
-                    index, f"trial {each.trial.number} of run {uid} is here, but different"
-                )
-            if here is None and not row.imported and row.finished_at_s is None:
-                raise _ContradictionError(index, f"run {uid} is still going on here")
-            if here is None:
-                missing.append(each)
-        ids = workload_ids(self._connection, {each.trial.workload_digest for each in missing})
+            place = _place(each)
+            found = next((one for one in versions if known[one.uid].get(place) == _told_of(each)), None)
+            if found is not None:
+                if found.uid != uid:
+                    self._elsewhere.add((uid, place))
+                continue
+            if not versions[0].takes_more:
+                raise _UnkeepableError(index, f"run {uid} is still going on here")
+            named = self._versions.called(uid) is not None
+            free = [one for one in versions if one.takes_more and place not in known[one.uid]]
+            kept = next((one for one in free if named or one.uid == uid), None)
+            if kept is None:
+                kept = self._versions.add(self._runs_come[uid])
+                versions.append(kept)
+                known[kept.uid] = {}
+            here = known[versions[0].uid].get(place)
+            known[kept.uid][place] = _told_of(each)
+            missing.append((kept, each))
+            if kept.uid != uid:
+                self._elsewhere.add((uid, place))
+                if here is not None:
+                    told = f"trial {' '.join(map(str, place))} of run {uid}"
+                    self._tell(told, fields_apart(here, each), kept)
+        ids = workload_ids(self._connection, {each.trial.workload_digest for _, each in missing})
         rows = [
             {
-                **trial_columns(each.trial, row.id, ids[each.trial.workload_digest]),
+                **trial_columns(each.trial, version.id, ids[each.trial.workload_digest]),
                 "created_at_s": each.created_at_s,
                 "imported": True,
             }
-            for each in missing
+            for version, each in missing
         ]
         if rows:
             self._connection.execute(insert(trial), rows)
         return len(rows)
+
+    def _places_of(self, version: Version, some: list[StoredTrial]) -> dict[_Place, StoredTrial]:
+        """The trials of a version that have the numbers of `some`, by place."""
+        numbers = [each.trial.number for each in some]
+        question = select_trial.where(
+            trial.c.run_id == version.id, trial.c.number >= min(numbers), trial.c.number <= max(numbers)
+        )
+        rows = map(to_trial, self._connection.execute(question))
+        return {_place(row): _told_of(StoredTrial(row.trial, row.created_at_s)) for row in rows}
+
+    def _tell(self, what: str, apart: str, kept: Version) -> None:
+        self.conflicts.append(f"{what}: {apart}; kept as run {kept.uid}")
 
     def _signatures(self, some: list[StoredSignature]) -> int:
         numbers = [each.number for each in some]
@@ -227,8 +256,10 @@ class _Loader:
         rows = []
         for index, each in enumerate(some):
             place = str(each.purpose), each.number, each.attempt
+            if (each.run, place) in self._elsewhere:
+                continue  # it is over the trial under its own run, which another holds here
             if place not in ids:
-                raise _ContradictionError(
+                raise _UnkeepableError(
                     index, f"a signature of trial {each.number} of run {each.run}, which is nowhere"
                 )
             rows.append((ids[place], each.signer, each.signature))
@@ -250,5 +281,17 @@ class _Loader:
         return len(missing)
 
 
-def _place(row: TrialRow | StoredTrial) -> tuple[str, int, int]:
-    return row.trial.purpose, row.trial.number, row.trial.attempt
+def _place(row: TrialRow | StoredTrial) -> _Place:
+    return str(row.trial.purpose), row.trial.number, row.trial.attempt
+
+
+def _told_of(stored: StoredTrial) -> StoredTrial:
+    """A trial under the plain name of its run, so that versions of it can be compared."""
+    return replace(stored, trial=replace(stored.trial, run=plain_uid(stored.trial.run)))
+
+
+def _finish_of(version: Version) -> RunFinish | None:
+    row = version.row
+    if row.finished_at_s is None:
+        return None
+    return RunFinish(row.uid, row.finished_at_s, row.stop_reason, row.regret_estimate)

@@ -33,7 +33,7 @@ MOST_BANK_BYTES = 5_000_000
 """Of the file in the wheel."""
 LARGEST_TEXT_BYTES = 512 << 20
 LARGEST_HEAD_BYTES = 64 << 10
-FORMAT = 1
+FORMAT = 2
 _temporary: list[tempfile.TemporaryDirectory[str]] = []
 
 
@@ -41,7 +41,8 @@ _temporary: list[tempfile.TemporaryDirectory[str]] = []
 class BankHead:
     """Where a bank comes from: when it was made (a date), under which toolchain, and of what.
 
-    `networks` names the networks, `trials` is the budget of each of them on each of the `targets`.
+    `networks` names the networks, and `pairs` says on how many of the `targets` each has an answer, added up;
+    `trials` is the budget of each.
     """
 
     made_on: str
@@ -49,12 +50,19 @@ class BankHead:
     networks: tuple[str, ...]
     targets: tuple[str, ...]
     trials: int
+    pairs: int
 
     def __str__(self) -> str:
         networks = f"{len(self.networks)} network{'' if len(self.networks) == 1 else 's'}"
         targets = f"{len(self.targets)} target{'' if len(self.targets) == 1 else 's'}"
         made = f"bank of {self.made_on}, toolchain {self.toolchain}"
-        return f"{made}: {networks} on {targets}, {self.trials} trials each"
+        most = len(self.networks) * len(self.targets)
+        on = (
+            f"{networks} on {targets}"
+            if self.pairs == most
+            else f"{self.pairs} pairs of {networks} and {targets}"
+        )
+        return f"{made}: {on}, {self.trials} trials each"
 
 
 @dataclass(frozen=True)
@@ -171,7 +179,7 @@ def _opened(name: str, packed: Path | None) -> Database:
     """A database of the user's cache, made when it is not there or damaged."""
 
     def bank() -> Bank:
-        return read_bank(packed) if packed else Bank(BankHead("", "", (), (), 0), (), (), ())
+        return read_bank(packed) if packed else Bank(BankHead("", "", (), (), 0, 0), (), (), ())
 
     unpacked = cache_folder() / name
     if unpacked.is_file():

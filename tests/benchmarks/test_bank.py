@@ -23,7 +23,7 @@ def test_a_bank_is_filled_goes_on_and_is_checked_record_by_record(
     assert filling.main(["fill", "--networks", "small", "--trials", "4", *where]) == 0
     assert "small on ascend910: known" in capsys.readouterr().err
     bank = read_bank(file)
-    assert (bank.head.networks, bank.head.targets) == (("small",), ("ascend910",))
+    assert (bank.head.networks, bank.head.targets, bank.head.pairs) == (("model",), ("ascend910",), 1)
     assert filling.main(["check", *where]) == 0
     assert f"{len(bank.bests)} of {len(bank.bests)} records hold" in capsys.readouterr().err
     faster = replace(bank.bests[0], latency_us=bank.bests[0].latency_us * 0.999)

@@ -11,11 +11,12 @@ import pytest
 from tests.db.samples import TOOLCHAIN, digest, filled, key_of, workload
 from tilewright.compiler_core.digest import canonical_json, digest_of
 from tilewright.compiler_core.errors import RecordError
-from tilewright.db.exchange.export import export_records
+from tilewright.db.exchange.entries import to_object
+from tilewright.db.exchange.export import entries_of, export_records
 from tilewright.db.exchange.lines import Bounds, read_lines
-from tilewright.db.exchange.load import import_records
+from tilewright.db.exchange.load import LoadCounts, import_records, merge_database
 from tilewright.db.repository import Repository
-from tilewright.db.storage.session import open_database
+from tilewright.db.storage.session import Database, open_database
 
 Lines: TypeAlias = list[dict[str, Any]]
 Forge: TypeAlias = Callable[[Lines], None]
@@ -310,26 +311,65 @@ def test_the_caller_may_object(honest: bytes, tmp_path: Path) -> None:
     database.close()
 
 
-def test_what_contradicts_the_database_is_refused_whole(honest: bytes, tmp_path: Path) -> None:
-    lines = [json.loads(text) for text in honest.splitlines()]
+def test_a_workload_that_is_not_its_digest_is_refused_whole(honest: bytes, tmp_path: Path) -> None:
+    forged = [json.loads(text) for text in honest.splitlines()]
     path = tmp_path / "records.jsonl"
     database = open_database(tmp_path / "here.db")
     path.write_bytes(honest)
     import_records(database, path)
     before = Repository(database).stats()
-    for line, change in (
-        (WORKLOAD_LINE, {"body": '{"op":"other"}'}),
-        (RUN_LINE, {"seed": 8}),
-        (FINISH_LINE, {"stop_reason": "somebody said so"}),
-        (TRIAL_LINE, {"latency_us": 11.5, "samples_us": [11.5]}),
-    ):
-        forged = json.loads(json.dumps(lines))
-        forged[line]["value"].update(change)
-        path.write_bytes(sealed(forged))
-        with pytest.raises(RecordError, match=f"line {line + 1}: "):
-            import_records(database, path)
+    forged[WORKLOAD_LINE]["value"]["body"] = '{"op":"other"}'
+    path.write_bytes(sealed(forged))
+    with pytest.raises(RecordError, match=f"line {WORKLOAD_LINE + 1}: "):
+        import_records(database, path)
     assert Repository(database).stats() == before
     database.close()
+
+
+@pytest.mark.parametrize(
+    ("line", "change", "told"),
+    [
+        (RUN_LINE, {"seed": 8}, "run run-1: seed"),
+        (FINISH_LINE, {"stop_reason": "somebody said so"}, "end of run run-1: stop_reason"),
+        (TRIAL_LINE, {"latency_us": 11.5, "samples_us": [11.5]}, "0 0 of run run-1: latency_us, samples_us"),
+    ],
+)
+def test_of_a_conflict_both_sides_are_kept_in_any_order(
+    line: int, change: dict[str, object], told: str, honest: bytes, tmp_path: Path
+) -> None:
+    """The same records are there afterwards, whoever came first; and once more changes nothing."""
+    altered = [json.loads(text) for text in honest.splitlines()]
+    altered[line]["value"].update(change)
+    paths = [tmp_path / "honest.jsonl", tmp_path / "altered.jsonl"]
+    for path, content in zip(paths, (honest, sealed(altered)), strict=True):
+        path.write_bytes(content)
+    kept = []
+    for order in (paths, paths[::-1]):
+        database = open_database(tmp_path / f"{order[0].stem}.db")
+        import_records(database, order[0])
+        loaded = import_records(database, order[1])
+        assert told in loaded.conflicts[0]
+        assert loaded.conflicts[0].endswith("; kept as run run-1.conflict-2")
+        assert import_records(database, order[1]) == LoadCounts(0, loaded.new + loaded.known)
+        again = merge_into(database, tmp_path / f"copy of {order[0].stem}.db")
+        assert again.conflicts == ()
+        told_of = [to_object(entry) for entry in entries_of(database)]
+        texts = [canonical_json(each["value"]).replace(".conflict-2", "") for each in told_of]
+        kept.append(sorted(texts))
+        database.close()
+    assert kept[0] == kept[1]
+    one, two = (open_database(tmp_path / f"{path.stem}.db") for path in paths)
+    assert merge_database(one, two).conflicts == (), "each has both sides by now"
+    one.close()
+    two.close()
+
+
+def merge_into(database: Database, path: Path) -> LoadCounts:
+    copy = open_database(path)
+    try:
+        return merge_database(database, copy)
+    finally:
+        copy.close()
 
 
 def test_a_file_that_is_not_there_is_one_line(tmp_path: Path) -> None:

@@ -239,7 +239,7 @@ def test_the_bank_is_written_packed_and_answers_without_a_database(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     source = made(tmp_path / "source.db", ROWS)
-    head = BankHead("2026-01-31", TOOLCHAIN, ("a.onnx",), (TARGET.name,), 16)
+    head = BankHead("2026-01-31", TOOLCHAIN, ("a.onnx",), (TARGET.name,), 16, 1)
     path = tmp_path / "bank.jsonl.xz"
     size = write_bank(bank_of(source, head, (TARGET,)), path)
     assert size == path.stat().st_size
