@@ -113,7 +113,7 @@ def export(
     """Write all records as JSON Lines; with --best, the answers alone as a small database."""
     from tilewright.db.exchange.best_file import export_best
     from tilewright.db.exchange.export import export_records
-    from tilewright.db.storage.session import open_database
+    from tilewright.db.storage.session import open_database, open_existing
 
     refuse_inputs(output, files_of(database))
     if sign is not None:
@@ -121,7 +121,7 @@ def export(
         from tilewright.db.sharing.trust import Trust
 
         key = read_key(sign)
-        Trust(open_database(database)).sign(key)
+        Trust(open_existing(database)).sign(key)
     source = open_database(database, read_only=True)
     if best:
         bests = export_best(source, output)
@@ -136,9 +136,11 @@ def export(
 @app.command("import")
 def import_file(source: Source, database: Database = DEFAULT_DATABASE, json_file: JsonFile = None) -> None:
     """Read records from JSON Lines, all or none. They are claims until measured here (tune db verify)."""
+    from tilewright.db.exchange.lines import read_header
     from tilewright.db.exchange.load import import_records
     from tilewright.db.storage.session import open_database
 
+    read_header(source)
     opened = open_database(database)
     loaded = import_records(opened, source)
     answer(*_loaded(opened, loaded), json_file, files_of(source, database))
@@ -150,8 +152,9 @@ def merge(source: Source, database: Database = DEFAULT_DATABASE, json_file: Json
     from tilewright.db.exchange.load import merge_database
     from tilewright.db.storage.session import open_database
 
+    other = open_database(source, read_only=True)
     opened = open_database(database)
-    loaded = merge_database(open_database(source, read_only=True), opened)
+    loaded = merge_database(other, opened)
     answer(*_loaded(opened, loaded), json_file, files_of(source, database))
 
 
@@ -261,11 +264,11 @@ def gc(
     from tilewright.db.repository import Repository
     from tilewright.db.retire import hide_stale, show_again
     from tilewright.db.service.retention import sweep
-    from tilewright.db.storage.session import open_database
+    from tilewright.db.storage.session import open_existing
 
     settings = load_settings(os.environ, keep_jobs_days=days, keep_models_days=days)
     digest = None if target is None else load_target(target).digest
-    opened = open_database(database)
+    opened = open_existing(database)
     if show:
         shown = [Repository(opened).run_called(each).uid for each in show]
         show_again(opened, shown)

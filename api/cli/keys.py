@@ -63,7 +63,7 @@ def list_keys(database: Database = DEFAULT, json_file: JsonFile = None) -> None:
     from tilewright.db.sharing.trust import Trust
     from tilewright.db.storage.session import open_database
 
-    opened = open_database(database)
+    opened = open_database(database, read_only=True)
     found, trusted = ApiKeys(opened).list(), Trust(opened).listed()
     opened.close()
     if json_file is not None:
@@ -109,6 +109,10 @@ def trust(
     recheck: Annotated[
         str, typer.Option(help="The share of its records that is measured again here first.")
     ] = "5%",
+    change: Annotated[
+        bool,
+        typer.Option("--change", help="Give a key that is trusted already this name, share and devices."),
+    ] = False,
     database: Database = DEFAULT,
     json_file: JsonFile = None,
 ) -> int:
@@ -126,7 +130,7 @@ def trust(
     share = read_share(recheck, "--recheck")
     opened = open_database(database)
     key = TrustedKey(public.lower(), name, tuple(device or ()), SHARE if share is None else share)
-    Trust(opened).trust(key)
+    Trust(opened).trust(key, change)
     Audit(opened).add("", "command line", "trust key", f"{public[:16]} {name}")
     opened.close()
     found = vouch_all(database)
@@ -172,9 +176,9 @@ def revoke(
     from tilewright.db.service.api_keys import ApiKeys
     from tilewright.db.service.audit import Audit
     from tilewright.db.sharing.trust import Trust
-    from tilewright.db.storage.session import open_database
+    from tilewright.db.storage.session import open_existing
 
-    opened = open_database(database)
+    opened = open_existing(database)
     if key.isascii() and key.isdigit() and len(key) < LONGEST_NUMBER:
         number = int(key)
         ApiKeys(opened).revoke(number)

@@ -37,7 +37,9 @@ def lock(
     target: Annotated[
         list[str] | None, typer.Option("--target", help="A chip: a preset or a TOML file; repeatable.")
     ] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", help="The lock to write.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="The lock to write, or - for standard output.")
+    ] = None,
     diff: Annotated[
         Path | None,
         typer.Option(help="Write nothing; print what differs from this lock. Exit code 1 if anything does."),
@@ -57,8 +59,12 @@ def lock(
     `tune lookup` and `tune compile` serve exactly that with --frozen, from the lock alone, or exit with 3.
     Exit code 3 also where a kernel would be a guess. The same answers make the same bytes.
     """
-    if (output is None) == (diff is None):
+    if output is not None and diff is not None:
+        raise UsageError("give one of -o and --diff: a lock is written, or compared with")
+    if output is None and diff is None:
         raise UsageError("give -o FILE to write a lock, or --diff FILE to compare with one")
+    if str(output) == json_file == "-":
+        raise UsageError("-o - and --json - both want standard output; give one of them a file")
     if diff is not None and not target:
         if len(models) != 1:
             raise UsageError("give one lock to compare with --diff, or models and a --target")
@@ -83,6 +89,9 @@ def lock(
 
     assert output is not None, "one of the two is given"
     kept = files_of(*models, *target, database)
+    if str(output) == "-":
+        typer.echo(found.text(), nl=False)
+        return 0
     write_text(found.text(), output, kept)
     kernels = sum(len(network.kernels) for network in found.networks.values())
     text = f"{output}: {counted(len(found.networks), 'network')}, {counted(kernels, 'kernel')}"

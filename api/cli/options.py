@@ -199,9 +199,12 @@ def read_seconds(text: str | None, option: str) -> float | None:
         return None
     units = {"h": 3600.0, "m": 60.0, "s": 1.0}
     try:
-        return float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
+        seconds = float(text[:-1]) * units[text[-1]] if text[-1:] in units else float(text)
     except ValueError:
         raise UsageError(f"{option} {text!r} is no time; give 90, 90s, 30m or 2h") from None
+    if not 0.0 < seconds < float("inf"):
+        raise UsageError(f"{option} {text!r} is no time from now on; give 90, 90s, 30m or 2h")
+    return seconds
 
 
 def read_share(text: str | None, option: str) -> float | None:

@@ -43,7 +43,9 @@ def diff(
     found, against = diff_databases(first, second), conflicts(first, second)
     counts = Counter(row.verdict for row in found.rows)
     named = [f"{counts[verdict]} {verdict}" for verdict in VERDICTS]
-    lines = [*as_text(of_databases(found)), ", ".join([f"{found.same} the same", *named])]
+    lines = as_text(of_databases(found))
+    if found.rows:
+        lines.append(", ".join([f"{found.same} the same", *named]))
     lines += [f"contradiction: {line}" for line in against[:MOST_SHOWN]]
     if len(against) > MOST_SHOWN:
         lines.append(f"and {len(against) - MOST_SHOWN} contradictions more; --json - has all")
@@ -72,10 +74,10 @@ def push(
     from tilewright.db.exchange.export import export_records
     from tilewright.db.sharing.signing import read_key
     from tilewright.db.sharing.trust import Trust
-    from tilewright.db.storage.session import open_database
+    from tilewright.db.storage.session import open_database, open_existing
 
     key = None if sign is None else read_key(sign)
-    opened = open_database(database, read_only=key is None)
+    opened = open_database(database, read_only=True) if key is None else open_existing(database)
     signed = 0 if key is None else Trust(opened).sign(key)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "records.jsonl"

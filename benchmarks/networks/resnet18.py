@@ -4,6 +4,8 @@ He et al. 2016, "Deep Residual Learning for Image Recognition", table 1. The onn
 only. Every weight of a shape has one value, which says nothing about numbers, and the file has 20 KB.
 """
 
+from typing import Any
+
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
@@ -25,7 +27,7 @@ class _Nodes:
         """The shapes of the weights."""
         return self._shapes
 
-    def add(self, kind: str, *inputs: str, **attributes: object) -> str:
+    def add(self, kind: str, *inputs: str, **attributes: Any) -> str:
         """An op of one result."""
         name = f"{kind}_{len(self.nodes)}"
         self.nodes.append(helper.make_node(kind, list(inputs), [name], **attributes))
@@ -42,7 +44,11 @@ class _Nodes:
         """A convolution that keeps the size but for its stride, with a bias."""
         read, made = channels
         weight, bias = self.weight(made, read, kernel, kernel), self.weight(made)
-        around = {"kernel_shape": [kernel] * 2, "strides": [stride] * 2, "pads": [kernel // 2] * 4}
+        around: dict[str, Any] = {
+            "kernel_shape": [kernel] * 2,
+            "strides": [stride] * 2,
+            "pads": [kernel // 2] * 4,
+        }
         return self.add("Conv", image, weight, bias, **around)
 
     def block(self, image: str, channels: tuple[int, int], stride: int) -> str:

@@ -50,6 +50,7 @@ class Recorder:
         self._subjects: dict[str, Demandable] = {}
         self._known: set[str] = set()
         self._unlogged = 0
+        self._trouble = ""
         self._saving = threading.Lock()
         self._wake = threading.Event()
         self._over = False
@@ -129,8 +130,11 @@ class Recorder:
     def _flush_or_say(self) -> None:
         try:
             self.flush()
+            self._trouble = ""
         except RecordError as error:
-            log.warning("demand was not logged: %s", error)
+            if str(error) != self._trouble:  # once, not every few seconds and at the end again
+                self._trouble = str(error)
+                log.warning("demand was not logged: %s", error)
 
     def _forked(self) -> None:
         """What waits belongs to the parent, and its thread and file are not ours."""

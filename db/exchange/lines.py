@@ -79,6 +79,11 @@ def read_lines(path: Path, bounds: Bounds | None = None) -> Iterator[Entry]:
         raise RecordError(f"{path}: cannot be read: {error.strerror}") from None
 
 
+def read_header(path: Path) -> None:
+    """RecordError where a file cannot be read, or is none of records at its first line."""
+    next(read_lines(path), None)
+
+
 def _entries(stream: IO[bytes], name: str, bounds: Bounds) -> Iterator[Entry]:
     lines = _BoundedLines(stream, bounds)
     try:

@@ -25,7 +25,7 @@ from tilewright.db.storage.rows import (
     trial_columns,
     workload_columns,
 )
-from tilewright.db.storage.schema import model, run, signature, target, trial, workload
+from tilewright.db.storage.schema import best, model, run, signature, target, trial, workload
 from tilewright.db.storage.session import Database
 from tilewright.db.storage.writes import insert_missing, workload_ids
 
@@ -74,6 +74,7 @@ def load_entries(database: Database, entries: Iterable[Entry], name: str, first_
     new = known = 0
     line = first_line
     with database.writing() as connection:
+        _refuse_answers_alone(connection, database.name)
         loader = _Loader(connection)
         for some in _batches(entries):
             try:
@@ -86,6 +87,19 @@ def load_entries(database: Database, entries: Iterable[Entry], name: str, first_
             known += len(some) - added
             line += len(some)
     return LoadCounts(new, known, tuple(loader.conflicts))
+
+
+def _refuse_answers_alone(connection: Connection, name: str) -> None:
+    """RecordError for a file that `export_best` wrote: its answers have no trials, so the first record that
+    came to one of their keys would put an end to the answer.
+    """
+    if connection.execute(select(best.c.run).limit(1)).first() is None:
+        return
+    if connection.execute(select(trial.c.id).limit(1)).first() is None:
+        raise RecordError(
+            f"database {name} holds answers alone, as `tune db export --best` writes them;"
+            " take records into a database of your own"
+        )
 
 
 class _UnkeepableError(Exception):

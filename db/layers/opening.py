@@ -41,8 +41,12 @@ def open_layers(
     if first is None and any(isinstance(each, ServerLayer) for each in layers):
         first = open_empty()
     if first is None:
-        Layers(tuple(layers)).close()
-        first = open_database(database, read_only)
+        found_none = Layers(tuple(layers))
+        found_none.close()
+        try:
+            first = open_database(database, read_only)
+        except RecordError as error:
+            raise RecordError("; ".join((str(error), *found_none.troubles))) from None
         layers.insert(0, RecordsLayer(OWN, Repository(first)))
     return first, Layers(tuple(layers))
 

@@ -8,7 +8,7 @@ signatures, the trials and the keys alone, so it does not matter in which order 
 
 import json
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row, delete, insert, or_, select, update
@@ -68,10 +68,11 @@ class Trust:
     def __init__(self, database: Database) -> None:
         self.database = database
 
-    def trust(self, key: TrustedKey) -> None:
-        """Trusts a key from now on, or anew with other devices or another share.
+    def trust(self, key: TrustedKey, change: bool = False) -> None:
+        """Trusts a key from now on; where it is trusted already, with another name, devices or share only to
+        `change` it.
 
-        RecordError for a key that was revoked, or that needs no secret.
+        RecordError for a key that was revoked, that needs no secret, or that has the name of another.
         """
         check_digest(key.signer, "signer's")
         for device in key.devices:
@@ -81,13 +82,14 @@ class Trust:
         check_public_key(key.signer)
         with self.database.writing() as connection:
             of_signer = trusted_key.c.signer == key.signer
-            revoked = of_signer, trusted_key.c.revoked_at_s.is_not(None)
-            if connection.execute(select(trusted_key.c.signer).where(*revoked)).first() is not None:
-                raise RecordError(
-                    f"key {key.signer[:12]} was revoked, which is for good; let its owner make a new one"
-                )
+            named = plain_name(key.name)
+            alike = select(trusted_key).where(or_(of_signer, trusted_key.c.name == named))
+            for known in map(_to_key, connection.execute(alike)):
+                reason = _against(known, replace(key, name=named), change)
+                if reason:
+                    raise RecordError(reason)
             connection.execute(delete(trusted_key).where(of_signer))
-            row = {"signer": key.signer, "name": plain_name(key.name), "share": key.share}
+            row = {"signer": key.signer, "name": named, "share": key.share}
             connection.execute(
                 insert(trusted_key), {**row, "devices": json.dumps(sorted(key.devices)), "reason": ""}
             )
@@ -100,9 +102,12 @@ class Trust:
     def called(self, name: str) -> TrustedKey:
         """The key of a name, or that begins so; RecordError where there is none or several."""
         keys = self.listed()
-        found = [key for key in keys if key.name == name] or [
-            key for key in keys if len(name) >= 8 and key.signer.startswith(name)
-        ]
+        named = [key for key in keys if key.name == name]
+        found = (
+            [key for key in named if key.revoked_at_s is None]
+            or named
+            or [key for key in keys if len(name) >= 8 and key.signer.startswith(name)]
+        )
         if len(found) != 1:
             raise RecordError(f"{len(found)} trusted keys are called {name[:60]!r}; `tune keys list` has all")
         return found[0]
@@ -211,6 +216,21 @@ class Trust:
             for row in self.database.ask(select(workload).where(workload.c.digest.in_(some))):
                 found[row.digest] = to_workload(row)
         return found
+
+
+def _against(known: TrustedKey, key: TrustedKey, change: bool) -> str:
+    """Why a key is not trusted beside one of the same signer or name; empty where it is."""
+    if known.signer != key.signer:
+        taken = f"{key.name!r} is the name of another key, {known.signer[:12]}; choose another name"
+        return "" if known.revoked_at_s is not None else taken
+    if known.revoked_at_s is not None:
+        return f"key {key.signer[:12]} was revoked, which is for good; let its owner make a new one"
+    asked = key.name, tuple(sorted(key.devices)), key.share
+    if change or asked == (known.name, known.devices, known.share):
+        return ""
+    devices = f"{len(known.devices)} devices" if known.devices else "all devices"
+    told = f"trusted already, as {known.name!r}, for {devices}, {known.share:.0%} measured again"
+    return f"key {key.signer[:12]} is {told}; --change gives it what is asked now"
 
 
 def _to_key(row: Row[Any]) -> TrustedKey:

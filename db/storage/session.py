@@ -193,6 +193,12 @@ def open_database(url: str | Path, read_only: bool = False) -> Database:
     return database
 
 
+def open_existing(url: str | Path) -> Database:
+    """The database at `url` for writing, as `open_database`; RecordError where there is none yet."""
+    open_database(url, read_only=True).close()
+    return open_database(url)
+
+
 def _look_at_file(database: Database) -> None:
     path = Path(database.name)
     if path.stat().st_size <= CHECKED_AT_OPEN_BYTES:

@@ -8,7 +8,9 @@ import pytest
 from tests.onnx_models import saved
 from tests.tuner.test_cover import network
 from tilewright.api.cli.main import main
+from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.compiler_core.target_model.file import load_target, target_text
+from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.answering.ask import ask, ask_many
 from tilewright.db.answering.describe import Operand, contraction, row_of
 from tilewright.db.answering.lookup import Hit, Miss
@@ -16,6 +18,7 @@ from tilewright.db.demand import recorder as recording
 from tilewright.db.demand.entries import Asked, Demandable, Served
 from tilewright.db.demand.file import DemandFile
 from tilewright.db.storage.session import open_database
+from tilewright.search_space.network import numbered
 from tilewright.tuner.verbs.demand import demand
 from tilewright.tuner.verbs.from_demand import DemandTuning, tune_demand
 from tilewright.tuner.verbs.lookup import compile_known, lookup
@@ -78,6 +81,26 @@ def test_what_was_missed_is_tuned_and_answers(logged: Path, tmp_path: Path) -> N
         assert isinstance(answer, Hit)
         assert answer.best.confirmations >= 3
     assert demand(logged, database).wanted == ()
+
+
+def test_what_lies_under_the_path_by_now_is_not_tuned_for_what_was_asked(
+    tmp_path: Path,
+) -> None:
+    asked = numbered(import_bound(saved(network(1, 48), tmp_path)).graph).task.digest
+    model = saved(network(1, 64), tmp_path)
+    chip = load_target(TARGET)
+    file = DemandFile(tmp_path / "asked.demand")
+    about = Demandable("network", TARGET, model=str(model), bound_us=1.0)
+    today = Asked(asked, chip.digest, TOOLCHAIN, "latency", Served.GUESSED.value)
+    old = today._replace(toolchain="0")
+    file.add({today: (9, 90.0), old: (1, 90.0)}, {asked: about})
+    file.close()
+    tuning = DemandTuning(tmp_path / "asked.demand", tmp_path / "tuning.db", trials=4)
+    done = {each.wanted.toolchain: each for each in tune_demand(tuning)}
+    assert [each.trials for each in done.values()] == [0, 0]
+    assert f"{model} is another network by now: " in done[TOOLCHAIN].reason
+    assert f"asked {asked[:12]}" in done[TOOLCHAIN].reason
+    assert done["0"].reason == f"it was asked for toolchain 0, that of {TARGET} is {TOOLCHAIN} by now"
 
 
 def test_no_time_tunes_nothing(logged: Path, tmp_path: Path) -> None:

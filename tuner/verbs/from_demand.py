@@ -6,8 +6,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tilewright.compiler_core.errors import TilewrightError
+from tilewright.compiler_core.onnx_import.sizes import import_bound
+from tilewright.compiler_core.target_model.file import load_target
 from tilewright.db.storage.session import open_database
+from tilewright.measure.device import built_in_info
 from tilewright.measure.objectives import Objective, read_objective
+from tilewright.search_space.network import numbered
 from tilewright.tuner.network.events import Listener, silent
 from tilewright.tuner.request import LOCAL, Hooks, PoolChoice, TuneRequest
 from tilewright.tuner.run import run
@@ -69,6 +73,9 @@ def tune_demand(
 
 def _tuned(asked: DemandTuning, wanted: Unanswered, left_s: float | None, listener: Listener) -> TunedDemand:
     objective = read_objective(wanted.objective)
+    other = _other_than_asked(wanted)
+    if other:
+        return TunedDemand(wanted, None, 0, other)
     if wanted.model:
         request = TuneRequest(
             Path(wanted.model),
@@ -84,6 +91,26 @@ def _tuned(asked: DemandTuning, wanted: Unanswered, left_s: float | None, listen
         report = run(request, Hooks(listener))
         return TunedDemand(wanted, report.tuned.latency_us, report.trials)
     return _kernel_tuned(asked, wanted, objective, left_s)
+
+
+def _other_than_asked(wanted: Unanswered) -> str:
+    """Why tuning what lies at the places of the demand would not answer what was asked; empty where it would.
+
+    Files change. Their digests were logged, so that of today can be compared.
+    """
+    target = load_target(wanted.target)
+    if target.digest != wanted.target_digest:
+        digests = f"{target.digest[:12]}, asked {wanted.target_digest[:12]}"
+        return f"target {wanted.target} has changed since: {digests}"
+    today = built_in_info(target).toolchain
+    if today != wanted.toolchain:
+        return f"it was asked for toolchain {wanted.toolchain}, that of {target.name} is {today} by now"
+    if not wanted.model:
+        return ""
+    digest = numbered(import_bound(wanted.model, dict(wanted.dims)).graph).task.digest
+    if digest == wanted.workload_digest:
+        return ""
+    return f"{wanted.model} is another network by now: {digest[:12]}, asked {wanted.workload_digest[:12]}"
 
 
 def _kernel_tuned(

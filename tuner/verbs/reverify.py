@@ -32,7 +32,7 @@ from tilewright.db.records import (
 )
 from tilewright.db.repository import Repository
 from tilewright.db.storage.near import parse_json
-from tilewright.db.storage.session import open_database
+from tilewright.db.storage.session import open_existing
 from tilewright.measure.device import built_in_info
 from tilewright.measure.farm.pool import Pool
 from tilewright.measure.objectives import Objective
@@ -100,7 +100,7 @@ def verify_claims(
 ) -> tuple[ClaimVerdict, ...]:
     """A Verdict per claim about `target`, at most `limit`, in the order of their keys; each is committed."""
     chip = load_target(target)
-    opened = open_database(database)
+    opened = open_existing(database)
     opened.require_sound()
     repository = Repository(opened)
     try:

@@ -21,7 +21,7 @@ from tilewright.db.records import TrialRow, WorkloadKind
 from tilewright.db.repository import Repository
 from tilewright.db.sharing.trust import SignedTrial, Trust, TrustedKey
 from tilewright.db.storage.near import parse_json
-from tilewright.db.storage.session import Database, open_database
+from tilewright.db.storage.session import Database, open_existing
 from tilewright.measure.device import built_in_info
 from tilewright.measure.results import Status
 from tilewright.search_space.network import NetworkTask
@@ -56,7 +56,7 @@ def vouch_all(database: str | Path, draw: Draw | None = None) -> tuple[Vouched, 
     `draw(number, of)` gives the positions that are measured again; without it chance does, which no signer
     can foresee.
     """
-    opened = open_database(database)
+    opened = open_existing(database)
     try:
         trust = Trust(opened)
         drawn = draw or (lambda number, of: random.SystemRandom().sample(range(of), number))
