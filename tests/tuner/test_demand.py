@@ -86,7 +86,7 @@ def test_what_was_missed_is_tuned_and_answers(logged: Path, tmp_path: Path) -> N
 def test_what_lies_under_the_path_by_now_is_not_tuned_for_what_was_asked(
     tmp_path: Path,
 ) -> None:
-    asked = numbered(import_bound(saved(network(1, 48), tmp_path)).graph).task.digest
+    asked = numbered(import_bound(saved(network(1, 48), tmp_path), {}).graph).task.digest
     model = saved(network(1, 64), tmp_path)
     chip = load_target(TARGET)
     file = DemandFile(tmp_path / "asked.demand")
