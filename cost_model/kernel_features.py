@@ -102,7 +102,8 @@ def simd_features(draft: SimdDraft) -> FeatureFunction:
         costs, total = draft.costs(rows), draft.cycles(rows)
         blocking = layout.blocking(rows)
         ones = np.ones(len(rows), dtype=np.int64)
-        vector, row = blocking.get(VECTOR, ones), blocking.get(ROW, ones)
+        vector = blocking.get(VECTOR, np.zeros_like(ones))
+        row = blocking.get(ROW, vector)
         positions = layout.loop_positions(rows)
         sizes = np.ones((len(rows), len(layout.sizes)))
         for index, listed in enumerate(layout.sizes):

@@ -197,8 +197,12 @@ class SimdDraft:
         return steps, blocks, sweeps
 
     def strides(self, axes: npt.NDArray[np.int64]) -> tuple[Numbers, Numbers]:
-        """Elements between neighbours along an axis, [n] each: of the farthest read, and of the store."""
+        """Elements between neighbours along an axis, [n] each: of the farthest read, and of the store; 0 for
+        a core of a single point, which has no axis.
+        """
         table, _ = self._moves
+        if not table.shape[1]:
+            return np.zeros(len(axes)), np.zeros(len(axes))
         reads = np.abs(table[:-1]).max(axis=0, initial=0)
         return reads[axes].astype(np.float64), np.abs(table[-1])[axes].astype(np.float64)
 

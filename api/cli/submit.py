@@ -63,6 +63,7 @@ def submit(
     from tilewright.api.schemas.faults import faults_of
     from tilewright.api.schemas.jobs import JobSpec, dims_json
     from tilewright.compiler_core.errors import UsageError
+    from tilewright.compiler_core.target_model.host import HOST
     from tilewright.tuner.kernel.candidates import read_candidates
 
     try:
@@ -87,6 +88,8 @@ def submit(
     with connect(server) as client:
         job = client.submit(model, spec, idempotency_key)
     answer(job.id, job.model_dump(mode="json"), json_file, files_of(model, target, tries))
+    if target == HOST:
+        typer.echo("it waits for a runner that offers a CPU of this kind: tune runner --host", err=True)
 
 
 def _target(target: str) -> str:

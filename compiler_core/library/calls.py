@@ -43,16 +43,21 @@ def buffer_name(value: int, place: Place, *, arranged: bool) -> str:
     return f"{value}-{digest_of(str(place.pieces))[:12]}" if arranged else str(value)
 
 
-def network_calls(plan: Plan, kernels: Mapping[str, NativeKernel]) -> NetworkCalls:
+def network_calls(
+    plan: Plan, kernels: Mapping[str, NativeKernel], *, without_host_ops: bool = False
+) -> NetworkCalls:
     """The kernels of a plan in order; `kernels` has their machine code by workload digest.
 
-    ConfigError where an op has no native form.
+    An op without structured form is left out where the caller says so: the buffer of its result is the
+    caller's to fill. ConfigError elsewhere.
     """
     buffers: dict[str, NetworkBuffer] = {}
     calls: list[Call] = []
     for stage in plan.stages:
         for placed in stage:
             kernel = plan.kernels[placed.group]
+            if kernel is None and without_host_ops:
+                continue
             if kernel is None:
                 raise ConfigError("an op without structured form runs on the host, which is no native kernel")
             native = kernels[kernel.workload.digest]

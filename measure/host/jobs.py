@@ -27,12 +27,14 @@ class Contents:
 class HostJob:
     """Calls in order, their buffers by name, and the outputs to check: their layout, and their value. Buffers
     of different layouts have different names, so that a buffer may stay for the next job of its task.
+    `host_ops_us` is what ops without structured form add, by the target's file: no call is one.
     """
 
     task: str
     calls: tuple[Call, ...]
     buffers: Mapping[str, Contents]
     outputs: Mapping[str, tuple[Place, int]]
+    host_ops_us: float = 0.0
 
 
 def kernel_job(kernel: NativeKernel, given: Mapping[int, Array]) -> HostJob:

@@ -14,6 +14,7 @@ from tilewright.api.client import Client, ServiceError
 from tilewright.api.schemas.jobs import JobSpec
 from tilewright.compiler_core.errors import UsageError
 from tilewright.db.storage.session import Database
+from tilewright.measure.host import file
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +61,20 @@ def test_the_verbs(
     assert json.loads(text)["spec"]["dims"] == {"batch": {"low": 0, "high": 64}}
     assert running in said(capsys, "cancel", running)
     assert "state=cancelled" in said(capsys, "watch", running)
+
+
+def test_a_job_for_a_cpu_says_what_it_waits_for(
+    served: tuple[str, Database],
+    model: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TILEWRIGHT_SERVER", served[0])
+    monkeypatch.setattr(file, "ensure_host", lambda: "ascend310")
+    assert main(["submit", str(model), "--target", "host", "--trials", "1", "--dim", "batch=2"]) == 0
+    captured = capsys.readouterr()
+    assert len(captured.out.split()) == 1
+    assert "tune runner --host" in captured.err
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.targets import simd_target
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import Access, IndexExpr, affine, axis_index
@@ -16,6 +17,7 @@ from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import list_targets, load_target
 from tilewright.cost_model.analytic import KernelModel, LeastWork, kernel_bound_cycles, touched_bytes
+from tilewright.cost_model.kernel_features import kernel_features
 from tilewright.cost_model.needed import needed_shares, reached
 from tilewright.cost_model.two_units import least_busier
 from tilewright.measure.simulator.device import SimulatedDevice
@@ -23,6 +25,7 @@ from tilewright.search_space.knobs import Rows
 from tilewright.search_space.moves import sample
 from tilewright.search_space.rules import KnobLayout
 from tilewright.search_space.validity import kernel_space
+from tilewright.tuner.kernel.task import KernelTask
 
 P, R = AxisKind.PARALLEL, AxisKind.REDUCTION
 
@@ -241,3 +244,11 @@ def test_what_an_index_reaches_is_counted_without_a_list(
     reached_without = reached(expr, extents, limit)
     assert 0 <= reached_without <= inside
     assert reached_without == inside or not solid or modulus
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 3)])
+def test_features_for_a_cpu_take_kernels_of_few_axes(shape: tuple[int, ...]) -> None:
+    axes = [axis_index(axis) for axis in range(len(shape))]
+    task = KernelTask(Regions(reader(shape, shape, *axes)), simd_target())
+    rows = sample(task.space, 4, np.random.default_rng(0), attempts=4)
+    assert np.isfinite(kernel_features(task.model)(rows)).all()

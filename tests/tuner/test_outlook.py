@@ -3,6 +3,8 @@
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -10,6 +12,8 @@ import pytest
 from tilewright.db.records import Key, Trial, TrialRow
 from tilewright.measure.results import Measurement, Status, failure
 from tilewright.search_space.knobs import Config
+from tilewright.tuner.kernel.settings import SearchSettings
+from tilewright.tuner.network.task_search import TaskSearch
 from tilewright.tuner.outlook.course import LENGTH, WORST_LOG, Course, read_courses, write_courses
 from tilewright.tuner.outlook.courses import Courses, shipped_courses
 from tilewright.tuner.outlook.outlook import Outlook
@@ -106,3 +110,14 @@ def test_searches_of_a_database_are_known_to_their_half() -> None:
     assert course.regret_log[[1, 2, 4, 30]] == pytest.approx([WORST_LOG, *np.log([8.0, 4.0, 4.0])])
     told = Outlook(Courses([course], frozenset({"chip"})), [Shown(True, 20, 16, 0.0)])
     assert told.band().expected == pytest.approx(3.0)
+
+
+def test_a_kernel_that_does_nothing_has_no_bound_above_zero() -> None:
+    """An empty tensor on a device whose launches are free."""
+    shown = Shown(False, 8, 7, 0.0)
+    settings = SearchSettings()
+    kernel = SimpleNamespace(seen=lambda: shown, best=None, settings=settings, trials=())
+    search = TaskSearch(cast(Any, SimpleNamespace(bound_us=0.0)), cast(Any, kernel), known_us=2.0)
+    seen = search.seen(3, 1.0)
+    assert seen is not None
+    assert (seen.best, seen.ceiling_log) == (6.0, shown.ceiling_log)

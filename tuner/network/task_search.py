@@ -51,6 +51,11 @@ class TaskSearch:
             ends.append(self._bests_us[done - 1])
         return tuple(ends)
 
+    def _above_bound(self, best_us: float) -> float:
+        """Log of the best over the bound; that of a kernel that does nothing is 0 where launches are free."""
+        bound_us = self.task.bound_us
+        return max(0.0, float(np.log(best_us / bound_us))) if bound_us > 0.0 else float("inf")
+
     def seen(self, count: int, guess_us: float) -> Shown | None:
         """What its search has shown, for an estimate of what is left, in a network that runs it `count`
         times; None where none can be made. What earlier runs have measured counts as measured before.
@@ -64,8 +69,9 @@ class TaskSearch:
         best_us = self.best_us
         if best_us is None:
             return replace(seen, best=count * guess_us) if not seen.trials else None
-        ceiling_log = min(seen.ceiling_log, max(0.0, float(np.log(best_us / self.task.bound_us))))
-        seen = replace(seen, best=count * best_us, ceiling_log=ceiling_log)
+        seen = replace(
+            seen, best=count * best_us, ceiling_log=min(seen.ceiling_log, self._above_bound(best_us))
+        )
         if self.known_us is None:
             return seen
         better = own is not None and own.measurement.latency_us == best_us
