@@ -36,6 +36,24 @@ def test_modules_and_files_are_there(path: Path) -> None:
     assert not [link for link in links if not (path.parent / link).exists()]
 
 
+def test_links_to_a_section_name_a_heading() -> None:
+    dead = []
+    for path in DOCS:
+        for link in re.findall(r"\]\(([^)]*#[^)]+)\)", told(path)):
+            page, _, section = link.partition("#")
+            if not page.startswith("http"):
+                headings = re.findall(r"^#+ (.*)$", told(path.parent / page if page else path), re.MULTILINE)
+                if section not in {slug(heading) for heading in headings}:
+                    dead.append((path.name, link))
+    assert dead == []
+
+
+def slug(heading: str) -> str:
+    """The anchor of a heading, as GitHub and MyST make it."""
+    text = re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", heading).strip().lower()
+    return re.sub(r"\s", "-", re.sub(r"[^\w\s-]", "", text))
+
+
 @pytest.mark.parametrize("path", DOCS, ids=lambda path: path.name)
 def test_verbs_have_the_options_that_docs_give_them(path: Path) -> None:
     unknown = []
