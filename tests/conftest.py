@@ -25,6 +25,8 @@ settings.load_profile("ci")
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 # Tests ask their own databases: what this user asks, and the bank, would answer beside them.
 os.environ["TILEWRIGHT_LAYERS"] = "none"
+# No test plans by what another one, or this user, has planned before.
+os.environ["TILEWRIGHT_PLANS"] = "none"
 import_module("numpy")
 threadpool_limits(1, "blas")
 

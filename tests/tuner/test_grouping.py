@@ -16,7 +16,7 @@ from tilewright.compiler_core.ir.workload import is_remade
 from tilewright.compiler_core.order.portfolio import ListWeights
 from tilewright.compiler_core.transforms.fuse import FusionPolicy, Group, group_greedily, in_data_order
 from tilewright.tuner.planning.graph_knobs import GraphKnobs, ask_knobs, default_trial
-from tilewright.tuner.planning.grouping import NotFused, as_they_are, merge_while_it_pays
+from tilewright.tuner.planning.grouping import NotFused, boundaries_of, merge_while_it_pays
 from tilewright.tuner.planning.prices import Reading
 
 
@@ -41,7 +41,7 @@ def test_any_prices_give_a_schedule_that_costs_no_more(data: Any) -> None:
     stored = [op for group in merged.groups for op in group if not is_remade(graph, op)]
     assert sorted(stored) == [index for index in range(len(graph.ops)) if not is_remade(graph, index)]
     assert in_data_order(graph, merged.groups) == merged.groups
-    for boundary in merged.boundaries:
+    for boundary in boundaries_of(graph, merged.groups, price):
         if boundary.reason is NotFused.COST:
             assert boundary.whole_us is not None
             assert boundary.whole_us >= boundary.parts_us
@@ -150,7 +150,7 @@ def test_what_is_not_fused_says_why(tmp_path: Path) -> None:
     (boundary,) = planner.boundaries(plan)
     assert boundary.reason in (NotFused.COST, NotFused.CAPACITY)
     assert boundary.parts_us > 0.0
-    assert boundary == as_they_are(graph, plan.groups, planner.pricing(plan)).boundaries[0]
+    assert boundary == boundaries_of(graph, plan.groups, planner.pricing(plan))[0]
 
 
 def test_a_fusion_that_measures_worse_is_taken_apart(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from tilewright.tuner.answer.guess import timed
 from tilewright.tuner.explain.limits import Limits, limits_of, tightest
 from tilewright.tuner.explain.nest import loop_nest
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.planning.grouping import Boundary, NotFused, as_they_are
+from tilewright.tuner.planning.grouping import Boundary, NotFused, boundaries_of
 from tilewright.tuner.verbs.answers import CompiledNetwork
 from tilewright.tuner.verbs.lookup import compile_known
 
@@ -276,7 +276,7 @@ class _Teller:
             return pricing(each) if touches or own & set(each) else 0.0
 
         here = plan.groups.index(group)
-        boundaries = as_they_are(plan.graph, plan.groups, price).boundaries
+        boundaries = boundaries_of(plan.graph, plan.groups, price)
         return tuple(
             self._neighbour(each, here) for each in boundaries if here in (each.producer, each.consumer)
         )

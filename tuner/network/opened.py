@@ -38,6 +38,7 @@ from tilewright.tuner.kernel.settings import SearchSettings
 from tilewright.tuner.kernel.task import KernelTask, Recalled
 from tilewright.tuner.network.events import Counted, Listener, Phase, silent
 from tilewright.tuner.network.records import Records
+from tilewright.tuner.planning.plan_cache import PlanCache, cache_path
 from tilewright.tuner.planning.planner import Planner
 from tilewright.tuner.planning.prices import Prices
 from tilewright.tuner.planning.side_by_side import share_of
@@ -70,6 +71,7 @@ class Opened:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.planner.prices.cache.close()
         self.records.close()
 
     @property
@@ -192,6 +194,8 @@ def open_network(
         subject.seed,
         recall=records.recall,
         counted=lambda priced: listener(Counted("kernels priced", priced)),
+        knows_any=records.knows_any,
+        cache=PlanCache(cache_path(), lambda line: listener(Phase("plan", line))),
     )
     return Opened(
         model,

@@ -10,7 +10,7 @@ from tilewright.compiler_core.ir.graph_json import graph_to_json
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.answering.describe import row_of
 from tilewright.db.answering.lookup import AnswerRequest, Hit, lookup_many, retired_answers
-from tilewright.db.layers.layer import Layers
+from tilewright.db.layers.layer import AnswerContext, Layers
 from tilewright.db.records import Best, Key, ModelRow, NewRun, TargetRow, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.db.service.process import is_gone, this_process
@@ -111,6 +111,11 @@ class Records:
             self._looked_up |= {task.digest for task in fresh}
         return {task.digest: self._known[task.digest] for task in tasks if task.digest in self._known}
 
+    def knows_any(self, digests: Sequence[str]) -> bool:
+        """Whether a record exists for any of these kernels, whatever it is worth today."""
+        context = AnswerContext(self.target.digest, self.toolchain, self.objective)
+        return any(layer.bests(digests, context, self._before_s) for layer in self.sources.layers)
+
     def beaten(self, bests: Mapping[str, Best], of_kernels: Objective) -> Mapping[str, tuple[Config, ...]]:
         """Configs that earlier runs for the same objective measured as no better than the best, by workload.
 
@@ -141,17 +146,23 @@ class Records:
         }
 
     def _looked(self, tasks: Sequence[KernelTask]) -> Mapping[str, Best]:
-        spaces = {task.digest: task.space for task in tasks}
+        by_digest = {task.digest: task for task in tasks}
+
+        def fits(row: WorkloadRow, best: Best) -> bool:
+            space = by_digest[row.digest].space
+            return best.space_digest == space.digest or space.contains(best.config)
+
         request = AnswerRequest(
             self.target.digest,
             self.toolchain,
             self.objective,
-            space_digests={digest: space.digest for digest, space in spaces.items()},
-            fits=lambda row, best: spaces[row.digest].contains(best.config),
+            fits=fits,
             explain=False,
             before_s=self._before_s,
         )
-        answers = lookup_many(self.sources, [kernel_row(task) for task in tasks], request)
+        # No body: it takes longer to write than all the rest, and only an explained miss has a use for it.
+        rows = [WorkloadRow(task.digest, task.workload.family_digest, WorkloadKind.KERNEL) for task in tasks]
+        answers = lookup_many(self.sources, rows, request)
         return {a.workload.digest: a.best for a in answers if isinstance(a, Hit)}
 
     def known_network(self) -> Best | None:

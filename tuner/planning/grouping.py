@@ -46,11 +46,10 @@ class Boundary:
 
 @dataclass(frozen=True)
 class Grouping:
-    """Groups in data order, their summed price in us, and the boundaries left between neighbours."""
+    """Groups in data order, and their summed price in us."""
 
     groups: tuple[Group, ...]
     price_us: float
-    boundaries: tuple[Boundary, ...]
 
 
 class Order(StrEnum):
@@ -82,9 +81,9 @@ def merge_while_it_pays(
     return min(found, key=lambda grouping: grouping.price_us)
 
 
-def as_they_are(graph: Graph, groups: Sequence[Group], price: Price) -> Grouping:
-    """`groups` unchanged, with the prices of merging neighbours."""
-    return _Merging(graph, groups, price).result(tuple(groups))
+def boundaries_of(graph: Graph, groups: Sequence[Group], price: Price) -> tuple[Boundary, ...]:
+    """Why neighbours of `groups` are not one, with the prices of merging them."""
+    return _Merging(graph, groups, price).boundaries(tuple(groups))
 
 
 @dataclass(frozen=True)
@@ -237,18 +236,17 @@ class _Merging:
         for source in sorted(self.sources[consumer]):
             self._weigh_anew((source, consumer), crowded)
 
-    def result(self, ordered: tuple[Group, ...] | None = None) -> Grouping:
-        """The groups, in data order where none is given."""
-        if ordered is None:
-            ordered = in_data_order(self.graph, [self.groups[number] for number in sorted(self.groups)])
+    def result(self) -> Grouping:
+        """The groups, in data order."""
+        ordered = in_data_order(self.graph, [self.groups[number] for number in sorted(self.groups)])
         assert ordered is not None, "a merge with a detour is never made"
+        return Grouping(ordered, sum(self.us.values()))
+
+    def boundaries(self, ordered: tuple[Group, ...]) -> tuple[Boundary, ...]:
+        """The boundaries left between neighbours, by the place of their groups."""
         place = {group: index for index, group in enumerate(ordered)}
         boundaries = []
-        for edge in sorted(self.unions):
-            if isinstance(union := self.unions[edge], _Union) and union.sizes != self._sizes(edge):
-                self._weigh(edge)
-        for (producer, consumer), weighed in sorted(self.unions.items(), key=itemgetter(0)):
-            union = self._priced(weighed) if isinstance(weighed, _Union) else weighed
+        for (producer, consumer), union in sorted(self.unions.items(), key=itemgetter(0)):
             parts_us = self.us[producer] + self.us[consumer]
             reason, whole, whole_us = NotFused.ILLEGAL, None, None
             if isinstance(union, _Union):
@@ -256,5 +254,4 @@ class _Merging:
                 reason = NotFused.CAPACITY if whole_us is None else NotFused.COST
             ends = place[self.groups[producer]], place[self.groups[consumer]]
             boundaries.append(Boundary(*ends, reason, parts_us, whole_us, whole))
-        boundaries.sort(key=lambda boundary: (boundary.consumer, boundary.producer))
-        return Grouping(ordered, sum(self.us.values()), tuple(boundaries))
+        return tuple(sorted(boundaries, key=lambda boundary: (boundary.consumer, boundary.producer)))

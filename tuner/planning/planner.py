@@ -2,8 +2,9 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
+from functools import cached_property, partial
 
+from tilewright.compiler_core.digest import Json
 from tilewright.compiler_core.ir.layouts import Layout
 from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.kernel_order import known_orders, spilled_bytes
@@ -21,10 +22,12 @@ from tilewright.tuner.planning.grouping import (
     Grouping,
     Order,
     Price,
-    as_they_are,
+    boundaries_of,
     merge_while_it_pays,
 )
+from tilewright.tuner.planning.kept_plan import KeptPlan, about_plan
 from tilewright.tuner.planning.layouts import lay_out
+from tilewright.tuner.planning.plan_cache import PLANS
 from tilewright.tuner.planning.prices import Prices
 from tilewright.tuner.planning.rewrites import Better, better_forms
 
@@ -62,13 +65,14 @@ class Planner:
 
     def boundaries(self, plan: Plan) -> tuple[Boundary, ...]:
         """Why neighbouring groups of a plan are not one kernel."""
-        return as_they_are(plan.graph, plan.groups, self.pricing(plan)).boundaries
+        return boundaries_of(plan.graph, plan.groups, self.pricing(plan))
 
     def replan(self) -> Plan:
         """Merge groups under today's prices; keep the present plan where nothing promises to be faster."""
-        if not self.fuses:
+        if not self.fuses or (self.grouping is None and self._recalled()):
             return self.plan
-        if self.grouping is None:
+        first = self.grouping is None
+        if first:
             self.layouts = lay_out(self.base.graph, self.base.groups, partial(self._alone, self.base))
             self.better = better_forms(
                 self.base, self.target, lambda plan, group: self._alone(plan, group, self.layouts)
@@ -78,12 +82,54 @@ class Planner:
         merged = [(self._merged(knobs), knobs) for knobs in choices if knobs is self.knobs or self.better]
         grouping, knobs = min(merged, key=lambda pair: pair[0].price_us)
         present_us = sum(map(self.pricing(self.plan), self.plan.groups))
-        if self.grouping is None or grouping.price_us < SWITCH * present_us:
-            if self.grouping is None and self._start(knobs).graph.rewrites:
+        if first or grouping.price_us < SWITCH * present_us:
+            if first and self._start(knobs).graph.rewrites:
                 self.plain = self._planned(*merged[-1])
             self.grouping, self.knobs = grouping, knobs
             self.plan = self._planned(grouping, knobs)
+        if first:
+            self._keep()
         return self.plan
+
+    def _recalled(self) -> bool:
+        """Take the first plan of an earlier run, if one is kept and no record would have changed it."""
+        prices = self.prices
+        kept = None if self.studied else KeptPlan.from_json(prices.cache.get(PLANS, self._about))
+        if kept is None or not prices.unaided or prices.knows_any(kept.priced):
+            return False
+        self.layouts, self.better = kept.layouts, kept.better
+        own = self.knobs.without_forms()
+        if kept.plain is not None:
+            self.plain = plan_groups(
+                self._start(own).graph, kept.plain, self.target, self.analysed, kept.layouts
+            )
+        self.knobs = self.knobs if kept.with_forms else own
+        self.grouping = Grouping(kept.groups, kept.price_us)
+        graph = self._start(self.knobs).graph
+        self.plan = plan_groups(graph, kept.groups, self.target, self.analysed, kept.layouts)
+        return True
+
+    def _keep(self) -> None:
+        """Keep the first plan for later runs, where it follows from the network and the target alone."""
+        if self.grouping is None or self.studied or not self.prices.unaided:
+            return
+        with_forms = self.knobs != self.knobs.without_forms()
+        plain = None if self.plain is None else self.plain.groups
+        kept = KeptPlan(
+            self.layouts,
+            self.better,
+            with_forms,
+            self.plan.groups,
+            self.grouping.price_us,
+            plain,
+            tuple(self.prices.kernels),
+        )
+        self.prices.cache.put(PLANS, self._about, kept.to_json())
+        self.prices.cache.flush()
+
+    @cached_property
+    def _about(self) -> Json:
+        return about_plan(self.base.graph, self.target, [self.prices.seed, repr(self.knobs)])
 
     def in_known_orders(self, plan: Plan) -> Iterator[Plan]:
         """A plan whose groups run one after the other, and the same in the other orders known for them."""

@@ -7,9 +7,11 @@ much better than their guesses the kernels measured so far turned out to be.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import median
+from typing import Any
 
 import numpy as np
 
+from tilewright.compiler_core.digest import Json
 from tilewright.compiler_core.ir.alike import KernelCutter
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.ir.layouts import Layout
@@ -17,12 +19,14 @@ from tilewright.compiler_core.ir.workload import Level, Workload
 from tilewright.compiler_core.lowering.pipeline import is_host
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
+from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.compiler_core.transforms.fuse import Group
 from tilewright.cost_model.analytic import kernel_bound_cycles
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.climb import ClimbEffort, Drawn, best_drafts, draw
 from tilewright.tuner.kernel.problem import trial_seed
 from tilewright.tuner.kernel.task import KernelTask
+from tilewright.tuner.planning.plan_cache import GUESSES, PlanCache
 
 GUESS = ClimbEffort(drawn=512, attempts=8, climbed=2, rounds=8, settles=True)
 SETTLED = 32
@@ -41,6 +45,11 @@ class Priced:
     workload: Workload
     guess: Config | None
     guess_us: float
+
+    @property
+    def entry(self) -> Json:
+        """As an entry of the plan cache."""
+        return [] if self.guess is None else [list(map(list, self.guess.items)), self.guess_us]
 
 
 @dataclass(frozen=True)
@@ -66,7 +75,8 @@ class Prices:
 
     `recall` answers best latencies from records, in us by workload digest. `measured` holds every kernel this
     run has measured. Before anything is, a price is microseconds. `counted` gets the number of kernels have
-    one.
+    one. `knows_any`: whether there are records for any of these digests. Guesses of earlier runs come from
+    the `cache`.
     """
 
     target: Target
@@ -74,6 +84,8 @@ class Prices:
     recall: Recall = lambda tasks: {}
     measured: Mapping[str, Reading] = field(default_factory=dict)
     counted: Callable[[int], None] = lambda priced: None
+    knows_any: Callable[[Sequence[str]], bool] = lambda digests: False
+    cache: PlanCache = field(default_factory=lambda: PlanCache(None))
     kernels: dict[str, Priced] = field(default_factory=dict)
     _workloads: dict[Graph, dict[object, Workload]] = field(default_factory=dict)
     _cutters: dict[Graph, KernelCutter] = field(default_factory=dict)
@@ -149,13 +161,27 @@ class Prices:
         """A kernel with its guess, made at its first use."""
         digest = workload.digest
         if digest not in self.kernels:
-            family = self._family(workload)
-            task = KernelTask(Regions(workload), self.target, family.task)
-            self.kernels[digest] = guessed(task, self.seed, family.drawn)
-            family.task.regions.forget()
+            task = KernelTask(Regions(workload), self.target)
+            kept = read_guess(workload, self.cache.get(GUESSES, self._about(digest)))
+            if kept is None:
+                family = self._family(workload)
+                task = KernelTask(Regions(workload), self.target, family.task)
+                kept = guessed(task, self.seed, family.drawn)
+                family.task.regions.forget()
+                self.cache.put(GUESSES, self._about(digest), kept.entry)
+            self.kernels[digest] = kept
             self._recorded.update(self.recall((task,)))
             self.counted(len(self.kernels))
         return self.kernels[digest]
+
+    def _about(self, digest: str) -> Json:
+        """What a guess follows from, beside the code."""
+        return ["guess", digest, self.target.digest, TOOLCHAIN, self.seed]
+
+    @property
+    def unaided(self) -> bool:
+        """Whether no record and no measurement has a part in any price so far."""
+        return not self._recorded and not self.measured
 
     def _family(self, workload: Workload) -> Family:
         """Placement-free facts about a kernel; of the last MOST_FAMILIES kernels."""
@@ -178,6 +204,17 @@ class Prices:
             return task.ruled
         guess = self.priced(task.workload).guess
         return task.default if guess is None else guess
+
+
+def read_guess(workload: Workload, entry: Any) -> Priced | None:
+    """A kernel as an entry of the plan cache has it; None where it has none."""
+    if entry == []:
+        return Priced(workload, None, float("inf"))
+    try:
+        items, guess_us = entry
+        return Priced(workload, Config(tuple((str(name), value) for name, value in items)), float(guess_us))
+    except (TypeError, ValueError):
+        return None
 
 
 def guessed(task: KernelTask, seed: int, drawn: Drawn | None = None) -> Priced:
