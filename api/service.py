@@ -26,6 +26,7 @@ from tilewright.db.browse import Browse
 from tilewright.db.demand.recorder import Recorder
 from tilewright.db.demand.service_file import file_of_service
 from tilewright.db.exchange.lock_file import read_lock
+from tilewright.db.layers.opening import layers_after
 from tilewright.db.records import plain_name
 from tilewright.db.repository import Repository
 from tilewright.db.service.audit import Audit
@@ -58,6 +59,8 @@ class Service:
         self.jobs = Jobs(database)
         self.uploads = Uploads(database)
         self.repository = Repository(database)
+        self.layers = layers_after(self.repository, settings.layers)
+        """What lookups ask: the database, and what the operator names after it."""
         self.browse = Browse(database)
         self.workers = Workers(database)
         self.audit = Audit(database)

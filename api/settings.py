@@ -64,6 +64,9 @@ class Settings:
     )
     demand_sample: int = _setting(1, "one lookup of so many is counted, as so many")
     lock: str = _setting("", "a file of `tune lock`, which answers `/v1/lookup?frozen=true`")
+    layers: str = _setting(
+        "none", "layers that `/v1/lookup` asks after this database, as in TILEWRIGHT_LAYERS; `none`"
+    )
     log_level: str = _setting("info", "debug, info, warning or error")
     shutdown_s: float = _setting(20.0, "time for requests and the runner to finish after SIGTERM")
 

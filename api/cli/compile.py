@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from tilewright.api.cli.asking import MISSED, AskedProgram, program_for
 from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
@@ -21,17 +22,12 @@ from tilewright.api.cli.options import (
     answer,
     counted,
     files_of,
-    guessed_share,
-    read_dims,
-    read_inputs,
-    read_required,
     sources_text,
     write_json,
 )
 from tilewright.api.cli.verbs import verb_app
 
 app = verb_app()
-MISSED = 3
 
 
 @app.command("compile")
@@ -62,42 +58,18 @@ def compile_model(
     """
     from collections import Counter
 
-    from tilewright.api.cli.main import complain
     from tilewright.compiler_core.checking.verify import require_sound
     from tilewright.compiler_core.lowering.formats.program_json import program_to_json
     from tilewright.tuner.explain.annotate import write_annotated
-    from tilewright.tuner.verbs.lookup import compile_known
     from tilewright.tuner.verbs.provenance import provenance_of
 
-    required = read_required(require)
-    compiled = compile_known(
-        model,
-        target,
-        objective=objective,
-        dims=read_dims(dim),
-        inputs=read_inputs(given),
-        database=database,
-        toolchain=toolchain,
-        frozen=frozen,
-        fallback=fallback,
-    )
-    lacking = "" if required is None else compiled.lacks(required)
-    if lacking:
-        return complain(f"tune compile: {lacking}; {output} was not written", exit_code=MISSED)
+    asked = AskedProgram(model, target, objective, dim, given, require, toolchain, frozen, fallback, database)
+    compiled = program_for("compile", asked, output, json_file == "-")
+    if compiled is None:
+        return MISSED
     graph = compiled.graph
     require_sound(graph, compiled.program, compiled.opened.target)
     calls, guessed = compiled.calls, sum(compiled.guesses.values())
-    aside = json_file == "-"
-    if guessed:
-        typer.echo(guessed_share(guessed, calls), err=aside)
-    if compiled.retired:
-        typer.echo(f"retired: {compiled.retired}", err=aside)
-    if compiled.imported:
-        typer.echo(f"network: {compiled.imported}", err=aside)
-    if compiled.reason:
-        typer.echo(f"range: miss; {compiled.reason}", err=aside)
-    if compiled.selected is not None:
-        typer.echo(f"range: {compiled.selected}", err=aside)
     kept = files_of(model, target, database, frozen)
     write_json(program_to_json(compiled.program, graph.names, provenance_of(compiled)), str(output), kept)
     if annotated is not None:
@@ -111,6 +83,7 @@ def compile_model(
         "guesses": guessed,
         "range": None if compiled.selected is None else str(compiled.selected),
         "kernels_from": dict(sources),
+        "layers": list(compiled.layers),
     }
     answer(text, body, json_file, [*kept, output])
     return 0

@@ -1,10 +1,10 @@
 """`tune lookup`: the database's answers for a network."""
 
-from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import typer
 
+from tilewright.api.cli.asking import MISSED, layer_lines, layers_of
 from tilewright.api.cli.options import (
     DEFAULT_DATABASE,
     Database,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from tilewright.tuner.verbs.answers import NetworkAnswer
 
 app = verb_app()
-MISSED = 3
 
 
 @app.command()
@@ -83,8 +82,8 @@ def lookup(
             typer.echo(f"{kernel.count:3d} x {kernel.workload_digest[:16]}  {found}  {kernel.name}{layer}")
             if not kernel.hit and not answer.reason:
                 typer.echo(f"{'':22}miss  {kernel.reason}")
-        for line in _layers(answer):
-            typer.echo(line)
+        for line in layer_lines(layers_of(answer), answer.troubles):
+            typer.echo(f"layer    {line}")
     return 0 if answer.complete or frozen is not None else MISSED
 
 
@@ -93,16 +92,6 @@ def _layer(name: str) -> str:
     from tilewright.db.layers.opening import OWN
 
     return "" if name in ("", OWN) else f"  [{name}]"
-
-
-def _layers(answer: "NetworkAnswer") -> Iterator[str]:
-    """A line on each layer that could not be asked, and on the bank where it answered."""
-    from tilewright.db.layers.bank import bank_head
-    from tilewright.db.layers.settings import BANK
-
-    yield from (f"layer    {trouble}" for trouble in answer.troubles)
-    if BANK in {answer.layer, *(kernel.layer for kernel in answer.kernels)}:
-        yield f"layer    {bank_head()}"
 
 
 def _whole(answer: "NetworkAnswer") -> str:

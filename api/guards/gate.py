@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from tilewright.api.guards.access import SMALL_BODY_BYTES, AccessTable, Need, RouteAccess
 from tilewright.api.guards.auth import OPERATOR, Authenticator, Principal, is_loopback, same_site
 from tilewright.api.guards.limits import Buckets, Places
+from tilewright.api.guards.linger import has_body, lingering
 from tilewright.api.guards.sign_in import sign_in_page
 from tilewright.api.problems import RETRY_AFTER_S, Refusal
 from tilewright.api.settings import Settings
@@ -52,6 +53,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         headers = Headers(scope=scope)
+        send = lingering(scope, receive, send)
         access = self._table.of(scope)
         limit = self._settings.max_upload_mb << 20 if access.upload else SMALL_BODY_BYTES
         refusal = await self._refuse(scope, headers, access, limit)
@@ -164,8 +166,7 @@ async def _turn_away(
         answer: Response = sign_in_page(401)
     else:
         answer = refusal.answer(scope.get("state", {}).get("request_id", ""))
-    headers = Headers(scope=scope)
-    if headers.get("content-length", "0") != "0" or "transfer-encoding" in headers:
+    if has_body(Headers(scope=scope)):
         answer.headers["Connection"] = "close"
     await answer(scope, receive, send)
 

@@ -1,5 +1,6 @@
 """/v1/lookup: answers for a compiler."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
 from typing import Annotated
@@ -16,10 +17,11 @@ from tilewright.api.service import Serving
 from tilewright.compiler_core.target_model.file import parse_target
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.answering.lookup import AnswerRequest, Hit, lookup
-from tilewright.db.answering.selectors import Selectors
 from tilewright.db.demand.logging import note_kernel
 from tilewright.db.demand.recorder import Recorder
 from tilewright.db.exchange.lock_file import Lock
+from tilewright.db.layers.layer import AnswerContext, Layers
+from tilewright.db.layers.selectors import SelectorRow
 from tilewright.db.records import Key, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.measure.device import built_in_info
@@ -72,7 +74,8 @@ async def look_up(
     ] = False,
 ) -> Lookup:
     """The best record of a kernel (`workload`) or of a whole network (`model`, its graph digest), or the
-    answer of a tuned range of a network at a size (`dim`).
+    answer of a tuned range of a network at a size (`dim`). For what this service does not know, it asks the
+    layers of its setting `layers`, where that names some.
     """
     digest = workload or model
     if digest is None or (workload and model):
@@ -81,17 +84,20 @@ async def look_up(
         raise HTTPException(422, "dim= is a size of a range that a network was tuned over; give model= too")
     if dim and frozen:
         raise HTTPException(422, "a lock holds networks at their sizes; give model= without dim=")
-    asked = (service.repository, digest, target, toolchain, objective)
+    asked = (digest, target, toolchain, objective)
     if frozen:
-        found = await service.threads(_locked, service.lock, *asked)
+        found = await service.threads(_locked, service.lock, service.repository, *asked)
     else:
-        found = await service.threads(_look_up, *asked, dim, service.demand)
+        found = await service.threads(
+            _look_up, service.repository, service.layers, *asked, dim, service.demand
+        )
     metrics.LOOKUPS.labels("hit" if found.hit else "miss").inc()
     return found
 
 
 def _look_up(
     repository: Repository,
+    layers: Layers,
     beginning: str,
     target: str,
     toolchain: str | None,
@@ -105,10 +111,10 @@ def _look_up(
         return Lookup(hit=False, reason=f"no digest begins with {beginning}; tune it first")
     key = Key(digest, target_digest, toolchain or own_toolchain, objective)
     if dim is not None:
-        return _in_range(repository, key, *dim.split("="))
+        return _in_range(layers, key, *dim.split("="))
     request = AnswerRequest(key.target_digest, key.toolchain, key.objective)
     bare = WorkloadRow(digest, digest, WorkloadKind.KERNEL)
-    answer = lookup(repository, bare, replace(request, explain=False))
+    answer = lookup(layers, bare, replace(request, explain=False))
     if demand is not None:
         note_kernel(demand, key, answer.best if isinstance(answer, Hit) else None)
     if isinstance(answer, Hit):
@@ -157,12 +163,17 @@ def _locked(
     return Lookup(hit=True, locked=records[0])
 
 
-def _in_range(repository: Repository, key: Key, symbol: str, size: str) -> Lookup:
-    rows = Selectors(repository.database).intervals(key, symbol)
-    for row in rows:
-        if row.low <= int(size) <= row.high:
-            return Lookup(hit=True, range=RangeRecord.of(symbol, interval_of(row), row.config))
-    return Lookup(hit=False, reason=not_held(symbol, int(size), rows))
+def _in_range(layers: Layers, key: Key, symbol: str, size: str) -> Lookup:
+    context = AnswerContext(key.target_digest, key.toolchain, key.objective)
+    known: Sequence[SelectorRow] = ()
+    for layer in layers.layers:
+        rows = layer.intervals(key.workload_digest, symbol, context)
+        for row in rows:
+            if row.low <= int(size) <= row.high:
+                found = RangeRecord.of(symbol, interval_of(row), row.config)
+                return Lookup(hit=True, range=found, layer=layer.name)
+        known = known or rows
+    return Lookup(hit=False, reason=not_held(symbol, int(size), known))
 
 
 def _measured_for(repository: Repository, target: str) -> tuple[str, str]:

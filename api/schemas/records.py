@@ -13,7 +13,7 @@ from tilewright.compiler_core.target_model.file import target_text
 from tilewright.compiler_core.target_model.target import Target, numbers_of
 from tilewright.db.answering.lookup import Answer, Hit
 from tilewright.db.browse import RecordRow
-from tilewright.db.layers.wire import MOST_ASKED
+from tilewright.db.layers.wire import MOST_ASKED, MOST_RANGES
 from tilewright.db.records import Best, Purpose, RunRow, Verification
 from tilewright.db.service.workers import WorkerRow, WorkerState
 from tilewright.measure.objectives import Objective
@@ -106,20 +106,30 @@ class Lookup(BaseModel):
     best: BestRecord | None = None
     range: RangeRecord | None = None
     reason: str = Field(default="", examples=["no record has this key; tune it first"])
+    layer: str = Field(
+        default="", description="Of `layers` the one that answered; empty: this service itself"
+    )
 
     @classmethod
     def of(cls, answer: Answer) -> Self:
         """From the database; a miss names only reasons that concern the workload in question."""
         if isinstance(answer, Hit):
-            return cls(hit=True, best=BestRecord.of(answer.best))
+            return cls(hit=True, best=BestRecord.of(answer.best), layer=answer.layer)
         nearest = answer.nearest
         same = (nearest is not None and nearest.workload.digest == answer.workload.digest) or answer.imported
         return cls(hit=False, reason=answer.reason if same else "no record has this key; tune it first")
 
 
+class AskedRange(BaseModel):
+    """A tuned range of a network: the digest that it is kept under, and its dim."""
+
+    digest: Annotated[str, Field(pattern=WHOLE_DIGEST, examples=[DIGEST])]
+    symbol: Annotated[str, Field(min_length=1, max_length=200, examples=["seq"])]
+
+
 class Question(BaseModel):
-    """What a compiler asks of a server in one go: kernels or networks by digest, and families of kernels that
-    differ in the placement of their operands only.
+    """What a compiler asks of a server in one go: kernels or networks by digest, families of kernels that
+    differ in the placement of their operands only, and ranges of networks.
     """
 
     target_digest: Annotated[str, Field(pattern=WHOLE_DIGEST, examples=[DIGEST])]
@@ -127,13 +137,17 @@ class Question(BaseModel):
     objective: Objective = Objective.LATENCY
     workloads: list[Annotated[str, Field(pattern=WHOLE_DIGEST)]] = Field(default=[], max_length=MOST_ASKED)
     families: list[Annotated[str, Field(pattern=WHOLE_DIGEST)]] = Field(default=[], max_length=MOST_ASKED)
+    ranges: list[AskedRange] = Field(default=[], max_length=MOST_RANGES)
 
 
 class KnownAnswers(BaseModel):
-    """What the database knows: bests of the workloads, and of each family up to 8 members with theirs."""
+    """What the database knows: bests of the workloads, of each family up to 8 members with theirs, and of the
+    ranges those that were tuned, left out where none was asked for.
+    """
 
     bests: list[dict[str, Any]]
     relatives: list[dict[str, Any]]
+    ranges: list[dict[str, Any]] = []
 
 
 class Taken(BaseModel):

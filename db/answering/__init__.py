@@ -1,1 +1,1 @@
-"""From digests to answers: lookup, selectors, near misses and their explanations."""
+"""From digests to answers: lookup, near misses and their explanations."""

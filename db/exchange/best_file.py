@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert, or_, select
 
 from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.files.outputs import output
 from tilewright.db.records import Best
 from tilewright.db.storage.rows import to_best
-from tilewright.db.storage.schema import best, target, workload
+from tilewright.db.storage.schema import best, selector, target, workload
 from tilewright.db.storage.session import Database, one_line_errors, open_database
 
 _ROWS_AT_A_TIME = 5_000
@@ -22,7 +22,8 @@ _ROWS_AT_A_TIME = 5_000
 def export_best(
     database: Database, path: Path, target_digest: str | None = None, toolchain: str | None = None
 ) -> int:
-    """Writes every best (of one target, of one toolchain, where given) to a new SQLite file; how many.
+    """Writes every best (of one target, of one toolchain, where given) to a new SQLite file; how many. The
+    answers of tuned ranges go with them.
 
     The file takes the place of `path` when it is complete. Open it with open_database(path, read_only=True).
     """
@@ -31,12 +32,18 @@ def export_best(
         wanted = wanted.where(best.c.target_digest == target_digest)
     if toolchain is not None:
         wanted = wanted.where(best.c.toolchain == toolchain)
-    keys = wanted.subquery()
-    targets = select(target).where(target.c.digest.in_(select(keys.c.target_digest)))
-    workloads = select(workload).where(workload.c.digest.in_(select(keys.c.workload_digest)))
+    ranges = select(selector)
+    if target_digest is not None:
+        ranges = ranges.where(selector.c.target_digest == target_digest)
+    if toolchain is not None:
+        ranges = ranges.where(selector.c.toolchain == toolchain)
+    answered, ranged = wanted.subquery(), ranges.subquery()
+    targets = select(target).where(_named_by(target.c.digest, answered, ranged, "target_digest"))
+    workloads = select(workload).where(_named_by(workload.c.digest, answered, ranged, "workload_digest"))
     with shipped_whole(path) as answers, database.snapshot() as source, answers.writing() as destination:
         _copy(source, destination, target, targets)
         _copy(source, destination, workload, workloads)
+        _copy(source, destination, selector, ranges)
         return _copy(source, destination, best, wanted)
 
 
@@ -68,6 +75,11 @@ def shipped_whole(path: Path, private: bool = False) -> Iterator[Database]:
             filled.close()
         with compact.open("rb") as whole:
             shutil.copyfileobj(whole, stream, 1 << 20)
+
+
+def _named_by(digest: Any, answered: Any, ranged: Any, column: str) -> Any:
+    """Whether a digest is that of an answer or of a range."""
+    return or_(digest.in_(select(answered.c[column])), digest.in_(select(ranged.c[column])))
 
 
 def _copy(source: Connection, destination: Connection, table: Any, question: Any) -> int:

@@ -19,6 +19,8 @@ Check: TypeAlias = Callable[[Any], Any]
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
 _LONGEST_TEXT = 8 << 20
+LONGEST_SYMBOL = 200
+MOST_LISTED = 10_000
 
 
 def take(values: Any, checks: Mapping[str, Check]) -> dict[str, Any]:
@@ -216,6 +218,20 @@ TRIAL: Mapping[str, Check] = {
     "default": _flag,
     "created_at_s": not_negative,
 }
+
+
+def symbol(value: Any) -> str:
+    """The name of a dim."""
+    if not isinstance(value, str) or not 0 < len(value) <= LONGEST_SYMBOL or not value.isprintable():
+        raise ValueError("is not the name of a dim")
+    return value
+
+
+def listed(value: Any) -> list[Any]:
+    """A list of bearable length."""
+    if not isinstance(value, list) or len(value) > MOST_LISTED:
+        raise ValueError(f"is no list of at most {MOST_LISTED}")
+    return value
 
 
 def _list(value: Any) -> list[Any]:

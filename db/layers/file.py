@@ -5,6 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tilewright.db.layers.layer import AnswerContext, RecordsLayer
+from tilewright.db.layers.selectors import SelectorRow
 from tilewright.db.records import Best, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import Database
@@ -51,6 +52,14 @@ class FileLayer:
     ) -> Mapping[str, Sequence[tuple[WorkloadRow, Best]]]:
         """By one query."""
         return self.records.relatives(families, context)
+
+    def intervals(self, digest: str, symbol: str, context: AnswerContext) -> Sequence[SelectorRow]:
+        """By one query."""
+        return self.records.intervals(digest, symbol, context)
+
+    def symbols(self, context: AnswerContext) -> frozenset[str] | None:
+        """By one query."""
+        return self.records.symbols(context)
 
     def close(self) -> None:
         """Close the file."""

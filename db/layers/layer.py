@@ -9,10 +9,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from tilewright.db.layers.selectors import SelectorRow, Selectors
 from tilewright.db.records import Best, Key, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import Database
 from tilewright.measure.objectives import Objective
+
+_ANY = "0" * 64
+"""A digest where only the rest of a key counts."""
 
 
 @dataclass(frozen=True)
@@ -58,6 +62,16 @@ class Layer(Protocol):
         """By family digest the bests of its members under any placement, the fastest first."""
         ...
 
+    def intervals(self, digest: str, symbol: str, context: AnswerContext) -> Sequence[SelectorRow]:
+        """The tuned range of a network over one of its dims, by the digest that it is kept under: which
+        Config answers from where to where, in ascending order.
+        """
+        ...
+
+    def symbols(self, context: AnswerContext) -> frozenset[str] | None:
+        """The dims that any network was tuned over; None where that takes a question a network."""
+        ...
+
     def close(self) -> None:
         """Give up what it holds open."""
         ...
@@ -90,6 +104,14 @@ class RecordsLayer:
         where = context.target_digest, context.toolchain, context.objective
         return self.repository.best_of_families(families, *where)
 
+    def intervals(self, digest: str, symbol: str, context: AnswerContext) -> Sequence[SelectorRow]:
+        """By one query."""
+        return Selectors(self.database).intervals(context.key_of(digest), symbol)
+
+    def symbols(self, context: AnswerContext) -> frozenset[str] | None:
+        """By one query."""
+        return Selectors(self.database).symbols(context.key_of(_ANY))
+
     def close(self) -> None:
         """Close the database."""
         self.repository.database.close()
@@ -114,6 +136,14 @@ class AbsentLayer:
     ) -> Mapping[str, Sequence[tuple[WorkloadRow, Best]]]:
         """None."""
         return {}
+
+    def intervals(self, digest: str, symbol: str, context: AnswerContext) -> Sequence[SelectorRow]:
+        """None."""
+        return ()
+
+    def symbols(self, context: AnswerContext) -> frozenset[str] | None:
+        """None."""
+        return frozenset()
 
     def close(self) -> None:
         """Nothing is open."""

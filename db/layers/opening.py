@@ -1,5 +1,6 @@
 """Opening the layers of a user: the database first, then those of the settings."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ from tilewright.db.layers.file import FileLayer
 from tilewright.db.layers.layer import AbsentLayer, Layer, Layers, RecordsLayer
 from tilewright.db.layers.remembered import Remembered
 from tilewright.db.layers.server import ServerLayer, check_url
-from tilewright.db.layers.settings import BANK, LayerSetting, layer_settings
+from tilewright.db.layers.settings import BANK, VARIABLE, LayerSetting, layer_settings
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import Database, open_database
 
@@ -49,6 +50,15 @@ def open_layers(
             raise RecordError("; ".join((str(error), *found_none.troubles))) from None
         layers.insert(0, RecordsLayer(OWN, Repository(first)))
     return first, Layers(tuple(layers))
+
+
+def layers_after(repository: Repository, named: str) -> Layers:
+    """A database that others keep open, and the layers of a text as TILEWRIGHT_LAYERS has it. UsageError
+    where that cannot be read.
+    """
+    settings = layer_settings({**os.environ, VARIABLE: named})
+    opened = filter(None, map(_opened, settings))
+    return Layers((RecordsLayer("", repository), *opened))
 
 
 def place_of(name: str, settings: Sequence[LayerSetting] | None = None) -> Database:

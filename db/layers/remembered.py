@@ -14,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from tilewright.db.layers.layer import AnswerContext
-from tilewright.db.layers.wire import Relative, Told, told_of_text, told_to_json
+from tilewright.db.layers.selectors import SelectorRow
+from tilewright.db.layers.wire import RangeName, Relative, Told, told_of_text, told_to_json
 from tilewright.db.records import Best
 
 FORMAT = 1
 MOST_REMEMBERED = 100_000
-_BEST, _FAMILY = "best", "family"
+_BEST, _FAMILY, _RANGE = "best", "family", "range"
 Place = tuple[str, str, str, str, str]
 
 
@@ -103,6 +104,21 @@ class Remembered:
         }
         self._keep(_FAMILY, {digest: relatives.get(digest, ()) for digest in asked}, bodies, context)
 
+    def without_ranges(self, ranges: Sequence[RangeName], context: AnswerContext, fresh_s: float) -> bool:
+        """Whether the server should be asked about any of these ranges."""
+        return bool(self._unknown(_RANGE, list(map(_named, ranges)), context, fresh_s))
+
+    def range_of(self, name: RangeName, context: AnswerContext) -> Sequence[SelectorRow]:
+        """The intervals that are remembered, however old."""
+        said = self._memory.get(_place(_RANGE, context, _named(name)))
+        found: Sequence[SelectorRow] = () if said is None else said[1] or ()
+        return found
+
+    def keep_range(self, name: RangeName, rows: Sequence[SelectorRow], context: AnswerContext) -> None:
+        """The server's answer about one range, perhaps that it has none."""
+        body = Told({}, {}, {name: rows}) if rows else None
+        self._keep(_RANGE, {_named(name): rows}, {_named(name): body}, context)
+
     def close(self) -> None:
         """Close the file."""
         if self._file is not None:
@@ -143,7 +159,9 @@ class Remembered:
             return None
         kind, digest = place[0], place[4]
         found: Any = None if kind == _BEST else ()
-        if told is not None:
+        if told is not None and kind == _RANGE:
+            found = next(iter(told.ranges.values()), ())
+        elif told is not None:
             found = told.bests.get(digest) if kind == _BEST else told.relatives.get(digest, ())
         self._memory[place] = at_s, found
         return self._memory[place]
@@ -169,6 +187,10 @@ class Remembered:
         ]
         with suppress(sqlite3.Error), self._file:
             self._file.executemany("INSERT OR REPLACE INTO said VALUES (?, ?, ?, ?, ?, ?, ?)", rows)
+
+
+def _named(name: RangeName) -> str:
+    return f"{name[0]} {name[1]}"
 
 
 def _place(kind: str, context: AnswerContext, digest: str) -> Place:

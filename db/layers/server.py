@@ -12,13 +12,15 @@ import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from urllib.parse import urlsplit
 
 from tilewright.compiler_core.errors import UsageError
 from tilewright.db.layers.layer import AnswerContext
 from tilewright.db.layers.remembered import Remembered
+from tilewright.db.layers.selectors import SelectorRow
 from tilewright.db.layers.settings import LayerSetting
-from tilewright.db.layers.wire import MOST_ASKED, Relative, Told, told_of_text
+from tilewright.db.layers.wire import MOST_ASKED, RangeName, Relative, Told, told_of_text
 from tilewright.db.records import Best, WorkloadRow
 
 PATH = "/v1/answers"
@@ -75,11 +77,30 @@ class ServerLayer:
         found: dict[str, Sequence[Relative]] = self.remembered.relatives(families, context)
         return found
 
+    def intervals(self, digest: str, symbol: str, context: AnswerContext) -> Sequence[SelectorRow]:
+        """What the server knows of the range, or once said."""
+        name = digest, symbol
+        if self.remembered.without_ranges([name], context, self.setting.fresh_s):
+            told = self._ask((), (), context, [name])
+            if told is not None:
+                self.remembered.keep_range(name, told.ranges.get(name, ()), context)
+        return self.remembered.range_of(name, context)
+
+    def symbols(self, context: AnswerContext) -> frozenset[str] | None:
+        """None: each range is a question."""
+        return None
+
     def close(self) -> None:
         """Close what is remembered."""
         self.remembered.close()
 
-    def _ask(self, workloads: Sequence[str], families: Sequence[str], context: AnswerContext) -> Told | None:
+    def _ask(
+        self,
+        workloads: Sequence[str],
+        families: Sequence[str],
+        context: AnswerContext,
+        ranges: Sequence[RangeName] = (),
+    ) -> Told | None:
         """One question; None where the server is not there, which `trouble` then says.
 
         All questions within RETRY_S together are waited for no longer than the timeout.
@@ -87,13 +108,15 @@ class ServerLayer:
         began_s = self.clock()
         if began_s < self._left_alone_until_s:
             return None
-        body = {
+        body: dict[str, Any] = {
             "target_digest": context.target_digest,
             "toolchain": context.toolchain,
             "objective": str(context.objective),
             "workloads": list(workloads),
             "families": list(families),
         }
+        if ranges:
+            body["ranges"] = [{"digest": digest, "symbol": symbol} for digest, symbol in ranges]
         left_s = self.setting.timeout_s - self._waited_s
         try:
             if left_s <= 0.0:

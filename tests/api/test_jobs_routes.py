@@ -308,7 +308,7 @@ def test_lookup_answers_and_misses(client: httpx.Client, database: Database) -> 
 def test_lookup_answers_a_size_inside_a_range(client: httpx.Client, database: Database) -> None:
     from tests.db import samples
     from tilewright.compiler_core.toolchain import TOOLCHAIN
-    from tilewright.db.answering.selectors import Selectors
+    from tilewright.db.layers.selectors import Selectors
     from tilewright.db.records import Key, TargetRow
     from tilewright.db.repository import Repository
     from tilewright.search_space.knobs import Config

@@ -1,24 +1,29 @@
 """A lookup with a service as its layer: answered over HTTP, then from what was remembered."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
 import pytest
 
 from tests.api.service import running_server, settings_for
-from tests.db.samples import TARGET, TOOLCHAIN, filled, workload
+from tests.db.samples import TARGET, TOOLCHAIN, filled, key_of, workload
 from tests.onnx_models import saved, small_cnn
 from tilewright.api.app import create_app
 from tilewright.api.cli.bench import bench
 from tilewright.api.cli.main import main
 from tilewright.db.answering.lookup import AnswerRequest, Hit, Match, lookup_many
-from tilewright.db.layers.layer import Layers
+from tilewright.db.layers.layer import AnswerContext, Layers
 from tilewright.db.layers.remembered import Remembered
+from tilewright.db.layers.selectors import SelectorRow, Selectors
 from tilewright.db.layers.server import ServerLayer
 from tilewright.db.layers.settings import LayerSetting, layer_settings
+from tilewright.db.layers.wire import UNKNOWN_SPACE
+from tilewright.db.records import WorkloadKind
 from tilewright.db.repository import Repository
 from tilewright.db.service.api_keys import ApiKeys, Scope
 from tilewright.db.storage.session import Database, open_database
+from tilewright.search_space.knobs import Config
 from tilewright.tuner.verbs.tune import tune
 
 
@@ -41,6 +46,49 @@ def test_kernels_and_their_relatives_over_http(
         assert found == ([exact, exact, (Match.OTHER_PLACEMENT, "team"), None] if key else [None] * 4)
         assert stack.troubles == (() if key else (f"team: {setting.place} says 401 Unauthorized",))
         stack.close()
+
+
+INTERVALS = (
+    SelectorRow(1, 8, Config((("tuned_at", 8), ("tile", 16))), UNKNOWN_SPACE, 0.01, 0.02),
+    SelectorRow(9, 64, Config((("tuned_at", 64), ("tile", 32))), UNKNOWN_SPACE),
+)
+
+
+def test_a_range_comes_over_http_and_is_remembered(
+    client: httpx.Client, database: Database, tmp_path: Path
+) -> None:
+    row = workload("net", kind=WorkloadKind.GRAPH)
+    filled(Repository(database), [row])
+    Selectors(database).publish(key_of(row), "seq", INTERVALS)
+    setting = LayerSetting("team", str(client.base_url), timeout_s=30.0)
+    context = AnswerContext(TARGET.digest, TOOLCHAIN)
+    away = ServerLayer(replace(setting, place="http://127.0.0.1:9"), Remembered(setting.place, tmp_path))
+    layer = ServerLayer(setting, Remembered(setting.place, tmp_path))
+    for each in (layer, away):
+        assert each.intervals(row.digest, "seq", context) == INTERVALS
+        assert each.intervals(row.digest, "batch", context) == ()
+        each.close()
+
+
+def test_a_service_asks_the_layers_that_its_operator_names(tmp_path: Path) -> None:
+    rows = [workload("kernel"), workload("net", kind=WorkloadKind.GRAPH)]
+    team = open_database(tmp_path / "team.db")
+    filled(Repository(team), rows)
+    Selectors(team).publish(key_of(rows[1]), "seq", INTERVALS)
+    team.close()
+    own = open_database(tmp_path / "own.db")
+    asked = {"target": TARGET.digest, "toolchain": TOOLCHAIN}
+    for layers, hit in (("none", False), (f"team={tmp_path / 'team.db'}", True)):
+        app = create_app(replace(settings_for(tmp_path / "own.db"), layers=layers), own)
+        with running_server(app) as url:
+            one = httpx.get(f"{url}/v1/lookup", params={**asked, "workload": rows[0].digest}).json()
+            size = httpx.get(
+                f"{url}/v1/lookup", params={**asked, "model": rows[1].digest, "dim": "seq=9"}
+            ).json()
+        assert (one["hit"], one["layer"]) == (hit, "team" if hit else "")
+        assert (size["hit"], size["layer"]) == (hit, "team" if hit else "")
+    assert size["range"]["high"] == 64
+    own.close()
 
 
 def test_a_fresh_machine_is_answered_by_its_teams_server(

@@ -24,7 +24,7 @@ from tests.db.samples import (
     workload,
 )
 from tilewright.compiler_core.errors import RecordError
-from tilewright.db.answering.selectors import SelectorRow, Selectors
+from tilewright.db.layers.selectors import SelectorRow, Selectors
 from tilewright.db.records import Best, Effort, Purpose, Verification, WorkloadKind
 from tilewright.db.repository import Repository
 from tilewright.db.service.workers import WorkerNews, Workers, WorkerState

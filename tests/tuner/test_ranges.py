@@ -17,6 +17,7 @@ from tilewright.compiler_core.checking.verify import verify_program
 from tilewright.compiler_core.errors import ModelError, UsageError
 from tilewright.compiler_core.onnx_import.sizes import left_out, sizes_in_range
 from tilewright.db.browse import Browse, Viewer
+from tilewright.db.exchange.best_file import export_best
 from tilewright.db.records import Best
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
@@ -118,6 +119,25 @@ def test_a_report_of_any_size_tells_the_search_or_the_range(tuned: tuple[Path, P
     told = report(path, "ascend310", dims={"rows": 37}, database=database)
     assert "as tuned at" in told.html
     assert "timeline" in told.drawings
+
+
+def test_a_range_of_a_file_answers_as_a_layer(
+    tuned: tuple[Path, Path, RangeReport],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    path, database, _ = tuned
+    export_best(open_database(database, read_only=True), tmp_path / "best.db")
+    monkeypatch.setenv("TILEWRIGHT_LAYERS", f"team={tmp_path / 'best.db'}")
+    monkeypatch.chdir(tmp_path)
+    answer = lookup(path, "ascend310", dims={"rows": 37})
+    assert answer.complete
+    assert answer.selected is not None
+    assert (answer.selected.layer, answer.layer) == ("team", "team")
+    asked = ["compile", str(path), "--target", "ascend310", "--dim", "rows=37", "-o", "program.json"]
+    assert main(asked) == 0
+    assert "layer: team answers\n" in capsys.readouterr().out
 
 
 def test_sizes_outside_are_not(tuned: tuple[Path, Path, RangeReport]) -> None:

@@ -57,6 +57,20 @@ def test_what_stands_in_is_the_users_to_say(folder: Path, fallback: str, source:
     assert compiled.retired == ""
 
 
+def test_a_fallback_without_guess_or_default_ends_in_no_answer(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = str(saved(network(3), tmp_path))
+    where = ["--target", TARGET, "--db", str(folder / "tuning.db"), "--fallback", "toolchain,family"]
+    output = tmp_path / "program.json"
+    assert main(["compile", model, *where, "-o", str(output)]) == 3
+    said = capsys.readouterr().err
+    assert "kernels have no record, and --fallback ends without guess or default" in said
+    assert not output.exists()
+    assert main(["lookup", model, *where]) == 3
+    assert " missing " in capsys.readouterr().out
+
+
 def test_the_command_line_and_the_variable(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

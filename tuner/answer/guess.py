@@ -24,11 +24,18 @@ from tilewright.tuner.answer.outcome import Outcome
 from tilewright.tuner.answer.report import Figures
 from tilewright.tuner.kernel.stopping import StopReason
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.assignment import Assignment, Choice, assignment_of, best_guess, guessed_of
+from tilewright.tuner.network.assignment import (
+    MISSING,
+    Assignment,
+    Choice,
+    assignment_of,
+    best_guess,
+    guessed_of,
+)
 from tilewright.tuner.network.opened import Opened
 from tilewright.tuner.planning.prices import draft_us
 
-GUESSED = ("default", "guessed", "other-placement")
+GUESSED = ("default", "guessed", MISSING, "other-placement")
 """Sources of kernels' Configs that were not measured as they are."""
 SOURCES = {
     Match.EXACT: "database",
@@ -76,7 +83,7 @@ def cover_or_guess(opened: Opened, *, explain: bool = False) -> tuple[Assignment
     record that way. Where no record knows a kernel of that plan either, layouts included, the fastest guess
     of the whole network answers.
     """
-    if opened.ends_in is Fallback.DEFAULT or not opened.planner.base.counts:
+    if opened.ends_in is not Fallback.GUESS or not opened.planner.base.counts:
         return cover_known(opened, explain=explain)
     if (answered := _by_records(opened, explain=explain)) is not None:
         return answered
@@ -159,11 +166,13 @@ def cover_known(
 
 
 def _unknown(opened: Opened, task: KernelTask) -> Choice:
-    """The Config of a kernel without a record: the best guess, or the default where that is wanted."""
-    if opened.ends_in is Fallback.DEFAULT:
-        default = opened.default_of(task)
-        return Choice(default, draft_us(task, default), "default")
-    return best_guess(opened, task)
+    """The Config of a kernel without a record: the best guess, or the default where that is wanted, or where
+    nothing is.
+    """
+    if opened.ends_in is Fallback.GUESS:
+        return best_guess(opened, task)
+    default = opened.default_of(task)
+    return Choice(default, draft_us(task, default), MISSING if opened.ends_in is None else "default")
 
 
 def _recorded_layouts(plan: Plan, answers: Sequence[Answer]) -> Mapping[int, Layout]:

@@ -77,6 +77,10 @@ class Assignment:
         ]
 
 
+MISSING = "missing"
+"""The source of a kernel's Config where no record answers, and nothing that the user wants stands in."""
+
+
 def guessed_of(opened: Opened, plan: Plan) -> Assignment:
     """The plan with the Config of every kernel that its draft likes best."""
     return Assignment(

@@ -75,10 +75,10 @@ class Opened:
         self.records.close()
 
     @property
-    def ends_in(self) -> Fallback:
-        """What a kernel runs that no record stands in for."""
+    def ends_in(self) -> Fallback | None:
+        """What a kernel runs that no record stands in for; None where the user wants nothing to."""
         ends = (each for each in self.fallback if each in (Fallback.GUESS, Fallback.DEFAULT))
-        return next(ends, Fallback.GUESS)
+        return next(ends, None)
 
     @property
     def objective(self) -> Objective:

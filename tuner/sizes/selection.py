@@ -13,7 +13,8 @@ from tilewright.compiler_core.ir.canonical import canonical_form
 from tilewright.compiler_core.ir.workload import graph_digest, number_network
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.importer import import_model
-from tilewright.db.answering.selectors import SelectorRow, Selectors
+from tilewright.db.layers.layer import AnswerContext, Layer
+from tilewright.db.layers.selectors import SelectorRow, Selectors
 from tilewright.db.records import WorkloadKind, WorkloadRow
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.network.book import NETWORK_SPACE
@@ -56,7 +57,7 @@ class Interval:
 class Selected:
     """A selector's answer at one size: the network's Config there, and the interval it comes from. `digest`
     is the selector's key, `split` counts the groups that no tile fits at this size, so that they run in
-    parts.
+    parts, and `layer` names the layer that knew it.
     """
 
     symbol: str
@@ -64,6 +65,7 @@ class Selected:
     config: Config
     digest: str
     split: int = 0
+    layer: str = ""
 
     def __str__(self) -> str:
         parts = f"; {self.split} kernels in parts, which fit no more" if self.split else ""
@@ -106,22 +108,21 @@ def selected(opened: Opened, subject: Subject) -> Selected | None:
     nearest one that has the same.
     """
     for layer in opened.records.sources.layers:
-        if layer.database is not None:
-            found = _selected(opened, subject, Selectors(layer.database))
-            if found is not None:
-                return found
+        found = _selected(opened, subject, layer)
+        if found is not None:
+            return found
     return None
 
 
-def _selected(opened: Opened, subject: Subject, selectors: Selectors) -> Selected | None:
+def _selected(opened: Opened, subject: Subject, layer: Layer) -> Selected | None:
     """The same of one layer."""
-    key = opened.records.key
-    ranged = selectors.symbols(key(opened.network.task.digest))
+    context = AnswerContext(opened.target.digest, opened.records.toolchain, opened.objective)
+    ranged = layer.symbols(context)
     for symbol, size in sorted(subject.dims.items()):
-        if symbol not in ranged:
+        if ranged is not None and symbol not in ranged:
             continue
         digest = _ranged_digest(subject, symbol)
-        rows = selectors.intervals(key(digest), symbol)
+        rows = layer.intervals(digest, symbol, context)
         if not any(row.low <= size <= row.high for row in rows):
             continue
         for row in sorted(rows, key=lambda row: (_distance(row, size), row.low)):
@@ -129,7 +130,7 @@ def _selected(opened: Opened, subject: Subject, selectors: Selectors) -> Selecte
                 found = carried(row.config, opened)
             except ConfigError:
                 continue
-            return Selected(symbol, interval_of(row), found.config, digest, found.split)
+            return Selected(symbol, interval_of(row), found.config, digest, found.split, layer.name)
     return None
 
 

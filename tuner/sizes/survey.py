@@ -7,7 +7,7 @@ from itertools import pairwise
 from math import inf, isfinite
 
 from tilewright.compiler_core.errors import ConfigError
-from tilewright.db.answering.selectors import SelectorRow
+from tilewright.db.layers.selectors import SelectorRow
 from tilewright.db.records import WorkloadRow
 from tilewright.db.service.leases import Guard
 from tilewright.db.service.run_leases import RunLease

@@ -13,7 +13,7 @@ from tilewright.compiler_core.target_model.target import Target
 from tilewright.db.answering.lookup import Fallback
 from tilewright.db.records import Verification
 from tilewright.measure.device import DeviceInfo, built_in_info
-from tilewright.tuner.network.assignment import Assignment
+from tilewright.tuner.network.assignment import MISSING, Assignment
 from tilewright.tuner.network.opened import FALLBACK, Opened
 from tilewright.tuner.sizes.selection import Selected
 
@@ -79,9 +79,11 @@ class CompiledNetwork:
     """A Program of `graph`, what it runs, and per workload digest where its Config came from.
 
     Sources are `network` (the whole is known, with its `verification`), `range` (a selector answers),
-    `database` (measured as it is), `other-placement`, `guessed`. `selected` is the selector's answer;
+    `database` (measured as it is), `other-placement`, `retired`, `guessed`, `default`, and `missing` where
+    nothing that the user wants stands in: it has its default then. `selected` is the selector's answer;
     `reason` says where the tuned ranges end, if there are any and none answers. `latency_us` is that of the
-    network as it was measured, None where it was not. `retired` and `imported` are as in NetworkAnswer.
+    network as it was measured, None where it was not. `retired`, `imported` and `troubles` are as in
+    NetworkAnswer; `layers` names the layers that answered, for the whole or for kernels of it.
     """
 
     assignment: Assignment
@@ -93,6 +95,8 @@ class CompiledNetwork:
     latency_us: float | None = None
     retired: str = ""
     imported: str = ""
+    layers: tuple[str, ...] = ()
+    troubles: tuple[str, ...] = ()
 
     @property
     def opened(self) -> Opened:
@@ -119,10 +123,18 @@ class CompiledNetwork:
         counts = self.assignment.plan.counts
         return {digest: counts[digest] for digest, source in self.sources.items() if source not in ANSWERED}
 
-    def lacks(self, required: "Require") -> str:
+    def lacks(self, required: "Require | None") -> str:
         """The missing part of the requirement; empty when nothing is missing, or nothing runs."""
         calls, guessed = self.calls, sum(self.guesses.values())
         if not calls:
+            return ""
+        counts = self.assignment.plan.counts
+        missing = sum(counts[digest] for digest, source in self.sources.items() if source == MISSING)
+        if missing:
+            return (
+                f"{missing} of {calls} kernels have no record, and --fallback ends without guess or default"
+            )
+        if required is None:
             return ""
         if guessed:
             told = f"{guessed} of {calls} kernels are guesses", self.imported, self.reason
@@ -160,7 +172,8 @@ def device_answering(toolchain: str | None) -> Callable[[Target], DeviceInfo]:
 
 def read_fallback(given: str | None) -> tuple[Fallback, ...]:
     """What stands in for an exact answer: `given`, else TILEWRIGHT_FALLBACK, else the last toolchain, the
-    nearest family, the draft's guess. UsageError where a word is unknown.
+    nearest family, the draft's guess. Where it names neither guess nor default, other kernels have no answer.
+    UsageError where a word is unknown.
     """
     text = given if given is not None else os.environ.get("TILEWRIGHT_FALLBACK")
     if text is None:

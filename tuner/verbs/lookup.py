@@ -14,7 +14,7 @@ from tilewright.db.records import Best, Verification, plain_name
 from tilewright.measure.objectives import read_objective
 from tilewright.tuner.answer.guess import ask_exactly, retired_or_guess, simulated_us, timed
 from tilewright.tuner.kernel.task import KernelTask
-from tilewright.tuner.network.assignment import Assignment, assignment_of
+from tilewright.tuner.network.assignment import MISSING, Assignment, assignment_of
 from tilewright.tuner.network.opened import Opened, open_network
 from tilewright.tuner.sizes.selection import Selected, beyond_ranges, selected
 from tilewright.tuner.subject import Subject
@@ -83,7 +83,7 @@ def lookup(
             of_range,
             whole_us,
             beyond_ranges(opened, subject) if answer is None else "",
-            opened.records.layer_of_network(),
+            opened.records.layer_of_network() if of_range is None else of_range.layer,
             tuple(layer.name for layer in opened.records.sources.layers),
             opened.records.sources.troubles,
             "" if best is not None else _imported(opened),
@@ -147,7 +147,7 @@ def _answer(
         ops,
         count,
         False,
-        "guessed",
+        choice.source if choice.source in (MISSING, "default") else "guessed",
         choice.latency_us,
         answer.reason,
         dict(choice.config.items),
@@ -187,6 +187,7 @@ def compile_known(
     of_range = selected(opened, subject) if best is None else None
     answer = best or of_range
     retired, whole = "", None
+    answers: Sequence[Answer] = ()
     if answer is None:
         assignment, answers, whole = retired_or_guess(opened)
         retired = _retired(whole, answers)
@@ -203,6 +204,24 @@ def compile_known(
     latency_us = None if best is None else best.latency_us
     _note(opened, subject, answer, latency_us or assignment.sum_us)
     imported = _imported(opened) if answer is None else ""
+    if best is not None:
+        layers = [opened.records.layer_of_network()]
+    else:
+        layers = (
+            [each.layer for each in answers if isinstance(each, Hit)]
+            if of_range is None
+            else [of_range.layer]
+        )
     return CompiledNetwork(
-        assignment, program, sources, verification, of_range, reason, latency_us, retired, imported
+        assignment,
+        program,
+        sources,
+        verification,
+        of_range,
+        reason,
+        latency_us,
+        retired,
+        imported,
+        tuple(dict.fromkeys(layers)),
+        opened.records.sources.troubles,
     )

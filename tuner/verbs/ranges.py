@@ -13,7 +13,7 @@ from itertools import pairwise
 from typing import Any, Self
 
 from tilewright.compiler_core.onnx_import.sizes import left_out, sizes_in_range
-from tilewright.db.answering.selectors import Selectors
+from tilewright.db.layers.selectors import Selectors
 from tilewright.db.records import WorkloadRow
 from tilewright.tuner.answer.report import Report
 from tilewright.tuner.devices import devices_of, one_start

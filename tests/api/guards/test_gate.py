@@ -20,6 +20,7 @@ from tests.api.service import model_bytes, running_server, settings_for
 from tilewright.api.app import create_app, routes_of
 from tilewright.api.guards.auth import COOKIE, is_loopback, same_site
 from tilewright.api.guards.limits import Buckets
+from tilewright.api.guards.linger import read_out
 from tilewright.api.serve import require_key_beyond_loopback
 from tilewright.api.settings import Settings
 from tilewright.compiler_core.errors import UsageError
@@ -158,6 +159,27 @@ def test_a_large_body_is_refused_by_its_announcement_or_when_it_comes(
     small = Wire(1 << 20).ask(app, "POST", f"/v1/jobs/{'a' * 32}/cancel", good)
     assert small.status in (404, 413)
     assert small.taken <= 128 * 1024
+
+
+def test_a_small_body_is_read_out_before_the_connection_closes(app: FastAPI, secret: str) -> None:
+    """Or the reset of a connection with unread bytes takes the answer away from the client."""
+    for length, taken in ((1000, 1000), (32 << 10, 32 << 10), ((32 << 10) + 1, 0), (1 << 20, 0)):
+        wire = Wire(length).ask(app, "POST", "/v1/jobs", (b"content-length", str(length).encode()))
+        assert (wire.status, wire.taken) == (401, taken)
+        parts = [message for message in wire.sent if message["type"] == "http.response.body"]
+        assert parts[0]["body"], "the answer does not wait for the body"
+        assert not parts[-1].get("more_body", False)
+        assert (b"connection", b"close") in wire.sent[0]["headers"]
+
+
+def test_the_rest_of_a_small_body_is_not_waited_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tilewright.api.guards.linger.MOST_S", 0.01)
+
+    async def never() -> dict[str, Any]:
+        await asyncio.Event().wait()
+        return {}
+
+    asyncio.run(read_out(never))
 
 
 def test_scopes_are_not_implied(app: FastAPI, database: Database) -> None:

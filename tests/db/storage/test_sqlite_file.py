@@ -11,7 +11,7 @@ import pytest
 
 from tests.db.samples import config, digest, filled, key_of, prepared, trial, workload
 from tilewright.compiler_core.errors import RecordError
-from tilewright.db.answering.selectors import SelectorRow, Selectors
+from tilewright.db.layers.selectors import SelectorRow, Selectors
 from tilewright.db.repository import Repository
 from tilewright.db.storage import sqlite_file
 from tilewright.db.storage.session import Database, DatabaseDownError, open_database
