@@ -61,6 +61,9 @@ def program_for(verb: str, asked: AskedProgram, output: Path, aside: bool) -> "C
 
 def told_of(compiled: "CompiledNetwork") -> Iterator[str]:
     """A line on each thing that a user should know of a Program before it is used."""
+    from tilewright.db.layers.opening import OWN
+    from tilewright.db.layers.settings import BANK
+
     guessed = sum(compiled.guesses.values())
     if guessed:
         yield guessed_share(guessed, compiled.calls)
@@ -72,19 +75,18 @@ def told_of(compiled: "CompiledNetwork") -> Iterator[str]:
         yield f"range: miss; {compiled.reason}"
     if compiled.selected is not None:
         yield f"range: {compiled.selected}"
+    others = [name for name in compiled.layers if name not in ("", OWN, BANK)]
+    yield from (f"layer: {name} answers" for name in others)
     yield from (f"layer: {line}" for line in layer_lines(compiled.layers, compiled.troubles))
 
 
 def layer_lines(answering: tuple[str, ...], troubles: tuple[str, ...]) -> Iterator[str]:
-    """A line on each layer that could not be asked, and on those that answered beside the user's database."""
+    """A line on each layer that could not be asked, and on the bank where it answered."""
     from tilewright.db.layers.bank import bank_head
-    from tilewright.db.layers.opening import OWN
     from tilewright.db.layers.settings import BANK
 
     yield from troubles
-    others = [name for name in answering if name not in ("", OWN)]
-    yield from (f"{name} answers" for name in others if name != BANK)
-    if BANK in others:
+    if BANK in answering:
         yield str(bank_head())
 
 

@@ -184,6 +184,15 @@ def demand(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> 
 
 
 @app.command()
+def layers(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
+    """Time a hit in the third layer beside a plain one, and a lookup whose server is away."""
+    from benchmarks.service.layers import bench_layers
+
+    few = {"lookups": 3_000, "servers": 5} if quick else {}
+    return _report(lambda: bench_layers(seed=seed, **few), json_file)
+
+
+@app.command()
 def retired(quick: Quick = False, seed: Seed = 0, json_file: JsonFile = None) -> int:
     """Check whether the stated error of records of a retired toolchain covers the true one."""
     from benchmarks.service.retired import bench_retired

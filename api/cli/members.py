@@ -47,6 +47,7 @@ MEMBERS: dict[str, tuple[str, str]] = {
     ),
     "bench hardware": ("bench hardware --quick", "bench hardware networks --plots pictures"),
     "bench lookup": ("bench lookup --quick", "bench lookup --records 1000000"),
+    "bench layers": ("bench layers --quick", "bench layers --json layers.json"),
     "bench demand": ("bench demand --quick", "bench demand --json demand.json"),
     "bench retired": ("bench retired --quick", "bench retired --json retired.json"),
     "bench model": ("bench model --quick", "bench model --seed 1"),
