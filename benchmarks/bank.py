@@ -14,19 +14,18 @@ import argparse
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
-
-from sqlalchemy import Select, bindparam, select
 
 from benchmarks.networks.resnet18 import resnet18
 from tilewright.compiler_core.digest import digest_of
 from tilewright.compiler_core.errors import TilewrightError, UsageError
 from tilewright.compiler_core.files.outputs import output
+from tilewright.compiler_core.onnx_import.sizes import import_bound
 from tilewright.compiler_core.target_model.file import list_targets, load_target, target_text
+from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.db.exchange.entries import Entry, StoredRun, StoredTrial
 from tilewright.db.exchange.load import load_entries
@@ -39,11 +38,11 @@ from tilewright.db.layers.bank import (
     read_bank,
     write_bank,
 )
-from tilewright.db.records import Best, NewRun, Purpose, TargetRow, Trial
-from tilewright.db.storage.schema import best, model
+from tilewright.db.records import Best, Key, NewRun, Purpose, TargetRow, Trial
 from tilewright.db.storage.session import open_database
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Measurement, Status
+from tilewright.search_space.network import numbered
 from tilewright.tuner.network.opened import open_network
 from tilewright.tuner.subject import Subject
 from tilewright.tuner.verbs.reverify import verify_claims
@@ -110,38 +109,61 @@ def fill(
         say(f"{name} on {target}: {'known' if report is None else f'{report.tuned.latency_us:.2f} us'}")
 
 
-def write(trials: int, work: Path = WORK, file: Path = BANK_FILE) -> Bank:
-    """Writes the bank of what `work` knows of whole networks under today's toolchain and targets."""
-    database = open_database(work, read_only=True)
+def write(networks: Sequence[str], trials: int, work: Path = WORK, file: Path = BANK_FILE) -> Bank:
+    """Writes the bank of what `work` knows under today's toolchain and targets. What `file` has beside that
+    stays, where it is of today.
+    """
     chips = {chip.digest: chip for chip in map(load_target, list_targets())}
-    pairs = sorted(
-        (row.name.removeprefix(PREFIX), chips[row.target_digest].name)
-        for row in database.ask(_whole_networks, {"today": TOOLCHAIN})
-        if row.target_digest in chips
+    database = open_database(work, read_only=True)
+    known = bank_of(
+        database, BankHead("", TOOLCHAIN, (), (), 0, 0), [_row_of(chip) for chip in chips.values()]
     )
-    filled = [chip for chip in chips.values() if any(chip.name == target for _, target in pairs)]
+    database.close()
+    before = read_bank(file) if file.is_file() else known
+    bests = {each.key: each for each in (*before.bests, *known.bests) if _is_of_today(each, chips)}
+    workloads = {row.digest: row for row in (*before.workloads, *known.workloads)}
+    digests = {graph_digest_of(name): name for name in networks}
+    pairs = [
+        (digests[key.workload_digest], key.target_digest)
+        for key in bests
+        if key.workload_digest in digests and key.objective is Objective.LATENCY
+    ]
+    filled = [digest for digest in chips if any(target == digest for _, target in pairs)]
     head = BankHead(
         f"{datetime.now(UTC):%Y-%m-%d}",
         TOOLCHAIN,
-        tuple(dict.fromkeys(name for name, _ in pairs)),
-        tuple(chip.name for chip in filled),
+        tuple(name for name in networks if any(name == each for each, _ in pairs)),
+        tuple(chips[digest].name for digest in filled),
         trials,
         len(pairs),
     )
-    rows = tuple(TargetRow(chip.digest, chip.name, target_text(chip.name)) for chip in filled)
-    bank = bank_of(database, head, rows)
-    database.close()
+    needed = {key.workload_digest for key in bests}
+    bank = Bank(
+        head,
+        tuple(_row_of(chips[digest]) for digest in filled),
+        tuple(workloads[digest] for digest in sorted(needed)),
+        tuple(bests[key] for key in sorted(bests, key=_place)),
+    )
     size = write_bank(bank, file)
     say(f"{file.name}: {head}; {len(bank.bests)} records, {size} bytes of at most {MOST_BANK_BYTES}")
     return bank
 
 
-_whole_networks: Select[Any] = (
-    select(model.c.name, best.c.target_digest)
-    .join(best, best.c.workload_digest == model.c.digest)
-    .where(best.c.toolchain == bindparam("today"))
-    .distinct()
-)
+def _row_of(chip: Target) -> TargetRow:
+    return TargetRow(chip.digest, chip.name, target_text(chip.name))
+
+
+def _is_of_today(record: Best, chips: Mapping[str, Target]) -> bool:
+    return record.key.toolchain == TOOLCHAIN and record.key.target_digest in chips
+
+
+def _place(key: Key) -> tuple[str, str, str]:
+    return key.workload_digest, key.target_digest, str(key.objective)
+
+
+def graph_digest_of(name: str) -> str:
+    """The digest that a network is known under."""
+    return numbered(import_bound(network_file(name), {}).graph).task.digest
 
 
 def is_known(file: Path, target: str, work: Path) -> bool:
@@ -248,7 +270,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if asked.verb == "fill":
         fill(networks, targets, asked.trials, asked.minutes, asked.work)
     if asked.verb != "check":
-        write(asked.trials, asked.work, asked.file)
+        write(networks, asked.trials, asked.work, asked.file)
         return 0
     objections = check(read_bank(asked.file), targets, asked.share)
     for line in objections:

@@ -6,7 +6,7 @@ workloads and bests. `open_bank` unpacks it into a read-only database in the use
 
 import lzma
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from hashlib import sha256
@@ -75,7 +75,7 @@ class Bank:
     bests: tuple[Best, ...]
 
 
-def bank_of(database: Database, head: BankHead, target_rows: tuple[TargetRow, ...]) -> Bank:
+def bank_of(database: Database, head: BankHead, target_rows: Sequence[TargetRow]) -> Bank:
     """The answers of a database for some targets under the toolchain of the head, with what they refer to."""
     digests = {row.digest for row in target_rows}
     bests = tuple(
@@ -91,7 +91,7 @@ def bank_of(database: Database, head: BankHead, target_rows: tuple[TargetRow, ..
             for row in rows
             if row.digest in needed
         )
-    return Bank(head, target_rows, workloads, bests)
+    return Bank(head, tuple(target_rows), workloads, bests)
 
 
 def write_bank(bank: Bank, path: Path = BANK_FILE) -> int:

@@ -9,6 +9,7 @@ from benchmarks import bank as filling
 from tests.onnx_models import saved, small_cnn
 from tilewright.compiler_core.errors import UsageError
 from tilewright.db.layers.bank import read_bank
+from tilewright.db.storage.session import open_database
 
 
 def test_a_bank_is_filled_goes_on_and_is_checked_record_by_record(
@@ -23,7 +24,9 @@ def test_a_bank_is_filled_goes_on_and_is_checked_record_by_record(
     assert filling.main(["fill", "--networks", "small", "--trials", "4", *where]) == 0
     assert "small on ascend910: known" in capsys.readouterr().err
     bank = read_bank(file)
-    assert (bank.head.networks, bank.head.targets, bank.head.pairs) == (("model",), ("ascend910",), 1)
+    assert (bank.head.networks, bank.head.targets, bank.head.pairs) == (("small",), ("ascend910",), 1)
+    kept = filling.write(["small"], 4, empty_work(tmp_path), file)
+    assert (kept.bests, kept.head.pairs) == (bank.bests, 1), "what the file has stays"
     assert filling.main(["check", *where]) == 0
     assert f"{len(bank.bests)} of {len(bank.bests)} records hold" in capsys.readouterr().err
     faster = replace(bank.bests[0], latency_us=bank.bests[0].latency_us * 0.999)
@@ -33,6 +36,11 @@ def test_a_bank_is_filled_goes_on_and_is_checked_record_by_record(
     )
     old = replace(bank, head=replace(bank.head, toolchain="0"))
     assert filling.check(old, ["ascend910"], 1.0) == ["the bank is of toolchain 0, today's is 3"]
+
+
+def empty_work(folder: Path) -> Path:
+    open_database(folder / "empty.db").close()
+    return folder / "empty.db"
 
 
 def test_networks_come_from_the_onnx_package() -> None:
