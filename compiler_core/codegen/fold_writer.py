@@ -243,6 +243,7 @@ class FoldWriter(Values):
         for index in self._sequence(points):
             factors = self._factors(self._at(points[index]), totals[index])
             made[index] = self._with_term(totals[index], factors, plain=False)
+        self.memory.fetch_ahead()
         return made
 
     def _fold_once_across(self, points: list[dict[int, int]], totals: list[Lane]) -> list[Lane]:

@@ -18,6 +18,10 @@ from tilewright.compiler_core.ir.dtypes import DType
 
 LINE = 64
 """Elements of a line of padding that a read outside may be sent to, behind its first."""
+AHEAD_BYTES = 4096
+"""How far behind a load of a streamed value the next lines are asked for: a page, where the CPU's own
+fetching stops. On an Emerald Rapids core 4 KiB beat 1, 2 and 8: docs/decisions, 0079.
+"""
 
 
 @dataclass(frozen=True)
@@ -35,6 +39,8 @@ class MemoryView:
     pointer: str
     place: Place
     lows: Mapping[int, Affine]
+    is_streamed: bool = False
+    """Elements lie in the order of their use, and are more than a near cache holds."""
 
 
 class Addressing:
@@ -48,6 +54,17 @@ class Addressing:
         """Lanes that count in the last vector of a loop, None: all."""
         self.tail_vector = 0
         self.scopes: list[dict[object, object]] = [{}]
+        self._streamed: list[str] = []
+        """Pointers of the loads from streamed values since `fetch_ahead`."""
+
+    def fetch_ahead(self) -> None:
+        """Ask for what lies a page behind the last loads of streamed values, after their step: between loads
+        it would keep LLVM from making them operands of multiply-adds.
+        """
+        for pointer in self._streamed:
+            ahead = self.writer.let(f"getelementptr i8, ptr {pointer}, i64 {AHEAD_BYTES}")
+            self.writer.perform("llvm.prefetch.p0", [f"ptr {ahead}", "i32 0", "i32 3", "i32 1"])
+        self._streamed.clear()
 
     # loads emitted before
 
@@ -326,6 +343,8 @@ class Addressing:
         if at.lane == 1 and not at.varying:
             mask = self.mask(varying, tail=True)
             pointer = self._pointer(memory, at, uniform, pad)
+            if memory.is_streamed:
+                self._streamed.append(pointer)
             if not mask:
                 text = self.writer.let(f"load {wide}, ptr {pointer}, align {align}")
             else:

@@ -17,6 +17,7 @@ from tilewright.compiler_core.lowering.regions import Regions
 
 NO_AXIS = -1
 MOST_ELEMENTS = 1 << 31
+STREAMED_BYTES = 1 << 19
 
 
 @dataclass(frozen=True)
@@ -85,6 +86,10 @@ class KernelNest:
         for value in self.shown:
             found[value] = row_major(self.graph.values[value].dtype, self.graph.shape(value))
         return found
+
+    def is_streamed(self, value: int) -> bool:
+        """Whether a value is read in the order in which it lies, and is too large for a near cache."""
+        return value in self.arranged and self.arranged[value].bytes >= STREAMED_BYTES
 
     @property
     def shown(self) -> tuple[int, ...]:

@@ -31,7 +31,10 @@ class Position:
     def enter(self, pointers: Mapping[int, str]) -> None:
         """Set up the memories at the tiles that are current."""
         nest = self.nest
-        given = {value: MemoryView(pointer, nest.outer[value], {}) for value, pointer in pointers.items()}
+        given = {
+            value: MemoryView(pointer, nest.outer[value], {}, nest.is_streamed(value))
+            for value, pointer in pointers.items()
+        }
         self.shown = {value: given.pop(value) for value in nest.shown}
         self.memories = given
         inner, _, _ = nest.scratch

@@ -78,6 +78,12 @@ class Writer:
 
     # whole numbers
 
+    def perform(self, function: str, operands: Sequence[str]) -> None:
+        """Call an intrinsic without a result, declaring it; `operands` with their types."""
+        types = ", ".join(_type_of(operand) for operand in operands)
+        self.declared[function] = f"declare void @{function}({types})"
+        self.lines.append(f"  call void @{function}({', '.join(operands)})")
+
     def add(self, a: Scalar, b: Scalar) -> Scalar:
         """A + b."""
         if isinstance(a, int) and isinstance(b, int):

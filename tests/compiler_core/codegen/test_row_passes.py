@@ -1,5 +1,6 @@
 """Folds across lanes, work done inside the fold that reads it first, constants in the order of their use."""
 
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -7,8 +8,9 @@ import numpy as np
 import onnx
 import pytest
 
-from benchmarks.host.kernels import convolution, softmax
+from benchmarks.host.kernels import convolution, product, softmax
 from tests.targets import simd_target
+from tilewright.compiler_core.codegen import nest as module
 from tilewright.compiler_core.codegen.blocking import nest_of
 from tilewright.compiler_core.codegen.emit import emit
 from tilewright.compiler_core.codegen.machine.native import host_machine
@@ -99,3 +101,24 @@ def test_a_fold_of_folds_stays_two_stages() -> None:
     x = np.random.default_rng(0).integers(-4, 5, shapes[0]).astype(np.float32)
     (got,) = run_kernel(compile_kernel(made), {made.graph.inputs[0]: x}).values()
     np.testing.assert_array_equal(got, np.maximum(x.sum(0), 0).sum(0))
+
+
+@pytest.mark.parametrize("rows", [5, 8])
+def test_constants_too_large_for_a_near_cache_are_fetched_ahead(
+    rows: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After the step, not between its loads; what is fetched behind the end of memory does no harm."""
+    workload = imported(product(rows, 70, 9), tmp_path)
+    assert "llvm.prefetch" not in emit(nest(workload))
+    monkeypatch.setattr(module, "STREAMED_BYTES", 0)
+    made = nest(workload)
+    calls = [line for line in emit(made).splitlines() if " call " in line and "llvm." in line]
+    first = next(index for index, line in enumerate(calls) if "llvm.prefetch" in line)
+    assert first == prod(count for _, count in made.blockings[0].rows) * made.blockings[0].vectors
+    rng = np.random.default_rng(rows)
+    left, right = rng.integers(-9, 9, (rows, 9)), rng.integers(-9, 9, (9, 70))
+    given = {
+        value: array.astype(np.float32) for value, array in zip(made.graph.inputs, (left, right), strict=True)
+    }
+    (got,) = run_kernel(compile_kernel(made), given).values()
+    np.testing.assert_array_equal(got, (left @ right).astype(np.float32))
