@@ -121,3 +121,16 @@ def test_a_kernel_that_does_nothing_has_no_bound_above_zero() -> None:
     seen = search.seen(3, 1.0)
     assert seen is not None
     assert (seen.best, seen.ceiling_log) == (6.0, shown.ceiling_log)
+
+
+def test_the_price_of_a_kernel_not_yet_measured_counts_its_draft_and_knows_its_bound() -> None:
+    """Fewer trials than kernels: those without a trial run by their drafts."""
+    drafted = Course.of("chip", True, [(1, 1.5)], 64, 1.0)
+    told = Outlook(Courses([drafted]), [Shown(True), Shown(True)])
+    (price,) = prices(told, 1)
+    assert price.band.expected == pytest.approx(0.5)
+    kernel = SimpleNamespace(seen=lambda: Shown(True), best=None, settings=SearchSettings(), trials=())
+    search = TaskSearch(cast(Any, SimpleNamespace(bound_us=2.0)), cast(Any, kernel), known_us=None)
+    seen = search.seen(1, 4.0)
+    assert seen is not None
+    assert seen.ceiling_log == pytest.approx(np.log(2.0 * 3.0))

@@ -11,6 +11,9 @@ from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.scheduler import Standing
 from tilewright.tuner.outlook.shown import Shown
 
+_GUESS_OFF_LOG = float(np.log(3.0))
+"""A draft is taken to be slower than its guess by this factor at the most."""
+
 
 @dataclass
 class TaskSearch:
@@ -68,7 +71,8 @@ class TaskSearch:
             return None if value is None else replace(seen, best=count * value)
         best_us = self.best_us
         if best_us is None:
-            return replace(seen, best=count * guess_us) if not seen.trials else None
+            above = self._above_bound(guess_us) + _GUESS_OFF_LOG
+            return None if seen.trials else replace(seen, best=count * guess_us, ceiling_log=above)
         seen = replace(
             seen, best=count * best_us, ceiling_log=min(seen.ceiling_log, self._above_bound(best_us))
         )

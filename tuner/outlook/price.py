@@ -31,7 +31,7 @@ def prices(outlook: Outlook, budget: int) -> tuple[Price, ...]:
     kernels = len(outlook.seen)
     now = {0} if all(each.trials for each in outlook.seen) else set()
     totals = sorted({*now, *(each * kernels for each in _PER_KERNEL if each * kernels < budget), budget})
-    return tuple(Price(total, outlook.band(total // kernels)) for total in totals)
+    return tuple(Price(total, outlook.band(_shared(outlook, total))) for total in totals)
 
 
 def trials_to(outlook: Outlook, regret: float, confidence: float = 0.95) -> int | None:
@@ -51,6 +51,12 @@ def price_text(outlook: Outlook, budget: int, regret: float | None) -> str:
     takes = trials_to(outlook, regret)
     asked = f"{_percent(regret)} % with 95 % confidence takes"
     return f"{line}; {asked} {'more than is known' if takes is None else f'about {takes} trials'}"
+
+
+def _shared(outlook: Outlook, total: int) -> list[int]:
+    """`total` trials shared out evenly; a kernel with a draft runs by that at the least."""
+    each_gets = total // len(outlook.seen)
+    return [max(each_gets, int(each.drafted and not each.trials)) for each in outlook.seen]
 
 
 def _percent(share: float) -> str:
