@@ -29,7 +29,7 @@ _FAILED = 0.9
 class TaskRecords:
     """The measurements of one task. `features` [n, f], `draft_log` [n] (zeros without a draft), `latency_log`
     [n] (NaN where it failed); `prior_log` [n] is the correction of a prior to the draft. `in_full`: slow
-    values are learned as they are.
+    values are learned as they are. `source` is what measured it, where several records are of one.
     """
 
     task: str
@@ -38,13 +38,14 @@ class TaskRecords:
     latency_log: Floats
     prior_log: Floats | None = None
     in_full: bool = False
+    source: str = ""
 
 
 @dataclass(frozen=True)
 class Prediction:
     """Per row: mean of log latency, and the chance that it measures at all; `std_log` is the mean's spread.
 
-    `known_log` [n] is the sum of draft, prior and task level, before trees and process.
+    `known_log` [n] is the sum of draft, prior and task level, before trees and process, `doubt` its spread.
     """
 
     known_log: Floats
@@ -53,6 +54,7 @@ class Prediction:
     posterior: Posterior
     process_share: float
     feasible: Floats
+    doubt: Floats | float = 0.0
 
     @property
     def mean_log(self) -> Floats:
@@ -66,7 +68,7 @@ class Prediction:
         share = self.process_share
         apart = share * (1.0 - share) * (self.posterior.mean - self.trees) ** 2
         within = share * self.posterior.std**2 + (1.0 - share) * self.trees_std**2
-        result: Floats = np.sqrt(within + apart)
+        result: Floats = np.sqrt(within + apart + np.square(self.doubt))
         return result
 
     def given(self, row: int) -> "Prediction":
@@ -84,12 +86,6 @@ class ResidualModel:
     feasibility: Feasibility
     offsets: Mapping[str, float]
     default_offset: float
-
-    def mean_log(self, task: str, features: Features) -> Floats:
-        """The mean for rows of `task` without a draft, float64 [n]: cheap where trees have the whole vote."""
-        if self.process_share > 0.0:
-            return self.predict(task, features, np.zeros(len(features))).mean_log
-        return self.offsets.get(task, self.default_offset) + self.ensemble.predict(features)[0]
 
     def predict(self, task: str, features: Features, draft_log: Floats) -> Prediction:
         """For rows of `task` (known to the model or not): features [n, f], log draft [n]."""
@@ -121,6 +117,17 @@ class _Rows:
     ok: npt.NDArray[np.bool_]
     offsets: Mapping[str, float]
     default: float
+
+
+def fit_trees(
+    records: Sequence[TaskRecords], seed: int, settings: EnsembleSettings
+) -> tuple[Ensemble, Feasibility] | None:
+    """Trees and the chance of failure over all `records`; None while fewer than two succeeded."""
+    rows = _together(records, settings, np.random.default_rng(seed))
+    if rows is None:
+        return None
+    trees = fit_ensemble(rows.features, rows.target, seed, settings)
+    return trees, fit_feasibility(rows.features, rows.ok, seed, settings)
 
 
 def fit_slow(

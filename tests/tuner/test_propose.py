@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from tests.tuner.landscapes import problem_and_device, space
+from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.measure.recorded.replay import SpaceTask
 from tilewright.search_space.knobs import Knob, Rows
 from tilewright.search_space.moves import enumerate_rows, row_keys
 from tilewright.search_space.space import Space
+from tilewright.tuner.kernel.climb import unlike
 from tilewright.tuner.kernel.problem import Floats, History, Problem, no_history, trial_seed
-from tilewright.tuner.kernel.propose import propose
+from tilewright.tuner.kernel.propose import optimism, propose
 from tilewright.tuner.kernel.run_model import RunModel
 from tilewright.tuner.kernel.settings import ProposeSettings
 
@@ -140,3 +142,30 @@ def test_the_small_landscape_is_what_the_tests_think() -> None:
     rows = enumerate_rows(space())
     assert rows is not None
     assert 300 < len(rows) < 2000
+
+
+def test_a_prior_shares_the_first_batch_with_the_draft() -> None:
+    problem, device = problem_and_device()
+    assert problem.whole is not None
+    worst = problem.whole[np.argsort(-cost(problem.whole), kind="stable")]
+    drafted = replace(problem, draft_log=lambda rows: -cost(rows))
+    answers = device.measure(problem.task, [problem.space.decode(row) for row in worst])
+    logs = np.log([answer.latency_us or np.nan for answer in answers])
+    model = RunModel("run")
+    records = TaskRecords("known", drafted.feature_function(worst), drafted.drafts(worst), logs)
+    model.set_prior(drafted, (records,))
+    rows = propose(drafted, no_history(problem.space), model.predictor(drafted), 4, 0, SETTINGS)
+    lowest = row_keys(unlike(drafted.climbed, 2))
+    assert row_keys(rows[::2]).tolist() == lowest.tolist()
+    assert not np.isin(row_keys(rows[1::2]), lowest).any()
+
+
+def test_a_blind_search_grows_restless_on_a_plateau() -> None:
+    """Where a model is sure that all near by is as good as the best, what lies far off is asked."""
+    problem = problem_and_device()[0]
+    assert problem.whole is not None
+    rows = problem.whole[:120]
+    level = History(rows, np.append(np.ones(20), np.full(100, 2.0)), rows[:0])
+    assert optimism(problem, level, SETTINGS) == pytest.approx(3.0 * level.since_best / 48.0)
+    fresh = History(rows[:30], np.ones(30), rows[:0])
+    assert optimism(problem, fresh, SETTINGS) == 3.0

@@ -4,9 +4,11 @@ from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from tests.tuner.landscapes import problem_and_device
 from tilewright.cost_model.learned.ensemble import EnsembleSettings
+from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.search_space.knobs import Rows
 from tilewright.tuner.kernel.problem import Floats, History, Problem
 from tilewright.tuner.kernel.run_model import RunModel, last_mark
@@ -48,6 +50,24 @@ def test_a_model_depends_on_the_trials_and_not_on_how_they_came() -> None:
         return predictor.predict(rows).mean_log
 
     np.testing.assert_array_equal(predicted(7), predicted(1000))
+
+
+def test_with_a_prior_too(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the sources say is weighed by all trials so far, whenever they were told."""
+    own = RunModel.__init__
+
+    def taught(model: RunModel, run: str, settings: EnsembleSettings | None = None) -> None:
+        own(model, run, settings)
+        problem, device = problem_and_device()
+        assert problem.whole is not None
+        rows = problem.whole[::3]
+        answers = device.measure(problem.task, [problem.space.decode(row) for row in rows])
+        logs = np.log([answer.latency_us or np.nan for answer in answers])
+        features = problem.feature_function(rows)
+        model.set_prior(problem, (TaskRecords("known", features, np.zeros(len(rows)), logs),))
+
+    monkeypatch.setattr(RunModel, "__init__", taught)
+    test_a_model_depends_on_the_trials_and_not_on_how_they_came()
 
 
 def _tell(model: RunModel, problem: Problem, rows: Rows, logs: Floats) -> None:

@@ -9,10 +9,10 @@ import pytest
 
 from tests.tuner.landscapes import T1, space, t4
 from tilewright.compiler_core.errors import RecordError
+from tilewright.cost_model.learned.sources import weighed
 from tilewright.measure.recorded.replay import SpaceTask, replay_device
 from tilewright.tuner.kernel.prior import table_records
 from tilewright.tuner.kernel.problem import Problem
-from tilewright.tuner.kernel.run_model import weighed
 from tilewright.tuner.verbs.space import tune_space
 
 

@@ -80,5 +80,5 @@ def _records(digest: str, body: str, target: Target, trials: Sequence[TrialRow])
         return None
     rows = np.array([task.space.encode(trial.config) for trial in known], dtype=np.int32)
     latency = np.array([trial.measurement.latency_us or np.nan for trial in known])
-    name = f"{digest}@{target.digest}"
-    return TaskRecords(name, problem.feature_function(rows), problem.drafts(rows), np.log(latency))
+    name, drafts = f"{digest}@{target.digest}", problem.drafts(rows)
+    return TaskRecords(name, problem.feature_function(rows), drafts, np.log(latency), source=target.digest)

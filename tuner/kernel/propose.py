@@ -18,6 +18,8 @@ from tilewright.tuner.kernel.settings import ProposeSettings
 
 _MANY = 4
 """Failures from which on a draft may be misled about what fits."""
+_FEW = 256
+"""Rows of lowest score that a prior chooses from."""
 
 
 class Belief(Protocol):
@@ -73,12 +75,45 @@ def propose(
     rng = np.random.default_rng(seed)
     if problem.seeds is not None and len(seeds := _fresh(problem, history, problem.seeds)):
         return seeds[:count]
-    if predictor is None or _warming_up(problem, history, predictor, settings):
+    if predictor is None:
+        return _warm_up(problem, history, count, rng, settings)
+    warming = _warming_up(problem, history, predictor, settings)
+    if warming and not predictor.has_prior:
         return _warm_up(problem, history, count, rng, settings)
     rows = remaining(problem, history, predictor, rng, settings)
     if not len(rows):
         return _warm_up(problem, history, count, rng, settings)
-    return _pick(rows, predictor.predict(rows), _optimism(problem, history, settings), count)
+    predicted = predictor.predict(rows)
+    spreads = optimism(problem, history, settings)
+    if not warming:
+        picked = _pick(rows, predicted, spreads, count)
+        return _in_turns(picked, _untried(problem, history, predictor, settings), count)
+    # A prior may mislead: the draft, or chance, has the first row and every other one.
+    guessed = _warm_up(problem, history, count, rng, settings)
+    ranked = rows[np.argsort(_score(predicted, 0.0), kind="stable")[:_FEW]]
+    return _in_turns(guessed, unlike(ranked, count), count)
+
+
+def _untried(problem: Problem, history: History, predictor: Believer, settings: ProposeSettings) -> Rows:
+    """Of a restless search: the best row with one knob at a value that no trial had, the most hopeful first.
+
+    A model knows nothing of what never varied, and takes it for no matter.
+    """
+    wait = settings.blind_restless if problem.draft_log is None else settings.restless
+    if history.since_best < wait or not history.ok.any():
+        return history.rows[:0]
+    near = neighbours(problem.space, history.best_rows(1)[0])
+    fresh = np.zeros(len(near), dtype=np.bool_)
+    for column in range(len(problem.space.knobs)):
+        fresh |= ~np.isin(near[:, column], history.rows[:, column])
+    rows = _fresh(problem, history, near[fresh])
+    return rows[np.argsort(_score(predictor.predict(rows), 0.0), kind="stable")] if len(rows) else rows
+
+
+def _in_turns(first: Rows, second: Rows, count: int) -> Rows:
+    """`count` rows, one of each in turn, without those that were taken before."""
+    both = [part[at : at + 1] for at in range(max(len(first), len(second))) for part in (first, second)]
+    return distinct(np.concatenate(both))[:count]
 
 
 def remaining(
@@ -99,13 +134,9 @@ def remaining(
 
 
 def _warming_up(problem: Problem, history: History, predictor: Believer, settings: ProposeSettings) -> bool:
-    """A prior ranks the first batch; the next rows test it, as they would test a blind guess, before the
-    model ranks.
-    """
+    """Whether the model knows too little to rank: a draft or chance does."""
     if problem.draft_log is not None:
-        return not predictor.has_prior and predictor.measured < settings.warm_up
-    if predictor.has_prior and not len(history.rows):
-        return False
+        return predictor.measured < settings.warm_up
     return len(history.rows) < settings.blind_warm_up or not history.ok.any()
 
 
@@ -147,12 +178,12 @@ def _neighbourhood(problem: Problem, history: History, best: int) -> Rows:
     return np.concatenate(parts) if parts else np.empty((0, len(problem.space.knobs)), dtype=np.int32)
 
 
-def _optimism(problem: Problem, history: History, settings: ProposeSettings) -> float:
+def optimism(problem: Problem, history: History, settings: ProposeSettings) -> float:
     """More for every `restless` trials without a better one, after as many: what the model is sure of has had
     its turn by then.
     """
     if problem.draft_log is None:
-        return settings.blind_optimism
+        return settings.blind_optimism * max(1.0, history.since_best / settings.blind_restless)
     return settings.optimism * max(1.0, history.since_best / settings.restless)
 
 
@@ -191,7 +222,7 @@ def _evolved(
     for _ in range(settings.generations):
         if not len(population):
             break
-        score = _score(predictor.predict(population), _optimism(problem, history, settings))
+        score = _score(predictor.predict(population), optimism(problem, history, settings))
         parents = population[np.argsort(score, kind="stable")[: size // 4]]
         first, second = (parents[rng.integers(0, len(parents), size)] for _ in range(2))
         children = crossover(space, first, second, rng)

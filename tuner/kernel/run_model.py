@@ -1,10 +1,10 @@
 """The models of one run: every task's measurements teach one residual model, refitted when it is asked for.
 
-Records of earlier runs form a prior. Its weight falls with its rank correlation to the trials of this run: a
-prior from a similar device saves most trials, one from a different device misleads. No disk is touched.
+Records of earlier runs form a prior: trees of each device that measured, heard as far as they rank the trials
+of this run. The process beside them learns what this run's kernels have shown. No disk is touched.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeAlias
 
@@ -19,61 +19,52 @@ from tilewright.cost_model.learned.residual import (
     fit_residual,
     fit_slow,
 )
-from tilewright.cost_model.learned.scores import rank_correlation
+from tilewright.cost_model.learned.sources import (
+    RankAgreement,
+    Source,
+    agreement_of,
+    doubt_of,
+    fit_sources,
+    votes_of,
+    weighed,
+)
 from tilewright.search_space.knobs import Rows
 from tilewright.tuner.kernel.problem import History, Problem, trial_seed
 
-# Trials during which a prior is trusted, and the agreement below which its weight is zero; the second pair
-# without a draft, where there is nothing else to lean on while it misleads.
-_SHRINKAGE, _LEAST_VOTE = 4.0, 0.4
-_BLIND_SHRINKAGE, _LEAST_BLIND_VOTE = 2.0, 0.7
-
-
 _FIRST_MARK, _MOST_BETWEEN = 16, 128
 """Trials at which slow parts are learned apart for the first time, and the most until they are again."""
-SAME_SPACE = EnsembleSettings(members=1, rounds=100, depth=6, bins=64, max_rows=30_000, process_share=0.0)
-"""Sizes of a source in the space of the problem: it holds a whole table, at half a second for 30,000 rows."""
+Words: TypeAlias = Callable[[Rows], tuple[Floats, Floats]]
+"""Maps rows [n, knobs] to what each source says of them, and the chance it gives them: [n, sources] each."""
 
 
-Words: TypeAlias = Callable[[Rows], tuple[Floats]]
-"""Maps rows [n, knobs] to what each source says of them, float64 [n, sources]."""
+def _silent(rows: Rows) -> tuple[Floats, Floats]:
+    none = np.zeros((len(rows), 0))
+    return none, none
 
 
 @dataclass(frozen=True)
-class Prior:
-    """Records of earlier runs, a model for each source."""
+class FirstBelief:
+    """What a prior says before the run has a model of its own."""
 
-    sources: tuple[ResidualModel, ...]
+    mean_log: Floats
+    std_log: Floats
+    feasible: Floats
 
-    def words(self, task: str, features: Features) -> Floats:
-        """What each source says of rows, float64 [sources, n], each about its own level."""
-        return np.stack([source.mean_log(task, features) for source in self.sources])
-
-
-def _silent(rows: Rows) -> tuple[Floats]:
-    return (np.zeros((len(rows), 0)),)
-
-
-def weighed(words: Floats, votes: Floats) -> Floats:
-    """Words [sources, n] by votes [sources]: their mean, drawn towards nothing as the votes are lost."""
-    total = float(votes.sum())
-    result: Floats = (
-        (votes @ words) * (float(votes.max()) / total) if total > 0.0 else np.zeros(words.shape[1])
-    )
-    return result
+    def given(self, row: int) -> "FirstBelief":
+        """The same: nothing is learned from what came out as expected."""
+        return self
 
 
 @dataclass(frozen=True)
 class Predictor:
     """Predictions for one problem's rows: from its draft, the prior and the run's own model.
 
-    At least one of `model` and `prior` is there; `words` are those of the prior's sources, who have `votes`.
+    At least one of `model` and `words` is there; `words` are those of the prior's sources, who have `votes`.
     `measured` counts the trials of this run in the model.
     """
 
     problem: Problem
     model: ResidualModel | None
-    prior: Prior | None
     votes: Floats
     words: Words
     measured: int
@@ -81,19 +72,20 @@ class Predictor:
     @property
     def has_prior(self) -> bool:
         """Whether records of earlier runs speak too."""
-        return self.prior is not None
+        return bool(self.votes.any())
 
-    def predict(self, rows: Rows) -> Prediction:
+    def predict(self, rows: Rows) -> Prediction | FirstBelief:
         """For rows [n, knobs] of the problem."""
         (features, drafts), task = self.problem.description(rows), self.problem.task.digest
-        if self.prior is None:
-            assert self.model is not None
+        if not self.has_prior and self.model is not None:
             return self.model.predict(task, features, drafts)
-        words = weighed(self.words(rows)[0].T, self.votes)
+        each, chances = self.words(rows)
+        words, failing = weighed(each.T, self.votes[0]), weighed(1.0 - chances.T, self.votes[1])
+        feasible = np.maximum(1.0 - failing, 0.01)
         if self.model is None:
-            first = self.prior.sources[0].predict(task, features, np.zeros(len(rows)))
-            return replace(first, known_log=drafts + words - first.mean_log + first.known_log)
-        return self.model.predict(task, features, drafts + words)
+            return FirstBelief(drafts + words, np.zeros(len(rows)), feasible)
+        found = self.model.predict(task, features, drafts + words)
+        return replace(found, feasible=found.feasible * feasible, doubt=doubt_of(each.T, self.votes[0]))
 
 
 class RunModel:
@@ -105,9 +97,9 @@ class RunModel:
         self._run = run
         self._settings = settings or EnsembleSettings()
         self._own: dict[str, dict[str, TaskRecords]] = {}
-        self._prior: dict[str, Prior] = {}
-        self._believed: dict[str, Floats] = {}
-        self._votes: dict[str, Floats] = {}
+        self._prior: dict[str, tuple[Source, ...]] = {}
+        self._believed: dict[str, dict[str, Floats]] = {}
+        self._agreements: dict[str, dict[str, RankAgreement]] = {}
         self._words: dict[tuple[str, str], Words] = {}
         self._reference: dict[str, dict[str, Features]] = {}
         self._fitted: dict[str, tuple[int, ResidualModel | None]] = {}
@@ -117,16 +109,12 @@ class RunModel:
     def set_prior(self, problem: Problem, records: tuple[TaskRecords, ...]) -> None:
         """Learn from records of earlier runs, which have the same features as `problem`.
 
-        Without a draft they are of the same space, each a source with a vote of its own: one device is like
-        the one at hand, another is not.
+        Devices are sources with a vote each: one is like the device at hand, another is not. Without a draft
+        they are of the same space.
         """
-        seed = trial_seed(f"{self._run}/prior", 0)
-        if problem.draft_log is None:
-            sources = [fit_residual([each], problem.reference_features, seed, SAME_SPACE) for each in records]
-        else:
-            sources = [fit_residual(records, problem.reference_features, seed, self._settings)]
-        if priors := tuple(source for source in sources if source is not None):
-            self._prior[problem.model_key] = Prior(priors)
+        seed, blind = trial_seed(f"{self._run}/prior", 0), problem.draft_log is None
+        if sources := fit_sources(records, seed, self._settings, blind=blind):
+            self._prior[problem.model_key] = sources
 
     def tell(self, problem: Problem, history: History) -> None:
         """Replace the history of `problem`'s task by `history`; features are computed for new rows only."""
@@ -143,27 +131,33 @@ class RunModel:
             self._reference.setdefault(key, {})[task] = problem.reference_features
         joined = fresh if known is None else _joined(known, fresh)
         before = self._measured(key)
-        self._own[key][task] = self._with_prior(key, joined, features)
+        self._own[key][task] = joined
+        self._hear(key, joined, features)
         mark = last_mark(before + len(rows))
         if mark > last_mark(before):
             self._marked[key] = (mark, self._until(key, task, start + mark - before))
 
     def predictor(self, problem: Problem) -> Predictor | None:
         """The model of all trials so far; None before two successes when there is no prior either."""
-        key = problem.model_key
-        model, prior = self._model(problem), self._prior.get(key)
-        if model is None and prior is None:
+        key, task = problem.model_key, problem.task.digest
+        model = self._model(problem)
+        if model is None and key not in self._prior:
             return None
-        votes = self._votes.get(problem.task.digest, np.ones(len(prior.sources) if prior else 0))
-        return Predictor(problem, model, prior, votes, self._words_of(problem), self._measured(key))
+        blind = problem.draft_log is None
+        votes = votes_of(self._prior.get(key, ()), self._agreements.get(key, {}), task, blind=blind)
+        return Predictor(problem, model, votes, self._words_of(problem), self._measured(key))
 
     def _words_of(self, problem: Problem) -> Words:
         """What the sources of the prior say of rows, worked out once for each."""
         prior, key = self._prior.get(problem.model_key), (problem.model_key, problem.task.digest)
         if prior is not None and key not in self._words:
-            self._words[key] = problem.remembered(
-                lambda rows: (prior.words(key[1], problem.description(rows)[0]).T,)
-            )
+
+            def words(rows: Rows) -> tuple[Floats, Floats]:
+                features, _ = problem.description(rows)
+                said = _said(prior, features)
+                return said[0].T, said[1].T
+
+            self._words[key] = problem.remembered(words)
         return self._words.get(key, _silent)
 
     def _measured(self, key: str) -> int:
@@ -175,7 +169,8 @@ class RunModel:
         if key not in self._fitted or self._fitted[key][0] != count:
             own = self._own.get(key, {})
             # Sorted, so that a run resumed task by task fits what the undisturbed one fitted.
-            records = tuple(own[task] for task in sorted(own))
+            agreements = self._agreements.get(key, {})
+            records = tuple(self._corrected(key, own[task], agreements) for task in sorted(own))
             seed = trial_seed(self._run, count)
             fit = None
             if records:
@@ -208,22 +203,37 @@ class RunModel:
             draft_log=records.draft_log[:count],
             latency_log=records.latency_log[:count],
         )
+        agreements = dict(self._agreements.get(key, {}))
         if key in self._prior:
-            believed = self._believed[task][:, :count]
-            first = replace(first, prior_log=weighed(believed, _votes(believed, first)))
-        return tuple(first if each == task else own[each] for each in sorted(own))
+            agreements[task] = agreement_of(self._believed[key][task][:, :, :count], first)
+        return tuple(
+            self._corrected(key, first if each == task else own[each], agreements) for each in sorted(own)
+        )
 
-    def _with_prior(self, key: str, records: TaskRecords, fresh: Features) -> TaskRecords:
-        """`records` with the prior's word on them, weighed by how well it has ranked them so far."""
+    def _hear(self, key: str, records: TaskRecords, fresh: Features) -> None:
+        """Keep what the prior says of `fresh` features, the last of `records`, and how well it ranks them."""
         prior, task = self._prior.get(key), records.task
         if prior is None:
+            return
+        before = self._believed.setdefault(key, {}).get(task, np.zeros((2, len(prior), 0)))
+        believed = np.concatenate([before, _said(prior, fresh)], axis=2)
+        self._believed[key][task] = believed
+        self._agreements.setdefault(key, {})[task] = agreement_of(believed, records)
+
+    def _corrected(
+        self, key: str, records: TaskRecords, agreements: Mapping[str, RankAgreement]
+    ) -> TaskRecords:
+        """`records` with the prior's word on them, weighed by how well it has ranked so far."""
+        if key not in self._prior:
             return records
-        words = prior.words(task, fresh)
-        believed = np.concatenate([self._believed[task], words], axis=1) if task in self._believed else words
-        self._believed[task] = believed
-        votes = _votes(believed, records)
-        self._votes[task] = votes
-        return replace(records, prior_log=weighed(believed, votes))
+        votes = votes_of(self._prior[key], agreements, records.task, blind=not records.draft_log.any())
+        believed = self._believed[key][records.task][0, :, : len(records.latency_log)]
+        return replace(records, prior_log=weighed(believed, votes[0]))
+
+
+def _said(prior: Sequence[Source], features: Features) -> Floats:
+    """What each source says of rows, float64 [2, sources, n]."""
+    return np.stack([source.words(features) for source in prior], axis=1)
 
 
 def last_mark(count: int) -> int:
@@ -234,24 +244,6 @@ def last_mark(count: int) -> int:
     while following <= count:
         mark, following = following, following + min(following // 4, _MOST_BETWEEN)
     return mark
-
-
-def _votes(believed: Floats, records: TaskRecords) -> Floats:
-    """Of each source of a prior, [sources], by its words [sources, n] on `records`."""
-    measured, blind = records.latency_log - records.draft_log, not bool(records.draft_log.any())
-    return np.array([_vote(each, measured, blind=blind) for each in believed])
-
-
-def _vote(believed: Floats, measured: Floats, *, blind: bool) -> float:
-    """In [0, 1], by rank correlation on the better half of the trials; 1 before there are any. Devices agree
-    on bad Configs; a prior that cannot rank the good ones only slows a search down.
-    """
-    ok = np.flatnonzero(np.isfinite(measured))
-    better = ok[np.argsort(measured[ok], kind="stable")[: (len(ok) + 1) // 2]]
-    agreement = rank_correlation(believed[better], measured[better])
-    shrinkage, least = (_BLIND_SHRINKAGE, _LEAST_BLIND_VOTE) if blind else (_SHRINKAGE, _LEAST_VOTE)
-    vote = (agreement * len(better) + shrinkage) / (len(better) + shrinkage)
-    return vote**2 if vote > least else 0.0
 
 
 def _joined(known: TaskRecords, fresh: TaskRecords) -> TaskRecords:

@@ -12,8 +12,9 @@ class ProposeSettings:
     `warm_up` measurements of a run go by draft rank, `blind_warm_up` of a task without a draft by chance.
     Rows rank by their mean less `optimism` spreads, `blind_optimism` without a draft: the errors of a draft
     are alike for similar rows, so one trial corrects them all, while without a draft each row may be the
-    exception. With a draft the spreads count more after `restless` trials without a better one. The pool of a
-    large space holds all neighbours of the `near_best` best rows, and draws from the `density` of the good.
+    exception. The spreads count more after `restless` trials without a better one, `blind_restless` without a
+    draft: on a plateau of one latency a model is sure of everything near by. The pool of a large space holds
+    all neighbours of the `near_best` best rows, and draws from the `density` of the good.
     """
 
     warm_up: int = 16
@@ -21,6 +22,7 @@ class ProposeSettings:
     optimism: float = 1.0
     blind_optimism: float = 3.0
     restless: float = 16.0
+    blind_restless: float = 48.0
     pool: int = 512
     generations: int = 3
     near_best: int = 2
