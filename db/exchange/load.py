@@ -64,6 +64,8 @@ def import_records(
 
 def merge_database(source: Database, destination: Database) -> LoadCounts:
     """Takes in another database, as if it had been exported and imported."""
+    with source.snapshot() as connection:
+        _refuse_answers_alone(connection, source.name)
     return load_entries(destination, entries_of(source), source.name)
 
 
@@ -97,8 +99,8 @@ def _refuse_answers_alone(connection: Connection, name: str) -> None:
         return
     if connection.execute(select(trial.c.id).limit(1)).first() is None:
         raise RecordError(
-            f"database {name} holds answers alone, as `tune db export --best` writes them;"
-            " take records into a database of your own"
+            f"database {name} holds answers alone, as `tune db export --best` writes them, and no records;"
+            " TILEWRIGHT_LAYERS asks it, and a database of your own takes records"
         )
 
 

@@ -11,7 +11,7 @@ from tilewright.compiler_core.errors import RecordError, UsageError
 from tilewright.db.demand.recorder import Recorder
 from tilewright.db.exchange.best_file import export_best
 from tilewright.db.exchange.export import export_records
-from tilewright.db.exchange.load import import_records
+from tilewright.db.exchange.load import import_records, merge_database
 from tilewright.db.layers.opening import open_layers
 from tilewright.db.layers.settings import LayerSetting
 from tilewright.db.repository import Repository
@@ -80,12 +80,14 @@ def test_an_export_of_answers_takes_no_records(path: Path, tmp_path: Path) -> No
     database = open_database(path)
     export_records(database, tmp_path / "records.jsonl")
     export_best(database, tmp_path / "best.db")
-    database.close()
     answers = open_database(tmp_path / "best.db")
     with pytest.raises(RecordError, match=r"holds answers alone, as `tune db export --best` writes them"):
         import_records(answers, tmp_path / "records.jsonl")
+    with pytest.raises(RecordError, match=r"and no records; TILEWRIGHT_LAYERS asks it"):
+        merge_database(answers, database)
     assert Repository(answers).best(key_of(workload("a"))) is not None
     answers.close()
+    database.close()
 
 
 def test_a_layer_that_cannot_be_opened_is_named_without_a_database(
