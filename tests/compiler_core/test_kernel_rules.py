@@ -188,6 +188,27 @@ def test_a_split_reduction_starts_anew_in_every_tile(
     )
 
 
+def test_a_split_reduction_starts_anew_for_each_of_two_tiles() -> None:
+    kernel = with_loop(with_loop(split_matmul().kernel(), 1, count=2), 2, count=2)
+    found = complaints("reductions complete", with_step(kernel, product_of(kernel), moves=(2,)))
+    assert f"the split reduction of op {kernel.anchor} is not started anew in every tile" in found
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "sound"), [(0, 1, True), (0, 0, True), (-1, 1, False), (2, 1, False), (39, 41, False)]
+)
+def test_a_region_lies_inside_its_value_and_is_not_inside_out(low: int, high: int, sound: bool) -> None:
+    kernel = split_matmul().kernel()
+    step = kernel.steps[0]
+    assert step.action is Action.LOAD
+    shape = kernel.workload.graph.shape(kernel.buffers[step.buffer].value)
+    dim = shape.index(40)
+    region = list(kernel.buffers[step.buffer].region)
+    region[dim] = Span(np.array([[[low]]]), np.array([[[high]]]))
+    found = complaints("filled as stated", with_region(kernel, step.buffer, *region))
+    assert (found == []) is sound
+
+
 @pytest.mark.parametrize(("low", "high"), [(1, 0), (0, -1)])
 def test_an_inner_reduction_is_whole_at_both_ends(low: int, high: int) -> None:
     kernel = inner_reduction().kernel()

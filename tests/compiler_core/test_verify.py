@@ -246,6 +246,25 @@ def test_a_broken_kernel_is_found_within_its_program() -> None:
     assert {(finding.rule, finding.where) for finding in found} == {("reads are held", "stage 0")}
 
 
+def test_findings_of_a_lowering_that_two_calls_share_count_once() -> None:
+    case = split_matmul()
+    program = case.compile()
+    call = program.stages[0][0]
+    assert isinstance(call, KernelCall)
+    broken = replace(call, program=region(0, 1, high=-1)(call.program))
+    alone = verify_program(case.graph, replace(program, stages=((broken,),)), case.target)
+    twice = verify_program(case.graph, replace(program, stages=((broken,), (broken,))), case.target)
+    assert [each for each in twice if each.where != "program"] == alone
+
+
+def test_an_input_of_the_network_holds_its_place_in_the_llb_from_the_start() -> None:
+    case = three_kernels()
+    program = replace(case.compile(), offsets={case.graph.inputs[0]: 0, 1: 100})
+    first = replace(program, stages=program.stages[:1])
+    found = PROGRAM_RULES["llb is not shared"](case.graph, first, case.target)
+    assert ["overlap in the LLB" in each for each in found] == [True]
+
+
 def test_a_host_call_reads_and_stores_like_a_kernel() -> None:
     case = three_kernels()
     program = case.compile()
