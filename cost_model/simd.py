@@ -14,8 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from tilewright.compiler_core.codegen.blocking import main_stage, nest_of
-from tilewright.compiler_core.codegen.stages import stages_of
-from tilewright.compiler_core.codegen.strides import strides_of
+from tilewright.compiler_core.codegen.memory import NEAR
+from tilewright.compiler_core.codegen.nest import KernelNest
+from tilewright.compiler_core.codegen.stages import Stage, stages_of
+from tilewright.compiler_core.codegen.strides import breaks_of, shares_of, strides_of, values_read
 from tilewright.compiler_core.ir.graph import Op
 from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.ir.workload import Level
@@ -29,8 +31,10 @@ from tilewright.search_space.rules import KnobLayout
 Numbers = npt.NDArray[np.float64]
 ROOM = 0.75
 """Share of a cache that a working set may take before it begins to lose lines."""
-ROUND_CYCLES = 2.0
-"""Counting and jumping, a round of the innermost loop."""
+ROUND_CYCLES = 0.5
+"""What is left of counting and jumping beside the multiply-adds of a round of the innermost loop."""
+TESTED_LOADS = 3.0
+"""A load whose place in a concatenation is tested, since a tile of the fold may lie across its parts."""
 BLOCK_CYCLES = 12.0
 """Addresses, first totals and stores, a register block."""
 KEPT_CYCLES = 3.0
@@ -39,6 +43,8 @@ ACROSS_CYCLES = 18.0
 """Adding up the lanes of a vector."""
 SPREAD_CYCLES = 1.6
 """An element that is loaded or stored by itself, because neighbours in a vector lie apart."""
+PICKED_CYCLES = 0.5
+"""Picking the lanes out of vectors of neighbours a few elements apart, beside loading them."""
 LONG_STRETCH, SPILL_SHARE = 96.0, 0.4
 """Multiply-adds in a row from which on registers spill, and what each doubling costs."""
 FAR_BYTES, FAR_CYCLES = 4096, 0.5
@@ -49,6 +55,8 @@ TILE_CYCLES = 25.0
 """Dividing a tile's number into tiles of loops, and the heads of its stages."""
 TURNED_ROWS, TURNED_CYCLES = 4, 0.4
 """The number of rows from which on lanes are transposed before a store, and the cycles per element then."""
+TURNED_SPARE = 4
+"""Registers that turning lanes round takes beside those of a whole block of lanes."""
 FLOAT_BYTES = 4.0
 
 
@@ -87,25 +95,38 @@ class SimdDraft:
         return core_of(self.layout.regions)
 
     @cached_property
-    def _moves(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-        """Strides of the core's reads and of its store [reads, axes], -1: uneven; which are constants."""
+    def _moves(self) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_], Numbers]:
+        """Strides of the core's reads and of its store [reads, axes], -1: uneven; constants or not; at what
+        share of the points each is more than padding.
+        """
+        regions, (nest, stage) = self.layout.regions, self._stage
+        reads, shares = strides_of(nest, stage), shares_of(nest, stage)
+        axes = range(len(self._core.domain))
+        table = [[-1 if (s := read.get(axis, 0)) is None else s for axis in axes] for read in reads]
+        own = {
+            access.value
+            for access in self._core.operands
+            if access.value in regions.graph.inputs
+            and regions.workload.level_of(access.value) is Level.CONSTANT
+            and self._core.row.contraction
+        }
+        constants = np.array([*(value in own for value in values_read(nest, stage)), False])
+        return np.array(table, dtype=np.int64).reshape(len(reads), len(axes)), constants, np.array(shares)
+
+    @cached_property
+    def _stage(self) -> tuple[KernelNest, Stage]:
+        """The nest of the kernel in one tile, and its main stage."""
         regions, target = self.layout.regions, self.layout.target
         root = regions.graph.ops[regions.root]
         sizes = [loop.extent for loop in regions.loops]
         whole = Tiling(tuple(sizes[: root.rank]), tuple(sizes[root.rank :]), tuple(range(root.rank)))
         nest = nest_of(regions, lower_kernel(regions, whole, 1, target), machine_of(target))
-        reads = strides_of(nest, nest.stages[main_stage(nest.stages, regions)])
-        axes = range(len(self._core.domain))
-        table = [[-1 if (s := read.get(axis, 0)) is None else s for axis in axes] for read in reads]
-        arranged = [
-            access.value in regions.graph.inputs
-            and regions.workload.level_of(access.value) is Level.CONSTANT
-            and self._core.row.contraction
-            for access in self._core.operands
-        ]
-        constants = np.zeros(len(reads), dtype=np.bool_)
-        constants[: len(arranged)] = arranged[: len(reads)]
-        return np.array(table, dtype=np.int64).reshape(len(reads), len(axes)), constants
+        return nest, nest.stages[main_stage(nest.stages, regions)]
+
+    @cached_property
+    def _breaks(self) -> frozenset[int]:
+        """Axes along which what is read changes from one part of a concatenation to the next."""
+        return frozenset(breaks_of(*self._stage))
 
     def cycles(self, rows: Rows) -> Numbers:
         """The best guess in cycles, [n]."""
@@ -122,7 +143,7 @@ class SimdDraft:
         row = blocking.get(ROW, vector)
         count = np.where(row == vector, 1, blocking.get(ROWS, np.ones_like(vector))).astype(np.float64)
         steps, blocks, sweeps = self._steps(rows, vector, vectors, row, count)
-        a_step = self._step_cycles(vector, vectors, row, count)
+        a_step = self._step_cycles(vector, vectors, row, count) * self._tested(rows)
         unroll = blocking.get(UNROLL, np.ones_like(vector)).astype(np.float64)
         # Long stretches without a jump tempt the compiler to load ahead until registers run out.
         stretch = np.maximum(1.0, count * vectors * unroll / LONG_STRETCH)
@@ -134,8 +155,17 @@ class SimdDraft:
             across = np.isin(vector, list(self._core.reduction_axes))
             arithmetic = arithmetic + np.where(across, sweeps * count * (vectors + ACROSS_CYCLES), 0.0)
         moved = self._moved_cycles(rows, blocking, vector, vectors, row, count)
-        stores = self._store_cycles(vector, row, count)
+        stores = self._store_cycles(vector, vectors, row, count)
         return SimdCosts(arithmetic, moved, stores, self._inner_cycles(rows), others)
+
+    def _tested(self, rows: Rows) -> Numbers:
+        """Times that a step takes where tiles are not cut between the parts of what is read."""
+        cut = [axis in self._breaks for axis in range(len(self._core.extents))]
+        whole = [
+            width >= extent for width, extent in zip(self._widths(rows), self._core.extents, strict=True)
+        ]
+        tested = np.any([~each for each, is_cut in zip(whole, cut, strict=True) if is_cut], axis=0)
+        return np.asarray(np.where(tested, TESTED_LOADS, np.ones(len(rows))))
 
     def _inner_cycles(self, rows: Rows) -> Numbers:
         """Cycles for values passed between stages: written and read where a tile's values fit."""
@@ -200,7 +230,7 @@ class SimdDraft:
         """Elements between neighbours along an axis, [n] each: of the farthest read, and of the store; 0 for
         a core of a single point, which has no axis.
         """
-        table, _ = self._moves
+        table, _, _ = self._moves
         if not table.shape[1]:
             return np.zeros(len(axes)), np.zeros(len(axes))
         reads = np.abs(table[:-1]).max(axis=0, initial=0)
@@ -215,35 +245,39 @@ class SimdDraft:
     ) -> Numbers:
         """Cycles of one step of a block's fold."""
         unit, op = self._unit, self._core
-        strides, constants = self._moves
+        strides, constants, shares = self._moves
         work = count * vectors * max(1, op.row.lane_ops)
         loads = np.zeros(len(vector))
         # Constants lie in the order of their use where lanes are results; not for folds across them.
         over_results = np.isin(vector, list(op.result_axes))
-        for read, packed in zip(strides[:-1], constants[:-1], strict=True):
+        for read, packed, share in zip(strides[:-1], constants[:-1], shares[:-1], strict=True):
             along = read[vector]
             together = (along == 0) | (along == 1) | (packed & over_results)
-            one = np.where(together, 1.0, SPREAD_CYCLES * self._lanes)
+            near = np.where((along > 1) & (along <= NEAR), along + PICKED_CYCLES, SPREAD_CYCLES * self._lanes)
+            one = np.where(together, 1.0, near)
             far = (np.abs(read[row]) * FLOAT_BYTES >= FAR_BYTES) & (row != vector) & (count > 4)
             one = one + np.where(far, FAR_CYCLES, 0.0)
             times = np.where(along != 0, vectors, 1.0) * np.where(
                 (read[row] != 0) & (row != vector), count, 1.0
             )
-            loads = loads + one * times
+            loads = loads + share * one * times
         chains = count * vectors
         latency = np.where(op.row.reducer is None, 0.0, unit.fma_latency_cycles * np.ones(len(vector)))
         latency = latency * np.maximum(1.0, work / np.maximum(chains, 1.0))
         return np.maximum(np.maximum(work / unit.fma_ports, loads / unit.load_ports), latency)
 
     def _store_cycles(
-        self, vector: npt.NDArray[np.int64], row: npt.NDArray[np.int64], count: Numbers
+        self, vector: npt.NDArray[np.int64], vectors: Numbers, row: npt.NDArray[np.int64], count: Numbers
     ) -> Numbers:
         """Whole vectors where the result lies along them; turned round where rows do; by element."""
-        strides, _ = self._moves
+        strides, _, _ = self._moves
         elements = float(np.prod([self._core.extents[axis] for axis in self._core.result_axes]))
         together = np.abs(strides[-1][vector]) <= 1
         turned = (strides[-1][row] == 1) & (row != vector) & (count >= TURNED_ROWS)
-        each = np.where(together, 1.0 / self._lanes, np.where(turned, TURNED_CYCLES, SPREAD_CYCLES))
+        # Totals that wait while others are turned round spill, and wait for the stores in between.
+        waits = (vectors - 1.0) * count + self._lanes + TURNED_SPARE > self._unit.registers
+        turning = np.where(waits, SPREAD_CYCLES, TURNED_CYCLES)
+        each = np.where(together, 1.0 / self._lanes, np.where(turned, turning, SPREAD_CYCLES))
         return np.asarray(elements * each)
 
     def _moved_cycles(
@@ -257,7 +291,7 @@ class SimdDraft:
     ) -> Numbers:
         """Cycles in which the caches bring what the blocks read, from the nearest that can hold it."""
         op = self._core
-        strides, _ = self._moves
+        strides, _, _ = self._moves
         widths = self._widths(rows)
         tiles = np.prod([np.ceil(e / w) for e, w in zip(op.extents, widths, strict=True)], axis=0)
         outer_is_vector = blocking.get(INNER, np.zeros_like(vector)) == 0

@@ -61,7 +61,7 @@ def build(
     if compiled is None:
         return MISSED
     with scratch("library") as made:
-        built = build_into(made, compiled)
+        built = build_into(made, compiled, chooses=frozen is None)
         publish(made, output, kept)
     files, facts = built.facts["files"], built.facts
     text = (

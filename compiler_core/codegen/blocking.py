@@ -18,6 +18,8 @@ from tilewright.compiler_core.ir.workload import Level
 from tilewright.compiler_core.lowering.program import KernelProgram
 from tilewright.compiler_core.lowering.regions import Regions
 
+GAINS = {1: 1.0, 0: 0.4, 2: 0.5, 3: 0.35, 4: 0.3}
+"""The worth of lanes by the elements between them as they are read: those that lie near are picked out."""
 LATENCY = 4
 """Rows of a block under way at once while a multiply-add has not ended."""
 
@@ -118,7 +120,7 @@ def default_blocking(nest: KernelNest, stage: Stage) -> Blocking:
             if axis in op.reduction_axes:
                 return -1.0, axis  # sums across lanes are expensive, and constants can be rearranged
             steps = [step and 1 if free else step for step, free in zip(steps, free_order, strict=True)]
-        gains = [1.0 if step == 1 else 0.4 if step == 0 else 0.0 for step in steps]
+        gains = [GAINS.get(NO_AXIS if step is None else step, 0.0) for step in steps]
         gains[-1] *= 0.9 if steps[-1] == 1 else 1.0
         together = sum(gain * weight for gain, weight in zip(gains, weights, strict=True))
         short = min(1.0, op.extents[axis] / nest.lanes)

@@ -16,6 +16,10 @@ from tilewright.compiler_core.codegen.writer import Lane, Scalar, Writer
 from tilewright.compiler_core.lowering.program import Loop
 
 ENTRY, REPEAT = "kernel", "repeat"
+STACK = 64
+"""Alignment of the stack: registers that spill would else lie across lines, some across pages, at 100 cycles
+each.
+"""
 REPEATED = (
     "entry:",
     "  br label %again",
@@ -62,7 +66,7 @@ class _Kernel:
             f"define void @{REPEAT}(ptr %operands, ptr %scratch, i64 %first, i64 %last, i64 %times) #1 {{",
             *REPEATED,
             "}",
-            f"attributes #0 = {{ noinline nounwind {self._target} }}",
+            f"attributes #0 = {{ noinline nounwind alignstack={STACK} {self._target} }}",
             f"attributes #1 = {{ nounwind {self._target} }}",
         ]
         return "\n".join(text) + "\n"

@@ -1,6 +1,7 @@
 """The fold of a stage over a block of its points: loops over the reduction, one term after the other."""
 
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 from math import nan
 from typing import Any
 
@@ -9,11 +10,17 @@ import numpy as np
 from tilewright.compiler_core.codegen import affine
 from tilewright.compiler_core.codegen.affine import Affine, Variable
 from tilewright.compiler_core.codegen.lanes.arithmetic import is_signed, kind_of
-from tilewright.compiler_core.codegen.memory import Inside, MemoryView
+from tilewright.compiler_core.codegen.lanes.indices import Inside, MemoryView
 from tilewright.compiler_core.codegen.nest import NO_AXIS, Blocking
+from tilewright.compiler_core.codegen.strides import breaks_of
 from tilewright.compiler_core.codegen.tiles import Position
 from tilewright.compiler_core.codegen.values import Values
 from tilewright.compiler_core.codegen.writer import Lane, Scalar
+
+Extent = tuple[Affine, Scalar, tuple[int, ...]]
+"""Where an interval begins, how wide it is, and all widths that there are."""
+KEEP_ORDER = 'fence syncscope("singlethread") seq_cst'
+"""No instruction: it keeps LLVM from holding what one step of a fold loaded for the next one."""
 
 
 class FoldWriter(Values):
@@ -32,7 +39,8 @@ class FoldWriter(Values):
         self.unroll = dict(self.blocking.unroll)
         self.axes: dict[int, Affine] = {}
         self.counts: dict[int, int] = {}
-        self.spans: list[tuple[Affine, Scalar, tuple[int, ...]]] = []
+        self.spans: list[Extent] = []
+        self.breaks = breaks_of(self.nest, self.stage)
         self.scan = NO_AXIS
         self.sums: MemoryView | None = None
         self.across = self.blocking.vector in self.core.reduction_axes
@@ -126,7 +134,36 @@ class FoldWriter(Values):
         if not axes:
             return self._scope(lambda: self._fold_once(points, totals))  # type: ignore[no-any-return]
         axis, *others = axes
+        for span in self._stretches(axis):
+            totals = self._fold_stretch(axis, span, others, points, totals)
+        return totals
+
+    def _stretches(self, axis: int) -> list[Extent]:
+        """The interval of an axis in this tile, cut where a read along it begins or ends to be padding."""
         low, width, widths = self.spans[axis]
+        if low.terms or not isinstance(width, int):
+            return [(low, width, widths)]
+        first, block = low.constant, self._step(axis)
+        cuts = [cut - first for cut in self.breaks.get(axis, ()) if first < cut < first + width]
+        if axis == self.blocking.vector:
+            cuts = [cut for cut in cuts if cut % block == 0]
+        ends = [0, *cuts, width]
+        return [(low.plus(a), b - a, (b - a,)) for a, b in pairwise(ends)]
+
+    def _step(self, axis: int) -> int:
+        """Points of a vector axis in a block; 1 of another."""
+        return self.blocking.vectors * self.nest.lanes if axis == self.blocking.vector else 1
+
+    def _fold_stretch(
+        self,
+        axis: int,
+        span: Extent,
+        others: Sequence[int],
+        points: list[dict[int, int]],
+        totals: list[Lane],
+    ) -> list[Lane]:
+        """The fold along a part of an axis."""
+        low, width, widths = span
         vector = axis == self.blocking.vector
         lanes = self._lanes(axis)
         step = self.blocking.vectors * lanes if vector else min(self.unroll.get(axis, 1), max(1, max(widths)))
@@ -140,6 +177,8 @@ class FoldWriter(Values):
                 return self._fold_over(others, points, held)
             for index in range(count):
                 self.axes[axis] = start.plus(index)
+                if index and self._is_full(points):
+                    self.writer.do(KEEP_ORDER)
                 held = self._where_needed(axis, others, points, held)
             return held
 
@@ -293,6 +332,12 @@ class FoldWriter(Values):
             return (others, along) if rows >= vectors else (along, others)
 
         return sorted(range(len(points)), key=key)
+
+    def _is_full(self, points: list[dict[int, int]]) -> bool:
+        """Whether the totals of a block leave no registers for operands of more than one step."""
+        vectors = len({point.get(self.blocking.vector, 0) for point in points})
+        held = max(vectors, len(points) // max(1, vectors)) + 2
+        return self.core.row.contraction and len(points) + held > self.nest.machine.registers
 
     def _past(self, vector: int) -> bool:
         """Whether a vector lies wholly behind a known tail."""

@@ -6,7 +6,7 @@ from functools import partial
 
 from tilewright.compiler_core.codegen import affine
 from tilewright.compiler_core.codegen.affine import Affine, Variable
-from tilewright.compiler_core.codegen.fold_writer import FoldWriter
+from tilewright.compiler_core.codegen.fold_writer import Extent, FoldWriter
 from tilewright.compiler_core.codegen.nest import NO_AXIS
 from tilewright.compiler_core.codegen.stages import folds
 from tilewright.compiler_core.codegen.tiles import Position
@@ -64,12 +64,17 @@ class StageWriter(FoldWriter):
             self._scope(self._block_of_points)
             return
         axis, *others = order
-        low, width, widths = self.spans[axis]
-        block = self._block(axis)
-        most = max(widths)
         if axis == self.blocking.vector and self.nest.shows:
             self._masked(axis, others)
             return
+        for span in self._stretches(axis):
+            self._over_stretch(axis, span, others)
+
+    def _over_stretch(self, axis: int, span: Extent, others: Sequence[int]) -> None:
+        """The blocks along a part of an axis."""
+        low, width, widths = span
+        block = self._block(axis)
+        most = max(widths)
         full = self.writer.sub(width, self.writer.urem(width, block))
 
         def step(at: str, _carried: list[Lane]) -> list[Lane]:

@@ -8,7 +8,7 @@ import numpy as np
 
 from tilewright.compiler_core.codegen import affine
 from tilewright.compiler_core.codegen.affine import Affine, Variable
-from tilewright.compiler_core.codegen.memory import MemoryView
+from tilewright.compiler_core.codegen.lanes.indices import MemoryView
 from tilewright.compiler_core.codegen.nest import KernelNest
 from tilewright.compiler_core.codegen.places import Place
 from tilewright.compiler_core.codegen.writer import Scalar, Writer

@@ -9,7 +9,8 @@ from tilewright.compiler_core.codegen import affine
 from tilewright.compiler_core.codegen.affine import Affine, Variable
 from tilewright.compiler_core.codegen.lanes.arithmetic import is_signed, kind_of
 from tilewright.compiler_core.codegen.lanes.expressions import Expressions
-from tilewright.compiler_core.codegen.memory import Addressing, Inside
+from tilewright.compiler_core.codegen.lanes.indices import Inside
+from tilewright.compiler_core.codegen.memory import Addressing
 from tilewright.compiler_core.codegen.stages import Stage
 from tilewright.compiler_core.codegen.tiles import Position
 from tilewright.compiler_core.codegen.writer import Lane

@@ -152,6 +152,27 @@ class ImageRunner:
             before = after
         return samples if len(samples) >= least else samples + crowded
 
+    def inside(self, asked: dict[str, Any]) -> list[list[float]]:
+        """The median ns of thread time of every call, [jobs, calls]: jobs are run whole and in turns."""
+        self.kept = []
+        jobs = [[self.call(spec) for spec in calls] for calls in asked["jobs"]]
+        times: list[list[list[int]]] = [[[] for _ in calls] for calls in jobs]
+        clock = time.thread_time_ns
+        begin = clock()
+        for number in range(asked["rounds"]):
+            for calls, own in zip(jobs, times, strict=True):
+                for call in calls if not number else ():
+                    call(1)
+                before = clock()
+                for call, found in zip(calls, own, strict=True):
+                    call(1)
+                    now = clock()
+                    found.append(now - before)
+                    before = now
+            if number + 1 >= asked["least"] and clock() - begin > asked["budget_ns"]:
+                break
+        return [[float(sorted(found)[len(found) // 2]) for found in own] for own in times]
+
     def is_quiet(self, burst_ns: float) -> bool:
         """Whether a burst took about as long as bursts mostly do when the core is ours alone.
 
@@ -190,6 +211,8 @@ def _answer(runner: ImageRunner, asked: dict[str, Any]) -> tuple[dict[str, Any],
     elif what == "read":
         data = runner.buffers[asked["name"]].read()
         return {"bytes": len(data)}, data
+    elif what == "inside":
+        return {"ns": runner.inside(asked)}, b""
     elif what == "measure":
         return {"samples": runner.measure(asked)}, b""
     return {}, b""

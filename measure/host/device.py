@@ -9,6 +9,7 @@ from statistics import median
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from tilewright.compiler_core.checking.probe import Probe, probe_of
 from tilewright.compiler_core.codegen.blocking import nest_of
@@ -40,6 +41,7 @@ from tilewright.search_space.programs import ProgramBuilder, program_of
 BURST_NS, SAMPLE_NS, BUDGET_NS = 100_000, 1_000_000, 30_000_000
 LEAST, MOST = 5, 40
 RUN_DEADLINE_S = 20.0
+INSIDE_DEADLINE_S = 600.0
 _MOST_REMEMBERED = 64
 MOST_HELD_BYTES = 1 << 30
 
@@ -113,6 +115,24 @@ class HostDevice:
         self._send_buffers(job)
         self._held_task = ""
         return self._computed(job, self._calls(job), shapes)
+
+    def inside(
+        self, jobs: Sequence[HostJob], rounds: int, least: int, budget_s: float
+    ) -> npt.NDArray[np.float64]:
+        """The time of every call of jobs of one network that run in turns, in us [jobs, calls]: the median
+        of `rounds` rounds, or of at least `least` where they take more than `budget_s` of CPU time.
+        """
+        self._held_task = ""  # its buffers hold other data
+        self._ask({"what": "run", "calls": []})
+        buffers = {name: each for job in jobs for name, each in job.buffers.items()}
+        every = tuple(call for job in jobs for call in job.calls)
+        self._send_buffers(HostJob(jobs[0].task, every, buffers, {}))
+        self._held_task = ""
+        asked = {"what": "inside", "jobs": [self._calls(job) for job in jobs], "rounds": rounds}
+        answer = self._ask(
+            asked | {"least": least, "budget_ns": int(budget_s * 1e9)}, deadline_s=INSIDE_DEADLINE_S
+        )
+        return np.array(answer["ns"]) / 1000.0
 
     @property
     def children(self) -> tuple[int, ...]:
@@ -191,8 +211,8 @@ class HostDevice:
 
     # the child
 
-    def _ask(self, what: Mapping[str, Any], data: bytes = b"") -> Any:
-        answer = self._process.ask(dict(what), data, RUN_DEADLINE_S)
+    def _ask(self, what: Mapping[str, Any], data: bytes = b"", deadline_s: float = RUN_DEADLINE_S) -> Any:
+        answer = self._process.ask(dict(what), data, deadline_s)
         if self._process.births != self._birth:
             self._birth = self._process.births
             self._sent.clear()

@@ -47,6 +47,7 @@ from tilewright.search_space.blocking import blocking_of
 from tilewright.search_space.programs import program_of
 from tilewright.tuner.answer.room import require_room
 from tilewright.tuner.verbs.answers import CompiledNetwork
+from tilewright.tuner.verbs.inside import chosen_inside
 from tilewright.tuner.verbs.lookup import compile_known
 from tilewright.tuner.verbs.provenance import provenance_of
 
@@ -103,7 +104,7 @@ def build(
         toolchain=toolchain,
     )
     with scratch("library") as folder:
-        built = build_into(folder, compiled)
+        built = build_into(folder, compiled, chooses=True)
         publish(folder, Path(output), (model, target, database))
     return replace(built, folder=Path(output))
 
@@ -119,14 +120,17 @@ def publish(made: Path, output: Path, kept: Iterable[str | Path]) -> None:
             shutil.copyfileobj(source, stream, 1 << 20)
 
 
-def build_into(folder: Path, compiled: CompiledNetwork, seed: int = 0) -> Built:
+def build_into(folder: Path, compiled: CompiledNetwork, seed: int = 0, *, chooses: bool = False) -> Built:
     """Make the library of a Program in an empty folder, run it on seeded inputs, and judge its outputs.
 
-    ConfigError where the network has no native form, VerifyError where an output is wrong.
+    With `chooses` the best recorded schedules of each kernel are chosen again by their time inside the
+    network. ConfigError where the network has no native form, VerifyError where an output is wrong.
     """
     opened, graph = compiled.opened, compiled.graph
     require_sound(graph, compiled.program, opened.target)
     require_room(graph)
+    if chooses:
+        compiled = chosen_inside(compiled, _given(compiled, seed))
     made = _native(compiled)
     (folder / LIBRARY).write_bytes(made.code)
     with (folder / WEIGHTS).open("wb") as stream:
@@ -163,6 +167,13 @@ def _native(compiled: CompiledNetwork) -> NativeNetwork:
         compiler.close()
 
 
+def _given(compiled: CompiledNetwork, seed: int) -> dict[int, Array]:
+    """Constants and seeded inputs of a network, by value."""
+    model = compiled.opened.model
+    feeds = draw_feeds(model, seed)
+    return dict(compiled.graph.constants) | {value: feeds[name] for name, value in model.inputs}
+
+
 def _verified(folder: Path, compiled: CompiledNetwork, made: NativeNetwork, seed: int) -> float:
     """The largest share of what a value may be off by; VerifyError where one is wrong."""
     opened, plan, graph = compiled.opened, compiled.assignment.plan, compiled.graph
@@ -171,7 +182,7 @@ def _verified(folder: Path, compiled: CompiledNetwork, made: NativeNetwork, seed
         wrong = judge_model(opened.model, feeds, graph.rewrites).wrong
         if wrong is not None:
             raise VerifyError(f"{graph.name_of(wrong.value)} as imported is {wrong.judgement}")
-    known = dict(graph.constants) | {value: feeds[name] for name, value in opened.model.inputs}
+    known = _given(compiled, seed)
     known |= _stored(compiled, made, known)
     share = 0.0
     for kernel in plan.kernels:

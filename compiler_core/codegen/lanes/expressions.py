@@ -68,10 +68,14 @@ class Expressions(Functions):
         return x
 
     def concat(self, first: Lane, *others: Lane, **_: Any) -> Lane:
-        """The sum of parts of which one differs from zero."""
-        for other in others:
-            first = self.add(first, other)
-        return first
+        """The sum of parts of which one differs from zero; those known to be zero are left out."""
+        parts = [first, *others]
+        zero = self.like(first, 0)
+        kept = [part for part in parts if part.lanes > 1 or part.text != zero.text] or parts[:1]
+        made = kept[0]
+        for other in kept[1:]:
+            made = self.add(made, other)
+        return made
 
     def div(self, a: Lane, b: Lane, **_: Any) -> Lane:
         """The quotient; of whole numbers toward zero."""
