@@ -19,6 +19,7 @@ import numpy.typing as npt
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.ops import Unit
 from tilewright.compiler_core.ir.workload import Level, Workload
+from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.lowering.steps import SlotKnob
 from tilewright.compiler_core.lowering.turns import in_flight
 from tilewright.compiler_core.target_model.product import product_axes
@@ -28,7 +29,16 @@ from tilewright.compiler_core.target_model.unit_bounds import (
     matrix_least_cycles,
     vector_least_cycles,
 )
-from tilewright.compiler_core.target_model.units import crosses_llb, load_table, matrix_table, store_table
+from tilewright.compiler_core.target_model.units import (
+    ENGINE_RATE,
+    MILLI,
+    SETUP,
+    Table,
+    crosses_llb,
+    load_table,
+    matrix_table,
+    store_table,
+)
 from tilewright.cost_model.contenders import Pipeline, contenders
 from tilewright.cost_model.needed import needed_shares, touched_elements
 from tilewright.cost_model.resources import Demand, KernelResources
@@ -154,6 +164,64 @@ def _dram_work(size: int, target: Target, *, packed: bool, stored: bool) -> Leas
     """
     table = store_table(target, target.dram) if stored else load_table(target, target.dram, constant=packed)
     return LeastWork(dram=float(least_moved_bytes(size, table) / target.dram_bytes_per_cycle))
+
+
+def least_draft_cycles(workload: Workload, target: Target) -> float:
+    """No draft of any Config of a kernel is below, in cycles: `draft_cycles` with the least of every term.
+
+    Beyond the bound: each operand is loaded and each result stored at least once, at the setup of a DMA; the
+    first loads and the last store overlap with nothing; each op starts its unit at least once.
+    """
+    work, overheads = kernel_work(workload, target), target.overheads
+    once = overheads.barrier_cycles + 2 * target.llb.latency_cycles
+    if isinstance(target.matrix, SimdUnit):
+        return work.bound_cycles(target) + once
+    graph, shares = workload.graph, needed_shares(workload.graph)
+    early = Regions(workload).early
+    loads = stores = first_load = last_store = 0.0
+    for value in (*graph.inputs, *graph.outputs):
+        size, level = touched_bytes(graph, value, target, shares), workload.level_of(value)
+        memory = target.llb if crosses_llb(target, level) else target.dram
+        if size and value in graph.producer:
+            table = store_table(target, memory)
+            stores += _least_moves(size, table, target)
+            last_store += float(table[SETUP])
+        elif size and (readers := _readers_in_l1(graph, value)):
+            table = load_table(target, memory, constant=level is Level.CONSTANT)
+            loads += _least_moves(size, table, target)
+            first_load += float(table[SETUP]) if early.intersection(readers) else 0.0
+    compute = max(work.arithmetic / target.cores, _least_starts(graph, target))
+    apart = max(loads, stores, compute) + first_load + last_store
+    busiest = max(apart, work.cycles(target.cores))
+    return busiest + overheads.tile_dispatch_cycles + once + target.launch_cycles
+
+
+def _least_moves(size: int, table: Table, target: Target) -> float:
+    """The least cycles of a core for its share of `size` bytes: one setup, and the engine's rate."""
+    rate = float(table[ENGINE_RATE])
+    return float(table[SETUP]) + (size / target.cores * MILLI / rate if rate > 0.0 else 0.0)
+
+
+def _readers_in_l1(graph: Graph, value: int) -> list[int]:
+    """The ops that read an outer operand as it lies in L1, not past it."""
+    return [
+        reader
+        for reader in graph.readers.get(value, ())
+        if any(a.value == value and not a.is_data_dependent for a in graph.ops[reader].operands)
+    ]
+
+
+def _least_starts(graph: Graph, target: Target) -> float:
+    """The least cycles of a core's vector unit: every op that runs there starts it once."""
+    starts = [
+        op
+        for op in graph.ops
+        if op.row.unit is Unit.VECTOR
+        and not op.row.contraction
+        and graph.elements(op.result) > 0
+        and not any(access.is_data_dependent for access in op.operands)
+    ]
+    return float(len(starts) * (target.vector.start_up_cycles + 1))
 
 
 def kernel_bound_cycles(workload: Workload, target: Target) -> float:

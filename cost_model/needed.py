@@ -7,6 +7,7 @@ them: each element that it reads serves at most as many outputs as any other, or
 """
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from math import prod
 
 import numpy as np
@@ -16,6 +17,7 @@ from tilewright.compiler_core.ir.index_map import Access, IndexExpr
 
 MOST_LISTED = 1 << 20
 """Points of a box whose indices are listed one by one."""
+MOST_COUNTED = 1 << 14
 
 
 def needed_shares(graph: Graph) -> Mapping[int, float]:
@@ -50,6 +52,12 @@ def _distinct(expr: IndexExpr, extents: Sequence[int], limit: int) -> int:
         return min(1, limit)
     if expr.projected_axis is not None:
         return min(extents[expr.projected_axis], limit)
+    return _counted(expr, tuple(extents), limit)
+
+
+@lru_cache(maxsize=MOST_COUNTED)
+def _counted(expr: IndexExpr, extents: tuple[int, ...], limit: int) -> int:
+    """`_distinct` of several axes, which layers of one shape ask for again and again."""
     if prod(max(1, extents[axis]) for axis, _ in expr.terms) > MOST_LISTED:
         return reached(expr, extents, limit)
     index = np.array([int(str(expr.offset))], dtype=np.int64)

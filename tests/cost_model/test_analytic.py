@@ -5,18 +5,26 @@ from itertools import product as choices
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from tests.property.random_graphs import graphs
 from tests.targets import simd_target
 from tilewright.compiler_core.ir.dtypes import DType, TensorType
 from tilewright.compiler_core.ir.graph import Graph, Op
 from tilewright.compiler_core.ir.index_map import Access, IndexExpr, affine, axis_index
 from tilewright.compiler_core.ir.ops import AxisKind
-from tilewright.compiler_core.ir.workload import Level, Workload
+from tilewright.compiler_core.ir.workload import Level, Workload, kernel_of
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.file import list_targets, load_target
-from tilewright.cost_model.analytic import KernelModel, LeastWork, kernel_bound_cycles, touched_bytes
+from tilewright.compiler_core.transforms.fuse import FusionPolicy, group_greedily
+from tilewright.cost_model.analytic import (
+    KernelModel,
+    LeastWork,
+    kernel_bound_cycles,
+    least_draft_cycles,
+    touched_bytes,
+)
 from tilewright.cost_model.kernel_features import kernel_features
 from tilewright.cost_model.needed import needed_shares, reached
 from tilewright.cost_model.two_units import least_busier
@@ -66,6 +74,21 @@ def rows_of(name: str, preset: str) -> tuple[KernelModel, Rows]:
     rows = sample(kernel_space(layout), 64, np.random.default_rng(5), attempts=16)
     assert len(rows) > 1
     return KernelModel(layout), rows
+
+
+@settings(max_examples=40)
+@given(st.data())
+def test_no_draft_is_below_the_least_draft(data: st.DataObject) -> None:
+    """Merging leaves unions unpriced whose least draft promises too little."""
+    graph, _ = data.draw(graphs())
+    target = load_target(data.draw(st.sampled_from(list_targets())))
+    groups = group_greedily(graph, FusionPolicy(epilogues=data.draw(st.booleans())))
+    kernel = kernel_of(graph, data.draw(st.sampled_from(groups)), {}).workload
+    layout = KnobLayout(Regions(kernel), target)
+    rows = sample(kernel_space(layout), 32, np.random.default_rng(5), attempts=4)
+    if len(rows):
+        least_us = least_draft_cycles(kernel, target) / target.cycles_per_us
+        assert least_us <= np.exp(KernelModel(layout).draft_log(rows)).min() * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("name", KERNELS)

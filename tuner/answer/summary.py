@@ -134,6 +134,7 @@ def _why_apart(opened: Opened, plan: Plan, boundary: Boundary) -> str:
     how_whole, how_parts = (
         "measured" if known else "expected" for known in (measured(boundary.whole), parts_are)
     )
+    how_whole = how_whole if boundary.exact else "at least"
     objective = opened.settings.objectives[0]
     priced = objective.row.adds_up and opened.planner.prices.measured
     unit = (objective if priced else Objective.LATENCY).row.unit

@@ -34,7 +34,9 @@ class NotFused(StrEnum):
 
 @dataclass(frozen=True)
 class Boundary:
-    """Two neighbouring groups, by position, that stay apart; prices in us of the parts and of the whole."""
+    """Two neighbouring groups, by position, that stay apart; prices in us of the parts and of the whole, the
+    latter a lower bound unless `exact`.
+    """
 
     producer: int
     consumer: int
@@ -42,6 +44,7 @@ class Boundary:
     parts_us: float
     whole_us: float | None
     whole: Group | None = None
+    exact: bool = True
 
 
 @dataclass(frozen=True)
@@ -81,9 +84,14 @@ def merge_while_it_pays(
     return min(found, key=lambda grouping: grouping.price_us)
 
 
-def boundaries_of(graph: Graph, groups: Sequence[Group], price: Price) -> tuple[Boundary, ...]:
-    """Why neighbours of `groups` are not one, with the prices of merging them."""
-    return _Merging(graph, groups, price).boundaries(tuple(groups))
+def boundaries_of(
+    graph: Graph, groups: Sequence[Group], price: Price, floor: Price | None = None
+) -> tuple[Boundary, ...]:
+    """Why neighbours of `groups` are not one, with the prices of merging them.
+
+    `floor` as in `merge_while_it_pays`: a union whose floor is above its parts is not priced.
+    """
+    return _Merging(graph, groups, price, floor=floor).boundaries(tuple(groups))
 
 
 @dataclass(frozen=True)
@@ -248,10 +256,12 @@ class _Merging:
         boundaries = []
         for (producer, consumer), union in sorted(self.unions.items(), key=itemgetter(0)):
             parts_us = self.us[producer] + self.us[consumer]
-            reason, whole, whole_us = NotFused.ILLEGAL, None, None
+            reason, whole, whole_us, exact = NotFused.ILLEGAL, None, None, True
             if isinstance(union, _Union):
+                union = union if union.us > parts_us else self._priced(union)
+                exact = union.exact
                 whole, whole_us = union.group, union.us if union.us < float("inf") else None
                 reason = NotFused.CAPACITY if whole_us is None else NotFused.COST
             ends = place[self.groups[producer]], place[self.groups[consumer]]
-            boundaries.append(Boundary(*ends, reason, parts_us, whole_us, whole))
+            boundaries.append(Boundary(*ends, reason, parts_us, whole_us, whole, exact))
         return tuple(sorted(boundaries, key=lambda boundary: (boundary.consumer, boundary.producer)))

@@ -65,7 +65,8 @@ class Planner:
 
     def boundaries(self, plan: Plan) -> tuple[Boundary, ...]:
         """Why neighbouring groups of a plan are not one kernel."""
-        return boundaries_of(plan.graph, plan.groups, self.pricing(plan))
+        floor = partial(self.prices.floor, plan.graph, levels=self._levels_of(plan), layouts=plan.layouts)
+        return boundaries_of(plan.graph, plan.groups, self.pricing(plan), floor)
 
     def replan(self) -> Plan:
         """Merge groups under today's prices; keep the present plan where nothing promises to be faster."""

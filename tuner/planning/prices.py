@@ -21,7 +21,7 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.target_model.target import Target
 from tilewright.compiler_core.toolchain import TOOLCHAIN
 from tilewright.compiler_core.transforms.fuse import Group
-from tilewright.cost_model.analytic import kernel_bound_cycles
+from tilewright.cost_model.analytic import least_draft_cycles
 from tilewright.search_space.knobs import Config
 from tilewright.tuner.kernel.climb import ClimbEffort, Drawn, best_drafts, draw
 from tilewright.tuner.kernel.problem import trial_seed
@@ -91,6 +91,7 @@ class Prices:
     _cutters: dict[Graph, KernelCutter] = field(default_factory=dict)
     _families: dict[object, Family] = field(default_factory=dict)
     _recorded: dict[str, float] = field(default_factory=dict)
+    _floors: dict[str, float] = field(default_factory=dict)
 
     def of(
         self, graph: Graph, group: Group, levels: Mapping[int, Level], layouts: Mapping[int, Layout]
@@ -117,8 +118,9 @@ class Prices:
         workload = self.workload(graph, group, levels, layouts)
         if workload.digest in self.kernels:
             return self.of(graph, group, levels, layouts)
-        overheads = self.target.overheads.barrier_cycles + 2 * self.target.llb.latency_cycles
-        cycles = kernel_bound_cycles(workload, self.target) + overheads
+        if workload.digest not in self._floors:
+            self._floors[workload.digest] = least_draft_cycles(workload, self.target)
+        cycles = self._floors[workload.digest]
         return min(self.correction, 1.0) * cycles / self.target.cycles_per_us * self.per_us
 
     def workload(
