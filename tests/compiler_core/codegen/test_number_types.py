@@ -57,7 +57,7 @@ def check(node: onnx.NodeProto, given: str, made: str, folder: Path) -> None:
     outputs = [helper.make_tensor_value_info("z", KINDS[made], [LENGTH])]
     model = helper.make_model(
         helper.make_graph([node], "one", inputs, outputs),
-        opset_imports=[helper.make_opsetid("", 17)],
+        opset_imports=[helper.make_opsetid("", 18)],
         ir_version=9,
     )
     onnx.save(model, folder / "one.onnx")
@@ -103,6 +103,18 @@ def test_conversions(given: str, made: str, tmp_path: Path) -> None:
 def test_two_numbers_of_a_type(op: str, kind: str, tmp_path: Path) -> None:
     made = "bool" if op in ("Less", "GreaterOrEqual", "Equal") else kind
     check(helper.make_node(op, ["x", "y"], ["z"]), kind, made, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["u8", "i8", "u32", "i64"])
+@pytest.mark.parametrize("op", ["BitwiseAnd", "BitwiseOr", "BitwiseXor"])
+def test_bits_of_two_numbers(op: str, kind: str, tmp_path: Path) -> None:
+    check(helper.make_node(op, ["x", "y"], ["z"]), kind, kind, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["u8", "u32"])
+@pytest.mark.parametrize("direction", ["LEFT", "RIGHT"])
+def test_shifts_by_the_width_and_more(direction: str, kind: str, tmp_path: Path) -> None:
+    check(helper.make_node("BitShift", ["x", "y"], ["z"], direction=direction), kind, kind, tmp_path)
 
 
 @pytest.mark.parametrize("op", ["Abs", "Neg", "Sign", "Ceil", "Floor", "Round", "Relu"])
