@@ -155,11 +155,12 @@ def moved_from(got: Array, exact: Array) -> Moved:
     all_there = True
     for box in boxes(exact.shape):
         place = tuple(slice(low, high) for low, high in box)
-        own, other = got[place].astype(np.float64), exact[place].astype(np.float64)
-        finite = np.isfinite(other)
-        all_there &= bool(np.isfinite(own[finite]).all())
-        finite &= np.isfinite(own)
-        own, other = own[finite], other[finite]
+        own, other = (each[place].astype(np.float64).ravel() for each in (got, exact))
+        mine_finite, finite = np.isfinite(own), np.isfinite(other)
+        all_there &= bool((mine_finite | ~finite).all())
+        finite &= mine_finite
+        if not finite.all():  # choosing among elements takes longer than all else here
+            own, other = own[finite], other[finite]
         most = max(most, float(np.abs(own - other).max(initial=0.0)))
         largest = max(largest, float(np.abs(other).max(initial=0.0)))
         dot, mine, theirs = dot + float(own @ other), mine + float(own @ own), theirs + float(other @ other)
