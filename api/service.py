@@ -205,7 +205,7 @@ async def service_of(request: Request) -> Service:
 
 
 def address_of(request: Request) -> str:
-    """Where the request came from."""
+    """The address that a request came from."""
     return request.client.host if request.client else ""
 
 

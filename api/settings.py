@@ -72,7 +72,7 @@ class Settings:
 
 
 def keep_of(settings: Settings) -> Keep:
-    """How long what is kept."""
+    """The retention times of the settings."""
     return Keep(
         settings.keep_jobs_days * DAY_S,
         settings.keep_models_days * DAY_S,

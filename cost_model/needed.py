@@ -33,7 +33,7 @@ def needed_shares(graph: Graph) -> Mapping[int, float]:
 
 
 def touched_elements(graph: Graph, op: Op, access: Access) -> int:
-    """How many elements of an operand the whole domain of an op reads.
+    """The number of elements of an operand that the whole domain of an op reads.
 
     Dims that share an axis (a diagonal) count only their widest; data-dependent dims count one element.
     """
@@ -47,7 +47,9 @@ def touched_elements(graph: Graph, op: Op, access: Access) -> int:
 
 
 def _distinct(expr: IndexExpr, extents: Sequence[int], limit: int) -> int:
-    """How many indices inside [0, limit) an expression takes; at least so many where its box is too large."""
+    """The number of indices inside [0, limit) that an expression takes; a lower bound if its box is too
+    large.
+    """
     if expr.source >= 0:
         return min(1, limit)
     if expr.projected_axis is not None:

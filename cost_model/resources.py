@@ -164,7 +164,9 @@ class KernelResources:
 
     @cached_property
     def tables(self) -> dict[tuple[Level, Action], Table]:
-        """How loads and stores go, by level; the core's side of DRAM traffic crosses the LLB's port."""
+        """The constants of loads and stores, by level; the core's side of DRAM traffic crosses the LLB's
+        port.
+        """
         near, far = self.target.llb, self.target.dram
         memory = {level: near if crosses_llb(self.target, level) else far for level in Level}
         loads = {

@@ -179,7 +179,7 @@ class Answers:
             return objection(rows, config_digest, _kind(connection, key))
 
     def default(self, key: Key) -> Best | None:
-        """The default of `key` as it was last measured; perhaps not verified."""
+        """The latest measurement of the default of `key`; perhaps not verified."""
         question = _deciding.where(*_measures(key), trial.c.is_default)
         return derive_default(map(_counted, self.database.ask(question)))
 

@@ -148,7 +148,7 @@ class Browse:
     def _conditions(
         self, viewer: Viewer, wanted: Wanted
     ) -> tuple[list[ColumnElement[bool]], list[ColumnElement[bool]]]:
-        """What is asked of a record itself, and of its run."""
+        """The conditions on a record itself, and on its run."""
         of_trial, of_run = [], [_visible(viewer)]
         if wanted.run is not None:
             of_run.append(run.c.uid == wanted.run)
@@ -269,7 +269,7 @@ def _number(cursor: str | None) -> int | None:
 
 
 def _fitting(found: Sequence[Row[Any]], limit: int) -> int:
-    """How many of these rows make a page: at most `limit` and, but for the first, PAGE_BYTES of `length`."""
+    """The number of these rows on a page: at most `limit` and, but for the first, PAGE_BYTES of `length`."""
     within = [sum_ <= PAGE_BYTES for sum_ in accumulate(row.length for row in found[:limit])].count(True)
     return max(within, min(1, len(found)))
 

@@ -34,7 +34,7 @@ def derive_best(rows: Iterable[TrialRow], kind: WorkloadKind) -> Best | None:
 
 
 def derive_default(rows: Iterable[TrialRow]) -> Best | None:
-    """The default of one key as it was last measured, in the form of a Best, verified or not."""
+    """The latest measurement of the default of one key as a Best, verified or not."""
     counted = [row for row in rows if row.trial.default and _counts(row)]
     if not counted:
         return None

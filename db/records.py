@@ -40,7 +40,7 @@ class Purpose(StrEnum):
 
 
 class Verification(StrEnum):
-    """How the numbers computed by this Config were checked before the record was written."""
+    """The check of the numbers of this Config before the record was written."""
 
     NONE = "none"
     VALUE_EXACT = "value-exact"  # every output element compared

@@ -10,7 +10,7 @@ from tilewright.search_space.knobs import Config
 
 
 class OwnDevice:
-    """`device` as it is, but for exceptions of `measure`: every Config of the call has failed then."""
+    """`device`, whose exceptions in `measure` become failures of every Config of the call."""
 
     def __init__(self, device: Device) -> None:
         self._device = device

@@ -7,7 +7,7 @@ from tilewright.compiler_core.errors import UsageError
 
 
 class Status(StrEnum):
-    """How a trial ended. Everything but OK is a failure with a reason, never a fake latency."""
+    """The end of a trial. Everything but OK is a failure with a reason, never a fake latency."""
 
     OK = "ok"
     INVALID = "invalid"  # the Config does not compile, or breaks a static rule

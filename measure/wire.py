@@ -22,7 +22,7 @@ NUMBERS = ("latency_us", "latency_cycles", "energy_uj")
 
 @dataclass(frozen=True)
 class DeviceSpec:
-    """How a worker builds its device, as plain text.
+    """The recipe of a worker's device, as plain text.
 
     `factory`, `encode` and `decode` are "module:function", importable wherever a worker runs: the factory
     takes `arguments` (one JSON object of keyword arguments) and returns a Device; `encode` turns a Task into

@@ -68,12 +68,12 @@ class Library:
 
     @property
     def inputs(self) -> tuple[Operand, ...]:
-        """What `run` takes, in the order of the model."""
+        """The arguments of `run`, in the order of the model."""
         return self.manifest.inputs
 
     @property
     def outputs(self) -> tuple[Operand, ...]:
-        """What `run` returns."""
+        """The results of `run`."""
         return self.manifest.outputs
 
     def run(self, inputs: Mapping[str, npt.ArrayLike]) -> dict[str, Array]:

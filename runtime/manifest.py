@@ -45,7 +45,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Manifest:
-    """What the manifest says; `facts` is all of it."""
+    """The content of the manifest; `facts` is all of it."""
 
     architecture: str
     features: tuple[str, ...]

@@ -24,7 +24,7 @@ _GOLDEN, _MIX = 0x9E3779B97F4A7C15, 0xBF58476D1CE4E5B9
 
 @dataclass(frozen=True)
 class SpaceSize:
-    """How many feasible rows a Space has; an estimate unless `exact`."""
+    """The number of feasible rows of a Space; an estimate unless `exact`."""
 
     rows: float
     exact: bool

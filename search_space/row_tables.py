@@ -82,7 +82,7 @@ def ints(values: list[int]) -> Ints:
 
 
 def starts(parts: Sequence[Sized]) -> Ints:
-    """Where each part begins when they lie one behind the other, and where the last one ends."""
+    """The begin of each part when they lie one after the other, and the end of the last."""
     return np.cumsum([0, *map(len, parts)], dtype=np.int64)
 
 

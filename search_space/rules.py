@@ -65,7 +65,7 @@ class KnobLayout:
 
     @property
     def kinds(self) -> tuple[str, ...]:
-        """What the knob of each column is about."""
+        """The kind of the knob of each column."""
         return tuple([kind for _, kind in self._columns])
 
     @cached_property

@@ -56,7 +56,7 @@ class Space:
 
     @cached_property
     def widths(self) -> npt.NDArray[np.int32]:
-        """How many values each knob has, int32 [knobs]."""
+        """The number of values of each knob, int32 [knobs]."""
         return np.array([len(knob.values) for knob in self.knobs], dtype=np.int32)
 
     @cached_property

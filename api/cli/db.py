@@ -159,7 +159,7 @@ def merge(source: Source, database: Database = DEFAULT_DATABASE, json_file: Json
 
 
 def _loaded(database: "OpenDatabase", loaded: "LoadCounts") -> tuple[str, dict[str, Any]]:
-    """What came in, and what makes answers of it."""
+    """The imported records, and the command that makes answers of them."""
     from tilewright.db.answering.claims import advice, unverified_targets
 
     targets = unverified_targets(database)

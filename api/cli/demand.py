@@ -118,7 +118,7 @@ def tune_wanted(
 
 
 def tuned_line(each: "TunedDemand") -> str:
-    """What a workload of the demand came to."""
+    """The result for one workload of the demand, as a line."""
     what = f"{each.wanted.name or each.wanted.kind} on {each.wanted.target}, asked {each.wanted.count} times"
     if each.tuned_us is None:
         return f"not tuned  {what}: {each.reason}"

@@ -1,4 +1,4 @@
-"""`tune explain`: why the answer for a network is as it is."""
+"""`tune explain`: tiles, limits and runner-up of the kernels of an answer."""
 
 from typing import TYPE_CHECKING, Annotated
 

@@ -127,7 +127,7 @@ def read_dims(texts: list[str] | None) -> dict[str, int]:
 
 
 def read_required(text: str | None) -> "Require | None":
-    """What an answer has to be; UsageError on another word."""
+    """The least that is accepted as an answer; UsageError on an unknown word."""
     from tilewright.tuner.verbs.answers import Require
 
     if text is not None and text not in set(Require):
@@ -189,7 +189,7 @@ def counted(number: int, what: str) -> str:
 
 
 def sources_text(sources: Mapping[str, int]) -> str:
-    """Where the kernels of a Program come from: "kernels: 3 measured, 1 guessed"."""
+    """The sources of the kernels of a Program: "kernels: 3 measured, 1 guessed"."""
     return f"kernels: {', '.join(f'{number} {source}' for source, number in sources.items()) or 'none'}"
 
 

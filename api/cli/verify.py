@@ -130,8 +130,8 @@ def _print(verdict: "Verdict", values: bool) -> None:
 
 
 def _print_judgement(verdict: "Verdict") -> None:
-    """How many values are right, how many were compared with the file, and which errors would have been
-    noticed.
+    """Print the numbers of right values and of values compared with the file, and the least noticeable
+    errors.
     """
     right = sum(value.ok for value in verdict.values)
     typer.echo(

@@ -30,7 +30,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Compared:
-    """What a comparison shows. `lower` says whether a smaller number is better; None: neither is."""
+    """The rows of a comparison. `lower`: whether a smaller number is better; None: neither is."""
 
     kind: str
     names: tuple[str, str]

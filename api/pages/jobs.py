@@ -143,7 +143,7 @@ def _form(request: Request, error: str = "") -> Response:
 
 
 def _share(percent: str) -> Any:
-    """2 as 0.02; what is no number goes on as it is, to be refused by name."""
+    """A percentage as a share, 2 as 0.02; other text is returned unchanged, to be refused by name."""
     try:
         return float(percent) / 100.0 if percent.strip() else None
     except ValueError:

@@ -131,7 +131,7 @@ def _locked(
     toolchain: str | None,
     objective: Objective,
 ) -> Lookup:
-    """What the lock holds of a network or a kernel; 404 where it holds nothing, or not one answer."""
+    """The answer of the lock for a network or a kernel; 404 if it has none, or several."""
     if lock is None:
         raise HTTPException(404, "this service has no lock; its setting `lock` names the file")
     target_digest, own = _measured_for(repository, target)

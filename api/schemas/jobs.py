@@ -61,7 +61,7 @@ OBJECTIVES = objective_texts()
 
 
 def _choice(text: str) -> str:
-    """The objective, or the front, as it is written in one way only."""
+    """The objective or the front, in its one canonical spelling."""
     if text not in OBJECTIVES:
         raise ValueError(f"the objective {text[:40]!r} is unknown; choose one of: {'; '.join(OBJECTIVES)}")
     return text
@@ -168,7 +168,7 @@ def dims_json(dims: Mapping[str, int], ranges: Mapping[str, tuple[int, int]]) ->
 
 
 class Links(BaseModel):
-    """Where to go on."""
+    """Addresses of a job's events, result and pages."""
 
     self: str = Field(examples=["/v1/jobs/3f2a"])
     events: str = Field(examples=["/v1/jobs/3f2a/events"])

@@ -128,7 +128,7 @@ class AskedRange(BaseModel):
 
 
 class Question(BaseModel):
-    """What a compiler asks of a server in one go: kernels or networks by digest, families of kernels that
+    """The questions of one request: kernels or networks by digest, families of kernels that
     differ in the placement of their operands only, and ranges of networks.
     """
 
@@ -141,8 +141,8 @@ class Question(BaseModel):
 
 
 class KnownAnswers(BaseModel):
-    """What the database knows: bests of the workloads, of each family up to 8 members with theirs, and of the
-    ranges those that were tuned, left out where none was asked for.
+    """The answers of a database: bests of the workloads, of each family up to 8 members with theirs, and of
+    the ranges those that were tuned, left out where none was asked for.
     """
 
     bests: list[dict[str, Any]]
@@ -151,7 +151,7 @@ class KnownAnswers(BaseModel):
 
 
 class Taken(BaseModel):
-    """What came of records that were sent: entries that were new, those that were here before, and how many
+    """The result of an upload of records: entries that were new, those that were here before, and how many
     of the new ones were here with different content. Of these both are kept.
     """
 

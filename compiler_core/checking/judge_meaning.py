@@ -82,7 +82,7 @@ class Meaning:
 
 
 def meaning_of(graph: Graph, inputs: Mapping[int, Array], values: Collection[int]) -> Mapping[int, Meaning]:
-    """What `values` that ops make are, from arrays for the graph's inputs: no operand in between is known."""
+    """The results of ops for `values`, from arrays for the graph's inputs alone."""
     walk = _Walk(graph, inputs, values, {})
     for _ in walk.advance(len(graph.ops) - 1):
         pass

@@ -35,7 +35,7 @@ Evaluator = Callable[[KernelCall, Mapping[int, Array]], Mapping[int, Array] | No
 
 @dataclass(frozen=True)
 class Moved:
-    """How far a value has moved from the network in float64 when it is computed from end to end.
+    """The distance of a value from the network in float64, computed from end to end.
 
     `max_rel` is of its largest magnitude. Only what is finite on both sides counts; `finite` says whether all
     is that is finite in float64.

@@ -22,7 +22,7 @@ STREAMED_BYTES = 1 << 19
 
 @dataclass(frozen=True)
 class Blocking:
-    """How a stage is cut for registers. Axes are those of the stage's core.
+    """The cut of a stage for registers. Axes are those of the stage's core.
 
     `apart`: first and last blocks of rows along an axis with padding are written apart from the others.
     `vector` is the axis that lies across lanes (NO_AXIS: none), `vectors` how many vectors of it are worked

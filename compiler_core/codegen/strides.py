@@ -108,7 +108,7 @@ def _is_coarse(ends: Sequence[int]) -> bool:
 
 
 def _share(access: Access, index: Sequence[Affine | None], shape: Sequence[int]) -> float:
-    """How much of the range of an index lies in the value, where the rest is padding."""
+    """The share of the range of an index that lies in the value; the rest is padding."""
     share = 1.0
     for at, extent in zip(index, shape, strict=True):
         if access.pad is None or at is None or len(at.terms) != 1:

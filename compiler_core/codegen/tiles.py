@@ -69,7 +69,7 @@ class Position:
         return total
 
     def span(self, span: Span) -> tuple[Affine, Scalar, tuple[int, ...]]:
-        """Where an interval begins at this position, how wide it is, and all widths that there are."""
+        """The begin and width of an interval at this position, and all widths that occur."""
         lows, highs = np.broadcast_arrays(*span)
         widths = np.maximum(highs - lows, 0)
         dims = [dim for dim, n in enumerate(lows.shape) if n > 1]

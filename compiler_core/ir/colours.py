@@ -151,7 +151,7 @@ def _text_of(exprs: tuple[IndexExpr, ...], pad: float | None) -> str:
 
 
 def access_form(access: Access) -> list[Json]:
-    """How an operand is read, without saying which: its index maps, and whether its pad is zero."""
+    """The form of a read without the operand: its index maps, and whether its pad is zero."""
     return [[_expr_form(expr) for expr in access.exprs], _pad_form(access.pad)]
 
 

@@ -63,7 +63,7 @@ class Op:
 
     @property
     def turns(self) -> Dim:
-        """How often a loop's body runs, at most where a condition ends it: its axis that is not parallel.
+        """The number of runs of a loop's body, at most if a condition ends it: its axis that is not parallel.
 
         A loop inside another one that a condition ends has none: every step of the outer loop decides it
         anew.

@@ -46,8 +46,8 @@ class Origin(NamedTuple):
 
 @dataclass(frozen=True)
 class Scopes:
-    """How many ops each scope of a network holds, nodes being scopes too; `shared` is the depth of the scope
-    that holds them all.
+    """The number of ops in each scope of a network, nodes being scopes too; `shared` is the depth of the
+    scope that holds them all.
     """
 
     ops: Mapping[Parts, int] = field(default_factory=dict)
@@ -126,7 +126,7 @@ def _tells(parts: Parts) -> bool:
 
 
 def _said_before(first: Parts, parts: Parts) -> int:
-    """How many of the outer scopes of `parts` a name need not repeat, as `first` has them."""
+    """The number of outer scopes of `parts` that `first` has too, so that a name need not repeat them."""
     same = 0
     for one, other in zip(first, parts[:-1], strict=False):
         if one != other:

@@ -28,7 +28,7 @@ Body: TypeAlias = Callable[[Sequence[Array], Attributes], Array]
 
 
 class AxisKind(StrEnum):
-    """How a domain axis may be cut: freely; into partial sums; or in ascending order with a carry."""
+    """The legal cuts of a domain axis: any; into partial sums; or in ascending order with a carry."""
 
     PARALLEL = "parallel"
     REDUCTION = "reduction"
@@ -46,7 +46,7 @@ class Unit(StrEnum):
 
 
 class Undefined(StrEnum):
-    """Where the standard defines no value: NaN where numbers are ordered, integers beyond their type."""
+    """Inputs without a value in the standard: NaN in ops that order numbers, integers beyond their type."""
 
     NONE = "none"
     ORDER = "order"

@@ -16,7 +16,7 @@ from tilewright.compiler_core.ir.ops import Array, Unit
 
 
 class Level(StrEnum):
-    """Where an operand lives between kernels. CONSTANT: DRAM, packed in the order of use when compiled."""
+    """The memory of an operand between kernels. CONSTANT: DRAM, packed in the order of use when compiled."""
 
     LLB = "llb"
     DRAM = "dram"

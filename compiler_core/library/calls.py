@@ -76,7 +76,7 @@ def name_of(plan: Plan, value: int) -> str:
 
 
 def place_of(plan: Plan, value: int) -> Place:
-    """How a value lies between kernels."""
+    """The layout and place of a value between kernels."""
     shape = plan.graph.shape(value)
     layout = plan.layouts.get(value) or Layout(tuple(range(len(shape))))
     return laid_out(plan.graph.values[value].dtype, shape, layout)

@@ -72,7 +72,7 @@ def buffer_outline(
 def _facts_of_cut(
     skeleton: Skeleton, regions: Regions, cut: frozenset[int], reaches: "_Reaches"
 ) -> tuple[CutFacts, ...]:
-    """What a cut decides of every buffer."""
+    """The facts of every buffer that depend on the cut."""
     tile_cut = cut & regions.tile_loops
     found = []
     for buffer in skeleton.buffers:

@@ -59,7 +59,7 @@ class Plan:
 
     @cached_property
     def counts(self) -> Mapping[str, int]:
-        """How often the network runs each distinct kernel, by workload digest, in order of first use."""
+        """The number of runs of each distinct kernel, by workload digest, in order of first use."""
         return Counter(kernel.workload.digest for kernel in self.kernels if kernel is not None)
 
     @cached_property
@@ -91,7 +91,7 @@ class Plan:
 
     @cached_property
     def co_placements(self) -> Mapping[CoPlacement, int]:
-        """How often the network runs each distinct kernel beside others on so many cores, by first use."""
+        """The number of runs of each distinct kernel beside others on so many cores, by first use."""
         return Counter(
             CoPlacement(kernel.workload.digest, placed.cores.count)
             for stage in self.stages

@@ -169,7 +169,7 @@ class KernelProgram:
 
     @cached_property
     def most_lag(self) -> int:
-        """How many positions the step that is furthest behind is behind."""
+        """The largest lag of a step, in positions."""
         return max([step.lag for step in self.steps], default=0)
 
     @cached_property

@@ -9,7 +9,7 @@ from tilewright.compiler_core.ir.workload import Level
 
 @dataclass(frozen=True)
 class Tiling:
-    """How one kernel is cut and buffered.
+    """The tiles and buffers of one kernel.
 
     `tile` has an extent per result axis of the root; `reduction_tile` one per reduction axis of the anchor
     (empty where the kernel has no anchor). `loop_order` lists the root's result axes, outermost loop first;

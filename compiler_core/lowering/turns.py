@@ -24,7 +24,9 @@ from tilewright.compiler_core.target_model.units import matrix_table
 
 @dataclass(frozen=True)
 class TurnPlace:
-    """Where an op stands in the work: its turn, how many tiles behind it is, the turn's rank in order."""
+    """The place of an op in the work: its turn, the number of tiles that it is behind, and the rank of the
+    turn.
+    """
 
     turn: int
     lag: int

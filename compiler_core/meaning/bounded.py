@@ -161,7 +161,7 @@ def plainly(op: Op, operands: Sequence[Array], result: TensorType) -> Array:
 
 
 def in_float64(array: Array) -> Array:
-    """Floats in float64, anything else as it is."""
+    """Floats in float64, other values unchanged."""
     stands = array.dtype.kind in "iub" or array.dtype == np.float64
     return array if stands else array.astype(np.float64)
 
@@ -247,7 +247,7 @@ def _adds(op: Op) -> bool:
 
 
 def _moved(wide: _Wide, slacks: Sequence[Array | None], value: Array) -> Array | None:
-    """How far the result moves when the operands move by their slack."""
+    """The change of the result when the operands change by their slack."""
     if all(slack is None for slack in slacks):
         return None
     if _adds(wide.op):

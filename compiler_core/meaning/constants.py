@@ -167,5 +167,5 @@ class Constants(Mapping[int, Array]):
         return frozenset(self._made)
 
     def recipe(self, value: int) -> Recipe:
-        """How `value` is made."""
+        """The recipe of `value`."""
         return self._recipes[value]

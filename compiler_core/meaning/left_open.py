@@ -36,7 +36,7 @@ def left_open(
 
 
 def _nan(array: Array) -> Array | None:
-    """Where an operand is NaN."""
+    """The elements in which an operand is NaN."""
     if array.dtype.kind in "iub":
         return None
     found = np.isnan(array)

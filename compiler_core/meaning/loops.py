@@ -75,7 +75,7 @@ def told_sizes(body: Graph, shapes: Sequence[Shape]) -> dict[str, int]:
 
 
 def _steps_of(op: Op) -> Dim | None:
-    """How many steps a loop has; None where a condition ends it."""
+    """The number of steps of a loop; None if a condition ends it."""
     if dict(op.attributes)["conditional"]:
         return None
     axes = zip(op.domain, op.axis_kinds, strict=True)

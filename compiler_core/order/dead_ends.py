@@ -23,7 +23,7 @@ NO_JUMP = -1
 
 @compiled
 def _children(flat: FlatGraph, way: int, limit: int, state: Words, states: Words, table: Ints) -> Ints:
-    """Where each kernel that fits leads from `state`, as indices of `states`."""
+    """The states that each fitting kernel leads to from `state`, as indices of `states`."""
     walk = begin(flat, way)
     changed = True
     while changed:

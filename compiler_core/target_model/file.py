@@ -75,7 +75,7 @@ def check_target_file(path: str | Path) -> tuple[Target | None, tuple[Mistake, .
 
 
 def doubts_of(text: str) -> tuple[Mistake, ...]:
-    """What in a file is legal but unlikely, by line; nothing where it is no target."""
+    """Legal but unlikely numbers of a file, by line; nothing if it is no target."""
     target, _ = parse_target(text)
     reader = _Reader(lines_of(text))
     for key, reason in () if target is None else doubts_about(target):

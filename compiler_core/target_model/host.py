@@ -51,6 +51,6 @@ def caches() -> list[tuple[int, int]]:
 
 
 def host_file() -> Path:
-    """Where the target file of this CPU is kept."""
+    """The path of the target file of this CPU."""
     home = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
     return Path(home) / "tilewright" / f"host-{FORMAT}-{_short(identity())}.toml"

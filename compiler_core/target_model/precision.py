@@ -52,7 +52,9 @@ def _saturated(elements: Array, kind: np.dtype[Any]) -> Array:
 
 
 def precision_of(graph: Graph, target: Target, known: Mapping[int, Array]) -> Precision:
-    """How `target` holds the values of `graph`; `known` are all in the model's dtype, constants aside."""
+    """The storage types of the values of `graph` on `target`; `known` are all in the model's dtype, constants
+    aside.
+    """
     stored_as: dict[int, DType] = {}
     summed_in: dict[int, DType] = {}
     step: dict[int, float] = {}

@@ -178,12 +178,12 @@ def crosses_llb(target: Target, level: Level) -> bool:
 
 
 def load_table(target: Target, memory: Memory, *, constant: bool = False) -> Table:
-    """How loads from the LLB or DRAM of `target` go, int64 [6]; `constant`: packed in tile order."""
+    """The rates of loads from the LLB or DRAM of `target`, int64 [6]; `constant`: packed in tile order."""
     return _dma_table(target, memory, 0 if constant else target.dma.load_run_bytes)
 
 
 def store_table(target: Target, memory: Memory) -> Table:
-    """How stores to the LLB or DRAM of `target` go, int64 [6]."""
+    """The rates of stores to the LLB or DRAM of `target`, int64 [6]."""
     return _dma_table(target, memory, target.dma.store_run_bytes)
 
 

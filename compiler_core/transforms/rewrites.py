@@ -214,7 +214,7 @@ def rewritten(graph: Graph, rewrites: Rewrites) -> Graph:
 
 
 def places(graph: Graph, rewrites: Rewrites) -> tuple[range, ...]:
-    """Where each op of `graph` went: the positions of its form in `rewritten(graph, rewrites)`."""
+    """The new places of each op of `graph`: the positions of its form in `rewritten(graph, rewrites)`."""
     counts = [
         len(rewrites[index].form(graph, op, len(graph.values))[1]) if index in rewrites else 1
         for index, op in enumerate(graph.ops)

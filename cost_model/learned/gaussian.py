@@ -89,7 +89,7 @@ def _quiet() -> np.errstate:
 
 @dataclass(frozen=True)
 class Scales:
-    """What a process takes long to find: the place and scale of each feature, a length for each in units of
+    """The slow part of a fit: the place and scale of each feature, a length for each in units of
     that scale, and the amplitude and noise of a target of unit spread.
     """
 

@@ -68,6 +68,8 @@ def unverified_targets(database: Database) -> tuple[str, ...]:
 
 
 def advice(names: Collection[str]) -> str:
-    """What makes answers of imported records of these targets, in one line; empty where there are none."""
+    """The command that makes answers of imported records of these targets, in one line; empty if there are
+    none.
+    """
     verbs = ", ".join(f"tune db verify --target {name}" for name in sorted(names))
     return f"imported, not verified: {verbs}" if names else ""

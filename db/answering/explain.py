@@ -146,7 +146,7 @@ def _compare(row: Row[Any], asked: WorkloadRow, key: Key) -> Nearest:
 
 
 def workload_differences(asked: WorkloadRow, found: WorkloadRow) -> list[Difference]:
-    """Where two workloads differ: their placement, then each value of their bodies by its path."""
+    """The differences of two workloads: placement first, then each value of their bodies by its path."""
     differences = []
     if asked.placement != found.placement:
         differences.append(Difference("placement", _short(asked.placement), _short(found.placement)))

@@ -29,7 +29,7 @@ Fits: TypeAlias = Callable[[WorkloadRow, Best], bool]
 
 
 class Match(StrEnum):
-    """How the record that answers relates to the question."""
+    """The relation of the record that answers to the question."""
 
     EXACT = "exact"
     OTHER_PLACEMENT = "other-placement"

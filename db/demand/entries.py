@@ -6,7 +6,7 @@ from typing import NamedTuple, TypeAlias
 
 
 class Served(StrEnum):
-    """What a lookup was served: a measured answer, a guess, or nothing, so that a default runs."""
+    """The result of a lookup: a measured answer, a guess, or nothing, so that a default runs."""
 
     MEASURED = "measured"
     GUESSED = "guessed"

@@ -28,7 +28,7 @@ class StoredRun:
 
 @dataclass(frozen=True)
 class RunFinish:
-    """How a run ended."""
+    """The end of a run."""
 
     run: str
     finished_at_s: float

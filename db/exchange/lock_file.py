@@ -78,7 +78,7 @@ class LockedNetwork:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """What a question has to be about to be answered by it."""
+        """The key of the questions that it answers."""
         return self.graph_digest, self.target_digest, self.toolchain, str(self.objective)
 
     def answers(self) -> Iterator[tuple[str, str, float | None, Config]]:

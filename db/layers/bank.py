@@ -67,7 +67,7 @@ class BankHead:
 
 @dataclass(frozen=True)
 class Bank:
-    """What the file holds."""
+    """The content of the file."""
 
     head: BankHead
     targets: tuple[TargetRow, ...]

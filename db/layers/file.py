@@ -79,7 +79,7 @@ class FileLayer:
 
 
 def _state_of(name: str) -> _State:
-    """What changes when the file or its log does."""
+    """A value that changes with the file or its log."""
     return tuple(_stamp(path) for path in (name, f"{name}-wal"))
 
 

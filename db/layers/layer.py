@@ -21,7 +21,7 @@ _ANY = "0" * 64
 
 @dataclass(frozen=True)
 class AnswerContext:
-    """What records must share with a question, beside the workload."""
+    """The fields that records must share with a question, beside the workload."""
 
     target_digest: str
     toolchain: str

@@ -65,7 +65,7 @@ class Workers:
         self.database = database
 
     def seen(self, name: str, device: str) -> None:
-        """Notes that the worker is alive; its state stays as it was."""
+        """Notes that the worker is alive; its state does not change."""
         with self.database.writing() as connection:
             first = {"name": name, "device": device, "state": WorkerState.HEALTHY, "reason": ""}
             insert_missing(connection, worker, [first], key="name")

@@ -105,7 +105,7 @@ def check_public_key(signer: str) -> None:
 
 
 def key_file(name: str) -> Path:
-    """Where a user's secret key of a name lies."""
+    """The path of a user's secret key of a name."""
     if not name or not all(sign.isalnum() or sign in "._-" for sign in name) or len(name) > 60:
         raise UsageError(f"key {name[:60]!r}: use up to 60 letters, digits and ._-")
     home = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")

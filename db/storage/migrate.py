@@ -12,7 +12,7 @@ from tilewright.db.storage.schema import VERSION_TABLE, metadata
 
 
 def alembic_config() -> Config:
-    """Where our migrations are; no ini file."""
+    """The place of the migrations; no ini file is used."""
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parents[1] / "migrations"))
     return config

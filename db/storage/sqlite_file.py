@@ -85,7 +85,9 @@ def sqlite_engine(path: Path, read_only: bool) -> Engine:
 
 
 def _options(path: Path) -> dict[str, str]:
-    """How a file is opened for reading. On read-only media nobody writes, and no log can be made."""
+    """The options of a file that is opened for reading. On read-only media nobody writes, and no log can be
+    made.
+    """
     log = Path(f"{path}-wal")
     read_only_media = os.statvfs(path.resolve().parent).f_flag & os.ST_RDONLY
     if read_only_media and not (log.exists() and log.stat().st_size):

@@ -96,7 +96,7 @@ class Backlog:
         return pace_s is not None and pace_s < self._rules.prefetch_below_s
 
     def full_chunk(self, task: str) -> int:
-        """How many candidates of a task keep a worker busy for `chunk_s`."""
+        """The number of candidates of a task that keep a worker busy for `chunk_s`."""
         pace_s = self.pace_s.get(task)
         if pace_s is None:
             return 1

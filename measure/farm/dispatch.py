@@ -100,7 +100,7 @@ class Dispatch:
         return min((deadline_s for deadline_s in deadlines_s if deadline_s is not None), default=None)
 
     def wanted(self) -> int:
-        """How many more candidates keep every worker busy, with one call waiting at each."""
+        """The number of further candidates that keep every worker busy, with one call waiting at each."""
         full = self._backlog.full_chunk(self._backlog.last_task)
         room = min(len(self._roster.live) * DEPTH * full, self.rules.backlog_max)
         return max(0, room - (self.outstanding() - self._roster.held))

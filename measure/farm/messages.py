@@ -30,7 +30,7 @@ class Canary:
 
 @dataclass(frozen=True)
 class Rules:
-    """How the farm is run. Times are in seconds; the defaults suit a simulated device on one machine."""
+    """The rules of a farm. Times are in seconds; the defaults suit a simulated device on one machine."""
 
     toolchain: str = ""  # workers of another version get no work; "" takes the first worker's
     deadline_s: float = 30.0  # one candidate's allowance beyond the usual time of its kind

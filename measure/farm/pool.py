@@ -107,11 +107,11 @@ class Pool(Protocol):
         ...
 
     def wanted(self) -> int:
-        """How many more candidates would keep every worker busy."""
+        """The number of further candidates that would keep every worker busy."""
         ...
 
     def outstanding(self) -> int:
-        """How many submissions are not answered yet, or answered and not collected."""
+        """The number of submissions that are not answered yet, or answered and not collected."""
         ...
 
     def workers(self) -> list[WorkerStatus]:

@@ -10,7 +10,7 @@ DEPTH = 2  # calls at one worker: one runs, one waits
 
 
 class WorkerPhase(StrEnum):
-    """Where a worker stands. The first three may still answer; the last two never get work again."""
+    """The phase of a worker. The first three may still answer; the last two never get work again."""
 
     STARTING = "starting"
     READY = "ready"

@@ -50,7 +50,7 @@ PROPOSED_AT_ONCE = 256  # candidates, so that the first of many need not wait fo
 
 @dataclass(frozen=True)
 class FarmReport:
-    """How a run went. `violations` is empty unless the dispatcher broke a promise."""
+    """The result of a run. `violations` is empty unless the dispatcher broke a promise."""
 
     wall_s: float  # from the first call to the last result
     finished: int

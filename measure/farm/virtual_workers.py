@@ -49,7 +49,7 @@ HEALTHY = Sickness(1.0)
 
 @dataclass(frozen=True, eq=False)
 class Candidates:
-    """What is measured, by number: true latencies in us, and which ones kill the process that runs them."""
+    """The candidates by number: true latencies in us, and those that kill the process that runs them."""
 
     truth_us: npt.NDArray[np.float64]
     poisoned: npt.NDArray[np.bool_]

@@ -96,7 +96,7 @@ class WitnessedPool(PoolAround):
 
     @property
     def _needed(self) -> int:
-        """How many repeated runs have to be read before a reading stands, by Laplace's rule of succession."""
+        """The number of repeated runs before a reading stands, by Laplace's rule of succession."""
         share = (self._wrong + 1.0) / (self._heard + 2.0)
         return min(MOST, max(FEWEST, ceil(log(RISK) / log(share)))) if share < 1.0 else MOST
 

@@ -7,7 +7,9 @@ from tilewright.compiler_core.target_model.host import host_file
 
 
 def ensure_host() -> Path:
-    """Where the target file of this CPU is, measured now if it was not before. Loads LLVM only then."""
+    """The path of the target file of this CPU, which is measured now if it does not exist. Loads LLVM only
+    then.
+    """
     path = host_file()
     if not path.is_file():
         from tilewright.measure.host.detect import host_text

@@ -56,6 +56,6 @@ def with_host_results(graph: Graph, given: Mapping[int, Array]) -> Mapping[int, 
 
 
 def host_ops_us(graph: Graph, target: Target) -> float:
-    """What the target's file says that ops without structured form take: no kernel runs meanwhile."""
+    """The time of ops without structured form by the target's file: no kernel runs meanwhile."""
     cycles = sum(host_op_cycles(graph, op, target) for op in graph.ops if op.row.unit is Unit.HOST)
     return cycles / target.cycles_per_us

@@ -19,7 +19,7 @@ def kind_of(target: Target) -> str:
 
 
 def host_spec(target_text: str) -> DeviceSpec:
-    """How the workers of a farm offer cores of this kind of CPU."""
+    """The DeviceSpec of workers that offer cores of this kind of CPU."""
     return DeviceSpec.of(
         kind_of(target_from_text(target_text)),
         "tilewright.measure.host.worker:host_device",

@@ -36,7 +36,7 @@ READY = ENGINES + 1
 
 @jitable
 def state_size(slots: Ints, steps: Ints) -> int:
-    """How many numbers the state has."""
+    """The number of values in the state."""
     storages = 0
     for s in range(steps.shape[0]):
         storages = max(storages, steps[s, STORAGE] + 1)
@@ -75,7 +75,7 @@ def shift_of(state: Ints, before: Ints, live: Ints, issue: int, issue_before: in
 
 @jitable
 def repeats(classes: Ints, until: Ints, at: int, left: int, period: int) -> int:
-    """How many of the next `left` tiles from `at` on have the class of the tile one period before them."""
+    """The number of the next `left` tiles from `at` that have the class of the tile one period before."""
     if until[at - period] > period:
         return min(left, int(until[at]))
     same = 0

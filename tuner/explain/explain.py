@@ -1,4 +1,4 @@
-"""`tune explain`: why an answer is as it is, from the database and the target file alone."""
+"""`tune explain`: tiles, limits and runner-up of each kernel, from the database and the target file alone."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -70,7 +70,7 @@ class Weighed:
 
 @dataclass(frozen=True)
 class Explained:
-    """One distinct kernel: the nodes of the model in it, its Config, and why it is as it is."""
+    """One distinct kernel: the nodes of the model in it, its Config, its limits and its runner-up."""
 
     kernel: Weighed
     nodes: tuple[str, ...]

@@ -76,7 +76,7 @@ class Opened:
 
     @property
     def ends_in(self) -> Fallback | None:
-        """What a kernel runs that no record stands in for; None where the user wants nothing to."""
+        """The origin of a kernel without a record; None if the user allows none."""
         ends = (each for each in self.fallback if each in (Fallback.GUESS, Fallback.DEFAULT))
         return next(ends, None)
 

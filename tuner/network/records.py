@@ -189,7 +189,7 @@ class Records:
         return "" if found is None else found[1]
 
     def default_network(self) -> Best | None:
-        """The whole network's default, as it was last measured."""
+        """The latest measurement of the whole network's default."""
         return self.repository.default(self.key(self.network.digest))
 
     def spent(self) -> int:

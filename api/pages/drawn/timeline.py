@@ -20,7 +20,7 @@ COLOURS = {"load": BLUE, "matrix": ORANGE, "vector": GREEN, "store": MUTED, "cor
 
 
 def timeline(story: Tale) -> str:
-    """Stages one after the other, by time; a lane an engine, as high as it was busy, on all cores."""
+    """Stages in order of time, with a lane per engine; its height is the busy share, over all cores."""
     stages, end_us = story.pictures["stages"], story.pictures["latency_us"]
     cores = story.pictures["target"]["cores"]
     lanes = list(stages[0].get("busy", ())) if stages else []
@@ -58,7 +58,7 @@ def timeline(story: Tale) -> str:
 def _shares(
     stages: Sequence[Mapping[str, Any]], cores: int, lanes: Sequence[str]
 ) -> Mapping[str, Sequence[float]]:
-    """How busy each lane is in each stage, from 0 to 1; cores in use, where engines were not recorded."""
+    """The busy share of each lane in each stage, from 0 to 1; cores in use without engines."""
     if not lanes:
         return {"cores": [min(1.0, (stage["cores"] or cores) / cores) for stage in stages]}
     return {

@@ -28,7 +28,7 @@ def max_roi_pool(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequen
 
 
 def _cells(first: int, last: int, count: int, extent: int) -> list[tuple[int, int]]:
-    """Where `count` cells of the elements from `first` to `last` begin and end, inside an extent."""
+    """The bounds of `count` cells over the elements from `first` to `last`, inside an extent."""
     size = max(last - first + 1, 1) / count
     ends = [
         (int(np.floor(index * size)) + first, int(np.ceil((index + 1) * size)) + first)

@@ -64,7 +64,7 @@ class Frame:
 
 
 def reads_of(nodes: Iterable[onnx.NodeProto], results: Iterable[str]) -> dict[str, int]:
-    """How often each name is read, graph outputs and subgraphs included."""
+    """The number of reads of each name, graph outputs and subgraphs included."""
     reads: dict[str, int] = {}
     for name in results:
         reads[name] = reads.get(name, 0) + 1

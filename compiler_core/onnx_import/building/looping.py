@@ -22,7 +22,7 @@ MOST_TURNS = 1 << 12
 
 
 class Outside(NamedTuple):
-    """How much of each there was before a body."""
+    """The sizes of each before a body."""
 
     ops: int
     host_ops: int
@@ -147,7 +147,7 @@ class LoopBody:
         return frozenset(self.context.local[self.outside.local :])
 
     def _growth(self, after: Sequence[Tensor], place: Place) -> Dim:
-        """How much longer a dim is after a step than before it."""
+        """The growth of a dim in one step."""
         at, dim = place
         return after[at].shape[dim] - self.state[at].shape[dim]
 

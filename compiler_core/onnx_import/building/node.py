@@ -47,7 +47,7 @@ class Node:
 
     @property
     def label(self) -> str:
-        """How messages name this node."""
+        """The name of this node in messages."""
         op = f"{self.domain}.{self.op_type}" if self.domain else self.op_type
         return f"node {printable(self.name)} ({op})"
 
@@ -146,10 +146,9 @@ def _check_count(what: str, count: int, allowed: Sequence[int]) -> None:
 
 
 def path_of(proto: onnx.NodeProto) -> str:
-    """Where a node lies in the model that was exported: its name, with the modules around it where the file
-    says them.
+    """The path of a node in the exported model: its name, with the modules around it if the file has them.
 
-        node_linear_1, name_scopes ['', 'blocks.0', 'blocks.0.qkv', 'linear_1']   ->   blocks.0.qkv/linear_1
+    node_linear_1, name_scopes ['', 'blocks.0', 'blocks.0.qkv', 'linear_1']   ->   blocks.0.qkv/linear_1
     """
     name = str(proto.name or (proto.output[0] if proto.output else ""))
     for entry in proto.metadata_props:

@@ -53,7 +53,7 @@ class StackedSequence:
 
     @property
     def length(self) -> Dim:
-        """How many elements there are."""
+        """The number of elements."""
         return self.stack.shape[0]
 
 

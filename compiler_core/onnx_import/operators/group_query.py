@@ -281,7 +281,7 @@ def _allowed(context: Context, node: Node, tokens: _Tokens) -> Tensor | None:
 
 
 def _distance(context: Context, tokens: _Tokens) -> Tensor:
-    """How far a place of the cache lies behind a query: [queries, cache], or [batch, 1, queries, cache]."""
+    """The distance of a cache place behind a query: [queries, cache], or [batch, 1, queries, cache]."""
     builder = context.builder
     apart = distances(context, tokens.queries, tokens.cache)
     if not isinstance(tokens.before, Tensor):

@@ -61,7 +61,7 @@ class Stored:
 
 
 def storage(context: Context, kind: str, bits: int, scale: Tensor | None, x: Tensor) -> Stored:
-    """How keys or values x are stored, by attribute k_quant_type or v_quant_type and its scale."""
+    """The storage of keys or values x, by attribute k_quant_type or v_quant_type and its scale."""
     builder = context.builder
     if scale is None or kind == "NONE":
         return Stored(builder)

@@ -115,7 +115,7 @@ def _dequantized(context: Context, parts: Sequence[Tensor | None], bits: int, bl
 
 
 def _count(node: Node, scores: Tensor) -> int:
-    """How many experts a token chooses."""
+    """The number of experts per token."""
     count = node.integer("k", 1)
     experts = known(scores.shape[-1], "the number of experts")
     if scores.rank != 2 or not 1 <= count <= experts:
@@ -124,7 +124,7 @@ def _count(node: Node, scores: Tensor) -> int:
 
 
 def _places(context: Context, scores: Tensor) -> Tensor:
-    """How many experts come before each [tokens, experts]: higher scores, and of equals the later ones."""
+    """The number of experts before each [tokens, experts]: higher scores, and of equals the later ones."""
     builder = context.builder
     experts = known(scores.shape[1], "the number of experts")
     shape = (scores.shape[0], experts, experts)

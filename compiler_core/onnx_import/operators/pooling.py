@@ -92,7 +92,9 @@ def _average_pool(context: Context, node: Node, inputs: Inputs) -> Tensor:
 
 
 def _tap_counts(context: Context, size: Dim, window: Window, at: int, include: bool, dtype: DType) -> Tensor:
-    """How many taps of each window of spatial dim `at` count: those inside the input, or the padded input."""
+    """The number of taps that count, for each window of spatial dim `at`: those inside the input, or the
+    padded input.
+    """
     builder = context.builder
     stride, dilation, taps = window.strides[at], window.dilations[at], window.kernel[at]
     begin, end = window.begins[at], window.ends[at]

@@ -83,7 +83,7 @@ def _activated(function: Activation, alpha: float, beta: float, builder: Builder
 
 
 class Products(Protocol):
-    """How a recurrence multiplies with its weights: in reals, or in integers."""
+    """The products of a recurrence with its weights: in reals, or in integers."""
 
     def ahead(self, x: Tensor, direction: int) -> Tensor:
         """[.., gates * hidden] of the whole input [.., size], biases left out."""

@@ -14,7 +14,7 @@ TIE = 1e-6
 
 @dataclass(frozen=True)
 class Rule:
-    """How one dim is resized: the attributes that decide, and the scale where one was given.
+    """The rule by which one dim is resized: its attributes, and the scale if one was given.
 
     `single`: positions are computed in f32, as onnxruntime does, whose rounding may decide what is nearest.
     """

@@ -201,7 +201,7 @@ def _is_old(node: Node) -> bool:
 
 
 def _rule(node: Node, scale: float | None, roi: tuple[float, float], dtype: DType) -> Rule:
-    """How one dim is resized."""
+    """The rule by which one dim is resized."""
     mode = node.text("mode", "nearest")
     if mode not in ("nearest", "linear", "bilinear", "cubic"):
         raise ModelError(f"mode {mode!r} is not one of nearest, linear, cubic")

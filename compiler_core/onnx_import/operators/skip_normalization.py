@@ -107,7 +107,7 @@ def _embedded(
 
 
 def _unmasked(context: Context, ids: Tensor, mask: Tensor | None) -> Tensor:
-    """How many words of each row a mask keeps, [batch]; zeros without a mask."""
+    """The number of words of each row that a mask keeps, [batch]; zeros without a mask."""
     builder = context.builder
     if mask is None:
         return builder.view(builder.scalar(0, DType.I32), (ids.shape[0],), [])

@@ -107,7 +107,7 @@ def _schedules(flat: FlatGraph, drawn: int, generator: np.random.Generator) -> I
 
 @compiled
 def _room_to_move(flat: FlatGraph, order: Ints, place: Ints, first: int, last: int) -> tuple[int, int]:
-    """How far the run order[first : last + 1] may start earlier and end later, as (first, last) steps."""
+    """The earliest start and latest end of the run order[first : last + 1], as (first, last) steps."""
     earliest, latest = 0, order.shape[0] - 1
     for step in range(first, last + 1):
         kernel = order[step]

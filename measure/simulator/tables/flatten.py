@@ -67,7 +67,7 @@ _NOTHING = np.zeros(0, dtype=np.int64)
 
 
 def _starts(parts: list[Ints]) -> Ints:
-    """Where each part begins when they lie one after the other, and where the last one ends."""
+    """The begin of each part when they lie one after the other, and the end of the last."""
     return np.array([0, *accumulate(map(len, parts))], dtype=np.int64)
 
 

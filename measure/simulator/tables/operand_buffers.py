@@ -158,7 +158,7 @@ def _begins(folds: int, stream: int, fill: int, unit: SystolicUnit) -> Ints:
 
 
 def _widths(extent: int, lanes: int) -> Ints:
-    """How much of each fold of an extent is in use."""
+    """The used width of each fold of an extent."""
     return np.minimum(lanes, extent - np.arange(0, extent, lanes))
 
 

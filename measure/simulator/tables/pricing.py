@@ -100,7 +100,7 @@ def price(entries: Entries, plan: StepPrices, spans: Spans, chip: Chip, around: 
 
 @jitable
 def _price_work(entries: Entries, plan: StepPrices, chip: Chip) -> Ints:
-    """What every entry moves or computes; of contractions also their cycles on the vector unit, returned."""
+    """The bytes or operations of every entry; returns the cycles of contractions on the vector unit."""
     steps, lengths, costs = entries.steps, entries.lengths, entries.costs
     prices, role_of_term, fetches, ways = plan.prices, plan.role_of_term, plan.fetches, plan.ways
     on_vector = np.zeros(costs.shape[0], dtype=np.int64)
@@ -159,7 +159,7 @@ def _choose_units(entries: Entries, plan: StepPrices, chip: Chip, on_vector: Int
 def _price_transfers(
     entries: Entries, plan: StepPrices, chip: Chip, sharers: int, total: Ints, distinct: Ints
 ) -> None:
-    """How long every load and store takes: the slower of the near and the far port.
+    """The time of every load and store: the slower of the near and the far port.
 
     Over the near port (the LLB) go all its bytes; over the far one (DRAM), where the value stays in the LLB,
     its share of the distinct ones.
@@ -300,7 +300,7 @@ def _residency(entries: Entries, prices: Ints, spans: Spans, around: Around) -> 
 
 @compiled
 def covered(lows: Ints, widths: Ints) -> int:
-    """How many distinct places the intervals [low, low + width) cover.
+    """The number of distinct places that the intervals [low, low + width) cover.
 
     Exact where they ascend, as tiles do in all but reversed maps; there the hull.
     """

@@ -126,7 +126,7 @@ def _entries(levels: Levels, steps: Ints, moves: Ints) -> tuple[Ints, int]:
 
 @jitable
 def _table_strides(shapes: Ints) -> tuple[Ints, Ints]:
-    """Where each interval table starts, and its stride along every dim (0 where it does not move)."""
+    """The start of each interval table, and its stride along every dim (0 if it does not move)."""
     start = np.zeros(shapes.shape[0] + 1, dtype=np.int64)
     stride = np.zeros(shapes.shape, dtype=np.int64)
     for span in range(shapes.shape[0]):
