@@ -45,7 +45,8 @@ def build(
     """Write the network as a library: network.so, weights.bin, manifest.json, a header and an example for C.
 
     It holds the Program that `tune compile` gives, and is run on random inputs and judged before it is
-    published. Run it by tilewright.runtime, which needs numpy alone. Only --target host has libraries.
+    published. Run it by tilewright.runtime, which needs numpy alone. --target is host, or a file that names
+    another CPU (docs/library.md).
     """
     from tilewright.compiler_core.files.outputs import refuse_inputs, require_folder
     from tilewright.compiler_core.files.scratch import scratch

@@ -242,6 +242,7 @@ _LATER = {
     "matrix.largest_n": "matrix.largest_n",
     "fixed_slots": "fixed_slots",
     "identity": "identity",
+    "code": "code",
 }
 """Keys that no digest mentions while they are 0, and the start of all that mean nothing without them."""
 
@@ -256,7 +257,8 @@ class Target:
     of a loaded operand and of sums that the hardware takes turns in, where it leaves no choice of them.
     `caches` are those of a core that has caches in place of an L1 of its own to fill; tiles of any size are
     legal there. `identity` names one kind of CPU that was measured: with it the digest is about what the CPU
-    is, and leaves out rates, which differ from measurement to measurement. `assumed` names the numbers that
+    is, and leaves out rates, which differ from measurement to measurement. `code` is a CPU in LLVM's words:
+    "triple name +feature ...", for libraries that are built elsewhere. `assumed` names the numbers that
     nobody published, by their dotted path as in `numbers_of`.
     """
 
@@ -281,6 +283,7 @@ class Target:
     fixed_slots: Annotated[int, Range(0, 3)] = 0
     caches: tuple[Cache, ...] = ()
     identity: str = ""
+    code: str = ""
     assumed: tuple[str, ...] = ()
 
     @cached_property

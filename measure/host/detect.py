@@ -38,6 +38,12 @@ class MeasuredCore:
     memory_gbps: float
 
 
+def code_of(machine: Machine) -> str:
+    """A CPU in the words of a target file: its triple, name and features in LLVM's terms."""
+    features = [each for each in machine.features.split(",") if each.startswith("+")]
+    return " ".join((machine.triple, machine.cpu, *features))
+
+
 def host_text() -> str:
     """The target file of this CPU as text; DeviceError where it cannot be measured."""
     machine = host_machine()
@@ -114,6 +120,7 @@ def core_text(machine: Machine, seen: MeasuredCore) -> str:
         'name = "host"',
         'description = "one core of this CPU, as measured"',
         f'identity = "{identity()}"',
+        f'code = "{code_of(machine)}"',
         f"frequency_mhz = {mhz}           # measured {seen.mhz:.0f}, and room for what samples scatter",
         "cores = 1",
         f"l1_kib = {sizes[0][1]}",

@@ -60,7 +60,7 @@ def test_presets_name_every_number_that_is_not_a_plain_default(name: str) -> Non
     defaults = re.compile(
         r"matrix\.(units|depthwise|shapes\.\d+\.(m_outer|taps|cycles|load_cycles))|vector\.minimum_lane_bits"
         r"|dma\.((load|store)_run_bytes|rows_apart)|(weights|values)_bypass_llb|streams_operands|fixed_slots|matrix\.largest_n"
-        r"|accumulator_kib|identity|matrix\.operand_\w+|assumed\.\d+"
+        r"|accumulator_kib|identity|code|matrix\.operand_\w+|assumed\.\d+"
     )
     missing = {key for key, _ in numbers_of(load_target(name))} - named
     assert not {key for key in missing if not defaults.fullmatch(key)}

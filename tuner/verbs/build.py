@@ -16,10 +16,10 @@ from tilewright.compiler_core.checking.judge_model import judge_model
 from tilewright.compiler_core.checking.verify import require_sound
 from tilewright.compiler_core.codegen.blocking import nest_of
 from tilewright.compiler_core.codegen.emit import emit
+from tilewright.compiler_core.codegen.machine.cpu import Machine
 from tilewright.compiler_core.codegen.machine.image import flat_image
-from tilewright.compiler_core.codegen.machine.native import host_machine
 from tilewright.compiler_core.codegen.run import NativeKernel
-from tilewright.compiler_core.errors import CheckError, UsageError, VerifyError
+from tilewright.compiler_core.errors import CheckError, VerifyError
 from tilewright.compiler_core.files.outputs import output as written
 from tilewright.compiler_core.files.outputs import refuse_inputs, require_folder
 from tilewright.compiler_core.files.scratch import scratch
@@ -37,10 +37,11 @@ from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.feeds import draw_feeds
 from tilewright.compiler_core.target_model.file import load_target
-from tilewright.compiler_core.target_model.host import HOST, identity
+from tilewright.compiler_core.target_model.host import HOST
 from tilewright.db.records import Verification
 from tilewright.measure.host.compiler import Compiler
 from tilewright.measure.host.device import HostDevice
+from tilewright.measure.host.file import ensure_host
 from tilewright.measure.host.jobs import Contents, HostJob
 from tilewright.measure.host.process import ChildDiedError, ChildHungError
 from tilewright.search_space.blocking import blocking_of
@@ -49,6 +50,7 @@ from tilewright.tuner.answer.room import require_room
 from tilewright.tuner.verbs.answers import CompiledNetwork
 from tilewright.tuner.verbs.inside import chosen_inside
 from tilewright.tuner.verbs.lookup import compile_known
+from tilewright.tuner.verbs.machines import is_own, machine_for, twin_of
 from tilewright.tuner.verbs.provenance import provenance_of
 
 FILES = (LIBRARY, WEIGHTS, HEADER, EXAMPLE, MANIFEST)
@@ -57,6 +59,11 @@ DEADLINE_S = 600.0
 RULE = (
     "every value that a kernel stores, against float64 on the operands it had; outputs of the library are"
     " those of its kernels bit for bit; the network against its file"
+)
+
+RULE_ELSEWHERE = (
+    "not run on its CPU; the same kernels, written for the CPU that built it: every value that one stores,"
+    " against float64 on the operands it had; the network against its file"
 )
 
 
@@ -72,9 +79,9 @@ class Built:
 
 
 def require_cpu(target: str | Path) -> None:
-    """UsageError where a target is not the CPU of this process."""
-    if target != HOST and load_target(target).identity != identity():
-        raise UsageError(f"a library is built for the CPU that runs it: --target host, not {target}")
+    """UsageError where a target is no CPU that libraries can be built for."""
+    if target != HOST:
+        machine_for(load_target(target))
 
 
 def build(
@@ -129,9 +136,10 @@ def build_into(folder: Path, compiled: CompiledNetwork, seed: int = 0, *, choose
     opened, graph = compiled.opened, compiled.graph
     require_sound(graph, compiled.program, opened.target)
     require_room(graph)
-    if chooses:
+    own = is_own(opened.target)
+    if chooses and own:
         compiled = chosen_inside(compiled, _given(compiled, seed))
-    made = _native(compiled)
+    made = _native(compiled, machine := machine_for(opened.target))
     (folder / LIBRARY).write_bytes(made.code)
     with (folder / WEIGHTS).open("wb") as stream:
         stream.writelines(made.room.packed(graph))
@@ -141,17 +149,17 @@ def build_into(folder: Path, compiled: CompiledNetwork, seed: int = 0, *, choose
         "provenance": provenance_of(compiled),
     }
     (folder / MANIFEST).write_text(manifest_text(facts), encoding="utf-8")
-    share = _verified(folder, compiled, made, seed)
-    facts["verification"] = {"rule": RULE, "seed": seed, "share": share}
+    share = _verified(folder, compiled, made if own else _native(compiled, twin_of(machine)), seed, runs=own)
+    facts["verification"] = {"rule": RULE if own else RULE_ELSEWHERE, "seed": seed, "share": share}
     (folder / MANIFEST).write_text(manifest_text(facts), encoding="utf-8")
     (folder / HEADER).write_text(header_text(facts), encoding="utf-8")
     (folder / EXAMPLE).write_text(example_text(), encoding="utf-8")
     return Built(folder, facts, share)
 
 
-def _native(compiled: CompiledNetwork) -> NativeNetwork:
+def _native(compiled: CompiledNetwork, machine: Machine) -> NativeNetwork:
     opened, plan = compiled.opened, compiled.assignment.plan
-    target, machine, compiler = opened.target, host_machine(), Compiler()
+    target, compiler = opened.target, Compiler()
 
     def kernel(regions: Regions) -> NativeKernel:
         config = compiled.assignment.choices[regions.workload.digest].config
@@ -174,8 +182,12 @@ def _given(compiled: CompiledNetwork, seed: int) -> dict[int, Array]:
     return dict(compiled.graph.constants) | {value: feeds[name] for name, value in model.inputs}
 
 
-def _verified(folder: Path, compiled: CompiledNetwork, made: NativeNetwork, seed: int) -> float:
-    """The largest share of what a value may be off by; VerifyError where one is wrong."""
+def _verified(
+    folder: Path, compiled: CompiledNetwork, made: NativeNetwork, seed: int, *, runs: bool
+) -> float:
+    """The largest share of what a value may be off by; VerifyError where one is wrong. `runs`: the library in
+    `folder` is of this CPU.
+    """
     opened, plan, graph = compiled.opened, compiled.assignment.plan, compiled.graph
     feeds = draw_feeds(opened.model, seed)
     if compiled.verification is Verification.NONE:
@@ -196,6 +208,8 @@ def _verified(folder: Path, compiled: CompiledNetwork, made: NativeNetwork, seed
             if not judgement.ok:
                 raise VerifyError(f"{graph.name_of(kernel.values[value])} is {judgement}")
             share = max(share, judgement.share)
+    if not runs:
+        return share
     outputs = run_apart(folder, [feeds[name] for name, _ in opened.model.inputs])
     for (name, value), got in zip(opened.model.outputs, outputs, strict=True):
         if got.tobytes() != np.ascontiguousarray(known[value]).tobytes():
@@ -215,7 +229,10 @@ def _stored(compiled: CompiledNetwork, made: NativeNetwork, known: Mapping[int, 
         for name, buffer in buffers.items()
         if buffer.value in graph.producer
     }
-    device = HostDevice(compiled.opened.target)
+    own = is_own(compiled.opened.target)
+    if not own:
+        ensure_host()
+    device = HostDevice(compiled.opened.target if own else load_target(HOST))
     try:
         job = HostJob(compiled.opened.network.task.digest, made.made.calls, contents, wanted)
         return device.run(job, {value: graph.shape(value) for _, value in wanted.values()})
