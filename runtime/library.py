@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from tilewright.runtime.cpu import require_cpu
 from tilewright.runtime.errors import LibraryError
-from tilewright.runtime.manifest import Manifest, Operand, opened, read_manifest
+from tilewright.runtime.manifest import Manifest, Operand, opened, read_manifest, require_seal
 
 Array = npt.NDArray[Any]
 LINE = 64
@@ -33,6 +33,7 @@ def load(folder: str | Path, threads: int = 1) -> "Library":
     require_cpu(manifest.architecture, manifest.features)
     code = opened(folder, manifest.code)
     try:
+        require_seal(folder, manifest, code)
         weights = opened(folder, manifest.weights)
     except LibraryError:
         os.close(code)

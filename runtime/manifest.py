@@ -13,7 +13,8 @@ import numpy as np
 
 from tilewright.runtime.errors import LibraryError
 
-FORMAT = "tilewright library 1"
+FORMAT = "tilewright library 2"
+SEAL_BYTES = 32
 MOST_BYTES, MOST_NUMBER = 1 << 24, 1 << 48
 DTYPES = ["float64", "float32", "float16", "bfloat16", "bool"]
 DTYPES += [f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)]
@@ -73,16 +74,35 @@ def read_manifest(path: Path) -> Manifest:
     if facts.get("format") != FORMAT:
         raise LibraryError(f"{path} is not of format {FORMAT!r}; build the library anew")
     rest = {key: value for key, value in facts.items() if key != "digest"}
-    try:
-        compact = json.dumps(rest, sort_keys=True, separators=(",", ":"), allow_nan=False)
-    except ValueError:
-        compact = ""
-    if hashlib.sha256(compact.encode(errors="surrogatepass")).hexdigest() != facts.get("digest"):
+    if _digest(rest).hex() != facts.get("digest"):
         raise LibraryError(f"{path} was changed after it was written: its digest does not fit")
     try:
         return _manifest(facts)
     except (KeyError, TypeError, AttributeError, ValueError) as error:
         raise LibraryError(f"{path} lacks a field, or has a wrong one: {error}") from None
+
+
+def require_seal(folder: Path, manifest: Manifest, code: int) -> None:
+    """LibraryError where the code was not made for the inputs, outputs, memory, machine and weights of the
+    manifest; `code` is a descriptor of its file, whose last bytes are their digest.
+    """
+    facts = manifest.facts
+    told = {key: facts[key] for key in ("inputs", "outputs", "memory", "machine")}
+    told["weights"] = facts["files"]["weights.bin"]
+    sealed = os.pread(code, SEAL_BYTES, max(0, manifest.code.bytes - SEAL_BYTES))
+    if sealed != _digest(told):
+        raise LibraryError(
+            f"{folder / manifest.code.name} was not made for what its manifest says; copy both again"
+        )
+
+
+def _digest(facts: dict[str, Any]) -> bytes:
+    """SHA-256 of compact JSON; of nothing where there is none."""
+    try:
+        compact = json.dumps(facts, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    except ValueError:
+        compact = ""
+    return hashlib.sha256(compact.encode(errors="surrogatepass")).digest()
 
 
 def _manifest(facts: dict[str, Any]) -> Manifest:

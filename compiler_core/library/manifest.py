@@ -12,7 +12,7 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.library.features import needed_features
 from tilewright.compiler_core.library.room import Room
 
-FORMAT = "tilewright library 1"
+FORMAT = "tilewright library 2"
 LIBRARY, WEIGHTS, MANIFEST = "network.so", "weights.bin", "manifest.json"
 
 
@@ -43,6 +43,18 @@ def room_facts(room: Room) -> dict[str, int]:
     return {"values_bytes": room.values_bytes, "scratch_bytes": room.scratch_bytes}
 
 
+def seal_of(facts: Mapping[str, Any], weights: Mapping[str, Any]) -> bytes:
+    """What ends network.so: the SHA-256 of all by which a caller hands memory to its code. A manifest that
+    tells another size than the code was made for does not fit it, whoever wrote its digest.
+    """
+    told = {key: facts[key] for key in ("inputs", "outputs", "memory", "machine")}
+    return hashlib.sha256(_compact({**told, "weights": dict(weights)}).encode()).digest()
+
+
+def _compact(facts: Mapping[str, Any]) -> str:
+    return json.dumps(dict(facts), sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
 def digests_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
     """Sizes and SHA-256 digests of files in a folder."""
     found = {}
@@ -55,6 +67,5 @@ def digests_of(folder: Path, names: Sequence[str]) -> dict[str, Any]:
 
 def manifest_text(facts: Mapping[str, Any]) -> str:
     """The manifest with its own digest: SHA-256 of the other fields as compact JSON, keys sorted."""
-    compact = json.dumps(dict(facts), sort_keys=True, separators=(",", ":"), allow_nan=False)
-    whole = {**facts, "digest": hashlib.sha256(compact.encode()).hexdigest()}
+    whole = {**facts, "digest": hashlib.sha256(_compact(facts).encode()).hexdigest()}
     return json.dumps(whole, indent=2, allow_nan=False) + "\n"

@@ -125,7 +125,7 @@ def test_fields_that_lie_under_a_right_digest_are_refused(built: Made, tmp_path:
         {"inputs": "x"},
         {"files": {"network.so": {"bytes": 1, "sha256": "no"}}},
         {"machine": None},
-        {"format": "tilewright library 2"},
+        {"format": "tilewright library 1"},
     )
     for change in changes:
         for name in ("network.so", "weights.bin"):
@@ -133,6 +133,35 @@ def test_fields_that_lie_under_a_right_digest_are_refused(built: Made, tmp_path:
         (tmp_path / "manifest.json").write_text(manifest_text({**facts, **change}))
         with pytest.raises(LibraryError):
             load(tmp_path)
+
+
+def test_a_manifest_signed_anew_does_not_fit_the_code(built: Made, tmp_path: Path) -> None:
+    whole = json.loads((built.library / "manifest.json").read_text())
+    del whole["digest"]
+    for name in ("network.so", "weights.bin"):
+        (tmp_path / name).write_bytes((built.library / name).read_bytes())
+    rng = random.Random(23)
+    for _ in range(MUTANTS):
+        facts = json.loads(json.dumps(whole))
+        _change_a_leaf(facts[rng.choice(["inputs", "outputs", "memory", "machine", "files"])], rng)
+        (tmp_path / "manifest.json").write_text(manifest_text(facts))
+        with pytest.raises(LibraryError) as told:
+            load(tmp_path)
+        assert "\n" not in str(told.value)
+    (tmp_path / "manifest.json").write_text(manifest_text(whole))
+    load(tmp_path)
+
+
+def _change_a_leaf(part: Any, rng: random.Random) -> None:
+    """Another number or word somewhere in a part of a manifest."""
+    while True:
+        keys = sorted(part) if isinstance(part, dict) else range(len(part))
+        key = rng.choice([key for key in keys if part[key] != []])
+        if isinstance(part[key], dict | list):
+            part = part[key]
+            continue
+        part[key] = part[key] + rng.choice([1, 64, -1]) if isinstance(part[key], int) else f"{part[key]}x"
+        return
 
 
 def test_a_folder_that_is_none_is_one_line(tmp_path: Path) -> None:

@@ -32,6 +32,7 @@ from tilewright.compiler_core.library.manifest import (
     WEIGHTS,
     digests_of,
     manifest_text,
+    seal_of,
 )
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
@@ -140,9 +141,10 @@ def build_into(folder: Path, compiled: CompiledNetwork, seed: int = 0, *, choose
     if chooses and own:
         compiled = chosen_inside(compiled, _given(compiled, seed))
     made = _native(compiled, machine := machine_for(opened.target))
-    (folder / LIBRARY).write_bytes(made.code)
     with (folder / WEIGHTS).open("wb") as stream:
         stream.writelines(made.room.packed(graph))
+    weights = digests_of(folder, (WEIGHTS,))[WEIGHTS]
+    (folder / LIBRARY).write_bytes(made.code + seal_of(made.facts, weights))
     facts = {
         **made.facts,
         "files": digests_of(folder, (LIBRARY, WEIGHTS)),
