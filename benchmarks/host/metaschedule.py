@@ -120,6 +120,11 @@ def _raced(name: str, device: HostDevice, budget_s: float, seed: int) -> Row:
             onnx.save(model, path)
             asked = {"model": str(path), "budget_s": budget_s, "cpu": device.machine.cpu, "seed": seed}
             theirs = tvm.ask(asked)
+        if not theirs["ran"]:
+            raise DeviceError(
+                f"kernel {name!r}: MetaSchedule timed none of its {theirs['trials']} candidates in"
+                f" {theirs['spent_s']} s; give it more with --budget"
+            )
         layouts = [workload for _, workload in workloads(model)]
         searched = [_searched(each, device, budget_s / len(layouts), seed) for each in layouts]
         racers = [OursTimed(kernel) for _, kernels in searched for kernel in kernels]

@@ -1,9 +1,11 @@
 """Runs TVM's MetaSchedule on one kernel, in an environment of its own (`make tvm`).
 
 Lines of JSON in, a line out for each. First an ONNX file, to be tuned for so many seconds of processor time,
-children included, on one core:
+children included, on one core; `ran` counts the candidates that its own runner could time, without which it
+has no answer, and what it builds is no schedule of its own:
 
-    {"model": "kernel.onnx", "budget_s": 60.0, "cpu": "znver4", "seed": 0} -> {"trials": 96, "spent_s": 61.2}
+    {"model": "kernel.onnx", "budget_s": 60.0, "cpu": "znver4", "seed": 0}
+    -> {"trials": 96, "ran": 93, "spent_s": 61.2}
 
 then any number of times the CPU time of one run of what it found:
 
@@ -12,8 +14,10 @@ then any number of times the CPU time of one run of what it found:
 It imports nothing of this project: benchmarks/host/metaschedule.py is the other end.
 """
 
+import ctypes
 import json
 import os
+import signal
 import sys
 import tempfile
 import time
@@ -24,6 +28,10 @@ os.environ.setdefault("TVM_NUM_THREADS", "1")
 TRIALS_AT_ONCE = 16
 MOST_TRIALS = 4096
 ROUND_S = 0.006
+DIES_WITH_PARENT = 1
+"""PR_SET_PDEATHSIG of prctl(2)."""
+FAILED_S = 1e9
+"""What a record of a candidate that could not be built or run says it takes."""
 
 
 class EnoughError(Exception):
@@ -95,11 +103,13 @@ def tuned(asked: dict[str, Any]) -> tuple[Callable[[], Any], dict[str, Any]]:
             if not enough:  # by way of C++ it comes back as another error
                 raise
         spent = spent_s() - start
+        records = database.get_all_tuning_records()
+        ran = sum(all(float(each) < FAILED_S for each in record.run_secs or [FAILED_S]) for record in records)
         built = ms.relax_integration.compile_relax(database, module, target, {})
     machine = relax.VirtualMachine(built, tvm.cpu())
     given = tvm.runtime.tensor(np.random.default_rng(0).standard_normal(shape).astype(np.float32))
     main = machine["main"]
-    return lambda: main(given), {"trials": trials, "spent_s": round(spent, 1)}
+    return lambda: main(given), {"trials": trials, "ran": ran, "spent_s": round(spent, 1)}
 
 
 def timed_us(work: Callable[[], Any]) -> float:
@@ -116,6 +126,8 @@ def timed_us(work: Callable[[], Any]) -> float:
 
 def main() -> None:
     """Answer until standard input ends."""
+    if sys.platform == "linux":  # tuning takes no notice of a closed pipe
+        ctypes.CDLL(None).prctl(DIES_WITH_PARENT, signal.SIGKILL)
     answers = os.fdopen(os.dup(1), "w")
     # Whatever the package prints is no answer.
     os.dup2(2, 1)

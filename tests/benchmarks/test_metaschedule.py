@@ -10,6 +10,7 @@ from benchmarks.host import metaschedule
 from benchmarks.host.kernels import KERNELS
 from benchmarks.host.metaschedule import SHOWN, TvmProcess, bench_metaschedule, spent_of
 from tests.targets import simd_target
+from tilewright.compiler_core.codegen.machine.native import host_machine
 from tilewright.compiler_core.errors import DeviceError, UsageError
 
 TOY = """
@@ -40,6 +41,21 @@ def test_its_process_answers_line_by_line(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setenv("TILEWRIGHT_TVM", "/nowhere/python")
     with pytest.raises(UsageError, match="make tvm"):
         TvmProcess()
+
+
+def test_a_tuner_that_timed_nothing_is_no_peer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What it builds then is the kernel without any schedule."""
+
+    class Device:
+        machine = host_machine()
+
+        def close(self) -> None: ...
+
+    (tmp_path / "toy.py").write_text(TOY.replace("7,", '16, "ran": 0,'))
+    monkeypatch.setattr(metaschedule, "HOST", tmp_path / "toy.py")
+    monkeypatch.setenv("TILEWRIGHT_TVM", sys.executable)
+    with pytest.raises(DeviceError, match="none of its 16 candidates"):
+        metaschedule._raced(SHOWN[0], Device(), 3.0, 0)  # type: ignore[arg-type]
 
 
 def test_the_clock_counts_children_that_run() -> None:
