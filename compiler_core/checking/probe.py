@@ -6,7 +6,7 @@ running bound of all that lies between them and the inputs.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import prod
 
 import numpy as np
@@ -28,12 +28,15 @@ STEPS = 32.0
 class Probe:
     """`given`: arrays for inputs and constants, by value; `outputs`: what ops make of them, in their dtypes.
 
-    `meaning` gives the allowed outputs; without it they are exact.
+    `meaning` gives the allowed outputs; without it they are exact. `calm`, where it is not empty, is like
+    `given` of about unit gain, to be timed on: behind large sums an exponential is so small that a CPU takes
+    a hundred cycles over it.
     """
 
     given: Mapping[int, Array]
     outputs: Mapping[int, Array]
     meaning: Mapping[int, Meaning]
+    calm: Mapping[int, Array] = field(default_factory=dict)
 
     def objection(self, value: int, got: Array) -> str:
         """Which element of a computed output is wrong, and by how much; empty where it is right."""
@@ -50,11 +53,13 @@ def probe_of(graph: Graph, seed: int, *, integers: bool = True) -> Probe:
     exact = exact_probe(graph, seed) if integers else None
     if exact is not None:
         return exact
-    given = _drawn(graph, seed, 0)
+    gain = _gain_of(graph)
+    given = _drawn(graph, seed, 0, gain)
     bare, inputs = _with(graph, given)
     with np.errstate(all="ignore"):
         meaning = meaning_of(bare, inputs, [value for value in graph.outputs if value in graph.producer])
-    return Probe(given, {value: each.plain for value, each in meaning.items()}, meaning)
+    calm = _drawn(graph, seed, 0, 1.0) if gain != 1.0 else {}
+    return Probe(given, {value: each.plain for value, each in meaning.items()}, meaning, calm)
 
 
 def exact_probe(graph: Graph, seed: int) -> Probe | None:
@@ -65,7 +70,7 @@ def exact_probe(graph: Graph, seed: int) -> Probe | None:
     if not all(op.row.exact for op in graph.ops):
         return None
     for most in dict.fromkeys((_largest_exact(graph), SMALL)):
-        given = _drawn(graph, seed, most)
+        given = _drawn(graph, seed, most, 1.0)
         bare, inputs = _with(graph, given)
         if stays_exact(bare, inputs):
             return Probe(given, _outputs_of(bare, inputs), {})
@@ -125,10 +130,14 @@ def _with(graph: Graph, given: Mapping[int, Array]) -> tuple[Graph, Mapping[int,
     return bare, {value: given[value] for value in graph.inputs}
 
 
-def _drawn(graph: Graph, seed: int, exact: int) -> dict[int, Array]:
+def _gain_of(graph: Graph) -> float:
+    """How much larger than usual sums are drawn."""
+    return STEPS if any(_is_step(graph, op) for op in graph.ops) else 1.0
+
+
+def _drawn(graph: Graph, seed: int, exact: int, gain: float) -> dict[int, Array]:
     """Integers of at most `exact`, or (0) floats where a dtype is one."""
     rng = np.random.default_rng(seed)
-    gain = STEPS if any(_is_step(graph, op) for op in graph.ops) else 1.0
     return {value: _data(graph, value, rng, exact, gain) for value in (*graph.inputs, *graph.constants)}
 
 

@@ -28,6 +28,7 @@ class HostJob:
     """Calls in order, their buffers by name, and the outputs to check: their layout, and their value. Buffers
     of different layouts have different names, so that a buffer may stay for the next job of its task.
     `host_ops_us` is what ops without structured form add, by the target's file: no call is one.
+    `timed` is the same job on the data that it is timed on, where that is not the data it is checked on.
     """
 
     task: str
@@ -35,6 +36,7 @@ class HostJob:
     buffers: Mapping[str, Contents]
     outputs: Mapping[str, tuple[Place, int]]
     host_ops_us: float = 0.0
+    timed: "HostJob | None" = None
 
 
 def kernel_job(kernel: NativeKernel, given: Mapping[int, Array]) -> HostJob:

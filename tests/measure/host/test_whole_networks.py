@@ -9,11 +9,15 @@ import pytest
 
 from tests.measure.host.test_device import this_core
 from tests.onnx_models import model, node, reals, saved, value
+from tilewright.compiler_core.checking.probe import probe_of
+from tilewright.compiler_core.ir.workload import kernel_of
 from tilewright.compiler_core.lowering.pipeline import plan_graph
+from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.onnx_import.importer import import_model
 from tilewright.measure.checked import checked
 from tilewright.measure.host import child
 from tilewright.measure.host.device import HostDevice
+from tilewright.measure.host.jobs import HostJob
 from tilewright.measure.results import Status
 from tilewright.search_space.network import network_config, numbered
 from tilewright.tuner.kernel.task import KernelTask
@@ -38,6 +42,34 @@ def test_a_network_with_an_op_of_the_host_is_measured_and_checked(tmp_path: Path
         device.close()
     assert measured.status is Status.OK, measured.reason
     assert len(plan.regions) == 2
+
+
+def test_sums_that_become_integers_are_timed_at_unit_gain(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are checked on large ones, and an exponential behind those is no ordinary number."""
+    nodes = [node("MatMul", "x w", "h"), node("Sigmoid", "h", "s"), node("Cast", "s", "y", to=6)]
+    path = saved(model(nodes, [value("x", [4, 8])], ["y"], {"w": reals(1, 8, 16)}), tmp_path)
+    graph = import_model(path).graph
+    workload = kernel_of(graph, range(len(graph.ops)), {}).workload
+    sent: list[HostJob] = []
+    honest = HostDevice._send_buffers
+
+    def send(device: HostDevice, job: HostJob) -> None:
+        sent.append(job)
+        honest(device, job)
+
+    monkeypatch.setattr(HostDevice, "_send_buffers", send)
+    target, probe = this_core(), probe_of(workload.graph, 0, integers=False)
+    device = HostDevice(target)
+    try:
+        measured = device.measure(workload, [KernelTask(Regions(workload), target).default] * 2)
+    finally:
+        device.close()
+    assert [each.status for each in measured] == [Status.OK] * 2
+    assert [job.task.endswith("timed") for job in sent] == [False, True, False, False, True]
+    first = workload.graph.inputs[0]
+    assert np.abs(probe.given[first]).max() > 16 * np.abs(probe.calm[first]).max()
 
 
 class Clock:
