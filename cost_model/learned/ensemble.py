@@ -5,10 +5,13 @@ always trained from rows.
 """
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
-import xgboost as xgb
+
+if TYPE_CHECKING:
+    import xgboost as xgb
 
 Floats = npt.NDArray[np.float64]
 Features = npt.NDArray[np.float32]
@@ -38,7 +41,7 @@ class EnsembleSettings:
 class Ensemble:
     """Fitted members; `predict` is deterministic. Without a member everything is 0."""
 
-    boosters: tuple[xgb.Booster, ...]
+    boosters: "tuple[xgb.Booster, ...]"
 
     def predict(self, features: Features) -> tuple[Floats, Floats]:
         """Mean and standard deviation over the members, each float64 [n]."""
@@ -60,6 +63,9 @@ def fit_ensemble(
 
     A ranking objective compares rows of equal `groups` [n], ascending.
     """
+    # Loaded with scipy in half a second: what measures nothing does without.
+    import xgboost as xgb
+
     rng = np.random.default_rng(seed)
     boosters = []
     for _ in range(settings.members):

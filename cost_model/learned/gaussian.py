@@ -10,8 +10,6 @@ from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import cho_solve, solve_triangular
-from scipy.optimize import minimize
 
 from tilewright.cost_model.learned.ensemble import Features, Floats
 
@@ -74,6 +72,8 @@ class GaussianProcess:
     def posterior(self, features: Features) -> Posterior:
         """At `features` [m, f]."""
         scaled = np.asarray((features - self.center) / self.spread, dtype=np.float32)
+        from scipy.linalg import solve_triangular
+
         kernel = _matern(_distances(scaled, self.points))
         explained = solve_triangular(self.factor.astype(np.float32), kernel.T, lower=True, check_finite=False)
         with _quiet():
@@ -142,6 +142,8 @@ def fit_gaussian(
     kernel = _matern(_distances(exact, exact))
     relative = max(scales.noise / scales.amplitude, _LEAST_NOISE)
     damped = kernel + relative * np.eye(len(known))
+    from scipy.linalg import cho_solve
+
     factor: Floats = np.asarray(np.linalg.cholesky(damped), dtype=np.float64)
     weights = cho_solve((factor, True), known * scale, check_finite=False)
     variance = scales.amplitude * scale * scale
@@ -174,6 +176,8 @@ def _lengths(points: Floats, known: Floats) -> tuple[Floats, float, float]:
     def cost(chosen: Floats) -> tuple[float, Floats]:
         return _cost(chosen, squares, known, centre, spread)
 
+    from scipy.optimize import minimize
+
     found = minimize(cost, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": _STEPS})
     return np.exp(found.x[:width]), float(np.exp(found.x[width])), float(np.exp(found.x[width + 1]))
 
@@ -190,6 +194,8 @@ def _cost(
     near = (1.0 + _ROOT5 * distances) * decay
     kernel = near + 5.0 / 3.0 * distances * distances * decay
     factor = np.linalg.cholesky(amplitude * kernel + (noise + _JITTER) * np.eye(count))
+    from scipy.linalg import solve_triangular
+
     half = solve_triangular(factor, np.eye(count), lower=True, check_finite=False)
     inverted = half.T @ half
     weights = inverted @ known
