@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tilewright.compiler_core.codegen.lanes.arithmetic import STORED
@@ -16,9 +17,12 @@ from tilewright.compiler_core.library.elf import shared_object
 from tilewright.compiler_core.library.manifest import (
     FORMAT,
     LIBRARY,
+    WEIGHTS,
+    digests_of,
     machine_facts,
     operands_of,
     room_facts,
+    seal_of,
 )
 from tilewright.compiler_core.library.room import Room, room_of
 from tilewright.compiler_core.lowering.pipeline import Plan
@@ -38,6 +42,14 @@ class NativeNetwork:
     code: bytes
     room: Room
     facts: Mapping[str, Any]
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Put the weights and the code into a folder; sizes and digests of both files."""
+        with (folder / WEIGHTS).open("wb") as stream:
+            stream.writelines(self.room.packed(self.graph))
+        weights = digests_of(folder, (WEIGHTS,))
+        (folder / LIBRARY).write_bytes(self.code + seal_of(self.facts, weights[WEIGHTS]))
+        return digests_of(folder, (LIBRARY,)) | weights
 
 
 def native_network(

@@ -18,13 +18,7 @@ from tilewright.compiler_core.codegen.machine.native import host_machine, object
 from tilewright.compiler_core.codegen.run import compile_kernel, run_program
 from tilewright.compiler_core.ir.ops import OPS
 from tilewright.compiler_core.library.made import NativeNetwork, native_network
-from tilewright.compiler_core.library.manifest import (
-    LIBRARY,
-    MANIFEST,
-    WEIGHTS,
-    digests_of,
-    manifest_text,
-)
+from tilewright.compiler_core.library.manifest import MANIFEST, manifest_text
 from tilewright.compiler_core.lowering.pipeline import compile_graph, plan_groups, schedule_of
 from tilewright.compiler_core.meaning.interpret import interpret
 from tilewright.runtime import load
@@ -39,10 +33,7 @@ CASES = int(os.environ.get("LIBRARY_CASES", "0")) or 5
 
 
 def saved(made: NativeNetwork, folder: Path) -> Path:
-    (folder / LIBRARY).write_bytes(made.code)
-    (folder / WEIGHTS).write_bytes(b"".join(made.room.packed(made.graph)))
-    files = digests_of(folder, (LIBRARY, WEIGHTS))
-    (folder / MANIFEST).write_text(manifest_text({**made.facts, "files": files}))
+    (folder / MANIFEST).write_text(manifest_text({**made.facts, "files": made.write(folder)}))
     return folder
 
 

@@ -30,9 +30,7 @@ from tilewright.compiler_core.library.manifest import (
     LIBRARY,
     MANIFEST,
     WEIGHTS,
-    digests_of,
     manifest_text,
-    seal_of,
 )
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
@@ -141,15 +139,7 @@ def build_into(folder: Path, compiled: CompiledNetwork, seed: int = 0, *, choose
     if chooses and own:
         compiled = chosen_inside(compiled, _given(compiled, seed))
     made = _native(compiled, machine := machine_for(opened.target))
-    with (folder / WEIGHTS).open("wb") as stream:
-        stream.writelines(made.room.packed(graph))
-    weights = digests_of(folder, (WEIGHTS,))[WEIGHTS]
-    (folder / LIBRARY).write_bytes(made.code + seal_of(made.facts, weights))
-    facts = {
-        **made.facts,
-        "files": digests_of(folder, (LIBRARY, WEIGHTS)),
-        "provenance": provenance_of(compiled),
-    }
+    facts = {**made.facts, "files": made.write(folder), "provenance": provenance_of(compiled)}
     (folder / MANIFEST).write_text(manifest_text(facts), encoding="utf-8")
     share = _verified(folder, compiled, made if own else _native(compiled, twin_of(machine)), seed, runs=own)
     facts["verification"] = {"rule": RULE if own else RULE_ELSEWHERE, "seed": seed, "share": share}
