@@ -210,6 +210,18 @@ def test_a_region_lies_inside_its_value_and_is_not_inside_out(low: int, high: in
 
 
 @pytest.mark.parametrize(("low", "high"), [(1, 0), (0, -1)])
+def test_a_result_fills_its_whole_region(low: int, high: int) -> None:
+    kernel = split_matmul().kernel()
+    at = product_of(kernel)
+    number = kernel.steps[at].buffer
+    bounds, *others = kernel.buffers[number].region
+    cut = with_region(kernel, number, Span(bounds[0] + low, bounds[1] + high), *others)
+    assert complaints("filled as stated", cut) == [
+        f"step {at} fills buffer {number} with something else than its table says"
+    ]
+
+
+@pytest.mark.parametrize(("low", "high"), [(1, 0), (0, -1)])
 def test_an_inner_reduction_is_whole_at_both_ends(low: int, high: int) -> None:
     kernel = inner_reduction().kernel()
     ops = kernel.workload.graph.ops

@@ -2,10 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
-from tests.db.samples import confirmations, failed, key_of, trial, workload
-from tilewright.db.derive import derive_best, derive_default
-from tilewright.db.records import Purpose, Trial, TrialRow, WorkloadKind
+import pytest
+
+from tests.db.samples import config, confirmations, failed, key_of, trial, workload
+from tilewright.db.derive import derive_best, derive_default, objection, ranked_for
+from tilewright.db.records import Purpose, Trial, TrialRow, Verification, WorkloadKind
+from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
 
 ROW = workload()
@@ -52,3 +56,87 @@ def test_a_default_is_marked_as_such_and_confirmed() -> None:
     failures = [replace(each, measurement=failed(Status.FAILED)) for each in confirmed()]
     assert derive_default(rows(failures)) is None
     assert derive_default(rows(confirmed())) is not None
+
+
+DEFAULT = confirmations("run", 0, ROW)
+"""The default: 11 us in the median of three."""
+
+
+def candidate(latencies_us: Sequence[float] = (10.0, 10.0, 10.0), **changes: Any) -> list[Trial]:
+    """Confirmations of another config."""
+    return confirmations("run", 1, ROW, latencies_us, default=False, **changes)
+
+
+def reason(trials: Sequence[Trial], kind: WorkloadKind = WorkloadKind.KERNEL) -> str:
+    return objection(rows(trials), config(1).digest, kind)
+
+
+@pytest.mark.parametrize(
+    ("trials", "expected"),
+    [
+        (DEFAULT, "it has no confirmations"),
+        ([*DEFAULT, *candidate()[:2]], "it has 2 of 3 confirmations"),
+        ([*DEFAULT, *candidate(verification=Verification.NONE)], "its numbers were not verified"),
+        (
+            [*DEFAULT, *candidate(verification=Verification.FOREIGN)],
+            "its numbers were verified by the device only",
+        ),
+        ([*DEFAULT, *candidate(bound_us=None)], "its latency bound is not known"),
+        ([*DEFAULT, *candidate(bound_us=10.1)], "it was measured below its bound"),
+        (candidate(), "its default was not measured under the same protocol"),
+        ([*DEFAULT, *candidate((11.1, 11.1, 11.1))], "its default is better"),
+        ([*DEFAULT, *candidate((11.0, 11.0, 11.0))], ""),
+        ([*DEFAULT, *candidate(bound_us=10.0)], ""),
+    ],
+    ids=lambda value: value if isinstance(value, str) and value else None,
+)
+def test_each_objection_by_itself(trials: list[Trial], expected: str) -> None:
+    assert reason(trials) == expected
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"verification": Verification.FOREIGN}, {"bound_us": None}],
+    ids=["as is", "word", "bound"],
+)
+def test_a_foreign_space_needs_neither_default_nor_bound(changes: dict[str, Any]) -> None:
+    assert reason(candidate(**changes), WorkloadKind.FOREIGN) == ""
+
+
+@pytest.mark.parametrize(
+    ("status", "expected"),
+    [(Status.FAILED, ""), (Status.LOST, "its default was not measured under the same protocol")],
+)
+def test_a_default_that_fails_is_slow_and_one_that_is_lost_is_unknown(status: Status, expected: str) -> None:
+    no_default = [replace(each, measurement=failed(status)) for each in DEFAULT]
+    assert reason([*no_default, *candidate()]) == expected
+
+
+def test_of_several_defaults_the_best_counts() -> None:
+    slower = confirmations("run", 2, ROW, (20.0, 20.0, 20.0))
+    assert reason([*DEFAULT, *slower, *candidate((15.0, 15.0, 15.0))]) == "its default is better"
+
+
+def test_one_protocol_under_which_a_config_passes_is_enough() -> None:
+    passes = [replace(row, protocol="first") for row in rows([*DEFAULT, *candidate()])]
+    other = [replace(row, protocol="other") for row in rows(candidate()[:1], first_s=50.0)]
+    assert objection([*passes, *other], config(1).digest, WorkloadKind.KERNEL) == ""
+
+
+def test_a_default_needs_no_check_of_its_numbers() -> None:
+    unverified = [replace(each, verification=Verification.NONE) for each in DEFAULT]
+    found = derive_default(rows(unverified))
+    assert found is not None
+    assert (found.latency_us, found.confirmations, found.verification) == (11.0, 3, Verification.NONE)
+
+
+def test_a_best_names_its_first_confirmation_whatever_it_is_derived_from() -> None:
+    later = [replace(each, number=7) for each in DEFAULT[1:]]
+    found = derive_best(iter(rows([DEFAULT[0], *later])), WorkloadKind.KERNEL)
+    assert found is not None
+    assert found.number == 0
+
+
+def test_kernels_of_a_memory_run_are_ranked_by_time_and_networks_by_memory() -> None:
+    assert ranked_for(Objective.MEMORY, WorkloadKind.KERNEL) is Objective.LATENCY
+    assert ranked_for(Objective.MEMORY, WorkloadKind.GRAPH) is Objective.MEMORY
