@@ -140,3 +140,32 @@ def test_a_best_names_its_first_confirmation_whatever_it_is_derived_from() -> No
 def test_kernels_of_a_memory_run_are_ranked_by_time_and_networks_by_memory() -> None:
     assert ranked_for(Objective.MEMORY, WorkloadKind.KERNEL) is Objective.LATENCY
     assert ranked_for(Objective.MEMORY, WorkloadKind.GRAPH) is Objective.MEMORY
+
+
+def test_the_config_that_gains_most_over_its_default_is_best() -> None:
+    """Times of two protocols are not compared: 5 of 10 us is a larger gain than 3 of 4 us."""
+    slow = [*confirmations("run", 0, ROW, (10.0,) * 3), *candidate((5.0,) * 3)]
+    fast = [
+        *confirmations("run", 0, ROW, (4.0,) * 3),
+        *confirmations("run", 2, ROW, (3.0,) * 3, default=False),
+    ]
+    both = [replace(row, protocol="slow") for row in rows(slow)]
+    both += [replace(row, protocol="fast") for row in rows(fast, first_s=50.0)]
+    found = derive_best(both, WorkloadKind.KERNEL)
+    assert found is not None
+    assert found.config == config(1)
+    of_foreign = derive_best(rows(candidate()), WorkloadKind.FOREIGN)
+    assert of_foreign is not None
+    assert of_foreign.latency_us == 10.0
+
+
+def test_of_two_defaults_the_one_measured_last_is_the_default() -> None:
+    later = confirmations("run", 2, ROW, (20.0, 20.0, 20.0))
+    found = derive_default([*rows(later, first_s=100.0), *rows(DEFAULT)])
+    assert found is not None
+    assert found.config == config(2)
+
+
+def test_wrong_numbers_are_an_objection() -> None:
+    wrong = trial("run", 9, ROW, failed(Status.WRONG), of_config=1)
+    assert reason([*DEFAULT, *candidate(), wrong]) == "it computed wrong numbers"
