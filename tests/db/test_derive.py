@@ -135,6 +135,7 @@ def test_a_best_names_its_first_confirmation_whatever_it_is_derived_from() -> No
     found = derive_best(iter(rows([DEFAULT[0], *later])), WorkloadKind.KERNEL)
     assert found is not None
     assert found.number == 0
+    assert found.peak_bytes == 12 * 1024
 
 
 def test_kernels_of_a_memory_run_are_ranked_by_time_and_networks_by_memory() -> None:
