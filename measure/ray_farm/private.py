@@ -30,6 +30,8 @@ QUIET = {
     "RAY_enable_metrics_collection": "0",
     # Ray ends any process that misses its head for a minute, the caller's too; the pool looks after that.
     "RAY_gcs_rpc_server_reconnect_timeout_s": "86400",
+    # Ray's 15 starves a worker beside other work: on a busy machine it misses its start, and is replaced.
+    "RAY_worker_niceness": "0",
     # Processes that a device started end with its worker.
     "RAY_process_group_cleanup_enabled": "true",
 }

@@ -45,6 +45,9 @@ def test_nothing_is_left_running(end: str) -> None:
         assert all(int(pid) > 0 for pid in pids)  # 0 would be this test's own process group
         if end != "close":
             assert len(marked(private)) > 3
+            # Workers are no less urgent than what asks them.
+            of_workers = {os.getpriority(os.PRIO_PROCESS, int(pid)) for pid in pids}
+            assert of_workers == {os.getpriority(os.PRIO_PROCESS, driver.pid)}
             os.kill(int(pids[0]), signal.SIGSTOP)
             driver.send_signal(signal.SIGKILL if end == "kill" else signal.SIGTERM)
         errors = driver.stderr.read()
