@@ -104,7 +104,7 @@ def played(network: KnownNetwork, choose: Allocate) -> Row:
         if at is None:
             break
         blind = not network.courses[at].drafted
-        done[at] = min(LENGTH, done[at] + settings.batch_size(done[at], blind=blind))
+        done[at] = min(LENGTH, done[at] + settings.network_batch(done[at], blind=blind))
         bests[at].append(_best_us(network, at, done[at]))
         best = np.array([_best_us(network, each, done[each]) for each in range(kernels)])
         left = float(network.counts @ best / (network.counts @ network.optima_us)) - 1.0

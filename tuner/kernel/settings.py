@@ -35,17 +35,23 @@ class SearchSettings:
 
     Batches start small, where each answer changes the next question most, and grow with what is known:
     `asked` // `batch_growth`, within `first_batch` and `batch`; without a draft, where there is more to learn
-    from each, the `blind_` ones hold. Of several `objectives` a front is searched, and the best is
+    from each, the `blind_` ones hold. Among the kernels of a network each has a `first_look` first: most never
+    matter to the whole, and one trial tells which may. Of several `objectives` a front is searched, and the best is
     that of the first.
     """
 
     objectives: tuple[Objective, ...] = (Objective.LATENCY,)
     batch: int = 16
     first_batch: int = 4
+    first_look: int = 1
     batch_growth: int = 4
     blind_first_batch: int = 2
     blind_batch_growth: int = 16
     propose: ProposeSettings = field(default_factory=ProposeSettings)
+
+    def network_batch(self, asked: int, *, blind: bool = False) -> int:
+        """The size of the next batch of one of a network's kernels, after `asked` trials of it."""
+        return self.batch_size(asked, blind=blind) if asked else self.first_look
 
     def batch_size(self, asked: int, *, blind: bool = False) -> int:
         """The size of the next batch after `asked` trials; `blind` without a draft."""

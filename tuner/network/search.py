@@ -208,10 +208,16 @@ class NetworkSearch:
         while left > 0 and (search := self._next()) is not None:
             began_s = clock()
             search.open = False  # until its answers are there, or for good when it has nothing left to ask
-            size = max(self.settings.batch_size(len(search.kernel.trials)), search.kernel.to_try)
+            size = max(self._batch_size(search), search.kernel.to_try)
             if configs := search.kernel.ask(min(left, size)):
                 return Batch(search, configs, self._predicted_us(search), (began_s, clock()))
         return None
+
+    def _batch_size(self, search: TaskSearch) -> int:
+        """A kernel of many has a look first; a part of a contested fusion, or the only kernel, a whole batch."""
+        asked = len(search.kernel.trials)
+        alone = len(self.plan.counts) == 1 or search.task.digest in self._contested
+        return self.settings.batch_size(asked) if alone else self.settings.network_batch(asked)
 
     def settle(
         self,
