@@ -10,7 +10,7 @@ RESNET50 = $(shell $(BIN)/python -c "import importlib.util as u; print(*u.find_s
 # Some machines export this; it halves the speed of numpy's matrix product.
 unexport OPENBLAS_CORETYPE
 
-.PHONY: setup tune host libraries test lint docs bench bench-peers kernel-tuner strangers machine-models tvm \
+.PHONY: setup tune host libraries test lint docs bench bench-peers kernel-tuner strangers search-peers machine-models tvm \
     campaign differential planted law host-campaign fuzz fuzz-parsers kills bank bank-check sharing sbom licences lock clean
 
 setup: $(READY)
@@ -68,11 +68,15 @@ kernel-tuner:
 # recorded, so that only `tune bench search --device vela --record` needs them.
 strangers: build/vela/.ready build/zigzag/.ready
 
+# SMAC3 and pyATF beside our search on recorded tables.
+search-peers: build/search-peers/.ready
+
 build/%/.ready:
 	$(PYTHON) -m venv build/$*
 	build/$*/bin/python -m pip install --quiet --disable-pip-version-check $(PACKAGES_$*)
 	touch $@
 
+PACKAGES_search-peers = smac==2.4.1 pyatf==0.0.13
 PACKAGES_vela = ethos-u-vela==5.2.0
 # Models of a core's ports, which `tune bench ports` shows our machine code.
 machine-models: build/osaca/.ready

@@ -9,7 +9,7 @@ rows alone. With a file of rows a broken run goes on where it ended.
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,14 @@ import numpy as np
 from benchmarks.journal import Journal
 from benchmarks.search.ablations import ABLATIONS
 from benchmarks.search.arena import SearchArena, case_arena
+from benchmarks.search.community import Scale
 from benchmarks.search.curves import draw_curves
 from benchmarks.search.figures import CLOSE, summary_of, trials_to, verdict
 from benchmarks.search.ground_truth import Truth, truth_of
 from benchmarks.search.kernel_tasks import CASES, QUICK, Case
 from benchmarks.search.methods import ALL, DRAFT, OWN, PEERS, SEEDS_OF, WITH_PRIOR, run_method
 from benchmarks.search.peers.kernel_tuner_peer import KERNEL_TUNER, kernel_tuner_python
+from benchmarks.search.peers.others_peer import OTHERS, others_python
 from benchmarks.search.silicon.recorded import HOST, silicon_tasks
 from benchmarks.search.strangers.draft import vela_draft
 from benchmarks.search.strangers.recorded import space_file, tables, tool_named
@@ -32,6 +34,7 @@ from tilewright.compiler_core.errors import UsageError
 from tilewright.compiler_core.target_model.file import load_target
 from tilewright.cost_model.learned.residual import TaskRecords
 from tilewright.measure.recorded.replay import ReplayDevice, SpaceTask, load_t4
+from tilewright.search_space.moves import enumerate_rows
 from tilewright.search_space.t1 import load_t1
 from tilewright.tuner.kernel.prior import table_records
 from tilewright.tuner.kernel.problem import Problem
@@ -51,13 +54,27 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True, eq=False)
 class SearchTask:
-    """What is searched, its optimum, and with what; `prior` gives the records that a method starts from."""
+    """What is searched, its optimum, and with what; `prior` gives the records that a method starts from, and
+    `table` is a recorded one that holds the whole space.
+    """
 
     arena: SearchArena
     truth: Truth
     budget: int
     methods: Sequence[str]
     prior: Callable[[str], Records] = lambda method: ()
+    table: ReplayDevice | None = None
+
+    @cached_property
+    def scale(self) -> Scale | None:
+        """For the community's score; None without a table."""
+        if self.table is None:
+            return None
+        space = self.arena.problem.space
+        rows = enumerate_rows(space)
+        assert rows is not None, "the space of a table is small"
+        answers = self.table.measure(self.arena.problem.task, [space.decode(row) for row in rows])
+        return Scale(np.array([answer.latency_us or np.nan for answer in answers]))
 
 
 def bench_search(
@@ -129,10 +146,13 @@ def run_row(task: SearchTask, method: str, seed: int) -> Row:
     spent = time.thread_time() - start - task.arena.measuring_s
     best = np.fmin.accumulate(np.where(np.isfinite(latencies), latencies, np.inf))
     steps = np.flatnonzero(best < np.concatenate([[np.inf], best[:-1]]))
+    improvements = [[int(index) + 1, float(best[index])] for index in steps]
+    scored = {} if task.scale is None else {"score": round(task.scale.score(improvements), 4)}
     return key | {
         "trials": len(latencies),
-        "improvements": [[int(index) + 1, float(best[index])] for index in steps],
+        "improvements": improvements,
         "ms_per_trial": round(spent / max(1, len(latencies)) * 1e3, 3),
+        **scored,
     }
 
 
@@ -151,7 +171,7 @@ def _tasks(
     known = _named(methods)
     if not replay or names:
         chosen = known if methods else QUICK_METHODS if quick else known
-        kernels_have = [name for name in chosen if name not in ("prior", *KERNEL_TUNER)]
+        kernels_have = [name for name in chosen if name not in ("prior", "transfer", *KERNEL_TUNER, *OTHERS)]
         yield from _kernels(quick, nominal, names, kernels_have)
     if replay and space is not None:
         if not quick and kernel_tuner_python() is None and {*known} & {*KERNEL_TUNER}:
@@ -161,7 +181,7 @@ def _tasks(
 
 def _named(methods: Sequence[str]) -> list[str]:
     """The methods of these names, all without one; UsageError lists them."""
-    everything = (*ALL, *KERNEL_TUNER, *WITH_PRIOR, *STUDIES)
+    everything = (*ALL, *KERNEL_TUNER, *OTHERS, *WITH_PRIOR, *STUDIES)
     if unknown := sorted({*methods} - {*everything}):
         raise UsageError(f"method {unknown[0]!r} is unknown; choose from {', '.join(everything)}")
     return [name for name in everything if not methods or name in methods]
@@ -171,7 +191,7 @@ def _layers(device: str, quick: bool, names: Sequence[str], methods: Sequence[st
     """The layers of a tool, from its recorded answers; its Configs that are not valid fail when asked."""
     tool = tool_named(device)
     space = load_t1(space_file(tool))
-    usual = QUICK_METHODS if quick else (*ALL, *KERNEL_TUNER)
+    usual = QUICK_METHODS if quick else (*ALL, *KERNEL_TUNER, *OTHERS)
     recorded = list(tables(tool))
     blind = Problem(SpaceTask(space), space)
     problems = [
@@ -199,6 +219,7 @@ def _layers(device: str, quick: bool, names: Sequence[str], methods: Sequence[st
             for name in (_named(methods) if methods else usual)
             if name not in ("warm", "unseen", *STUDIES)
             and (name not in KERNEL_TUNER or kernel_tuner_python())
+            and (name not in OTHERS or others_python())
             and (draft or not (name.endswith(DRAFT) or name in ("no_draft", "draft_only")))
         ]
         arena = SearchArena(f"{device}/{layer.name}", problem, table, table.optimum_us)
@@ -206,7 +227,7 @@ def _layers(device: str, quick: bool, names: Sequence[str], methods: Sequence[st
         prior = tuple(table_records(blind, other) for other in others) if "prior" in chosen else ()
         truth = Truth(table.optimum_us, True, len(table.table))
         given = partial(_layer_prior, prior, partial(transferred, at))
-        yield SearchTask(arena, truth, BUDGET, chosen, given)
+        yield SearchTask(arena, truth, BUDGET, chosen, given, table)
 
 
 def _layer_prior(whole: Records, transferred: Callable[[], Records], method: str) -> Records:
@@ -257,7 +278,7 @@ def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[
     chosen = [
         name
         for name in methods
-        if name in (OWN, "prior", *ABLATIONS, *PEERS, *_kernel_tuner(quick))
+        if name in (OWN, "prior", *ABLATIONS, *PEERS, *_kernel_tuner(quick), *_others(quick))
         and name not in ("no_draft", "draft_only")
     ]
     for name, table in tables.items():
@@ -271,12 +292,17 @@ def _tables(replay: Sequence[Path], space: Path, quick: bool, methods: Sequence[
             budget,
             usable,
             partial(_given, tuple(prior)),
+            table,
         )
 
 
 def _kernel_tuner(quick: bool) -> Sequence[str]:
     """Its strategies, where it is installed and there is time for them."""
     return () if quick or kernel_tuner_python() is None else KERNEL_TUNER
+
+
+def _others(quick: bool) -> Sequence[str]:
+    return () if quick or others_python() is None else OTHERS
 
 
 def _prior_of(case: Case, method: str) -> Records:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from benchmarks.search.methods import BASELINE, DRAFT, OWN, PEERS
 
+LAYERS = ("vela", "zigzag")
 BUDGETS = (16, 32, 64, 128, 256)
 REPLAY_BUDGETS = (25, 50, 100, 200, 400)
 CLOSE, CLOSER = 0.05, 0.02
@@ -110,6 +111,9 @@ def summary_of(rows: Sequence[Row]) -> dict[str, Any]:
         part = [row for row in rows if kind_of(row) == kind]
         if part:
             figures |= {f"{kind}/{name}": figure for name, figure in _kernel_figures(part, kind).items()}
+    for tool in LAYERS:
+        part = [row for row in rows if row["task"].startswith(f"{tool}/")]
+        figures |= {f"{tool}/{name}": figure for name, figure in _layer_figures(part).items()}
     for table in sorted({row["task"] for row in rows if "/" not in row["task"]}):
         part = [row for row in rows if row["task"] == table]
         figures |= {f"{table}/{name}": figure for name, figure in _table_figures(part, table).items()}
@@ -164,6 +168,31 @@ def _method_figures(rows: Sequence[Row], method: str, judged: bool) -> dict[str,
     return figures
 
 
+def _layer_figures(rows: Sequence[Row]) -> dict[str, Any]:
+    """Of layers of a tool: trials, the community's score, and our trials over those of each other method.
+
+    Without a draft ours is `no_draft` where that has run.
+    """
+    figures: dict[str, Any] = {}
+    methods = list(dict.fromkeys(row["method"] for row in rows))
+    for method in methods:
+        part = [row for row in rows if row["method"] == method]
+        for regret, name in ((CLOSE, "t5"), (CLOSER, "t2")):
+            needed = [trials_to(row, regret) for row in part]
+            figures[f"{method}/{name}_mean"] = _figure(mean_trials(part, method, regret))
+            figures[f"{method}/{name}_reached"] = _figure(sum(n is not None for n in needed) / len(needed))
+        if scores := [row["score"] for row in part if "score" in row]:
+            figures[f"{method}/score"] = _figure(float(np.mean(scores)))
+        blind = not method.endswith(DRAFT) and "no_draft" in methods and method not in (OWN, "transfer")
+        ours = "no_draft" if blind else OWN
+        if method != ours and ours in methods:
+            value, low, high = ratio_with_interval(
+                trial_table(rows, ours, CLOSE), trial_table(rows, method, CLOSE)
+            )
+            figures[f"t5_over/{method}"] = _figure(value, None, True, [low, high], ours)
+    return figures
+
+
 def _table_figures(rows: Sequence[Row], table: str) -> dict[str, Any]:
     """Mean ratio to the optimum of a recorded table after so many measurements."""
     figures = {}
@@ -174,6 +203,8 @@ def _table_figures(rows: Sequence[Row], table: str) -> dict[str, Any]:
                 value = 1.0 + float(np.mean([regret_at(row, budget) for row in part]))
                 goal = BEST_PEERS.get(table, (None,) * 5)[index] if method == OWN else None
                 figures[f"{method}/{budget}"] = _figure(value, goal, goal is not None and value <= goal)
+        if scores := [row["score"] for row in part if "score" in row]:
+            figures[f"{method}/score"] = _figure(float(np.mean(scores)))
         spent = float(np.mean([row["ms_per_trial"] for row in part]))
         goal_ms = MOST_MS if method == OWN else None
         figures[f"{method}/ms_per_trial"] = _figure(spent, goal_ms, spent <= MOST_MS)

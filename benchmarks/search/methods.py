@@ -4,6 +4,7 @@ tilewright              as it ships
 tpe, cma_es, ...        peers as they come
 tpe+draft, ...          the same with the 8 best drafts measured first
 kernel_tuner/...        strategies of Kernel Tuner, on recorded tables
+smac, pyatf             SMAC3 and pyATF, on recorded tables and layers of other tools
 no_draft, no_polish...  our own with one part taken out
 """
 
@@ -18,6 +19,7 @@ from benchmarks.search.peers.chance import Chance
 from benchmarks.search.peers.kernel_tuner_peer import KERNEL_TUNER, run_strategy
 from benchmarks.search.peers.metaschedule import MetaSchedule, PolicySettings
 from benchmarks.search.peers.optuna_peer import cma_es, gaussian, nsga2, tpe
+from benchmarks.search.peers.others_peer import OTHERS, run_other
 from benchmarks.search.peers.pattern_search import PatternSearch, PatternSettings
 from benchmarks.search.peers.peer import Peer, run_peer
 from tilewright.cost_model.learned.residual import TaskRecords
@@ -64,6 +66,8 @@ def run_method(
     """Latencies of up to `budget` trials of `method`, microseconds in order, NaN where one failed."""
     if method in KERNEL_TUNER:
         return run_strategy(arena, method, seed, budget)
+    if method in OTHERS:
+        return run_other(arena, method, seed, budget)
     problem, none = arena.problem, np.empty((0, len(arena.problem.space.knobs)), dtype=np.int32)
     name = method.removesuffix(DRAFT)
     if name in PEERS:

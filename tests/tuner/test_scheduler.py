@@ -2,7 +2,7 @@
 
 import pytest
 
-from tilewright.tuner.network.scheduler import Standing, hoped_gain_us, next_task
+from tilewright.tuner.network.scheduler import Standing, hoped_gain_us, matters, next_task
 
 
 def standing(
@@ -16,6 +16,12 @@ def test_every_kernel_is_asked_once_before_any_twice() -> None:
     assert next_task([standing((9.0,)), standing(bound_us=2.0), standing(bound_us=3.0)]) == 2
     assert next_task([standing((9.0,)), standing(is_open=False)]) == 0
     assert next_task([standing(is_open=False)]) is None
+
+
+def test_a_kernel_matters_by_its_share_of_the_bound() -> None:
+    shares = [standing(bound_us=10.0), standing(bound_us=2.0), standing(bound_us=2.0, count=4)]
+    assert matters(shares) == [True, False, True]
+    assert matters([standing()]) == [True]
 
 
 @pytest.mark.parametrize(

@@ -35,9 +35,9 @@ class SearchSettings:
 
     Batches start small, where each answer changes the next question most, and grow with what is known:
     `asked` // `batch_growth`, within `first_batch` and `batch`; without a draft, where there is more to learn
-    from each, the `blind_` ones hold. Among the kernels of a network each has a `first_look` first: most never
-    matter to the whole, and one trial tells which may. Of several `objectives` a front is searched, and the best is
-    that of the first.
+    from each, the `blind_` ones hold. A kernel with a small share of its network has a `first_look` before:
+    one trial tells whether it may matter. Of several `objectives` a front is searched, and the best is that
+    of the first.
     """
 
     objectives: tuple[Objective, ...] = (Objective.LATENCY,)
@@ -50,7 +50,7 @@ class SearchSettings:
     propose: ProposeSettings = field(default_factory=ProposeSettings)
 
     def network_batch(self, asked: int, *, blind: bool = False) -> int:
-        """The size of the next batch of one of a network's kernels, after `asked` trials of it."""
+        """The size of the next batch of a small kernel of a network, after `asked` trials of it."""
         return self.batch_size(asked, blind=blind) if asked else self.first_look
 
     def batch_size(self, asked: int, *, blind: bool = False) -> int:

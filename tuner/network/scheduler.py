@@ -32,6 +32,15 @@ LEFT = 0.1
 FADING = 1.5
 """That hope fades by this much with every batch of the kernel."""
 
+HALF = 0.5
+"""Of a mean kernel's share of the bound: a smaller kernel has a look before its first batch."""
+
+
+def matters(standings: Sequence[Standing]) -> list[bool]:
+    """Which kernels have at least HALF of a mean kernel's share of all bounds."""
+    shares = [standing.count * standing.bound_us for standing in standings]
+    return [len(shares) * share >= HALF * sum(shares) for share in shares]
+
 
 def next_task(standings: Sequence[Standing]) -> int | None:
     """The task to spend the next batch on, or None when none is open.

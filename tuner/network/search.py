@@ -24,7 +24,7 @@ from tilewright.tuner.kernel.task import KernelTask
 from tilewright.tuner.network.challenges import contests
 from tilewright.tuner.network.events import Listener, Measured, Phase
 from tilewright.tuner.network.kernel_searches import KernelSearches, Known
-from tilewright.tuner.network.scheduler import Choose, Standing, next_task
+from tilewright.tuner.network.scheduler import Choose, Standing, matters, next_task
 from tilewright.tuner.network.task_search import TaskSearch
 from tilewright.tuner.outlook.courses import Courses, shipped_courses
 from tilewright.tuner.outlook.outlook import Outlook
@@ -214,10 +214,17 @@ class NetworkSearch:
         return None
 
     def _batch_size(self, search: TaskSearch) -> int:
-        """A kernel of many has a look first; a part of a contested fusion, or the only kernel, a whole batch."""
-        asked = len(search.kernel.trials)
-        alone = len(self.plan.counts) == 1 or search.task.digest in self._contested
-        return self.settings.batch_size(asked) if alone else self.settings.network_batch(asked)
+        """A kernel that may matter little has a look first, unless it is a part of a contested fusion."""
+        asked, digest = len(search.kernel.trials), search.task.digest
+        looks = digest in self._minor and digest not in self._contested
+        return self.settings.network_batch(asked) if looks else self.settings.batch_size(asked)
+
+    @property
+    def _minor(self) -> set[str]:
+        """Kernels of the plan with a small share of it."""
+        standings = self._standings()
+        parts = zip(standings, matters([standing for _, standing in standings]), strict=True)
+        return {search.task.digest for (search, _), large in parts if not large}
 
     def settle(
         self,

@@ -50,7 +50,7 @@ class TaskSearch:
         ends = []
         done = 0
         while done < len(self._bests_us):
-            done = min(done + self.kernel.settings.network_batch(done), len(self._bests_us))
+            done = min(done + self.kernel.settings.batch_size(done), len(self._bests_us))
             ends.append(self._bests_us[done - 1])
         return tuple(ends)
 
