@@ -74,7 +74,7 @@ class SearchTask:
         rows = enumerate_rows(space)
         assert rows is not None, "the space of a table is small"
         answers = self.table.measure(self.arena.problem.task, [space.decode(row) for row in rows])
-        return Scale(np.array([answer.latency_us or np.nan for answer in answers]))
+        return Scale(np.array([answer.latency_us or np.nan for answer in answers]), self.budget)
 
 
 def bench_search(

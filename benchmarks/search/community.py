@@ -7,7 +7,7 @@ in trials here. The best that a search has found is held against what chance is 
     score(t) = (chance(t) - found(t)) / (chance(t) - optimum)
 
 0 is chance, 1 the optimum at once. A run's score is the mean over t, up to the trial at which chance has come
-95 % of the way from the median to the optimum.
+95 % of the way from the median to the optimum, or to the end of the budget where that comes first.
 """
 
 from collections.abc import Sequence
@@ -36,14 +36,14 @@ def chance_of(values: Floats) -> Floats:
 
 
 class Scale:
-    """What a table of `values` [n], NaN where one failed, holds a run against."""
+    """What a table of `values` [n], NaN where one failed, holds a run of `budget` trials against."""
 
-    def __init__(self, values: Floats) -> None:
+    def __init__(self, values: Floats, budget: int) -> None:
         self.optimum = float(np.nanmin(values))
         self.chance = chance_of(values)
         median = float(np.nanmedian(values))
         reached = np.flatnonzero(self.chance <= median - CUTOFF * (median - self.optimum))
-        last = int(reached[0]) + 1 if len(reached) else len(values)
+        last = min(budget, int(reached[0]) + 1 if len(reached) else len(values))
         self.trials = np.unique(np.round(np.linspace(1, last, _POINTS)).astype(np.int64))
 
     def score(self, improvements: Sequence[Sequence[float]]) -> float:
