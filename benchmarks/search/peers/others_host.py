@@ -25,7 +25,7 @@ class EnoughError(Exception):
     """The budget is spent."""
 
 
-class Table:
+class KnownRows:
     """Latencies by configuration; `found` are the ones asked for, each once."""
 
     def __init__(self, table: dict[str, Any]) -> None:
@@ -55,7 +55,7 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever the packages print is no answer
     logging.disable(logging.CRITICAL)
-    table = Table(json.loads(sys.stdin.readline()))
+    table = KnownRows(json.loads(sys.stdin.readline()))
     for line in sys.stdin:
         asked = json.loads(line)
         table.start()
@@ -67,7 +67,7 @@ def main() -> None:
         answers.flush()
 
 
-def pyatf(table: Table, seed: int, budget: int) -> None:
+def pyatf(table: KnownRows, seed: int, budget: int) -> None:
     """Its default technique, the AUC bandit, over the rows of the table."""
     from pyatf import TP, Set, Tuner
     from pyatf.abort_conditions import Evaluations
@@ -91,7 +91,7 @@ def pyatf(table: Table, seed: int, budget: int) -> None:
     Tuner().verbosity(0).tuning_parameters(*parameters).tune(cost, Evaluations(PATIENCE * budget))
 
 
-def smac(table: Table, seed: int, budget: int) -> None:
+def smac(table: KnownRows, seed: int, budget: int) -> None:
     """Its facade for black boxes, a random forest with expected improvement over log costs."""
     from ConfigSpace import Categorical, ConfigurationSpace
     from smac import HyperparameterOptimizationFacade, Scenario
