@@ -18,7 +18,7 @@ import numpy as np
 from benchmarks.journal import Journal
 from benchmarks.search.ablations import ABLATIONS
 from benchmarks.search.arena import SearchArena, case_arena
-from benchmarks.search.community import Scale
+from benchmarks.search.community import ChanceScale
 from benchmarks.search.curves import draw_curves
 from benchmarks.search.figures import CLOSE, summary_of, trials_to, verdict
 from benchmarks.search.ground_truth import Truth, truth_of
@@ -66,7 +66,7 @@ class SearchTask:
     table: ReplayDevice | None = None
 
     @cached_property
-    def scale(self) -> Scale | None:
+    def scale(self) -> ChanceScale | None:
         """For the community's score; None without a table."""
         if self.table is None:
             return None
@@ -74,7 +74,7 @@ class SearchTask:
         rows = enumerate_rows(space)
         assert rows is not None, "the space of a table is small"
         answers = self.table.measure(self.arena.problem.task, [space.decode(row) for row in rows])
-        return Scale(np.array([answer.latency_us or np.nan for answer in answers]), self.budget)
+        return ChanceScale(np.array([answer.latency_us or np.nan for answer in answers]), self.budget)
 
 
 def bench_search(

@@ -35,7 +35,7 @@ def chance_of(values: Floats) -> Floats:
     return expected
 
 
-class Scale:
+class ChanceScale:
     """What a table of `values` [n], NaN where one failed, holds a run of `budget` trials against."""
 
     def __init__(self, values: Floats, budget: int) -> None:

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from benchmarks.search.community import Scale, chance_of
+from benchmarks.search.community import ChanceScale, chance_of
 
 
 def test_chance_is_that_of_draws_without_replacement() -> None:
@@ -17,7 +17,7 @@ def test_chance_is_that_of_draws_without_replacement() -> None:
 
 
 def test_scores_of_chance_and_of_the_optimum() -> None:
-    scale = Scale(np.arange(1.0, 101.0), 400)
+    scale = ChanceScale(np.arange(1.0, 101.0), 400)
     chance = [[trial, float(best)] for trial, best in enumerate(scale.chance, start=1)]
     assert scale.score(chance) == pytest.approx(0.0)
     assert scale.score([[1, 1.0]]) == 1.0
@@ -25,4 +25,4 @@ def test_scores_of_chance_and_of_the_optimum() -> None:
     assert scale.score([[1, 100.0]]) < 0.0
     # Chance has come 95 % of the way from 50.5 to 1 where it expects 3.475: 101 / (k + 1), so at k = 29.
     assert scale.trials[-1] == 29
-    assert Scale(np.arange(1.0, 101.0), 10).trials[-1] == 10
+    assert ChanceScale(np.arange(1.0, 101.0), 10).trials[-1] == 10

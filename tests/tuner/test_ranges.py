@@ -448,3 +448,11 @@ def test_a_verb_without_ranges_says_so(tmp_path: Path, capsys: pytest.CaptureFix
     path = two_products(tmp_path)
     assert main(["compile", str(path), "--target", "ascend310", "-o", "x.json", "--dim", "rows=1..4"]) == 2
     assert "takes one size" in capsys.readouterr().err
+
+
+def test_a_range_from_python_takes_a_regret(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[TuneRequest] = []
+    monkeypatch.setattr("tilewright.tuner.verbs.tune.run_range", lambda request, hooks: asked.append(request))
+    tune_range("model.onnx", "ascend310", "rows", 1, 9, regret=0.05)
+    tune_range("model.onnx", "ascend310", "rows", 1, 9, level=3)
+    assert [request.enough for request in asked] == [0.05, 0.02]

@@ -89,11 +89,14 @@ def tune_range(
     ray: str = "auto",
     device: str | None = None,
     lab: str | None = None,
+    regret: float | None = None,
     on_event: Listener | None = None,
 ) -> RangeReport:
     """Tune a network for all sizes `low` to `high` of the dim `symbol`; the budget is for the whole range.
 
-    Any size of the range is answered from then on, by `lookup`, `compile` and `verify`. Errors as `tune`.
+    Any size of the range is answered from then on, by `lookup`, `compile` and `verify`. Each tuned size ends
+    early where it is within `regret` of its optimum by its own estimate, which its report states
+    (`regret_estimate`). Errors as `tune`.
     """
     request = TuneRequest(
         Path(model),
@@ -111,6 +114,7 @@ def tune_range(
         database=database,
         ranges={symbol: (low, high)},
         inputs=inputs or {},
+        regret=regret,
     )
     with _watched(on_event) as listener:
         return run_range(request, Hooks(listener))

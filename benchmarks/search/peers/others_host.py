@@ -21,7 +21,7 @@ import numpy as np
 PATIENCE = 20
 
 
-class EnoughError(Exception):
+class BudgetSpentError(Exception):
     """The budget is spent."""
 
 
@@ -41,10 +41,10 @@ class KnownRows:
         self.found, self.asked = {}, 0
 
     def ask(self, row: tuple[Any, ...], budget: int) -> float | None:
-        """The latency, None where it fails; EnoughError when the budget is spent."""
+        """The latency, None where it fails; BudgetSpentError when the budget is spent."""
         self.asked += 1
         if len(self.found) >= budget or self.asked > PATIENCE * budget:
-            raise EnoughError
+            raise BudgetSpentError
         if row in self.known:
             self.found.setdefault(self.plain[row])
         return self.known.get(row)
@@ -61,7 +61,7 @@ def main() -> None:
         table.start()
         random.seed(asked["seed"])
         np.random.seed(asked["seed"])  # noqa: NPY002  (pyATF draws from it)
-        with contextlib.suppress(EnoughError):
+        with contextlib.suppress(BudgetSpentError):
             SEARCHES[asked["strategy"]](table, asked["seed"], asked["budget"])
         answers.write(json.dumps(list(table.found)) + "\n")
         answers.flush()
