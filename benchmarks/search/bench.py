@@ -18,12 +18,12 @@ import numpy as np
 from benchmarks.journal import Journal
 from benchmarks.search.ablations import ABLATIONS
 from benchmarks.search.arena import SearchArena, case_arena
-from benchmarks.search.community import ChanceScale
 from benchmarks.search.curves import draw_curves
 from benchmarks.search.figures import CLOSE, summary_of, trials_to, verdict
 from benchmarks.search.ground_truth import Truth, truth_of
 from benchmarks.search.kernel_tasks import CASES, QUICK, Case
 from benchmarks.search.methods import ALL, DRAFT, OWN, PEERS, SEEDS_OF, WITH_PRIOR, run_method
+from benchmarks.search.peers.community import ChanceScale
 from benchmarks.search.peers.kernel_tuner_peer import KERNEL_TUNER, kernel_tuner_python
 from benchmarks.search.peers.others_peer import OTHERS, others_python
 from benchmarks.search.silicon.recorded import HOST, silicon_tasks

@@ -5,7 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from benchmarks.search.community import ChanceScale, chance_of
+from benchmarks.search.peers.community import ChanceScale, chance_of
 
 
 def test_chance_is_that_of_draws_without_replacement() -> None:
