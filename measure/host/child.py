@@ -24,7 +24,7 @@ WARM_UPS = 2
 PATIENCE = 3
 CROWDED = 1.08
 REMEMBERED = 256
-BARE_ROUNDS = 31
+BARE_TIMES, BARE_ROUNDS = 7, 16
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _LIBC.mprotect.argtypes = [ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int]
 _REPEATED = ctypes.CFUNCTYPE(
@@ -99,12 +99,13 @@ class ImageRunner:
         """What calling the kernels of a network costs here, a round: the same calls, with no tiles to do."""
         bare = [self.call(spec | {"tiles": [0, 0]}) for spec in asked["calls"]]
         found = []
-        for _ in range(WARM_UPS + BARE_ROUNDS):
+        for _ in range(WARM_UPS + BARE_TIMES):
             start = time.thread_time_ns()
-            for call in bare:
-                call(1)
-            found.append(time.thread_time_ns() - start)
-        return float(sorted(found[WARM_UPS:])[BARE_ROUNDS // 2])
+            for _ in range(BARE_ROUNDS):
+                for call in bare:
+                    call(1)
+            found.append((time.thread_time_ns() - start) / BARE_ROUNDS)
+        return sorted(found[WARM_UPS:])[BARE_TIMES // 2]
 
     def measure(self, asked: dict[str, Any]) -> list[list[float]]:
         """[kernel, burst] in ns of thread time, a pair a sample, bursts taken before and after the kernel."""
