@@ -79,7 +79,7 @@ class Service:
         """Set when the server stops, so that endless answers end."""
 
     def ranked_demand(self, limit: int) -> "DemandReport | None":
-        """What lookups missed, those that tuning would save most first; None where nothing is counted."""
+        """The demand, the largest saving first; None if nothing is counted."""
         from tilewright.tuner.verbs.demand import DemandReport, demand  # what it weighs by is slow to import
 
         if self.demand is None:

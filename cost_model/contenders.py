@@ -51,7 +51,7 @@ SLACK = 1.0 + 1e-9
 
 
 class Pipeline(NamedTuple):
-    """What else a draft is made of (analytic.py), in cycles: the `least` of the ports, `dispatch` a step,
+    """The other terms of a draft (analytic.py), in cycles: the `least` of the ports, `dispatch` a step,
     `once` a kernel; the turns by rank with two tiles in flight; whether an anchor that is not the root is
     `chained` to its readers.
     """

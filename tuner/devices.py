@@ -172,8 +172,8 @@ def own_pool(device: Device, lab: FaultPlan | None = None) -> Pool:
 
 @dataclass(frozen=True)
 class Devices:
-    """What measures: a user's `own` device, or the `pool` of the target's; under a plan of faults if there is
-    one.
+    """The measuring devices: a user's `own` device, or the `pool` of the target's; under a plan of faults if
+    there is one.
     """
 
     pool: PoolChoice

@@ -33,7 +33,7 @@ MOST_TRIALS = 1_000_000
 
 @dataclass(frozen=True)
 class PoolChoice:
-    """Where candidates are measured: with `ray` "none" in this process, with "local" by `workers` processes
+    """The place of measurements: with `ray` "none" in this process, with "local" by `workers` processes
     of a local Ray, with HOST:PORT on a cluster. "auto" is this process, and a local Ray once the measuring
     has taken as long as its start.
     """
@@ -190,7 +190,7 @@ def objectives_text(objectives: tuple[Objective, ...]) -> str:
 
 
 def objective_texts() -> tuple[str, ...]:
-    """What `objectives_text` gives: every objective alone, then every front."""
+    """All texts of `objectives_text`: every objective alone, then every front."""
     together = dict.fromkeys(TOGETHER.values())
     lists = (some for length in range(2, len(together) + 1) for some in permutations(together, length))
     # Lists that differ only in where memory stands are one front.

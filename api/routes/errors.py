@@ -52,7 +52,7 @@ async def on_invalid(request: Request, error: Exception) -> Response:
 
 
 def _in_words(fault: Mapping[str, Any]) -> str:
-    """What is wrong with one value; a form that its text should have is said in words, with its beginning."""
+    """The fault of one value; a form that its text should have is said in words, with its beginning."""
     words = IN_WORDS.get(str(fault.get("ctx", {}).get("pattern")))
     return str(fault["msg"]) if words is None else f"{str(fault['input'])[:40]!r} is {words}"
 

@@ -1,4 +1,4 @@
-"""What is wrong with a JobSpec in words: one fault a place, without the names of types inside the program."""
+"""The faults of a JobSpec in words: one per place, without the names of types inside the program."""
 
 from collections.abc import Mapping
 

@@ -131,7 +131,7 @@ def _with(graph: Graph, given: Mapping[int, Array]) -> tuple[Graph, Mapping[int,
 
 
 def _gain_of(graph: Graph) -> float:
-    """How much larger than usual sums are drawn."""
+    """The factor by which sums are drawn larger than usual."""
     return STEPS if any(_is_step(graph, op) for op in graph.ops) else 1.0
 
 

@@ -21,7 +21,7 @@ STRETCH, MOST_BREAKS = 8, 8
 
 @dataclass(frozen=True)
 class Read:
-    """What a stage reads at a point of its core: a value, its index there by the core's axes (None: no closed
+    """A read of a stage at a point of its core: a value, its index there by the core's axes (None: no closed
     form), whether it lies in memory, and the share of the points at which it is more than padding.
     """
 

@@ -99,7 +99,7 @@ def affine(*terms: tuple[int, Dim], offset: Dim = 0, divisor: Dim = 1, modulus: 
 
 @dataclass(frozen=True)
 class Access:
-    """How an op reads one operand: the value and one IndexExpr per dim of it.
+    """A read of one operand: the value and one IndexExpr per dim of it.
 
     `pad` is the value of a read outside the operand's extents; None means that no read ever falls outside.
     """

@@ -1,4 +1,4 @@
-"""How wide the tiles of a kernel get, for every combination of useful tile sizes: tables, made in one pass.
+"""The widths of the tiles of a kernel, for every combination of useful tile sizes: tables, made in one pass.
 
 The width of one dim of a buffer depends on the sizes of the few loops the dim moves with. All sizes of a loop
 are put through the index maps at once, their tiles one behind the other; the widest tile of each size is what
@@ -148,7 +148,7 @@ class Widths:
     def _cuts(
         self, moves: Sequence[int], at_once: frozenset[int]
     ) -> Iterator[tuple[tuple[int | slice, ...], list[Size]]]:
-        """Where in a table, and by what sizes: every size of the other loops, all of those `at_once`."""
+        """The places in a table, and their sizes: every size of the other loops, all of those `at_once`."""
         places: list[Sequence[int | slice]] = [
             [slice(None)] if loop in at_once else range(len(self.sizes[loop])) for loop in moves
         ]

@@ -1,4 +1,4 @@
-"""How good a model's ranking is: figures for comparing models, and for telling when a prior misleads."""
+"""The quality of a model's ranking: figures for comparing models, and for telling when a prior misleads."""
 
 import numpy as np
 

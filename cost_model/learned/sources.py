@@ -150,7 +150,7 @@ def _joined(agreements: Sequence[RankAgreement], sources: int) -> RankAgreement:
 
 
 def _standing(trees: Ensemble, feasibility: Feasibility, others: Sequence[TaskRecords]) -> Floats:
-    """How well a source ranks each of the `others`, which it did not see."""
+    """The rank correlation of a source on each of the `others`, which it did not see."""
     found = [agreement_of(_words(trees, feasibility, each.features)[:, None, :], each) for each in others]
     joined = _joined(found, 1)
     return np.where(joined.counts > 0.0, joined.each[:, 0], _UNTESTED)

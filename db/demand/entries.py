@@ -46,7 +46,7 @@ class Demanded:
 
 @dataclass(frozen=True)
 class Demandable:
-    """What tuning has to know of a workload that was asked for. Of a kernel its canonical `body`, of a
+    """The facts that tuning needs of a workload that was asked for. Of a kernel its canonical `body`, of a
     network the path of its `model`, its `dims`, and `bound_us` below which no schedule of it is.
 
     `target` is a preset's name or the path of its file, empty where only the digest is known.

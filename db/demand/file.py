@@ -175,7 +175,7 @@ class DemandFile:
                 yield Demanded(asked, count, cost_us, last_s)
 
     def subject(self, digest: str) -> Demandable | None:
-        """What is known of a workload that was asked for."""
+        """The known facts of a workload that was asked for."""
         with self._one_line():
             found = self._connection.execute(
                 "SELECT about FROM subject WHERE workload = ?", (bytes.fromhex(digest),)

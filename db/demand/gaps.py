@@ -1,4 +1,4 @@
-"""How close to its bound tuning comes, from the answers of a database."""
+"""The typical ratio of tuned latencies to their bounds, from the answers of a database."""
 
 from statistics import median
 from typing import Any

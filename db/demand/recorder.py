@@ -75,7 +75,7 @@ class Recorder:
             self._start()
 
     def describe(self, digest: str, about: Callable[[], Demandable]) -> None:
-        """What tuning has to know of a workload that missed; `about` is called once a workload."""
+        """The facts that tuning needs of a workload that missed; `about` is called once a workload."""
         if digest not in self._known and len(self._known) < MOST_SUBJECTS:
             self._known.add(digest)
             self._subjects[digest] = about()

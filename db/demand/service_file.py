@@ -12,7 +12,7 @@ def file_beside(database: str) -> str:
 
 
 def file_of_service(setting: str, database: str) -> str:
-    """What the setting `demand` means: `auto` is beside the database, or in the working folder where that is
+    """The file of the setting `demand`: `auto` is beside the database, or in the working folder where that is
     a server; `off` is none.
     """
     if setting == OFF:

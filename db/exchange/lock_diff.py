@@ -17,7 +17,7 @@ class LockChange:
 
 
 def diff_locks(first: Lock, second: Lock) -> tuple[LockChange, ...]:
-    """What `second` has otherwise than `first`, in the order of names; empty where both answer alike.
+    """The differences of `second` from `first`, in the order of names; empty if both answer alike.
 
     Networks are told by their names, sizes, targets and objectives, so a new digest is a change.
     """

@@ -199,7 +199,7 @@ def _opened(name: str, packed: Path | None) -> Database:
 
 @cache
 def bank_head(path: Path = BANK_FILE) -> BankHead | None:
-    """Where the bank comes from; None where none was shipped."""
+    """The origin of the bank; None if none was shipped."""
     if not path.is_file():
         return None
     try:

@@ -31,7 +31,7 @@ def cache_folder() -> Path:
 
 
 class Remembered:
-    """What one server said, by question; `clock` gives seconds since 1970."""
+    """The earlier answers of one server, by question; `clock` gives seconds since 1970."""
 
     def __init__(
         self, server: str, folder: Path | None = None, clock: Callable[[], float] = time.time
@@ -63,7 +63,7 @@ class Remembered:
 
     @property
     def age_text(self) -> str:
-        """How old the oldest answer is that was given: "; answers are up to 3 h old"."""
+        """The age of the oldest answer that was used: "; answers are up to 3 h old"."""
         if self._oldest_s is None:
             return ""
         hours = max(0.0, self._clock() - self._oldest_s) / 3600.0

@@ -14,7 +14,7 @@ from tilewright.measure.objectives import Objective
 
 @dataclass(frozen=True)
 class ContextStats:
-    """How much is known of one target under one toolchain and objective. `runs` had a budget of trials,
+    """The number of records of one target under one toolchain and objective. `runs` had a budget of trials,
     `trials` are those that searches spent, as a run counts them; `others` are measurements of whole networks,
     confirmations and canaries.
     """

@@ -1,4 +1,4 @@
-"""Who did what to the service: an append-only log of every change and of every sign-in."""
+"""The audit log of the service: append-only, with every change and every sign-in."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""How long a service keeps jobs that have ended, files, the audit log and workers.
+"""The retention times of a service for jobs that have ended, files, the audit log and workers.
 
 Records are never deleted. The runs of a job that is deleted become the operator's.
 """

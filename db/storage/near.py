@@ -1,4 +1,4 @@
-"""How alike two workloads are: digests by which an index finds the near ones.
+"""The likeness of two workloads: digests by which an index finds near ones.
 
 A body's values are dealt into two halves by the hash of their paths. Two bodies that differ in one value
 agree on the whole of one half, so that an index finds them in a database of any size.

@@ -1,4 +1,4 @@
-"""What pools around another pool have in common: they hand on what they do not change."""
+"""The common part of pools around another pool: it passes on all calls that a pool does not change."""
 
 from types import TracebackType
 from typing import Self

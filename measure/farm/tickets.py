@@ -1,4 +1,4 @@
-"""Where callers and the measuring thread meet: candidates in, tickets out, answers back, one lock."""
+"""Between callers and the measuring thread: candidates in, tickets out, answers back, one lock."""
 
 import threading
 from collections.abc import Sequence

@@ -48,7 +48,7 @@ MOST_HELD_BYTES = 1 << 30
 
 @dataclass(frozen=True)
 class Pace:
-    """How long a burst is: its rounds, and the us they take at the clock that the target file names."""
+    """The length of a burst: its rounds, and the us they take at the clock that the target file names."""
 
     rounds: int
     nominal_us: float

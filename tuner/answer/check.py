@@ -205,7 +205,7 @@ def _presumed(model: ImportedModel) -> dict[int, Array]:
 
 
 def sound(book: Book, check: NetworkCheck, config: Config) -> Verification | None:
-    """How a Config of the whole network was checked; None where the check failed, which is recorded and
+    """The check of a Config of the whole network; None if it failed, which is recorded and
     reported.
     """
     try:

@@ -34,7 +34,7 @@ class AnswerDifference:
 
     @property
     def verdict(self) -> str:
-        """What became of it from the first to the second: new, gone, faster, slower, or other Config."""
+        """The change from the first to the second: new, gone, faster, slower, or other Config."""
         if self.first is None or self.second is None:
             return "new" if self.first is None else "gone"
         if self.first == self.second:

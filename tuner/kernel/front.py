@@ -31,7 +31,8 @@ def front_of(values: Floats) -> list[int]:
 
 
 def hypervolume(values: Floats, reference: Sequence[float]) -> float:
-    """How much of the box below `reference` [k] the rows of `values` [n, k] beat: the larger, the better.
+    """The volume of the box below `reference` [k] that the rows of `values` [n, k] beat: the larger, the
+    better.
 
     By slices along the last objective; meant for fronts of tens of rows.
     """

@@ -134,7 +134,7 @@ class KernelTask:
 
     @cached_property
     def start(self) -> Rows:
-        """Where a climb over the draft begins: the default; without one, whole or least extents that fit.
+        """The start of a climb over the draft: the default; without one, whole or least extents that fit.
 
         Random draws find hardly any Config of a kernel that is too large for the default rule.
         """

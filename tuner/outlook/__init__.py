@@ -1,1 +1,1 @@
-"""What a search is worth before and while it runs: its expected regret, from searches whose end is known."""
+"""The worth of a search before and while it runs: its expected regret, from searches whose end is known."""

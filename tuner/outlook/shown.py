@@ -1,4 +1,4 @@
-"""What a search has shown of itself, for a judgement of what it has left to find."""
+"""The course of a search so far, for an estimate of what it has left to find."""
 
 from dataclasses import dataclass
 

@@ -166,7 +166,7 @@ def surveyed(
 
 
 def anchors_of(rows: Sequence[SelectorRow], legal: Sequence[int]) -> list[Anchor]:
-    """What answers for sizes of a range already, as anchors without a cost: at most MOST_OLD of them."""
+    """The earlier answers for sizes of a range, as anchors without a cost: at most MOST_OLD of them."""
     inside = [row for row in rows if row.low <= legal[-1] and row.high >= legal[0]]
     found = [
         Anchor(row.high, portable_of(row), inf, interval.tuned_at, interval.planned)

@@ -21,7 +21,7 @@ from tilewright.tuner.verbs.tune_kernel import tune_kernel
 
 @dataclass(frozen=True)
 class DemandTuning:
-    """How demand is to be tuned: `trials` each, all of them within `time_limit_s`."""
+    """The budget for demand: `trials` each, all of them within `time_limit_s`."""
 
     file: str | Path
     database: str | Path

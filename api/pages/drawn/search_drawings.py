@@ -1,4 +1,4 @@
-"""How a search went, drawn: which knobs mattered, its trials side by side, drafts beside measurements."""
+"""Pictures of a search: the knobs that mattered, its trials side by side, drafts beside measurements."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any

@@ -1,4 +1,4 @@
-"""What a file declares of its outputs, beside what its nodes make of them."""
+"""The declared outputs of a file, compared with the results of its nodes."""
 
 from collections.abc import Mapping, Sequence
 

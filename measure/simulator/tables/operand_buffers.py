@@ -1,4 +1,4 @@
-"""How long a systolic array waits for its operands and results where each passes through a buffer of its own.
+"""The time that a systolic array waits for operands and results, if each passes through a buffer of its own.
 
 Each operand of a tile comes over a port of its own, in an order fixed beforehand, into a buffer that is used
 by halves: one half is read while the other is filled. What the array asks for and the half in use does not
