@@ -60,6 +60,7 @@ class RunLeases:
         where both are of one job, whose own lease says who works on it. None where not `ended` runs of the
         key have ended by now: what was asked for may have been done meanwhile.
         """
+        check_run(asked)
         key = _key_of(asked)
         alike = and_(_of(key), run.c.finished_at_s.is_(None), run.c.imported.is_(False))
         with self.database.writing() as connection:

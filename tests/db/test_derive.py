@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.db.samples import config, confirmations, failed, key_of, trial, workload
-from tilewright.db.derive import derive_best, derive_default, objection, ranked_for
+from tilewright.db.derive import best_value, derive_best, derive_default, objection, ranked_for
 from tilewright.db.records import Purpose, Trial, TrialRow, Verification, WorkloadKind
 from tilewright.measure.objectives import Objective
 from tilewright.measure.results import Status
@@ -170,3 +170,82 @@ def test_of_two_defaults_the_one_measured_last_is_the_default() -> None:
 def test_wrong_numbers_are_an_objection() -> None:
     wrong = trial("run", 9, ROW, failed(Status.WRONG), of_config=1)
     assert reason([*DEFAULT, *candidate(), wrong]) == "it computed wrong numbers"
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({"verification": Verification.FOREIGN}, "its numbers were verified by the device only"),
+        ({"bound_us": None}, "its latency bound is not known"),
+        ({"bound_us": 10.1}, "it was measured below its bound"),
+    ],
+    ids=["word", "bound", "below"],
+)
+def test_one_confirmation_of_three_is_objection_enough(changes: dict[str, Any], expected: str) -> None:
+    first, *others = candidate()
+    assert reason([*DEFAULT, replace(first, **changes), *others]) == expected
+
+
+def test_a_measurement_may_round_to_just_below_its_bound() -> None:
+    rounded = 1.0 - 1e-9
+    assert reason([*DEFAULT, *candidate((rounded,) * 3)]) == ""
+    assert reason([*DEFAULT, *candidate((rounded - 1e-12,) * 3)]) == "it was measured below its bound"
+
+
+def without_energy(trials: Sequence[Trial]) -> list[TrialRow]:
+    silent = [replace(each, measurement=replace(each.measurement, energy_uj=None)) for each in trials]
+    return [replace(row, key=replace(row.key, objective=Objective.ENERGY)) for row in rows(silent)]
+
+
+def test_a_device_that_measures_no_energy_is_named() -> None:
+    asked = without_energy([*DEFAULT, *candidate()])
+    assert objection(asked, config(1).digest, WorkloadKind.GRAPH) == "the device does not measure energy"
+    unknown = derive_default(asked)
+    assert unknown is not None
+    assert unknown.energy_uj is None
+    assert best_value(unknown, WorkloadKind.GRAPH) == float("inf")
+
+
+def test_imported_trials_say_nothing_here() -> None:
+    wrong = trial("run", 9, ROW, failed(Status.WRONG), of_config=1)
+    known = rows([*DEFAULT, *candidate()])
+    imported = [replace(row, imported=True) for row in known]
+    (their_wrong,) = (replace(row, imported=True) for row in rows([wrong], first_s=100.0))
+    assert objection([*known, their_wrong], config(1).digest, WorkloadKind.KERNEL) == ""
+    without_default = objection([*imported[:3], *known[3:]], config(1).digest, WorkloadKind.KERNEL)
+    assert without_default == "its default was not measured under the same protocol"
+    of_config = objection([*known[:3], *imported[3:]], config(1).digest, WorkloadKind.KERNEL)
+    assert of_config == "it has 0 of 3 confirmations"
+    (lost,) = rows([replace(DEFAULT[0], measurement=failed(Status.FAILED))])
+    theirs = [replace(lost, imported=True), *known[3:]]
+    assert objection(theirs, config(1).digest, WorkloadKind.KERNEL) == without_default
+
+
+def test_a_search_trial_that_was_verified_confirms_nothing() -> None:
+    verified = [replace(each, purpose=Purpose.SEARCH) for each in candidate()]
+    unverified = candidate(verification=Verification.NONE)
+    assert reason([*DEFAULT, *verified, *unverified]) == "its numbers were not verified"
+
+
+@pytest.mark.parametrize("first_s", [0.5, 2.0], ids=["never verified", "at the moment of the last check"])
+def test_a_failed_check_counts_at_once(first_s: float) -> None:
+    checked = replace(failed(Status.WRONG), worker="")
+    (wrong,) = rows([trial("run", 9, ROW, checked, of_config=0)], first_s=first_s)
+    confirmed_rows = rows(confirmed()) if first_s > 1 else rows(candidate())
+    digest = config(0).digest
+    assert objection([*confirmed_rows, wrong], digest, WorkloadKind.KERNEL) == "it computed wrong numbers"
+
+
+def test_a_best_sums_up_its_verified_confirmations() -> None:
+    """The median of times and energies, the largest bound and peak, the weakest check, and nothing else."""
+    weak, *strong = candidate((12.0, 15.0, 18.0))
+    weak = replace(weak, verification=Verification.SAMPLED, bound_us=2.0)
+    silent = replace(strong[1], measurement=replace(strong[1].measurement, energy_uj=None))
+    luck = [replace(each, attempt=7) for each in candidate((1.0,), verification=Verification.NONE)]
+    default = confirmations("run", 0, ROW, (30.0, 30.0, 30.0))
+    found = derive_best(rows([*default, weak, strong[0], silent, *luck]), WorkloadKind.KERNEL)
+    assert found is not None
+    assert (found.config, found.confirmations) == (config(1), 3)
+    assert (found.latency_us, found.latency_cycles, found.energy_uj) == (15.0, 15_000.0, 4.5)
+    assert (found.bound_us, found.peak_bytes) == (2.0, 18 * 1024)
+    assert found.verification is Verification.SAMPLED

@@ -1,13 +1,13 @@
 """Mutants of the code that everything else relies on: would a test notice one wrong operator or constant?
 
-    python -m tests.robust.mutants FILE[,FILE] TEST [TEST ...] [-k NAMED] [--most N] [--seed N] [--shard I/N]
+    python -m tests.robust.mutants FILE[,FILE] TEST [TEST ...] [-k NAMED] [--of FUNCTION] [--most N]
 
 One change to one function a mutant: a comparison, an arithmetic or boolean operator, min for max, a constant,
 a negation, `any` for `all`, a dropped statement, a condition that is always or never true. The tests run once
-unchanged, and it is noted which of them call which function. Then every mutant runs in a fork of this process
-with the code of its function exchanged, the tests of that function first to last, until one fails. A mutant
-that runs for longer than the patience is stopped, and counts as noticed. Each survivor is a line of the
-output: file, line, what was changed.
+unchanged, and it is noted which of them call which function. Then every mutant runs in a fork of the same
+session, with the code of its function exchanged: the tests of that function, the fastest first, until one
+fails. A mutant that takes more processor time than the patience is stopped, and counts as noticed. Each
+survivor is a line of the output: file, line, what was changed.
 """
 
 import argparse
@@ -15,8 +15,10 @@ import ast
 import copy
 import importlib
 import inspect
+import math
 import os
 import random
+import resource
 import signal
 import sys
 import time
@@ -27,10 +29,13 @@ from types import CodeType, FrameType, FunctionType
 from typing import Any
 
 import pytest
+from _pytest.runner import runtestprotocol
 
 ROOT = Path(__file__).parents[2]
-PATIENCE = 20.0
-"""A mutant may take this many times as long as its tests did, and ten seconds."""
+PATIENCE = 5.0
+"""A mutant may take this many times the processor time of its tests, and two seconds."""
+SLEEPS = 20.0
+"""It may take this many times as long by the clock: processors are shared, but a mutant may wait for ever."""
 
 _COMPARISONS: dict[type[ast.cmpop], tuple[type[ast.cmpop], ...]] = {
     ast.Lt: (ast.LtE, ast.GtE),
@@ -74,27 +79,48 @@ class Mutant:
 
 @dataclass
 class Calls:
-    """A pytest plugin: which tests call which functions of some files, and how long they take."""
+    """A pytest plugin: which tests call which functions, their processor time, then each mutant."""
 
-    files: frozenset[str]
-    tests_of: dict[tuple[str, str], set[str]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
+    mutants: list[Mutant]
+    tests_of: dict[tuple[str, str], set[pytest.Item]] = field(default_factory=dict)
+    seconds: dict[pytest.Item, float] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.files = {_file_of(mutant) for mutant in self.mutants}
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Iterator[None]:
-        began = time.perf_counter()
+        began = time.process_time()
 
         def called(frame: FrameType, event: str, _: Any) -> None:
             if event == "call" and frame.f_code.co_filename in self.files:
                 key = frame.f_code.co_filename, frame.f_code.co_qualname.partition(".<locals>")[0]
-                self.tests_of.setdefault(key, set()).add(item.nodeid)
+                self.tests_of.setdefault(key, set()).add(item)
 
         sys.setprofile(called)
         try:
             return (yield)
         finally:
             sys.setprofile(None)
-            self.seconds[item.nodeid] = time.perf_counter() - began
+            self.seconds[item] = time.process_time() - began
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Iterator[None]:
+        result = yield
+        for mutant in self.mutants if not session.testsfailed else ():
+            asked = self.tests_of.get((_file_of(mutant), mutant.function), set())
+            tests = sorted(asked, key=lambda test: (self.seconds[test], test.nodeid))
+            seconds = sum(self.seconds[test] for test in tests)
+            found = verdict(mutant, tests, 2 + PATIENCE * seconds) if tests else "no test"
+            self.counts[found] = self.counts.get(found, 0) + 1
+            if found not in ("killed", "stopped"):
+                print(f"{found}: {mutant}", flush=True)
+        return result
+
+
+def _file_of(mutant: Mutant) -> str:
+    return str(sys.modules[mutant.module].__file__)
 
 
 def changes_of(node: ast.AST) -> Iterator[tuple[str, ast.AST]]:
@@ -226,29 +252,44 @@ def put_in(mutant: Mutant) -> bool:
     return True
 
 
-def verdict(mutant: Mutant, tests: list[str], limit_s: float) -> str:
+def verdict(mutant: Mutant, tests: list[pytest.Item], limit_s: float) -> str:
     """`killed`, `stopped`, `survived`, or `out of reach`; the mutant runs in a fork of this process."""
     child = os.fork()
     if child == 0:
         os.setpgid(0, 0)
+        resource.setrlimit(resource.RLIMIT_CPU, (math.ceil(limit_s), math.ceil(limit_s) + 1))
         quiet = os.open(os.devnull, os.O_WRONLY)
         os.dup2(quiet, 1)
         os.dup2(quiet, 2)
-        code = 98
-        if put_in(mutant):
-            code = pytest.main(["-x", "-q", "-p", "no:cacheprovider", *tests])
-        os._exit(int(code))
-    ends = time.monotonic() + limit_s
+        code = 1
+        try:
+            code = _run(mutant, tests)
+        finally:
+            os._exit(code)
+    ends = time.monotonic() + limit_s * SLEEPS
     while time.monotonic() < ends:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:
-            if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 98:
-                return "out of reach"
-            return "survived" if os.WIFEXITED(status) and os.WEXITSTATUS(status) == 0 else "killed"
-        time.sleep(0.005)
+            return _VERDICTS.get(os.WEXITSTATUS(status), "killed") if os.WIFEXITED(status) else "stopped"
+        time.sleep(0.002)
     os.killpg(child, signal.SIGKILL)
     os.waitpid(child, 0)
     return "stopped"
+
+
+_VERDICTS = {0: "survived", 98: "out of reach"}
+
+
+def _run(mutant: Mutant, tests: list[pytest.Item]) -> int:
+    """The exit code of a fork, in the terms of `_VERDICTS`."""
+    if not put_in(mutant):
+        return 98
+    for test, following in zip(tests, [*tests[1:], None], strict=True):
+        if isinstance(test, pytest.Function):
+            test._initrequest()
+        if any(report.failed for report in runtestprotocol(test, log=False, nextitem=following)):
+            return 1
+    return 0
 
 
 def main() -> int:
@@ -258,34 +299,23 @@ def main() -> int:
     parser.add_argument("files", help="files of the product, with commas between them")
     parser.add_argument("tests", nargs="+", help="as pytest takes them")
     parser.add_argument("-k", dest="named", default="", help="an expression of pytest: the tests to run")
+    parser.add_argument("--of", default="", help="only mutants of functions with this in their names")
     parser.add_argument("--most", type=int, default=0, help="so many mutants, drawn at random; 0: all")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--shard", default="0/1", help="I/N: of those, every N-th from the I-th on")
     asked = parser.parse_args()
     paths = [ROOT / name for name in asked.files.split(",")]
     mutants = [mutant for path in paths for mutant in mutants_of(path)]
     everything = len(mutants)
+    mutants = [mutant for mutant in mutants if asked.of in mutant.function]
     if asked.most and asked.most < len(mutants):
         mutants = random.Random(asked.seed).sample(mutants, asked.most)
-    shard, shards = map(int, asked.shard.split("/"))
-    mutants = sorted(mutants[shard::shards], key=lambda mutant: (mutant.module, mutant.line))
-    calls = Calls(frozenset(str(sys.modules[mutant.module].__file__) for mutant in mutants))
+    calls = Calls(sorted(mutants, key=lambda mutant: (mutant.module, mutant.line)))
     if code := pytest.main(
-        ["-q", "-p", "no:cacheprovider", "-k", asked.named, *asked.tests], plugins=[calls]
+        ["-q", "-s", "-p", "no:cacheprovider", "-k", asked.named, *asked.tests], plugins=[calls]
     ):
         print("the tests fail without a mutant")
         return int(code)
-    counts: dict[str, int] = {}
-    for mutant in mutants:
-        file = str(sys.modules[mutant.module].__file__)
-        tests = sorted(calls.tests_of.get((file, mutant.function), ()), key=lambda test: calls.seconds[test])
-        found = "no test"
-        if tests:
-            found = verdict(mutant, tests, 10 + PATIENCE * sum(calls.seconds[test] for test in tests))
-        counts[found] = counts.get(found, 0) + 1
-        if found not in ("killed", "stopped"):
-            print(f"{found}: {mutant}", flush=True)
-    print(f"{everything} mutants of {asked.files}, {len(mutants)} tried: {counts}")
+    print(f"{everything} mutants of {asked.files}, {len(mutants)} tried: {calls.counts}")
     return 0
 
 

@@ -57,6 +57,8 @@ def test_of_two_runs_left_the_newer_goes_on(repository: Repository) -> None:
         ({"toolchain": "x" * 101}, "toolchain version"),
         ({"seed": -1}, "seed -1"),
         ({"trials_budget": -1}, "budget -1"),
+        ({"seed": 2**63}, "seed 9223372036854775808"),
+        ({"trials_budget": 2**63}, "budget 9223372036854775808"),
         ({"settings": "{"}, "settings of the run"),
         ({"versions": "{"}, "versions of the run"),
         ({"model_digest": None}, "a run without a model has no lease"),
