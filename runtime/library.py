@@ -4,7 +4,7 @@ import ctypes
 import mmap
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from tilewright.runtime.cpu import require_cpu
 from tilewright.runtime.errors import LibraryError
 from tilewright.runtime.manifest import Manifest, Operand, opened, read_manifest, require_seal
+from tilewright.runtime.steps import Slot, read_steps, run_steps
 
 Array = npt.NDArray[Any]
 LINE = 64
@@ -49,6 +50,7 @@ class Library:
         self.threads = threads
         self._files = [code]
         # First of all: what is refused must not stay loaded.
+        self._steps = read_steps(manifest)
         size = manifest.values_bytes + threads * manifest.scratch_bytes
         try:
             self._arena = _lines(size)
@@ -57,11 +59,14 @@ class Library:
         # The file whose digest was checked is the one that is loaded, even if another has its name by now. It
         # stays open: the system's loader takes a descriptor of the same number for the same library.
         try:
-            self._net = ctypes.CDLL(f"/proc/self/fd/{code}").net
+            library = ctypes.CDLL(f"/proc/self/fd/{code}")
+            count = self._steps[-1].after + 1 if self._steps else 0
+            self._parts = [library[f"part{at}"] for at in range(count)] or [library["net"]]
         except (OSError, AttributeError) as error:
             raise LibraryError(f"the system cannot load the library: {error}") from None
-        self._net.restype = None
-        self._net.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int64, ctypes.c_int64]
+        for part in self._parts:
+            part.restype = None
+            part.argtypes = [*[ctypes.c_void_p] * 4, ctypes.c_int64, ctypes.c_int64]
         self._weights = _mapped(weights, manifest.weights.bytes)
         self._turn = threading.Lock()
         self._others: ThreadPoolExecutor | None = None
@@ -93,27 +98,51 @@ class Library:
             )
         made = [_lines(operand.dtype.itemsize * _count(operand)) for operand in self.outputs]
         with self._turn:
-            self._call(_pointers(given), _pointers(made))
+            self._call(given, made)
         return {
-            operand.name: array[: operand.dtype.itemsize * _count(operand)]
-            .view(operand.dtype)
-            .reshape(operand.shape)
-            for operand, array in zip(self.outputs, made, strict=True)
+            operand.name: _at(array, 0, operand) for operand, array in zip(self.outputs, made, strict=True)
         }
 
-    def _call(self, inputs: Any, outputs: Any) -> None:
-        arguments = self._arena.ctypes.data, self._weights.ctypes.data, inputs, outputs
+    @property
+    def host_ops(self) -> tuple[str, ...]:
+        """What numpy runs between the parts of the code, in order, by the model's names."""
+        return tuple(step.name for step in self._steps)
+
+    def _call(self, inputs: list[Array], outputs: list[Array]) -> None:
+        """Run the parts of the code, and the steps of the host between them."""
+        arguments = (
+            self._arena.ctypes.data,
+            self._weights.ctypes.data,
+            _pointers(inputs),
+            _pointers(outputs),
+        )
+
+        def view(slot: Slot) -> Array:
+            match slot.region:
+                case "arena":
+                    return _at(self._arena, slot.at, slot)
+                case "weights":
+                    return _at(self._weights, slot.at, slot)
+                case "inputs":
+                    return inputs[slot.at]
+            return _at(outputs[slot.at], 0, slot)
+
+        for number, part in enumerate(self._parts):
+            run_steps([step for step in self._steps if step.after == number], view)
+            self._run(part, arguments)
+
+    def _run(self, part: Callable[..., None], arguments: tuple[Any, ...]) -> None:
+        """Run one function of the code on all threads."""
         if self.threads == 1:
-            self._net(*arguments, 0, 1)
+            part(*arguments, 0, 1)
             return
         if self._others is None or self._process != os.getpid():
             self._others = ThreadPoolExecutor(self.threads - 1, "tilewright")
             self._process = os.getpid()
         others = [
-            self._others.submit(self._net, *arguments, number, self.threads)
-            for number in range(1, self.threads)
+            self._others.submit(part, *arguments, number, self.threads) for number in range(1, self.threads)
         ]
-        self._net(*arguments, 0, self.threads)
+        part(*arguments, 0, self.threads)
         for other in others:
             other.result()
 
@@ -128,7 +157,12 @@ class Library:
         return np.require(array, operand.dtype, ["C_CONTIGUOUS", "ALIGNED"])
 
 
-def _count(operand: Operand) -> int:
+def _at(memory: Array, at: int, told: Operand | Slot) -> Array:
+    """The array that lies from byte `at` of a memory on."""
+    return memory[at : at + told.dtype.itemsize * _count(told)].view(told.dtype).reshape(told.shape)
+
+
+def _count(operand: Operand | Slot) -> int:
     return int(np.prod(operand.shape, dtype=np.int64))
 
 

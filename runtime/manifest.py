@@ -13,7 +13,8 @@ import numpy as np
 
 from tilewright.runtime.errors import LibraryError
 
-FORMAT = "tilewright library 2"
+FORMAT, HOST_FORMAT = "tilewright library 2", "tilewright library 3"
+"""Of a library that is all code, and of one with steps that numpy runs."""
 SEAL_BYTES = 32
 MOST_BYTES, MOST_NUMBER = 1 << 24, 1 << 48
 DTYPES = ["float64", "float32", "float16", "bfloat16", "bool"]
@@ -71,7 +72,7 @@ def read_manifest(path: Path) -> Manifest:
         facts = None
     if not isinstance(facts, dict):
         raise LibraryError(f"{path} is no manifest of a library")
-    if facts.get("format") != FORMAT:
+    if facts.get("format") != (HOST_FORMAT if "host" in facts else FORMAT):
         raise LibraryError(f"{path} is not of format {FORMAT!r}; build the library anew")
     rest = {key: value for key, value in facts.items() if key != "digest"}
     if _digest(rest).hex() != facts.get("digest"):
@@ -83,11 +84,13 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def require_seal(folder: Path, manifest: Manifest, code: int) -> None:
-    """LibraryError where the code was not made for the inputs, outputs, memory, machine and weights of the
-    manifest; `code` is a descriptor of its file, whose last bytes are their digest.
+    """LibraryError where the code was not made for the inputs, outputs, memory, machine, host ops and weights
+    of the manifest; `code` is a descriptor of its file, whose last bytes are their digest.
     """
     facts = manifest.facts
-    told = {key: facts[key] for key in ("inputs", "outputs", "memory", "machine")}
+    told: dict[str, Any] = {
+        key: facts[key] for key in ("inputs", "outputs", "memory", "machine", "host") if key in facts
+    }
     told["weights"] = facts["files"]["weights.bin"]
     sealed = os.pread(code, SEAL_BYTES, max(0, manifest.code.bytes - SEAL_BYTES))
     if sealed != _digest(told):
@@ -112,8 +115,8 @@ def _manifest(facts: dict[str, Any]) -> Manifest:
         tuple(str(each) for each in machine["features"]),
         tuple(_operand(each) for each in facts["inputs"]),
         tuple(_operand(each) for each in facts["outputs"]),
-        _number(memory["values_bytes"]),
-        _number(memory["scratch_bytes"]),
+        number(memory["values_bytes"]),
+        number(memory["scratch_bytes"]),
         _part("network.so", files["network.so"]),
         _part("weights.bin", files["weights.bin"]),
         facts,
@@ -121,10 +124,10 @@ def _manifest(facts: dict[str, Any]) -> Manifest:
 
 
 def _operand(told: dict[str, Any]) -> Operand:
-    kind, shape = told["dtype"], tuple(_number(extent) for extent in told["shape"])
+    kind, shape = told["dtype"], tuple(number(extent) for extent in told["shape"])
     if kind not in DTYPES or not isinstance(told["name"], str):
         raise ValueError(f"dtype {kind!r}")
-    _number(8 * prod(shape))
+    number(8 * prod(shape))
     is_bfloat16 = kind == "bfloat16"
     return Operand(told["name"], np.dtype("uint16" if is_bfloat16 else kind), shape, is_bfloat16)
 
@@ -132,10 +135,11 @@ def _operand(told: dict[str, Any]) -> Operand:
 def _part(name: str, told: dict[str, Any]) -> Part:
     if not DIGEST.fullmatch(told["sha256"]):
         raise ValueError(f"digest of {name}")
-    return Part(name, _number(told["bytes"]), told["sha256"])
+    return Part(name, number(told["bytes"]), told["sha256"])
 
 
-def _number(told: Any) -> int:
+def number(told: Any) -> int:
+    """A whole number that may be a size; ValueError for all else."""
     if isinstance(told, bool) or not isinstance(told, int) or not 0 <= told < MOST_NUMBER:
         raise ValueError(f"number {told!r}")
     return told

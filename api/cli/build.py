@@ -50,6 +50,7 @@ def build(
     """
     from tilewright.compiler_core.files.outputs import refuse_inputs, require_folder
     from tilewright.compiler_core.files.scratch import scratch
+    from tilewright.compiler_core.library.c_files import host_names
     from tilewright.tuner.verbs.build import FILES, build_into, publish, require_cpu
 
     kept = files_of(model, target, database, frozen)
@@ -70,7 +71,10 @@ def build(
         f" code {files['network.so']['bytes']} bytes, weights {files['weights.bin']['bytes']} bytes\n"
         f"verified: values are off by at most {built.share:.2f} of what they may be"
     )
+    if host := host_names(facts.get("host", [])):
+        text += f"\nnumpy runs {', '.join(host)} between the kernels: tilewright.runtime has them, C refuses"
     body = {key: facts[key] for key in ("model", "calls", "kernels", "files", "memory", "verification")}
+    body["host_ops"] = host
     body["layers"] = list(compiled.layers)
     answer(text, body, json_file, [*kept, *(output / name for name in FILES)])
     return 0

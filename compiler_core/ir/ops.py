@@ -17,8 +17,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from tilewright.compiler_core.ir import host_ops
 from tilewright.compiler_core.ir.dtypes import DType, dtype_of
-from tilewright.compiler_core.ir.host import host_ops
 from tilewright.compiler_core.ir.rounding import converted
 
 Array: TypeAlias = npt.NDArray[Any]

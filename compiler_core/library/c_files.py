@@ -26,7 +26,7 @@ _HEADER = """\
 #define TILEWRIGHT_NET_H
 #include <stddef.h>
 #include <stdint.h>
-
+{refused}
 #define TW_ARENA_BYTES(threads) ({values}u + (size_t)(threads) * {scratch}u)
 #define TW_WEIGHTS_BYTES ((size_t){weights}u)
 #define TW_INPUTS {count_in}
@@ -80,6 +80,7 @@ def header_text(facts: dict[str, Any]) -> str:
         model=_plain(facts["model"]),
         inputs="\n".join(map(_line, facts["inputs"])) or " *            none",
         outputs="\n".join(map(_line, facts["outputs"])),
+        refused=_refusal(facts.get("host", [])),
         values=facts["memory"]["values_bytes"],
         scratch=facts["memory"]["scratch_bytes"],
         weights=facts["files"]["weights.bin"]["bytes"],
@@ -93,6 +94,19 @@ def header_text(facts: dict[str, Any]) -> str:
 def example_text() -> str:
     """example.c: the same for every library."""
     return _EXAMPLE
+
+
+def _refusal(host: list[dict[str, Any]]) -> str:
+    """A line that ends a compilation where ops of the network run on the host: numpy runs them, not C."""
+    if not host:
+        return ""
+    names = [_plain(name).replace('"', "'").replace("\\", "/") for name in host_names(host)]
+    return f'#error "tilewright.runtime runs this network, not C: numpy has {", ".join(names)}"\n'
+
+
+def host_names(host: list[dict[str, Any]]) -> list[str]:
+    """The names of a manifest's host ops, each once, in order."""
+    return list(dict.fromkeys(each["name"] for each in host))
 
 
 def _line(operand: dict[str, Any]) -> str:

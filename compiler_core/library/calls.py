@@ -8,7 +8,6 @@ import numpy as np
 from tilewright.compiler_core.codegen.places import Place, laid_out
 from tilewright.compiler_core.codegen.run import NativeKernel
 from tilewright.compiler_core.digest import digest_of
-from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.layouts import Layout
 from tilewright.compiler_core.ir.workload import Kernel
 from tilewright.compiler_core.lowering.pipeline import Plan
@@ -21,6 +20,13 @@ class Call:
     kernel: NativeKernel
     operands: tuple[tuple[str, int], ...]
 
+    @property
+    def results(self) -> tuple[str, ...]:
+        """The buffers that it stores into."""
+        nest = self.kernel.nest
+        named = zip(nest.outer, self.operands, strict=True)
+        return tuple(name for value, (name, _) in named if value in nest.graph.outputs)
+
 
 @dataclass(frozen=True)
 class NetworkBuffer:
@@ -31,11 +37,32 @@ class NetworkBuffer:
 
 
 @dataclass(frozen=True)
+class HostRun:
+    """An op without structured form, by its position in the graph: it runs once `after` calls are made, on
+    whole values in buffers by name.
+    """
+
+    op: int
+    after: int
+    operands: tuple[str, ...]
+    result: str
+
+
+@dataclass(frozen=True)
 class NetworkCalls:
-    """Calls in order, and their buffers by name. A value has a buffer for every layout it is read in."""
+    """Calls in order, what the host runs between them, and their buffers by name. A value has a buffer for
+    every layout it is read in.
+    """
 
     calls: tuple[Call, ...]
     buffers: Mapping[str, NetworkBuffer]
+    hosted: tuple[HostRun, ...] = ()
+
+    @property
+    def parts(self) -> tuple[range, ...]:
+        """The calls between ops of the host: one range where there are none."""
+        cuts = sorted({each.after for each in self.hosted})
+        return tuple(map(range, [0, *cuts], [*cuts, len(self.calls)]))
 
 
 def buffer_name(value: int, place: Place, *, arranged: bool) -> str:
@@ -43,23 +70,20 @@ def buffer_name(value: int, place: Place, *, arranged: bool) -> str:
     return f"{value}-{digest_of(str(place.pieces))[:12]}" if arranged else str(value)
 
 
-def network_calls(
-    plan: Plan, kernels: Mapping[str, NativeKernel], *, without_host_ops: bool = False
-) -> NetworkCalls:
+def network_calls(plan: Plan, kernels: Mapping[str, NativeKernel]) -> NetworkCalls:
     """The kernels of a plan in order; `kernels` has their machine code by workload digest.
 
-    An op without structured form is left out where the caller says so: the buffer of its result is the
-    caller's to fill. ConfigError elsewhere.
+    An op without structured form is no call: the buffer of its result is the caller's to fill.
     """
     buffers: dict[str, NetworkBuffer] = {}
     calls: list[Call] = []
+    hosted: list[HostRun] = []
     for stage in plan.stages:
         for placed in stage:
             kernel = plan.kernels[placed.group]
-            if kernel is None and without_host_ops:
-                continue
             if kernel is None:
-                raise ConfigError("an op without structured form runs on the host, which is no native kernel")
+                hosted.append(_host_run(plan, max(plan.groups[placed.group]), len(calls), buffers))
+                continue
             native = kernels[kernel.workload.digest]
             operands = []
             for value, place in native.nest.outer.items():
@@ -67,7 +91,17 @@ def network_calls(
                 buffers.setdefault(name, NetworkBuffer(kernel.values[value], whole))
                 operands.append((name, _begins(kernel, value, whole)))
             calls.append(Call(native, tuple(operands)))
-    return NetworkCalls(tuple(calls), buffers)
+    return NetworkCalls(tuple(calls), buffers, tuple(hosted))
+
+
+def _host_run(plan: Plan, at: int, after: int, buffers: dict[str, NetworkBuffer]) -> HostRun:
+    op = plan.graph.ops[at]
+    values = [*(access.value for access in op.operands), op.result]
+    assert not {*values} & {*plan.layouts}, "a value that the host sees lies in the model's order"
+    names = [name_of(plan, value) for value in values]
+    for name, value in zip(names, values, strict=True):
+        buffers.setdefault(name, NetworkBuffer(value, place_of(plan, value)))
+    return HostRun(at, after, tuple(names[:-1]), names[-1])
 
 
 def name_of(plan: Plan, value: int) -> str:

@@ -1,6 +1,8 @@
-"""LLVM IR of a network's one function: its kernels in order, tiles shared out among threads.
+"""LLVM IR of a network's function: its kernels in order, tiles shared out among threads.
 
     void net(ptr arena, ptr weights, ptr inputs, ptr outputs, i64 thread, i64 threads)
+
+Ops that run on the host cut it into functions part0, part1, ...; the caller runs the ops between them.
 
 Every thread runs the same code with its own number. After each kernel the threads meet: the last one to come
 resets the count and moves the turn on, for which the others wait; who waits long offers its core to others.
@@ -14,10 +16,10 @@ from tilewright.compiler_core.codegen.emit import ENTRY
 from tilewright.compiler_core.codegen.machine.cpu import Machine
 from tilewright.compiler_core.codegen.machine.image import Image
 from tilewright.compiler_core.errors import ConfigError
-from tilewright.compiler_core.library.calls import Call
+from tilewright.compiler_core.library.calls import Call, NetworkCalls
 from tilewright.compiler_core.library.room import LINE, Location, Region, Room
 
-NET = "net"
+NET, PART = "net", "part"
 PAUSES = {
     "x86_64": ("declare void @llvm.x86.sse2.pause()", "call void @llvm.x86.sse2.pause()"),
     "aarch64": ("declare void @llvm.aarch64.hint(i32)", "call void @llvm.aarch64.hint(i32 1)"),
@@ -85,8 +87,14 @@ done:
 """
 
 
-def emit_driver(calls: Sequence[Call], numbers: Sequence[int], room: Room, machine: Machine) -> str:
+def entries_of(made: NetworkCalls) -> tuple[str, ...]:
+    """The names of a library's functions."""
+    return tuple(f"{PART}{number}" for number in range(len(made.parts))) if made.hosted else (NET,)
+
+
+def emit_driver(made: NetworkCalls, numbers: Sequence[int], room: Room, machine: Machine) -> str:
     """The module: call c runs kernel `numbers[c]`, whose function is `k<number>.kernel`."""
+    calls = made.calls
     architecture = machine.triple.partition("-")[0]
     if architecture not in PAUSES:
         raise ConfigError(f"libraries are written for x86_64 and aarch64, not for {architecture}")
@@ -96,23 +104,27 @@ def emit_driver(calls: Sequence[Call], numbers: Sequence[int], room: Room, machi
     give_way = f"{SYSTEM}.give_way"
     text.append(f"declare void @{give_way}()")
     text += [MEET.format(line=LINE, pause=pause, patience=PATIENCE, give_way=give_way), COPY]
-    text.append(
-        f"define void @{NET}(ptr %arena, ptr %weights, ptr %inputs, ptr %outputs, i64 %thread, i64 %threads)"
-        " #0 {"
-    )
     widest = max([1, *(len(call.operands) for call in calls)])
-    text += ["entry:", f"  %table = alloca [{widest} x ptr], align {LINE}"]
-    text += [
-        f"  %before = mul i64 %thread, {room.scratch_bytes}",
-        f"  %at = add i64 %before, {room.values_bytes}",
-        "  %scratch = getelementptr i8, ptr %arena, i64 %at",
-        "  %following = add i64 %thread, 1",
-    ]
-    for number, (call, kernel) in enumerate(zip(calls, numbers, strict=True)):
-        text += _call(number, call, kernel, room.locations)
-    text += _copies(room)
+    names = entries_of(made)
+    for name, part in zip(names, made.parts, strict=True):
+        text.append(
+            f"define void @{name}(ptr %arena, ptr %weights, ptr %inputs, ptr %outputs, i64 %thread,"
+            " i64 %threads) #0 {"
+        )
+        text += ["entry:", f"  %table = alloca [{widest} x ptr], align {LINE}"]
+        text += [
+            f"  %before = mul i64 %thread, {room.scratch_bytes}",
+            f"  %at = add i64 %before, {room.values_bytes}",
+            "  %scratch = getelementptr i8, ptr %arena, i64 %at",
+            "  %following = add i64 %thread, 1",
+        ]
+        for number in part:
+            text += _call(number, calls[number], numbers[number], room.locations)
+        if name == names[-1]:
+            text += _copies(room)
+        text += ["  ret void", "}"]
     common = f'nounwind "no-builtins" "target-cpu"="{machine.cpu}" "target-features"="{machine.features}"'
-    text += ["  ret void", "}", f"attributes #0 = {{ {common} }}", f"attributes #1 = {{ noinline {common} }}"]
+    text += [f"attributes #0 = {{ {common} }}", f"attributes #1 = {{ noinline {common} }}"]
     return "\n".join(text) + "\n"
 
 

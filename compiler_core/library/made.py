@@ -9,13 +9,14 @@ from tilewright.compiler_core.codegen.lanes.arithmetic import STORED
 from tilewright.compiler_core.codegen.machine.cpu import Machine
 from tilewright.compiler_core.codegen.machine.image import flat_image
 from tilewright.compiler_core.codegen.run import NativeKernel
-from tilewright.compiler_core.errors import ConfigError
 from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.library.calls import NetworkCalls, network_calls
-from tilewright.compiler_core.library.driver import GIVE_WAY, NET, SYSTEM, emit_driver
+from tilewright.compiler_core.library.driver import GIVE_WAY, SYSTEM, emit_driver, entries_of
 from tilewright.compiler_core.library.elf import shared_object
+from tilewright.compiler_core.library.hosted import host_facts, require_host_ops
 from tilewright.compiler_core.library.manifest import (
     FORMAT,
+    HOST_FORMAT,
     LIBRARY,
     WEIGHTS,
     digests_of,
@@ -65,13 +66,7 @@ def native_network(
     ConfigError where an op or a dtype has no native form.
     """
     graph = plan.graph
-    pairs = zip(plan.groups, plan.kernels, strict=True)
-    host = [graph.kernel_name(group) for group, kernel in pairs if kernel is None]
-    if host:
-        raise ConfigError(
-            f"{len(host)} ops of {name} have no machine code, so that a library cannot hold it:"
-            f" {', '.join(host[:4])}{', ...' if len(host) > 4 else ''}"
-        )
+    require_host_ops(name, plan)
     inputs, outputs = ([value for _, value in side] for side in named)
     for value in (*inputs, *outputs):
         STORED[graph.values[value].dtype]
@@ -80,11 +75,11 @@ def native_network(
     known: dict[bytes, int] = {}
     numbers = [known.setdefault(call.kernel.image.code, len(known)) for call in made.calls]
     architecture = machine.triple.partition("-")[0]
-    driver = object_of(emit_driver(made.calls, numbers, room, machine), machine)
+    driver = object_of(emit_driver(made, numbers, room, machine), machine)
     images = {f"k{number}": call.kernel.image for number, call in zip(numbers, made.calls, strict=True)}
     image = flat_image(driver, images | {SYSTEM: GIVE_WAY[architecture]})
     facts = {
-        "format": FORMAT,
+        "format": HOST_FORMAT if made.hosted else FORMAT,
         "model": name,
         "machine": machine_facts(machine),
         "inputs": operands_of(graph, named[0]),
@@ -93,4 +88,7 @@ def native_network(
         "kernels": len(known),
         "calls": len(made.calls),
     }
-    return NativeNetwork(graph, made, shared_object(image, {NET: NET}, LIBRARY, architecture), room, facts)
+    if made.hosted:
+        facts["host"] = host_facts(graph, made, room)
+    exported = {each: each for each in entries_of(made)}
+    return NativeNetwork(graph, made, shared_object(image, exported, LIBRARY, architecture), room, facts)

@@ -12,7 +12,8 @@ from tilewright.compiler_core.ir.graph import Graph
 from tilewright.compiler_core.library.features import needed_features
 from tilewright.compiler_core.library.room import Room
 
-FORMAT = "tilewright library 2"
+FORMAT, HOST_FORMAT = "tilewright library 2", "tilewright library 3"
+"""Of a library that is all code, and of one with steps that numpy runs."""
 LIBRARY, WEIGHTS, MANIFEST = "network.so", "weights.bin", "manifest.json"
 
 
@@ -47,7 +48,7 @@ def seal_of(facts: Mapping[str, Any], weights: Mapping[str, Any]) -> bytes:
     """What ends network.so: the SHA-256 of all by which a caller hands memory to its code. A manifest that
     tells another size than the code was made for does not fit it, whoever wrote its digest.
     """
-    told = {key: facts[key] for key in ("inputs", "outputs", "memory", "machine")}
+    told = {key: facts[key] for key in ("inputs", "outputs", "memory", "machine", "host") if key in facts}
     return hashlib.sha256(_compact({**told, "weights": dict(weights)}).encode()).digest()
 
 

@@ -80,8 +80,8 @@ def room_of(graph: Graph, made: NetworkCalls, inputs: Sequence[int], outputs: Se
     weights = _Weights()
     locations: dict[str, Location] = {}
     spans: dict[str, tuple[int, int]] = {}
-    for step, call in enumerate(made.calls):
-        for name, _ in call.operands:
+    for step, names in sorted(_uses(made), key=lambda use: use[0]):
+        for name in names:
             buffer = made.buffers[name]
             if buffer.value in graph.constants:
                 if name not in locations:
@@ -97,7 +97,7 @@ def room_of(graph: Graph, made: NetworkCalls, inputs: Sequence[int], outputs: Se
         Block((TensorSpan(number, _up(made.buffers[name].place.bytes), *span),))
         for number, (name, span) in enumerate(spans.items())
     ]
-    arena = allocate_blocks(blocks, max(1, len(made.calls))) if blocks else None
+    arena = allocate_blocks(blocks, 2 * len(made.calls) + 1) if blocks else None
     for number, name in enumerate(spans):
         assert arena is not None, "made of the spans"
         locations[name] = Location(Region.ARENA, MEETING_BYTES + arena.offsets[number])
@@ -111,6 +111,14 @@ def room_of(graph: Graph, made: NetworkCalls, inputs: Sequence[int], outputs: Se
         MEETING_BYTES + (arena.arena_bytes if arena else 0),
         _up(scratch),
     )
+
+
+def _uses(made: NetworkCalls) -> Iterator[tuple[int, list[str]]]:
+    """Steps and the buffers they use: call c is step 2c + 1, and what the host runs before it is step 2c."""
+    for number, call in enumerate(made.calls):
+        yield 2 * number + 1, [name for name, _ in call.operands]
+    for run in made.hosted:
+        yield 2 * run.after, [*run.operands, run.result]
 
 
 class _Weights:

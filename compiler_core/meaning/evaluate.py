@@ -19,6 +19,7 @@ from tilewright.compiler_core.ir.graph import Graph, Op, SymbolicConstants
 from tilewright.compiler_core.ir.index_map import Access, Interval, unclamped_interval
 from tilewright.compiler_core.ir.ops import Array, AxisKind, Unit
 from tilewright.compiler_core.meaning.loops import told_sizes
+from tilewright.runtime.host.meanings import fitted
 
 Box = Sequence[Interval]
 
@@ -138,7 +139,11 @@ def evaluate(
     accumulator = result.dtype.accumulator.numpy
     args: list[Array] = []
     if row.unit is Unit.HOST:
-        made = fitted(on_host(op, [held.elements for held in operands], result), op.extents[:rank])
+        whole = on_host(op, [held.elements for held in operands], result)
+        try:
+            made = fitted(whole, op.extents[:rank])
+        except ValueError as error:
+            raise ModelError(str(error)) from None
         return made[tuple(slice(low, high) for low, high in box[:rank])]
     if row.contraction:
         total = _contract_by_blocks(op, box, operands, accumulator)
@@ -167,21 +172,6 @@ def evaluate(
 
 
 _NOTHING = np.zeros(())
-
-
-def fitted(made: Array, extents: Sequence[int]) -> Array:
-    """The result of a host op in its bound extents: more elements are cut off, missing ones are zero.
-
-    7 boxes in an extent of 5   ->   the first 5;   3 boxes   ->   these, and 2 rows of zeros
-    """
-    if made.shape == tuple(extents):
-        return made
-    if made.ndim != len(extents):
-        raise ModelError(f"the inputs make a result of shape {list(made.shape)}, not of {list(extents)}")
-    full = np.zeros(tuple(extents), made.dtype)
-    kept = tuple(slice(0, min(one, other)) for one, other in zip(made.shape, extents, strict=True))
-    full[kept] = made[kept]
-    return full
 
 
 def on_host(op: Op, operands: Sequence[Array], result: TensorType) -> Array:

@@ -10,7 +10,7 @@ from onnx import helper
 from onnx.reference import ReferenceEvaluator
 
 from tilewright.compiler_core.errors import ModelError, RecordError
-from tilewright.compiler_core.ir.host import host_ops
+from tilewright.compiler_core.ir import host_ops
 
 Array = npt.NDArray[Any]
 ON_HOST = (

@@ -30,7 +30,7 @@ def network_job(
     plan, _ = network_schedule(task, config, target)
     configs = kernel_configs(config, plan)
     kernels = {digest: compiled(regions, configs[digest]) for digest, regions in plan.regions.items()}
-    made = network_calls(plan, kernels, without_host_ops=True)
+    made = network_calls(plan, kernels)
     buffers = {
         name: Contents(buffer.place.bytes, buffer.place, given.get(buffer.value))
         for name, buffer in made.buffers.items()

@@ -113,17 +113,6 @@ def test_a_target_that_is_no_cpu_is_refused(
 
 
 @pytest.mark.usefixtures("by_default")
-def test_an_op_of_the_host_is_named(made: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    nodes = [node("Relu", "x", "r"), node("Unique", "r", "u"), node("TopK", "r k", "y i")]
-    k = {"k": np.array([2], dtype=np.int64)}
-    odd = Made(
-        saved(model(nodes[::2], [value("x", [8])], ["y"], k), tmp_path), made.target, made.database, tmp_path
-    )
-    assert odd.build() == 2
-    assert "TopK" in capsys.readouterr().err.splitlines()[-1]
-
-
-@pytest.mark.usefixtures("by_default")
 def test_a_network_without_kernels_is_a_library_of_copies(made: Made, tmp_path: Path) -> None:
     nodes = [node("Identity", "x", "y"), node("Identity", "c", "z")]
     plain = model(nodes, [value("x", [3]), value("spare", [2])], ["y", "z"], {"c": reals(1, 5)})

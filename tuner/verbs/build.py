@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from tilewright.compiler_core.checking.emulate import run_call
 from tilewright.compiler_core.checking.judge_meaning import meaning_of
 from tilewright.compiler_core.checking.judge_model import judge_model
 from tilewright.compiler_core.checking.verify import require_sound
@@ -25,6 +26,7 @@ from tilewright.compiler_core.files.outputs import refuse_inputs, require_folder
 from tilewright.compiler_core.files.scratch import scratch
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.library.c_files import EXAMPLE, HEADER, example_text, header_text
+from tilewright.compiler_core.library.calls import NetworkCalls
 from tilewright.compiler_core.library.made import NativeNetwork, native_network
 from tilewright.compiler_core.library.manifest import (
     LIBRARY,
@@ -32,6 +34,7 @@ from tilewright.compiler_core.library.manifest import (
     WEIGHTS,
     manifest_text,
 )
+from tilewright.compiler_core.lowering.program import HostCall
 from tilewright.compiler_core.lowering.regions import Regions
 from tilewright.compiler_core.onnx_import.building.bound_inputs import Given
 from tilewright.compiler_core.onnx_import.feeds import draw_feeds
@@ -43,6 +46,7 @@ from tilewright.measure.host.device import HostDevice
 from tilewright.measure.host.file import ensure_host
 from tilewright.measure.host.jobs import Contents, HostJob
 from tilewright.measure.host.process import ChildDiedError, ChildHungError
+from tilewright.measure.host.whole import with_host_results
 from tilewright.search_space.blocking import blocking_of
 from tilewright.search_space.programs import program_of
 from tilewright.tuner.answer.room import require_room
@@ -137,7 +141,7 @@ def build_into(folder: Path, compiled: CompiledNetwork, seed: int = 0, *, choose
     require_room(graph)
     own = is_own(opened.target)
     if chooses and own:
-        compiled = chosen_inside(compiled, _given(compiled, seed))
+        compiled = chosen_inside(compiled, with_host_results(graph, _given(compiled, seed)))
     made = _native(compiled, machine := machine_for(opened.target))
     facts = {**made.facts, "files": made.write(folder), "provenance": provenance_of(compiled)}
     (folder / MANIFEST).write_text(manifest_text(facts), encoding="utf-8")
@@ -177,8 +181,8 @@ def _given(compiled: CompiledNetwork, seed: int) -> dict[int, Array]:
 def _verified(
     folder: Path, compiled: CompiledNetwork, made: NativeNetwork, seed: int, *, runs: bool
 ) -> float:
-    """The largest share of what a value may be off by; VerifyError where one is wrong. `runs`: the library in
-    `folder` is of this CPU.
+    """The largest share of what a value that a kernel stores may be off by; VerifyError where one is wrong.
+    `runs`: the library in `folder` is of this CPU.
     """
     opened, plan, graph = compiled.opened, compiled.assignment.plan, compiled.graph
     feeds = draw_feeds(opened.model, seed)
@@ -190,7 +194,8 @@ def _verified(
     known |= _stored(compiled, made, known)
     share = 0.0
     for kernel in plan.kernels:
-        assert kernel is not None, "a library has no ops of the host"
+        if kernel is None:
+            continue
         local = kernel.workload.graph
         operands = {value: kernel.part(value, known[kernel.values[value]]) for value in local.inputs}
         with np.errstate(all="ignore"):
@@ -210,30 +215,44 @@ def _verified(
 
 
 def _stored(compiled: CompiledNetwork, made: NativeNetwork, known: Mapping[int, Array]) -> dict[int, Array]:
-    """All values that the kernels store, each run by itself over buffers of its own, in another process."""
-    graph, buffers = compiled.graph, made.made.buffers
-    contents = {
-        name: Contents(buffer.place.bytes, buffer.place, known.get(buffer.value))
-        for name, buffer in buffers.items()
-    }
-    wanted = {
-        name: (buffer.place, buffer.value)
-        for name, buffer in buffers.items()
-        if buffer.value in graph.producer
-    }
+    """All values that the kernels store, each run by itself over buffers of its own, in another process, and
+    what ops of the host make of them here.
+    """
     own = is_own(compiled.opened.target)
     if not own:
         ensure_host()
     device = HostDevice(compiled.opened.target if own else load_target(HOST))
     try:
-        job = HostJob(compiled.opened.network.task.digest, made.made.calls, contents, wanted)
-        return device.run(job, {value: graph.shape(value) for _, value in wanted.values()})
+        return _stored_by(device, compiled, made.made, known)
     except ChildDiedError as error:
         raise CheckError(f"a kernel of the library crashed; {error}") from None
     except ChildHungError:
         raise CheckError("the kernels of the library do not end") from None
     finally:
         device.close()
+
+
+def _stored_by(
+    device: HostDevice, compiled: CompiledNetwork, made: NetworkCalls, known: Mapping[int, Array]
+) -> dict[int, Array]:
+    graph, stored = compiled.graph, dict(known)
+    for number, part in enumerate(made.parts):
+        calls = made.calls[part.start : part.stop]
+        buffers = {name: made.buffers[name] for call in calls for name, _ in call.operands}
+        contents = {
+            name: Contents(each.place.bytes, each.place, stored.get(each.value))
+            for name, each in buffers.items()
+        }
+        # A value may be stored part by part, by kernels before and behind an op of the host.
+        written = {name for call in calls for name in call.results}
+        wanted = {name: (each.place, each.value) for name, each in buffers.items() if name in written}
+        job = HostJob(f"{compiled.opened.network.task.digest} {number}", calls, contents, wanted)
+        if calls:
+            stored |= device.run(job, {value: graph.shape(value) for _, value in wanted.values()})
+        for run in made.hosted:
+            if run.after == part.stop and graph.ops[run.op].result not in stored:
+                stored |= run_call(graph, HostCall(run.op), stored)
+    return stored
 
 
 def run_apart(folder: Path, inputs: list[Array], threads: int = 1) -> list[Array]:

@@ -7,9 +7,9 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from tilewright.compiler_core.errors import ModelError
+from tilewright.compiler_core.ir import host_ops
 from tilewright.compiler_core.ir.dims import LOCAL, Dim, SymDim, minimum, symbol, symbols_of
 from tilewright.compiler_core.ir.dtypes import DType
-from tilewright.compiler_core.ir.host import host_ops
 from tilewright.compiler_core.ir.index_map import IndexExpr
 from tilewright.compiler_core.onnx_import.building.builder import Builder, Tensor, integers
 from tilewright.compiler_core.onnx_import.building.external import ExternalData
@@ -137,7 +137,7 @@ class Context:
         macs: Dim = 0,
         **attributes: Any,
     ) -> list[Tensor]:
-        """One host op an output: `function` of compiler_core.host_ops over whole operands.
+        """One host op an output: `function` of ir.host_ops over whole operands.
 
         `macs` are the multiply-accumulates of the whole operator, for the report.
         """

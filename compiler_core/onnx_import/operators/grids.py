@@ -6,12 +6,12 @@ import numpy as np
 
 from tilewright.compiler_core.errors import ModelError
 from tilewright.compiler_core.ir.dims import Dim, known
-from tilewright.compiler_core.ir.host.grid_sample import CUBIC, LINEAR, NEAREST
 from tilewright.compiler_core.ir.index_map import affine, axis_index
 from tilewright.compiler_core.ir.ops import Array
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
 from tilewright.compiler_core.onnx_import.building.context import Build, Context, Inputs, known_dims, required
 from tilewright.compiler_core.onnx_import.building.node import Node
+from tilewright.runtime.host.grid_sample import CUBIC, LINEAR, NEAREST
 
 
 def _affine_grid(context: Context, node: Node, inputs: Inputs) -> Tensor:

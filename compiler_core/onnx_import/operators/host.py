@@ -1,4 +1,4 @@
-"""Operators that run on the host: types and shapes of results; meanings are in compiler_core.host_ops."""
+"""Operators that run on the host: types and shapes of results; meanings are in runtime.host."""
 
 from collections.abc import Mapping
 from typing import Any

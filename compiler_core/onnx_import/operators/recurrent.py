@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 
 from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.host.host_recurrences import ACTIVATIONS as ON_HOST
 from tilewright.compiler_core.ir.ops import AttributeValue
 from tilewright.compiler_core.onnx_import.building.builder import Tensor
 from tilewright.compiler_core.onnx_import.building.context import Build, Context, Inputs, optional, required
@@ -13,6 +12,7 @@ from tilewright.compiler_core.onnx_import.operators.recurrent_steps import (
     RealProducts,
     structured,
 )
+from tilewright.runtime.host.recurrences import ACTIVATIONS as ON_HOST
 
 
 def _recurrence(function: str, gates: int, states: int) -> Build:

@@ -10,23 +10,31 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tilewright.compiler_core.errors import ModelError
-from tilewright.compiler_core.ir.host.grid_sample import grid_sample
-from tilewright.compiler_core.ir.host.host_recurrences import gru, lstm, rnn
-from tilewright.compiler_core.ir.host.roi_pool import max_roi_pool
+from tilewright.runtime.host.grid_sample import grid_sample
+from tilewright.runtime.host.recurrences import gru, lstm, rnn
+from tilewright.runtime.host.roi_pool import max_roi_pool
 
 Array = npt.NDArray[Any]
 Meaning = Callable[[Sequence[Array], Mapping[str, Any]], Sequence[Array]]
+REFUSALS = IndexError, OverflowError, ValueError, ZeroDivisionError
+"""What a meaning raises where its operands do not fit."""
 
 
-def run(function: str, args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
-    """All results of host op `function`; ModelError where operands do not fit, KeyError for another name."""
-    meaning = MEANINGS[function]
-    try:
-        return meaning(args, attributes)
-    except (IndexError, OverflowError, ValueError, ZeroDivisionError) as error:
-        said = f"operator {function!r} on the host refuses the data that it reads: {error}"
-        raise ModelError(f"{said}; give its inputs values with --input or --dim") from error
+def fitted(made: Array, extents: Sequence[int]) -> Array:
+    """The result of a host op in its bound extents: more elements are cut off, missing ones are zero.
+
+    7 boxes in an extent of 5   ->   the first 5;   3 boxes   ->   these, and 2 rows of zeros
+
+    ValueError where it has another number of dims.
+    """
+    if made.shape == tuple(extents):
+        return made
+    if made.ndim != len(extents):
+        raise ValueError(f"the inputs make a result of shape {list(made.shape)}, not of {list(extents)}")
+    full = np.zeros(tuple(extents), made.dtype)
+    kept = tuple(slice(0, min(one, other)) for one, other in zip(made.shape, extents, strict=True))
+    full[kept] = made[kept]
+    return full
 
 
 def _all_inputs(args: Sequence[Array], attributes: Mapping[str, Any]) -> list[Array | None]:
@@ -233,11 +241,6 @@ def _determinant(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequen
 def _choose(args: Sequence[Array], attributes: Mapping[str, Any]) -> Sequence[Array]:
     condition, chosen, otherwise = args
     return [chosen if condition.item() else otherwise]
-
-
-def register(function: str, meaning: Meaning) -> None:
-    """Add a meaning that another room brings, as the importer does with those of onnx's reference."""
-    MEANINGS[function] = meaning
 
 
 MEANINGS: dict[str, Meaning] = {

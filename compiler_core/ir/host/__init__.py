@@ -1,1 +1,0 @@
-"""Numpy meanings of the ops that run on the host."""
