@@ -110,10 +110,6 @@ class AnswerRequest:
         """What stands in for an exact answer, in order."""
         return self.fallback or ((Fallback.FAMILY,) if self.other_placement else ())
 
-    def key_of(self, workload: WorkloadRow) -> Key:
-        """The key of a workload's records."""
-        return Key(workload.digest, self.target_digest, self.toolchain, self.objective)
-
     def accepts(self, workload: WorkloadRow, best: Best) -> bool:
         """Whether a record counts as an answer for `workload`."""
         wanted = self.space_digests.get(workload.digest)

@@ -2,7 +2,7 @@
 
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,9 @@ import pytest
 
 from tests.db.samples import OTHER_TARGET, TARGET, TOOLCHAIN, confirmations, digest, filled, key_of, workload
 from tilewright.compiler_core.digest import canonical_json, digest_of
-from tilewright.db.answering.lookup import AnswerRequest, Hit, Match, Miss, lookup, lookup_many
+from tilewright.db.answering.explain import Nearest
+from tilewright.db.answering.lookup import AnswerRequest, Fallback, Hit, Match, Miss, lookup, lookup_many
+from tilewright.db.layers.layer import AbsentLayer, AnswerContext, Layers, RecordsLayer
 from tilewright.db.records import Best, WorkloadKind, WorkloadRow
 from tilewright.db.repository import Repository
 from tilewright.db.storage.session import open_database
@@ -216,3 +218,79 @@ def test_a_lookup_loads_no_tuning_machinery(tmp_path: Path) -> None:
         [sys.executable, "-c", program], cwd=root, capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr) == ("[]\n", "")
+
+
+class Asked(AbsentLayer):
+    """A layer that knows nothing, and notes what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__("asked", "")
+        object.__setattr__(self, "questions", [])
+
+    questions: list[tuple[str, ...]]
+
+    def bests(
+        self, workloads: Sequence[str], context: AnswerContext, before_s: float | None = None
+    ) -> dict[str, Best]:
+        self.questions.append(tuple(workloads))
+        return {}
+
+    def relatives(
+        self, families: Sequence[str], context: AnswerContext
+    ) -> dict[str, Sequence[tuple[WorkloadRow, Best]]]:
+        self.questions.append(tuple(families))
+        return {}
+
+
+def test_a_later_layer_is_asked_for_the_rest_only(repository: Repository) -> None:
+    later, wished = Asked(), replace(ASKED, explain=False)
+    stack = Layers((RecordsLayer("own", repository), later))
+    for steps in ((), (Fallback.FAMILY,), (Fallback.TOOLCHAIN,)):
+        lookup(stack, RECORDED, replace(wished, fallback=steps))
+    assert later.questions == []
+    unknown, elsewhere = contraction(pad=9), contraction(("LLB", "L1", "L1"))
+    lookup_many(stack, [RECORDED, unknown], wished)
+    assert later.questions == [(unknown.digest,)]
+    later.questions.clear()
+    answers = lookup_many(stack, [RECORDED, elsewhere, unknown], replace(wished, other_placement=True))
+    assert later.questions == [(elsewhere.digest, unknown.digest), (unknown.family_digest,)]
+    assert [type(answer) for answer in answers] == [Hit, Hit, Miss]
+    later.questions.clear()
+    lookup_many(stack, [RECORDED, elsewhere], replace(wished, other_placement=True))
+    assert later.questions == [(elsewhere.digest,)], "the first layer has every relative"
+    stack_of_two = Layers((later, RecordsLayer("own", repository)))
+    assert isinstance(lookup(stack_of_two, RECORDED, wished), Hit)
+
+
+def test_a_record_outside_the_space_of_today_is_named(repository: Repository) -> None:
+    answer = lookup(repository, RECORDED, replace(ASKED, fits=lambda row, best: False))
+    assert isinstance(answer, Miss)
+    assert answer.reason == "space: the recorded config is not in the space of today; tune it again"
+    assert answer.nearest == Nearest(_best(repository), RECORDED, ())
+
+
+def test_a_record_is_no_relative_of_itself(repository: Repository) -> None:
+    """What is known today does not answer for an earlier moment by a detour."""
+    earlier = replace(ASKED, other_placement=True, before_s=1.0)
+    assert isinstance(lookup(repository, RECORDED, earlier), Miss)
+
+
+def test_a_hit_is_expected_to_take_what_it_took(repository: Repository) -> None:
+    answer = lookup(repository, RECORDED, ASKED)
+    assert isinstance(answer, Hit)
+    assert answer.latency_us == _best(repository).latency_us
+
+
+def test_a_miss_names_five_fields_and_counts_the_others(repository: Repository) -> None:
+    changes = {"stride": 2, "pad": 3, "zero_point": True, "groups": 4, "bias": 1}
+    for count in (4, 5):
+        row = contraction(("L1",) * 3, **dict(list(changes.items())[:count]))
+        answer = lookup(repository, row, ASKED)
+        assert isinstance(answer, Miss)
+        assert answer.nearest is not None
+        assert len(answer.nearest.differences) == count + 1
+        assert answer.reason.count("; ") == (4 if count == 4 else 5)
+        assert answer.reason.endswith("; and 1 more") == (count == 5)
+    quiet = lookup(repository, row, replace(ASKED, explain=False))
+    assert isinstance(quiet, Miss)
+    assert (quiet.reason, quiet.nearest) == ("no record has this key", None)

@@ -79,6 +79,21 @@ def test_states_cost_what_the_definition_says(graph: KernelGraph) -> None:
             assert checker._need(state | 1 << kernel, kernel, False) == need
 
 
+@pytest.mark.parametrize(("result", "peak"), [(7, 8), (8, 8), (9, 17)])
+def test_a_kernel_runs_in_place_where_there_is_room(result: int, peak: int) -> None:
+    tensors = (KernelTensor(8, -1, (0,)), KernelTensor(result, 0, (), is_output=True))
+    checker = _Checker(KernelGraph("one", 1, tensors, (True,)))
+    assert checker.peak((0,)) == peak
+    assert checker._need(0, 0, True) == checker._need(1, 0, False) == peak
+
+
+def test_a_graph_output_is_never_overwritten() -> None:
+    tensors = (KernelTensor(8, 0, (1,), is_output=True), KernelTensor(8, 1, (), is_output=True))
+    checker = _Checker(KernelGraph("two", 2, tensors, (False, True)))
+    assert checker.peak((0, 1)) == 16
+    assert checker._need(1, 1, True) == checker._need(3, 1, False) == 16
+
+
 DIAMOND = KernelGraph(
     "diamond",
     3,
