@@ -140,8 +140,9 @@ def check_run(asked: NewRun) -> None:
         raise RecordError(
             f"toolchain version {asked.toolchain[:80]!r} is not a plain name of up to 100 signs"
         )
-    if not (0 <= asked.seed <= LARGEST_INTEGER and 0 <= asked.trials_budget <= LARGEST_INTEGER):
-        raise RecordError(f"seed {asked.seed} and budget {asked.trials_budget} must lie in 0 to 2**63 - 1")
+    for name, number in (("seed", asked.seed), ("budget", asked.trials_budget)):
+        if not 0 <= number <= LARGEST_INTEGER:
+            raise RecordError(f"{name} {number} must lie in 0 to 2**63 - 1")
 
 
 @dataclass(frozen=True)

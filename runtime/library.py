@@ -89,13 +89,12 @@ class Library:
         """
         if not isinstance(inputs, Mapping):
             raise LibraryError(f"inputs are given by name, not as {type(inputs).__name__}")
-        given = [self._checked(operand, inputs) for operand in self.inputs]
-        if len(inputs) > len(given):
-            known = {operand.name for operand in self.inputs}
+        if strangers := sorted(map(str, set(inputs) - {operand.name for operand in self.inputs})):
             raise LibraryError(
-                f"input {sorted(map(str, set(inputs) - known))[0]!r} is none of the network's:"
+                f"input {strangers[0]!r} is none of the network's:"
                 f" {', '.join(map(str, self.inputs)) or 'it takes none'}"
             )
+        given = [self._checked(operand, inputs) for operand in self.inputs]
         made = [_lines(operand.dtype.itemsize * _count(operand)) for operand in self.outputs]
         with self._turn:
             self._call(given, made)

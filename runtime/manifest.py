@@ -67,7 +67,7 @@ def read_manifest(path: Path) -> Manifest:
             data = file.read(MOST_BYTES + 1)
         facts = json.loads(data) if len(data) <= MOST_BYTES else None
     except OSError as error:
-        raise LibraryError(f"{path}: {error.strerror}") from None
+        raise LibraryError(f"{path}: {error.strerror}; `tune build` makes such a folder") from None
     except (ValueError, RecursionError):
         facts = None
     if not isinstance(facts, dict):

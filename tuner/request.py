@@ -89,8 +89,8 @@ class TuneRequest:
             raise UsageError(f"--trials {self.trials} is negative; give 0 or more")
         if self.trials is not None and self.trials > MOST_TRIALS:
             raise UsageError(f"--trials {self.trials} is above the limit of {MOST_TRIALS}")
-        if not -(1 << 63) <= self.seed < 1 << 63:
-            raise UsageError(f"--seed {self.seed} does not fit 64 bits; give a smaller number")
+        if not 0 <= self.seed < 1 << 63:
+            raise UsageError(f"--seed {self.seed} is not in 0 to 2**63 - 1; give another number")
         if self.time_limit_s is not None and not 0 < self.time_limit_s < float("inf"):
             raise UsageError(f"--time-limit {self.time_limit_s} is not a positive number of seconds")
         if self.front and self.budget == 0:

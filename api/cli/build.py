@@ -69,7 +69,7 @@ def build(
     text = (
         f"{output}: {facts['calls']} calls of {facts['kernels']} kernels;"
         f" code {files['network.so']['bytes']} bytes, weights {files['weights.bin']['bytes']} bytes\n"
-        f"verified: values are off by at most {built.share:.2f} of what they may be"
+        f"verified: values are off by at most {built.share:.2g} of what they may be"
     )
     if host := host_names(facts.get("host", [])):
         text += f"\nnumpy runs {', '.join(host)} between the kernels: tilewright.runtime has them, C refuses"

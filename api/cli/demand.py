@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 app = verb_app()
 
+_UNITS = (("s", 1e6), ("ms", 1e3))
+
 
 @app.command()
 def demand(
@@ -65,7 +67,8 @@ def lines_of(found: "DemandReport") -> list[str]:
 
 
 def _lines(wanted: "Unanswered") -> list[str]:
-    saves = f"{wanted.saves_us / 1e3:.1f} ms" if wanted.saves_us else "unknown"
+    known = wanted.served_us is not None and wanted.expected_us is not None
+    saves = duration(wanted.saves_us) if known else "unknown"
     sizes = "".join(f" {name}={size}" for name, size in wanted.dims)
     objective = "" if wanted.objective == "latency" else f", {wanted.objective}"
     what = f"{wanted.name or wanted.kind}{sizes} on {wanted.target or wanted.target_digest[:12]}{objective}"
@@ -117,9 +120,16 @@ def tune_wanted(
     answer(text, rows, json_file, files_of(where, database))
 
 
+def duration(us: float) -> str:
+    """A time in the unit that gives it one to three digits before the point."""
+    unit, scale = next(((unit, scale) for unit, scale in _UNITS if us >= scale), ("us", 1.0))
+    return f"{us / scale:.1f} {unit}"
+
+
 def tuned_line(each: "TunedDemand") -> str:
     """The result for one workload of the demand, as a line."""
-    what = f"{each.wanted.name or each.wanted.kind} on {each.wanted.target}, asked {each.wanted.count} times"
+    times = "once" if each.wanted.count == 1 else f"{each.wanted.count} times"
+    what = f"{each.wanted.name or each.wanted.kind} on {each.wanted.target}, asked {times}"
     if each.tuned_us is None:
         return f"not tuned  {what}: {each.reason}"
     return f"{_us(each.wanted.served_us)} -> {_us(each.tuned_us)} us  {what}, {each.trials} trials"

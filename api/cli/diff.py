@@ -111,7 +111,8 @@ def as_text(found: "Compared") -> list[str]:
     """The comparison for people, a line a thing; one line for two that are equal."""
     if not found.lines and all(one == other for one, other in found.facts.values()):
         facts = ", ".join(f"{name} {one}" for name, (one, _) in found.facts.items())
-        return [f"{found.names[0]} and {found.names[1]} are equal: {facts}"]
+        what = "have equal answers" if found.kind == "databases" else "are equal"
+        return [f"{found.names[0]} and {found.names[1]} {what}: {facts}"]
     lines = [f"A  {found.names[0]}", f"B  {found.names[1]}"]
     lines += [f"{name}: {one} against {other}" for name, (one, other) in found.facts.items()]
     lines.append(f"{f'A {found.unit}'.strip():>12} {f'B {found.unit}'.strip():>12} {'B / A':>7}")

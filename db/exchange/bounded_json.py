@@ -12,13 +12,16 @@ def parse_bounded(text: str) -> Any:
     """`text` as a JSON value; ValueError names the mistake in a few words."""
     if _deeper_than(text, DEEPEST):
         raise ValueError(f"JSON nested deeper than {DEEPEST}")
-    return json.loads(
-        text,
-        parse_constant=_no_constant,
-        parse_float=_finite,
-        parse_int=_small,
-        object_pairs_hook=_each_name_once,
-    )
+    try:
+        return json.loads(
+            text,
+            parse_constant=_no_constant,
+            parse_float=_finite,
+            parse_int=_small,
+            object_pairs_hook=_each_name_once,
+        )
+    except json.JSONDecodeError as error:
+        raise ValueError(f"no JSON: {error}") from None
 
 
 def _deeper_than(text: str, limit: int) -> bool:

@@ -8,6 +8,7 @@ from fastapi import FastAPI
 from tests.api.service import running_server, settings_for
 from tests.db.samples import digest, filled, workload
 from tilewright.api.app import create_app
+from tilewright.api.cli.demand import duration
 from tilewright.db.demand.entries import Served
 from tilewright.db.demand.file import DemandFile
 from tilewright.db.demand.service_file import file_of_service
@@ -58,3 +59,13 @@ def test_where_a_service_counts() -> None:
     assert file_of_service("auto", "postgresql://user@host/name") == "tilewright.demand"
     assert file_of_service("mine", "tilewright.db") == "mine"
     assert file_of_service("off", "tilewright.db") == ""
+
+
+def test_a_time_has_the_unit_of_its_size() -> None:
+    assert [duration(us) for us in (0.0, 3.06, 999.9, 12_345.6, 2.5e6)] == [
+        "0.0 us",
+        "3.1 us",
+        "999.9 us",
+        "12.3 ms",
+        "2.5 s",
+    ]

@@ -102,7 +102,7 @@ def test_equal_databases_are_one_line(path: Path, capsys: pytest.CaptureFixture[
     for verb in (["diff"], ["db", "diff"]):
         assert main([*verb, str(path), str(path)]) == 0
         said = capsys.readouterr().out
-        assert said == f"{path} and {path} are equal: answers 1, the same in both 1\n"
+        assert said == f"{path} and {path} have equal answers: answers 1, the same in both 1\n"
 
 
 def test_of_a_merge_both_sides_of_a_conflict_are_told(

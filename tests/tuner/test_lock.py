@@ -111,7 +111,7 @@ def test_a_network_that_was_imported_says_to_verify(folder: Path, tmp_path: Path
 
 def test_what_is_not_locked_says_why(folder: Path, tmp_path: Path) -> None:
     frozen = read_lock(folder / "tilewright.lock")
-    with pytest.raises(NotLockedError, match=r"one\.onnx is not locked for this: target \w+ is asked"):
+    with pytest.raises(NotLockedError, match=r"one\.onnx is not locked for this: target \w+ \w+ is asked"):
         lookup(folder / "one.onnx", OTHER, frozen=frozen)
     with pytest.raises(NotLockedError, match="toolchain mine is asked, 3 is locked"):
         compile_known(folder / "one.onnx", TARGET, toolchain="mine", frozen=frozen)

@@ -119,12 +119,16 @@ def _found(
         raise NotLockedError(
             f"{name} is not in the lock, or was another network when it was locked; lock it anew"
         )
+    names = {
+        each.target_digest: f"{each.target} {_short(each.target_digest)}" for each in lock.networks.values()
+    }
+    names[target.digest] = f"{target.name} {_short(target.digest)}"
     differences = [
-        f"{word} {_short(one)} is asked, {_short(other)} is locked"
+        f"{word} {names.get(one, _short(one))} is asked, {names.get(other, _short(other))} is locked"
         for word, one, other in zip(words, asked, nearest.key, strict=True)
         if one != other
     ]
-    raise NotLockedError(f"{name} is not locked for this: {'; '.join(differences)}")
+    raise NotLockedError(f"{name} is not locked for this: {'; '.join(differences)}; lock it anew")
 
 
 def _selected(network: LockedNetwork) -> Selected | None:
