@@ -119,10 +119,25 @@ DETOUR = KernelGraph(
     (False, False, False),
 )
 """Kernels 0 and 1 leave less than was there before, so they run first; kernel 2 then takes 28 bytes."""
+CHAIN = KernelGraph(
+    "chain",
+    3,
+    (
+        KernelTensor(5, -1, (0,)),
+        KernelTensor(7, 0, (1,)),
+        KernelTensor(6, 1, (2,)),
+        KernelTensor(2, 2, (), is_output=True),
+    ),
+    (False, False, False),
+)
+IN_PLACE = replace(CHAIN, in_place=(False, False, True))
+END = SetWitness("last", (0, 1, 2), (Flow(2, ((2, 1, 2, 6),)),))
+BEGIN = SetWitness("first", (1, 2), (Flow(1, ((1, 0, 1, 7),)),))
+FAR = SetWitness("first", (2,), (Flow(2, ((1, 0, 1, 7), (2, 1, 2, 6))),))
 LAST = SetWitness(
     "last", (0, 1), (Flow(0, ((0, -1, 0, 10), (2, 1, 2, 5))), Flow(1, ((0, -1, 1, 10), (1, 0, 2, 4))))
 )
-FIRST = SetWitness("first", (0, 1), (Flow(0, ((0, -1, 0, 10),)), Flow(1, ((0, -1, 1, 9),))))
+FIRST = SetWitness("first", (0, 1), (Flow(0, ((0, -1, 1, 10),)), Flow(1, ((0, -1, 1, 9),))))
 FORWARD = SearchWitness("forward", tuple(DeadEnd(state, None) for state in (0, 1, 2)))
 BACKWARD = SearchWitness("backward", (DeadEnd(7, None), DeadEnd(3, None)))
 SAFE_ROWS = ((0, -1, 0, 3), (1, 0, 1, 3), (2, 1, -1, 3), (3, -1, 2, 5))
@@ -131,6 +146,9 @@ ORDER = (0, 1, 2)
 PROOFS = {
     "last": (DIAMOND, PeakPlan(ORDER, 19, 19, LAST, "optimal")),
     "first": (DIAMOND, PeakPlan(ORDER, 19, 14, FIRST, "open")),
+    "end": (CHAIN, PeakPlan(ORDER, 13, 8, END, "open")),
+    "begin": (CHAIN, PeakPlan(ORDER, 13, 13, BEGIN, "optimal")),
+    "in place": (IN_PLACE, PeakPlan(ORDER, 13, 6, END, "open")),
     "forward": (DIAMOND, PeakPlan(ORDER, 19, 19, FORWARD, "optimal")),
     "backward": (DIAMOND, PeakPlan(ORDER, 19, 19, BACKWARD, "optimal")),
     "safe move": (DETOUR, PeakPlan(ORDER, 28, 28, SAFE, "optimal")),
@@ -143,6 +161,10 @@ def test_a_proof_by_hand_holds_and_no_change_to_it_does(name: str) -> None:
     check_plan(graph, plan)
     for change, other in mutations(graph, plan):
         assert refused(graph, other), change
+
+
+def test_what_is_led_to_by_several_steps_counts() -> None:
+    check_plan(CHAIN, PeakPlan(ORDER, 13, 8, FAR, "open"))
 
 
 @pytest.mark.parametrize(
@@ -215,6 +237,8 @@ ROWS: list[tuple[Any, set[int], set[int], Any]] = [
     (((-1, -1, 1, 3),), set(), {1}, "names no tensor"),
     (((4, 2, -1, 1),), {2}, set(), "names no tensor"),
     (((-1, 1, 2, 3),), {2}, {1}, "along no precedence"),
+    (((-1, 0, 1, 3),), {0}, {1}, "along no precedence"),
+    (((3, 2, 0, 1),), {2}, {0}, "strays from its tensor"),
     (((0, 0, 1, 3),), {0}, {1}, "strays from its tensor"),
     (((0, -1, 2, 3),), set(), {2}, "strays from its tensor"),
     (((0, -1, -1, 3),), set(), set(), "strays from its tensor"),
@@ -264,3 +288,81 @@ def test_nothing_is_witnessed_without_kernels() -> None:
     ):
         with pytest.raises(CheckError, match="nothing to witness"):
             check_plan(empty, other)
+
+
+BACK = KernelGraph(
+    "back",
+    3,
+    (
+        KernelTensor(20, -1, (0,)),
+        KernelTensor(5, 0, (), is_output=True),
+        KernelTensor(3, -1, (1,)),
+        KernelTensor(12, 1, (2,)),
+        KernelTensor(10, 2, (), is_output=True),
+    ),
+    (False, False, False),
+)
+"""The detour backward in time: from the end, kernels 2 and 1 are taken back before kernel 0."""
+BACK_ROWS = ((2, -1, 1, 3), (3, 1, 2, 3), (4, 2, -1, 3), (1, 0, -1, 5))
+
+
+def test_a_safe_move_may_go_back() -> None:
+    proof = SearchWitness("backward", (DeadEnd(7, SafeMove(1, BACK_ROWS)), DeadEnd(1, None)))
+    plan = PeakPlan(ORDER, 28, 28, proof, "optimal")
+    check_plan(BACK, plan)
+    for change, other in mutations(BACK, plan):
+        assert refused(BACK, other), change
+
+
+def test_a_safe_move_neither_stays_nor_returns() -> None:
+    stays = SearchWitness("forward", (DeadEnd(0, SafeMove(0, ())),))
+    returns = SearchWitness("forward", (DeadEnd(0, SafeMove(3, SAFE_ROWS)), DeadEnd(3, SafeMove(0, ()))))
+    for proof in (stays, returns):
+        with pytest.raises(CheckError, match="does not go on"):
+            _Checker(DETOUR).search_witness(proof, 28)
+
+
+@pytest.mark.parametrize(
+    ("state", "complaint"), [(7, "is the goal"), (15, "is no down-set"), (-1, "is no down-set")]
+)
+def test_a_safe_move_leads_to_no_goal_and_to_no_other_place(state: int, complaint: str) -> None:
+    rows = ((0, -1, 0, 2), (1, 0, 1, 2), (2, 1, 2, 2), (3, 2, -1, 2))
+    proof = SearchWitness("forward", (DeadEnd(0, SafeMove(state, rows)), DeadEnd(state, None)))
+    with pytest.raises(CheckError, match=complaint):
+        _Checker(CHAIN).search_witness(proof, 13)
+
+
+def test_a_safe_move_back_leads_to_no_goal() -> None:
+    sizes = {0: 2, 1: 6, 2: 7, 3: 5}
+    tensors = tuple(replace(each, bytes=sizes[index]) for index, each in enumerate(CHAIN.tensors))
+    rows = ((0, -1, 0, 2), (1, 0, 1, 2), (2, 1, 2, 2), (3, 2, -1, 2))
+    proof = SearchWitness("backward", (DeadEnd(7, SafeMove(0, rows)), DeadEnd(0, None)))
+    with pytest.raises(CheckError, match="is the goal"):
+        _Checker(replace(CHAIN, tensors=tensors)).search_witness(proof, 13)
+
+
+def test_rows_of_a_flow_may_come_in_any_order() -> None:
+    assert _Checker(DIAMOND).flow_bytes(((1, 0, 2, 4), (0, -1, 0, 4)), set(), {2}) == 4
+
+
+def test_forward_a_place_may_depend_on_the_order_and_backward_one_settled_operand_is_enough() -> None:
+    tensors = (KernelTensor(8, -1, (0, 1)), KernelTensor(8, 0, (), True), KernelTensor(2, 1, (), True))
+    shared = KernelGraph("shared", 2, tensors, (True, False))
+    _Checker(shared).search_witness(SearchWitness("forward", (DeadEnd(0, None),)), 10)
+    settled = KernelGraph("settled", 2, (*tensors, KernelTensor(8, -1, (0,))), (True, False))
+    _Checker(settled).search_witness(SearchWitness("backward", (DeadEnd(3, None),)), 18)
+
+
+def test_a_state_is_closed_by_moves_that_end_no_higher_and_fit() -> None:
+    def falling(*sizes: int) -> _Checker:
+        tensors = [KernelTensor(size, index - 1, (index,)) for index, size in enumerate(sizes)]
+        tensors[-1] = replace(tensors[-1], consumers=(), is_output=True)
+        kernels = len(sizes) - 1
+        return _Checker(KernelGraph("falling", kernels, tuple(tensors), (False,) * kernels))
+
+    assert falling(5, 4, 3, 2)._close(0, True, 20) == 7
+    assert falling(5, 5, 6)._close(0, True, 20) == 1
+    assert falling(5, 4, 3)._close(0, True, 9) == 0
+    assert falling(5, 4, 3)._close(0, True, 10) == 3
+    assert falling(2, 3, 4, 5)._close(7, False, 20) == 0
+    assert falling(2, 3, 4, 5)._close(7, False, 9) == 7
