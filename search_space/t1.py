@@ -51,6 +51,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "int": np.trunc,
     "float": np.float64,
 }
+_OF_TRUTHS = (ast.BitAnd, ast.BitOr)
+"""Operators under which two truths stay truths; under all others they count as 0 and 1."""
 _MAX_TEXT = 20_000
 _MAX_VALUES = 100_000
 
@@ -201,6 +203,31 @@ def _truth(value: Any) -> Any:
     return np.asarray(value).astype(np.bool_)
 
 
+def _number(value: Any) -> Any:
+    """`value` with truths as 0 and 1: Python counts `True + True` as 2, numpy as True."""
+    return np.asarray(value).astype(np.int64) if np.asarray(value).dtype == np.bool_ else value
+
+
+def _either(first: Any, second: Any) -> Any:
+    """`first or second`, row by row: the first that is true, else the second."""
+    if _numbers(first, second):
+        return np.where(_truth(first), first, second)
+    return np.logical_or(_truth(first), _truth(second))
+
+
+def _both(first: Any, second: Any) -> Any:
+    """`first and second`, row by row: the first that is false, else the second."""
+    if _numbers(first, second):
+        return np.where(_truth(first), second, first)
+    return np.logical_and(_truth(first), _truth(second))
+
+
+def _numbers(first: Any, second: Any) -> bool:
+    """Whether both are numbers, and not both truths: then `and` and `or` give one of them."""
+    kinds = {np.asarray(first).dtype.kind, np.asarray(second).dtype.kind}
+    return kinds <= set("biuf") and kinds != {"b"}
+
+
 def _term(node: ast.expr, text: str, names: set[str]) -> Term:
     """One node of the whitelist as a function over columns."""
 
@@ -217,14 +244,16 @@ def _term(node: ast.expr, text: str, names: set[str]) -> Term:
             return lambda columns: ~_truth(inverted(columns))
         case ast.UnaryOp(op=ast.USub(), operand=operand):
             negated = inner(operand)
-            return lambda columns: -negated(columns)
+            return lambda columns: -_number(negated(columns))
         case ast.BinOp(left=left, op=op, right=right) if type(op) in _BINARY:
             first, second, apply = inner(left), inner(right), _BINARY[type(op)]
-            return lambda columns: apply(first(columns), second(columns))
+            if isinstance(op, _OF_TRUTHS):
+                return lambda columns: apply(first(columns), second(columns))
+            return lambda columns: apply(_number(first(columns)), _number(second(columns)))
         case ast.BoolOp(op=op, values=operands):
             terms = [inner(operand) for operand in operands]
-            join: Callable[[Any, Any], Any] = np.logical_or if isinstance(op, ast.Or) else np.logical_and
-            return lambda columns: reduce(join, (_truth(term(columns)) for term in terms))
+            join = _either if isinstance(op, ast.Or) else _both
+            return lambda columns: reduce(join, (term(columns) for term in terms))
         case ast.Compare(left=left, ops=ops, comparators=rights):
             return _comparison(left, ops, rights, inner, text)
         case ast.IfExp(test=test, body=body, orelse=orelse):
@@ -232,7 +261,7 @@ def _term(node: ast.expr, text: str, names: set[str]) -> Term:
             return lambda columns: np.where(_truth(when(columns)), then(columns), otherwise(columns))
         case ast.Call(func=ast.Name(id=function), args=arguments, keywords=[]) if function in _FUNCTIONS:
             call, given = _FUNCTIONS[function], [inner(argument) for argument in arguments]
-            return lambda columns: call(*(argument(columns) for argument in given))
+            return lambda columns: call(*(_number(argument(columns)) for argument in given))
     raise ConfigError(
         f"condition {text[:80]!r} uses {ast.unparse(node)[:40]!r}, which is not among the knobs, operators "
         "and functions that are understood"

@@ -3,6 +3,7 @@
 import json
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -173,3 +174,35 @@ def test_a_file_that_is_no_t1_is_named(tmp_path: Path) -> None:
     path.write_text(json.dumps({"ConfigurationSpace": {}}))
     with pytest.raises(ConfigError, match="TuningParameters"):
         load_t1(path)
+
+
+SMALL: dict[str, list[Any]] = {"a": [1, 2, 4, 8], "b": [0, 1, 33], "f": [0.5, 2.5], "t": [True, False]}
+
+
+@pytest.mark.parametrize(
+    "conditions",
+    [
+        ["t + (a > 2) + (b > 0) >= 2"],
+        ["-t < 0 and -(a > 2) == 0"],
+        ["(b or -3) != a and (a and b) < 9"],
+        ["(t or f) * a <= 2.5", "max(t, a > 4) - 1 < 0 or int(f) % 2 == 0"],
+        ["a ** t <= abs(b - 2)", "(a > 1) & t | (b == 0)"],
+        ["100000 or b", "1 <= (a > 2) + t <= b"],
+        ["not (t and b) or a % b == 1"],
+    ],
+)
+def test_valid_rows_are_those_that_plain_python_counts(conditions: list[str]) -> None:
+    parameters = [{"Name": name, "Values": values} for name, values in SMALL.items()]
+    space = space_from_t1({"ConfigurationSpace": {"TuningParameters": parameters, "Conditions": conditions}})
+    rows = feasible_rows(space, 1000)
+    assert rows is not None
+    found = [tuple(value for _, value in space.decode(row).items) for row in rows]
+    asked = [compile(text, "condition", "eval") for text in conditions]
+    names = {"max": max, "int": int, "abs": abs, "__builtins__": {}}
+    expected = [
+        values
+        for values in product(*SMALL.values())
+        if all(eval(each, names, dict(zip(SMALL, values, strict=True))) for each in asked)  # noqa: S307
+    ]
+    assert sorted(map(str, found)) == sorted(map(str, expected))
+    assert len(found) > 0
