@@ -7,7 +7,7 @@ from typing import Any
 from tilewright.api.pages.drawn.graph import network_svg
 from tilewright.api.pages.drawn.search_drawings import importances, parallel, predicted
 from tilewright.api.pages.drawn.svg import BLUE, BOTTOM, GREEN, LEFT, TOP, WIDTH, Box, Drawing, across, up
-from tilewright.api.pages.drawn.timeline import timeline
+from tilewright.api.pages.drawn.timeline import timeline, took_us
 from tilewright.api.pages.story import Tale
 from tilewright.compiler_core.ir.names import shortened
 
@@ -104,13 +104,14 @@ def roofline(story: Tale) -> str:
     target, stages = story.pictures["target"], _working(story)
     peak, bandwidth = target["macs_per_us"], target["port_bytes_per_us"] or float("inf")
     dots = [
-        (stage["macs"] / max(stage["port_bytes"], 1), stage["macs"] / _took(stage), stage) for stage in stages
+        (stage["macs"] / max(stage["port_bytes"], 1), stage["macs"] / took_us(stage), stage)
+        for stage in stages
     ]
     drawing = Drawing(
         "Roofline",
         f"{len(dots)} stages of {target['name']} below a peak of {peak:.4g} multiply-accumulates per us.",
     )
-    longest = max((_took(stage) for _, _, stage in dots), default=1.0)
+    longest = max((took_us(stage) for _, _, stage in dots), default=1.0)
     ridge = peak / bandwidth if bandwidth != float("inf") else 1.0
     x = across(
         min([ridge / 10, *(intensity for intensity, _, _ in dots)]),
@@ -122,11 +123,11 @@ def roofline(story: Tale) -> str:
     slope = [(x(x.low), y(min(peak, bandwidth * x.low))), (x(ridge), y(peak)), (x(x.high), y(peak))]
     drawing.line(slope, GREEN)
     for intensity, rate, stage in dots:
-        says = f"{stage['name']}: {_took(stage):.4g} us, {rate / peak:.1%} of the peak"
-        radius = 3 + 6 * (_took(stage) / longest) ** 0.5
+        says = f"{stage['name']}: {took_us(stage):.4g} us, {rate / peak:.1%} of the peak"
+        radius = 3 + 6 * (took_us(stage) / longest) ** 0.5
         drawing.dot(x(intensity), y(rate), radius, BLUE, says)
     taken: list[tuple[float, float]] = []
-    for intensity, rate, stage in sorted(dots, key=lambda dot: -_took(dot[2])):
+    for intensity, rate, stage in sorted(dots, key=lambda dot: -took_us(dot[2])):
         at = x(intensity), y(rate)
         near = any(abs(at[0] - other[0]) < APART[0] and abs(at[1] - other[1]) < APART[1] for other in taken)
         if len(taken) < MOST_NAMED and not near:
@@ -218,8 +219,4 @@ def _total(kernel: Mapping[str, Any]) -> float:
 
 
 def _working(story: Tale) -> list[Mapping[str, Any]]:
-    return [stage for stage in story.pictures["stages"] if stage["macs"] and _took(stage) > 0]
-
-
-def _took(stage: Mapping[str, Any]) -> float:
-    return float(stage["end_us"] - stage["start_us"])
+    return [stage for stage in story.pictures["stages"] if stage["macs"] and took_us(stage) > 0]

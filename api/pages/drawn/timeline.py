@@ -38,10 +38,10 @@ def timeline(story: Tale) -> str:
     )
     x = across(0, end_us, start=LEFT, width=WIDTH)
     drawing.axes(x, None, "us", "stage")
-    longest = max((_took(stage) for stage in stages), default=1.0) or 1.0
+    longest = max((took_us(stage) for stage in stages), default=1.0) or 1.0
     for number, stage in enumerate(stages):
         left, right = x(stage["start_us"]), x(stage["end_us"])
-        heat = min(HEAT - 1, int(_took(stage) / longest * HEAT))
+        heat = min(HEAT - 1, int(took_us(stage) / longest * HEAT))
         drawing.marks.append(_named(number, stage, left, right - left, heat))
     for row, lane in enumerate(lanes):
         y = up(0, 1, TOP + NAMES + GAP + row * (LANE + GAP) + LANE, height=LANE)
@@ -62,14 +62,14 @@ def _shares(
     if not lanes:
         return {"cores": [min(1.0, (stage["cores"] or cores) / cores) for stage in stages]}
     return {
-        lane: [min(1.0, stage["busy"][lane] / (cores * _took(stage) or 1.0)) for stage in stages]
+        lane: [min(1.0, stage["busy"][lane] / (cores * took_us(stage) or 1.0)) for stage in stages]
         for lane in lanes
     }
 
 
 def _named(number: int, stage: Mapping[str, Any], x: float, width: float, heat: int) -> str:
     """A stage with its name in it, where there is room: upright in a narrow one."""
-    says = escape(f"{number}: {stage['name']}, {_took(stage):.4g} us")
+    says = escape(f"{number}: {stage['name']}, {took_us(stage):.4g} us")
     fill = f'class="heat{heat}" fill="var(--heat{heat}, #cfe1f5)" stroke="var(--muted, #5a6570)"'
     words = ""
     if width >= NARROW:
@@ -88,8 +88,9 @@ def _named(number: int, stage: Mapping[str, Any], x: float, width: float, heat: 
 
 
 def _worked(stage: Mapping[str, Any], share: float) -> float:
-    return _took(stage) * share
+    return took_us(stage) * share
 
 
-def _took(stage: Mapping[str, Any]) -> float:
+def took_us(stage: Mapping[str, Any]) -> float:
+    """The time of a stage, from its start to its end."""
     return float(stage["end_us"] - stage["start_us"])

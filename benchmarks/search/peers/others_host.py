@@ -7,12 +7,14 @@ costs it as much as the slowest row, and no trial.
 """
 
 import contextlib
+import inspect
 import json
 import logging
 import os
 import random
 import sys
 import tempfile
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -67,6 +69,18 @@ def main() -> None:
         answers.flush()
 
 
+def beginning(table: KnownRows, names: list[str]) -> Callable[..., bool]:
+    """Whether rows of the table begin with the values; the signature tells pyATF which knobs these are of."""
+    begun = {row[: len(names)] for row in table.known}
+
+    def rule(**values: Any) -> bool:
+        return tuple(values[name] for name in names) in begun
+
+    named = [inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD) for name in names]
+    rule.__signature__ = inspect.Signature(named)  # type: ignore[attr-defined]
+    return rule
+
+
 def pyatf(table: KnownRows, seed: int, budget: int) -> None:
     """Its default technique, the AUC bandit, over the rows of the table."""
     from pyatf import TP, Set, Tuner
@@ -76,11 +90,7 @@ def pyatf(table: KnownRows, seed: int, budget: int) -> None:
     names = list(table.knobs)
     parameters = []
     for at, name in enumerate(names):
-        begun = {row[: at + 1] for row in table.known}
-        # A rule's arguments have the names of parameters.
-        given = ", ".join(names[: at + 1])
-        rule = eval(f"lambda {given}: ({given},) in begun", {"begun": begun})  # noqa: S307
-        parameters.append(TP(name, Set(*table.knobs[name]), rule))
+        parameters.append(TP(name, Set(*table.knobs[name]), beginning(table, names[: at + 1])))
 
     def cost(configuration: Any) -> float:
         value = table.ask(tuple(configuration[name] for name in names), budget)
